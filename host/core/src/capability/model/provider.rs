@@ -1,0 +1,168 @@
+//! What an embedder brings to let agents ask a model: the trait and its plain data.
+//! Knows no provider, no wire format and no guest.
+
+use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
+use crate::session::{Extra, Part, Role, Usage};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+
+/// On whose behalf a host call is made.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The workspace of the run.
+    pub workspace: WorkspaceId,
+    /// The session of the run.
+    pub session: SessionId,
+    /// The run.
+    pub run: RunId,
+    /// The agent that calls.
+    pub agent: AgentId,
+}
+
+/// A source of model completions.
+///
+/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping a stream
+/// must end the request: that is how a cancel reaches the model's server.
+pub trait ModelProvider: Send + Sync + 'static {
+    /// Begins a completion. `request.model` is always set, to one of [`ModelProvider::models`]
+    /// or to what the guest asked for.
+    fn complete(
+        &self,
+        context: CallContext,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>>;
+
+    /// The models that may be named, the default first.
+    fn models(&self) -> Vec<ModelInfo>;
+}
+
+/// The events of one completion. It must end with [`ModelEvent::Finish`]; a stream that
+/// ends without one is taken for a broken connection, never for a whole answer.
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
+
+/// A model that a provider offers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// The name that a request carries.
+    pub name: String,
+    /// Who serves it, such as `openai`.
+    pub provider: String,
+    /// Its window in tokens, if known.
+    pub context_tokens: Option<u32>,
+}
+
+/// One request for a completion, with the whole history that the model shall see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelRequest {
+    /// Which model.
+    pub model: Option<String>,
+    /// Instructions that stand before the messages.
+    pub system: Option<String>,
+    /// In time order.
+    pub messages: Vec<ModelMessage>,
+    /// Tools that the model may call.
+    pub tools: Vec<ToolSpec>,
+    /// `auto`, `none`, `required` or a tool's name.
+    pub tool_choice: Option<String>,
+    /// A JSON schema for the answer, as JSON text.
+    pub output_schema: Option<String>,
+    /// Texts at which to stop.
+    pub stop: Vec<String>,
+    /// The most tokens to write.
+    pub max_output_tokens: Option<u32>,
+    /// 0 is the most predictable.
+    pub temperature: Option<f32>,
+    /// What only this provider knows.
+    pub extra: Extra,
+}
+
+/// A message as a model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelMessage {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said. Parts that are for people only (`finish`) are left out.
+    pub parts: Vec<Part>,
+}
+
+/// A tool that a model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// A JSON schema for the arguments, as JSON text.
+    pub parameters: String,
+}
+
+/// What a model says, piece by piece.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelEvent {
+    /// A piece of the answer.
+    Text(String),
+    /// A piece of its reasoning.
+    Reasoning(String),
+    /// A whole part: a tool call, data, or what only the provider knows.
+    Part(Part),
+    /// Tokens counted; at most one per completion.
+    Usage(Usage),
+    /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,
+    /// `content_filter` or another word.
+    Finish(String),
+}
+
+/// Why a completion could not be had.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ModelError {
+    /// What kind of failure.
+    pub kind: ModelErrorKind,
+    /// What happened and what to do, for people. Never holds a key.
+    pub message: String,
+    /// How long the server asks to wait, if it does.
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of model failures; each has one code that a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelErrorKind {
+    /// No such model, or no provider is configured: `not-found`.
+    UnknownModel,
+    /// The key is missing or refused: `denied`.
+    Unauthorized,
+    /// The server refuses for now (429): `limit`, retryable.
+    RateLimited,
+    /// The server cannot be reached or answers 5xx: `unavailable`, retryable.
+    Unavailable,
+    /// The request is refused as it is: `invalid`.
+    Rejected,
+    /// The answer cannot be read: `internal`.
+    Garbled,
+    /// The stream ended before its end marker: `unavailable`.
+    Truncated,
+    /// Nothing came for too long: `timeout`.
+    Idle,
+}
+
+impl ModelError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            ModelErrorKind::RateLimited | ModelErrorKind::Unavailable | ModelErrorKind::Idle
+        )
+    }
+}

@@ -1,0 +1,173 @@
+//! The event catalogue. Knows what each event carries, not when it is written.
+//!
+//! For one run the order is: `run.queued`, `message.created` (user), `run.started`; then for
+//! each step `message.created` (assistant), deltas and parts, `tool.result`s,
+//! `message.finished`; last, and after all of them, one `run.ended`.
+
+use crate::clock::UnixMillis;
+use crate::id::{AgentId, MessageId};
+use crate::run::Receipt;
+use crate::session::{FinishReason, Part, Role, Usage};
+use serde::{Deserialize, Serialize};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum EventBody {
+    /// The session exists. Always its first event.
+    #[serde(rename = "session.created")]
+    SessionCreated {
+        /// Whom it talks to.
+        agent: AgentId,
+    },
+    /// The session's title was set.
+    #[serde(rename = "session.renamed")]
+    SessionRenamed {
+        /// The new title.
+        title: String,
+    },
+    /// A prompt was accepted and is durable.
+    #[serde(rename = "run.queued")]
+    RunQueued {
+        /// `user`, `parent`, `resume`, `wake` or `answer`.
+        origin: String,
+        /// The lower-case hex SHA-256 of the agent's component.
+        digest: String,
+    },
+    /// The run was found queued when the host started; it waits to be resumed.
+    #[serde(rename = "run.held")]
+    RunHeld {},
+    /// A held run is in the queue again.
+    #[serde(rename = "run.resumed")]
+    RunResumed {},
+    /// The agent was called.
+    #[serde(rename = "run.started")]
+    RunStarted {},
+    /// A message was begun. A user's message comes whole.
+    #[serde(rename = "message.created")]
+    MessageCreated {
+        /// Its id.
+        message: MessageId,
+        /// Who speaks.
+        role: Role,
+        /// What it holds already.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<Part>,
+    },
+    /// Text was appended to a part, which it begins if it is new.
+    #[serde(rename = "text.delta")]
+    TextDelta {
+        /// The message.
+        message: MessageId,
+        /// The part's place in the message, from 0.
+        part: u32,
+        /// What was appended.
+        text: String,
+    },
+    /// Reasoning was appended to a part, which it begins if it is new.
+    #[serde(rename = "reasoning.delta")]
+    ReasoningDelta {
+        /// The message.
+        message: MessageId,
+        /// The part's place in the message, from 0.
+        part: u32,
+        /// What was appended.
+        text: String,
+        /// When this piece was appended.
+        appended_ms: UnixMillis,
+    },
+    /// A whole part was added: a tool call, data, or a kind newer than this host.
+    #[serde(rename = "part.added")]
+    PartAdded {
+        /// The message.
+        message: MessageId,
+        /// The part's place in the message, from 0.
+        index: u32,
+        /// The part.
+        part: Part,
+    },
+    /// A part that was open has its final form: reasoning got its end time, a tool call its
+    /// arguments. Text is not repeated.
+    #[serde(rename = "part.finished")]
+    PartFinished {
+        /// The message.
+        message: MessageId,
+        /// The part's place in the message, from 0.
+        index: u32,
+        /// When reasoning ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended_ms: Option<UnixMillis>,
+        /// A tool call's final arguments, as JSON text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<String>,
+    },
+    /// A tool call got its result, as a part of a tool message.
+    #[serde(rename = "tool.result")]
+    ToolResult {
+        /// The tool message.
+        message: MessageId,
+        /// The part's place in the message, from 0.
+        index: u32,
+        /// The result.
+        part: Part,
+    },
+    /// A model reported what it counted.
+    #[serde(rename = "usage.added")]
+    UsageAdded {
+        /// The tokens of one model call.
+        usage: Usage,
+    },
+    /// A message is whole; nothing is appended to it any more.
+    #[serde(rename = "message.finished")]
+    MessageFinished {
+        /// The message.
+        message: MessageId,
+        /// Why it ended.
+        finish: FinishReason,
+        /// One line for people, when something went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+        /// What happened and what to do, when something went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        details: Option<String>,
+    },
+    /// A summary stands for everything up to and including a message.
+    #[serde(rename = "history.summarised")]
+    HistorySummarised {
+        /// The message that holds the summary.
+        message: MessageId,
+        /// The last message that it stands for.
+        through: MessageId,
+    },
+    /// The run is over. The last event of the run, and the only one of its kind.
+    #[serde(rename = "run.ended")]
+    RunEnded {
+        /// How it ended.
+        receipt: Receipt,
+    },
+}
+
+impl EventBody {
+    /// The `type` under which the event is logged.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionCreated { .. } => "session.created",
+            Self::SessionRenamed { .. } => "session.renamed",
+            Self::RunQueued { .. } => "run.queued",
+            Self::RunHeld {} => "run.held",
+            Self::RunResumed {} => "run.resumed",
+            Self::RunStarted {} => "run.started",
+            Self::MessageCreated { .. } => "message.created",
+            Self::TextDelta { .. } => "text.delta",
+            Self::ReasoningDelta { .. } => "reasoning.delta",
+            Self::PartAdded { .. } => "part.added",
+            Self::PartFinished { .. } => "part.finished",
+            Self::ToolResult { .. } => "tool.result",
+            Self::UsageAdded { .. } => "usage.added",
+            Self::MessageFinished { .. } => "message.finished",
+            Self::HistorySummarised { .. } => "history.summarised",
+            Self::RunEnded { .. } => "run.ended",
+        }
+    }
+}

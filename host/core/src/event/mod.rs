@@ -1,0 +1,34 @@
+//! What happens in a session, as it is logged and shown: the event catalogue and cursors.
+//! Pure values; knows neither who causes an event nor who reads it.
+
+mod body;
+mod cursor;
+
+pub use body::EventBody;
+pub use cursor::{Position, Seq};
+
+use crate::clock::UnixMillis;
+use crate::id::{RunId, SessionId};
+use serde::{Deserialize, Serialize};
+
+/// One entry of the log.
+///
+/// Its JSON is what `lastword run --json` prints: `seq`, `pos`, `session`, `run`, `at_ms`,
+/// then the body with its `type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number in the session, from 1, without gaps.
+    pub seq: Seq,
+    /// Its place among all events of the workspace, increasing, with gaps.
+    pub pos: Position,
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// The run that it belongs to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// When the host wrote it.
+    pub at_ms: UnixMillis,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+}

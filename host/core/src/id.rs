@@ -1,0 +1,127 @@
+//! Identities: one newtype for each noun, so that a run is never taken for a session.
+//! Knows nothing of what the ids name or where they are kept.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// A text that is not an id of the kind that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {kind} id: expected a UUID like 01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55")]
+pub struct InvalidId {
+    text: String,
+    kind: &'static str,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $kind:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// A UUIDv7: unique, and ordered by time of creation within one process.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, later than every earlier one of this process.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The 16 bytes of the UUID, in network order.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The id with these 16 bytes.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text)
+                    .map(Self)
+                    .map_err(|_| InvalidId { text: text.to_owned(), kind: $kind })
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Names a workspace.
+    WorkspaceId, "a workspace";
+    /// Names a session: one conversation with one agent.
+    SessionId, "a session";
+    /// Names a run: one prompt and all that came of it.
+    RunId, "a run";
+    /// Names a message of a session.
+    MessageId, "a message";
+}
+
+/// The name under which whoever loads a component refers to it; sessions, grants and
+/// state are keyed by it. Chosen by the embedder, never by the component.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AgentId(String);
+
+/// Bytes of the longest [`AgentId`].
+pub const AGENT_ID_BYTES_MAX: usize = 128;
+
+impl AgentId {
+    /// Takes a name of 1 to [`AGENT_ID_BYTES_MAX`] bytes without control characters.
+    ///
+    /// # Errors
+    /// [`InvalidAgentId`] for an empty, longer or unprintable name.
+    pub fn new(name: impl Into<String>) -> Result<Self, InvalidAgentId> {
+        let name = name.into();
+        let fits = (1..=AGENT_ID_BYTES_MAX).contains(&name.len());
+        if fits && !name.chars().any(char::is_control) && !name.trim().is_empty() {
+            Ok(Self(name))
+        } else {
+            Err(InvalidAgentId)
+        }
+    }
+
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AgentId({:?})", self.0)
+    }
+}
+
+/// A name that cannot be an [`AgentId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an agent's name must have 1 to {AGENT_ID_BYTES_MAX} bytes and no control characters")]
+pub struct InvalidAgentId;

@@ -1,0 +1,28 @@
+//! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls
+//! it for a run that it saw end, recovery for one that it found; neither adds anything.
+
+use super::{Ending, Entry, MessageEnd, Said, Transcript};
+use crate::clock::UnixMillis;
+
+/// What the finishing transaction writes before the run's own row and its `run.ended`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// What the run said, counted.
+    pub said: Said,
+}
+
+/// Closes whatever the run left open, in the manner of its cause.
+#[must_use]
+pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Changes {
+    let mut entries = Vec::new();
+    let end = MessageEnd {
+        reason: ending.cause.finish_reason(),
+        title: ending.cause.title().map(str::to_owned),
+        details: ending.detail.clone(),
+    };
+    let missing = |call: &crate::session::ToolCall| ending.cause.missing_result(call.started);
+    let said = transcript.finish(end, missing, now, &mut entries);
+    Changes { entries, said }
+}

@@ -1,0 +1,138 @@
+//! The receipt: what a run's end looks like to whoever asked for it.
+//! Pure; knows nothing of how the figures are taken.
+
+use super::{Cause, RunState};
+use crate::id::RunId;
+use crate::session::{FinishReason, Usage};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Proof of a run's end, answered after the final state is durable.
+///
+/// A receipt with `persisted: false` is provisional: the guest is gone and the writer owns
+/// the finishing transaction, which had not committed by the waiter's deadline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The run.
+    pub run: RunId,
+    /// Its terminal state, or `finishing` while provisional.
+    pub state: RunState,
+    /// What ended it: `returned`, `user`, `trap(unreachable)`, …
+    pub cause: String,
+    /// What happened, for people.
+    pub detail: Option<String>,
+    /// The finish reason of its last message.
+    pub finish_reason: FinishReason,
+    /// Microseconds from the latching of the cause to the guest being gone.
+    pub stop_us: u64,
+    /// Microseconds from there to the start of the finishing transaction that committed.
+    pub persist_us: u64,
+    /// Microseconds that the epilogue took, if there was one.
+    pub epilogue_us: Option<u64>,
+    /// Bytes of text that the run appended.
+    pub text_bytes: u64,
+    /// Parts in the run's messages.
+    pub parts: u64,
+    /// The run's deadline in milliseconds, if it had one.
+    pub run_deadline_ms: Option<u64>,
+    /// The finishing write's own deadline in milliseconds.
+    pub finish_deadline_ms: u64,
+    /// Whether the finishing write took longer than its deadline.
+    pub finish_deadline_expired: bool,
+    /// Whether the end is on disk.
+    pub persisted: bool,
+    /// What the run used.
+    pub usage: RunUsage,
+}
+
+/// What a run used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunUsage {
+    /// Tokens that models read.
+    pub input_tokens: u64,
+    /// Tokens that models wrote.
+    pub output_tokens: u64,
+    /// Bytes of guest memory at the highest, summed over all memories.
+    pub peak_memory_bytes: u64,
+    /// Microseconds of processor time inside the sandbox, host calls included.
+    pub guest_cpu_us: u64,
+    /// Calls from the guest into `lastword:agent`.
+    pub host_calls: u64,
+}
+
+/// What is known of a run's end before its finishing transaction begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// What ended it.
+    pub cause: Cause,
+    /// What happened, for people.
+    pub detail: Option<String>,
+    /// From the latching of the cause to the guest being gone.
+    pub stop: Duration,
+    /// How long the epilogue took, if there was one.
+    pub epilogue: Option<Duration>,
+    /// The run's deadline, if it had one.
+    pub run_deadline: Option<Duration>,
+    /// The finishing write's own deadline.
+    pub finish_deadline: Duration,
+    /// Guest memory, processor time and calls; the tokens are the transcript's.
+    pub usage: RunUsage,
+}
+
+impl Ending {
+    /// An end of which only the cause is known, as recovery writes it.
+    #[must_use]
+    pub fn of(cause: Cause) -> Self {
+        Self {
+            cause,
+            detail: None,
+            stop: Duration::ZERO,
+            epilogue: None,
+            run_deadline: None,
+            finish_deadline: Duration::ZERO,
+            usage: RunUsage::default(),
+        }
+    }
+
+    /// The receipt of a run that ended so.
+    #[must_use]
+    pub fn receipt(&self, run: RunId, said: Said, persist: Duration) -> Receipt {
+        Receipt {
+            run,
+            state: self.cause.state(),
+            cause: self.cause.name(),
+            detail: self.detail.clone(),
+            finish_reason: self.cause.finish_reason(),
+            stop_us: micros(self.stop),
+            persist_us: micros(persist),
+            epilogue_us: self.epilogue.map(micros),
+            text_bytes: said.text_bytes,
+            parts: said.parts,
+            run_deadline_ms: self.run_deadline.map(|d| micros(d) / 1000),
+            finish_deadline_ms: micros(self.finish_deadline) / 1000,
+            finish_deadline_expired: !self.finish_deadline.is_zero()
+                && persist > self.finish_deadline,
+            persisted: true,
+            usage: RunUsage {
+                input_tokens: said.usage.input_tokens,
+                output_tokens: said.usage.output_tokens,
+                ..self.usage
+            },
+        }
+    }
+}
+
+/// What a run said, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Bytes of text.
+    pub text_bytes: u64,
+    /// Parts in its messages.
+    pub parts: u64,
+    /// Tokens of its model calls.
+    pub usage: Usage,
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,607 @@
+//! What one run has said so far, and the log entries that each further word makes.
+//! Pure; knows neither the guest that speaks nor the store that listens.
+//!
+//! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
+//! result, one tool message. Output after the last result begins the next step.
+
+use crate::clock::UnixMillis;
+use crate::event::EventBody;
+use crate::id::{MessageId, RunId};
+use crate::run::Said;
+use crate::session::{
+    BlobId, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
+};
+
+/// Bytes up to which adjacent deltas that are not yet committed become one event.
+pub const DELTA_BYTES_MAX: usize = 16 << 10;
+
+/// Parts of the longest message.
+pub const MESSAGE_PARTS_MAX: usize = 4096;
+
+/// One thing for the store to write, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// To be logged.
+    Event(EventBody),
+    /// To be logged as finished, and kept whole.
+    Message(Box<Message>),
+    /// To be kept before an entry names it.
+    Blob(BlobId, Vec<u8>),
+    /// The session's new title, to be logged and kept.
+    Title(String),
+}
+
+/// Output that the transcript does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutputRefused {
+    /// More bytes than one run may say.
+    #[error("the run has said as many bytes as its limit allows")]
+    Bytes,
+    /// More parts than a message may have.
+    #[error("a message holds at most {MESSAGE_PARTS_MAX} parts")]
+    Parts,
+    /// A second call, or a second result, with the same id.
+    #[error("this tool call id is taken")]
+    Conflict,
+    /// A result for a call that was never made in this step.
+    #[error("no tool call of this step has that id")]
+    UnknownCall,
+}
+
+/// What one run has said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transcript {
+    run: RunId,
+    bytes_left: u64,
+    said: Said,
+    assistant: Option<Message>,
+    tool: Option<Message>,
+    /// The name of the model that wrote last, and where it runs.
+    model: Option<(String, String)>,
+}
+
+impl Transcript {
+    /// An empty transcript that takes at most `bytes_max` bytes of text, reasoning,
+    /// arguments and results together.
+    #[must_use]
+    pub fn new(run: RunId, bytes_max: u64) -> Self {
+        Self {
+            run,
+            bytes_left: bytes_max,
+            said: Said::default(),
+            assistant: None,
+            tool: None,
+            model: None,
+        }
+    }
+
+    /// What was said so far, counted.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.said
+    }
+
+    /// The parts of the message that is open, for an epilogue to look at.
+    #[must_use]
+    pub fn open_parts(&self) -> &[Part] {
+        self.assistant
+            .as_ref()
+            .map_or(&[], |message| &message.parts)
+    }
+
+    /// Names the model that writes from here on.
+    pub fn set_model(&mut self, model: String, provider: String) {
+        self.model = Some((model, provider));
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// [`OutputRefused::Bytes`] or [`OutputRefused::Parts`]; nothing is taken then.
+    pub fn text(
+        &mut self,
+        delta: &str,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        self.spend(delta.len())?;
+        let message = self.open(now, log)?;
+        if !matches!(
+            message.parts.last(),
+            Some(Part {
+                body: PartBody::Text { .. },
+                ..
+            })
+        ) {
+            close_reasoning(message, now, log);
+            message.parts.push(Part::text(""));
+            self.said.parts += 1;
+        }
+        let message = self.assistant.as_mut().expect("opened above");
+        let part = last_index(message);
+        if let Some(Part {
+            body: PartBody::Text { text },
+            ..
+        }) = message.parts.last_mut()
+        {
+            text.push_str(delta);
+        }
+        self.said.text_bytes += delta.len() as u64;
+        if let Some(Entry::Event(EventBody::TextDelta {
+            message: id,
+            part: at,
+            text,
+        })) = log.last_mut()
+            && *id == message.id
+            && *at == part
+            && text.len() + delta.len() <= DELTA_BYTES_MAX
+        {
+            text.push_str(delta);
+            return Ok(());
+        }
+        log.push(Entry::Event(EventBody::TextDelta {
+            message: message.id,
+            part,
+            text: delta.to_owned(),
+        }));
+        Ok(())
+    }
+
+    /// Appends reasoning.
+    ///
+    /// # Errors
+    /// As [`Transcript::text`].
+    pub fn reasoning(
+        &mut self,
+        delta: &str,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        self.spend(delta.len())?;
+        let message = self.open(now, log)?;
+        let open = matches!(
+            message.parts.last(),
+            Some(Part {
+                body: PartBody::Reasoning { ended_ms: None, .. },
+                ..
+            })
+        );
+        if !open {
+            message.parts.push(
+                PartBody::Reasoning {
+                    text: String::new(),
+                    started_ms: now,
+                    ended_ms: None,
+                }
+                .into(),
+            );
+            self.said.parts += 1;
+        }
+        let message = self.assistant.as_mut().expect("opened above");
+        let part = last_index(message);
+        if let Some(Part {
+            body: PartBody::Reasoning { text, .. },
+            ..
+        }) = message.parts.last_mut()
+        {
+            text.push_str(delta);
+        }
+        if let Some(Entry::Event(EventBody::ReasoningDelta {
+            message: id,
+            part: at,
+            text,
+            ..
+        })) = log.last_mut()
+            && *id == message.id
+            && *at == part
+            && text.len() + delta.len() <= DELTA_BYTES_MAX
+        {
+            text.push_str(delta);
+            return Ok(());
+        }
+        log.push(Entry::Event(EventBody::ReasoningDelta {
+            message: message.id,
+            part,
+            text: delta.to_owned(),
+            appended_ms: now,
+        }));
+        Ok(())
+    }
+
+    /// Adds a whole part that is neither text, reasoning nor a result. A tool call whose
+    /// input is not JSON counts as unfinished.
+    ///
+    /// # Errors
+    /// As [`Transcript::text`], and [`OutputRefused::Conflict`] for a call id of this step.
+    pub fn part(
+        &mut self,
+        part: Part,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        let bytes = match &part.body {
+            PartBody::ToolCall(call) => call.id.len() + call.name.len() + call.input.len(),
+            PartBody::Other { kind, json } => kind.len() + json.len(),
+            _ => 0,
+        };
+        self.spend(bytes)?;
+        if let PartBody::ToolCall(call) = &part.body
+            && !self.step_is_over()
+            && self.calls().any(|known| known.id == call.id)
+        {
+            return Err(OutputRefused::Conflict);
+        }
+        let message = self.open(now, log)?;
+        close_reasoning(message, now, log);
+        message.parts.push(part.clone());
+        let event = EventBody::PartAdded {
+            message: message.id,
+            index: last_index(message),
+            part,
+        };
+        log.push(Entry::Event(event));
+        self.said.parts += 1;
+        Ok(())
+    }
+
+    /// Records the result of a call of this step.
+    ///
+    /// # Errors
+    /// [`OutputRefused::UnknownCall`], [`OutputRefused::Conflict`] for a second result, or as
+    /// [`Transcript::text`].
+    pub fn result(
+        &mut self,
+        mut result: ToolResult,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        let Some(call) = self.calls().find(|call| call.id == result.call_id) else {
+            return Err(OutputRefused::UnknownCall);
+        };
+        if result.name.is_empty() {
+            result.name.clone_from(&call.name);
+        }
+        if self.answered(&result.call_id) {
+            return Err(OutputRefused::Conflict);
+        }
+        self.spend(result_bytes(&result))?;
+        self.push_result(result, now, log);
+        Ok(())
+    }
+
+    /// Counts the tokens of one model call.
+    pub fn usage(&mut self, usage: Usage, log: &mut Vec<Entry>) {
+        self.said.usage.add(usage);
+        log.push(Entry::Event(EventBody::UsageAdded { usage }));
+    }
+
+    /// Ends the transcript: open reasoning is closed, half calls are finished with `{}`,
+    /// missing results are made by `missing`, and the assistant message, begun now if there
+    /// is none, gets its end.
+    pub fn finish(
+        mut self,
+        end: MessageEnd,
+        missing: impl Fn(&ToolCall) -> String,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Said {
+        self.begin_if_none(now, log);
+        let message = self.assistant.as_mut().expect("begun above");
+        close_reasoning(message, now, log);
+        finish_calls(message, log);
+        let unanswered: Vec<ToolCall> = self
+            .calls()
+            .filter(|call| !self.answered(&call.id))
+            .cloned()
+            .collect();
+        for call in unanswered {
+            let text = missing(&call);
+            let result = ToolResult {
+                call_id: call.id,
+                name: call.name,
+                content: vec![crate::session::Content::Text { text }],
+                structured: None,
+                metadata: None,
+                is_error: true,
+            };
+            self.push_result(result, now, log);
+        }
+        self.end_step(end, now, log);
+        self.said
+    }
+
+    /// Folds an event of the same run back into the transcript: what recovery reads from the
+    /// log yields what the run's memory held.
+    pub fn replay(&mut self, event: EventBody, at: UnixMillis) {
+        match event {
+            EventBody::MessageCreated { message, role, .. } => {
+                let begun = Message::begin(message, self.run, role, at);
+                match role {
+                    Role::Assistant => self.assistant = Some(begun),
+                    Role::Tool => self.tool = Some(begun),
+                    Role::User | Role::System => {}
+                }
+            }
+            EventBody::TextDelta { part, text, .. } => {
+                self.said.text_bytes += text.len() as u64;
+                self.replay_delta(part, &text, None);
+            }
+            EventBody::ReasoningDelta {
+                part,
+                text,
+                appended_ms,
+                ..
+            } => {
+                self.replay_delta(part, &text, Some(appended_ms));
+            }
+            EventBody::PartAdded { part, .. } => {
+                self.said.parts += 1;
+                if let Some(message) = &mut self.assistant {
+                    message.parts.push(part);
+                }
+            }
+            EventBody::PartFinished {
+                index,
+                ended_ms,
+                input,
+                ..
+            } => {
+                self.replay_part_finished(index, ended_ms, input);
+            }
+            EventBody::ToolResult { part, .. } => {
+                self.said.parts += 1;
+                if let Some(message) = &mut self.tool {
+                    message.parts.push(part);
+                }
+            }
+            EventBody::UsageAdded { usage } => self.said.usage.add(usage),
+            EventBody::MessageFinished { message, .. } => {
+                self.assistant.take_if(|open| open.id == message);
+                self.tool.take_if(|open| open.id == message);
+            }
+            _ => {}
+        }
+    }
+
+    fn replay_delta(&mut self, part: u32, delta: &str, reasoning_at: Option<UnixMillis>) {
+        let Some(message) = &mut self.assistant else {
+            return;
+        };
+        if message.parts.len() <= part as usize {
+            self.said.parts += 1;
+            message.parts.push(match reasoning_at {
+                None => Part::text(""),
+                Some(started_ms) => PartBody::Reasoning {
+                    text: String::new(),
+                    started_ms,
+                    ended_ms: None,
+                }
+                .into(),
+            });
+        }
+        if let Some(Part {
+            body: PartBody::Text { text } | PartBody::Reasoning { text, .. },
+            ..
+        }) = message.parts.get_mut(part as usize)
+        {
+            text.push_str(delta);
+        }
+    }
+
+    fn replay_part_finished(
+        &mut self,
+        index: u32,
+        ended: Option<UnixMillis>,
+        input: Option<String>,
+    ) {
+        let parts = self.assistant.as_mut().map(|message| &mut message.parts);
+        match parts
+            .and_then(|parts| parts.get_mut(index as usize))
+            .map(|part| &mut part.body)
+        {
+            Some(PartBody::Reasoning { ended_ms, .. }) => *ended_ms = ended,
+            Some(PartBody::ToolCall(call)) => {
+                call.finished = true;
+                if let Some(input) = input {
+                    call.input = input;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {
+        let left = self
+            .bytes_left
+            .checked_sub(bytes as u64)
+            .ok_or(OutputRefused::Bytes)?;
+        self.bytes_left = left;
+        Ok(())
+    }
+
+    /// The assistant message that takes the next output, with room for one more part.
+    fn open(
+        &mut self,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<&mut Message, OutputRefused> {
+        if self.step_is_over() {
+            let end = MessageEnd {
+                reason: FinishReason::ToolUse,
+                title: None,
+                details: None,
+            };
+            self.end_step(end, now, log);
+        }
+        self.begin_if_none(now, log);
+        let message = self.assistant.as_mut().expect("begun above");
+        if message.parts.len() >= MESSAGE_PARTS_MAX {
+            return Err(OutputRefused::Parts);
+        }
+        Ok(message)
+    }
+
+    fn begin_if_none(&mut self, now: UnixMillis, log: &mut Vec<Entry>) {
+        if self.assistant.is_none() {
+            let message = Message::begin(MessageId::generate(), self.run, Role::Assistant, now);
+            log.push(begun(&message));
+            self.assistant = Some(message);
+        }
+    }
+
+    fn step_is_over(&self) -> bool {
+        self.tool.is_some() && self.calls().all(|call| self.answered(&call.id))
+    }
+
+    fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.open_parts()
+            .iter()
+            .filter_map(|part| match &part.body {
+                PartBody::ToolCall(call) => Some(call),
+                _ => None,
+            })
+    }
+
+    fn answered(&self, id: &str) -> bool {
+        self.tool
+            .iter()
+            .flat_map(|message| &message.parts)
+            .any(|part| matches!(&part.body, PartBody::ToolResult(result) if result.call_id == id))
+    }
+
+    fn push_result(&mut self, result: ToolResult, now: UnixMillis, log: &mut Vec<Entry>) {
+        let run = self.run;
+        let message = self.tool.get_or_insert_with(|| {
+            let message = Message::begin(MessageId::generate(), run, Role::Tool, now);
+            log.push(begun(&message));
+            message
+        });
+        let part = Part::from(PartBody::ToolResult(result));
+        message.parts.push(part.clone());
+        let event = EventBody::ToolResult {
+            message: message.id,
+            index: last_index(message),
+            part,
+        };
+        log.push(Entry::Event(event));
+        self.said.parts += 1;
+    }
+
+    fn end_step(&mut self, end: MessageEnd, now: UnixMillis, log: &mut Vec<Entry>) {
+        if let Some(mut message) = self.assistant.take() {
+            close_reasoning(&mut message, now, log);
+            finish_calls(&mut message, log);
+            if let Some((model, provider)) = &self.model {
+                message.model = Some(model.clone());
+                message.provider = Some(provider.clone());
+            }
+            log.push(ended(message, end, now));
+        }
+        if let Some(message) = self.tool.take() {
+            let whole = MessageEnd {
+                reason: FinishReason::EndTurn,
+                title: None,
+                details: None,
+            };
+            log.push(ended(message, whole, now));
+        }
+    }
+}
+
+/// How a message ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageEnd {
+    /// Why.
+    pub reason: FinishReason,
+    /// One line for people, when something went wrong.
+    pub title: Option<String>,
+    /// What happened and what to do, when something went wrong.
+    pub details: Option<String>,
+}
+
+fn begun(message: &Message) -> Entry {
+    Entry::Event(EventBody::MessageCreated {
+        message: message.id,
+        role: message.role,
+        parts: Vec::new(),
+    })
+}
+
+fn ended(mut message: Message, end: MessageEnd, now: UnixMillis) -> Entry {
+    message.finish = Some(end.reason);
+    message.finished_ms = Some(now);
+    if message.role == Role::Assistant {
+        let MessageEnd {
+            reason,
+            title,
+            details,
+        } = end;
+        message.parts.push(
+            PartBody::Finish {
+                reason,
+                title,
+                details,
+                at_ms: now,
+            }
+            .into(),
+        );
+    }
+    Entry::Message(Box::new(message))
+}
+
+fn close_reasoning(message: &mut Message, now: UnixMillis, log: &mut Vec<Entry>) {
+    let (id, index) = (message.id, message.parts.len().saturating_sub(1) as u32);
+    if let Some(Part {
+        body: PartBody::Reasoning {
+            ended_ms: ended @ None,
+            ..
+        },
+        ..
+    }) = message.parts.last_mut()
+    {
+        *ended = Some(now);
+        let event = EventBody::PartFinished {
+            message: id,
+            index,
+            ended_ms: Some(now),
+            input: None,
+        };
+        log.push(Entry::Event(event));
+    }
+}
+
+fn finish_calls(message: &mut Message, log: &mut Vec<Entry>) {
+    for (index, part) in message.parts.iter_mut().enumerate() {
+        if let PartBody::ToolCall(call) = &mut part.body
+            && !call.finished
+        {
+            call.finished = true;
+            if serde_json::from_str::<serde::de::IgnoredAny>(&call.input).is_err() {
+                "{}".clone_into(&mut call.input);
+            }
+            log.push(Entry::Event(EventBody::PartFinished {
+                message: message.id,
+                index: index as u32,
+                ended_ms: None,
+                input: Some(call.input.clone()),
+            }));
+        }
+    }
+}
+
+fn last_index(message: &Message) -> u32 {
+    message.parts.len().saturating_sub(1) as u32
+}
+
+fn result_bytes(result: &ToolResult) -> usize {
+    let content: usize = result
+        .content
+        .iter()
+        .map(|content| match content {
+            crate::session::Content::Text { text } => text.len(),
+            crate::session::Content::Data { .. } => 0,
+            crate::session::Content::Other { json, .. } => json.len(),
+        })
+        .sum();
+    content + result.structured.as_ref().map_or(0, String::len)
+}

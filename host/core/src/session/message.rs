@@ -1,0 +1,92 @@
+//! A message: who speaks, in which place, with which parts. Knows no storage.
+
+use super::{Extra, FinishReason, Part};
+use crate::clock::UnixMillis;
+use crate::id::{MessageId, RunId};
+use serde::{Deserialize, Serialize};
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Whoever prompts.
+    User,
+    /// The agent.
+    Assistant,
+    /// The tools that were called.
+    Tool,
+    /// The host, or a summary.
+    System,
+}
+
+impl Role {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+            Self::System => "system",
+        }
+    }
+}
+
+/// A message of a session, whole or still growing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// Its place in the session, from 1; `None` until the run of a queued prompt starts.
+    /// Order depends on this alone, never on a clock.
+    pub ordinal: Option<u64>,
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub parts: Vec<Part>,
+    /// The model that wrote it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Where that model runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Why it ended; `None` while it grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<FinishReason>,
+    /// When it was begun.
+    pub created_ms: UnixMillis,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_ms: Option<UnixMillis>,
+    /// What came with it.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+impl Message {
+    /// An empty message without a place yet.
+    #[must_use]
+    pub fn begin(id: MessageId, run: RunId, role: Role, now: UnixMillis) -> Self {
+        Self {
+            id,
+            run,
+            ordinal: None,
+            role,
+            parts: Vec::new(),
+            model: None,
+            provider: None,
+            finish: None,
+            created_ms: now,
+            finished_ms: None,
+            extra: Extra::new(),
+        }
+    }
+
+    /// All text parts, joined.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.parts.iter().filter_map(Part::as_text).collect()
+    }
+}

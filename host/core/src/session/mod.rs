@@ -1,0 +1,12 @@
+//! What a conversation is made of: sessions, messages and their parts.
+//! Pure values; knows neither how they are stored nor who produces them.
+
+mod finish;
+mod message;
+mod part;
+mod record;
+
+pub use finish::FinishReason;
+pub use message::{Message, Role};
+pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
+pub use record::{SessionRecord, TITLE_CHARS_MAX, Usage, title_from};
