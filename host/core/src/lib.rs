@@ -6,3 +6,5 @@ pub mod event;
 pub mod id;
 pub mod run;
 pub mod session;
+#[doc(hidden)]
+pub mod store;

@@ -1,0 +1,91 @@
+//! Reading a data directory beside whoever owns it: a connection that never writes, migrates
+//! or checkpoints.
+
+use super::directory::{self, DATABASE};
+use super::open::{FORMAT, format_of};
+use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
+use crate::event::{Event, Seq};
+use crate::id::{SessionId, WorkspaceId};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// A read-only view of a data directory.
+///
+/// Reads block the calling thread for a bounded page; there is no background thread.
+pub struct Archive {
+    conn: Connection,
+    owned: bool,
+}
+
+impl Archive {
+    /// Opens the database of a data directory, whoever owns it.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`] where there is none, [`OpenError::Newer`] for a later format.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.join(DATABASE);
+        if !path.is_file() {
+            return Err(OpenError::Missing {
+                directory: directory.to_owned(),
+            });
+        }
+        let refused = |error: rusqlite::Error| OpenError::Database {
+            path: path.clone(),
+            message: error.to_string(),
+        };
+        let conn = reader::connect(directory).map_err(refused)?;
+        let found = format_of(&conn).map_err(refused)?;
+        if found > FORMAT {
+            return Err(OpenError::Newer {
+                path,
+                found,
+                known: FORMAT,
+            });
+        }
+        let owned = directory::is_owned(directory);
+        Ok(Self { conn, owned })
+    }
+
+    /// Whether a host owned the directory when it was opened. Without one, runs that are
+    /// `running` or `finishing` await recovery.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.owned
+    }
+
+    /// The sessions that changed last, newest first, of one workspace or of all.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn sessions(
+        &self,
+        workspace: Option<WorkspaceId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        session::list(&self.conn, workspace, limit)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`super::Refusal::UnknownSession`], or when the database cannot be read.
+    pub fn session(&self, id: SessionId) -> Result<SessionRow, StoreError> {
+        session::find(&self.conn, id)
+    }
+
+    /// The runs of a session with their messages, in the order of acceptance.
+    ///
+    /// # Errors
+    /// As [`Archive::session`].
+    pub fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
+        message::runs(&self.conn, session)
+    }
+
+    /// The events of a session after `after`, at most [`super::PAGE_EVENTS`].
+    ///
+    /// # Errors
+    /// As [`Archive::session`].
+    pub fn events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
+        event::page(&self.conn, session, after)
+    }
+}

@@ -1,0 +1,112 @@
+//! Writes what a run said: log events, whole messages, stored bytes, titles.
+//! Knows nothing of where a run stands.
+
+use super::StoreError;
+use super::run::RunNo;
+use super::tx::{Log, Tx};
+use crate::event::EventBody;
+use crate::run::Entry;
+use crate::session::{Message, PartBody};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Writes entries in order, for a run that has not ended.
+pub(super) fn write(tx: &mut Tx<'_>, run: RunNo, entries: &[Entry]) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let conn = tx.conn;
+    let mut log = tx.log(run.session)?;
+    for entry in entries {
+        write_one(conn, &mut log, run, entry)?;
+    }
+    Ok(())
+}
+
+fn write_one(
+    conn: &Connection,
+    log: &mut Log<'_, '_>,
+    run: RunNo,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    match entry {
+        Entry::Event(body) => log.push(Some(run.run), body),
+        Entry::Message(message) => {
+            let place = Some(next_ordinal(conn, run.session)?);
+            insert_message(conn, run, message, place)?;
+            log.push(Some(run.run), &finished(message))
+        }
+        Entry::Blob(id, bytes) => {
+            conn.prepare_cached("INSERT OR IGNORE INTO blob (id, bytes) VALUES (?1, ?2)")?
+                .execute(params![id.0, bytes])?;
+            Ok(())
+        }
+        Entry::Title(title) => {
+            conn.prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
+                .execute(params![run.session, title])?;
+            log.push(
+                Some(run.run),
+                &EventBody::SessionRenamed {
+                    title: title.clone(),
+                },
+            )
+        }
+    }
+}
+
+pub(super) fn finished(message: &Message) -> EventBody {
+    let (title, details) = match message.parts.last().map(|part| &part.body) {
+        Some(PartBody::Finish { title, details, .. }) => (title.clone(), details.clone()),
+        _ => (None, None),
+    };
+    EventBody::MessageFinished {
+        message: message.id,
+        finish: message.finish.expect("a message is kept once it has ended"),
+        title,
+        details,
+    }
+}
+
+/// The place after the last message of a session.
+pub(super) fn next_ordinal(conn: &Connection, session: i64) -> Result<i64, StoreError> {
+    let last: Option<i64> = conn
+        .prepare_cached(
+            "SELECT ordinal FROM message WHERE session = ?1 AND ordinal IS NOT NULL
+             ORDER BY ordinal DESC LIMIT 1",
+        )?
+        .query_row([session], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
+/// Keeps a whole message; answers its number.
+pub(super) fn insert_message(
+    conn: &Connection,
+    run: RunNo,
+    message: &Message,
+    ordinal: Option<i64>,
+) -> Result<i64, StoreError> {
+    let extra = match message.extra.is_empty() {
+        true => None,
+        false => Some(serde_json::to_string(&message.extra)?),
+    };
+    conn.prepare_cached(
+        "INSERT INTO message (id, session, run, ordinal, role, parts, model, provider, finish,
+                              created_ms, finished_ms, extra)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        message.id.as_bytes(),
+        run.session,
+        run.run,
+        ordinal,
+        message.role.as_str(),
+        serde_json::to_string(&message.parts)?,
+        message.model,
+        message.provider,
+        message.finish.map(|finish| finish.as_str()),
+        message.created_ms.0 as i64,
+        message.finished_ms.map(|at| at.0 as i64),
+        extra,
+    ])?;
+    Ok(conn.last_insert_rowid())
+}

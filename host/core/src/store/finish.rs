@@ -1,0 +1,256 @@
+//! The finishing transaction: everything that a run leaves, and its one end.
+//!
+//! The work is the writer's own: no caller can drop it, and while the store cannot write it
+//! is kept and tried again. Recovery goes through the same function.
+
+use super::output::Sealed;
+use super::run::{self, RunNo};
+use super::tx::Tx;
+use super::work::Work;
+use super::{Refusal, StoreError, entry};
+use crate::event::EventBody;
+use crate::id::RunId;
+use crate::run::{Cause, Changes, Ending, Receipt, RunEvent, RunState, Said};
+use rusqlite::{OptionalExtension, params};
+use std::time::Instant;
+
+/// What is called once the end is durable, or can no longer become so in this process.
+pub type OnEnded = Box<dyn FnOnce(Result<Receipt, StoreError>) + Send>;
+
+/// A run's end on its way to the disk.
+pub(super) struct Finish {
+    id: RunId,
+    run: RunNo,
+    ending: Ending,
+    /// When the guest was gone.
+    since: Instant,
+    sealed: Option<Sealed>,
+    pending: Vec<crate::run::Entry>,
+    changes: Option<Changes>,
+    receipt: Option<Receipt>,
+    on_ended: OnEnded,
+}
+
+impl Finish {
+    pub(super) fn new(
+        id: RunId,
+        mut sealed: Sealed,
+        ending: Ending,
+        since: Instant,
+        on_ended: OnEnded,
+    ) -> Self {
+        Self {
+            id,
+            run: sealed.run,
+            ending,
+            since,
+            pending: std::mem::take(&mut sealed.pending),
+            sealed: Some(sealed),
+            changes: None,
+            receipt: None,
+            on_ended,
+        }
+    }
+}
+
+impl Work for Finish {
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let persist = self.since.elapsed();
+        if let Some(sealed) = self.sealed.take() {
+            self.changes = Some(crate::run::finish(sealed.transcript, &self.ending, tx.now));
+        }
+        let changes = self
+            .changes
+            .as_ref()
+            .expect("made from the transcript above");
+        let receipt = self.ending.receipt(self.id, changes.said, persist);
+        let whole = in_savepoint(tx, |tx| {
+            entry::write(tx, self.run, &self.pending)?;
+            entry::write(tx, self.run, &changes.entries)?;
+            end(tx, self.run, &self.ending.cause, &receipt)
+        });
+        self.receipt = Some(match whole {
+            Ok(()) => receipt,
+            // A commit whose fate was unknown had happened: the end is this one.
+            Err(StoreError::Refused(Refusal::AlreadyEnded)) => {
+                stored(tx.conn, self.id)?.ok_or(Refusal::AlreadyEnded)?
+            }
+            Err(StoreError::Content(why)) => minimal(tx, self.run, &self.ending, receipt, &why)?,
+            Err(other) => return Err(other),
+        });
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self {
+            receipt, on_ended, ..
+        } = *self;
+        on_ended(outcome.map(|()| receipt.expect("written before it was committed")));
+    }
+
+    fn is_kept(&self) -> bool {
+        true
+    }
+}
+
+/// What remains of an end whose content SQLite rejects: the state, the cause and one line,
+/// so that it cannot strand the session's queue.
+fn minimal(
+    tx: &mut Tx<'_>,
+    run: RunNo,
+    ending: &Ending,
+    mut receipt: Receipt,
+    why: &str,
+) -> Result<Receipt, StoreError> {
+    tracing::error!(run = %receipt.run, why, "the store rejects a run's last words");
+    let kept = format!("the store rejected what was not yet written of this run: {why}");
+    receipt.detail = Some(match receipt.detail.take() {
+        Some(detail) => format!("{detail}; {kept}"),
+        None => kept,
+    });
+    in_savepoint(tx, |tx| end(tx, run, &ending.cause, &receipt))?;
+    Ok(receipt)
+}
+
+fn in_savepoint(
+    tx: &mut Tx<'_>,
+    act: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
+    let result = act(tx);
+    if result.is_ok() {
+        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
+    } else if !tx.conn.is_autocommit() {
+        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
+    }
+    result
+}
+
+/// The one end: a compare-and-set on the run's row, and a row that can exist only once.
+pub(super) fn end(
+    tx: &mut Tx<'_>,
+    run: RunNo,
+    cause: &Cause,
+    receipt: &Receipt,
+) -> Result<(), StoreError> {
+    let from = run::state(tx, run)?;
+    if from.is_terminal() {
+        return Err(Refusal::AlreadyEnded.into());
+    }
+    let to = from
+        .next(RunEvent::End(receipt.state))
+        .map_err(|illegal| StoreError::Content(illegal.to_string()))?;
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE run SET state = ?3, cause = ?4, ended_ms = ?5
+             WHERE no = ?1 AND state = ?2 AND epoch <= ?6",
+        )?
+        .execute(params![
+            run.run,
+            from.as_str(),
+            to.as_str(),
+            serde_json::to_string(cause)?,
+            tx.now.0 as i64,
+            tx.epoch,
+        ])?;
+    if changed != 1 {
+        return Err(Refusal::AlreadyEnded.into());
+    }
+    close(tx, run, receipt)
+}
+
+/// Withdraws a run that never started: its user message, an assistant message that says
+/// `cancelled`, and one terminal event, all outside the history.
+pub(super) fn withdraw(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    run: RunNo,
+    ending: &Ending,
+) -> Result<Receipt, StoreError> {
+    let from = run::state(tx, run)?;
+    run::change(tx, run, from, RunEvent::Withdraw)?;
+    tx.conn
+        .prepare_cached("UPDATE run SET cause = ?2, ended_ms = ?3 WHERE no = ?1")?
+        .execute(params![
+            run.run,
+            serde_json::to_string(&ending.cause)?,
+            tx.now.0 as i64
+        ])?;
+    let transcript = crate::run::Transcript::new(id, 0);
+    let changes = crate::run::finish(transcript, ending, tx.now);
+    let mut log = tx.log(run.session)?;
+    let mut messages = Vec::new();
+    for change in changes.entries {
+        match change {
+            crate::run::Entry::Event(body) => log.push(Some(run.run), &body)?,
+            crate::run::Entry::Message(message) => {
+                log.push(Some(run.run), &entry::finished(&message))?;
+                messages.push(message);
+            }
+            crate::run::Entry::Blob(..) | crate::run::Entry::Title(_) => {}
+        }
+    }
+    for message in messages {
+        entry::insert_message(tx.conn, run, &message, None)?;
+    }
+    let said = Said {
+        usage: changes.said.usage,
+        ..Said::default()
+    };
+    let receipt = ending.receipt(id, said, std::time::Duration::ZERO);
+    close(tx, run, &receipt)?;
+    Ok(receipt)
+}
+
+/// The rows and the event behind the compare-and-set.
+fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
+    let inserted = tx
+        .conn
+        .prepare_cached("INSERT OR IGNORE INTO run_terminal (run, receipt) VALUES (?1, ?2)")?
+        .execute(params![run.run, serde_json::to_string(receipt)?])?;
+    if inserted != 1 {
+        return Err(Refusal::AlreadyEnded.into());
+    }
+    tx.conn
+        .prepare_cached(
+            "UPDATE session SET input_tokens = input_tokens + ?2,
+                                output_tokens = output_tokens + ?3, updated_ms = ?4
+             WHERE no = ?1",
+        )?
+        .execute(params![
+            run.session,
+            receipt.usage.input_tokens as i64,
+            receipt.usage.output_tokens as i64,
+            tx.now.0 as i64,
+        ])?;
+    let body = EventBody::RunEnded {
+        receipt: receipt.clone(),
+    };
+    tx.log(run.session)?.push(Some(run.run), &body)
+}
+
+/// Notes that a run's cause is latched while its end still takes a while, so that a crash in
+/// between keeps the cause.
+pub(super) fn latch(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), StoreError> {
+    run::change(tx, run, RunState::Running, RunEvent::Finish)?;
+    tx.conn
+        .prepare_cached("UPDATE run SET cause = ?2 WHERE no = ?1")?
+        .execute(params![run.run, serde_json::to_string(cause)?])?;
+    Ok(())
+}
+
+/// The stored receipt of a run that has ended.
+pub(super) fn stored(
+    conn: &rusqlite::Connection,
+    run: RunId,
+) -> Result<Option<Receipt>, StoreError> {
+    let json: Option<String> = conn
+        .prepare_cached(
+            "SELECT receipt FROM run_terminal JOIN run ON run.no = run_terminal.run
+             WHERE run.id = ?1",
+        )?
+        .query_row([run.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+}

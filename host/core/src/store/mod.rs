@@ -1,0 +1,39 @@
+//! What is kept, and the only place that knows how: SQLite, one writer thread, a log of
+//! events and the messages materialised from it.
+//!
+//! An interface of plain data, so that a second implementation can follow. It is public for
+//! the project's own benchmarks and is not an extension point yet.
+//!
+//! Nothing outside this folder names rusqlite or holds SQL. No transaction is held across an
+//! await: work goes to the writer as a value and comes back as an answer.
+
+mod archive;
+mod directory;
+mod entry;
+mod error;
+mod event;
+mod finish;
+mod message;
+mod notify;
+mod open;
+mod output;
+mod reader;
+mod recovery;
+mod run;
+mod session;
+mod state;
+mod tx;
+mod work;
+mod writer;
+
+pub use archive::Archive;
+pub use error::{OpenError, Refusal, StoreError};
+pub use event::PAGE_EVENTS;
+pub use finish::OnEnded;
+pub use message::{PAGE_MESSAGES, RunRow};
+pub use open::{Store, WorkspaceNo};
+pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Output, OutputError, Sealed};
+pub use recovery::Recovered;
+pub use run::{Accept, Accepted, HeldRow, PromptRecord, RunNo, SessionNo};
+pub use session::SessionRow;
+pub use state::{StateOwner, StateQuota, StateScope};

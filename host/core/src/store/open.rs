@@ -1,0 +1,502 @@
+//! Opening, owning and closing a store, and the handle through which the host uses it.
+
+use super::directory::{self, DATABASE, Ownership};
+use super::notify::Notify;
+use super::output::{Output, Sealed};
+use super::reader::Readers;
+use super::recovery::{self, Recovered};
+use super::run::{self, Accept, Accepted, RunNo, SessionNo};
+use super::state::{self, StateOwner, StateQuota, StateScope};
+use super::tx::Tx;
+use super::work::Then;
+use super::writer::{Queue, Writer};
+use super::{OnEnded, OpenError, RunRow, SessionRow, StoreError, event, finish, message, session};
+use crate::clock::Clock;
+use crate::event::{Event, Seq};
+use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
+use crate::run::{Cause, Ending, Receipt, Transcript};
+use crate::session::{BlobId, Message};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// The database format that this host writes.
+pub(super) const FORMAT: i64 = 1;
+/// The first SQLite whose write-ahead log is not corrupted by a reset.
+const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");
+/// How long one statement waits for another process's lock before the write is retried.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Where everything is kept. A cloneable handle; the last clone closes it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Arc<Queue>,
+    notify: Arc<Notify>,
+    readers: Readers,
+    clock: Arc<dyn Clock>,
+    directory: PathBuf,
+    recovered: Recovered,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Takes the data directory, brings the database up to date, and recovers what an
+    /// earlier owner left. Blocks; the ownership lasts until the store is closed.
+    pub fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < SQLITE_MIN.0 {
+            return Err(OpenError::Sqlite {
+                found: rusqlite::version().to_owned(),
+                needed: SQLITE_MIN.1,
+            });
+        }
+        let directory = directory::prepare(directory)?;
+        let ownership = directory::own(&directory)?;
+        let path = directory.join(DATABASE);
+        let refused = |error: rusqlite::Error| OpenError::Database {
+            path: path.clone(),
+            message: error.to_string(),
+        };
+        let conn = open_database(&path)?;
+        let epoch = take_over(&conn).map_err(refused)?;
+        let last: i64 = conn
+            .query_row("SELECT coalesce(max(pos), 0) FROM event", [], |r| r.get(0))
+            .map_err(refused)?;
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let mut writer = Writer {
+            conn,
+            queue: Arc::new(Queue::default()),
+            notify: Arc::new(Notify::default()),
+            clock: Arc::clone(&clock),
+            epoch,
+            next_pos: last + 1,
+            wal_pages: Arc::clone(&wal_pages),
+        };
+        let recovered = recover(&mut writer).map_err(|error| OpenError::Database {
+            path: path.clone(),
+            message: format!("recovery failed: {error}"),
+        })?;
+        let pages = wal_pages;
+        writer
+            .conn
+            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+                pages.store(count, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(refused)?;
+        let readers = Readers::start(&directory).map_err(refused)?;
+        let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
+        let thread = spawn_writer(writer, ownership).map_err(|source| OpenError::Io {
+            what: "start the writer thread for",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                queue,
+                notify,
+                readers,
+                clock,
+                directory,
+                recovered,
+                writer: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// The canonical data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// What recovery found when the store was opened.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.shared.recovered
+    }
+
+    /// Takes no more work and waits until what was handed in is done. Blocks.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        // A caller that went away keeps what it asked for; only the answer is lost.
+        self.shared.queue.push(Then::boxed(act, move |result| drop(sender.send(result))));
+        answer
+            .await
+            .map_err(|_| StoreError::Closed("the writer ended".to_owned()))?
+    }
+
+    /// Makes or finds a workspace.
+    pub async fn workspace(&self, key: String) -> Result<(WorkspaceId, WorkspaceNo), StoreError> {
+        let (id, no) = self.write(move |tx| session::workspace(tx, &key)).await?;
+        Ok((id, WorkspaceNo(no)))
+    }
+
+    /// Begins a session.
+    pub async fn new_session(
+        &self,
+        workspace: WorkspaceNo,
+        agent: AgentId,
+    ) -> Result<(SessionId, SessionNo), StoreError> {
+        let id = SessionId::generate();
+        let no = self
+            .write(move |tx| session::create(tx, id, workspace.0, &agent))
+            .await?;
+        Ok((id, no))
+    }
+
+    /// Accepts a prompt. `then` is called on the writer thread once its fate is known,
+    /// whether or not anybody waits; it must not block.
+    pub fn accept(
+        &self,
+        accept: Accept,
+        then: impl FnOnce(Result<Accepted, StoreError>) + Send + 'static,
+    ) {
+        self.shared
+            .queue
+            .push(Then::boxed(move |tx| run::accept(tx, &accept), then));
+    }
+
+    /// Starts a queued run; as [`Store::accept`].
+    pub fn start(&self, run: RunNo, then: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
+        self.shared
+            .queue
+            .push(Then::boxed(move |tx| run::start(tx, run), then));
+    }
+
+    /// Ends a run that is still queued or held; as [`Store::accept`]. Refused with
+    /// [`super::Refusal::WrongState`] if it started meanwhile.
+    pub fn withdraw(
+        &self,
+        id: RunId,
+        run: RunNo,
+        ending: Ending,
+        then: impl FnOnce(Result<Receipt, StoreError>) + Send + 'static,
+    ) {
+        let act = move |tx: &mut Tx<'_>| finish::withdraw(tx, id, run, &ending);
+        self.shared.queue.push(Then::boxed(act, then));
+    }
+
+    /// Notes a latched cause whose end still takes a while.
+    pub fn latch(&self, run: RunNo, cause: Cause) {
+        let note = move |tx: &mut Tx<'_>| finish::latch(tx, run, &cause);
+        self.shared.queue.push(Then::boxed(note, |outcome| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "a latched cause could not be noted");
+            }
+        }));
+    }
+
+    /// Hands a run's end over. It is the writer's from here on.
+    pub fn finish(
+        &self,
+        id: RunId,
+        sealed: Sealed,
+        ending: Ending,
+        since: Instant,
+        on_ended: OnEnded,
+    ) {
+        let work = finish::Finish::new(id, sealed, ending, since, on_ended);
+        self.shared.queue.push(Box::new(work));
+    }
+
+    /// A new run's output, taking at most `bytes_max` bytes.
+    #[must_use]
+    pub fn output(&self, id: RunId, run: RunNo, bytes_max: u64) -> Arc<Output> {
+        let transcript = Transcript::new(id, bytes_max);
+        let queue = Arc::clone(&self.shared.queue);
+        Output::new(run, transcript, queue, Arc::clone(&self.shared.clock))
+    }
+
+    /// Puts a held run back into the queue.
+    pub async fn resume(&self, run: RunNo) -> Result<(), StoreError> {
+        self.write(move |tx| run::resume(tx, run)).await
+    }
+
+    /// Keeps a summary; the originals stay.
+    pub async fn summarise(
+        &self,
+        run: RunNo,
+        session: SessionNo,
+        summary: Message,
+        through: MessageId,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| message::summarise(tx, run, session, &summary, through))
+            .await
+    }
+
+    /// Writes, replaces or deletes a value of an agent's, if `expected` is what is there;
+    /// `None` expects nothing in particular. Answers whether it was written.
+    pub async fn put_state(
+        &self,
+        owner: StateOwner,
+        scope: StateScope,
+        key: String,
+        expected: Option<Option<Vec<u8>>>,
+        value: Option<Vec<u8>>,
+        quota: StateQuota,
+    ) -> Result<bool, StoreError> {
+        self.write(move |tx| {
+            let (expected, value) = (expected.as_ref(), value.as_deref());
+            state::put(tx, &owner, scope, &key, expected, value, quota)
+        })
+        .await
+    }
+
+    /// Reads a value of an agent's.
+    pub async fn state(
+        &self,
+        owner: StateOwner,
+        scope: StateScope,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| state::get(conn, &owner, scope, &key))
+            .await
+    }
+
+    /// The keys of an agent's values.
+    pub async fn state_keys(
+        &self,
+        owner: StateOwner,
+        scope: StateScope,
+        prefix: String,
+    ) -> Result<Vec<String>, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| state::keys(conn, &owner, scope, &prefix))
+            .await
+    }
+
+    /// The last messages before `before`, in time order.
+    pub async fn history(
+        &self,
+        session: SessionNo,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| message::history(conn, session, before, 0, limit))
+            .await
+    }
+
+    /// The messages that a model shall see: the summary, if there is one, and what came after
+    /// it or after the message `after`.
+    pub async fn context(
+        &self,
+        session: SessionNo,
+        after: Option<MessageId>,
+    ) -> Result<Vec<Message>, StoreError> {
+        let read = move |conn: &Connection| {
+            if let Some(after) = after {
+                let place = message::ordinal(conn, session, after)?;
+                return message::history(conn, session, None, place, u32::MAX);
+            }
+            let Some((summary, through)) = message::summary(conn, session)? else {
+                return message::history(conn, session, None, 0, u32::MAX);
+            };
+            let rest = message::history(conn, session, None, through, u32::MAX)?;
+            Ok(std::iter::once(summary).chain(rest).collect())
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// The bytes of a data part that this session names.
+    pub async fn blob(
+        &self,
+        session: SessionNo,
+        id: BlobId,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| message::blob(conn, session, &id))
+            .await
+    }
+
+    /// One session.
+    pub async fn session(&self, id: SessionId) -> Result<SessionRow, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| session::find(conn, id))
+            .await
+    }
+
+    /// The sessions that changed last, newest first.
+    pub async fn sessions(
+        &self,
+        workspace: Option<WorkspaceId>,
+        limit: u32,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| session::list(conn, workspace, limit))
+            .await
+    }
+
+    /// The runs of a session with their messages.
+    pub async fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| message::runs(conn, session))
+            .await
+    }
+
+    /// The held runs of a session, in the order of acceptance.
+    pub async fn held(&self) -> Result<Vec<run::HeldRow>, StoreError> {
+        self.shared.readers.read(run::held).await
+    }
+
+    /// The stored end of a run, if it has one.
+    pub async fn receipt(&self, run: RunId) -> Result<Option<Receipt>, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| finish::stored(conn, run))
+            .await
+    }
+
+    /// A page of a session's log.
+    pub async fn events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| event::page(conn, session, after))
+            .await
+    }
+
+    /// Where a run's events begin.
+    pub async fn before_run(&self, run: RunId) -> Result<Seq, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| event::before_run(conn, run))
+            .await
+    }
+
+    /// Wakes when the session's log has grown. To be subscribed to before the first read.
+    #[must_use]
+    pub fn follow(&self, session: SessionNo) -> watch::Receiver<i64> {
+        self.shared.notify.follow(session.session)
+    }
+}
+
+/// A workspace by its number in this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkspaceNo(i64);
+
+impl Shared {
+    fn close(&self) {
+        self.queue.close();
+        let thread = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _panicked = thread.join();
+            self.readers.close();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("lastword-write".to_owned())
+        .spawn(move || {
+            writer.run();
+            // Only now may another host come.
+            drop(ownership);
+        })
+}
+
+fn open_database(path: &Path) -> Result<Connection, OpenError> {
+    let refused = |error: rusqlite::Error| OpenError::Database {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    let conn = Connection::open(path).map_err(refused)?;
+    conn.busy_timeout(BUSY).map_err(refused)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    let found = format_of(&conn).map_err(refused)?;
+    if found > FORMAT {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
+    }
+    configure(&conn).map_err(refused)?;
+    if found < 1 {
+        migrate(&conn, include_str!("migrations/0001.sql"), 1).map_err(refused)?;
+    }
+    Ok(conn)
+}
+
+/// The format of a database: its `user_version`, 0 for an empty one.
+pub(super) fn format_of(conn: &Connection) -> Result<i64, rusqlite::Error> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
+    conn.pragma_update(None, "journal_mode", "wal")?;
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "foreign_keys", false)?;
+    conn.pragma_update(None, "cache_size", -16_000)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)
+}
+
+fn migrate(conn: &Connection, sql: &str, to: i64) -> Result<(), rusqlite::Error> {
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {sql} PRAGMA user_version = {to}; COMMIT"
+    ))
+    .inspect_err(|_| {
+        let _nothing_was_begun = conn.execute_batch("ROLLBACK");
+    })
+}
+
+/// The epoch rises once for each process that owns the directory.
+fn take_over(conn: &Connection) -> Result<i64, rusqlite::Error> {
+    conn.query_row(
+        "UPDATE owner SET epoch = epoch + 1 RETURNING epoch",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn recover(writer: &mut Writer) -> Result<Recovered, StoreError> {
+    let mut sum = Recovered::default();
+    for left in recovery::left(&writer.conn, writer.epoch)? {
+        let one = writer.once(|tx| recovery::recover(tx, &left))?;
+        sum.ended += one.ended;
+        sum.held += one.held;
+    }
+    if sum != Recovered::default() {
+        tracing::info!(
+            ended = sum.ended,
+            held = sum.held,
+            "recovered what an earlier host left"
+        );
+    }
+    Ok(sum)
+}

@@ -1,0 +1,280 @@
+//! What a run says, on its way into the log: a buffer in the host's memory that the guest
+//! fills and the writer empties. Knows neither guest nor sandbox.
+//!
+//! It outlives the guest: sealing it moves everything that is not yet written into the
+//! finishing job, and from then on nothing more is taken.
+
+use super::run::RunNo;
+use super::work::Work;
+use super::writer::Queue;
+use super::{StoreError, entry};
+use crate::clock::{Clock, UnixMillis};
+use crate::run::{Entry, OutputRefused, Transcript};
+use crate::session::{Part, ToolResult, Usage};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that a run may have appended and not yet committed before `append` waits.
+pub const BACKLOG_BYTES_MAX: usize = 64 << 10;
+/// Deltas that a run may have appended and not yet committed before `append` waits.
+pub const BACKLOG_DELTAS_MAX: usize = 256;
+
+/// Why output was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    /// The run is over.
+    #[error("the run is over")]
+    Sealed,
+    /// The transcript does not take it.
+    #[error(transparent)]
+    Refused(#[from] OutputRefused),
+    /// The store rejected earlier output of this run for its content.
+    #[error("the store rejected earlier output of this run")]
+    Rejected,
+}
+
+/// One run's output.
+pub struct Output {
+    run: RunNo,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    room: tokio::sync::Notify,
+}
+
+struct Inner {
+    /// `None` once sealed.
+    transcript: Option<Transcript>,
+    pending: Vec<Entry>,
+    /// What is pending or on its way, in appends and in bytes.
+    backlog: Backlog,
+    /// A flush is queued that will take what is pending.
+    queued: bool,
+    rejected: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Backlog {
+    deltas: usize,
+    bytes: usize,
+}
+
+/// Everything that a sealed run had said.
+pub struct Sealed {
+    pub(super) run: RunNo,
+    pub(super) transcript: Transcript,
+    pub(super) pending: Vec<Entry>,
+}
+
+impl Sealed {
+    /// Adds the closing words of an epilogue behind everything that was said.
+    pub fn add(&mut self, part: Part, now: UnixMillis) -> Result<(), OutputRefused> {
+        match part.as_text() {
+            Some(text) => self.transcript.text(text, now, &mut self.pending),
+            None => self.transcript.part(part, now, &mut self.pending),
+        }
+    }
+
+    /// The parts of the message that is open.
+    #[must_use]
+    pub fn open_parts(&self) -> &[Part] {
+        self.transcript.open_parts()
+    }
+}
+
+impl Output {
+    pub(super) fn new(
+        run: RunNo,
+        transcript: Transcript,
+        queue: Arc<Queue>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            run,
+            queue,
+            clock,
+            inner: Mutex::new(Inner {
+                transcript: Some(transcript),
+                pending: Vec::new(),
+                backlog: Backlog::default(),
+                queued: false,
+                rejected: false,
+            }),
+            room: tokio::sync::Notify::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends text. Taken once this returns; whether there is [room](Self::room) for more is
+    /// another question.
+    pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
+        self.take(delta.len(), |t, now, log| t.text(delta, now, log))
+    }
+
+    /// Appends reasoning.
+    pub fn reasoning(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
+        self.take(delta.len(), |t, now, log| t.reasoning(delta, now, log))
+    }
+
+    /// Adds a whole part, after the bytes that it names.
+    pub fn part(
+        self: &Arc<Self>,
+        part: Part,
+        blob: Option<(crate::session::BlobId, Vec<u8>)>,
+    ) -> Result<(), OutputError> {
+        let bytes = blob.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        self.take(bytes, |t, now, log| {
+            log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
+            t.part(part, now, log)
+        })
+    }
+
+    /// Records a tool's result, after the bytes that it names.
+    pub fn result(
+        self: &Arc<Self>,
+        result: ToolResult,
+        blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
+    ) -> Result<(), OutputError> {
+        let bytes = blobs.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.take(bytes, |t, now, log| {
+            log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
+            t.result(result, now, log)
+        })
+    }
+
+    /// Counts the tokens of one model call.
+    pub fn usage(self: &Arc<Self>, usage: Usage) -> Result<(), OutputError> {
+        self.take(0, |t, _, log| {
+            t.usage(usage, log);
+            Ok(())
+        })
+    }
+
+    /// Names the model that writes from here on.
+    pub fn set_model(&self, model: String, provider: String) {
+        if let Some(transcript) = &mut self.lock().transcript {
+            transcript.set_model(model, provider);
+        }
+    }
+
+    /// Sets the session's title.
+    pub fn title(self: &Arc<Self>, title: String) -> Result<(), OutputError> {
+        self.take(title.len(), |_, _, log| {
+            log.push(Entry::Title(title));
+            Ok(())
+        })
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        bytes: usize,
+        append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
+    ) -> Result<(), OutputError> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let Inner {
+            transcript,
+            pending,
+            rejected,
+            ..
+        } = &mut *inner;
+        let Some(transcript) = transcript else {
+            return Err(OutputError::Sealed);
+        };
+        if *rejected {
+            return Err(OutputError::Rejected);
+        }
+        append(transcript, now, pending)?;
+        inner.backlog.deltas += 1;
+        inner.backlog.bytes += bytes;
+        let queue = !inner.queued && !inner.pending.is_empty();
+        inner.queued |= queue;
+        drop(inner);
+        if queue {
+            self.queue.push(Box::new(Flush::new(Arc::clone(self))));
+        }
+        Ok(())
+    }
+
+    /// Whether as much is appended and not yet committed as may be.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let backlog = self.lock().backlog;
+        backlog.deltas >= BACKLOG_DELTAS_MAX || backlog.bytes >= BACKLOG_BYTES_MAX
+    }
+
+    /// Waits until more may be appended: the backpressure of a run that speaks faster than
+    /// the disk takes it. Dropping it loses nothing.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if !self.is_full() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Takes everything out; nothing more is taken in. `None` if that was done before.
+    #[must_use]
+    pub fn seal(&self) -> Option<Sealed> {
+        let mut inner = self.lock();
+        let transcript = inner.transcript.take()?;
+        let pending = std::mem::take(&mut inner.pending);
+        inner.backlog = Backlog::default();
+        drop(inner);
+        self.room.notify_waiters();
+        Some(Sealed {
+            run: self.run,
+            transcript,
+            pending,
+        })
+    }
+}
+
+/// Writes what is pending when the writer comes to it. One is queued at a time, so that what
+/// is appended during a sync goes into the next one together.
+struct Flush {
+    output: Arc<Output>,
+    taken: Option<(Vec<Entry>, Backlog)>,
+}
+
+impl Flush {
+    fn new(output: Arc<Output>) -> Self {
+        Self {
+            output,
+            taken: None,
+        }
+    }
+}
+
+impl Work for Flush {
+    fn apply(&mut self, tx: &mut super::tx::Tx<'_>) -> Result<(), StoreError> {
+        let output = &self.output;
+        let (entries, _) = self.taken.get_or_insert_with(|| {
+            let mut inner = output.lock();
+            inner.queued = false;
+            (std::mem::take(&mut inner.pending), inner.backlog)
+        });
+        entry::write(tx, output.run, entries)
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Some((_, done)) = self.taken else { return };
+        let mut inner = self.output.lock();
+        inner.backlog.deltas = inner.backlog.deltas.saturating_sub(done.deltas);
+        inner.backlog.bytes = inner.backlog.bytes.saturating_sub(done.bytes);
+        if let Err(error) = outcome {
+            tracing::error!(%error, "a run's output was rejected; its end keeps the text");
+            inner.rejected = true;
+        }
+        drop(inner);
+        self.output.room.notify_waiters();
+    }
+
+    fn is_kept(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,289 @@
+//! Runs in the store: accepted, started, withdrawn. Each step is a compare-and-set, and the
+//! order of the writer's queue decides between two that race.
+
+use super::entry::{insert_message, next_ordinal};
+use super::tx::Tx;
+use super::{Refusal, StoreError};
+use crate::event::EventBody;
+use crate::id::{MessageId, RunId, SessionId};
+use crate::run::{RunEvent, RunState};
+use crate::session::{Message, Part, Role, title_from};
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// A run and its session by their numbers in this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunNo {
+    pub(super) run: i64,
+    pub(super) session: i64,
+}
+
+/// A session and its workspace by their numbers in this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionNo {
+    pub(super) session: i64,
+    pub(super) workspace: i64,
+}
+
+/// What a caller asks of a session, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptRecord {
+    /// `user`, `parent`, `resume`, `wake` or `answer`. Only `user` makes a user message.
+    pub origin: String,
+    /// What is asked.
+    pub parts: Vec<Part>,
+    /// The agent's configuration for this run, as JSON text.
+    pub config: String,
+    /// How long the run may take once it is running.
+    pub deadline: Option<Duration>,
+}
+
+impl PromptRecord {
+    fn digest(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(Sha256::digest(serde_json::to_vec(self)?).to_vec())
+    }
+}
+
+/// A prompt to accept.
+pub struct Accept {
+    /// The run's id, made by the host.
+    pub run: RunId,
+    /// The session.
+    pub session: SessionNo,
+    /// What is asked.
+    pub prompt: PromptRecord,
+    /// The digest of the agent's component.
+    pub digest: String,
+    /// The caller's idempotency key.
+    pub key: Option<String>,
+    /// Prompts of this session that may wait at the most.
+    pub queue_max: u32,
+    /// Start in the same transaction: the session is idle and a slot is held.
+    pub start: bool,
+}
+
+/// What became of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is durable as a new run.
+    New(RunNo),
+    /// Its key came before, with the same content: this is the run of that time.
+    Known(RunId),
+}
+
+/// Accepts a prompt: the run's row and the user's message in one transaction.
+pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
+    let content = accept
+        .key
+        .as_ref()
+        .map(|_| accept.prompt.digest())
+        .transpose()?;
+    if let (Some(key), Some(content)) = (&accept.key, &content)
+        && let Some(known) = known_key(tx, accept.session.session, key, content)?
+    {
+        return Ok(Accepted::Known(known));
+    }
+    if !accept.start && queued(tx, accept.session.session)? >= i64::from(accept.queue_max) {
+        return Err(Refusal::QueueFull.into());
+    }
+    let state = match accept.start {
+        true => next(RunState::Queued, RunEvent::Start)?,
+        false => RunState::Queued,
+    };
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO run (id, session, state, epoch, prompt, digest, key, content,
+                              accepted_ms, started_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            accept.run.as_bytes(),
+            accept.session.session,
+            state.as_str(),
+            tx.epoch,
+            serde_json::to_string(&accept.prompt)?,
+            accept.digest,
+            accept.key,
+            content,
+            tx.now.0 as i64,
+            accept.start.then_some(tx.now.0 as i64),
+        ])?;
+    let run = RunNo {
+        run: tx.conn.last_insert_rowid(),
+        session: accept.session.session,
+    };
+    let message = user_message(tx, run, accept)?;
+    log_accepted(tx, run, accept, message)?;
+    Ok(Accepted::New(run))
+}
+
+fn log_accepted(
+    tx: &mut Tx<'_>,
+    run: RunNo,
+    accept: &Accept,
+    message: Option<MessageId>,
+) -> Result<(), StoreError> {
+    let mut log = tx.log(run.session)?;
+    log.push(
+        Some(run.run),
+        &EventBody::RunQueued {
+            origin: accept.prompt.origin.clone(),
+            digest: accept.digest.clone(),
+        },
+    )?;
+    if let Some(message) = message {
+        log.push(
+            Some(run.run),
+            &EventBody::MessageCreated {
+                message,
+                role: Role::User,
+                parts: accept.prompt.parts.clone(),
+            },
+        )?;
+    }
+    if accept.start {
+        log.push(Some(run.run), &EventBody::RunStarted {})?;
+    }
+    Ok(())
+}
+
+/// The user's message, with a place in the history only if the run starts at once.
+fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
+    if accept.prompt.origin != "user" {
+        return Ok(None);
+    }
+    let id = MessageId::generate();
+    let mut message = Message::begin(id, accept.run, Role::User, tx.now);
+    message.parts.clone_from(&accept.prompt.parts);
+    message.finished_ms = Some(tx.now);
+    let place = match accept.start {
+        true => Some(next_ordinal(tx.conn, run.session)?),
+        false => None,
+    };
+    insert_message(tx.conn, run, &message, place)?;
+    let title = title_from(&message.text());
+    tx.conn
+        .prepare_cached(
+            "UPDATE session SET title = coalesce(title, nullif(?2, '')), updated_ms = ?3
+             WHERE no = ?1",
+        )?
+        .execute(params![run.session, title, tx.now.0 as i64])?;
+    Ok(Some(id))
+}
+
+fn known_key(
+    tx: &Tx<'_>,
+    session: i64,
+    key: &str,
+    content: &[u8],
+) -> Result<Option<RunId>, StoreError> {
+    let known: Option<([u8; 16], Vec<u8>)> = tx
+        .conn
+        .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
+        .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match known {
+        Some((id, before)) if before == content => Ok(Some(RunId::from_bytes(id))),
+        Some(_) => Err(Refusal::KeyConflict.into()),
+        None => Ok(None),
+    }
+}
+
+fn queued(tx: &Tx<'_>, session: i64) -> Result<i64, StoreError> {
+    Ok(tx
+        .conn
+        .prepare_cached("SELECT count(*) FROM run WHERE session = ?1 AND state = 'queued'")?
+        .query_row([session], |row| row.get(0))?)
+}
+
+/// Starts a queued run: its user message gets its place in the history.
+pub(super) fn start(tx: &mut Tx<'_>, run: RunNo) -> Result<(), StoreError> {
+    change(tx, run, RunState::Queued, RunEvent::Start)?;
+    tx.conn
+        .prepare_cached("UPDATE run SET started_ms = ?2, epoch = ?3 WHERE no = ?1")?
+        .execute(params![run.run, tx.now.0 as i64, tx.epoch])?;
+    let place = next_ordinal(tx.conn, run.session)?;
+    tx.conn
+        .prepare_cached("UPDATE message SET ordinal = ?2 WHERE run = ?1 AND ordinal IS NULL")?
+        .execute(params![run.run, place])?;
+    tx.log(run.session)?
+        .push(Some(run.run), &EventBody::RunStarted {})
+}
+
+/// Puts a held run back into the queue.
+pub(super) fn resume(tx: &mut Tx<'_>, run: RunNo) -> Result<(), StoreError> {
+    change(tx, run, RunState::Held, RunEvent::Resume)?;
+    tx.log(run.session)?
+        .push(Some(run.run), &EventBody::RunResumed {})
+}
+
+/// Where a run stands.
+pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
+    let word: Option<String> = tx
+        .conn
+        .prepare_cached("SELECT state FROM run WHERE no = ?1")?
+        .query_row([run.run], |row| row.get(0))
+        .optional()?;
+    let word = word.ok_or(Refusal::UnknownRun)?;
+    RunState::from_word(&word).ok_or_else(|| StoreError::Content(format!("unknown state {word}")))
+}
+
+/// Moves a run from one state by one event, if it is there.
+pub(super) fn change(
+    tx: &Tx<'_>,
+    run: RunNo,
+    from: RunState,
+    event: RunEvent,
+) -> Result<(), StoreError> {
+    let to = next(from, event)?;
+    let changed = tx
+        .conn
+        .prepare_cached("UPDATE run SET state = ?3 WHERE no = ?1 AND state = ?2")?
+        .execute(params![run.run, from.as_str(), to.as_str()])?;
+    match changed {
+        1 => Ok(()),
+        _ => Err(Refusal::WrongState.into()),
+    }
+}
+
+fn next(from: RunState, event: RunEvent) -> Result<RunState, StoreError> {
+    from.next(event)
+        .map_err(|illegal| StoreError::Content(illegal.to_string()))
+}
+
+/// A held run, with what is needed to start it again.
+#[derive(Clone, Debug)]
+pub struct HeldRow {
+    /// Its id.
+    pub id: RunId,
+    /// Its numbers.
+    pub no: RunNo,
+    /// Its session.
+    pub session: SessionId,
+    /// What was asked.
+    pub prompt: PromptRecord,
+}
+
+/// The held runs, in the order of acceptance.
+pub(super) fn held(conn: &rusqlite::Connection) -> Result<Vec<HeldRow>, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT run.no, run.session, run.id, session.id, run.prompt FROM run
+         JOIN session ON session.no = run.session WHERE run.state = 'held' ORDER BY run.no",
+    )?;
+    let mut rows = query.query([])?;
+    let mut held = Vec::new();
+    while let Some(row) = rows.next()? {
+        held.push(HeldRow {
+            no: RunNo {
+                run: row.get(0)?,
+                session: row.get(1)?,
+            },
+            id: RunId::from_bytes(row.get(2)?),
+            session: SessionId::from_bytes(row.get(3)?),
+            prompt: serde_json::from_str(row.get_ref(4)?.as_str().unwrap_or_default())?,
+        });
+    }
+    Ok(held)
+}

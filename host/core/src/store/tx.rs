@@ -1,0 +1,97 @@
+//! Inside a write transaction: the log with its sequence numbers, and the clock of the
+//! transaction. Knows no run and no session but by number.
+
+use super::StoreError;
+use crate::clock::UnixMillis;
+use crate::event::EventBody;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// One write transaction, or one savepoint of it.
+pub(super) struct Tx<'c> {
+    pub(super) conn: &'c Connection,
+    /// The same for everything that is written together.
+    pub(super) now: UnixMillis,
+    /// The owner's epoch.
+    pub(super) epoch: i64,
+    /// Positions are never given twice by one process, not even after a rollback.
+    next_pos: &'c mut i64,
+    /// The sessions whose log grew, with the last number given.
+    touched: Vec<(i64, i64)>,
+    json: Vec<u8>,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(
+        conn: &'c Connection,
+        now: UnixMillis,
+        epoch: i64,
+        next_pos: &'c mut i64,
+    ) -> Self {
+        Self {
+            conn,
+            now,
+            epoch,
+            next_pos,
+            touched: Vec::new(),
+            json: Vec::new(),
+        }
+    }
+
+    /// The sessions whose log grew, for their subscribers.
+    pub(super) fn into_touched(self) -> Vec<(i64, i64)> {
+        self.touched
+    }
+
+    /// The log of one session, at its end.
+    pub(super) fn log(&mut self, session: i64) -> Result<Log<'_, 'c>, StoreError> {
+        let last: i64 = self
+            .conn
+            .prepare_cached("SELECT seq FROM event WHERE session = ?1 ORDER BY seq DESC LIMIT 1")?
+            .query_row([session], |row| row.get(0))
+            .optional()?
+            .unwrap_or(0);
+        Ok(Log {
+            tx: self,
+            session,
+            seq: last,
+        })
+    }
+}
+
+/// Appends to one session's log, number by number.
+pub(super) struct Log<'t, 'c> {
+    tx: &'t mut Tx<'c>,
+    session: i64,
+    seq: i64,
+}
+
+impl Log<'_, '_> {
+    /// Appends one event.
+    pub(super) fn push(&mut self, run: Option<i64>, body: &EventBody) -> Result<(), StoreError> {
+        let tx = &mut *self.tx;
+        tx.json.clear();
+        serde_json::to_writer(&mut tx.json, body)?;
+        let json = std::str::from_utf8(&tx.json).expect("serde_json writes UTF-8");
+        self.seq += 1;
+        let pos = *tx.next_pos;
+        *tx.next_pos += 1;
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO event (pos, session, seq, run, at_ms, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                pos,
+                self.session,
+                self.seq,
+                run,
+                tx.now.0 as i64,
+                json
+            ])?;
+        match tx.touched.last_mut() {
+            Some(last) if last.0 == self.session => last.1 = self.seq,
+            _ => tx.touched.push((self.session, self.seq)),
+        }
+        Ok(())
+    }
+}

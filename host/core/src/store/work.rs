@@ -1,0 +1,59 @@
+//! A unit of writing: what it does inside a transaction, and what happens once its fate is
+//! known. Knows no particular noun.
+
+use super::StoreError;
+use super::tx::Tx;
+
+/// Something that the writer thread does.
+pub(super) trait Work: Send {
+    /// Writes. May be called again after a rollback, and must then write the same.
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+
+    /// Called once on the writer thread: after COMMIT with `Ok`, otherwise with the error.
+    /// Must not block.
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>);
+
+    /// Whether the work is kept and tried again while the store cannot write.
+    fn is_kept(&self) -> bool {
+        false
+    }
+}
+
+/// Work whose result goes to a callback, which is called whether or not anybody waits.
+pub(super) struct Then<T, A, C> {
+    act: A,
+    result: Option<T>,
+    then: C,
+}
+
+impl<T, A, C> Then<T, A, C>
+where
+    T: Send + 'static,
+    A: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    C: FnOnce(Result<T, StoreError>) + Send + 'static,
+{
+    pub(super) fn boxed(act: A, then: C) -> Box<dyn Work> {
+        Box::new(Self {
+            act,
+            result: None,
+            then,
+        })
+    }
+}
+
+impl<T, A, C> Work for Then<T, A, C>
+where
+    T: Send,
+    A: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
+    C: FnOnce(Result<T, StoreError>) + Send,
+{
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.result = Some((self.act)(tx)?);
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { result, then, .. } = *self;
+        then(outcome.map(|()| result.expect("applied before it was committed")));
+    }
+}

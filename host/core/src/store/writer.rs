@@ -1,0 +1,331 @@
+//! The one thread that writes: it takes whatever queued up during the last sync, commits it
+//! as one transaction, and only then lets anyone know.
+//!
+//! ```text
+//! queue ─▶ BEGIN IMMEDIATE ─▶ savepoint per job ─▶ COMMIT (fsync) ─▶ wake subscribers ─▶ answer
+//! ```
+//! Knows neither runs nor sessions; what is written is [`Work`].
+
+use super::StoreError;
+use super::notify::Notify;
+use super::tx::Tx;
+use super::work::Work;
+use crate::clock::Clock;
+use rusqlite::Connection;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Jobs of the largest transaction.
+const BATCH_MAX: usize = 1000;
+/// Pages of the write-ahead log beyond which a checkpoint is due (4 KiB each).
+const CHECKPOINT_PAGES: i32 = 4000;
+/// The first and the longest wait before kept work is tried again.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// Where work is handed in. Closed when the store is shut down or fails for good.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<QueueInner>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct QueueInner {
+    jobs: VecDeque<Box<dyn Work>>,
+    /// Nothing more is taken; the thread ends when it has nothing left to do.
+    closing: bool,
+    /// Why the store failed for good.
+    failed: Option<String>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueInner> {
+        // A panic while the lock is held leaves a whole queue: every change is one push.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands in work. It is settled with an error at once when the queue is closed.
+    pub(super) fn push(&self, work: Box<dyn Work>) {
+        let mut inner = self.lock();
+        if inner.failed.is_some() || inner.closing {
+            let why = inner.failed.clone();
+            drop(inner);
+            work.settle(Err(closed(why)));
+            return;
+        }
+        inner.jobs.push_back(work);
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    /// Takes no more work; what is queued is still done.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.arrived.notify_one();
+    }
+
+    /// Waits for work, at most `patience` when some is kept already.
+    fn take(&self, patience: Option<Duration>) -> Taken {
+        let mut inner = self.lock();
+        loop {
+            if !inner.jobs.is_empty() {
+                let count = inner.jobs.len().min(BATCH_MAX);
+                return Taken::Jobs(inner.jobs.drain(..count).collect());
+            }
+            if inner.closing && patience.is_none() {
+                return Taken::Closed;
+            }
+            let Some(patience) = patience else {
+                inner = self
+                    .arrived
+                    .wait(inner)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (after, timeout) = self
+                .arrived
+                .wait_timeout(inner, patience)
+                .unwrap_or_else(PoisonError::into_inner);
+            inner = after;
+            if timeout.timed_out() || inner.closing {
+                return Taken::Jobs(inner.jobs.drain(..).collect());
+            }
+        }
+    }
+
+    fn fail(&self, why: &str) -> Vec<Box<dyn Work>> {
+        let mut inner = self.lock();
+        inner.failed = Some(why.to_owned());
+        inner.jobs.drain(..).collect()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lock().jobs.is_empty()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+}
+
+enum Taken {
+    Jobs(Vec<Box<dyn Work>>),
+    Closed,
+}
+
+fn closed(why: Option<String>) -> StoreError {
+    StoreError::Closed(why.unwrap_or_else(|| "the host has shut down".to_owned()))
+}
+
+/// What the writer thread owns.
+pub(super) struct Writer {
+    pub(super) conn: Connection,
+    pub(super) queue: Arc<Queue>,
+    pub(super) notify: Arc<Notify>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) epoch: i64,
+    pub(super) next_pos: i64,
+    /// Pages in the write-ahead log after the last commit, told by SQLite's own hook.
+    pub(super) wal_pages: Arc<AtomicI32>,
+}
+
+/// One transaction's result: for each job its own, or the fate of all.
+type Committed = Result<(Vec<Result<(), StoreError>>, Vec<(i64, i64)>), StoreError>;
+
+impl Writer {
+    /// The thread's body: until the queue is closed and empty, or the store fails for good.
+    pub(super) fn run(mut self) {
+        let mut kept: Vec<Box<dyn Work>> = Vec::new();
+        let mut retry = RETRY_FIRST;
+        loop {
+            let patience = (!kept.is_empty()).then_some(retry);
+            let jobs = match self.queue.take(patience) {
+                Taken::Jobs(jobs) => jobs,
+                Taken::Closed => break,
+            };
+            let retrying = !kept.is_empty();
+            let mut batch = std::mem::take(&mut kept);
+            batch.extend(jobs);
+            match self.process(batch) {
+                Ok(again) => kept = again,
+                Err(why) => {
+                    tracing::error!(%why, "the store is closed for the rest of this process");
+                    break;
+                }
+            }
+            if kept.is_empty() {
+                retry = RETRY_FIRST;
+                self.checkpoint_if_due();
+            } else {
+                if retrying {
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+                if self.queue.is_closing() {
+                    // Nobody waits for longer than the shutdown's bound; recovery owns the rest.
+                    for work in kept.drain(..) {
+                        work.settle(Err(closed(None)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits a batch and settles its jobs, but for those that are kept for another try.
+    /// The error closes the store.
+    fn process(&mut self, mut batch: Vec<Box<dyn Work>>) -> Result<Vec<Box<dyn Work>>, String> {
+        match self.transact(&mut batch) {
+            Ok((outcomes, touched)) => {
+                self.notify.publish(&touched);
+                let mut kept = Vec::new();
+                for (work, outcome) in batch.into_iter().zip(outcomes) {
+                    settle_or_keep(work, outcome, &mut kept);
+                }
+                Ok(kept)
+            }
+            Err(StoreError::Closed(why)) => {
+                let waiting = self.queue.fail(&why);
+                for work in batch.into_iter().chain(waiting) {
+                    work.settle(Err(StoreError::Closed(why.clone())));
+                }
+                Err(why)
+            }
+            // One job may have brought all down: each gets a transaction of its own.
+            Err(_) if batch.len() > 1 => {
+                let mut kept = Vec::new();
+                let mut jobs = batch.into_iter();
+                while let Some(work) = jobs.next() {
+                    match self.process(vec![work]) {
+                        Ok(again) => kept.extend(again),
+                        Err(why) => {
+                            for work in kept.into_iter().chain(jobs) {
+                                work.settle(Err(StoreError::Closed(why.clone())));
+                            }
+                            return Err(why);
+                        }
+                    }
+                }
+                Ok(kept)
+            }
+            Err(error) => {
+                let mut kept = Vec::new();
+                for work in batch {
+                    settle_or_keep(work, Err(error.clone()), &mut kept);
+                }
+                Ok(kept)
+            }
+        }
+    }
+
+    fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Committed {
+        let Self {
+            conn,
+            clock,
+            epoch,
+            next_pos,
+            ..
+        } = self;
+        let conn: &Connection = conn;
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let result = apply_all(conn, clock.now(), *epoch, next_pos, batch);
+        let result = match result {
+            Ok(done) => match conn
+                .prepare_cached("COMMIT")
+                .and_then(|mut s| s.execute([]))
+            {
+                Ok(_) => return Ok(done),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        if !conn.is_autocommit() {
+            // If even this fails, the next BEGIN reports it.
+            let _already_rolled_back = conn.execute_batch("ROLLBACK");
+        }
+        result
+    }
+
+    /// Moves the write-ahead log into the database between two batches, while nobody waits
+    /// for an end unless the log has grown far beyond its size: automatic checkpoints are off.
+    fn checkpoint_if_due(&self) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        let due = pages >= CHECKPOINT_PAGES && self.queue.is_idle();
+        if due || pages >= 4 * CHECKPOINT_PAGES {
+            let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+            if let Err(error) = self.conn.query_row(checkpoint, [], |_| Ok(())) {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the database");
+            }
+            // Counted anew from the next commit on, also where a reader kept some of it back.
+            self.wal_pages.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn settle_or_keep(
+    work: Box<dyn Work>,
+    outcome: Result<(), StoreError>,
+    kept: &mut Vec<Box<dyn Work>>,
+) {
+    match outcome {
+        Err(StoreError::Unavailable(why)) if work.is_kept() => {
+            tracing::warn!(%why, "the store cannot write now; kept for another try");
+            kept.push(work);
+        }
+        outcome => work.settle(outcome),
+    }
+}
+
+fn apply_all(
+    conn: &Connection,
+    now: crate::clock::UnixMillis,
+    epoch: i64,
+    next_pos: &mut i64,
+    batch: &mut [Box<dyn Work>],
+) -> Committed {
+    let owner: i64 = conn
+        .prepare_cached("SELECT epoch FROM owner")?
+        .query_row([], |row| row.get(0))?;
+    if owner != epoch {
+        return Err(StoreError::Closed(format!(
+            "another host took the data directory over (epoch {owner}, ours was {epoch})"
+        )));
+    }
+    let mut tx = Tx::new(conn, now, epoch, next_pos);
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for work in batch {
+        conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+        let outcome = work.apply(&mut tx);
+        match &outcome {
+            Ok(()) => {
+                conn.prepare_cached("RELEASE job")?.execute([])?;
+            }
+            Err(StoreError::Closed(why)) => return Err(StoreError::Closed(why.clone())),
+            Err(error) => {
+                if conn.is_autocommit() {
+                    // SQLite gave the whole transaction up, not this job alone.
+                    return Err(error.clone());
+                }
+                conn.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            }
+        }
+        outcomes.push(outcome);
+    }
+    Ok((outcomes, tx.into_touched()))
+}
+
+impl Writer {
+    /// One transaction outside the queue, before the thread runs.
+    pub(super) fn once<T>(
+        &mut self,
+        act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let mut tx = Tx::new(&self.conn, self.clock.now(), self.epoch, &mut self.next_pos);
+        let result = act(&mut tx);
+        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        self.conn.execute_batch(end)?;
+        result
+    }
+}
