@@ -1,14 +1,24 @@
 //! The run: its states, its causes, what it says, its end and its receipt are pure values.
-//! [`handle`] and [`dispatcher`] are where they meet the store and the sandbox.
+//! The rest is where they meet the store and the sandbox: `dispatcher` starts runs, `execute`
+//! sees one through, `live` is the door through which it is stopped, `handle` and `events` are
+//! what an embedder holds.
 
 mod cause;
+pub(crate) mod dispatcher;
+mod events;
+mod execute;
 mod finishing;
+mod handle;
+pub(crate) mod live;
 mod receipt;
+mod schedule;
 mod state;
 mod transcript;
 
 pub use cause::Cause;
+pub use events::Events;
 pub use finishing::{Changes, finish};
+pub use handle::Run;
 pub use receipt::{Ending, Receipt, RunUsage, Said};
 pub use state::{IllegalTransition, RunEvent, RunState};
 pub use transcript::{

@@ -37,3 +37,4 @@ pub use recovery::Recovered;
 pub use run::{Accept, Accepted, HeldRow, PromptRecord, RunNo, SessionNo};
 pub use session::SessionRow;
 pub use state::{StateOwner, StateQuota, StateScope};
+pub use writer::Handed;

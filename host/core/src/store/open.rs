@@ -9,7 +9,7 @@ use super::run::{self, Accept, Accepted, RunNo, SessionNo};
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
-use super::writer::{Queue, Writer};
+use super::writer::{Handed, Queue, Writer};
 use super::{OnEnded, OpenError, RunRow, SessionRow, StoreError, event, finish, message, session};
 use crate::clock::Clock;
 use crate::event::{Event, Seq};
@@ -134,7 +134,8 @@ impl Store {
     ) -> Result<T, StoreError> {
         let (sender, answer) = oneshot::channel();
         // A caller that went away keeps what it asked for; only the answer is lost.
-        self.shared.queue.push(Then::boxed(act, move |result| drop(sender.send(result))));
+        let then = move |result| drop(sender.send(result));
+        drop(self.shared.queue.push(Then::boxed(act, then)));
         answer
             .await
             .map_err(|_| StoreError::Closed("the writer ended".to_owned()))?
@@ -165,40 +166,48 @@ impl Store {
         &self,
         accept: Accept,
         then: impl FnOnce(Result<Accepted, StoreError>) + Send + 'static,
-    ) {
+    ) -> Handed {
         self.shared
             .queue
-            .push(Then::boxed(move |tx| run::accept(tx, &accept), then));
+            .push(Then::boxed(move |tx| run::accept(tx, &accept), then))
     }
 
-    /// Starts a queued run; as [`Store::accept`].
-    pub fn start(&self, run: RunNo, then: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
-        self.shared
-            .queue
-            .push(Then::boxed(move |tx| run::start(tx, run), then));
+    /// Starts a queued run; as [`Store::accept`], but kept while the store cannot write.
+    pub fn start(
+        &self,
+        run: RunNo,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Handed {
+        let queue = &self.shared.queue;
+        queue.push(Then::kept(move |tx| run::start(tx, run), then))
     }
 
-    /// Ends a run that is still queued or held; as [`Store::accept`]. Refused with
-    /// [`super::Refusal::WrongState`] if it started meanwhile.
+    /// Ends runs that are still queued or held, all in one transaction; as [`Store::start`].
     pub fn withdraw(
         &self,
-        id: RunId,
-        run: RunNo,
+        runs: Vec<(RunId, RunNo)>,
         ending: Ending,
-        then: impl FnOnce(Result<Receipt, StoreError>) + Send + 'static,
+        then: impl FnOnce(Result<Vec<Receipt>, StoreError>) + Send + 'static,
     ) {
-        let act = move |tx: &mut Tx<'_>| finish::withdraw(tx, id, run, &ending);
-        self.shared.queue.push(Then::boxed(act, then));
+        let act = move |tx: &mut Tx<'_>| {
+            let mut receipts = Vec::with_capacity(runs.len());
+            for (id, run) in &runs {
+                receipts.push(finish::withdraw(tx, *id, *run, &ending)?);
+            }
+            Ok(receipts)
+        };
+        drop(self.shared.queue.push(Then::kept(act, then)));
     }
 
     /// Notes a latched cause whose end still takes a while.
     pub fn latch(&self, run: RunNo, cause: Cause) {
         let note = move |tx: &mut Tx<'_>| finish::latch(tx, run, &cause);
-        self.shared.queue.push(Then::boxed(note, |outcome| {
+        let then = |outcome: Result<(), StoreError>| {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "a latched cause could not be noted");
             }
-        }));
+        };
+        drop(self.shared.queue.push(Then::kept(note, then)));
     }
 
     /// Hands a run's end over. It is the writer's from here on.
@@ -211,7 +220,7 @@ impl Store {
         on_ended: OnEnded,
     ) {
         let work = finish::Finish::new(id, sealed, ending, since, on_ended);
-        self.shared.queue.push(Box::new(work));
+        drop(self.shared.queue.push(Box::new(work)));
     }
 
     /// A new run's output, taking at most `bytes_max` bytes.

@@ -193,7 +193,7 @@ impl Output {
         inner.queued |= queue;
         drop(inner);
         if queue {
-            self.queue.push(Box::new(Flush::new(Arc::clone(self))));
+            drop(self.queue.push(Box::new(Flush::new(Arc::clone(self)))));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(super) struct Then<T, A, C> {
     act: A,
     result: Option<T>,
     then: C,
+    kept: bool,
 }
 
 impl<T, A, C> Then<T, A, C>
@@ -32,11 +33,22 @@ where
     A: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     C: FnOnce(Result<T, StoreError>) + Send + 'static,
 {
+    /// Answered with an error while the store cannot write.
     pub(super) fn boxed(act: A, then: C) -> Box<dyn Work> {
+        Self::build(act, then, false)
+    }
+
+    /// Kept and tried again while the store cannot write.
+    pub(super) fn kept(act: A, then: C) -> Box<dyn Work> {
+        Self::build(act, then, true)
+    }
+
+    fn build(act: A, then: C, kept: bool) -> Box<dyn Work> {
         Box::new(Self {
             act,
             result: None,
             then,
+            kept,
         })
     }
 }
@@ -55,5 +67,9 @@ where
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self { result, then, .. } = *self;
         then(outcome.map(|()| result.expect("applied before it was committed")));
+    }
+
+    fn is_kept(&self) -> bool {
+        self.kept
     }
 }

@@ -47,18 +47,17 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands in work. It is settled with an error at once when the queue is closed.
-    pub(super) fn push(&self, work: Box<dyn Work>) {
+    /// Hands in work, unless the queue is closed.
+    pub(super) fn push(&self, work: Box<dyn Work>) -> Handed {
         let mut inner = self.lock();
         if inner.failed.is_some() || inner.closing {
             let why = inner.failed.clone();
-            drop(inner);
-            work.settle(Err(closed(why)));
-            return;
+            return Handed(Some((work, closed(why))));
         }
         inner.jobs.push_back(work);
         drop(inner);
         self.arrived.notify_one();
+        Handed(None)
     }
 
     /// Takes no more work; what is queued is still done.
@@ -108,6 +107,19 @@ impl Queue {
 
     fn is_closing(&self) -> bool {
         self.lock().closing
+    }
+}
+
+/// What became of handing work in. Work that a closed queue refuses is settled when this is
+/// dropped, so that whoever holds a lock can let go of it first.
+#[must_use = "refused work is settled where this is dropped"]
+pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some((work, error)) = self.0.take() {
+            work.settle(Err(error));
+        }
     }
 }
 

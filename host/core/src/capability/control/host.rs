@@ -1,0 +1,19 @@
+//! The guest's side: `lastword:agent/control`.
+
+use super::Control;
+use crate::sandbox::HostResult;
+use crate::sandbox::bindings::lastword::agent::control::Host;
+use std::sync::Arc;
+
+impl Host for Arc<Control> {
+    async fn interruption(&mut self) -> HostResult<Option<String>> {
+        self.called();
+        Ok(Control::interruption(self))
+    }
+
+    async fn remaining_ms(&mut self) -> HostResult<Option<u64>> {
+        self.called();
+        let left = self.remaining();
+        Ok(left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+    }
+}

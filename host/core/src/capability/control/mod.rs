@@ -1,0 +1,79 @@
+//! What a run knows of its own end: whether it is being stopped, and how long it has.
+
+mod host;
+
+use crate::clock::Clock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// One run's state of affairs, shared by all its capabilities.
+pub(crate) struct Control {
+    clock: Arc<dyn Clock>,
+    /// On the clock's own scale.
+    ends_at: OnceLock<Duration>,
+    asked: CancellationToken,
+    cause: OnceLock<String>,
+    calls: AtomicU64,
+}
+
+impl Control {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            ends_at: OnceLock::new(),
+            asked: CancellationToken::new(),
+            cause: OnceLock::new(),
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    /// The run began and may take this long.
+    pub(crate) fn begin(&self, deadline: Option<Duration>) {
+        if let Some(deadline) = deadline {
+            let _begun_once = self
+                .ends_at
+                .set(self.clock.elapsed().saturating_add(deadline));
+        }
+    }
+
+    /// Asks the agent to end: from here on models, tools and state answer `cancelled`.
+    pub(crate) fn ask(&self, cause: String) {
+        let _first_stays = self.cause.set(cause);
+        self.asked.cancel();
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+
+    /// Completes once the agent is asked to end.
+    pub(crate) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Counts a call from the guest.
+    pub(crate) fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls from the guest so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn interruption(&self) -> Option<String> {
+        self.is_asked().then(|| self.cause.get().cloned()).flatten()
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        self.ends_at
+            .get()
+            .map(|at| at.saturating_sub(self.clock.elapsed()))
+    }
+}

@@ -1,0 +1,263 @@
+//! The guest's side: `lastword:agent/model`.
+
+use super::context::{Completion, Granted, Model};
+use super::{ModelEvent, ModelMessage, ModelRequest, ToolSpec};
+use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
+use crate::capability::failure::{cancelled, denied, failure, unless_asked};
+use crate::permission::Capability;
+use crate::sandbox::bindings::lastword::agent::model as wit;
+use crate::sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
+use crate::sandbox::{HostResult, Resource};
+use crate::session::{Message, Part, PartBody, Role, Usage};
+
+type Answer<T> = HostResult<Result<T, Failure>>;
+type Handle = Resource<wit::Completion>;
+
+impl Model {
+    fn granted(&self) -> Result<&Granted, Failure> {
+        self.control.called();
+        unless_asked(&self.control)?;
+        self.granted
+            .as_ref()
+            .ok_or_else(|| denied(Capability::Model))
+    }
+
+    /// Waits for a model only until the run is asked to end.
+    async fn or_cancelled<T>(
+        control: &crate::capability::control::Control,
+        wait: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = control.asked() => Err(cancelled()),
+            answer = wait => answer,
+        }
+    }
+
+    async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
+        let granted = self.granted()?;
+        let began = Self::or_cancelled(&self.control, async {
+            let request = assemble(granted, request).await?;
+            let (name, provider) = named(granted, request.model.as_deref())?;
+            granted.conversation.output.set_model(name, provider);
+            Ok(Completion::begin(granted, request).await?)
+        });
+        let completion = began.await?;
+        let full = |_| failure("limit", "too many completions are open; drop some first");
+        let handle = self.completions.push(completion).map_err(full)?;
+        Ok(Resource::new_own(handle.rep()))
+    }
+
+    async fn step(&mut self, handle: &Handle) -> Result<Option<ModelEvent>, Failure> {
+        self.granted()?;
+        let Self {
+            control,
+            granted,
+            completions,
+            ..
+        } = self;
+        let granted = granted.as_ref().ok_or_else(|| denied(Capability::Model))?;
+        let gone = |_| failure("invalid", "this completion is not open");
+        let completion: &mut Completion = completions
+            .get_mut(&Resource::new_borrow(handle.rep()))
+            .map_err(gone)?;
+        let next = Self::or_cancelled(control, async { Ok(completion.next().await?) });
+        let event = next.await?;
+        match &event {
+            Some(ModelEvent::Usage(usage)) => granted.conversation.output.usage(*usage)?,
+            Some(ModelEvent::Part(part)) => {
+                let part = part.clone();
+                granted.conversation.say(|out| out.part(part, None)).await?;
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    async fn all(&mut self, handle: &Handle) -> Result<wit::Reply, Failure> {
+        let mut reply = Reply::default();
+        while let Some(event) = self.step(handle).await? {
+            let granted = self
+                .granted
+                .as_ref()
+                .ok_or_else(|| denied(Capability::Model))?;
+            match &event {
+                ModelEvent::Text(text) => granted.conversation.say(|out| out.text(text)).await?,
+                ModelEvent::Reasoning(text) => {
+                    granted.conversation.say(|out| out.reasoning(text)).await?;
+                }
+                _ => {}
+            }
+            reply.take(event);
+        }
+        Ok(reply.finish())
+    }
+}
+
+/// The whole of a completion, for a guest that had it streamed into the transcript.
+#[derive(Default)]
+struct Reply {
+    parts: Vec<Part>,
+    finish: String,
+    usage: Usage,
+}
+
+impl Reply {
+    fn take(&mut self, event: ModelEvent) {
+        match (event, self.parts.last_mut().map(|part| &mut part.body)) {
+            (ModelEvent::Text(delta), Some(PartBody::Text { text }))
+            | (ModelEvent::Reasoning(delta), Some(PartBody::Reasoning { text, .. })) => {
+                text.push_str(&delta);
+            }
+            (ModelEvent::Text(text), _) => self.parts.push(Part::text(text)),
+            (ModelEvent::Reasoning(text), _) => self.parts.push(
+                PartBody::Reasoning {
+                    text,
+                    started_ms: crate::clock::UnixMillis(0),
+                    ended_ms: None,
+                }
+                .into(),
+            ),
+            (ModelEvent::Part(part), _) => self.parts.push(part),
+            (ModelEvent::Usage(usage), _) => self.usage.add(usage),
+            (ModelEvent::Finish(reason), _) => self.finish = reason,
+        }
+    }
+
+    fn finish(self) -> wit::Reply {
+        wit::Reply {
+            parts: self.parts.iter().filter_map(part_out).collect(),
+            finish: self.finish,
+            usage: usage_out(self.usage),
+            extra: Vec::new(),
+        }
+    }
+}
+
+fn usage_out(usage: Usage) -> WitUsage {
+    WitUsage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        extra: Vec::new(),
+    }
+}
+
+/// The model that a request goes to and who serves it: the one it names, or the default.
+fn named(granted: &Granted, model: Option<&str>) -> Result<(String, String), Failure> {
+    let models = granted.provider.models();
+    let found = models
+        .iter()
+        .find(|info| model.is_none_or(|name| name == info.name));
+    match (found, model) {
+        (Some(info), _) => Ok((info.name.clone(), info.provider.clone())),
+        (None, Some(name)) => Ok((name.to_owned(), String::new())),
+        (None, None) => Err(failure(
+            "not-found",
+            "the host has no model; name one with `--model PROVIDER:NAME`",
+        )),
+    }
+}
+
+/// The whole request: the history that the guest named, then its own messages.
+async fn assemble(granted: &Granted, request: wit::Request) -> Result<ModelRequest, Failure> {
+    let at = &granted.conversation;
+    let history = match &request.context {
+        wit::Context::None => Vec::new(),
+        wit::Context::SinceSummary => at.store.context(at.session, None).await?,
+        wit::Context::Since(id) => at.store.context(at.session, Some(message_id(id)?)).await?,
+    };
+    let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
+    for input in request.messages {
+        let parts = input
+            .parts
+            .into_iter()
+            .map(|part| part_in(part, &mut Vec::new()));
+        messages.push(ModelMessage {
+            role: role_in(input.role),
+            parts: parts.collect::<Result<_, _>>()?,
+        });
+    }
+    let (model, _) = named(granted, request.model.as_deref())?;
+    Ok(ModelRequest {
+        model: Some(model),
+        system: request.system,
+        messages,
+        tools: request.tools.into_iter().map(tool_in).collect(),
+        tool_choice: request.tool_choice,
+        output_schema: request.output_schema_json,
+        stop: request.stop,
+        max_output_tokens: request.max_output_tokens,
+        temperature: request.temperature,
+        extra: extra_in(request.extra),
+    })
+}
+
+fn tool_in(tool: wit::ToolSpec) -> ToolSpec {
+    ToolSpec {
+        name: tool.name,
+        description: tool.description,
+        parameters: tool.parameters_json,
+    }
+}
+
+/// A stored message as a model sees it. One that was interrupted says so, so that the model
+/// does not take half an answer for a whole one.
+fn seen_by_model(message: Message) -> ModelMessage {
+    use crate::session::FinishReason::{Cancelled, Error, Interrupted};
+    let mut parts = message.parts;
+    parts.retain(|part| !matches!(part.body, PartBody::Finish { .. }));
+    if let (Role::Assistant, Some(reason @ (Cancelled | Interrupted | Error))) =
+        (message.role, message.finish)
+    {
+        parts.push(Part::text(format!("[This answer was cut off: {reason}]")));
+    }
+    ModelMessage {
+        role: message.role,
+        parts,
+    }
+}
+
+impl wit::Host for Model {
+    async fn complete(&mut self, request: wit::Request) -> Answer<Handle> {
+        Ok(self.begin(request).await)
+    }
+
+    async fn models(&mut self) -> Answer<Vec<wit::ModelInfo>> {
+        Ok(self.granted().map(|granted| {
+            let models = granted.provider.models().into_iter();
+            let out = models.map(|info| wit::ModelInfo {
+                name: info.name,
+                context_tokens: info.context_tokens,
+                extra: Vec::new(),
+            });
+            out.collect()
+        }))
+    }
+}
+
+impl wit::HostCompletion for Model {
+    async fn next(&mut self, handle: Handle) -> Answer<Option<wit::Event>> {
+        let event = self.step(&handle).await;
+        Ok(event.map(|event| event.and_then(event_out)))
+    }
+
+    async fn to_transcript(&mut self, handle: Handle) -> Answer<wit::Reply> {
+        Ok(self.all(&handle).await)
+    }
+
+    async fn drop(&mut self, handle: Handle) -> HostResult<()> {
+        let completion: Resource<Completion> = Resource::new_own(handle.rep());
+        self.completions.delete(completion)?;
+        Ok(())
+    }
+}
+
+fn event_out(event: ModelEvent) -> Option<wit::Event> {
+    Some(match event {
+        ModelEvent::Text(text) => wit::Event::Text(text),
+        ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
+        ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
+        ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
+        ModelEvent::Finish(reason) => wit::Event::Finish(reason),
+    })
+}

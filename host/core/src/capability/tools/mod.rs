@@ -1,0 +1,42 @@
+//! The host's tools: there are none yet, and a guest that asks is told so by value.
+
+use super::control::Control;
+use super::failure::{denied, unless_asked};
+use crate::permission::Capability;
+use crate::sandbox::HostResult;
+use crate::sandbox::bindings::lastword::agent::tools::{
+    Failure, Host, ToolCall, ToolResult, ToolSpec,
+};
+use std::sync::Arc;
+
+/// One guest's access to tools.
+pub(crate) struct Tools {
+    pub(crate) control: Arc<Control>,
+}
+
+impl Tools {
+    fn refuse(&self) -> Failure {
+        self.control.called();
+        match unless_asked(&self.control) {
+            Ok(()) => denied(Capability::Tools),
+            Err(cancelled) => cancelled,
+        }
+    }
+}
+
+impl Host for Tools {
+    async fn available(&mut self) -> HostResult<Result<Vec<ToolSpec>, Failure>> {
+        Ok(Err(self.refuse()))
+    }
+
+    async fn call(&mut self, _: ToolCall) -> HostResult<Result<ToolResult, Failure>> {
+        Ok(Err(self.refuse()))
+    }
+
+    async fn call_all(
+        &mut self,
+        calls: Vec<ToolCall>,
+    ) -> HostResult<Vec<Result<ToolResult, Failure>>> {
+        Ok(calls.iter().map(|_| Err(self.refuse())).collect())
+    }
+}

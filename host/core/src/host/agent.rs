@@ -1,0 +1,212 @@
+//! Loading agents.
+
+use super::{HostError, HostInner};
+use crate::capability::Capabilities;
+use crate::capability::control::Control;
+use crate::capability::log::Journal;
+use crate::id::AgentId;
+use crate::permission::{Capability, Manifest, Want};
+use crate::sandbox::bindings::exports::lastword::agent::turn;
+use crate::sandbox::{
+    CallDescribe, ComponentError, Digest, Files, GuestLines, GuestState, Inspection, Interrupt,
+    Limiter, Loaded, call,
+};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an agent may take to say what it is.
+const DESCRIBE: Duration = Duration::from_secs(5);
+
+/// Where a component comes from.
+#[derive(Clone, Debug)]
+pub enum AgentSource {
+    /// A `.wasm` file.
+    File(PathBuf),
+    /// The component itself.
+    Bytes(Vec<u8>),
+}
+
+impl From<&str> for AgentSource {
+    fn from(path: &str) -> Self {
+        Self::File(path.into())
+    }
+}
+
+impl From<&Path> for AgentSource {
+    fn from(path: &Path) -> Self {
+        Self::File(path.into())
+    }
+}
+
+impl From<PathBuf> for AgentSource {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<Vec<u8>> for AgentSource {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// A loaded agent. A cloneable handle.
+#[derive(Clone)]
+pub struct Agent {
+    pub(crate) inner: Arc<AgentInner>,
+}
+
+pub(crate) struct AgentInner {
+    pub(crate) id: AgentId,
+    pub(crate) loaded: Loaded<Capabilities>,
+    pub(crate) manifest: Manifest,
+}
+
+impl Agent {
+    /// The name under which it was loaded.
+    #[must_use]
+    pub fn id(&self) -> &AgentId {
+        &self.inner.id
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// The SHA-256 of its component.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.inner.loaded.digest
+    }
+
+    /// What its component imports and exports.
+    #[must_use]
+    pub fn inspection(&self) -> &Inspection {
+        &self.inner.loaded.inspection
+    }
+
+    /// Whether it was found compiled rather than compiled now.
+    #[must_use]
+    pub fn was_cached(&self) -> bool {
+        self.inner.loaded.cached
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent")
+            .field("id", &self.inner.id)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) async fn load(
+    host: &Arc<HostInner>,
+    id: AgentId,
+    source: AgentSource,
+) -> Result<Agent, HostError> {
+    let name = match &source {
+        AgentSource::File(path) => path.display().to_string(),
+        AgentSource::Bytes(_) => format!("the agent `{id}`"),
+    };
+    let refused = {
+        let name = name.clone();
+        move |source| HostError::Component { name, source }
+    };
+    let (inner, again) = (Arc::clone(host), refused.clone());
+    // Compiling cannot be interrupted, so it goes on when nobody waits any more.
+    let compiled = tokio::task::spawn_blocking(move || {
+        let wasm = bytes(source)?;
+        let cache = inner.cache.as_deref();
+        Loaded::load(&inner.engine, &inner.linker, cache, &wasm).map_err(again)
+    });
+    let loaded = compiled.await.map_err(|_| HostError::NoRuntime)??;
+    let manifest = describe(host, &loaded).await.map_err(refused)?;
+    Ok(Agent {
+        inner: Arc::new(AgentInner {
+            id,
+            loaded,
+            manifest,
+        }),
+    })
+}
+
+fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
+    match source {
+        AgentSource::Bytes(bytes) => Ok(bytes),
+        AgentSource::File(path) => std::fs::read(&path).map_err(|source| HostError::Io {
+            what: "read the agent",
+            path,
+            source,
+        }),
+    }
+}
+
+/// Asks a component what it is, with everything denied and within a budget.
+async fn describe(
+    host: &Arc<HostInner>,
+    loaded: &Loaded<Capabilities>,
+) -> Result<Manifest, ComponentError> {
+    let journal = Journal::new(None);
+    let control = Control::new(Arc::clone(&host.dispatcher.clock));
+    let lines: Arc<dyn GuestLines> = Arc::clone(&journal) as _;
+    let capabilities = Capabilities::none(&control, &journal);
+    let state = GuestState::new(
+        capabilities,
+        Limiter::new(&host.limits),
+        Files::none(),
+        &lines,
+    );
+    let interrupt = Interrupt::new();
+    let budget = async {
+        host.dispatcher.clock.sleep(DESCRIBE).await;
+        host.engine.stop(&interrupt);
+        std::future::pending().await
+    };
+    let called = call(
+        &host.engine,
+        loaded,
+        state,
+        &interrupt,
+        budget,
+        CallDescribe,
+    )
+    .await;
+    match called.outcome {
+        Ok(manifest) => Ok(read(manifest)),
+        Err(fault) => {
+            let said = journal.last_words().map(|words| format!(": {words}"));
+            let why = format!("{fault:?}{}", said.unwrap_or_default());
+            Err(ComponentError::Describe(why))
+        }
+    }
+}
+
+fn read(manifest: turn::Manifest) -> Manifest {
+    let mut wants = Vec::new();
+    let mut unknown_wants = Vec::new();
+    for want in manifest.wants {
+        match want.capability.parse::<Capability>() {
+            Ok(capability) => wants.push(Want {
+                capability,
+                scope: want.scope,
+                required: want.required,
+                reason: want.reason,
+            }),
+            Err(_) => unknown_wants.push(want.capability),
+        }
+    }
+    Manifest {
+        name: manifest.name,
+        version: manifest.version,
+        description: manifest.description,
+        wants,
+        unknown_wants,
+        config_schema: manifest.config_schema_json,
+        default_prompt: manifest.default_prompt,
+    }
+}

@@ -1,0 +1,167 @@
+//! How a host comes to be.
+
+use super::{Host, HostError, HostInner};
+use crate::capability::model::ModelProvider;
+use crate::clock::{Clock, SystemClock};
+use crate::run::dispatcher::{Dispatcher, Parts};
+use crate::sandbox::{Engine, EngineOptions, Limits};
+use crate::store::Store;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::{Handle, Runtime};
+
+/// Runs at the same time, unless told otherwise.
+const CONCURRENT_RUNS: u32 = 256;
+/// Bytes of the largest linear memory; see [`Limits::memory_bytes`].
+const MEMORY_BYTES: usize = 128 << 20;
+
+/// Builds a [`Host`]. Everything has a default but the data directory.
+pub struct HostBuilder {
+    data_dir: Option<PathBuf>,
+    cache_dir: Option<PathBuf>,
+    model: Option<Arc<dyn ModelProvider>>,
+    limits: Limits,
+    concurrent_runs: u32,
+    clock: Arc<dyn Clock>,
+}
+
+impl HostBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            data_dir: None,
+            cache_dir: None,
+            model: None,
+            limits: Limits::default(),
+            concurrent_runs: CONCURRENT_RUNS,
+            clock: SystemClock::shared(),
+        }
+    }
+
+    /// Where everything is kept; made if it is missing. One host owns it at a time. Default:
+    /// `.lastword` in the current directory.
+    #[must_use]
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Where compiled components are kept. Default: `cache` in the data directory.
+    #[must_use]
+    pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(directory.into());
+        self
+    }
+
+    /// Who answers when agents ask a model. Default: nobody.
+    #[must_use]
+    pub fn model(mut self, provider: impl ModelProvider) -> Self {
+        self.model = Some(Arc::new(provider));
+        self
+    }
+
+    /// The limits of every run whose workspace has none of its own.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Runs at the same time; the others wait. Default 256. Bounded by what the machine's
+    /// `vm.max_map_count` allows.
+    #[must_use]
+    pub fn concurrent_runs(mut self, runs: u32) -> Self {
+        self.concurrent_runs = runs.max(1);
+        self
+    }
+
+    /// Where time comes from. Default: the machine.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes the data directory, recovers what an earlier host left, and starts. What the
+    /// embedder brings runs on the tokio runtime that this is called from; guests run on one
+    /// of their own.
+    ///
+    /// # Errors
+    /// When the directory is in use or cannot be opened, the database is newer, or there is
+    /// no engine.
+    pub async fn build(self) -> Result<Host, HostError> {
+        let embedder = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
+        let (directory, clock) = (
+            self.data_dir.unwrap_or_else(|| PathBuf::from(".lastword")),
+            self.clock,
+        );
+        let store = {
+            let clock = Arc::clone(&clock);
+            let open = move || Store::open(&directory, clock);
+            blocking(open).await??
+        };
+        let tmp = store.directory().join("tmp");
+        // What guests of an earlier host left behind.
+        let _nothing_was_left = std::fs::remove_dir_all(&tmp);
+        let options = EngineOptions {
+            concurrent_runs: self.concurrent_runs,
+            memory_bytes: MEMORY_BYTES,
+        };
+        let engine = Arc::new(blocking(move || Engine::new(options)).await??);
+        let mut linker = crate::sandbox::linker(&engine).map_err(unlinkable)?;
+        crate::capability::link(&mut linker).map_err(unlinkable)?;
+        let guests = guests_runtime()?;
+        let dispatcher = Dispatcher::new(Parts {
+            engine: Arc::clone(&engine),
+            store: store.clone(),
+            clock,
+            model: self.model,
+            guests: guests.handle().clone(),
+            embedder,
+            tmp,
+        });
+        let cache = self
+            .cache_dir
+            .unwrap_or_else(|| store.directory().join("cache"));
+        Ok(Host {
+            inner: Arc::new(HostInner {
+                dispatcher,
+                engine,
+                linker,
+                store,
+                limits: self.limits,
+                cache: Some(cache),
+                agents: Mutex::new(HashMap::new()),
+                workspaces: Mutex::new(HashMap::new()),
+                guests: Some(guests),
+            }),
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, HostError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| HostError::NoRuntime)
+}
+
+fn unlinkable(error: wasmtime::Error) -> HostError {
+    HostError::StoreUnavailable(error.to_string())
+}
+
+/// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
+/// whoever becomes ready is looked for before each poll, not after many.
+fn guests_runtime() -> Result<Runtime, HostError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("lastword-guest")
+        .enable_all()
+        .global_queue_interval(1)
+        .build()
+        .map_err(|source| HostError::Io {
+            what: "start the guests' threads for",
+            path: PathBuf::from("the host"),
+            source,
+        })
+}

@@ -1,0 +1,65 @@
+//! What is asked of an agent.
+
+use crate::session::Part;
+use std::time::Duration;
+
+/// What is asked of an agent, and under which conditions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Prompt {
+    pub(super) parts: Vec<Part>,
+    pub(super) key: Option<String>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) config: Option<String>,
+}
+
+impl Prompt {
+    /// A text. An empty one stands for the agent's default prompt.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            parts: vec![Part::text(text)],
+            ..Self::default()
+        }
+    }
+
+    /// The caller's name for this very request: the same key again answers the same run and
+    /// starts nothing. Unique per session, kept as long as the run.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// How long the run may take once it is running, instead of the limits' own deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The agent's configuration for this run, as JSON text. Default: `{}`.
+    #[must_use]
+    pub fn config(mut self, json: impl Into<String>) -> Self {
+        self.config = Some(json.into());
+        self
+    }
+
+    /// Whether it holds nothing but white space.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts
+            .iter()
+            .all(|part| part.as_text().is_some_and(|text| text.trim().is_empty()))
+    }
+}
+
+impl From<&str> for Prompt {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Prompt {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}

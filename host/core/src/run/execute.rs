@@ -1,0 +1,290 @@
+//! One run, from the call to its end in the writer's hands. The steps are one function each
+//! and hand their values on: called → concluded → closed → sealed.
+
+use super::dispatcher::{Dispatcher, RunJob};
+use super::live::Phase;
+use super::{Cause, Ending, RunUsage};
+use crate::capability::control::Control;
+use crate::capability::log::{Journal, Log};
+use crate::capability::model::{CallContext, Granted, Model};
+use crate::capability::state::{State, Values};
+use crate::capability::tools::Tools;
+use crate::capability::transcript::{Conversation, Transcript};
+use crate::capability::{Capabilities, files, part_from_guest, part_to_guest};
+use crate::permission::Capability;
+use crate::run::live::LiveRun;
+use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
+use crate::sandbox::{
+    CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
+};
+use crate::session::{FinishReason, PartBody};
+use crate::store::{Output, RunNo, Sealed, StateOwner};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Runs an agent that has been started in the store, and hands its end to the writer.
+///
+/// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
+/// hands at the next start.
+pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
+    let live = Arc::clone(&job.live);
+    let journal = Journal::new(Some(live.id));
+    let output = dispatcher
+        .store
+        .output(live.id, run, job.limits.output_bytes);
+    let state = prepare(&dispatcher, &job, run, &output, &journal);
+    live.control.begin(live.run_deadline);
+    let called = call(
+        &dispatcher.engine,
+        &job.agent.loaded,
+        state,
+        &live.interrupt,
+        at_deadline(&dispatcher, &live),
+        CallRun(prompt(&job)),
+    )
+    .await;
+    let usage = conclude(&live, &output, &journal, called);
+    let gone = Instant::now();
+    let stop = live
+        .latched()
+        .map_or(Duration::ZERO, |latched| gone - latched.at);
+    let mut ending = live.ending(stop, usage);
+    let at = dispatcher.clock.elapsed();
+    live.set_phase(Phase::Gone {
+        at,
+        ending: Arc::new(ending.clone()),
+    });
+    let Some(mut sealed) = output.seal() else {
+        return;
+    };
+    if job.agent.loaded.has_epilogue() && ending.cause.allows_epilogue() {
+        dispatcher.store.latch(run, ending.cause.clone());
+        ending.epilogue = Some(close(&dispatcher, &job, &ending, &mut sealed).await);
+    }
+    dispatcher.guest_gone();
+    let ended = {
+        let dispatcher = Arc::clone(&dispatcher);
+        Box::new(move |outcome| dispatcher.ended(&live, outcome))
+    };
+    dispatcher
+        .store
+        .finish(job.live.id, sealed, ending, gone, ended);
+}
+
+/// Throws the switch when the run's time is up.
+async fn at_deadline(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
+    if let Some(deadline) = live.run_deadline {
+        dispatcher.clock.sleep(deadline).await;
+        live.stop(Cause::Deadline, &dispatcher.guests);
+    }
+    std::future::pending().await
+}
+
+fn prompt(job: &RunJob) -> turn::Prompt {
+    turn::Prompt {
+        run_id: job.live.id.to_string(),
+        session_id: job.live.session.to_string(),
+        origin: job.prompt.origin.clone(),
+        parts: job.prompt.parts.iter().filter_map(part_to_guest).collect(),
+        config_json: job.prompt.config.clone(),
+        extra: Vec::new(),
+    }
+}
+
+fn prepare(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    run: RunNo,
+    output: &Arc<Output>,
+    journal: &Arc<Journal>,
+) -> GuestState<Capabilities> {
+    let live = &job.live;
+    let control = &live.control;
+    let grants = job.workspace.grants.effective(&job.agent.manifest);
+    let conversation = Conversation {
+        store: dispatcher.store.clone(),
+        session: live.session_no,
+        id: live.id,
+        run,
+        output: Arc::clone(output),
+    };
+    let context = CallContext {
+        workspace: job.workspace.id,
+        session: live.session,
+        run: live.id,
+        agent: job.agent.id.clone(),
+    };
+    let provider = dispatcher
+        .model
+        .as_ref()
+        .filter(|_| grants.has(Capability::Model));
+    let model = provider.map(|provider| Granted {
+        provider: Arc::clone(provider),
+        runtime: dispatcher.embedder.clone(),
+        context,
+        conversation: conversation.clone(),
+    });
+    let values = grants.has(Capability::State).then(|| Values {
+        store: dispatcher.store.clone(),
+        owner: StateOwner {
+            session: live.session_no,
+            agent: job.agent.id.clone(),
+        },
+        bytes_max: job.limits.state_bytes,
+    });
+    let tmp = dispatcher.tmp.join(live.id.to_string());
+    let directory = job.workspace.directory.as_ref();
+    let files = files::of_run(directory, &grants, tmp, job.limits.written_bytes);
+    let capabilities = Capabilities {
+        transcript: Transcript {
+            control: Arc::clone(control),
+            conversation: Some(conversation),
+        },
+        model: Model::new(control, model),
+        tools: Tools {
+            control: Arc::clone(control),
+        },
+        state: State {
+            control: Arc::clone(control),
+            values,
+        },
+        control: Arc::clone(control),
+        log: Log {
+            control: Arc::clone(control),
+            journal: Arc::clone(journal),
+        },
+    };
+    let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
+    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines)
+}
+
+type Answer = Result<turn::Outcome, turn::Failure>;
+
+/// Latches what the call came to, unless a cause was there before.
+fn conclude(
+    live: &LiveRun,
+    output: &Arc<Output>,
+    journal: &Journal,
+    called: Called<Capabilities, Answer>,
+) -> RunUsage {
+    let mut usage = RunUsage {
+        guest_cpu_us: u64::try_from(called.busy.as_micros()).unwrap_or(u64::MAX),
+        host_calls: live.control.calls(),
+        ..RunUsage::default()
+    };
+    if let Some(mut state) = called.state {
+        usage.peak_memory_bytes = state.limiter().peak();
+    }
+    let (cause, detail) = match called.outcome {
+        Ok(Ok(outcome)) => {
+            if let Some(json) = outcome.output_json {
+                let part = PartBody::Other {
+                    kind: "output".to_owned(),
+                    json,
+                };
+                if let Err(error) = output.part(part.into(), None) {
+                    tracing::warn!(run = %live.id, %error, "the agent's output was not taken");
+                }
+            }
+            returned(outcome.finish.as_deref())
+        }
+        Ok(Err(failure)) => (
+            Cause::AgentError,
+            Some(format!("{} ({})", failure.message, failure.code)),
+        ),
+        Err(fault) => failed(fault, journal.last_words()),
+    };
+    live.latch(cause, detail);
+    usage
+}
+
+fn returned(finish: Option<&str>) -> (Cause, Option<String>) {
+    match FinishReason::from_agent(finish) {
+        Some(reason) => (Cause::Returned(reason), None),
+        None => {
+            let claimed = finish.unwrap_or_default();
+            let detail =
+                format!("the agent claimed the end `{claimed}`, which only the host may write");
+            (Cause::AgentError, Some(detail))
+        }
+    }
+}
+
+fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
+    match fault {
+        // Only a latched cause throws the switch, so that this one never counts.
+        Fault::Interrupted => (Cause::Shutdown, None),
+        Fault::Trap { kind, place } => {
+            let at = (!place.is_empty()).then(|| format!("in {place}"));
+            (Cause::Trap(kind.to_owned()), last_words.or(at))
+        }
+        Fault::Exit(code) => {
+            let detail = format!("the agent exited with code {code} instead of returning");
+            (Cause::Trap("exit".to_owned()), Some(detail))
+        }
+        Fault::StackOverflow => (Cause::StackOverflow, last_words),
+        Fault::OutOfMemory => (Cause::OutOfMemory, last_words),
+        Fault::Limit(what) => (Cause::Limit("resources".to_owned()), Some(what)),
+        Fault::Host(what) => (Cause::Trap("host".to_owned()), Some(what)),
+    }
+}
+
+/// Lets the agent add closing words, in a store of its own, with nothing granted and within
+/// a budget. Whatever it does, what was said stands.
+async fn close(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    ending: &Ending,
+    sealed: &mut Sealed,
+) -> Duration {
+    let began = Instant::now();
+    let journal = Journal::new(Some(job.live.id));
+    let control = Control::new(Arc::clone(&dispatcher.clock));
+    let lines: Arc<dyn GuestLines> = Arc::clone(&journal) as _;
+    let capabilities = Capabilities::none(&control, &journal);
+    let state = GuestState::new(
+        capabilities,
+        Limiter::new(&job.limits),
+        Files::none(),
+        &lines,
+    );
+    let interrupt = Interrupt::new();
+    let budget = async {
+        dispatcher.clock.sleep(job.limits.epilogue).await;
+        dispatcher.engine.stop(&interrupt);
+        std::future::pending().await
+    };
+    let export = CallClose {
+        interruption: epilogue::Interruption {
+            cause: ending.cause.name(),
+            detail: ending.detail.clone().unwrap_or_default(),
+        },
+        said: sealed
+            .open_parts()
+            .iter()
+            .filter_map(part_to_guest)
+            .collect(),
+    };
+    let called = call(
+        &dispatcher.engine,
+        &job.agent.loaded,
+        state,
+        &interrupt,
+        budget,
+        export,
+    )
+    .await;
+    match called.outcome {
+        Ok(parts) => {
+            let now = dispatcher.clock.now();
+            for part in parts.into_iter().filter_map(part_from_guest) {
+                if let Err(error) = sealed.add(part, now) {
+                    tracing::warn!(run = %job.live.id, %error, "closing words were not taken");
+                }
+            }
+        }
+        Err(fault) => tracing::warn!(run = %job.live.id, ?fault, "the epilogue failed"),
+    }
+    began.elapsed()
+}

@@ -1,0 +1,199 @@
+//! A run that has been accepted and has no end yet: the one door through which it is
+//! stopped, and where those who wait for its end look.
+
+use super::{Cause, Ending, Receipt, RunUsage, Said};
+use crate::capability::control::Control;
+use crate::clock::Clock;
+use crate::id::{RunId, SessionId};
+use crate::sandbox::{Engine, Interrupt};
+use crate::store::{SessionNo, StoreError};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// Where a live run stands, for those who wait.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// Its prompt is on its way to the disk, it waits, or it runs.
+    Open,
+    /// The guest is gone, and the writer owns its end.
+    Gone {
+        /// When, on the clock's scale.
+        at: Duration,
+        /// How it ends.
+        ending: Arc<Ending>,
+    },
+    /// Its end is on disk.
+    Ended(Arc<Receipt>),
+    /// Its end can no longer reach the disk in this process; recovery owns it.
+    Lost(StoreError),
+}
+
+/// The first cause, and when it latched.
+#[derive(Debug)]
+pub(crate) struct Latched {
+    pub(crate) cause: Cause,
+    pub(crate) detail: Option<String>,
+    pub(crate) at: Instant,
+}
+
+/// A run without an end yet.
+pub(crate) struct LiveRun {
+    pub(crate) id: RunId,
+    pub(crate) session: SessionId,
+    pub(crate) session_no: SessionNo,
+    pub(crate) control: Arc<Control>,
+    pub(crate) interrupt: Arc<Interrupt>,
+    pub(crate) grace: Duration,
+    pub(crate) finish_deadline: Duration,
+    pub(crate) run_deadline: Option<Duration>,
+    engine: Arc<Engine>,
+    latched: OnceLock<Latched>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What a live run is made of.
+pub(crate) struct Birth {
+    pub(crate) session: SessionId,
+    pub(crate) session_no: SessionNo,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) grace: Duration,
+    pub(crate) finish_deadline: Duration,
+    pub(crate) run_deadline: Option<Duration>,
+}
+
+impl LiveRun {
+    pub(crate) fn new(id: RunId, birth: Birth) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            session: birth.session,
+            session_no: birth.session_no,
+            control: Control::new(birth.clock),
+            interrupt: Interrupt::new(),
+            grace: birth.grace,
+            finish_deadline: birth.finish_deadline,
+            run_deadline: birth.run_deadline,
+            engine: birth.engine,
+            latched: OnceLock::new(),
+            phase: watch::Sender::new(Phase::Open),
+        })
+    }
+
+    /// Latches a cause; the first one stays. Answers whether this was it.
+    pub(crate) fn latch(&self, cause: Cause, detail: Option<String>) -> bool {
+        let at = Instant::now();
+        self.latched.set(Latched { cause, detail, at }).is_ok()
+    }
+
+    /// The cause, once there is one.
+    pub(crate) fn latched(&self) -> Option<&Latched> {
+        self.latched.get()
+    }
+
+    /// The one door: latches the cause, asks the agent if it has a grace period, and then
+    /// interrupts it. Only the first call does anything.
+    pub(crate) fn stop(self: &Arc<Self>, cause: Cause, runtime: &Handle) {
+        let name = cause.name();
+        if !self.latch(cause, None) {
+            return;
+        }
+        self.control.ask(name);
+        if self.grace.is_zero() {
+            self.engine.stop(&self.interrupt);
+            return;
+        }
+        let run = Arc::clone(self);
+        runtime.spawn(async move {
+            let grace = run.control.clock().sleep(run.grace);
+            let mut phase = run.phase.subscribe();
+            tokio::select! {
+                () = grace => run.engine.stop(&run.interrupt),
+                _ = phase.wait_for(|phase| !matches!(phase, Phase::Open)) => {}
+            }
+        });
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Waits until the end is on disk, or cannot get there in this process.
+    pub(crate) async fn ended(&self) -> Result<Arc<Receipt>, StoreError> {
+        let mut phase = self.watch();
+        loop {
+            match &*phase.borrow_and_update() {
+                Phase::Ended(receipt) => return Ok(Arc::clone(receipt)),
+                Phase::Lost(error) => return Err(error.clone()),
+                Phase::Open | Phase::Gone { .. } => {}
+            }
+            if phase.changed().await.is_err() {
+                return Err(StoreError::Closed("the run was abandoned".to_owned()));
+            }
+        }
+    }
+
+    /// Waits for the end no longer than the finishing write may take once the guest is gone;
+    /// after that the answer is provisional.
+    pub(crate) async fn ended_or_provisional(&self) -> Arc<Receipt> {
+        let clock = Arc::clone(self.control.clock());
+        let asked = clock.elapsed();
+        let ended = self.ended();
+        let expired = async {
+            // A run that never had a guest is waited for from now on.
+            let mut phase = self.watch();
+            let gone = phase.wait_for(|phase| matches!(phase, Phase::Gone { .. }));
+            let since = tokio::select! {
+                gone = gone => match gone.as_deref() {
+                    Ok(Phase::Gone { at, .. }) => *at,
+                    _ => asked,
+                },
+                () = clock.sleep(self.finish_deadline.saturating_add(self.grace)) => asked,
+            };
+            let left = since
+                .saturating_add(self.finish_deadline)
+                .saturating_sub(clock.elapsed());
+            clock.sleep(left).await;
+        };
+        tokio::select! {
+            biased;
+            ended = ended => ended.unwrap_or_else(|_| Arc::new(self.provisional())),
+            () = expired => Arc::new(self.provisional()),
+        }
+    }
+
+    /// What can be said before the end is on disk: it acknowledges nothing.
+    fn provisional(&self) -> Receipt {
+        let ending = match &*self.phase.borrow() {
+            Phase::Gone { ending, .. } => Ending::clone(ending),
+            _ => self.ending(Duration::ZERO, RunUsage::default()),
+        };
+        let mut receipt = ending.receipt(self.id, Said::default(), self.finish_deadline);
+        receipt.state = super::RunState::Finishing;
+        receipt.finish_deadline_expired = true;
+        receipt.persisted = false;
+        receipt
+    }
+
+    /// How the run ends, once its cause is latched.
+    pub(crate) fn ending(&self, stop: Duration, usage: RunUsage) -> Ending {
+        let (cause, detail) = match self.latched() {
+            Some(latched) => (latched.cause.clone(), latched.detail.clone()),
+            None => (Cause::User, None),
+        };
+        Ending {
+            cause,
+            detail,
+            stop,
+            epilogue: None,
+            run_deadline: self.run_deadline,
+            finish_deadline: self.finish_deadline,
+            usage,
+        }
+    }
+}

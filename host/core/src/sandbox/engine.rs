@@ -1,0 +1,132 @@
+//! The one constructor of an engine: which features of WebAssembly are on, how instances are
+//! pooled, and what happens where the pool does not fit.
+
+use super::interrupt::{Interrupt, Interrupter, Live};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+/// Bytes of a guest's stack, host futures that it is parked in included.
+const STACK_BYTES: usize = 2 << 20;
+/// Bytes of it that WebAssembly may use; what is left is the host's.
+const WASM_STACK_BYTES: usize = 1 << 20;
+/// Memory mappings of one live run: two for its stack, four for a memory.
+const MAPPINGS_PER_RUN: u64 = 6;
+/// Mappings left to the rest of the process.
+const MAPPINGS_RESERVED: u64 = 4000;
+/// Stores beside the runs': one that describes, one for an epilogue.
+const SPARE: u32 = 2;
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the WebAssembly engine on this machine: {0}")]
+pub struct EngineError(String);
+
+/// What an engine is sized by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineOptions {
+    /// Runs at the same time.
+    pub(crate) concurrent_runs: u32,
+    /// Bytes of the largest linear memory.
+    pub(crate) memory_bytes: usize,
+}
+
+/// The engine, and the thread that can stop its guests.
+pub(crate) struct Engine {
+    // Before the engine, so that its thread ends first.
+    interrupter: Interrupter,
+    engine: wasmtime::Engine,
+    concurrent_runs: u32,
+}
+
+impl Engine {
+    /// Pools instances if the machine has the address space, allocates on demand otherwise.
+    pub(crate) fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let concurrent_runs = options.concurrent_runs.min(runs_that_fit());
+        if concurrent_runs < options.concurrent_runs {
+            tracing::warn!(
+                asked = options.concurrent_runs,
+                given = concurrent_runs,
+                "fewer concurrent runs than asked for: vm.max_map_count is too low for more"
+            );
+        }
+        let pool = pool(concurrent_runs + SPARE, options.memory_bytes);
+        let mut config = config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = wasmtime::Engine::new(&config).or_else(|error| {
+            tracing::warn!(%error, "no room for a pool of instances; each run allocates its own");
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            wasmtime::Engine::new(&config)
+        });
+        let engine = engine.map_err(|error| EngineError(format!("{error:#}")))?;
+        let interrupter = Interrupter::start(engine.weak())
+            .map_err(|error| EngineError(format!("no thread can be started: {error}")))?;
+        Ok(Self {
+            interrupter,
+            engine,
+            concurrent_runs,
+        })
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// How many runs the engine is sized for.
+    pub(crate) fn concurrent_runs(&self) -> u32 {
+        self.concurrent_runs
+    }
+
+    /// Stops a guest, wherever it is.
+    pub(crate) fn stop(&self, interrupt: &Arc<Interrupt>) {
+        self.interrupter.stop(interrupt);
+    }
+
+    pub(super) fn live(&self) -> Live {
+        self.interrupter.live()
+    }
+
+    pub(super) fn ticks(&self) -> Arc<AtomicU64> {
+        self.interrupter.ticks()
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    // Without concurrency support a call runs on a plain fiber, and dropping its future
+    // unwinds the fiber and the host call that it waits for at once.
+    config.epoch_interruption(true).concurrency_support(false);
+    // What no guest language needs is attack surface. Threads, gc, function references and
+    // exceptions are not even built in.
+    config.wasm_memory64(false).wasm_relaxed_simd(false);
+    config
+        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(WASM_STACK_BYTES);
+    config
+}
+
+fn pool(stores: u32, memory_bytes: usize) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(stores)
+        .total_core_instances(stores.saturating_mul(16))
+        .total_memories(stores.saturating_mul(2))
+        .total_tables(stores.saturating_mul(3))
+        .total_stacks(stores.saturating_add(64))
+        .max_core_instances_per_component(16)
+        .max_memories_per_component(2)
+        .max_tables_per_component(3)
+        .max_memory_size(memory_bytes)
+        .max_unused_warm_slots(64);
+    pool
+}
+
+/// A process that maps more regions than the kernel allows dies inside malloc, so the number
+/// of runs is bounded by it beforehand.
+fn runs_that_fit() -> u32 {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok())
+        .unwrap_or(u64::MAX);
+    let runs = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_RUN;
+    u32::try_from(runs).unwrap_or(u32::MAX).max(1)
+}

@@ -1,0 +1,300 @@
+//! One call into a fresh instance: set up, raced against its stop switch, torn down. A store
+//! serves one call and is never entered again. Generic over the host's data; knows nothing of
+//! what that is.
+
+use super::bindings::exports::lastword::agent::{epilogue, turn};
+use super::wasi::GuestState;
+use super::{Engine, Interrupt, Loaded};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use wasmtime::component::Instance;
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+/// Bytes that one host call may copy out of a guest.
+const HOSTCALL_BYTES: usize = 8 << 20;
+/// Handles that a guest may hold at once.
+pub(super) const HANDLES_MAX: usize = 4096;
+
+/// How a call ended when it did not return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It was stopped.
+    Interrupted,
+    /// WebAssembly trapped: the trap's name and where.
+    Trap { kind: &'static str, place: String },
+    /// The guest exited the process that it does not have.
+    Exit(i32),
+    /// The stack overflowed.
+    StackOverflow,
+    /// It trapped or could not begin after its memory limit had refused it.
+    OutOfMemory,
+    /// It passed one of the bounds on what a host call may carry or hold.
+    Limit(String),
+    /// The host could not carry the call out.
+    Host(String),
+}
+
+/// What is left of a call.
+pub(crate) struct Called<T, R> {
+    /// The host's data, taken out of the store when the instance was gone.
+    pub(crate) state: Option<GuestState<T>>,
+    pub(crate) outcome: Result<R, Fault>,
+    /// Processor time inside the sandbox, host calls included.
+    pub(crate) busy: Duration,
+}
+
+/// Which export is called.
+pub(crate) trait Call<T: 'static>: Send {
+    type Output: Send;
+
+    fn call<'a>(
+        self,
+        loaded: &'a Loaded<T>,
+        store: &'a mut Store<GuestState<T>>,
+        instance: &'a Instance,
+    ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send + 'a;
+}
+
+/// `turn.describe`.
+pub(crate) struct CallDescribe;
+
+impl<T: Send + 'static> Call<T> for CallDescribe {
+    type Output = turn::Manifest;
+
+    async fn call<'a>(
+        self,
+        loaded: &'a Loaded<T>,
+        store: &'a mut Store<GuestState<T>>,
+        instance: &'a Instance,
+    ) -> wasmtime::Result<Self::Output> {
+        loaded
+            .turn
+            .load(&mut *store, instance)?
+            .call_describe(store)
+            .await
+    }
+}
+
+/// `turn.run`.
+pub(crate) struct CallRun(pub(crate) turn::Prompt);
+
+impl<T: Send + 'static> Call<T> for CallRun {
+    type Output = Result<turn::Outcome, turn::Failure>;
+
+    async fn call<'a>(
+        self,
+        loaded: &'a Loaded<T>,
+        store: &'a mut Store<GuestState<T>>,
+        instance: &'a Instance,
+    ) -> wasmtime::Result<Self::Output> {
+        let guest = loaded.turn.load(&mut *store, instance)?;
+        guest.call_run(store, &self.0).await
+    }
+}
+
+/// `epilogue.close`, of a component that exports it.
+pub(crate) struct CallClose {
+    pub(crate) interruption: epilogue::Interruption,
+    pub(crate) said: Vec<epilogue::Part>,
+}
+
+impl<T: Send + 'static> Call<T> for CallClose {
+    type Output = Vec<epilogue::Part>;
+
+    async fn call<'a>(
+        self,
+        loaded: &'a Loaded<T>,
+        store: &'a mut Store<GuestState<T>>,
+        instance: &'a Instance,
+    ) -> wasmtime::Result<Self::Output> {
+        let indices = loaded.epilogue.as_ref();
+        let indices = indices.ok_or_else(|| wasmtime::Error::msg("there is no epilogue"))?;
+        let guest = indices.load(&mut *store, instance)?;
+        guest
+            .call_close(store, &self.interruption, &self.said)
+            .await
+    }
+}
+
+/// Instantiates and calls, until the call returns or the switch is thrown. `beside` is polled
+/// along with the call and may throw the switch; it never ends the call by itself.
+///
+/// When this returns the guest is gone. Dropping the future has the same effect, without the
+/// host's data coming back.
+pub(crate) async fn call<T: Send + 'static, C: Call<T>>(
+    engine: &Engine,
+    loaded: &Loaded<T>,
+    state: GuestState<T>,
+    interrupt: &Arc<Interrupt>,
+    beside: impl Future<Output = Infallible> + Send,
+    export: C,
+) -> Called<T, C::Output> {
+    let gone = Acknowledge(Arc::clone(interrupt));
+    let mut busy = Duration::ZERO;
+    let mut store = match store(engine, state, interrupt) {
+        Ok(store) => store,
+        Err(error) => {
+            let outcome = Err(Fault::Host(format!("{error:#}")));
+            return Called {
+                state: None,
+                outcome,
+                busy,
+            };
+        }
+    };
+    let live = engine.live();
+    let result = {
+        let body = async {
+            let instance = loaded.pre.instantiate_async(&mut store).await?;
+            export.call(loaded, &mut store, &instance).await
+        };
+        let body = pin!(Timed {
+            busy: &mut busy,
+            future: pin!(body)
+        });
+        tokio::select! {
+            biased;
+            () = interrupt.stopped() => None,
+            never = beside => match never {},
+            result = body => Some(result),
+        }
+    };
+    drop(live);
+    let mut state = store.into_data();
+    drop(gone);
+    let outcome = match result {
+        None => Err(Fault::Interrupted),
+        Some(result) => result.map_err(|error| fault(&error, state.limiter().refused())),
+    };
+    Called {
+        state: Some(state),
+        outcome,
+        busy,
+    }
+}
+
+/// Says that the guest is gone, also when the future that held it is dropped.
+struct Acknowledge(Arc<Interrupt>);
+
+impl Drop for Acknowledge {
+    fn drop(&mut self) {
+        self.0.acknowledge();
+    }
+}
+
+/// What the epoch callback answers for a guest that is to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+fn store<T: Send + 'static>(
+    engine: &Engine,
+    state: GuestState<T>,
+    interrupt: &Arc<Interrupt>,
+) -> wasmtime::Result<Store<GuestState<T>>> {
+    let mut store = Store::try_new(engine.wasmtime(), state)?;
+    store.limiter(|state| state.limiter());
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES_MAX);
+    let (interrupt, ticks) = (Arc::clone(interrupt), engine.ticks());
+    let mut last = ticks.load(Ordering::Acquire);
+    store.epoch_deadline_callback(move |_| {
+        if interrupt.is_stopping() {
+            return Err(wasmtime::Error::new(Interrupted));
+        }
+        let now = ticks.load(Ordering::Acquire);
+        if now == last {
+            // Somebody else's interrupt: it costs this guest a look and nothing more.
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        last = now;
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    });
+    // The default of 0 would trap at once, and what runs before the call counts as well.
+    store.set_epoch_deadline(1);
+    Ok(store)
+}
+
+fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
+    if error.is::<Interrupted>() {
+        return Fault::Interrupted;
+    }
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return Fault::Exit(exit.0);
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::StackOverflow) {
+        return Fault::StackOverflow;
+    }
+    if refused {
+        return Fault::OutOfMemory;
+    }
+    let Some(trap) = trap else {
+        let text = format!("{error:#}");
+        let bounded = [
+            "fuel allocated for hostcalls",
+            "handle",
+            "resource limit exceeded",
+        ];
+        return match bounded.iter().any(|words| text.contains(words)) {
+            true => Fault::Limit(text),
+            false => Fault::Host(text),
+        };
+    };
+    Fault::Trap {
+        kind: trap_kind(*trap),
+        place: place(error),
+    }
+}
+
+fn trap_kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::MemoryOutOfBounds => "memory-out-of-bounds",
+        Trap::HeapMisaligned => "heap-misaligned",
+        Trap::TableOutOfBounds => "table-out-of-bounds",
+        Trap::IndirectCallToNull => "indirect-call-to-null",
+        Trap::BadSignature => "bad-signature",
+        Trap::IntegerOverflow => "integer-overflow",
+        Trap::IntegerDivisionByZero => "integer-division-by-zero",
+        Trap::BadConversionToInteger => "bad-conversion-to-integer",
+        Trap::CannotEnterComponent => "cannot-enter-component",
+        _ => "trap",
+    }
+}
+
+/// The innermost function of the guest, where it has names.
+fn place(error: &wasmtime::Error) -> String {
+    let frames = error.downcast_ref::<wasmtime::WasmBacktrace>();
+    let names = frames.into_iter().flat_map(wasmtime::WasmBacktrace::frames);
+    names
+        .filter_map(|frame| frame.func_name())
+        .map(|name| name.split("::h").next().unwrap_or(name).to_owned())
+        .find(|name| !name.contains("panic") && !name.contains("abort"))
+        .unwrap_or_default()
+}
+
+/// Sums the time in which a future was polled.
+struct Timed<'b, F> {
+    busy: &'b mut Duration,
+    future: F,
+}
+
+impl<F: Future + Unpin> Future for Timed<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let began = Instant::now();
+        let polled = Pin::new(&mut self.future).poll(context);
+        *self.busy += began.elapsed();
+        polled
+    }
+}

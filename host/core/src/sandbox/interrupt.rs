@@ -1,0 +1,181 @@
+//! Stopping a guest wherever it is: a flag that its epoch callback reads, a token that ends
+//! its host calls, and a thread that bumps the engine's epoch until the guest is gone.
+//!
+//! A bump is engine-wide and is never itself the kill: it makes every guest look at its own
+//! flag. Knows nothing of why a guest is stopped.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use wasmtime::EngineWeak;
+
+/// How often a guest that computes lets others have its thread.
+const TICK: Duration = Duration::from_millis(5);
+/// How often the epoch is bumped while a stopped guest has not acknowledged.
+const REPEAT: Duration = Duration::from_micros(100);
+
+/// One guest's stop switch.
+#[derive(Debug, Default)]
+pub(crate) struct Interrupt {
+    stopping: AtomicBool,
+    gone: AtomicBool,
+    /// Ends the call future, and with it whatever host call the guest is parked in.
+    token: CancellationToken,
+}
+
+impl Interrupt {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        fence(Ordering::Acquire);
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Completes once the guest is to stop.
+    pub(crate) async fn stopped(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// The guest is gone: no more bumps for it.
+    pub(super) fn acknowledge(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+}
+
+/// The engine's one thread: bumps for those who are to stop, ticks for fairness while any
+/// guest is live, and sleeps otherwise.
+pub(super) struct Interrupter {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    engine: EngineWeak,
+    /// Rises with each tick, so that a guest yields at ticks and not at others' interrupts.
+    ticks: Arc<AtomicU64>,
+    live: AtomicUsize,
+    inner: Mutex<Inner>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    stopping: Vec<Arc<Interrupt>>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the ticks going while a guest is live.
+pub(super) struct Live(Arc<Shared>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Interrupter {
+    pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            engine,
+            ticks: Arc::default(),
+            live: AtomicUsize::new(0),
+            inner: Mutex::default(),
+            woken: Condvar::new(),
+        });
+        let body = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("lastword-epoch".to_owned())
+            .spawn(move || bump(&body))?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn ticks(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.ticks)
+    }
+
+    /// A guest is live until the answer is dropped.
+    pub(super) fn live(&self) -> Live {
+        if self.shared.live.fetch_add(1, Ordering::AcqRel) == 0 {
+            // Under the lock, so that the thread is either before its check or asleep.
+            drop(self.shared.lock());
+            self.shared.woken.notify_one();
+        }
+        Live(Arc::clone(&self.shared))
+    }
+
+    /// Stops a guest, wherever it is. Returns at once; the guest goes within microseconds
+    /// to milliseconds.
+    pub(super) fn stop(&self, interrupt: &Arc<Interrupt>) {
+        interrupt.stopping.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        interrupt.token.cancel();
+        if let Some(engine) = self.shared.engine.upgrade() {
+            engine.increment_epoch();
+        }
+        self.shared.lock().stopping.push(Arc::clone(interrupt));
+        self.shared.woken.notify_one();
+    }
+}
+
+impl Drop for Interrupter {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.woken.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+fn bump(shared: &Shared) {
+    let mut ticked = Instant::now();
+    let mut inner = shared.lock();
+    while !inner.closed {
+        inner.stopping.retain(|interrupt| !interrupt.is_gone());
+        let stopping = !inner.stopping.is_empty();
+        let live = shared.live.load(Ordering::Acquire) > 0;
+        if !stopping && !live {
+            inner = shared
+                .woken
+                .wait(inner)
+                .unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let wait = if stopping { REPEAT } else { TICK };
+        inner = shared
+            .woken
+            .wait_timeout(inner, wait)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        let tick = ticked.elapsed() >= TICK;
+        if tick {
+            ticked = Instant::now();
+            shared.ticks.fetch_add(1, Ordering::Release);
+        }
+        if tick || !inner.stopping.is_empty() {
+            let Some(engine) = shared.engine.upgrade() else {
+                return;
+            };
+            engine.increment_epoch();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a guest may take of the host's memory, summed over everything in its store.
+
+use std::time::Duration;
+use wasmtime::ResourceLimiter;
+
+/// Limits of one run's sandbox. Each has a default; none can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of linear memory, summed over all memories. Default 128 MiB, which is also the
+    /// most: clearing that much at once takes about 100 ms, during which no guest can be
+    /// stopped.
+    pub memory_bytes: u64,
+    /// Elements of tables, summed. Default 1 million.
+    pub table_elements: u64,
+    /// Bytes of text, reasoning, arguments and results that one run may say. Default 16 MiB.
+    pub output_bytes: u64,
+    /// Bytes of files that one run may write, in the workspace and in `/tmp` together.
+    /// Default 256 MiB.
+    pub written_bytes: u64,
+    /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
+    pub deadline: Option<Duration>,
+    /// How long a run that is stopped may go on to bring its work to an end; host calls
+    /// answer `cancelled` meanwhile. Default 0.
+    pub grace: Duration,
+    /// How long whoever waits for a run's end waits for the finishing write. Default 5 s.
+    pub finish_deadline: Duration,
+    /// How long an epilogue may take. Default 200 ms.
+    pub epilogue: Duration,
+    /// Bytes of state that one agent may keep per session, and as much per workspace.
+    /// Default 1 MiB.
+    pub state_bytes: u64,
+    /// Prompts of one session that may wait. Default 100.
+    pub queue: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 << 20,
+            table_elements: 1 << 20,
+            output_bytes: 16 << 20,
+            written_bytes: 256 << 20,
+            deadline: Some(Duration::from_secs(30 * 60)),
+            grace: Duration::ZERO,
+            finish_deadline: Duration::from_secs(5),
+            epilogue: Duration::from_millis(200),
+            state_bytes: 1 << 20,
+            queue: 100,
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes of linear memory, at most 128 MiB.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes.min(128 << 20);
+        self
+    }
+
+    /// How long a run may take once it is running.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long a run that is stopped may go on.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long whoever waits for a run's end waits for the finishing write.
+    #[must_use]
+    pub fn finish_deadline(mut self, deadline: Duration) -> Self {
+        self.finish_deadline = deadline;
+        self
+    }
+
+    /// Bytes that one run may say.
+    #[must_use]
+    pub fn output_bytes(mut self, bytes: u64) -> Self {
+        self.output_bytes = bytes;
+        self
+    }
+
+    /// Bytes of files that one run may write.
+    #[must_use]
+    pub fn written_bytes(mut self, bytes: u64) -> Self {
+        self.written_bytes = bytes;
+        self
+    }
+
+    /// Bytes of state that one agent may keep per session, and as much per workspace.
+    #[must_use]
+    pub fn state_bytes(mut self, bytes: u64) -> Self {
+        self.state_bytes = bytes;
+        self
+    }
+
+    /// Prompts of one session that may wait.
+    #[must_use]
+    pub fn queue(mut self, prompts: u32) -> Self {
+        self.queue = prompts;
+        self
+    }
+}
+
+/// Core instances of one store. A Python guest has 14.
+const INSTANCES_MAX: usize = 64;
+/// Memories of one store.
+const MEMORIES_MAX: usize = 8;
+/// Tables of one store.
+const TABLES_MAX: usize = 32;
+
+/// Counts what one store has taken. Refuses by answering that growing failed, which a guest
+/// may handle; if it traps instead, it ran out of memory.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_max: usize,
+    memory: usize,
+    elements_max: usize,
+    elements: usize,
+    peak: usize,
+    refused: bool,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let fit = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Self {
+            memory_max: fit(limits.memory_bytes),
+            memory: 0,
+            elements_max: fit(limits.table_elements),
+            elements: 0,
+            peak: 0,
+            refused: false,
+        }
+    }
+
+    /// Bytes of linear memory at the highest.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak as u64
+    }
+
+    /// Whether the guest asked for more than it may have.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let sum = self.memory.saturating_add(desired.saturating_sub(current));
+        if sum > self.memory_max {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.memory = sum;
+        self.peak = self.peak.max(sum);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let sum = self
+            .elements
+            .saturating_add(desired.saturating_sub(current));
+        if sum > self.elements_max {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.elements = sum;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}

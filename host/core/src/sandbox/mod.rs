@@ -1,0 +1,35 @@
+//! Where guests run: one engine, one store per run, limits, and the means to stop a guest
+//! wherever it is. The only place that names wasmtime; knows neither runs nor stores of data.
+
+pub(crate) mod bindings;
+mod cache;
+mod component;
+mod engine;
+mod inspect;
+mod instance;
+mod interrupt;
+mod limits;
+mod wasi;
+
+pub use component::{ComponentError, Digest};
+pub use engine::EngineError;
+pub use inspect::{Inspection, WIT_PACKAGE, WIT_VERSION};
+pub use limits::Limits;
+
+pub(crate) use component::Loaded;
+pub(crate) use engine::{Engine, EngineOptions};
+pub(crate) use instance::{CallClose, CallDescribe, CallRun, Called, Fault, call};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use limits::Limiter;
+pub(crate) use wasi::{Directory, Files, GuestLines, GuestState, LineSource};
+
+/// What capabilities need of the engine's types.
+pub(crate) use wasmtime::Result as HostResult;
+pub(crate) use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
+
+/// A linker with WASI and nothing of the host's own yet.
+pub(crate) fn linker<T: Send + 'static>(engine: &Engine) -> HostResult<Linker<GuestState<T>>> {
+    let mut linker = Linker::new(engine.wasmtime());
+    wasi::link(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,264 @@
+//! A guest's files: which directories it sees, that it opens nothing but files and
+//! directories, and how much it may write.
+//!
+//! These functions stand before wasmtime's own. Directories are opened when a guest first
+//! asks for them, so that one which has no use for files costs none.
+
+use super::GuestState;
+use bytes::Bytes;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::FsPerms;
+use wasmtime_wasi::filesystem::{Descriptor, Dir, OpenMode, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+};
+use wasmtime_wasi::p2::{
+    DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult,
+};
+
+const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+const TYPES: &str = "wasi:filesystem/types@0.2.12";
+
+/// A directory that a guest may see as `/workspace`.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    /// Opened once per workspace: replacing the path changes nothing for guests.
+    pub(crate) file: Arc<File>,
+    /// Whether a guest may change what is in it.
+    pub(crate) writable: bool,
+}
+
+/// What one guest may do with files.
+#[derive(Debug)]
+pub(crate) struct Files {
+    workspace: Option<Directory>,
+    /// Where the guest's `/tmp` is made when it first asks, and whether it was.
+    tmp: Option<(PathBuf, bool)>,
+    /// Bytes that may still be written.
+    budget: Arc<AtomicU64>,
+}
+
+impl Files {
+    /// No files at all.
+    pub(crate) fn none() -> Self {
+        Self {
+            workspace: None,
+            tmp: None,
+            budget: Arc::default(),
+        }
+    }
+
+    /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses.
+    pub(crate) fn new(workspace: Option<Directory>, tmp: PathBuf, written_bytes: u64) -> Self {
+        Self {
+            workspace,
+            tmp: Some((tmp, false)),
+            budget: Arc::new(AtomicU64::new(written_bytes)),
+        }
+    }
+
+    fn open(&mut self) -> std::io::Result<Vec<(Dir, &'static str)>> {
+        let mut directories = Vec::new();
+        if let Some(workspace) = &self.workspace {
+            let perms = match workspace.writable {
+                true => FsPerms::ReadWrite,
+                false => FsPerms::ReadOnly,
+            };
+            let file = workspace.file.try_clone()?;
+            directories.push((Dir::new(file, perms, OpenMode::READ, false), "/workspace"));
+        }
+        if let Some((path, made)) = &mut self.tmp {
+            std::fs::create_dir_all(&*path)?;
+            *made = true;
+            let file = File::open(&*path)?;
+            let dir = Dir::new(
+                file,
+                FsPerms::ReadWrite,
+                OpenMode::READ | OpenMode::WRITE,
+                false,
+            );
+            directories.push((dir, "/tmp"));
+        }
+        Ok(directories)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let Some((path, true)) = self.tmp.take() else {
+            return;
+        };
+        // Most guests leave it empty; a full one is removed where that holds nobody up.
+        if std::fs::remove_dir(&path).is_err() {
+            let remove = move || {
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    tracing::debug!(%error, path = %path.display(), "a guest's /tmp is left behind");
+                }
+            };
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+                Err(_) => remove(),
+            }
+        }
+    }
+}
+
+fn take(budget: &AtomicU64, bytes: u64) -> bool {
+    let spend = |left: u64| left.checked_sub(bytes);
+    budget
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, spend)
+        .is_ok()
+}
+
+/// wasmtime's errors for a guest are values, all others end it.
+fn answer<R>(result: FsResult<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+type Store<'a, T> = StoreContextMut<'a, GuestState<T>>;
+type Fd = Resource<Descriptor>;
+
+pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> wasmtime::Result<()> {
+    linker
+        .instance(PREOPENS)?
+        .func_wrap("get-directories", |mut store: Store<'_, T>, (): ()| {
+            Ok((directories(store.data_mut())?,))
+        })?;
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap_async(
+        "[method]descriptor.open-at",
+        |mut store: Store<'_, T>, (fd, follow, path, how, flags)| {
+            Box::new(async move {
+                answer(open_at(store.data_mut(), fd, follow, path, how, flags).await)
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.write",
+        |mut store: Store<'_, T>, (fd, bytes, offset): (Fd, Vec<u8>, u64)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                if !take(&state.files.budget, bytes.len() as u64) {
+                    return Ok((Err(ErrorCode::Quota),));
+                }
+                answer(state.filesystem().write(fd, bytes, offset).await)
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.set-size",
+        |mut store: Store<'_, T>, (fd, size): (Fd, u64)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                if !take(&state.files.budget, size) {
+                    return Ok((Err(ErrorCode::Quota),));
+                }
+                answer(state.filesystem().set_size(fd, size).await)
+            })
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |mut store: Store<'_, T>, (fd, offset): (Fd, u64)| {
+            let state = store.data_mut();
+            let stream = state.filesystem().write_via_stream(fd, offset);
+            answer(stream.and_then(|stream| bounded(state, stream)))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |mut store: Store<'_, T>, (fd,): (Fd,)| {
+            let state = store.data_mut();
+            let stream = state.filesystem().append_via_stream(fd);
+            answer(stream.and_then(|stream| bounded(state, stream)))
+        },
+    )
+}
+
+fn directories<T: Send>(state: &mut GuestState<T>) -> wasmtime::Result<Vec<(Fd, String)>> {
+    let mut answer = Vec::new();
+    for (dir, name) in state.files.open()? {
+        let fd = state.table.push(Descriptor::Dir(dir))?;
+        answer.push((fd, name.to_owned()));
+    }
+    Ok(answer)
+}
+
+/// Opening a FIFO or a device can block for ever, on a thread that nothing can stop.
+async fn open_at<T: Send>(
+    state: &mut GuestState<T>,
+    fd: Fd,
+    follow: PathFlags,
+    path: String,
+    how: OpenFlags,
+    flags: DescriptorFlags,
+) -> FsResult<Fd> {
+    let at = Resource::new_borrow(fd.rep());
+    let mut files = state.filesystem();
+    if let Ok(found) = files.stat_at(at, follow, path.clone()).await {
+        let openable = matches!(
+            found.type_,
+            DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink
+        );
+        if !openable {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+    }
+    files.open_at(fd, follow, path, how, flags).await
+}
+
+/// Puts the budget before a stream that writes to a file.
+fn bounded<T>(
+    state: &mut GuestState<T>,
+    stream: Resource<DynOutputStream>,
+) -> FsResult<Resource<DynOutputStream>> {
+    let inner = state.table.delete(stream)?;
+    let stream: DynOutputStream = Box::new(Bounded {
+        inner,
+        budget: Arc::clone(&state.files.budget),
+    });
+    Ok(state.table.push(stream)?)
+}
+
+struct Bounded {
+    inner: DynOutputStream,
+    budget: Arc<AtomicU64>,
+}
+
+#[async_trait::async_trait]
+impl Pollable for Bounded {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl OutputStream for Bounded {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if !take(&self.budget, bytes.len() as u64) {
+            let full = std::io::Error::from_raw_os_error(rustix::io::Errno::DQUOT.raw_os_error());
+            return Err(StreamError::LastOperationFailed(full.into()));
+        }
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.inner.check_write()
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}

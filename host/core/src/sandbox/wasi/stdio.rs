@@ -1,0 +1,137 @@
+//! What a guest prints: cut into lines and handed on, bounded, never an error for the guest.
+//! A full pipe would make a guest's `println!` panic; here the rest is dropped.
+
+use bytes::Bytes;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Bytes of the longest line that is handed on; the rest of it becomes further lines.
+const LINE_BYTES_MAX: usize = 4096;
+/// Bytes that one write may carry.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// Which of the two a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineSource {
+    Stdout,
+    Stderr,
+}
+
+/// Takes what a guest prints, line by line. Must be quick, and drop what is too much.
+pub(crate) trait GuestLines: Send + Sync + 'static {
+    fn line(&self, source: LineSource, line: &str);
+}
+
+/// One of a guest's two output streams.
+#[derive(Clone)]
+pub(super) struct Lines {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    source: LineSource,
+    sink: Arc<dyn GuestLines>,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl Lines {
+    pub(super) fn new(source: LineSource, sink: &Arc<dyn GuestLines>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                source,
+                sink: Arc::clone(sink),
+                partial: Mutex::default(),
+            }),
+        }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let shared = &self.shared;
+        let mut partial = shared
+            .partial
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            partial.extend_from_slice(piece);
+            while partial.ends_with(b"\n") || partial.len() >= LINE_BYTES_MAX {
+                let length = partial.len().min(LINE_BYTES_MAX);
+                let rest = partial.split_off(length);
+                let line = std::mem::replace(&mut *partial, rest);
+                let line = String::from_utf8_lossy(&line);
+                shared.sink.line(shared.source, line.trim_end_matches('\n'));
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let partial = self
+            .partial
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !partial.is_empty() {
+            self.sink
+                .line(self.source, &String::from_utf8_lossy(partial));
+        }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
