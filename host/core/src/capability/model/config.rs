@@ -343,80 +343,42 @@ mod tests {
         }
     }
 
+    fn address(service: Service, variable: &str, text: &str) -> String {
+        let endpoint = endpoint(service, &ServiceConfig::default(), &[(variable, text)]);
+        endpoint.base_url.to_string()
+    }
+
     #[test]
     fn addresses_are_completed() {
-        for (service, variable, text, expected) in [
-            (
-                Service::OpenAi,
-                "OPENAI_BASE_URL",
-                "http://h:1",
-                "http://h:1/v1/",
-            ),
-            (
-                Service::OpenAi,
-                "OPENAI_BASE_URL",
-                "http://h/v1",
-                "http://h/v1/",
-            ),
-            (
-                Service::OpenAi,
-                "OPENAI_BASE_URL",
-                "http://h/gate/",
-                "http://h/gate/",
-            ),
-            (
-                Service::Anthropic,
-                "ANTHROPIC_BASE_URL",
-                "http://h",
-                "http://h/v1/",
-            ),
-            (
-                Service::Anthropic,
-                "ANTHROPIC_BASE_URL",
-                "http://h/a",
-                "http://h/a/v1/",
-            ),
-            (
-                Service::Gemini,
-                "GEMINI_BASE_URL",
-                "http://h/v1",
-                "http://h/v1/",
-            ),
-            (
-                Service::Gemini,
-                "GEMINI_BASE_URL",
-                "http://h",
-                "http://h/v1beta/",
-            ),
-            (
-                Service::Ollama,
-                "OLLAMA_HOST",
-                "0.0.0.0",
-                "http://127.0.0.1:11434/v1/",
-            ),
-            (
-                Service::Ollama,
-                "OLLAMA_HOST",
-                ":8000",
-                "http://127.0.0.1:8000/v1/",
-            ),
-            (
-                Service::Ollama,
-                "OLLAMA_HOST",
-                "https://box:443/",
-                "https://box/v1/",
-            ),
-            (
-                Service::Ollama,
-                "OLLAMA_BASE_URL",
-                "http://box:1/v1",
-                "http://box:1/v1/",
-            ),
-            (Service::Ollama, "NOTHING", "", "http://127.0.0.1:11434/v1/"),
+        use Service::{Anthropic, Gemini, OpenAi};
+        for (service, text, expected) in [
+            (OpenAi, "http://h:1", "http://h:1/v1/"),
+            (OpenAi, "http://h/v1", "http://h/v1/"),
+            (OpenAi, "http://h/gate/", "http://h/gate/"),
+            (Anthropic, "http://h", "http://h/v1/"),
+            (Anthropic, "http://h/a", "http://h/a/v1/"),
+            (Gemini, "http://h/v1", "http://h/v1/"),
+            (Gemini, "http://h", "http://h/v1beta/"),
         ] {
-            let endpoint = endpoint(service, &ServiceConfig::default(), &[(variable, text)]);
-            assert_eq!(endpoint.base_url.as_str(), expected, "{variable}={text}");
+            let variable = service.address_variables()[0];
+            assert_eq!(address(service, variable, text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn ollamas_host_is_understood() {
+        for (text, expected) in [
+            ("", "http://127.0.0.1:11434/v1/"),
+            ("0.0.0.0", "http://127.0.0.1:11434/v1/"),
+            (":8000", "http://127.0.0.1:8000/v1/"),
+            ("box:8000", "http://box:8000/v1/"),
+            ("https://box:443/", "https://box/v1/"),
+        ] {
+            let found = address(Service::Ollama, "OLLAMA_HOST", text);
+            assert_eq!(found, expected, "{text}");
+        }
+        let found = address(Service::Ollama, "OLLAMA_BASE_URL", "http://box:1/v1");
+        assert_eq!(found, "http://box:1/v1/");
     }
 
     #[test]

@@ -105,9 +105,10 @@ impl Guard {
         context: CallContext,
         request: ModelRequest,
     ) -> Result<(ModelEvent, ModelStream), ModelError> {
+        let mut silence = self.silence(self.limits.first_event);
         let begin = self.provider.complete(context, request);
-        let mut stream = self.within(self.limits.first_event, begin).await??;
-        let first = self.next(&mut stream, self.limits.first_event).await?;
+        let mut stream = silence.bounds(begin).await??;
+        let first = self.next(&mut stream, silence).await?;
         Ok((first, stream))
     }
 
@@ -118,7 +119,10 @@ impl Guard {
             let mut rest = rest?;
             let item = match first {
                 Some(first) => Ok(first),
-                None => guard.next(&mut rest, guard.limits.idle).await,
+                None => {
+                    let silence = guard.silence(guard.limits.idle);
+                    guard.next(&mut rest, silence).await
+                }
             };
             let goes_on = !matches!(item, Ok(ModelEvent::Finish(_)) | Err(_));
             Some((item, (guard, (None, goes_on.then_some(rest)))))
@@ -130,30 +134,46 @@ impl Guard {
     async fn next(
         &self,
         stream: &mut ModelStream,
-        mut limit: Duration,
+        mut silence: Silence,
     ) -> Result<ModelEvent, ModelError> {
         loop {
-            match self.within(limit, stream.next()).await? {
-                Some(Ok(event)) if is_sign_of_life(&event) => limit = self.limits.idle,
+            match silence.bounds(stream.next()).await? {
+                Some(Ok(event)) if is_sign_of_life(&event) => {
+                    silence = self.silence(self.limits.idle);
+                }
                 Some(item) => return item,
                 None => return Err(truncated()),
             }
         }
     }
 
-    async fn within<T: Send>(
-        &self,
-        limit: Duration,
-        future: impl Future<Output = T> + Send + Unpin,
+    fn silence(&self, limit: Duration) -> Silence {
+        Silence {
+            limit,
+            over: self.clock.sleep(limit),
+        }
+    }
+}
+
+/// A silence that may not last longer than its limit.
+struct Silence {
+    limit: Duration,
+    over: BoxFuture<'static, ()>,
+}
+
+impl Silence {
+    async fn bounds<T>(
+        &mut self,
+        future: impl Future<Output = T> + Unpin,
     ) -> Result<T, ModelError> {
-        match select(future, self.clock.sleep(limit)).await {
+        match select(future, &mut self.over).await {
             Either::Left((output, _)) => Ok(output),
             Either::Right(_) => Err(ModelError::new(
                 ModelErrorKind::Idle,
                 format!(
                     "the model said nothing for {} s; it may be overloaded, or need a longer \
                      `idle_timeout_s` or `first_event_timeout_s`",
-                    limit.as_secs_f32()
+                    self.limit.as_secs_f32()
                 ),
             )),
         }

@@ -92,12 +92,13 @@ impl Answer {
         let reason = finish_reason(end.captured_stop_reason, !calls.is_empty());
         self.ready.extend(calls.into_iter().map(ModelEvent::Part));
         let count = |tokens: Option<i32>| u64::try_from(tokens.unwrap_or(0)).unwrap_or(0);
-        if let Some(usage) = end.captured_usage {
-            self.ready.push_back(ModelEvent::Usage(Usage {
-                input_tokens: count(usage.prompt_tokens),
-                output_tokens: count(usage.completion_tokens),
-            }));
-        }
+        let usage = end.captured_usage.map(|usage| Usage {
+            input_tokens: count(usage.prompt_tokens),
+            output_tokens: count(usage.completion_tokens),
+        });
+        // Zeros mean that the server did not count.
+        let usage = usage.filter(|usage| *usage != Usage::default());
+        self.ready.extend(usage.map(ModelEvent::Usage));
         self.ready.push_back(ModelEvent::Finish(reason));
     }
 }
@@ -165,6 +166,7 @@ fn finish_reason(reason: Option<StopReason>, calls: bool) -> String {
         Some(StopReason::Completed(_) | StopReason::StopSequence(_)) => "end_turn",
         Some(StopReason::MaxTokens(_)) => "max_tokens",
         Some(StopReason::ContentFilter(_)) => "content_filter",
+        Some(StopReason::Other(word)) if calls && word == "FUNCTION_CALL" => "tool_use",
         Some(StopReason::Other(word)) => return word,
         None => "unknown",
     };

@@ -1,7 +1,7 @@
 //! What went wrong, in words for people: which server, which variable to look at, what the
 //! server said. Knows statuses and error bodies, not what is done about them.
 
-use crate::capability::model::config::Endpoint;
+use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use genai::Error;
 use serde_json::Value;
@@ -76,9 +76,12 @@ impl Failures {
             404 => (
                 ModelErrorKind::UnknownModel,
                 format!(
-                    "{server} does not know the model `{}` (404){said}; check its name and the \
-                     base URL",
-                    self.model
+                    "{server} does not know the model `{}` (404){said}; {}",
+                    self.model,
+                    match self.endpoint.service {
+                        Service::Ollama => format!("`ollama pull {}` may fetch it", self.model),
+                        _ => "check its name and the base URL".to_owned(),
+                    }
                 ),
             ),
             429 => (
@@ -124,6 +127,9 @@ impl Failures {
             return ModelError::new(ModelErrorKind::Truncated, text);
         }
         let hint = match self.endpoint.is_loopback() {
+            _ if cause.contains("certificate") => {
+                "SSL_CERT_FILE may name more certificates to trust"
+            }
             true => "is the model server running?",
             false => "is the address right, and the network up?",
         };

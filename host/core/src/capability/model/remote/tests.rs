@@ -240,8 +240,8 @@ async fn a_call_without_an_id_gets_one_and_garbled_arguments_stay_as_they_are() 
     assert_eq!(events.last(), Some(&finish("max_tokens")));
 }
 
-#[tokio::test]
-async fn anthropic_answers_and_gets_its_thoughts_back() {
+/// Thoughts, a text, a sign of life and a call, as Anthropic sends them.
+fn anthropic_turn() -> String {
     let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
     let body = [
         event(
@@ -290,7 +290,12 @@ async fn anthropic_answers_and_gets_its_thoughts_back() {
         ),
         event("message_stop", "{}"),
     ];
-    let server = Loopback::serve([ok(&body.concat())]).await;
+    ok(&body.concat())
+}
+
+#[tokio::test]
+async fn anthropic_answers_and_gets_its_thoughts_back() {
+    let server = Loopback::serve([anthropic_turn()]).await;
     let remote = remote(Service::Anthropic, &server.url);
     let (events, error) = drain(ask(&remote, "look").await.unwrap()).await;
     assert_eq!(error, None);
