@@ -1,12 +1,25 @@
 //! Asking a model: what an embedder brings, the providers that come along, and the guest's
 //! side of it.
 
+mod config;
 mod context;
+mod guard;
 mod host;
+mod models;
 mod provider;
+mod remote;
+mod script_file;
+mod scripted;
 
 pub(crate) use context::{Granted, Model};
+#[cfg(test)]
+mod testing;
+
+pub use config::{ModelConfigError, ModelsConfig, ServiceConfig};
+pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX, Guard, GuardLimits};
+pub use models::Models;
 pub use provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage, ModelProvider,
     ModelRequest, ModelStream, ToolSpec,
 };
+pub use scripted::{Reply, Scripted, Step};

@@ -1,0 +1,375 @@
+//! What every provider gets, whatever it speaks: a limit on silence, another try before
+//! anything was said, and proof that an answer is whole. Knows no wire format and no
+//! provider, and takes its time from the host's clock.
+
+use super::provider::{
+    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
+    ModelStream,
+};
+use crate::clock::Clock;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, select};
+use futures_util::stream::{self, StreamExt};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often one request is sent at most.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// The wait before the second attempt; it doubles with each further one.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest wait between two attempts, whatever the server asks for.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// How much silence a [`Guard`] bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardLimits {
+    /// From the request to the first event; 120 s unless set, for a model may be loading.
+    pub first_event: Duration,
+    /// Between two events; 60 s unless set.
+    pub idle: Duration,
+}
+
+impl Default for GuardLimits {
+    fn default() -> Self {
+        Self {
+            first_event: Duration::from_secs(120),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A provider whose streams neither hang nor end early unnoticed.
+///
+/// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty
+///   text or reasoning is a sign of life: it restarts the limit and is not delivered.
+/// * A failure that may pass (429, 5xx, no connection) is tried again, [`ATTEMPTS_MAX`] times
+///   in all, as long as nothing was delivered. Silence is not tried again: the server may
+///   still be at work on the first request.
+/// * A stream that ends without [`ModelEvent::Finish`] ends with
+///   [`ModelErrorKind::Truncated`]; nothing follows a finish or an error.
+///
+/// [`ModelProvider::complete`] resolves with the first event at hand. Dropping its future, or
+/// the stream, drops the provider's, and with it the request.
+#[derive(Clone)]
+pub struct Guard {
+    provider: Arc<dyn ModelProvider>,
+    clock: Arc<dyn Clock>,
+    limits: GuardLimits,
+}
+
+impl Guard {
+    /// Guards `provider`, with time from `clock`.
+    #[must_use]
+    pub fn new(
+        provider: Arc<dyn ModelProvider>,
+        clock: Arc<dyn Clock>,
+        limits: GuardLimits,
+    ) -> Self {
+        Self {
+            provider,
+            clock,
+            limits,
+        }
+    }
+
+    async fn begin(
+        self,
+        context: CallContext,
+        request: ModelRequest,
+    ) -> Result<ModelStream, ModelError> {
+        let mut backoff = BACKOFF_FIRST;
+        let mut attempt = 1;
+        loop {
+            let error = match self.attempt(context.clone(), request.clone()).await {
+                Ok((first, rest)) => return Ok(self.watch(first, rest)),
+                Err(error) => error,
+            };
+            let may_pass = error.is_retryable() && error.kind != ModelErrorKind::Idle;
+            if attempt == ATTEMPTS_MAX || !may_pass {
+                return Err(error);
+            }
+            let wait = error.retry_after.unwrap_or(backoff).min(BACKOFF_MAX);
+            tracing::debug!(attempt, ?wait, %error, "a model request is tried again");
+            self.clock.sleep(wait).await;
+            backoff = backoff.saturating_mul(2);
+            attempt += 1;
+        }
+    }
+
+    /// Sends the request once and waits for its first event.
+    async fn attempt(
+        &self,
+        context: CallContext,
+        request: ModelRequest,
+    ) -> Result<(ModelEvent, ModelStream), ModelError> {
+        let mut silence = self.silence(self.limits.first_event);
+        let begin = self.provider.complete(context, request);
+        let mut stream = silence.bounds(begin).await??;
+        let first = self.next(&mut stream, silence).await?;
+        Ok((first, stream))
+    }
+
+    /// Delivers `first` and then `rest`, up to the finish or the first error.
+    fn watch(self, first: ModelEvent, rest: ModelStream) -> ModelStream {
+        let state = (Some(first), Some(rest));
+        let events = stream::unfold((self, state), |(guard, (first, rest))| async move {
+            let mut rest = rest?;
+            let item = match first {
+                Some(first) => Ok(first),
+                None => {
+                    let silence = guard.silence(guard.limits.idle);
+                    guard.next(&mut rest, silence).await
+                }
+            };
+            let goes_on = !matches!(item, Ok(ModelEvent::Finish(_)) | Err(_));
+            Some((item, (guard, (None, goes_on.then_some(rest)))))
+        });
+        events.boxed()
+    }
+
+    /// The next event that says something.
+    async fn next(
+        &self,
+        stream: &mut ModelStream,
+        mut silence: Silence,
+    ) -> Result<ModelEvent, ModelError> {
+        loop {
+            match silence.bounds(stream.next()).await? {
+                Some(Ok(event)) if is_sign_of_life(&event) => {
+                    silence = self.silence(self.limits.idle);
+                }
+                Some(item) => return item,
+                None => return Err(truncated()),
+            }
+        }
+    }
+
+    fn silence(&self, limit: Duration) -> Silence {
+        Silence {
+            limit,
+            over: self.clock.sleep(limit),
+        }
+    }
+}
+
+/// A silence that may not last longer than its limit.
+struct Silence {
+    limit: Duration,
+    over: BoxFuture<'static, ()>,
+}
+
+impl Silence {
+    async fn bounds<T>(
+        &mut self,
+        future: impl Future<Output = T> + Unpin,
+    ) -> Result<T, ModelError> {
+        match select(future, &mut self.over).await {
+            Either::Left((output, _)) => Ok(output),
+            Either::Right(_) => Err(ModelError::new(
+                ModelErrorKind::Idle,
+                format!(
+                    "the model said nothing for {} s; it may be overloaded, or need a longer \
+                     `idle_timeout_s` or `first_event_timeout_s`",
+                    self.limit.as_secs_f32()
+                ),
+            )),
+        }
+    }
+}
+
+impl ModelProvider for Guard {
+    fn complete(
+        &self,
+        context: CallContext,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
+        self.clone().begin(context, request).boxed()
+    }
+
+    fn models(&self) -> Vec<ModelInfo> {
+        self.provider.models()
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_sign_of_life(event: &ModelEvent) -> bool {
+    matches!(event, ModelEvent::Text(text) | ModelEvent::Reasoning(text) if text.is_empty())
+}
+
+fn truncated() -> ModelError {
+    ModelError::new(
+        ModelErrorKind::Truncated,
+        "the model's answer broke off before its end",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::{Reply, Scripted, Step};
+    use super::super::testing::{LeapClock, ask, drain};
+    use super::*;
+
+    // Time is tokio's, paused: it moves on only when everybody waits for it, and then at once.
+
+    fn text(text: &str) -> Step {
+        Step::Text(text.to_owned())
+    }
+
+    fn fail(kind: ModelErrorKind, retry_after: Option<u64>) -> Reply {
+        let mut error = ModelError::new(kind, "as written");
+        error.retry_after = retry_after.map(Duration::from_secs);
+        Reply::new([Step::Fail(error)])
+    }
+
+    fn guard(script: &Scripted, clock: &LeapClock) -> Guard {
+        let script = script.clone().clock(Arc::new(clock.clone()));
+        let limits = GuardLimits::default();
+        Guard::new(Arc::new(script), Arc::new(clock.clone()), limits)
+    }
+
+    /// Asks once; what came, what ended it, how many requests it took, and how long.
+    async fn run(
+        replies: impl IntoIterator<Item = Reply>,
+    ) -> (Vec<ModelEvent>, Option<ModelErrorKind>, usize, f32) {
+        let script = Scripted::new(replies);
+        let clock = LeapClock::default();
+        let (events, error) = match ask(&guard(&script, &clock), "hi").await {
+            Ok(stream) => drain(stream).await,
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let seconds = clock.elapsed().as_secs_f32();
+        let kind = error.map(|error| error.kind);
+        (events, kind, script.requests().len(), seconds)
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_passes_unchanged() {
+        let (events, error, requests, _) = run([Reply::new([text("a"), text("b")])]).await;
+        let end = ModelEvent::Finish("end_turn".to_owned());
+        let said = |text: &str| ModelEvent::Text(text.to_owned());
+        assert_eq!(events, [said("a"), said("b"), end]);
+        assert_eq!((error, requests), (None, 1));
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_with_growing_waits() {
+        let busy = || fail(ModelErrorKind::Unavailable, None);
+        let (events, error, requests, seconds) = run([busy(), busy(), Reply::text("a")]).await;
+        assert_eq!((events.len(), error, requests), (2, None, 3));
+        assert!((1.5..1.6).contains(&seconds), "{seconds}");
+
+        let (_, error, requests, _) = run([busy()]).await;
+        assert_eq!(error, Some(ModelErrorKind::Unavailable));
+        assert_eq!(requests, 3);
+    }
+
+    #[tokio::test]
+    async fn the_servers_own_wait_is_kept_within_bounds() {
+        let busy = |seconds| fail(ModelErrorKind::RateLimited, Some(seconds));
+        let (_, error, requests, seconds) = run([busy(7), busy(3600), Reply::text("a")]).await;
+        assert_eq!((error, requests), (None, 3));
+        assert!((37.0..37.1).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn what_will_not_pass_is_not_tried_again() {
+        for kind in [
+            ModelErrorKind::Unauthorized,
+            ModelErrorKind::Rejected,
+            ModelErrorKind::Garbled,
+            ModelErrorKind::Idle,
+        ] {
+            let (_, error, requests, _) = run([fail(kind, None)]).await;
+            assert_eq!((error, requests), (Some(kind), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_tried_again_once_something_was_said() {
+        let error = ModelError::new(ModelErrorKind::Unavailable, "gone");
+        let (events, error, requests, _) = run([Reply::new([text("a"), Step::Fail(error)])]).await;
+        assert_eq!((events.len(), requests), (1, 1));
+        assert_eq!(error, Some(ModelErrorKind::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_stream_at_its_limits() {
+        let (events, error, requests, seconds) = run([Reply::new([Step::Hang])]).await;
+        assert_eq!((events.len(), requests), (0, 1));
+        assert_eq!(error, Some(ModelErrorKind::Idle));
+        assert!((120.0..120.1).contains(&seconds), "{seconds}");
+
+        let (events, error, _, seconds) = run([Reply::new([text("a"), Step::Hang])]).await;
+        assert_eq!((events.len(), error), (1, Some(ModelErrorKind::Idle)));
+        assert!((60.0..60.1).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test]
+    async fn a_sign_of_life_is_not_delivered_but_counts() {
+        let pause = || Step::Delay(Duration::from_secs(55));
+        let steps = [text("a"), pause(), text(""), pause(), text("b")];
+        let (events, error, _, _) = run([Reply::new(steps)]).await;
+        assert_eq!((events.len(), error), (3, None));
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_finish_is_truncated() {
+        let (events, error, requests, _) = run([Reply::new([text("a"), Step::Truncate])]).await;
+        assert_eq!((events.len(), requests), (1, 1));
+        assert_eq!(error, Some(ModelErrorKind::Truncated));
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_a_finish_and_it_lets_the_provider_go() {
+        struct Chatty;
+        impl ModelProvider for Chatty {
+            fn complete(
+                &self,
+                _: CallContext,
+                _: ModelRequest,
+            ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
+                let events = [
+                    ModelEvent::Finish("end_turn".to_owned()),
+                    ModelEvent::Text("and another thing".to_owned()),
+                ];
+                let stream = stream::iter(events.map(Ok)).boxed();
+                futures_util::future::ready(Ok(stream)).boxed()
+            }
+
+            fn models(&self) -> Vec<ModelInfo> {
+                Vec::new()
+            }
+        }
+        let limits = GuardLimits::default();
+        let guard = Guard::new(Arc::new(Chatty), Arc::new(LeapClock::default()), limits);
+        let (events, error) = drain(ask(&guard, "").await.unwrap()).await;
+        assert_eq!((events.len(), error), (1, None));
+    }
+
+    #[tokio::test]
+    async fn dropping_it_drops_the_request() {
+        let clock = LeapClock::default();
+        let script = Scripted::new([Reply::new([text("a"), Step::Hang])]);
+        let mut stream = ask(&guard(&script, &clock), "").await.unwrap();
+        assert!(stream.next().await.is_some());
+        drop(stream);
+        assert_eq!(script.abandoned(), 1);
+
+        let script = Scripted::new([Reply::new([Step::Hang])]);
+        let asked = guard(&script, &clock);
+        let mut begin = Box::pin(ask(&asked, ""));
+        assert!((&mut begin).now_or_never().is_none());
+        drop(begin);
+        assert_eq!(script.abandoned(), 1);
+    }
+}

@@ -1,0 +1,106 @@
+//! A web server on loopback for this folder's tests: it answers each request with the next
+//! of the texts it was given and keeps what it was asked. One connection per request.
+
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// The request line and the headers, in lower case.
+    pub(super) head: String,
+    pub(super) body: Value,
+}
+
+/// The server; it stops when dropped.
+pub(super) struct Loopback {
+    pub(super) url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    task: JoinHandle<()>,
+}
+
+impl Loopback {
+    /// Serves these answers, the last one again and again.
+    pub(super) async fn serve(answers: impl IntoIterator<Item = String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let kept = asked.clone();
+        let answers: Vec<String> = answers.into_iter().collect();
+        let task = tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let Some(request) = read(&mut socket).await else {
+                    continue;
+                };
+                let place = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(request);
+                    (kept.len() - 1).min(answers.len() - 1)
+                };
+                let _ = socket.write_all(answers[place].as_bytes()).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        Self { url, asked, task }
+    }
+
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A 200 whose body ends with the connection.
+pub(super) fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{body}")
+}
+
+/// A 200 whose body is announced longer than it is.
+pub(super) fn cut_short(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{body}")
+}
+
+/// A failure with extra header lines, each ending in `\r\n`.
+pub(super) fn status(code: u16, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {code} Sorry\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+}
+
+/// Server-sent events with these data.
+pub(super) fn sse<'a>(data: impl IntoIterator<Item = &'a str>) -> String {
+    let events = data.into_iter().map(|data| format!("data: {data}\n\n"));
+    events.collect()
+}
+
+async fn read(socket: &mut TcpStream) -> Option<Asked> {
+    let mut bytes = Vec::new();
+    let (head, start) = loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(end) = text.find("\r\n\r\n") {
+            break (text[..end].to_lowercase(), end + 4);
+        }
+        if socket.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let length = head.split("content-length: ").nth(1)?;
+    let length: usize = length.lines().next()?.trim().parse().ok()?;
+    while bytes.len() < start + length {
+        if socket.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = serde_json::from_slice(&bytes[start..]).ok()?;
+    Some(Asked { head, body })
+}

@@ -1,0 +1,18 @@
+//! The services that come along, reached over HTTP through the `genai` crate. This folder is
+//! the only place that names that crate's types; none of them leaves it.
+
+mod adapter;
+mod answer;
+mod failure;
+mod request;
+mod thoughts;
+mod tls;
+
+#[cfg(test)]
+mod loopback;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod tests;
+
+pub(super) use adapter::Remote;
