@@ -39,8 +39,7 @@ impl Model<'_> {
     /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
     /// otherwise as the host answers.
     pub fn complete(&self, request: Request) -> Result<Completion> {
-        let Request { inner: request } = request;
-        let inner = model::complete(&request)?;
+        let inner = model::complete(&request.into())?;
         Ok(Completion {
             inner,
             ended: false,
@@ -166,6 +165,12 @@ impl Request {
     pub fn extra(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.inner.extra.push((name.into(), value.to_string()));
         self
+    }
+}
+
+impl From<Request> for model::Request {
+    fn from(request: Request) -> Self {
+        request.inner
     }
 }
 
