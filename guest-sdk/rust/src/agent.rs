@@ -1,0 +1,37 @@
+//! The trait that an agent implements, and how a call from the host reaches it.
+//!
+//! It does not know what a turn can do, nor what a component looks like.
+
+use crate::bindings::{turn, types};
+use crate::{Config, Manifest, Outcome, Result, Turn, panic};
+
+/// An agent.
+pub trait Agent {
+    /// What an embedder may set for a session: `()` for an agent without settings, or a type
+    /// that implements [`Default`] and `serde::Deserialize`.
+    type Config: Config;
+
+    /// What the agent says about itself. Called at load, with everything denied.
+    fn manifest() -> Manifest;
+
+    /// One run: an answer to one prompt. The instance is not used again afterwards.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the run as failed, with its code and message as the detail; if the host is
+    /// stopping the run already, its cause stands.
+    fn run(turn: &Turn<Self::Config>) -> Result<Outcome>;
+}
+
+impl<A: Agent> turn::Guest for A {
+    fn describe() -> turn::Manifest {
+        panic::report_to_host();
+        A::manifest().into()
+    }
+
+    fn run(prompt: turn::Prompt) -> std::result::Result<turn::Outcome, types::Failure> {
+        panic::report_to_host();
+        let turn = Turn::start(prompt)?;
+        Ok(A::run(&turn)?.into())
+    }
+}

@@ -1,0 +1,39 @@
+//! The only place where code is generated from the WIT package, and so the only one with
+//! `unsafe` in it. Public for the export macros and for tests of a host; no part of the API.
+//!
+//! It does not know what the rest of the crate makes of the interfaces.
+
+use crate::{Agent, Epilogue};
+
+/// The world `agent`.
+pub mod agent {
+    wit_bindgen::generate!({
+        world: "lastword:agent/agent",
+        path: "wit",
+        pub_export_macro: true,
+        additional_derives: [Clone, PartialEq],
+    });
+}
+
+/// What the world `agent-with-epilogue` has beyond `agent`. A component that exports both is
+/// the sum of the two, so that the imports are generated once.
+pub mod closing {
+    wit_bindgen::generate!({
+        inline: "
+            package lastword:guest-sdk;
+            world closing { export lastword:agent/epilogue@0.1.0; }
+        ",
+        path: "wit",
+        with: { "lastword:agent/types@0.1.0": crate::bindings::agent::lastword::agent::types },
+        pub_export_macro: true,
+        additional_derives: [Clone, PartialEq],
+    });
+}
+
+pub use agent::exports::lastword::agent::turn;
+pub use agent::lastword::agent::{control, log, model, state, tools, transcript, types};
+pub use closing::exports::lastword::agent::epilogue;
+
+pub fn check_agent<A: Agent>() {}
+
+pub fn check_epilogue<A: Epilogue>() {}

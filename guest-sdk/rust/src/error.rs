@@ -1,0 +1,212 @@
+//! One error for an agent: what the host answered, or what the agent found by itself.
+//!
+//! It does not know what the host makes of an error that ends a run.
+
+use std::{fmt, io};
+
+use crate::Extra;
+use crate::bindings::types::Failure;
+
+/// The result of what an agent does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something could not be done: a code for programs and a message for people.
+///
+/// Codes of the host: `cancelled`, `denied`, `not-found`, `invalid`, `conflict`, `limit`,
+/// `timeout`, `unavailable`, `internal`. A later host may have more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Error {
+    failure: Failure,
+}
+
+impl Error {
+    /// An error of the agent's own.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            failure: Failure {
+                code: code.into(),
+                message: message.into(),
+                retryable: false,
+                extra: Vec::new(),
+            },
+        }
+    }
+
+    /// The same, marked as one that may pass if tried again.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.failure.retryable = true;
+        self
+    }
+
+    /// The same with words in front that say what was being done; the code stays.
+    #[must_use]
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
+        self.failure.message = format!("{doing}: {}", self.failure.message);
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> &str {
+        &self.failure.code
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        &self.failure.message
+    }
+
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        self.failure.retryable
+    }
+
+    /// Whether the host is stopping the run: end, and do not try again.
+    pub fn is_cancelled(&self) -> bool {
+        self.code() == "cancelled"
+    }
+
+    /// Whether a capability was not granted.
+    pub fn is_denied(&self) -> bool {
+        self.code() == "denied"
+    }
+
+    /// Named JSON values that the host put beside the message.
+    pub fn extra(&self) -> &Extra {
+        &self.failure.extra
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message(), self.code())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self { failure }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        error.failure
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let code = match error.kind() {
+            Kind::NotFound => "not-found",
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => "denied",
+            Kind::AlreadyExists => "conflict",
+            Kind::InvalidInput
+            | Kind::InvalidData
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::UnexpectedEof => "invalid",
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge | Kind::OutOfMemory => {
+                "limit"
+            }
+            Kind::TimedOut => "timeout",
+            Kind::Unsupported => "unavailable",
+            _ => "internal",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new("invalid", error.to_string())
+    }
+}
+
+impl From<std::string::FromUtf8Error> for Error {
+    fn from(error: std::string::FromUtf8Error) -> Self {
+        Self::new("invalid", error.to_string())
+    }
+}
+
+impl From<std::str::Utf8Error> for Error {
+    fn from(error: std::str::Utf8Error) -> Self {
+        Self::new("invalid", error.to_string())
+    }
+}
+
+/// A message without a code of its own has the code `internal`.
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Self::new("internal", message)
+    }
+}
+
+/// A message without a code of its own has the code `internal`.
+impl From<&str> for Error {
+    fn from(message: &str) -> Self {
+        Self::new("internal", message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_s_failure_comes_back_unchanged() {
+        let failure = Failure {
+            code: "limit".into(),
+            message: "no tokens are left".into(),
+            retryable: true,
+            extra: vec![("spent".into(), "7".into())],
+        };
+        let error = Error::from(failure.clone());
+        assert_eq!(error.code(), "limit");
+        assert!(error.is_retryable());
+        assert_eq!(Failure::from(error), failure);
+    }
+
+    #[test]
+    fn question_marks_work() {
+        fn missing() -> Result<Vec<u8>> {
+            Ok(std::fs::read("/nowhere/at/all")?)
+        }
+        fn malformed() -> Result<Vec<u8>> {
+            Ok(serde_json::from_str("[1,")?)
+        }
+        fn said() -> Result<Vec<u8>> {
+            Err("the moon is full")?
+        }
+        assert_eq!(missing().unwrap_err().code(), "not-found");
+        assert_eq!(malformed().unwrap_err().code(), "invalid");
+        assert_eq!(
+            said().unwrap_err(),
+            Error::new("internal", "the moon is full")
+        );
+    }
+
+    #[test]
+    fn kinds_of_io_errors_have_codes() {
+        for (kind, code) in [
+            (io::ErrorKind::PermissionDenied, "denied"),
+            (io::ErrorKind::ReadOnlyFilesystem, "denied"),
+            (io::ErrorKind::StorageFull, "limit"),
+            (io::ErrorKind::Other, "internal"),
+        ] {
+            assert_eq!(Error::from(io::Error::from(kind)).code(), code);
+        }
+    }
+
+    #[test]
+    fn context_stands_in_front_and_keeps_the_code() {
+        let error = Error::new("denied", "no")
+            .context("reading a.txt")
+            .retryable();
+        assert_eq!(error.to_string(), "reading a.txt: no (denied)");
+        assert!(error.is_denied() && !error.is_cancelled() && error.is_retryable());
+    }
+}

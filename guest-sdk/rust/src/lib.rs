@@ -1,0 +1,116 @@
+//! What an agent for the lastword host is written against.
+//!
+//! An agent is a type that implements [`Agent`] and is handed to [`export!`]. It says what it
+//! wants in its [`Manifest`], does its work in [`Agent::run`], and answers through the [`Turn`]
+//! that it is given. The host keeps what was said, whatever becomes of the agent.
+//!
+//! ```
+//! use lastword_guest::prelude::*;
+//!
+//! struct Greeter;
+//!
+//! impl Agent for Greeter {
+//!     type Config = ();
+//!
+//!     fn manifest() -> Manifest {
+//!         Manifest::new("greeter", env!("CARGO_PKG_VERSION"))
+//!             .describe("Greets, and lets the model answer")
+//!             .wants(Capability::Model, "to answer")
+//!     }
+//!
+//!     fn run(turn: &Turn<Self::Config>) -> Result<Outcome> {
+//!         turn.say("Hello, ")?;
+//!         for delta in turn.model().ask(turn.prompt())? {
+//!             turn.say(&delta?)?;
+//!         }
+//!         Ok(Outcome::end_turn())
+//!     }
+//! }
+//!
+//! lastword_guest::export!(Greeter);
+//! ```
+//!
+//! The crate of an agent is a `cdylib`, needs no build script and no other tool, and is built
+//! with `cargo build --release --target wasm32-wasip2`. Files of the workspace are below
+//! [`WORKSPACE`], for `std::fs`; `/tmp` is the run's own.
+//!
+//! A host call that was not carried out is an [`Error`] with a [`code`](Error::code). `?` hands
+//! it to the host: a run that was stopped then ends with the host's cause, any other as failed.
+//! A panic is reported to the host with its message and place.
+//!
+//! On a native target everything compiles and the pure parts can be tested, but there is no
+//! host: calling one panics.
+//!
+//! This crate knows the interfaces in `wit/` and nothing else of a host.
+
+mod agent;
+#[doc(hidden)]
+pub mod bindings;
+mod config;
+mod epilogue;
+mod error;
+pub mod log;
+mod manifest;
+mod message;
+pub mod model;
+mod outcome;
+mod panic;
+pub mod state;
+pub mod tools;
+mod turn;
+
+pub use agent::Agent;
+pub use config::Config;
+pub use epilogue::{Epilogue, Interruption};
+pub use error::{Error, Result};
+pub use manifest::{Capability, Manifest, Want};
+pub use message::{
+    Blob, Body, Content, Extra, Message, Part, Role, Source, ToolCall, ToolResult, Usage,
+};
+pub use outcome::Outcome;
+pub use turn::{Messages, Turn};
+
+/// Where the workspace's files are, if `read-files` was granted.
+pub const WORKSPACE: &str = "/workspace";
+
+/// What most agents use.
+pub mod prelude {
+    pub use crate::log::Level;
+    pub use crate::model::{Completion, Context, Event, Reply, Request};
+    pub use crate::state::Scope;
+    pub use crate::{
+        Agent, Capability, Epilogue, Error, Interruption, Manifest, Message, Outcome, Part, Result,
+        Role, Turn, WORKSPACE, Want,
+    };
+}
+
+/// Makes the component out of a type that implements [`Agent`].
+///
+/// On a native target it only checks that the type does: exported names of components are no
+/// names that a native linker takes.
+#[macro_export]
+macro_rules! export {
+    ($agent:ident) => {
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::agent::export!($agent with_types_in $crate::bindings::agent);
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = $crate::bindings::check_agent::<$agent>;
+    };
+}
+
+/// Makes the component out of a type that implements [`Agent`] and [`Epilogue`].
+///
+/// On a native target it only checks that the type does.
+#[macro_export]
+macro_rules! export_with_epilogue {
+    ($agent:ident) => {
+        $crate::export!($agent);
+
+        #[cfg(target_family = "wasm")]
+        $crate::bindings::closing::export!($agent with_types_in $crate::bindings::closing);
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = $crate::bindings::check_epilogue::<$agent>;
+    };
+}

@@ -1,0 +1,252 @@
+//! Asking a language model through the host.
+//!
+//! It does not know which models there are, how they are reached, or what they cost.
+
+use std::marker::PhantomData;
+
+use crate::bindings::model;
+use crate::tools::ToolSpec;
+use crate::{Part, Result, Role};
+
+pub use crate::bindings::model::{Context, Event, Input, ModelInfo, Reply};
+
+/// The models that the host lets this run ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'turn> {
+    turn: PhantomData<&'turn ()>,
+}
+
+impl Model<'_> {
+    pub(crate) fn new() -> Self {
+        Self { turn: PhantomData }
+    }
+
+    /// Asks one question, without the conversation so far, and returns the text of the answer
+    /// as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete).
+    pub fn ask(&self, question: impl Into<String>) -> Result<Deltas> {
+        let completion = self.complete(Request::new().user(question))?;
+        Ok(completion.into_text())
+    }
+
+    /// Sends a request. Returns once it is under way.
+    ///
+    /// # Errors
+    ///
+    /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
+    /// otherwise as the host answers.
+    pub fn complete(&self, request: Request) -> Result<Completion> {
+        let inner = model::complete(&request.into())?;
+        Ok(Completion {
+            inner,
+            ended: false,
+        })
+    }
+
+    /// The models that this run may ask, the session's own first.
+    ///
+    /// # Errors
+    ///
+    /// `cancelled` or `denied`.
+    pub fn models(&self) -> Result<Vec<ModelInfo>> {
+        Ok(model::models()?)
+    }
+}
+
+/// What is asked of a model. A new one has no context: add the conversation with
+/// [`context`](Self::context), questions with [`user`](Self::user), or both.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "a request is sent by `Model::complete`"]
+pub struct Request {
+    inner: model::Request,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Request {
+    /// A request to the session's own model, with everything at the host's defaults.
+    pub fn new() -> Self {
+        Self {
+            inner: model::Request {
+                model: None,
+                context: Context::None,
+                messages: Vec::new(),
+                system: None,
+                tools: Vec::new(),
+                tool_choice: None,
+                output_schema_json: None,
+                stop: Vec::new(),
+                max_output_tokens: None,
+                temperature: None,
+                extra: Vec::new(),
+            },
+        }
+    }
+
+    /// A model by its name, instead of the session's own.
+    pub fn model(mut self, name: impl Into<String>) -> Self {
+        self.inner.model = Some(name.into());
+        self
+    }
+
+    /// What the host puts in front. With [`Context::SinceSummary`] that is the conversation up
+    /// to now, this run's prompt included, so that the prompt need not be repeated.
+    pub fn context(mut self, context: Context) -> Self {
+        self.inner.context = context;
+        self
+    }
+
+    /// What the model is told about its task.
+    pub fn system(mut self, text: impl Into<String>) -> Self {
+        self.inner.system = Some(text.into());
+        self
+    }
+
+    /// Adds a message of the user.
+    pub fn user(self, text: impl Into<String>) -> Self {
+        self.message(Role::User, vec![Part::text(text)])
+    }
+
+    /// Adds a message of the assistant.
+    pub fn assistant(self, text: impl Into<String>) -> Self {
+        self.message(Role::Assistant, vec![Part::text(text)])
+    }
+
+    /// Adds a message.
+    pub fn message(mut self, role: Role, parts: Vec<Part>) -> Self {
+        self.inner.messages.push(Input { role, parts });
+        self
+    }
+
+    /// Tools that the model may call.
+    pub fn tools(mut self, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
+        self.inner.tools.extend(tools);
+        self
+    }
+
+    /// `auto`, `none`, `required`, or the name of a tool.
+    pub fn tool_choice(mut self, choice: impl Into<String>) -> Self {
+        self.inner.tool_choice = Some(choice.into());
+        self
+    }
+
+    /// A JSON Schema that the answer has to fit.
+    pub fn output_schema(mut self, schema: &serde_json::Value) -> Self {
+        self.inner.output_schema_json = Some(schema.to_string());
+        self
+    }
+
+    /// Adds a text at which the answer ends.
+    pub fn stop(mut self, text: impl Into<String>) -> Self {
+        self.inner.stop.push(text.into());
+        self
+    }
+
+    /// The longest answer, in tokens.
+    pub fn max_output_tokens(mut self, tokens: u32) -> Self {
+        self.inner.max_output_tokens = Some(tokens);
+        self
+    }
+
+    /// How far the answer may stray; 0 is the least.
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.inner.temperature = Some(temperature);
+        self
+    }
+
+    /// A named JSON value for the provider.
+    pub fn extra(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
+        self.inner.extra.push((name.into(), value.to_string()));
+        self
+    }
+}
+
+impl From<Request> for model::Request {
+    fn from(request: Request) -> Self {
+        request.inner
+    }
+}
+
+/// An answer under way: an iterator over its events. It ends after the first error. Dropping it
+/// ends the request.
+#[derive(Debug)]
+pub struct Completion {
+    inner: model::Completion,
+    ended: bool,
+}
+
+impl Completion {
+    /// Streams the rest into the transcript, text and reasoning alike, and returns the whole.
+    /// The deltas do not pass through the agent, so this is the cheapest way to answer.
+    ///
+    /// # Errors
+    ///
+    /// As the host answers. What had arrived by then stays in the transcript.
+    pub fn to_transcript(&self) -> Result<Reply> {
+        Ok(self.inner.to_transcript()?)
+    }
+
+    /// Only the text, for an agent that passes it on.
+    pub fn into_text(self) -> Deltas {
+        Deltas { events: self }
+    }
+}
+
+impl Iterator for Completion {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let event = self.inner.next().transpose();
+        self.ended = !matches!(event, Some(Ok(_)));
+        event.map(|event| Ok(event?))
+    }
+}
+
+/// The text of an answer, piece by piece as it comes.
+#[derive(Debug)]
+pub struct Deltas {
+    events: Completion,
+}
+
+impl Iterator for Deltas {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.events.find_map(|event| match event {
+            Ok(Event::Text(text)) => Some(Ok(text)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_what_was_put_in() {
+        let request = Request::new()
+            .context(Context::SinceSummary)
+            .system("Be brief")
+            .user("Why?")
+            .stop("END")
+            .max_output_tokens(7)
+            .inner;
+        assert_eq!(request.system.as_deref(), Some("Be brief"));
+        assert_eq!(request.context, Context::SinceSummary);
+        assert_eq!(request.messages[0].parts, [Part::text("Why?")]);
+        assert_eq!(request.stop, ["END"]);
+        assert_eq!((request.model, request.max_output_tokens), (None, Some(7)));
+    }
+}

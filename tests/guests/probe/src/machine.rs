@@ -1,0 +1,121 @@
+//! Commands about what WASI offers: files, clocks, standard streams, chance, the network.
+//!
+//! It does not know which of it a host allows. What fails is said, and the run goes on.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lastword_guest::prelude::*;
+
+use crate::{ProbeTurn, number, said, said_result, word};
+
+const CHUNK: usize = 64 * 1024;
+
+/// A line of standard output, without its end.
+const LINE: &str = concat!(
+    "0123456789012345678901234567890123456789",
+    "0123456789012345678901234567890123456789",
+    "01234567890123456789",
+);
+
+pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Result<Outcome>> {
+    Some(match command {
+        "read" => said_result(turn, fs::read_to_string(argument)),
+        "write" => said_result(turn, write(argument)),
+        "list" => said_result(turn, list(argument)),
+        "open" => said_result(turn, File::open(argument).map(|_| "opened".to_owned())),
+        "tmp" => number(argument).and_then(|bytes| said_result(turn, fill_tmp(bytes))),
+        "sleep" => number(argument).and_then(|milliseconds| rest(turn, milliseconds)),
+        "stdout" => number(argument).and_then(|lines| print(turn, lines)),
+        "stderr" => {
+            eprintln!("{argument}");
+            said(turn, "done")
+        }
+        "stdin" => said_result(turn, read_line()),
+        "clock" => said_result(turn, clock()),
+        "env" => said(turn, &environment()),
+        "random" => number(argument).and_then(|bytes| said_result(turn, random(bytes))),
+        "net" => said_result(turn, connect()),
+        _ => return None,
+    })
+}
+
+fn write(argument: &str) -> io::Result<String> {
+    let (path, text) = word(argument);
+    fs::write(path, text).map(|()| "written".to_owned())
+}
+
+fn list(path: &str) -> io::Result<String> {
+    let mut names = fs::read_dir(path)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names.join("\n"))
+}
+
+fn fill_tmp(bytes: usize) -> io::Result<String> {
+    let mut file = File::create("/tmp/x")?;
+    let chunk = [b'x'; CHUNK];
+    let mut left = bytes;
+    while left > 0 {
+        let part = left.min(CHUNK);
+        file.write_all(&chunk[..part])?;
+        left -= part;
+    }
+    Ok(format!("wrote {bytes}"))
+}
+
+fn rest(turn: &ProbeTurn, milliseconds: u64) -> Result<Outcome> {
+    turn.say("before")?;
+    sleep(Duration::from_millis(milliseconds));
+    said(turn, "after")
+}
+
+fn print(turn: &ProbeTurn, lines: u64) -> Result<Outcome> {
+    for _ in 0..lines {
+        println!("{LINE}");
+    }
+    said(turn, "done")
+}
+
+fn read_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line.len().to_string())
+}
+
+/// The wall clock in milliseconds since 1970, and whether the other one never runs backwards.
+fn clock() -> Result<String, std::time::SystemTimeError> {
+    let start = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let order = if Instant::now() >= start {
+        "ok"
+    } else {
+        "backwards"
+    };
+    Ok(format!("wall {wall}, monotonic {order}"))
+}
+
+/// How many arguments there are, and every variable.
+fn environment() -> String {
+    let mut lines = vec![format!("args {}", std::env::args().count())];
+    let variables = std::env::vars_os();
+    lines
+        .extend(variables.map(|(name, value)| {
+            format!("{}={}", name.to_string_lossy(), value.to_string_lossy())
+        }));
+    lines.join("\n")
+}
+
+fn random(bytes: usize) -> Result<String, getrandom::Error> {
+    let mut buffer = vec![0; bytes];
+    getrandom::fill(&mut buffer)?;
+    Ok(buffer.len().to_string())
+}
+
+fn connect() -> io::Result<String> {
+    TcpStream::connect("127.0.0.1:80").map(|_| "connected".to_owned())
+}
