@@ -21,5 +21,5 @@ pub use run::{Cause, Events, Receipt, Run, RunState};
 pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
-pub use store::{Archive, OpenError};
+pub use store::{Archive, OpenError, Recovered, RunRow, SessionRow, StoreError};
 pub use workspace::WorkspaceKey;

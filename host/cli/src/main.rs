@@ -1,0 +1,3 @@
+//! The command `lastword`.
+
+fn main() {}

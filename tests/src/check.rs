@@ -1,0 +1,100 @@
+//! What every data directory must look like, whatever happened to it. Reads the database
+//! itself, so that it does not depend on the code that it judges.
+
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+
+/// What is wrong with a data directory; empty if nothing is.
+///
+/// # Panics
+/// When the database cannot be read at all.
+#[must_use]
+pub fn violations(data: &Path) -> Vec<String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let conn = Connection::open_with_flags(data.join("lastword.db"), flags).expect("a database");
+    let mut found = Vec::new();
+    let whole: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("it can be checked");
+    if whole != "ok" {
+        found.push(format!("the database is damaged: {whole}"));
+    }
+    for (what, sql) in RULES {
+        let mut query = conn.prepare(sql).expect(what);
+        let mut rows = query.query([]).expect(what);
+        let mut count = 0;
+        while rows.next().expect(what).is_some() {
+            count += 1;
+        }
+        if count > 0 {
+            found.push(format!("{count} × {what}"));
+        }
+    }
+    found
+}
+
+/// A rule is a query for what breaks it.
+const RULES: [(&str, &str); 8] = [
+    (
+        "a run has another number of ends than one, though its state is terminal",
+        "SELECT run.no FROM run LEFT JOIN event ON event.run = run.no AND event.session = run.session
+           AND json_extract(event.body, '$.type') = 'run.ended'
+         WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+         GROUP BY run.no HAVING count(event.pos) <> 1",
+    ),
+    (
+        "a run has an end, though its state is not terminal",
+        "SELECT run.no FROM run JOIN event ON event.run = run.no
+           AND json_extract(event.body, '$.type') = 'run.ended'
+         WHERE run.state NOT IN ('completed', 'cancelled', 'failed', 'interrupted')",
+    ),
+    (
+        "a terminal run has no stored receipt, or another than its event",
+        "SELECT run.no FROM run LEFT JOIN run_terminal t ON t.run = run.no
+         LEFT JOIN event ON event.run = run.no AND json_extract(event.body, '$.type') = 'run.ended'
+         WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND (t.receipt IS NULL OR json(t.receipt) <> json_extract(event.body, '$.receipt'))",
+    ),
+    (
+        "something about a run follows its end",
+        "SELECT later.pos FROM event later JOIN event ended
+           ON ended.run = later.run AND ended.session = later.session
+         WHERE json_extract(ended.body, '$.type') = 'run.ended' AND later.seq > ended.seq",
+    ),
+    (
+        "a session's sequence has a gap",
+        "SELECT session FROM event GROUP BY session HAVING max(seq) <> count(*) OR min(seq) <> 1",
+    ),
+    (
+        "a message was begun in the log and is not kept, though its run has ended",
+        "SELECT event.pos FROM event JOIN run ON run.no = event.run
+         WHERE json_extract(event.body, '$.type') = 'message.created'
+           AND run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND NOT EXISTS (SELECT 1 FROM message WHERE message.run = run.no AND
+             lower(hex(message.id)) = replace(json_extract(event.body, '$.message'), '-', ''))",
+    ),
+    (
+        "an ended run's streamed text differs from its messages",
+        "SELECT run.no FROM run WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND coalesce((SELECT group_concat(text, '') FROM
+               (SELECT json_extract(event.body, '$.text') AS text FROM event
+                WHERE event.run = run.no AND json_extract(event.body, '$.type') = 'text.delta'
+                ORDER BY event.seq)), '')
+           <> coalesce((SELECT group_concat(text, '') FROM
+               (SELECT json_extract(part.value, '$.text') AS text
+                FROM message, json_each(message.parts) part
+                WHERE message.run = run.no AND message.role = 'assistant'
+                  AND json_extract(part.value, '$.type') = 'text'
+                ORDER BY message.no, part.key)), '')",
+    ),
+    (
+        "a tool call of an ended run has no result",
+        "SELECT run.no FROM run, message, json_each(message.parts) part
+         WHERE message.run = run.no AND message.role = 'assistant'
+           AND run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND json_extract(part.value, '$.type') = 'tool_call'
+           AND NOT EXISTS (SELECT 1 FROM message t, json_each(t.parts) r
+             WHERE t.run = run.no AND t.role = 'tool'
+               AND json_extract(r.value, '$.call_id') = json_extract(part.value, '$.id'))",
+    ),
+];

@@ -1,0 +1,58 @@
+//! A clock that a test moves. Time stands still until it does.
+
+use futures_util::future::BoxFuture;
+use lastword::clock::{Clock, UnixMillis};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Time that passes only when [`ManualClock::advance`] says so.
+#[derive(Clone, Debug)]
+pub struct ManualClock {
+    now: Arc<watch::Sender<Duration>>,
+    sleepers: Arc<watch::Sender<usize>>,
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self {
+            now: Arc::new(watch::Sender::new(Duration::ZERO)),
+            sleepers: Arc::new(watch::Sender::new(0)),
+        }
+    }
+}
+
+impl ManualClock {
+    /// Lets time pass.
+    pub fn advance(&self, duration: Duration) {
+        self.now.send_modify(|now| *now += duration);
+    }
+
+    /// Waits until at least this many sleeps have begun since the clock was made.
+    pub async fn sleepers(&self, count: usize) {
+        let mut sleepers = self.sleepers.subscribe();
+        let reached = sleepers.wait_for(|begun| *begun >= count).await;
+        drop(reached.expect("the clock outlives its sleepers"));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(u64::try_from(self.now.borrow().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.now.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut now = self.now.subscribe();
+        let until = *now.borrow() + duration;
+        let sleepers = Arc::clone(&self.sleepers);
+        Box::pin(async move {
+            sleepers.send_modify(|begun| *begun += 1);
+            let reached = now.wait_for(|now| *now >= until).await;
+            drop(reached);
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! A host in a folder of its own, with the probe guest loaded and a session begun.
+
+use crate::guests::{guest, root};
+use lastword::event::{Event, EventBody};
+use lastword::{
+    Agent, Capability, Host, HostBuilder, Limits, Receipt, Run, Session, Workspace, WorkspaceKey,
+    WorkspaceOptions,
+};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A host, its folders, and a session with one agent.
+pub struct Fixture {
+    /// The host.
+    pub host: Host,
+    /// The agent.
+    pub agent: Agent,
+    /// The workspace, over [`Fixture::files`].
+    pub workspace: Workspace,
+    /// The session.
+    pub session: Session,
+    /// Everything lies in here and goes with it.
+    pub folder: TempDir,
+}
+
+/// How a fixture is made.
+pub struct Plan {
+    builder: HostBuilder,
+    agent: &'static str,
+    grants: Vec<Capability>,
+    folder: TempDir,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Plan {
+    /// The probe guest, everything granted that it wants, few slots.
+    ///
+    /// # Panics
+    /// When there is no folder for temporary files.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for temporary files");
+        std::fs::create_dir(folder.path().join("files")).expect("a folder can be made");
+        Self {
+            builder: builder(folder.path()),
+            agent: "probe",
+            grants: vec![Capability::WriteFiles, Capability::Model, Capability::State],
+            folder,
+        }
+    }
+
+    /// Another guest.
+    #[must_use]
+    pub fn agent(mut self, package: &'static str) -> Self {
+        self.agent = package;
+        self
+    }
+
+    /// Other grants.
+    #[must_use]
+    pub fn grants(mut self, grants: impl Into<Vec<Capability>>) -> Self {
+        self.grants = grants.into();
+        self
+    }
+
+    /// Other settings of the host.
+    #[must_use]
+    pub fn host(mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
+        self.builder = change(self.builder);
+        self
+    }
+
+    /// Other limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        self.host(|builder| builder.limits(limits))
+    }
+
+    /// Builds it all.
+    ///
+    /// # Panics
+    /// When any of it fails.
+    pub async fn build(self) -> Fixture {
+        let host = self.builder.build().await.expect("the host starts");
+        let agent = host
+            .load_agent(self.agent, guest(self.agent))
+            .await
+            .expect("the agent loads");
+        let key = WorkspaceKey::directory(self.folder.path().join("files")).expect("a path");
+        let grant = |options: WorkspaceOptions, capability| options.grant(capability);
+        let options = self.grants.into_iter().fold(WorkspaceOptions::new(), grant);
+        let workspace = host
+            .open_workspace(key, options)
+            .await
+            .expect("the workspace opens");
+        let session = workspace
+            .new_session(&agent)
+            .await
+            .expect("a session begins");
+        Fixture {
+            host,
+            agent,
+            workspace,
+            session,
+            folder: self.folder,
+        }
+    }
+}
+
+/// A host's builder over a folder, with the compiled guests of all tests in one cache.
+#[must_use]
+pub fn builder(folder: &Path) -> HostBuilder {
+    Host::builder()
+        .data_dir(folder.join("data"))
+        .cache_dir(root().join("target/lastword-test-cache"))
+        .concurrent_runs(16)
+}
+
+impl Fixture {
+    /// The probe, and everything that it may want.
+    pub async fn new() -> Self {
+        Plan::new().build().await
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The workspace's directory.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.folder.path().join("files")
+    }
+
+    /// Prompts, and waits for the end.
+    ///
+    /// # Panics
+    /// When the prompt is not accepted or its end is lost.
+    pub async fn run(&self, prompt: &str) -> Outcome {
+        let run = self.start(prompt).await;
+        let receipt = run.ended().await.expect("the run ends");
+        self.outcome(&run, receipt).await
+    }
+
+    /// Prompts.
+    ///
+    /// # Panics
+    /// When the prompt is not accepted.
+    pub async fn start(&self, prompt: &str) -> Run {
+        self.session
+            .prompt(prompt)
+            .await
+            .expect("the prompt is accepted")
+    }
+
+    /// Prompts, and waits until the agent has said this.
+    pub async fn start_until(&self, prompt: &str, said: &str) -> Run {
+        let run = self.start(prompt).await;
+        wait_until_said(&run, said).await;
+        run
+    }
+
+    /// Everything about a run that has ended.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    pub async fn outcome(&self, run: &Run, receipt: Receipt) -> Outcome {
+        let mut events = Vec::new();
+        let mut stream = run.events();
+        while let Some(event) = stream.next().await {
+            events.push(event.expect("the log is read"));
+        }
+        let messages = self.session.messages().await.expect("the history is read");
+        let messages = messages
+            .into_iter()
+            .filter(|message| message.run == run.id());
+        Outcome {
+            receipt,
+            events,
+            messages: messages.collect(),
+        }
+    }
+}
+
+/// Waits until a run's text holds this.
+///
+/// # Panics
+/// When the run ends without saying it.
+pub async fn wait_until_said(run: &Run, words: &str) {
+    let mut said = String::new();
+    let mut events = run.events();
+    while let Some(event) = events.next().await {
+        if let EventBody::TextDelta { text, .. } = event.expect("the log is read").body {
+            said.push_str(&text);
+        }
+        if said.contains(words) {
+            return;
+        }
+    }
+    panic!("the run ended after `{said}`, without `{words}`");
+}
+
+/// A run that has ended, with all that it left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its receipt.
+    pub receipt: Receipt,
+    /// Its events.
+    pub events: Vec<Event>,
+    /// Its messages that have a place in the history.
+    pub messages: Vec<lastword::session::Message>,
+}
+
+impl Outcome {
+    /// What the agent said, from its messages.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let assistant = lastword::session::Role::Assistant;
+        let said = self
+            .messages
+            .iter()
+            .filter(|message| message.role == assistant);
+        said.map(lastword::session::Message::text).collect()
+    }
+
+    /// What the agent said, from its deltas.
+    #[must_use]
+    pub fn streamed(&self) -> String {
+        let deltas = self.events.iter().filter_map(|event| match &event.body {
+            EventBody::TextDelta { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        deltas.collect()
+    }
+}

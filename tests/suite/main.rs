@@ -1,0 +1,3 @@
+//! The suite: one binary, one file per promise.
+
+mod smoke;
