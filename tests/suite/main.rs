@@ -1,3 +1,7 @@
 //! The suite: one binary, one file per promise.
 
-mod smoke;
+mod capabilities;
+mod finishing;
+mod interruption;
+mod models;
+mod queue;
