@@ -151,6 +151,7 @@ async fn describe(
     host: &Arc<HostInner>,
     loaded: &Loaded<Capabilities>,
 ) -> Result<Manifest, ComponentError> {
+    let turn = host.describing.acquire().await;
     let journal = Journal::new(None);
     let control = Control::new(Arc::clone(&host.dispatcher.clock));
     let lines: Arc<dyn GuestLines> = Arc::clone(&journal) as _;
@@ -176,6 +177,7 @@ async fn describe(
         CallDescribe,
     )
     .await;
+    drop(turn);
     match called.outcome {
         Ok(manifest) => Ok(read(manifest)),
         Err(fault) => {

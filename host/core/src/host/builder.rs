@@ -131,6 +131,7 @@ impl HostBuilder {
                 store,
                 limits: self.limits,
                 cache: Some(cache),
+                describing: tokio::sync::Semaphore::new(1),
                 agents: Mutex::new(HashMap::new()),
                 workspaces: Mutex::new(HashMap::new()),
                 guests: Some(guests),

@@ -53,6 +53,9 @@ pub(crate) struct HostInner {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
+    /// One component describes itself at a time: the engine's pool has room for one beside
+    /// the runs.
+    pub(crate) describing: tokio::sync::Semaphore,
     agents: Mutex<HashMap<AgentId, Agent>>,
     workspaces: Mutex<HashMap<WorkspaceId, Workspace>>,
     guests: Option<Runtime>,

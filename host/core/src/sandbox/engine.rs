@@ -14,7 +14,7 @@ const WASM_STACK_BYTES: usize = 1 << 20;
 const MAPPINGS_PER_RUN: u64 = 6;
 /// Mappings left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 4000;
-/// Stores beside the runs': one that describes, one for an epilogue.
+/// Stores beside the runs': one that describes itself, and one that a benchmark sets up.
 const SPARE: u32 = 2;
 
 /// Why there is no engine.
