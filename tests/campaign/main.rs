@@ -3,6 +3,7 @@
 
 use lastword_tests::campaign::{Campaign, Chain, Matrix, Orders, victim};
 use lastword_tests::guests::{guest, root};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -121,7 +122,11 @@ fn one_chain(campaign: &Campaign, seed: u64, number: u64, kills: u64, results: &
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let data = folder.path().join("data");
     let mut chain = Chain::new(campaign.clone(), seed, number, data);
-    chain.run(kills);
+    let ran = catch_unwind(AssertUnwindSafe(|| chain.run(kills)));
+    if ran.is_err() {
+        let panic = format!("seed {seed}, chain {number}: the judge panicked, see above");
+        chain.findings.push(panic);
+    }
     if !chain.findings.is_empty() {
         let kept = folder.keep();
         chain.findings.push(format!(

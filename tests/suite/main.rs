@@ -1,3 +1,5 @@
 //! The suite: one binary, one file per promise.
 
+mod campaign;
+mod controls;
 mod smoke;

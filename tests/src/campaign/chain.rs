@@ -90,9 +90,10 @@ pub struct Chain {
     ledger: Ledger,
     /// Up to where the ledger was compared already.
     compared: usize,
-    /// How long opening and starting took so far.
+    /// How long opening, starting and shutting down took so far.
     opening: Duration,
     starting: Duration,
+    closing: Duration,
     phases: Vec<Phase>,
     /// Figures so far.
     pub matrix: Matrix,
@@ -122,6 +123,7 @@ impl Chain {
             compared: 0,
             opening: Duration::from_millis(100),
             starting: Duration::from_millis(300),
+            closing: Duration::from_millis(4),
             phases: Vec::new(),
             matrix: Matrix::default(),
             findings: Vec::new(),
@@ -226,7 +228,7 @@ impl Chain {
                 1 + self.chance.below(25),
                 Duration::from_millis(3),
             ),
-            Phase::ShuttingDown => (Some(Word::Closing), 1, Duration::from_millis(12)),
+            Phase::ShuttingDown => (Some(Word::Closing), 1, self.closing),
         };
         let span = u64::try_from(span.as_micros()).expect("a short time");
         Moment {
@@ -273,6 +275,9 @@ impl Chain {
         if let Some(ready) = life.ready {
             self.starting = (self.starting + ready) / 2;
         }
+        if let Some(closing) = life.closing {
+            self.closing = (self.closing + closing) / 2;
+        }
         let mut findings = Vec::new();
         if end == End::Silence {
             findings.push(Finding::new(
@@ -286,7 +291,7 @@ impl Chain {
         Death {
             killed,
             recovered: life.opened.is_some(),
-            closed: life.closed,
+            closed: life.closing.is_some(),
             findings,
         }
     }
@@ -301,7 +306,8 @@ impl Chain {
                 death.findings.extend(left_open(&conn));
             }
             for violation in check::violations(&self.data) {
-                let loss = match violation.contains("end") {
+                let ends = ["number of ends", "has an end"];
+                let loss = match ends.into_iter().any(|words| violation.contains(words)) {
                     true => Loss::Ends,
                     false => Loss::Other,
                 };
@@ -369,10 +375,11 @@ struct Life {
     born: Instant,
     moment: Option<Moment>,
     counted: u64,
-    began_opening: Option<Instant>,
+    /// When the host was last about to be opened or closed.
+    about_to: Instant,
     opened: Option<Duration>,
     ready: Option<Duration>,
-    closed: bool,
+    closing: Option<Duration>,
     lines: Vec<String>,
 }
 
@@ -382,10 +389,10 @@ impl Life {
             born,
             moment,
             counted: 0,
-            began_opening: None,
+            about_to: born,
             opened: None,
             ready: None,
-            closed: false,
+            closing: None,
             lines: Vec::new(),
         }
     }
@@ -406,10 +413,10 @@ impl Life {
             return;
         };
         match word {
-            Word::Opening => self.began_opening = Some(at),
-            Word::Recovered => self.opened = self.began_opening.map(|began| at - began),
+            Word::Opening | Word::Closing => self.about_to = at,
+            Word::Recovered => self.opened = Some(at - self.about_to),
             Word::Ready => self.ready = Some(at - self.born),
-            Word::Closed => self.closed = true,
+            Word::Closed => self.closing = Some(at - self.about_to),
             _ => {}
         }
         let counts = |moment: Moment| moment.word.is_none_or(|wanted| wanted == word);
