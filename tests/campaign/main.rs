@@ -4,7 +4,7 @@
 use lastword_tests::campaign::{Campaign, Chain, Matrix, Orders, victim};
 use lastword_tests::guests::{guest, root};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,6 +75,7 @@ impl Plan {
             command: itself,
             probe: guest("probe"),
             cache: root().join("target/lastword-test-cache"),
+            lastword: command_line(),
         };
         let (first, last) = match self.chain {
             Some(chain) => (chain, chain + 1),
@@ -140,6 +141,18 @@ fn one_chain(campaign: &Campaign, seed: u64, number: u64, kills: u64, results: &
         results.chains.push(number);
     }
     results.findings.append(&mut chain.findings);
+}
+
+/// The command `lastword`, which lies beside the folder of the examples once it is built.
+fn command_line() -> Option<PathBuf> {
+    let itself = std::env::current_exe().ok()?;
+    let file = itself.parent()?.parent()?.join("lastword");
+    let help = Command::new(&file).args(["run", "--help"]).output();
+    let ready = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--json"));
+    if !ready {
+        eprintln!("the command line is not built (`cargo build` does it) and so not killed");
+    }
+    ready.then_some(file)
 }
 
 /// This very program, as a victim.

@@ -47,6 +47,14 @@ pub fn open(data: &Path) -> Connection {
     conn
 }
 
+/// Whether a data directory has a database in which anything could have been kept. A host that
+/// dies in its very first moments leaves none, or an empty one.
+#[must_use]
+pub fn is_begun(data: &Path) -> bool {
+    let format = |conn: Connection| conn.query_row("PRAGMA user_version", [], |row| row.get(0));
+    data.join("lastword.db").is_file() && format(open(data)).is_ok_and(|format: i64| format > 0)
+}
+
 /// A rule is a query for what breaks it.
 pub const RULES: [(&str, &str); 8] = [
     (

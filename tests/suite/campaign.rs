@@ -37,6 +37,7 @@ fn chain(seed: u64) -> (Chain, TempDir) {
         command: itself,
         probe: guest("probe"),
         cache: root().join("target/lastword-test-cache"),
+        lastword: None,
     };
     let data = folder.path().join("data");
     (Chain::new(campaign, seed, 0, data), folder)

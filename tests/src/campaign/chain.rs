@@ -35,7 +35,12 @@ pub enum Phase {
     Cancelling,
     /// While the host is shut down.
     ShuttingDown,
+    /// At any time of a `lastword run --json`.
+    CommandLine,
 }
+
+/// How many lives of a hundred are the command line's, if there is one.
+const COMMAND_LINE: u64 = 10;
 
 const PHASES: [Phase; 6] = [
     Phase::Starting,
@@ -55,6 +60,7 @@ impl fmt::Display for Phase {
             Self::Working => "working",
             Self::Cancelling => "cancelling",
             Self::ShuttingDown => "shutting down",
+            Self::CommandLine => "command line",
         })
     }
 }
@@ -78,6 +84,8 @@ pub struct Campaign {
     pub probe: PathBuf,
     /// Where compiled guests are kept.
     pub cache: PathBuf,
+    /// The command `lastword`, if it is to be killed too.
+    pub lastword: Option<PathBuf>,
 }
 
 /// What happened to one data directory.
@@ -153,6 +161,9 @@ impl Chain {
 
     /// Each block of six lives dies in all six phases, in any order.
     fn phase(&mut self) -> Phase {
+        if self.campaign.lastword.is_some() && self.chance.percent(COMMAND_LINE) {
+            return Phase::CommandLine;
+        }
         if self.phases.is_empty() {
             self.phases.extend(PHASES);
             self.chance.shuffle(&mut self.phases);
@@ -162,6 +173,9 @@ impl Chain {
 
     /// One life, and one death in this phase. `change` alters the orders.
     pub fn life(&mut self, phase: Phase, change: impl FnOnce(&mut Orders)) {
+        if phase == Phase::CommandLine {
+            return self.life_of_a_command();
+        }
         let mut orders = self.orders();
         orders.rounds = match phase {
             Phase::ShuttingDown => 1 + self.chance.below(4),
@@ -170,7 +184,7 @@ impl Chain {
         change(&mut orders);
         let moment = self.moment(phase);
         let before = self.ledger.len();
-        let mut death = self.live_and_die(&orders, Some(moment));
+        let mut death = self.live_and_die(self.victim(&orders), Some(moment));
         if !death.killed && !death.closed {
             let text = "the victim ended by itself, and not by a shutdown";
             death.findings.push(Finding::new(Loss::Other, text));
@@ -183,20 +197,23 @@ impl Chain {
         let mut orders = self.orders();
         (orders.rounds, orders.resume, orders.early) = (0, false, false);
         let before = self.ledger.len();
-        let mut death = self.live_and_die(&orders, None);
+        let mut death = self.live_and_die(self.victim(&orders), None);
         if !death.closed {
             let text = "the last, undisturbed start did not end by itself";
             death.findings.push(Finding::new(Loss::Other, text));
         }
         self.compared = 0;
         let open = "SELECT id FROM run WHERE state IN ('queued', 'running', 'finishing')";
-        let conn = check::open(&self.data);
-        let mut query = conn.prepare(open).expect(open);
-        if query.exists([]).expect(open) {
+        if check::is_begun(&self.data)
+            && check::open(&self.data)
+                .prepare(open)
+                .expect(open)
+                .exists([])
+                .expect(open)
+        {
             let text = "a run is open after a clean start and a shutdown";
             death.findings.push(Finding::new(Loss::NonTerminal, text));
         }
-        drop(query);
         self.judge(Phase::ShuttingDown, death, before);
     }
 
@@ -229,6 +246,10 @@ impl Chain {
                 Duration::from_millis(3),
             ),
             Phase::ShuttingDown => (Some(Word::Closing), 1, self.closing),
+            Phase::CommandLine => match self.chance.below(8) {
+                0 => (None, 0, self.starting),
+                nth => (Some(Word::Event), nth, Duration::from_millis(10)),
+            },
         };
         let span = u64::try_from(span.as_micros()).expect("a short time");
         Moment {
@@ -239,9 +260,44 @@ impl Chain {
         }
     }
 
-    fn live_and_die(&mut self, orders: &Orders, moment: Option<Moment>) -> Death {
+    fn victim(&self, orders: &Orders) -> Command {
         let mut command = (self.campaign.command)();
         orders.give(&mut command);
+        command
+    }
+
+    /// One run from the command line, in its session of before or in a new one.
+    fn life_of_a_command(&mut self) {
+        let lastword = self.campaign.lastword.clone().expect("asked for above");
+        let prompts = [
+            "echo Hello.",
+            "appends 300",
+            "two-steps",
+            "sleep 20",
+            "spin",
+            "flood",
+        ];
+        let prompt = self.chance.below(prompts.len() as u64);
+        let mut command = Command::new(lastword);
+        command
+            .arg("run")
+            .arg(&self.campaign.probe)
+            .arg(prompts[usize::try_from(prompt).expect("an index")])
+            .args(["--json", "--deadline", "1s", "--data-dir"])
+            .arg(&self.data)
+            .arg("--cache-dir")
+            .arg(&self.campaign.cache)
+            .stderr(Stdio::null());
+        if let Some(session) = self.ledger.session_of_commands() {
+            command.args(["--session", session]);
+        }
+        let before = self.ledger.len();
+        let moment = self.moment(Phase::CommandLine);
+        let death = self.live_and_die(command, Some(moment));
+        self.judge(Phase::CommandLine, death, before);
+    }
+
+    fn live_and_die(&mut self, mut command: Command, moment: Option<Moment>) -> Death {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a victim starts");
         let born = Instant::now();
@@ -298,7 +354,7 @@ impl Chain {
 
     /// Compares the database with what was acknowledged, as the dead process left it.
     fn judge(&mut self, phase: Phase, mut death: Death, before: usize) {
-        if self.data.join("lastword.db").is_file() {
+        if check::is_begun(&self.data) {
             let conn = check::open(&self.data);
             let missing = self.ledger.missing(&conn, self.compared);
             death.findings.extend(missing);

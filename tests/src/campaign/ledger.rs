@@ -53,6 +53,8 @@ pub struct Ledger {
     acknowledged: Vec<(Word, Value)>,
     /// In the order of their beginning, each with the last event that was seen.
     sessions: Vec<(String, u64)>,
+    /// The session of the command line, with the last event that it printed.
+    of_commands: Option<(String, u64)>,
     /// What was asked of each run.
     asked: HashMap<String, String>,
     /// The run that a session's key names.
@@ -64,6 +66,12 @@ impl Ledger {
     #[must_use]
     pub fn cursors(&self) -> Vec<(String, u64)> {
         self.sessions.clone()
+    }
+
+    /// The session of the command line, once it has printed anything.
+    #[must_use]
+    pub fn session_of_commands(&self) -> Option<&str> {
+        self.of_commands.as_ref().map(|(session, _)| &**session)
     }
 
     /// How much was acknowledged.
@@ -85,6 +93,7 @@ impl Ledger {
             Word::Trouble => Some(Finding::new(Loss::Other, text(&about))),
             Word::Session => self.note_session(&about),
             Word::Accept => self.note_accept(&about),
+            Word::Event if line::is_of_command_line(line) => self.note_printed(&about),
             Word::Event => self.note_event(&about),
             _ => None,
         };
@@ -113,6 +122,16 @@ impl Ledger {
         let known = self.keys.entry(key).or_insert_with(|| run.clone());
         let wrong = format!("a key answered run {run} and before that {known}");
         (*known != run).then(|| Finding::new(Loss::Acknowledged, wrong))
+    }
+
+    /// A command prints the events of its own run, which come in order.
+    fn note_printed(&mut self, about: &Value) -> Option<Finding> {
+        let (session, seq) = (text(&about["session"]), number(&about["seq"]));
+        let (known, last) = self.of_commands.get_or_insert((session.clone(), 0));
+        let wrong = format!("session {session}: event {seq} was printed after {last} of {known}");
+        let in_order = *known == session && seq > *last;
+        *last = seq;
+        (!in_order).then(|| Finding::new(Loss::Visible, wrong))
     }
 
     /// A subscriber sees every number once and in order, over all lives.

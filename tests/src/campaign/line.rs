@@ -50,9 +50,12 @@ const WORDS: [(Word, &str); 11] = [
 ];
 
 impl Word {
-    /// The first word of a line, if it is a victim's.
+    /// The first word of a line, if it is a victim's. What the command line prints is an event.
     #[must_use]
     pub fn of(line: &str) -> Option<Self> {
+        if is_of_command_line(line) {
+            return Some(Self::Event);
+        }
         let word = line.strip_prefix(MARK)?.split(' ').next()?;
         WORDS
             .iter()
@@ -86,9 +89,18 @@ pub fn say(word: Word, about: &Value) {
 #[must_use]
 pub fn parse(line: &str) -> Option<(Word, Value)> {
     let word = Word::of(line)?;
-    let (_, about) = line.split_once(' ').expect("a line says about what");
+    let about = match is_of_command_line(line) {
+        true => line,
+        false => line.split_once(' ').expect("a line says about what").1,
+    };
     let about = serde_json::from_str(about).expect("a victim says JSON");
     Some((word, about))
+}
+
+/// Whether `lastword run --json` has printed this.
+#[must_use]
+pub fn is_of_command_line(line: &str) -> bool {
+    line.starts_with('{')
 }
 
 #[cfg(test)]
@@ -101,6 +113,10 @@ mod tests {
         assert_eq!(
             parse("@session \"s\""),
             Some((Word::Session, serde_json::json!("s")))
+        );
+        assert_eq!(
+            parse("{\"seq\":2}"),
+            Some((Word::Event, serde_json::json!({ "seq": 2 })))
         );
     }
 }
