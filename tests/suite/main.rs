@@ -3,3 +3,4 @@
 mod campaign;
 mod controls;
 mod smoke;
+mod tidy;
