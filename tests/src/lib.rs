@@ -6,3 +6,4 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod wat;
