@@ -3,20 +3,19 @@
 
 use super::chance::Chance;
 use super::ledger::{Finding, Ledger, Loss};
+use super::life::{End, Life, Moment, listen};
 use super::line::Word;
 use super::matrix::Matrix;
 use super::orders::Orders;
 use crate::check;
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// A victim that says nothing for so long hangs, which is a failure.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Rounds that no victim lives to see.
 const FOR_EVER: u64 = 1 << 40;
 
@@ -63,16 +62,6 @@ impl fmt::Display for Phase {
             Self::CommandLine => "command line",
         })
     }
-}
-
-/// The line after which a victim dies, and how long after it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Moment {
-    phase: Phase,
-    /// `None` counts lines of every kind, and from the start of the process if `nth` is 0.
-    word: Option<Word>,
-    nth: u64,
-    delay: Duration,
 }
 
 /// What all chains share.
@@ -320,11 +309,11 @@ impl Chain {
             life.hear(line);
         }
         listener.join().expect("the listener ends with the pipe");
-        self.remember(life, end, killed)
+        self.remember(&life, end, killed)
     }
 
     /// Takes down what a victim has said.
-    fn remember(&mut self, life: Life, end: End, killed: bool) -> Death {
+    fn remember(&mut self, life: &Life, end: End, killed: bool) -> Death {
         if let Some(opened) = life.opened {
             self.opening = (self.opening + opened) / 2;
         }
@@ -400,83 +389,4 @@ fn left_open(conn: &rusqlite::Connection) -> Option<Finding> {
 /// The signal that ended a process, if one did.
 fn wait(child: &mut Child) -> Option<i32> {
     child.wait().expect("it can be waited for").signal()
-}
-
-/// Hands on every whole line with the time of its arrival.
-fn listen(mut out: impl BufRead, lines: &Sender<(Instant, String)>) {
-    loop {
-        let mut line = Vec::new();
-        let read = out.read_until(b'\n', &mut line).expect("a pipe is read");
-        let whole = line.pop() == Some(b'\n');
-        if read == 0 || !whole {
-            return;
-        }
-        let line = String::from_utf8(line).expect("victims say UTF-8");
-        if lines.send((Instant::now(), line)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Why nothing more is listened to.
-#[derive(Clone, Copy, PartialEq)]
-enum End {
-    Moment,
-    Over,
-    Silence,
-}
-
-/// What was heard of one life.
-struct Life {
-    born: Instant,
-    moment: Option<Moment>,
-    counted: u64,
-    /// When the host was last about to be opened or closed.
-    about_to: Instant,
-    opened: Option<Duration>,
-    ready: Option<Duration>,
-    closing: Option<Duration>,
-    lines: Vec<String>,
-}
-
-impl Life {
-    fn new(born: Instant, moment: Option<Moment>) -> Self {
-        Self {
-            born,
-            moment,
-            counted: 0,
-            about_to: born,
-            opened: None,
-            ready: None,
-            closing: None,
-            lines: Vec::new(),
-        }
-    }
-
-    fn until_the_moment(&mut self, heard: &Receiver<(Instant, String)>) -> End {
-        while !self.moment.is_some_and(|moment| self.counted >= moment.nth) {
-            match heard.recv_timeout(SILENCE) {
-                Ok(line) => self.hear(line),
-                Err(RecvTimeoutError::Timeout) => return End::Silence,
-                Err(RecvTimeoutError::Disconnected) => return End::Over,
-            }
-        }
-        End::Moment
-    }
-
-    fn hear(&mut self, (at, line): (Instant, String)) {
-        let Some(word) = Word::of(&line) else {
-            return;
-        };
-        match word {
-            Word::Opening | Word::Closing => self.about_to = at,
-            Word::Recovered => self.opened = Some(at - self.about_to),
-            Word::Ready => self.ready = Some(at - self.born),
-            Word::Closed => self.closing = Some(at - self.about_to),
-            _ => {}
-        }
-        let counts = |moment: Moment| moment.word.is_none_or(|wanted| wanted == word);
-        self.counted += u64::from(self.moment.is_some_and(counts));
-        self.lines.push(line);
-    }
 }

@@ -141,7 +141,7 @@ impl Actor {
         let kind = self.chance.below(14);
         let text = self.request(kind);
         match kind {
-            0..=6 => self.to_the_end(text, alone).await,
+            0..=6 => self.undisturbed(text, alone).await,
             7 | 8 => self.several(alone).await,
             9 => self.with_a_key(alone).await,
             _ => self.until_cancelled(text, alone).await,
@@ -165,7 +165,7 @@ impl Actor {
         }
     }
 
-    async fn to_the_end(&mut self, text: String, alone: bool) {
+    async fn undisturbed(&mut self, text: String, alone: bool) {
         if let Some(run) = self.ask(text, None).await
             && !alone
         {

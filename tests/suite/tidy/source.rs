@@ -85,7 +85,7 @@ fn not_code(rest: &str, before: &str) -> usize {
         .chars()
         .next_back()
         .is_some_and(|last| last.is_alphanumeric() || last == '_');
-    if rest.starts_with('r') && !in_a_word || rest.starts_with("br") && !in_a_word {
+    if !in_a_word && (rest.starts_with('r') || rest.starts_with("br")) {
         let raw = rest.trim_start_matches('b').trim_start_matches('r');
         let hashes = raw.len() - raw.trim_start_matches('#').len();
         if raw[hashes..].starts_with('"') {
