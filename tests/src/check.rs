@@ -1,6 +1,7 @@
 //! What every data directory must look like, whatever happened to it. Reads the database
 //! itself, so that it does not depend on the code that it judges.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
@@ -10,8 +11,7 @@ use std::path::Path;
 /// When the database cannot be read at all.
 #[must_use]
 pub fn violations(data: &Path) -> Vec<String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let conn = Connection::open_with_flags(data.join("lastword.db"), flags).expect("a database");
+    let conn = open(data);
     let mut found = Vec::new();
     let whole: String = conn
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
@@ -33,8 +33,30 @@ pub fn violations(data: &Path) -> Vec<String> {
     found
 }
 
+/// Opens a database to look at it. Leaves the write-ahead log as it is, so that the next host
+/// finds what the last one left.
+///
+/// # Panics
+/// When there is no database.
+#[must_use]
+pub fn open(data: &Path) -> Connection {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let conn = Connection::open_with_flags(data.join("lastword.db"), flags).expect("a database");
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .expect("checkpoints can be switched off");
+    conn
+}
+
+/// Whether a data directory has a database in which anything could have been kept. A host that
+/// dies in its very first moments leaves none, or an empty one.
+#[must_use]
+pub fn is_begun(data: &Path) -> bool {
+    let format = |conn: Connection| conn.query_row("PRAGMA user_version", [], |row| row.get(0));
+    data.join("lastword.db").is_file() && format(open(data)).is_ok_and(|format: i64| format > 0)
+}
+
 /// A rule is a query for what breaks it.
-const RULES: [(&str, &str); 8] = [
+pub const RULES: [(&str, &str); 8] = [
     (
         "a run has another number of ends than one, though its state is terminal",
         "SELECT run.no FROM run LEFT JOIN event ON event.run = run.no AND event.session = run.session

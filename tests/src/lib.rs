@@ -1,6 +1,7 @@
 //! The tests' harness: guests built once, hosts in folders of their own, a clock that a test
 //! moves, and what every finished run must look like.
 
+pub mod campaign;
 pub mod check;
 pub mod clock;
 pub mod fixture;

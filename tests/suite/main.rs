@@ -1,7 +1,10 @@
 //! The suite: one binary, one file per promise.
 
+mod campaign;
 mod capabilities;
+mod controls;
 mod finishing;
 mod interruption;
 mod models;
 mod queue;
+mod tidy;

@@ -148,7 +148,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| HostError::NoRuntime)
 }
 
-fn unlinkable(error: wasmtime::Error) -> HostError {
+fn unlinkable(error: impl std::fmt::Display) -> HostError {
     HostError::StoreUnavailable(error.to_string())
 }
 
