@@ -18,9 +18,9 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|error| {
         Failure::usage(match error.kind() {
-            std::io::ErrorKind::NotFound => format!(
-                "there is no {shown}; name a .wasm file, or the folder of an agent's crate"
-            ),
+            std::io::ErrorKind::NotFound => {
+                format!("there is no {shown}; name a .wasm file, or the folder of an agent's crate")
+            }
             _ => format!("cannot read {shown}: {error}"),
         })
     })?;
@@ -28,7 +28,9 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
         return cargo::build(path, terminal);
     }
     if path.file_name().is_some_and(|name| name == "Cargo.toml") {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         return cargo::build(folder.unwrap_or(Path::new(".")), terminal);
     }
     let stem = path.file_stem().unwrap_or_default();

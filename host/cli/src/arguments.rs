@@ -96,12 +96,7 @@ pub(crate) struct Shared {
     )]
     pub(crate) cache_dir: Option<PathBuf>,
     /// Settings [default: lastword.toml in the current directory, if there is one]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Everywhere"
-    )]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config_file: Option<PathBuf>,
     /// Show agents' log lines and the host's own on stderr; RUST_LOG chooses more finely
     #[arg(short, long, global = true, help_heading = "Everywhere")]

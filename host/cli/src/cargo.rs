@@ -158,7 +158,11 @@ fn component(folder: &Path, package: &Package) -> Result<PathBuf, Failure> {
         .map_err(|error| no_cargo(&error))?;
     let mut found = None;
     let lines = child.stdout.take().map(BufReader::new);
-    for line in lines.into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+    for line in lines
+        .into_iter()
+        .flat_map(BufRead::lines)
+        .map_while(Result::ok)
+    {
         if let Ok(Message::CompilerArtifact {
             package_id,
             filenames,

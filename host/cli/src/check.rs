@@ -107,7 +107,10 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
     page.row("file", &line(&file.display().to_string(), 400));
     page.row("size", &units::bytes(inspection.bytes));
     page.row("digest", &format!("sha256:{}", agent.digest()));
-    page.row("built for", &format!("{WIT_PACKAGE}@{}", wit(agent).unwrap_or("?")));
+    page.row(
+        "built for",
+        &format!("{WIT_PACKAGE}@{}", wit(agent).unwrap_or("?")),
+    );
     let micros = u64::try_from(loading.as_micros()).unwrap_or(u64::MAX);
     let how = match agent.was_cached() {
         true => "loaded from the cache in",
@@ -153,12 +156,16 @@ fn wants(page: &mut Page, agent: &Agent) {
     let mut label = "wants";
     for want in &manifest.wants {
         let mut value = format!("{:<13}", want.capability.as_str());
-        let need = if want.required { "required" } else { "optional" };
+        let need = if want.required {
+            "required"
+        } else {
+            "optional"
+        };
         let _infallible = write!(value, "{need}, {}", line(&want.reason, 200));
         if !want.scope.is_empty() {
             let _infallible = write!(value, " (only {})", line(&want.scope.join(", "), 200));
         }
-        let _infallible = write!(value, "; {}", want.capability.how_to_grant());
+        let _infallible = write!(value, " · granted by {}", want.capability.how_to_grant());
         page.row(std::mem::take(&mut label), &value);
     }
     for unknown in &manifest.unknown_wants {
@@ -189,7 +196,10 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
         let suffix = suffix.unwrap_or_default();
         let same = rest.iter().all(|name| name.ends_with(&suffix));
         if same {
-            rest = rest.iter().map(|name| name.trim_end_matches(&suffix)).collect();
+            rest = rest
+                .iter()
+                .map(|name| name.trim_end_matches(&suffix))
+                .collect();
         }
         let package = match (package, same) {
             ("", _) => String::new(),

@@ -60,11 +60,9 @@ impl Failure {
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
         Self::usage(match &error {
-            HostError::EmptyPrompt => {
-                "the prompt is empty and the agent has no default prompt; \
+            HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
                  say what it shall do: `lastword run AGENT \"PROMPT\"`"
-                    .to_owned()
-            }
+                .to_owned(),
             HostError::OtherWorkspace { session, workspace } => format!(
                 "session {session} belongs to {}; {}, or begin a new session without `--session`",
                 crate::place::workspace(workspace),

@@ -15,10 +15,11 @@ use lastword::event::{Event, EventBody, Seq};
 use lastword::{Archive, Host, HostError, Receipt, Run};
 use std::future::pending;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -208,19 +209,18 @@ async fn at(instant: Option<Instant>) {
 
 /// Watches for the other end of a pipe to be closed, which an agent that is silent would never
 /// find out by writing. A file cannot be watched, and needs not be.
-fn watch_reader() -> Option<AsyncFd<io::Stdout>> {
-    AsyncFd::with_interest(io::stdout(), Interest::ERROR).ok()
+fn watch_reader() -> Option<pipe::Sender> {
+    let duplicate = io::stdout().as_fd().try_clone_to_owned().ok()?;
+    // Not asked whether it is a pipe, since that would also make writes not wait.
+    pipe::Sender::from_owned_fd_unchecked(duplicate).ok()
 }
 
-async fn reader_gone(watch: Option<&AsyncFd<io::Stdout>>) {
-    loop {
-        let Some(watch) = watch else {
-            return pending().await;
-        };
-        match watch.ready(Interest::ERROR).await {
-            Ok(mut ready) if !ready.ready().is_error() => ready.clear_ready(),
-            Ok(_) => return,
-            Err(_) => return pending().await,
-        }
+async fn reader_gone(watch: Option<&pipe::Sender>) {
+    if let Some(watch) = watch
+        && let Ok(ready) = watch.ready(Interest::ERROR).await
+        && ready.is_error()
+    {
+        return;
     }
+    pending().await
 }

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) agent: PathBuf,
     pub(crate) name: Option<String>,
     pub(crate) prompt: Prompt,
+    /// Whether the prompt stands for the agent's own.
+    pub(crate) blank: bool,
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
@@ -58,7 +60,9 @@ impl Plan {
             true => Some(models(settings, model)?),
             false => None,
         };
-        let mut prompt = Prompt::text(prompt(run.prompt)?);
+        let text = prompt(run.prompt)?;
+        let blank = text.trim().is_empty();
+        let mut prompt = Prompt::text(text);
         if let Some(config) = run.config {
             prompt = prompt.config(configuration(config)?);
         }
@@ -69,6 +73,7 @@ impl Plan {
             agent: run.agent,
             name: run.name,
             prompt,
+            blank,
             session: run.session,
             directory,
             grants,
@@ -107,9 +112,7 @@ fn models(settings: &Settings, model: Option<&str>) -> Result<Models, Failure> {
             .model(spec)
             .map_err(|error| refused(error.to_string()))?;
     }
-    models
-        .resolve("")
-        .map_err(|error| refused(error.message))?;
+    models.resolve("").map_err(|error| refused(error.message))?;
     Ok(models)
 }
 

@@ -13,7 +13,7 @@ use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
 use lastword::permission::Want;
-use lastword::{Agent, Archive, Host, RunState, Session, WorkspaceKey};
+use lastword::{Agent, Archive, Host, HostError, RunState, Session, WorkspaceKey};
 use tokio::sync::mpsc;
 
 /// Runs an agent and stays until its end is told.
@@ -79,6 +79,10 @@ async fn on(
     if !may_run(&agent, plan, terminal) {
         return Ok(Exit::Denied);
     }
+    let default = agent.manifest().default_prompt.as_deref();
+    if plan.blank && default.is_none_or(|prompt| prompt.trim().is_empty()) {
+        return Err(HostError::EmptyPrompt.into());
+    }
     let session = session(host, plan, &agent, place, terminal).await?;
     let run = session.prompt(plan.prompt.clone()).await?;
     let follow = Follow {
@@ -96,37 +100,41 @@ async fn on(
 /// Tells what is wanted and not granted, and whether the agent can do without.
 fn may_run(agent: &Agent, plan: &Plan, terminal: &Terminal) -> bool {
     let manifest = agent.manifest();
-    let lacking = |want: &&Want| !plan.grants.has(want.capability);
-    let describe = |want: &Want| {
-        let reason = terminal::line(&want.reason, 200);
-        let how = want.capability.how_to_grant();
-        match reason.as_str() {
-            "" => format!("{}: grant it with {how}", want.capability),
-            _ => format!("{} ({reason}): grant it with {how}", want.capability),
-        }
-    };
     for unknown in &manifest.unknown_wants {
         let unknown = terminal::line(unknown, 80);
         terminal.note(&format!(
             "the agent wants `{unknown}`, which this lastword does not know"
         ));
     }
+    let lacking = |want: &&Want| !plan.grants.has(want.capability);
     let (required, optional): (Vec<_>, Vec<_>) = manifest
         .wants
         .iter()
         .filter(lacking)
         .partition(|want| want.required);
     if !required.is_empty() {
-        let lines: Vec<_> = required.into_iter().map(describe).collect();
+        let lines = required.into_iter().map(|want| {
+            let reason = terminal::line(&want.reason, 200);
+            let how = want.capability.how_to_grant();
+            format!("\n  {} ({reason}): grant it with {how}", want.capability)
+        });
         terminal.error(&format!(
-            "{} cannot work without what is not granted; nothing was run\n  {}",
+            "{} cannot work without what is not granted; nothing was run{}",
             agent.id(),
-            lines.join("\n  ")
+            lines.collect::<String>()
         ));
         return false;
     }
-    for want in optional {
-        terminal.note(&format!("without {}", describe(want)));
+    if !optional.is_empty() {
+        let names = optional.iter().map(|want| {
+            let how = want.capability.how_to_grant();
+            format!("{} ({})", want.capability, how.replace('`', ""))
+        });
+        let names: Vec<_> = names.collect();
+        terminal.note(&format!(
+            "wanted, not granted, not required: {}",
+            names.join(", ")
+        ));
     }
     true
 }

@@ -38,7 +38,10 @@ pub(crate) fn sessions(
         .take(arguments.limit)
         .collect();
     let text = match (arguments.json, shown.is_empty()) {
-        (true, _) => shown.iter().map(|row| format!("{}\n", as_json(row))).collect(),
+        (true, _) => shown
+            .iter()
+            .map(|row| format!("{}\n", as_json(row)))
+            .collect(),
         (false, true) => {
             terminal.note("no sessions yet; `lastword run AGENT` begins one");
             return Ok(Exit::Completed);
@@ -107,7 +110,11 @@ fn table(rows: &[&SessionRow], id_chars: usize, terminal: &Terminal) -> String {
         for (column, cell) in row.iter().enumerate() {
             let pad = " ".repeat(widths[column] - cell.chars().count());
             let right = matches!(column, 3 | 4);
-            let (before, after) = if right { (pad, String::new()) } else { (String::new(), pad) };
+            let (before, after) = if right {
+                (pad, String::new())
+            } else {
+                (String::new(), pad)
+            };
             text.push_str(&format!("{before}{cell}{after}  "));
         }
         text.trim_end().to_owned()

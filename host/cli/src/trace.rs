@@ -3,10 +3,11 @@
 use crate::terminal::Terminal;
 use tracing_subscriber::EnvFilter;
 
-const QUIET: &str = "warn";
+const QUIET: &str = "warn,lastword::agent=off";
 const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace";
 
-/// Starts to show log lines: warnings, or all that concerns runs; `RUST_LOG` wins over both.
+/// Starts to show log lines: the host's warnings, or all that concerns runs and
+/// what agents log; `RUST_LOG` wins over both.
 pub(crate) fn start(verbose: bool, terminal: &Terminal) {
     let fallback = if verbose { VERBOSE } else { QUIET };
     let filter = std::env::var("RUST_LOG").ok();

@@ -119,11 +119,12 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-/// A length of time for people: `0.31 ms`, `1.24 s`, `3 min 20 s`.
+/// A length of time for people: `312 µs`, `1.24 s`, `3 min 20 s`.
 pub(crate) fn time(micros: u64) -> String {
     let (ms, s) = (micros as f64 / 1e3, micros as f64 / 1e6);
     match micros {
-        0..10_000 => format!("{ms:.2} ms"),
+        0..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{ms:.1} ms"),
         10_000..1_000_000 => format!("{ms:.0} ms"),
         1_000_000..60_000_000 => format!("{s:.2} s"),
         _ => {
@@ -204,7 +205,8 @@ mod tests {
 
     #[test]
     fn figures_are_shown() {
-        assert_eq!(time(312), "0.31 ms");
+        assert_eq!(time(312), "312 µs");
+        assert_eq!(time(1_260), "1.3 ms");
         assert_eq!(time(1_240_000), "1.24 s");
         assert_eq!(time(200_000_000), "3 min 20 s");
         assert_eq!(ago(100_000_000, 99_999_000), "now");

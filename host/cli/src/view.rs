@@ -78,13 +78,15 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         receipt.finish_reason.to_string(),
     ];
     figures.extend(took_us.map(|us| format!("took {}", time(us))));
-    figures.push(format!("stopped in {}", time(receipt.stop_us)));
+    if receipt.cause != "returned" {
+        figures.push(format!("stopped in {}", time(receipt.stop_us)));
+    }
     figures.extend(
         receipt
             .epilogue_us
             .map(|us| format!("epilogue {}", time(us))),
     );
-    figures.push(format!("saved {} later", time(receipt.persist_us)));
+    figures.push(format!("saved in {}", time(receipt.persist_us)));
     figures.push(format!("{} of text", bytes(receipt.text_bytes)));
     figures.push(format!(
         "{} + {} tokens",
