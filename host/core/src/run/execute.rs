@@ -69,7 +69,7 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo
     };
     dispatcher
         .store
-        .finish(job.live.id, sealed, ending, gone, ended);
+        .finish(job.live.id, sealed, ending, at, ended);
 }
 
 /// Throws the switch when the run's time is up.

@@ -12,7 +12,7 @@ use crate::event::EventBody;
 use crate::id::RunId;
 use crate::run::{Cause, Changes, Ending, Receipt, RunEvent, RunState, Said};
 use rusqlite::{OptionalExtension, params};
-use std::time::Instant;
+use std::time::Duration;
 
 /// What is called once the end is durable, or can no longer become so in this process.
 pub type OnEnded = Box<dyn FnOnce(Result<Receipt, StoreError>) + Send>;
@@ -22,8 +22,8 @@ pub(super) struct Finish {
     id: RunId,
     run: RunNo,
     ending: Ending,
-    /// When the guest was gone.
-    since: Instant,
+    /// When the guest was gone, on the clock's scale.
+    since: Duration,
     sealed: Option<Sealed>,
     pending: Vec<crate::run::Entry>,
     changes: Option<Changes>,
@@ -36,7 +36,7 @@ impl Finish {
         id: RunId,
         mut sealed: Sealed,
         ending: Ending,
-        since: Instant,
+        since: Duration,
         on_ended: OnEnded,
     ) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Finish {
 
 impl Work for Finish {
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let persist = self.since.elapsed();
+        let persist = tx.elapsed.saturating_sub(self.since);
         if let Some(sealed) = self.sealed.take() {
             self.changes = Some(crate::run::finish(sealed.transcript, &self.ending, tx.now));
         }
@@ -198,7 +198,7 @@ pub(super) fn withdraw(
         usage: changes.said.usage,
         ..Said::default()
     };
-    let receipt = ending.receipt(id, said, std::time::Duration::ZERO);
+    let receipt = ending.receipt(id, said, Duration::ZERO);
     close(tx, run, &receipt)?;
     Ok(receipt)
 }

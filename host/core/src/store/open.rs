@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// The database format that this host writes.
@@ -210,13 +210,14 @@ impl Store {
         drop(self.shared.queue.push(Then::kept(note, then)));
     }
 
-    /// Hands a run's end over. It is the writer's from here on.
+    /// Hands a run's end over, whose guest is gone since then on the clock's scale. It is the
+    /// writer's from here on.
     pub fn finish(
         &self,
         id: RunId,
         sealed: Sealed,
         ending: Ending,
-        since: Instant,
+        since: Duration,
         on_ended: OnEnded,
     ) {
         let work = finish::Finish::new(id, sealed, ending, since, on_ended);

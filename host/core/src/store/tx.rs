@@ -2,15 +2,18 @@
 //! transaction. Knows no run and no session but by number.
 
 use super::StoreError;
-use crate::clock::UnixMillis;
+use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
 
 /// One write transaction, or one savepoint of it.
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
     /// The same for everything that is written together.
     pub(super) now: UnixMillis,
+    /// When it began, on the clock's scale.
+    pub(super) elapsed: Duration,
     /// The owner's epoch.
     pub(super) epoch: i64,
     /// Positions are never given twice by one process, not even after a rollback.
@@ -23,13 +26,14 @@ pub(super) struct Tx<'c> {
 impl<'c> Tx<'c> {
     pub(super) fn new(
         conn: &'c Connection,
-        now: UnixMillis,
+        clock: &dyn Clock,
         epoch: i64,
         next_pos: &'c mut i64,
     ) -> Self {
         Self {
             conn,
-            now,
+            now: clock.now(),
+            elapsed: clock.elapsed(),
             epoch,
             next_pos,
             touched: Vec::new(),

@@ -241,7 +241,7 @@ impl Writer {
         } = self;
         let conn: &Connection = conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let result = apply_all(conn, clock.now(), *epoch, next_pos, batch);
+        let result = apply_all(conn, &**clock, *epoch, next_pos, batch);
         let result = match result {
             Ok(done) => match conn
                 .prepare_cached("COMMIT")
@@ -291,7 +291,7 @@ fn settle_or_keep(
 
 fn apply_all(
     conn: &Connection,
-    now: crate::clock::UnixMillis,
+    clock: &dyn Clock,
     epoch: i64,
     next_pos: &mut i64,
     batch: &mut [Box<dyn Work>],
@@ -304,7 +304,7 @@ fn apply_all(
             "another host took the data directory over (epoch {owner}, ours was {epoch})"
         )));
     }
-    let mut tx = Tx::new(conn, now, epoch, next_pos);
+    let mut tx = Tx::new(conn, clock, epoch, next_pos);
     let mut outcomes = Vec::with_capacity(batch.len());
     for work in batch {
         conn.prepare_cached("SAVEPOINT job")?.execute([])?;
@@ -334,7 +334,7 @@ impl Writer {
         act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let mut tx = Tx::new(&self.conn, self.clock.now(), self.epoch, &mut self.next_pos);
+        let mut tx = Tx::new(&self.conn, &*self.clock, self.epoch, &mut self.next_pos);
         let result = act(&mut tx);
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
         self.conn.execute_batch(end)?;

@@ -23,6 +23,7 @@ impl Agent for Probe {
             .describe("Does what its prompt says")
             .wants(Capability::ReadFiles, "to read what it is told to")
             .wants(Capability::Model, "to ask what it is told to")
+            .wants(Capability::WriteFiles, "to write what it is told to")
             .wants(Capability::State, "to keep what it is told to")
     }
 
