@@ -72,9 +72,10 @@ impl From<HostError> for Failure {
                 "session {session} belongs to the agent `{agent}`; run that one (or give this one \
                  its name with `--name {agent}`), or begin a new session without `--session`"
             ),
-            HostError::Open(OpenError::InUse { .. }) => {
-                format!("{error} with `--data-dir`")
-            }
+            HostError::StoreUnavailable(why) => format!(
+                "cannot write to the data directory: {why}; free disk space, then ask again"
+            ),
+            HostError::Open(error) => open(error),
             _ => error.to_string(),
         })
     }
@@ -82,7 +83,18 @@ impl From<HostError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self::usage(error.to_string())
+        Self::usage(open(&error))
+    }
+}
+
+fn open(error: &OpenError) -> String {
+    match error {
+        OpenError::InUse { .. } => format!("{error} with `--data-dir`"),
+        OpenError::Database { .. } => format!(
+            "{error}; look for a full disk or missing permissions, or name another data \
+             directory with `--data-dir`"
+        ),
+        _ => error.to_string(),
     }
 }
 

@@ -92,9 +92,13 @@ pub(crate) fn session(archive: &Archive, word: &str) -> Result<SessionRow, Failu
              `lastword sessions` lists those that there are"
         )));
     }
-    let rows = archive.sessions(None, if latest { 1 } else { u32::MAX })?;
-    let is_meant = |row: &SessionRow| latest || row.record.id.to_string().starts_with(&prefix);
-    let mut found = rows.into_iter().filter(is_meant);
+    let rows = archive.sessions(None, u32::MAX)?;
+    let is_meant = |row: &SessionRow| match latest {
+        true => has_begun(row),
+        false => row.record.id.to_string().starts_with(&prefix),
+    };
+    let limit = if latest { 1 } else { 2 };
+    let mut found = rows.into_iter().filter(is_meant).take(limit);
     match (found.next(), found.next()) {
         (Some(row), None) => Ok(row),
         (Some(_), Some(_)) => Err(Failure::usage(format!(
@@ -106,6 +110,11 @@ pub(crate) fn session(archive: &Archive, word: &str) -> Result<SessionRow, Failu
         )),
         (None, _) => Err(unknown(word)),
     }
+}
+
+/// Whether a prompt was ever accepted: a full disk may leave a session without one.
+pub(crate) fn has_begun(row: &SessionRow) -> bool {
+    row.record.messages > 0 || row.record.title.is_some()
 }
 
 fn unknown(word: &str) -> Failure {

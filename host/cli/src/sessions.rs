@@ -30,7 +30,8 @@ pub(crate) fn sessions(
     let ids: Vec<String> = rows.iter().map(|row| row.record.id.to_string()).collect();
     let is_wanted = |row: &&SessionRow| {
         let wanted = arguments.workspace.as_deref();
-        wanted.is_none_or(|directory| place::is_directory(&row.workspace_key, directory))
+        place::has_begun(row)
+            && wanted.is_none_or(|directory| place::is_directory(&row.workspace_key, directory))
     };
     let shown: Vec<_> = rows
         .iter()

@@ -3,7 +3,7 @@
 use crate::terminal::Terminal;
 use tracing_subscriber::EnvFilter;
 
-const QUIET: &str = "warn,lastword::agent=off";
+const QUIET: &str = "warn,lastword::agent=off,genai=off";
 const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace";
 
 /// Starts to show log lines: the host's warnings, or all that concerns runs and

@@ -81,6 +81,10 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
     if receipt.cause != "returned" {
         figures.push(format!("stopped in {}", time(receipt.stop_us)));
     }
+    if !receipt.persisted {
+        figures.push("not saved yet".to_owned());
+        return terminal::line(&figures.join(" · "), 400);
+    }
     figures.extend(
         receipt
             .epilogue_us
@@ -230,11 +234,11 @@ impl People {
 
     /// What went wrong, if it did.
     fn trouble(&self, receipt: &Receipt) -> Option<String> {
-        use lastword::RunState::{Failed, Finishing, Interrupted};
-        if !matches!(receipt.state, Failed | Interrupted | Finishing) {
+        use lastword::RunState::{Failed, Interrupted};
+        if !matches!(receipt.state, Failed | Interrupted) {
             return None;
         }
-        let title = self.trouble.as_deref().unwrap_or("The run has no end yet");
+        let title = self.trouble.as_deref().unwrap_or("The run failed");
         let detail = receipt.detail.as_deref().or(self.details.as_deref());
         Some(match detail {
             Some(detail) => format!("{title}: {detail}"),
