@@ -1,3 +1,4 @@
 //! The suite: one binary, one file per promise.
 
+mod cli;
 mod smoke;
