@@ -113,7 +113,10 @@ fn a_key_that_is_refused() {
 fn too_many_requests() {
     let body = r#"{"error":{"message":"Rate limit reached"}}"#;
     let answer = http("429 Too Many Requests", "application/json", body);
-    fails(&server(answer), &["takes no more requests", "try again later"]);
+    fails(
+        &server(answer),
+        &["takes no more requests", "try again later"],
+    );
 }
 
 #[test]
