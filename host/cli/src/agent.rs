@@ -19,7 +19,7 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| {
         Failure::usage(match error.kind() {
             std::io::ErrorKind::NotFound => {
-                format!("there is no {shown}; name a .wasm file, or the folder of an agent's crate")
+                format!("there is no file or folder {shown}; name a .wasm file, or the folder of an agent's crate")
             }
             _ => format!("cannot read {shown}: {error}"),
         })

@@ -222,5 +222,5 @@ async fn reader_gone(watch: Option<&pipe::Sender>) {
     {
         return;
     }
-    pending().await
+    pending::<()>().await;
 }

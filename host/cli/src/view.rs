@@ -75,8 +75,10 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
     let mut figures = vec![
         receipt.state.to_string(),
         format!("cause {}", receipt.cause),
-        receipt.finish_reason.to_string(),
     ];
+    if receipt.finish_reason.as_str() != receipt.state.as_str() {
+        figures.push(receipt.finish_reason.to_string());
+    }
     figures.extend(took_us.map(|us| format!("took {}", time(us))));
     if receipt.cause != "returned" {
         figures.push(format!("stopped in {}", time(receipt.stop_us)));

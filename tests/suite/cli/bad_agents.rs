@@ -101,7 +101,10 @@ fn a_damaged_component() {
 fn nothing_there_or_no_crate() {
     let shell = Shell::new();
     let done = shell.lastword(&["run", "missing.wasm", "x"]).exits(2);
-    done.tells(&["there is no missing.wasm", "name a .wasm file"]);
+    done.tells(&[
+        "there is no file or folder missing.wasm",
+        "name a .wasm file",
+    ]);
     let done = shell.lastword(&["run", ".", "x"]).exits(2);
     done.tells(&["without a Cargo.toml"]);
     assert!(shell.sessions().is_empty());

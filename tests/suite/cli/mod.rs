@@ -45,7 +45,7 @@ fn binary() -> PathBuf {
             .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
         executables
             .filter(|file| file.file_stem() == Some(OsStr::new("lastword")))
-            .last()
+            .next_back()
             .expect("cargo names the binary")
     };
     BUILT.get_or_init(build).clone()
