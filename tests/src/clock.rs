@@ -28,6 +28,12 @@ impl ManualClock {
         self.now.send_modify(|now| *now += duration);
     }
 
+    /// How many sleeps have begun since the clock was made.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        *self.sleepers.borrow()
+    }
+
     /// Waits until at least this many sleeps have begun since the clock was made.
     pub async fn sleepers(&self, count: usize) {
         let mut sleepers = self.sleepers.subscribe();

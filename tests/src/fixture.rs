@@ -207,6 +207,23 @@ pub async fn wait_until_said(run: &Run, words: &str) {
     panic!("the run ended after `{said}`, without `{words}`");
 }
 
+/// Waits until a run's agent is called.
+///
+/// # Panics
+/// When the run ends without having started.
+pub async fn wait_until_started(run: &Run) {
+    let mut events = run.events();
+    while let Some(event) = events.next().await {
+        if matches!(
+            event.expect("the log is read").body,
+            EventBody::RunStarted {}
+        ) {
+            return;
+        }
+    }
+    panic!("the run ended without having started");
+}
+
 /// A run that has ended, with all that it left.
 #[derive(Debug)]
 pub struct Outcome {

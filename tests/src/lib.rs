@@ -5,3 +5,4 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod wat;

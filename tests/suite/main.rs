@@ -1,4 +1,8 @@
 //! The suite: one binary, one file per promise.
 
+mod capabilities;
 mod cli;
-mod smoke;
+mod finishing;
+mod interruption;
+mod models;
+mod queue;

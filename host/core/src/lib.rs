@@ -1,4 +1,58 @@
-//! lastword: a host for sandboxed agents whose last word is always on disk.
+//! A host for sandboxed agents whose last word is always on disk.
+//!
+//! An agent is a WebAssembly component. The host runs it in a workspace, streams what it
+//! says into a log, and stops it wherever it is: in a loop, in a host call, while it starts.
+//! Whatever ends a run, the host writes its final state under a deadline of its own, and
+//! answers with a [`Receipt`] once that is on disk. Kill the host itself, and the next one
+//! gives every run its end before it takes a prompt.
+//!
+//! # An embedder's first program
+//!
+//! ```no_run
+//! use lastword::event::EventBody;
+//! use lastword::{Capability, Host, WorkspaceKey, WorkspaceOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::builder().data_dir("/var/lib/agents").build().await?;
+//! let agent = host.load_agent("census", "census.wasm").await?; // the name is yours to choose
+//! let options = WorkspaceOptions::new().grant(Capability::ReadFiles);
+//! let workspace = host.open_workspace(WorkspaceKey::directory(".")?, options).await?;
+//! let session = workspace.new_session(&agent).await?;
+//!
+//! let run = session.prompt("What is in here?").await?; // durable once this returns
+//! let mut events = run.events(); // past and future, replayable from any event
+//! while let Some(event) = events.next().await {
+//!     if let EventBody::TextDelta { text, .. } = event?.body {
+//!         print!("{text}");
+//!     }
+//! }
+//! let receipt = run.cancel().await?; // of a run that has ended: the end that it has
+//! assert!(receipt.persisted);
+//! host.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! * **Accepted is durable.** [`Session::prompt`] returns after the commit. The run belongs
+//!   to its workspace; dropping any future or handle takes nothing back.
+//! * **Seen is durable.** An event reaches a reader after its commit, never before.
+//! * **Every run ends once.** The first cause wins ([`Cause`]); the end is one transaction,
+//!   and the database itself refuses a second.
+//! * **A cancel is quick and certain.** The guest is gone within microseconds to
+//!   milliseconds, whatever it does; what it had said stays, to the last byte appended.
+//! * **The finishing write has its own deadline** ([`Limits::finish_deadline`]). It bounds
+//!   whoever waits; the write itself is the store's own and is never dropped. A receipt with
+//!   `persisted: false` acknowledges nothing.
+//! * **Nothing granted is nothing allowed** ([`Capability`]). A refusal is a value that the
+//!   agent can read, with what would grant it.
+//!
+//! # Defaults
+//!
+//! One run at a time per session, 256 per host ([`HostBuilder::concurrent_runs`]); the limits
+//! of a run are those of [`Limits`]; no model; no grants. The host never touches the
+//! environment, the terminal or the home directory, and installs no global logger.
 
 pub mod capability;
 pub mod clock;

@@ -3,6 +3,8 @@
 mod agent;
 mod builder;
 mod error;
+#[doc(hidden)]
+pub mod measure;
 mod prompt;
 mod session;
 mod workspace;

@@ -92,6 +92,15 @@ impl Run {
         Ok(Receipt::clone(&*live.ended_or_provisional().await))
     }
 
+    /// The run's end, if it is on disk already and this handle saw the run alive.
+    #[must_use]
+    pub fn try_ended(&self) -> Option<Receipt> {
+        self.live
+            .as_ref()?
+            .try_ended()
+            .map(|receipt| Receipt::clone(&receipt))
+    }
+
     /// Waits for the run's end, however long that takes.
     ///
     /// # Errors

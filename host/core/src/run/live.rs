@@ -123,6 +123,14 @@ impl LiveRun {
         self.phase.subscribe()
     }
 
+    /// The end, if it is on disk.
+    pub(crate) fn try_ended(&self) -> Option<Arc<Receipt>> {
+        match &*self.phase.borrow() {
+            Phase::Ended(receipt) => Some(Arc::clone(receipt)),
+            _ => None,
+        }
+    }
+
     /// Waits until the end is on disk, or cannot get there in this process.
     pub(crate) async fn ended(&self) -> Result<Arc<Receipt>, StoreError> {
         let mut phase = self.watch();

@@ -60,6 +60,22 @@ pub(crate) trait Call<T: 'static>: Send {
     ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send + 'a;
 }
 
+/// No export: what a guest costs before it does anything.
+pub(crate) struct CallNothing;
+
+impl<T: Send + 'static> Call<T> for CallNothing {
+    type Output = ();
+
+    async fn call<'a>(
+        self,
+        _: &'a Loaded<T>,
+        _: &'a mut Store<GuestState<T>>,
+        _: &'a Instance,
+    ) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
 /// `turn.describe`.
 pub(crate) struct CallDescribe;
 

@@ -18,7 +18,7 @@ pub use limits::Limits;
 
 pub(crate) use component::Loaded;
 pub(crate) use engine::{Engine, EngineOptions};
-pub(crate) use instance::{CallClose, CallDescribe, CallRun, Called, Fault, call};
+pub(crate) use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use limits::Limiter;
 pub(crate) use wasi::{Directory, Files, GuestLines, GuestState, LineSource};

@@ -1,0 +1,85 @@
+//! For the project's own benchmarks: one step of a run by itself, without a store.
+
+use super::{Agent, Host};
+use crate::capability::Capabilities;
+use crate::capability::control::Control;
+use crate::capability::log::Journal;
+use crate::sandbox::bindings::exports::lastword::agent::turn;
+use crate::sandbox::{
+    CallNothing, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter, call,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn state(host: &Host) -> GuestState<Capabilities> {
+    let journal = Journal::new(None);
+    let control = Control::new(Arc::clone(&host.inner.dispatcher.clock));
+    let lines: Arc<dyn GuestLines> = Arc::clone(&journal) as _;
+    let capabilities = Capabilities::none(&control, &journal);
+    let limiter = Limiter::new(&host.inner.limits);
+    GuestState::new(capabilities, limiter, Files::none(), &lines)
+}
+
+/// How long it takes to set a guest up and tear it down, one after another, on the guests'
+/// own threads.
+///
+/// # Panics
+/// When a guest cannot be instantiated.
+pub async fn instantiate(host: &Host, agent: &Agent, times: usize) -> Vec<Duration> {
+    let (host, agent) = (host.clone(), agent.clone());
+    let guests = host.inner.dispatcher.guests.clone();
+    let task = guests.spawn(async move {
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            let began = Instant::now();
+            let (interrupt, never) = (Interrupt::new(), std::future::pending());
+            let loaded = &agent.inner.loaded;
+            let engine = &host.inner.engine;
+            let called = call(engine, loaded, state(&host), &interrupt, never, CallNothing).await;
+            drop(called.state);
+            took.push(began.elapsed());
+            assert!(called.outcome.is_ok(), "{:?}", called.outcome);
+        }
+        took
+    });
+    task.await.expect("the guests can be instantiated")
+}
+
+/// How long it takes to set a guest up, have it answer a prompt without a transcript, and
+/// tear it down.
+///
+/// # Panics
+/// When the call fails.
+pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<Duration> {
+    let (host, agent, prompt) = (host.clone(), agent.clone(), prompt.to_owned());
+    let guests = host.inner.dispatcher.guests.clone();
+    let task = guests.spawn(async move {
+        let mut took = Vec::with_capacity(times);
+        for _ in 0..times {
+            let began = Instant::now();
+            let prompt = turn::Prompt {
+                run_id: String::new(),
+                session_id: String::new(),
+                origin: "user".to_owned(),
+                parts: vec![turn::Part {
+                    body: crate::sandbox::bindings::lastword::agent::types::Body::Text(
+                        prompt.clone(),
+                    ),
+                    extra: Vec::new(),
+                }],
+                config_json: "{}".to_owned(),
+                extra: Vec::new(),
+            };
+            let (interrupt, never) = (Interrupt::new(), std::future::pending());
+            let loaded = &agent.inner.loaded;
+            let engine = &host.inner.engine;
+            let export = CallRun(prompt);
+            let called = call(engine, loaded, state(&host), &interrupt, never, export).await;
+            drop(called.state);
+            took.push(began.elapsed());
+            assert!(matches!(called.outcome, Ok(Ok(_))), "{:?}", called.outcome);
+        }
+        took
+    });
+    task.await.expect("the guests can be called")
+}

@@ -1,0 +1,48 @@
+//! The figures: what each step of a run costs, with both sides of a ratio taken in one run.
+//! Prints; asserts nothing. `cargo bench` runs all, `cargo bench -- cancel` those whose name
+//! begins so.
+
+mod cancel;
+mod load;
+mod parked;
+mod raw;
+mod stats;
+mod store;
+
+use stats::heading;
+
+#[tokio::main]
+async fn main() {
+    let wanted = std::env::args()
+        .nth(1)
+        .filter(|word| !word.starts_with('-'));
+    let is_wanted = |name: &str| {
+        wanted
+            .as_ref()
+            .is_none_or(|word| name.starts_with(word.as_str()))
+    };
+    if is_wanted("load") {
+        heading("load: compile, load, instantiate, call");
+        load::figures().await;
+    }
+    if is_wanted("runs") {
+        heading("runs: accept → ended, at full durability, beside raw SQLite");
+        store::runs().await;
+    }
+    if is_wanted("append") {
+        heading("append: one call, and what is persisted per second");
+        store::appends().await;
+    }
+    if is_wanted("cancel") {
+        heading("cancel: from latching the cause to the guest being gone");
+        cancel::figures().await;
+    }
+    if is_wanted("beside") {
+        heading("beside: a well-behaved run beside 8 hogs");
+        cancel::beside_hogs().await;
+    }
+    if is_wanted("parked") {
+        heading("parked: memory of runs that wait");
+        parked::figures().await;
+    }
+}

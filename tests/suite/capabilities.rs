@@ -1,0 +1,254 @@
+//! What an agent may do and what it may not: a refusal is a value, never a trap.
+
+use crate::models::{parked, talking};
+use lastword::capability::model::{Reply, Scripted, Step};
+use lastword::{Capability, Limits, RunState};
+use lastword_tests::check::violations;
+use lastword_tests::fixture::{Fixture, Plan};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_seen_changed_or_hidden_as_granted() {
+    let none = Plan::new().grants([]).build().await;
+    std::fs::write(none.files().join("a.txt"), "alpha").unwrap();
+    assert!(
+        none.run("read /workspace/a.txt")
+            .await
+            .text()
+            .starts_with("error")
+    );
+
+    let read = Plan::new().grants([Capability::ReadFiles]).build().await;
+    std::fs::write(read.files().join("a.txt"), "alpha").unwrap();
+    assert_eq!(read.run("read /workspace/a.txt").await.text(), "alpha");
+    assert!(
+        read.run("write /workspace/b.txt beta")
+            .await
+            .text()
+            .starts_with("error")
+    );
+    assert!(!read.files().join("b.txt").exists());
+
+    let write = Plan::new().grants([Capability::WriteFiles]).build().await;
+    write.run("write /workspace/b.txt beta").await;
+    assert_eq!(
+        std::fs::read_to_string(write.files().join("b.txt")).unwrap(),
+        "beta"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_cannot_be_left() {
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.folder.path().join("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink("../secret", fixture.files().join("link")).unwrap();
+    for path in [
+        "/workspace/../secret",
+        "/workspace/link",
+        "/etc/passwd",
+        "/proc/self/environ",
+    ] {
+        let said = fixture.run(&format!("read {path}")).await.text();
+        assert!(said.starts_with("error"), "{path}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_block_for_ever_is_not_opened() {
+    let fixture = Fixture::new().await;
+    let fifo = fixture.files().join("fifo");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&fifo)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let outcome = fixture.run("open /workspace/fifo").await;
+    assert!(outcome.text().starts_with("error"), "{}", outcome.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tmp_is_private_and_bounded() {
+    let limits = Limits::default().written_bytes(1 << 20);
+    let fixture = Plan::new().limits(limits).build().await;
+    assert!(!fixture.run("tmp 1000").await.text().starts_with("error"));
+    assert!(
+        fixture.run("read /tmp/x").await.text().starts_with("error"),
+        "from run to run"
+    );
+    assert!(fixture.run("tmp 4000000").await.text().starts_with("error"));
+    fixture.host.shutdown().await;
+    let left = std::fs::read_dir(fixture.data().join("tmp")).map_or(0, Iterator::count);
+    assert!(left <= 1, "what is left is removed in the background");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_system_tells_a_guest_nothing() {
+    let fixture = Fixture::new().await;
+    assert!(fixture.run("net").await.text().starts_with("error"));
+    let env = fixture.run("env").await.text();
+    assert!(!env.contains("PATH"), "{env}");
+    assert_eq!(
+        fixture.run("stdin").await.receipt.state,
+        RunState::Completed
+    );
+    assert_eq!(
+        fixture.run("stdout 5000").await.text(),
+        "done",
+        "printing never fails"
+    );
+    assert_eq!(fixture.run("log 5000").await.text(), "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_lasts_and_is_bounded() {
+    let fixture = Plan::new()
+        .limits(Limits::default().state_bytes(100))
+        .build()
+        .await;
+    assert_eq!(fixture.run("state-get session k").await.text(), "none");
+    assert_eq!(fixture.run("state-set session k one").await.text(), "done");
+    assert_eq!(fixture.run("state-get session k").await.text(), "one");
+    assert_eq!(fixture.run("state-get workspace k").await.text(), "none");
+    assert_eq!(
+        fixture.run("state-cas session k two three").await.text(),
+        "false"
+    );
+    assert_eq!(
+        fixture.run("state-cas session k one two").await.text(),
+        "true"
+    );
+    assert_eq!(fixture.run("state-keys session k").await.text(), "k");
+    let long = "x".repeat(200);
+    let said = fixture
+        .run(&format!("state-set session big {long}"))
+        .await
+        .text();
+    assert!(said.starts_with("error limit"), "{said}");
+    assert_eq!(fixture.run("state-get session big").await.text(), "none");
+    fixture.run("state-delete session k").await;
+    assert_eq!(fixture.run("state-get session k").await.text(), "none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_granted_is_named() {
+    let fixture = Plan::new()
+        .grants([])
+        .host(|host| host.model(talking()))
+        .build()
+        .await;
+    let said = fixture.run("state-get session k").await.text();
+    assert!(
+        said.contains("denied") && said.contains("--allow state"),
+        "{said}"
+    );
+    let receipt = fixture.run("model hello").await.receipt;
+    let detail = receipt.detail.unwrap();
+    assert!(
+        detail.contains("`model`") && detail.contains("--model"),
+        "{detail}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_streams_through_the_guest_and_past_it() {
+    let fixture = Plan::new().host(|host| host.model(talking())).build().await;
+    assert_eq!(fixture.run("model hello").await.text(), "some words");
+    let outcome = fixture.run("model-transcript hello").await;
+    assert_eq!(outcome.text(), "some words");
+    let written = outcome.messages.last().unwrap();
+    assert_eq!(
+        (written.model.as_deref(), written.provider.as_deref()),
+        (Some("talking"), Some("test"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_an_error_and_is_kept() {
+    let cut = Scripted::new([Reply::new([
+        Step::Text("half a sen".to_owned()),
+        Step::Truncate,
+    ])]);
+    let fixture = Plan::new().host(|host| host.model(cut)).build().await;
+    let outcome = fixture.run("model-transcript hello").await;
+    assert_eq!(
+        (outcome.receipt.state, outcome.receipt.cause.as_str()),
+        (RunState::Failed, "agent-error")
+    );
+    assert!(
+        outcome
+            .receipt
+            .detail
+            .clone()
+            .unwrap()
+            .contains("(unavailable)"),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.text(), "half a sen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_turn_sees_what_was_cut_off_and_that_it_was() {
+    let model = Scripted::new([Reply::text("fine")]);
+    let fixture = Plan::new()
+        .agent("assistant")
+        .grants([Capability::Model, Capability::ReadFiles]);
+    let fixture = fixture.host(|host| host.model(model.clone())).build().await;
+    fixture.run("one").await;
+    fixture.run("two").await;
+    let requests = model.requests();
+    let second = requests.last().unwrap();
+    let texts: Vec<String> = second
+        .messages
+        .iter()
+        .map(|m| {
+            format!(
+                "{}: {}",
+                m.role.as_str(),
+                m.parts
+                    .iter()
+                    .filter_map(|p| p.as_text())
+                    .collect::<String>()
+            )
+        })
+        .collect();
+    assert_eq!(texts, ["user: one", "assistant: fine", "user: two"]);
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_answer_is_labelled_for_the_model() {
+    let hanging = Reply::new([Step::Text("half an ans".to_owned()), Step::Hang]);
+    let model = Scripted::new([hanging, Reply::text("whole")]);
+    let plan = Plan::new()
+        .agent("assistant")
+        .grants([Capability::Model, Capability::ReadFiles]);
+    let fixture = plan.host(|host| host.model(model.clone())).build().await;
+    let run = fixture.start_until("one", "half an ans").await;
+    run.cancel().await.unwrap();
+    assert_eq!(model.abandoned(), 1, "the cancel reached the model");
+    fixture.run("two").await;
+    let requests = model.requests();
+    let history = format!("{:?}", requests.last().unwrap().messages);
+    assert!(
+        history.contains("half an ans") && history.contains("cut off: cancelled"),
+        "{history}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn titles_data_configuration_and_summaries_are_kept() {
+    let fixture = Plan::new().host(|host| host.model(parked())).build().await;
+    fixture.run("title A new title").await;
+    assert_eq!(
+        fixture.session.record().await.unwrap().title.as_deref(),
+        Some("A new title")
+    );
+    let outcome = fixture.run("data 1000").await;
+    assert_eq!(outcome.receipt.state, RunState::Completed);
+    assert!(format!("{:?}", outcome.messages).contains("image/png"));
+    let prompt = lastword::Prompt::text("config").config(r#"{"a":1}"#);
+    let run = fixture.session.prompt(prompt).await.unwrap();
+    let receipt = run.ended().await.unwrap();
+    assert_eq!(fixture.outcome(&run, receipt).await.text(), r#"{"a":1}"#);
+    assert_eq!(fixture.run("summarise in short").await.text(), "done");
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}

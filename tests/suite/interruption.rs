@@ -1,0 +1,399 @@
+//! A run stops wherever its guest is, for whatever cause, and keeps what it had said.
+
+use crate::models::{parked, talking};
+use lastword::capability::model::Models;
+use lastword::{AgentSource, Capability, Limits, Prompt, Receipt, RunState};
+use lastword_tests::check::violations;
+use lastword_tests::clock::ManualClock;
+use lastword_tests::fixture::{Fixture, Outcome, Plan, wait_until_said, wait_until_started};
+use lastword_tests::wat::{Core, LOOP};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every function that the world imports. A tidy test holds this list against the WIT files:
+/// an import without an interruption fails the build.
+const IMPORTS: [&str; 23] = [
+    "transcript/history",
+    "transcript/append-text",
+    "transcript/append-reasoning",
+    "transcript/append-part",
+    "transcript/record-result",
+    "transcript/summarise",
+    "transcript/set-title",
+    "transcript/read-blob",
+    "model/complete",
+    "model/completion.next",
+    "model/completion.to-transcript",
+    "model/models",
+    "tools/available",
+    "tools/call",
+    "tools/call-all",
+    "state/get",
+    "state/set",
+    "state/compare-and-set",
+    "state/delete",
+    "state/keys",
+    "control/interruption",
+    "control/remaining-ms",
+    "log/write",
+];
+
+/// A run that was cancelled by a user, with nothing lost.
+fn check_cancelled(fixture: &Fixture, outcome: &Outcome, said: &str) {
+    let Receipt {
+        state,
+        cause,
+        persisted,
+        ..
+    } = &outcome.receipt;
+    assert_eq!(
+        (*state, cause.as_str(), *persisted),
+        (RunState::Cancelled, "user", true)
+    );
+    assert_eq!(outcome.receipt.finish_reason.as_str(), "cancelled");
+    assert!(
+        outcome.text().starts_with(said),
+        "{:?} does not begin with {said:?}",
+        outcome.text()
+    );
+    assert_eq!(outcome.streamed(), outcome.text());
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_every_import() {
+    let plan = Plan::new().host(|host| host.model(talking()));
+    let fixture = plan.build().await;
+    for import in IMPORTS {
+        let run = fixture
+            .start_until(&format!("loop {import}"), "before")
+            .await;
+        let receipt = run.cancel().await.unwrap();
+        let outcome = fixture.outcome(&run, receipt).await;
+        check_cancelled(&fixture, &outcome, "before");
+        assert!(
+            outcome.receipt.usage.host_calls > 0,
+            "{import} was never called"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_in_a_model_that_says_nothing() {
+    let model = parked();
+    let plan = Plan::new().host(|host| host.model(model.clone()));
+    let fixture = plan.build().await;
+    for (count, import) in ["model/completion.next", "model/completion.to-transcript"]
+        .iter()
+        .enumerate()
+    {
+        let run = fixture
+            .start_until(&format!("loop {import}"), "before")
+            .await;
+        model.wait_until_begun(count + 1).await;
+        let receipt = run.cancel().await.unwrap();
+        check_cancelled(&fixture, &fixture.outcome(&run, receipt).await, "before");
+        model.wait_until_abandoned(count + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_in_the_system() {
+    let fixture = Fixture::new().await;
+    let run = fixture.start_until("sleep 3600000", "before").await;
+    let receipt = run.cancel().await.unwrap();
+    check_cancelled(&fixture, &fixture.outcome(&run, receipt).await, "before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_loops_that_never_ask() {
+    let fixture = Fixture::new().await;
+    for (prompt, said) in [
+        ("spin before", "before"),
+        ("spin-ready", "before"),
+        ("flood", "x"),
+        ("fill 64", ""),
+        ("model-stubborn hello", "before"),
+        ("think aloud", ""),
+    ] {
+        let run = fixture.start(prompt).await;
+        wait_until_started(&run).await;
+        if !said.is_empty() {
+            wait_until_said(&run, said).await;
+        }
+        let receipt = run.cancel().await.unwrap();
+        check_cancelled(&fixture, &fixture.outcome(&run, receipt).await, said);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_places_that_no_compiler_makes() {
+    let fixture = Fixture::new().await;
+    let realloc = Core {
+        realloc: LOOP,
+        ..Core::default()
+    };
+    let post_return = Core {
+        post_return: "(loop $l (br $l))",
+        ..Core::default()
+    };
+    for core in [realloc, post_return] {
+        let agent = fixture
+            .host
+            .load_agent("by hand", core.component())
+            .await
+            .unwrap();
+        let session = fixture.workspace.new_session(&agent).await.unwrap();
+        let run = session.prompt("go").await.unwrap();
+        wait_until_started(&run).await;
+        let receipt = run.cancel().await.unwrap();
+        assert_eq!(
+            (receipt.state, receipt.cause.as_str()),
+            (RunState::Cancelled, "user")
+        );
+        assert_eq!(violations(&fixture.data()), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_start_function_while_it_is_loaded() {
+    let clock = ManualClock::default();
+    let plan = Plan::new().host(|host| host.clock(Arc::new(clock.clone())));
+    let fixture = plan.build().await;
+    let fields = "(func $start (loop $l (br $l))) (start $start)";
+    let wasm = Core {
+        fields,
+        ..Core::default()
+    }
+    .component();
+    let begun = clock.begun();
+    let load = fixture.host.load_agent("by hand", wasm);
+    let (loaded, ()) = tokio::join!(load, async {
+        clock.sleepers(begun + 1).await;
+        clock.advance(Duration::from_secs(6));
+    });
+    let error = loaded.unwrap_err().to_string();
+    assert!(error.contains("could not say what it is"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_it_was_first_polled() {
+    let fixture = Fixture::new().await;
+    for _ in 0..20 {
+        let run = fixture.start("spin before").await;
+        let receipt = run.cancel().await.unwrap();
+        let outcome = fixture.outcome(&run, receipt).await;
+        assert_eq!(
+            (outcome.receipt.cause.as_str(), outcome.receipt.persisted),
+            ("user", true)
+        );
+    }
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_its_deadline_on_the_hosts_clock() {
+    let clock = ManualClock::default();
+    let plan = Plan::new().host(|host| host.clock(Arc::new(clock.clone())).model(parked()));
+    let fixture = plan.build().await;
+    for prompt in ["spin before", "sleep 3600000", "loop model/completion.next"] {
+        let run = fixture
+            .session
+            .prompt(Prompt::text(prompt).deadline(Duration::from_secs(60)));
+        let run = run.await.unwrap();
+        wait_until_said(&run, "before").await;
+        clock.advance(Duration::from_secs(59));
+        assert!(
+            matches!(run.try_ended(), None),
+            "{prompt} ended before its deadline"
+        );
+        clock.advance(Duration::from_secs(2));
+        let receipt = run.ended().await.unwrap();
+        assert_eq!(
+            (receipt.state, receipt.cause.as_str()),
+            (RunState::Cancelled, "deadline")
+        );
+        assert_eq!(receipt.run_deadline_ms, Some(60_000));
+        assert_eq!(fixture.outcome(&run, receipt).await.text(), "before");
+    }
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_every_cause_of_somebody_elses() {
+    let fixture = Fixture::new().await;
+    let run = fixture.start_until("spin before", "before").await;
+    let receipt = run.client_gone().await.unwrap();
+    assert_eq!(
+        (receipt.state, receipt.cause.as_str()),
+        (RunState::Cancelled, "client-gone")
+    );
+
+    let run = fixture.start_until("spin before", "before").await;
+    let receipt = run.parent_ended().await.unwrap();
+    assert_eq!(
+        (receipt.state, receipt.cause.as_str()),
+        (RunState::Cancelled, "parent")
+    );
+
+    let run = fixture.start_until("spin before", "before").await;
+    assert_eq!(fixture.host.shutdown().await, []);
+    let receipt = run.ended().await.unwrap();
+    assert_eq!(
+        (receipt.state, receipt.cause.as_str()),
+        (RunState::Interrupted, "shutdown")
+    );
+    assert_eq!(receipt.finish_reason.as_str(), "interrupted");
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_its_own_fault() {
+    let limits = Limits::default().memory_bytes(32 << 20);
+    let fixture = Plan::new().limits(limits).build().await;
+    for (prompt, cause, said, detail) in [
+        ("panic oh dear", "trap(unreachable)", "before", "oh dear"),
+        ("unreachable", "trap(unreachable)", "", ""),
+        ("recurse", "stack-overflow", "", ""),
+        ("grow", "out-of-memory", "before", ""),
+        ("fail no luck", "agent-error", "", "no luck (invalid)"),
+        (
+            "cancelled",
+            "agent-error",
+            "",
+            "claimed the end `cancelled`",
+        ),
+        ("exit 3", "trap(exit)", "", "exited with code"),
+    ] {
+        let outcome = fixture.run(prompt).await;
+        let receipt = &outcome.receipt;
+        assert_eq!(
+            (receipt.state, receipt.cause.as_str()),
+            (RunState::Failed, cause),
+            "{prompt}"
+        );
+        assert_eq!(receipt.finish_reason.as_str(), "error");
+        assert_eq!(outcome.text(), said, "{prompt}");
+        let found = receipt.detail.clone().unwrap_or_default();
+        assert!(
+            found.contains(detail),
+            "{prompt}: {found:?} does not say {detail:?}"
+        );
+    }
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_says_where() {
+    let fixture = Fixture::new().await;
+    let detail = fixture.run("panic oh dear").await.receipt.detail.unwrap();
+    assert!(detail.contains(".rs:"), "{detail:?} names no place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_cause_wins() {
+    let fixture = Fixture::new().await;
+    let run = fixture.start_until("spin before", "before").await;
+    let (first, second) = tokio::join!(run.cancel(), run.client_gone());
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.cause, "user");
+    assert_eq!(first, second, "the same end, whoever asks");
+    assert_eq!(run.cancel().await.unwrap(), first, "and whenever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
+    let clock = ManualClock::default();
+    let limits = Limits::default().grace(Duration::from_secs(10));
+    let plan = Plan::new()
+        .limits(limits)
+        .host(|host| host.clock(Arc::new(clock.clone())).model(parked()));
+    let fixture = plan.build().await;
+
+    // Parked in a model, it is told, and says so in time.
+    let run = fixture.start("model hello").await;
+    wait_until_started(&run).await;
+    let receipt = run.cancel().await.unwrap();
+    assert_eq!(
+        (receipt.state, receipt.cause.as_str()),
+        (RunState::Cancelled, "user")
+    );
+
+    // One that takes no notice is stopped when the grace is over.
+    let run = fixture.start_until("spin before", "before").await;
+    let begun = clock.begun();
+    let cancel = run.cancel();
+    let (receipt, ()) = tokio::join!(cancel, async {
+        // The grace period's own, and that of whoever waits for the end.
+        clock.sleepers(begun + 2).await;
+        assert!(run.try_ended().is_none(), "it ended within its grace");
+        clock.advance(Duration::from_secs(11));
+    });
+    assert_eq!(receipt.unwrap().cause, "user");
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_are_not_touched() {
+    let fixture = Fixture::new().await;
+    let other = fixture.workspace.new_session(&fixture.agent).await.unwrap();
+    let neighbour = other.prompt("spin neighbour").await.unwrap();
+    wait_until_said(&neighbour, "neighbour").await;
+    for _ in 0..20 {
+        let run = fixture.start_until("spin before", "before").await;
+        assert_eq!(run.cancel().await.unwrap().cause, "user");
+        assert!(
+            neighbour.try_ended().is_none(),
+            "somebody else's cancel ended it"
+        );
+    }
+    assert_eq!(neighbour.cancel().await.unwrap().cause, "user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_component_declares_is_bounded() {
+    let fixture = Fixture::new().await;
+    let huge = "(memory (export \"memory\") 65536)";
+    let cases = [
+        Core {
+            memory: huge,
+            ..Core::default()
+        },
+        Core {
+            memory: "(memory (export \"memory\") 2) (memory 1) (memory 1)",
+            ..Core::default()
+        },
+        Core {
+            fields: "(table 20000000 funcref)",
+            ..Core::default()
+        },
+    ];
+    for core in cases {
+        let loaded = fixture
+            .host
+            .load_agent("by hand", AgentSource::Bytes(core.component()))
+            .await;
+        assert!(loaded.is_err(), "{core:?} was loaded");
+    }
+    assert_eq!(fixture.run("echo still here").await.text(), "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epilogue_speaks_last_and_nothing_it_does_matters() {
+    let plan = Plan::new()
+        .agent("epilogue-probe")
+        .grants([Capability::ReadFiles]);
+    let fixture = plan.host(|host| host.model(Models::none())).build().await;
+    for (prompt, said) in [
+        ("go", "beforeclosing words (user)"),
+        ("panic", "before panic"),
+        ("loop", "before loop"),
+    ] {
+        let run = fixture.start_until(prompt, "before").await;
+        let receipt = run.cancel().await.unwrap();
+        assert!(receipt.epilogue_us.is_some());
+        let outcome = fixture.outcome(&run, receipt).await;
+        check_cancelled(&fixture, &outcome, said);
+        assert_eq!(outcome.text(), said);
+    }
+}
