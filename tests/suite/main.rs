@@ -2,6 +2,7 @@
 
 mod campaign;
 mod capabilities;
+mod cli;
 mod controls;
 mod finishing;
 mod interruption;

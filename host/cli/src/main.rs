@@ -1,3 +1,68 @@
-//! The command `lastword`.
+//! The command `lastword`: runs agents from a terminal, and reads what they left.
+//!
+//! An embedder like any other: it sees only the library's public interface. Each command is a
+//! module; none of them knows how a run is stored or stopped.
 
-fn main() {}
+mod agent;
+mod arguments;
+mod cargo;
+mod check;
+mod failure;
+mod follow;
+mod place;
+mod plan;
+mod run;
+mod sessions;
+mod settings;
+mod show;
+mod signals;
+mod terminal;
+mod trace;
+mod units;
+mod view;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use failure::{Exit, Failure};
+use terminal::Terminal;
+
+fn main() {
+    let arguments = Arguments::parse();
+    let terminal = Terminal::new(arguments.shared.no_color);
+    trace::start(arguments.shared.verbose, &terminal);
+    let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
+        terminal.error(&failure.message);
+        failure.exit
+    });
+    // A compilation that nobody waits for any more would hold the return from `main`.
+    std::process::exit(exit.code());
+}
+
+fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let shared = arguments.shared;
+    match arguments.command {
+        Command::Run(run) => block_on(run::run(*run, shared, terminal))?,
+        Command::Check(check) => block_on(check::check(check, shared, terminal))?,
+        Command::Sessions(sessions) => sessions::sessions(&sessions, &shared, terminal),
+        Command::Show(show) => show::show(&show, &shared, terminal),
+    }
+}
+
+/// The runtime is never dropped: the process ends before it does.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        Failure::usage(format!(
+            "cannot start threads: {error}; raise the limit of processes (`ulimit -u`)"
+        ))
+    })?;
+    let answer = runtime.block_on(async {
+        signals::ignore_file_size();
+        future.await
+    });
+    std::mem::forget(runtime);
+    Ok(answer)
+}

@@ -42,6 +42,12 @@ impl Archive {
                 known: FORMAT,
             });
         }
+        if found == 0 {
+            // A disk that was full when the tables were to be made.
+            return Err(OpenError::Missing {
+                directory: directory.to_owned(),
+            });
+        }
         let owned = directory::is_owned(directory);
         Ok(Self { conn, owned })
     }

@@ -78,6 +78,7 @@ impl Store {
             epoch,
             next_pos: last + 1,
             wal_pages: Arc::clone(&wal_pages),
+            troubled: false,
         };
         let recovered = recover(&mut writer).map_err(|error| OpenError::Database {
             path: path.clone(),

@@ -142,6 +142,8 @@ pub(super) struct Writer {
     pub(super) next_pos: i64,
     /// Pages in the write-ahead log after the last commit, told by SQLite's own hook.
     pub(super) wal_pages: Arc<AtomicI32>,
+    /// Whether it was told that work is kept, so that it is told once and not at each retry.
+    pub(super) troubled: bool,
 }
 
 /// One transaction's result: for each job its own, or the fate of all.
@@ -170,6 +172,9 @@ impl Writer {
             }
             if kept.is_empty() {
                 retry = RETRY_FIRST;
+                if std::mem::take(&mut self.troubled) {
+                    tracing::warn!("the store can write again");
+                }
                 self.checkpoint_if_due();
             } else {
                 if retrying {
@@ -193,7 +198,7 @@ impl Writer {
                 self.notify.publish(&touched);
                 let mut kept = Vec::new();
                 for (work, outcome) in batch.into_iter().zip(outcomes) {
-                    settle_or_keep(work, outcome, &mut kept);
+                    self.settle_or_keep(work, outcome, &mut kept);
                 }
                 Ok(kept)
             }
@@ -224,10 +229,27 @@ impl Writer {
             Err(error) => {
                 let mut kept = Vec::new();
                 for work in batch {
-                    settle_or_keep(work, Err(error.clone()), &mut kept);
+                    self.settle_or_keep(work, Err(error.clone()), &mut kept);
                 }
                 Ok(kept)
             }
+        }
+    }
+
+    fn settle_or_keep(
+        &mut self,
+        work: Box<dyn Work>,
+        outcome: Result<(), StoreError>,
+        kept: &mut Vec<Box<dyn Work>>,
+    ) {
+        match outcome {
+            Err(StoreError::Unavailable(why)) if work.is_kept() => {
+                if !std::mem::replace(&mut self.troubled, true) {
+                    tracing::warn!(%why, "the store cannot write now; it tries again until it can");
+                }
+                kept.push(work);
+            }
+            outcome => work.settle(outcome),
         }
     }
 
@@ -272,20 +294,6 @@ impl Writer {
             // Counted anew from the next commit on, also where a reader kept some of it back.
             self.wal_pages.store(0, Ordering::Relaxed);
         }
-    }
-}
-
-fn settle_or_keep(
-    work: Box<dyn Work>,
-    outcome: Result<(), StoreError>,
-    kept: &mut Vec<Box<dyn Work>>,
-) {
-    match outcome {
-        Err(StoreError::Unavailable(why)) if work.is_kept() => {
-            tracing::warn!(%why, "the store cannot write now; kept for another try");
-            kept.push(work);
-        }
-        outcome => work.settle(outcome),
     }
 }
 

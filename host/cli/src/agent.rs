@@ -1,0 +1,41 @@
+//! From what a person names to a component and its name. Knows files and folders, not what is in
+//! a component.
+
+use crate::cargo;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use std::path::{Path, PathBuf};
+
+/// A component on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+}
+
+/// Finds the component, building it first where a crate is named.
+pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
+    let shown = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        Failure::usage(match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("there is no file or folder {shown}; name a .wasm file, or the folder of an agent's crate")
+            }
+            _ => format!("cannot read {shown}: {error}"),
+        })
+    })?;
+    if metadata.is_dir() {
+        return cargo::build(path, terminal);
+    }
+    if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        return cargo::build(folder.unwrap_or(Path::new(".")), terminal);
+    }
+    let stem = path.file_stem().unwrap_or_default();
+    Ok(Found {
+        name: stem.to_string_lossy().into_owned(),
+        file: path.to_owned(),
+    })
+}

@@ -1,0 +1,210 @@
+//! What can be written on the command line, and its help. Knows how words are parsed, not what
+//! they do.
+
+use crate::units::{Deadline, Memory, Span};
+use clap::builder::Styles;
+use clap::builder::styling::{AnsiColor, Effects};
+use clap::{Args, Parser, Subcommand};
+use lastword::Capability;
+use std::path::PathBuf;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+\x1b[1;32mExamples:\x1b[0m
+  lastword run examples/census --workspace .       Build a crate's agent and run it here
+  lastword run census.wasm \"What is in here?\" --workspace ~/notes
+  lastword check census.wasm                       What does it want? Runs nothing
+  lastword sessions                                What was said before
+  lastword show latest                             The last conversation, with receipts
+
+\x1b[1;32mExit codes:\x1b[0m
+  0    completed
+  1    the run failed or was interrupted
+  2    wrong usage or bad input; nothing was run
+  3    the agent requires a capability that is not granted; nothing was run
+  130  the run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away";
+
+const RUN_EXAMPLES: &str = "\
+\x1b[1;32mExamples:\x1b[0m
+  lastword run examples/census --workspace .
+  lastword run assistant.wasm \"Why is the sky blue?\" --model ollama:llama3.2
+  git diff | lastword run reviewer.wasm - --model openai:gpt-5-mini
+  lastword run assistant.wasm \"Go on.\" --session 01990b6e-7c1d
+  lastword run census.wasm --workspace . --json | jq -r 'select(.type == \"text.delta\").text'
+
+Nothing is allowed that is not granted: --workspace grants reading that directory, --model grants
+asking that model, and --allow grants the rest.
+
+Ctrl-C stops the run and keeps every word that was said. A second Ctrl-C leaves at once; the next
+start then writes the run's end.";
+
+/// Run sandboxed agents whose last word is always on disk.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lastword",
+    version,
+    styles = STYLES,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an agent: a .wasm file, or a crate that is built first
+    Run(Box<Run>),
+    /// Say what an agent is and wants, without running it
+    Check(Check),
+    /// List the sessions, newest first
+    Sessions(Sessions),
+    /// Print a conversation with the end of each run
+    Show(Show),
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Shared {
+    /// Where sessions are kept [default: $XDG_DATA_HOME/lastword or ~/.local/share/lastword]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "LASTWORD_DATA_DIR",
+        hide_env = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where compiled agents are kept [default: `cache` in the data directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "LASTWORD_CACHE_DIR",
+        hide_env = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Settings [default: lastword.toml in the current directory, if there is one]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Show agents' log lines and the host's own on stderr; RUST_LOG chooses more finely
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    pub(crate) verbose: bool,
+    /// Print plain text; so does NO_COLOR
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub(crate) no_color: bool,
+}
+
+/// Run an agent and stream what it says. A folder with a Cargo.toml is built first.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    /// A .wasm file, or the folder of a crate
+    #[arg(value_name = "AGENT")]
+    pub(crate) agent: PathBuf,
+    /// What to ask; `-` reads stdin [default: the agent's own prompt]
+    #[arg(value_name = "PROMPT")]
+    pub(crate) prompt: Option<String>,
+    /// Let the agent read this directory, as /workspace
+    #[arg(short, long, value_name = "DIR", help_heading = "Grants")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Let the agent ask this model: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
+    #[arg(short, long, value_name = "PROVIDER:NAME", help_heading = "Grants")]
+    pub(crate) model: Option<String>,
+    /// Grant a capability; may be repeated
+    #[arg(
+        short,
+        long,
+        value_name = "CAPABILITY",
+        value_parser = capability,
+        help_heading = "Grants"
+    )]
+    pub(crate) allow: Vec<Capability>,
+    /// Go on with a session: its id, the unique beginning of one, or `latest`
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) session: Option<String>,
+    /// The name that sessions know the agent by [default: the package's or the file's]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The agent's configuration for this run
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) config: Option<String>,
+    /// Name this request: with the same key and --session again, nothing is started anew
+    #[arg(long, requires = "session")]
+    pub(crate) key: Option<String>,
+    /// Stop the run after this long: 30s, 5m, none [default: 30m]
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub(crate) deadline: Option<Deadline>,
+    /// Let a stopped agent bring its work to an end for this long [default: 0s]
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub(crate) grace: Option<Span>,
+    /// The most memory that the agent may use [default: 128MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<Memory>,
+    /// Print the run's events as they are logged, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say what an agent is and wants, without running it.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// A .wasm file, or the folder of a crate
+    #[arg(value_name = "AGENT")]
+    pub(crate) agent: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the sessions, newest first. Works beside a host that is running.
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// Only those of this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// At most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print a conversation with the end of each run. Works beside a host that is running.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// A session's id, the unique beginning of one, or `latest`
+    #[arg(value_name = "SESSION", default_value = "latest")]
+    pub(crate) session: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn capability(word: &str) -> Result<Capability, String> {
+    word.parse()
+        .map_err(|error: lastword::permission::UnknownCapability| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,210 @@
+//! Builds an agent's crate with cargo, whose own messages go to standard error. Knows cargo's
+//! JSON, not what the component holds.
+
+use crate::agent::Found;
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// Builds the library of the package in a folder as a component.
+pub(crate) fn build(folder: &Path, terminal: &Terminal) -> Result<Found, Failure> {
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(Failure::usage(format!(
+            "{} is a folder without a Cargo.toml; name a .wasm file, or the folder of an \
+             agent's crate",
+            folder.display()
+        )));
+    }
+    let package = package(folder, &manifest)?;
+    ensure_target(folder, terminal)?;
+    let file = component(folder, &package)?;
+    Ok(Found {
+        name: package.name,
+        file,
+    })
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    crate_types: Vec<String>,
+}
+
+impl Package {
+    fn is_agent(&self) -> bool {
+        let mut targets = self.targets.iter();
+        targets.any(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))
+    }
+}
+
+/// The package of this very folder; a workspace without one has many, so none of them is meant.
+fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
+    let output = cargo(folder)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| no_cargo(&error))?;
+    let unreadable = |why: &str| {
+        Failure::usage(format!(
+            "cargo cannot read {}: {why}; try `cargo check` there",
+            manifest.display()
+        ))
+    };
+    if !output.status.success() {
+        return Err(unreadable("its message is above"));
+    }
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).map_err(|error| unreadable(&error.to_string()))?;
+    let here = manifest.canonicalize().unwrap_or(manifest.to_owned());
+    let (mut ours, others): (Vec<_>, Vec<_>) = metadata
+        .packages
+        .into_iter()
+        .partition(|package| package.manifest_path == here);
+    let Some(package) = ours.pop() else {
+        let folders = others.iter().filter(|package| package.is_agent());
+        let folders = folders.filter_map(|package| package.manifest_path.parent());
+        let folders: Vec<_> = folders.map(|at| at.display().to_string()).collect();
+        let agents = match folders.as_slice() {
+            [] => "none of its packages is an agent".to_owned(),
+            folders => format!("name one of its agents: {}", folders.join(", ")),
+        };
+        return Err(Failure::usage(format!(
+            "{} is a workspace, not a package; {agents}",
+            manifest.display()
+        )));
+    };
+    if !package.is_agent() {
+        return Err(Failure::usage(format!(
+            "the package `{}` is not an agent: its library is no cdylib; add to {}:\n\n  \
+             [lib]\n  crate-type = [\"cdylib\", \"rlib\"]\n",
+            package.name,
+            manifest.display()
+        )));
+    }
+    Ok(package)
+}
+
+/// A fresh machine lacks the target: rustup adds it.
+fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
+    let libraries = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .output();
+    // Without rustc, cargo says it better.
+    let Ok(libraries) = libraries else {
+        return Ok(());
+    };
+    let libraries = String::from_utf8_lossy(&libraries.stdout);
+    if Path::new(libraries.trim()).is_dir() {
+        return Ok(());
+    }
+    terminal.note(&format!(
+        "agents are built for {TARGET}, which this toolchain lacks; \
+         adding it with `rustup target add {TARGET}`"
+    ));
+    let added = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "the target {TARGET} is missing and could not be added; run \
+             `rustup target add {TARGET}` in {}, or add it with whatever installed Rust here",
+            folder.display()
+        ))),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        package_id: String,
+        filenames: Vec<PathBuf>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+fn component(folder: &Path, package: &Package) -> Result<PathBuf, Failure> {
+    let mut child = cargo(folder)
+        .args(["build", "--release", "--lib", "--target", TARGET])
+        .args(["--package", &package.id])
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| no_cargo(&error))?;
+    let mut found = None;
+    let lines = child.stdout.take().map(BufReader::new);
+    for line in lines
+        .into_iter()
+        .flat_map(BufRead::lines)
+        .map_while(Result::ok)
+    {
+        if let Ok(Message::CompilerArtifact {
+            package_id,
+            filenames,
+        }) = serde_json::from_str(&line)
+            && package_id == package.id
+        {
+            let is_component = |file: &PathBuf| file.extension().is_some_and(|e| e == "wasm");
+            found = filenames.into_iter().find(is_component).or(found);
+        }
+    }
+    let name = &package.name;
+    match (child.wait(), found) {
+        (Ok(status), Some(file)) if status.success() => Ok(file),
+        (Ok(status), None) if status.success() => Err(Failure::usage(format!(
+            "cargo built `{name}` and wrote no component; is its library a cdylib?"
+        ))),
+        (Ok(_), _) => Err(Failure::usage(format!(
+            "`{name}` does not build; cargo's messages are above"
+        ))),
+        (Err(error), _) => Err(no_cargo(&error)),
+    }
+}
+
+/// Runs in the crate's folder, so that its toolchain and configuration apply.
+fn cargo(folder: &Path) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.current_dir(folder).stdin(Stdio::null());
+    // What `cargo run` says of this program would be taken for the crate's own, and make build
+    // scripts that look at it run again each time.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+fn no_cargo(error: &std::io::Error) -> Failure {
+    Failure::usage(format!(
+        "cannot run cargo: {error}; install Rust, or build the agent elsewhere and name its \
+         .wasm file"
+    ))
+}

@@ -1,0 +1,215 @@
+//! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
+//! run; the user's sessions are not touched.
+
+use crate::agent;
+use crate::arguments::{self, Shared};
+use crate::failure::{Exit, Failure};
+use crate::place::Place;
+use crate::settings::Settings;
+use crate::terminal::{Stream, Terminal, line, to_stdout};
+use crate::units;
+use lastword::{Agent, Host, WIT_PACKAGE};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Describes an agent.
+pub(crate) async fn check(
+    arguments: arguments::Check,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let found = agent::find(&arguments.agent, terminal)?;
+    let temporary = tempfile::tempdir().map_err(|error| {
+        Failure::usage(format!(
+            "cannot make a temporary directory: {error}; name another with TMPDIR"
+        ))
+    })?;
+    let host = Host::builder()
+        .data_dir(temporary.path())
+        .cache_dir(&place.cache)
+        .concurrent_runs(1)
+        .build()
+        .await?;
+    let began = Instant::now();
+    let agent = host.load_agent(found.name, found.file.as_path()).await?;
+    let loading = began.elapsed();
+    let text = match arguments.json {
+        true => format!("{}\n", as_json(&agent, &found.file, loading)),
+        false => for_people(&agent, &found.file, loading, &terminal.out),
+    };
+    host.shutdown().await;
+    drop(temporary);
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text);
+    Ok(Exit::Completed)
+}
+
+/// The version of the WIT package that the agent was built against.
+fn wit(agent: &Agent) -> Option<&str> {
+    let exports = agent.inspection().exports.iter();
+    let prefix = format!("{WIT_PACKAGE}/turn@");
+    exports
+        .filter_map(|name| name.strip_prefix(prefix.as_str()))
+        .next()
+}
+
+fn as_json(agent: &Agent, file: &Path, loading: Duration) -> serde_json::Value {
+    let (manifest, inspection) = (agent.manifest(), agent.inspection());
+    let wants: Vec<_> = manifest
+        .wants
+        .iter()
+        .map(|want| {
+            json!({
+                "capability": want.capability.as_str(),
+                "required": want.required,
+                "scope": want.scope,
+                "reason": want.reason,
+            })
+        })
+        .collect();
+    json!({
+        "file": file,
+        "name": manifest.name,
+        "version": manifest.version,
+        "description": manifest.description,
+        "bytes": inspection.bytes,
+        "digest": agent.digest().to_string(),
+        "wit": { "package": WIT_PACKAGE, "version": wit(agent) },
+        "wants": wants,
+        "unknown_wants": manifest.unknown_wants,
+        "default_prompt": manifest.default_prompt,
+        "config_schema": manifest.config_schema,
+        "epilogue": inspection.has_epilogue(),
+        "imports": inspection.imports,
+        "exports": inspection.exports,
+        "cached": agent.was_cached(),
+        "load_ms": u64::try_from(loading.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> String {
+    let (manifest, inspection) = (agent.manifest(), agent.inspection());
+    let mut page = Page {
+        text: String::new(),
+        out: *out,
+    };
+    let title = out.bold(&line(&manifest.name, 80));
+    page.text = format!("{title} {}\n", line(&manifest.version, 40));
+    if !manifest.description.is_empty() {
+        page.text.push_str(&line(&manifest.description, 400));
+        page.text.push('\n');
+    }
+    page.text.push('\n');
+    page.row("file", &line(&file.display().to_string(), 400));
+    page.row("size", &units::bytes(inspection.bytes));
+    page.row("digest", &format!("sha256:{}", agent.digest()));
+    page.row(
+        "built for",
+        &format!("{WIT_PACKAGE}@{}", wit(agent).unwrap_or("?")),
+    );
+    let micros = u64::try_from(loading.as_micros()).unwrap_or(u64::MAX);
+    let how = match agent.was_cached() {
+        true => "loaded from the cache in",
+        false => "compiled in",
+    };
+    page.row("host", &format!("{how} {}", units::time(micros)));
+    let default = manifest.default_prompt.as_deref();
+    let default = default.map_or("none; a prompt must be given".to_owned(), |prompt| {
+        format!("“{}”", line(prompt, 200))
+    });
+    page.row("default prompt", &default);
+    let epilogue = match inspection.has_epilogue() {
+        true => "yes: it may add closing words when it is stopped",
+        false => "no",
+    };
+    page.row("epilogue", epilogue);
+    wants(&mut page, agent);
+    names(&mut page, "imports", &inspection.imports);
+    names(&mut page, "exports", &inspection.exports);
+    page.text
+}
+
+/// Rows of a label and a value.
+struct Page {
+    text: String,
+    out: Stream,
+}
+
+impl Page {
+    fn row(&mut self, label: &str, value: &str) {
+        let label = self.out.dim(&format!("{label:<16}"));
+        self.text.push_str(&label);
+        self.text.push_str(value);
+        self.text.push('\n');
+    }
+}
+
+fn wants(page: &mut Page, agent: &Agent) {
+    let manifest = agent.manifest();
+    if manifest.wants.is_empty() && manifest.unknown_wants.is_empty() {
+        page.row("wants", "nothing");
+    }
+    let mut label = "wants";
+    for want in &manifest.wants {
+        let mut value = format!("{:<13}", want.capability.as_str());
+        let need = if want.required {
+            "required"
+        } else {
+            "optional"
+        };
+        let _infallible = write!(value, "{need}, {}", line(&want.reason, 200));
+        if !want.scope.is_empty() {
+            let _infallible = write!(value, " (only {})", line(&want.scope.join(", "), 200));
+        }
+        let _infallible = write!(value, " · granted by {}", want.capability.how_to_grant());
+        page.row(std::mem::take(&mut label), &value);
+    }
+    for unknown in &manifest.unknown_wants {
+        let value = format!("{} (not known to this lastword)", line(unknown, 80));
+        page.row(std::mem::take(&mut label), &value);
+    }
+}
+
+/// Names in groups: lastword's own, WASI's, others. Each group is one row.
+fn names(page: &mut Page, label: &str, names: &[String]) {
+    let mut label = label;
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for name in names {
+        let (package, rest) = match name.split_once('/') {
+            Some((package, rest)) => (package, rest),
+            None => ("", name.as_str()),
+        };
+        match groups.iter_mut().find(|group| group.0 == package) {
+            Some(group) => group.1.push(rest),
+            None => groups.push((package, vec![rest])),
+        }
+    }
+    groups.sort_by_key(|group| !group.0.starts_with("lastword:"));
+    for (package, mut rest) in groups {
+        let version = rest.first().and_then(|name| name.split_once('@'));
+        let version = version.map(|(_, version)| version.to_owned());
+        let suffix = version.map(|version| format!("@{version}"));
+        let suffix = suffix.unwrap_or_default();
+        let same = rest.iter().all(|name| name.ends_with(&suffix));
+        if same {
+            rest = rest
+                .iter()
+                .map(|name| name.trim_end_matches(&suffix))
+                .collect();
+        }
+        let package = match (package, same) {
+            ("", _) => String::new(),
+            (package, true) => format!("{package}{suffix}: "),
+            (package, false) => format!("{package}: "),
+        };
+        let value = format!("{package}{}", rest.join(", "));
+        page.row(std::mem::take(&mut label), &line(&value, 1000));
+    }
+    if label == "imports" || label == "exports" {
+        page.row(label, "nothing");
+    }
+}

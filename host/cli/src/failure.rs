@@ -1,0 +1,105 @@
+//! How a command ends: its exit code, and what it tells a person who must do something.
+//! Knows no command.
+
+use lastword::{HostError, OpenError, StoreError};
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The run completed, or the command did what it was asked.
+    Completed,
+    /// The run failed or was interrupted.
+    Failed,
+    /// Wrong usage or bad input; nothing was run.
+    Usage,
+    /// The agent requires what is not granted; nothing was run.
+    Denied,
+    /// The run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away.
+    Cancelled,
+}
+
+impl Exit {
+    /// The code for the shell.
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Self::Completed => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Denied => 3,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    /// What happened, why, and what to do.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// Bad input.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+        }
+    }
+
+    /// Something that went wrong on the way.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::usage(match &error {
+            HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
+                 say what it shall do: `lastword run AGENT \"PROMPT\"`"
+                .to_owned(),
+            HostError::OtherWorkspace { session, workspace } => format!(
+                "session {session} belongs to {}; {}, or begin a new session without `--session`",
+                crate::place::workspace(workspace),
+                crate::place::how_to_name(workspace),
+            ),
+            HostError::OtherAgent { session, agent } => format!(
+                "session {session} belongs to the agent `{agent}`; run that one (or give this one \
+                 its name with `--name {agent}`), or begin a new session without `--session`"
+            ),
+            HostError::StoreUnavailable(why) => format!(
+                "cannot write to the data directory: {why}; free disk space, then ask again"
+            ),
+            HostError::Open(error) => open(error),
+            _ => error.to_string(),
+        })
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::usage(open(&error))
+    }
+}
+
+fn open(error: &OpenError) -> String {
+    match error {
+        OpenError::InUse { .. } => format!("{error} with `--data-dir`"),
+        OpenError::Database { .. } => format!(
+            "{error}; look for a full disk or missing permissions, or name another data \
+             directory with `--data-dir`"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::usage(error.to_string())
+    }
+}

@@ -1,0 +1,226 @@
+//! Follows one run from its first event to its last, whatever asks it to stop on the way.
+//!
+//! ```text
+//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host shuts down
+//! run.ended ─▶ over        reader of stdout gone ─▶ client-gone, and nothing more is shown
+//! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
+//! ```
+//! Knows neither how events look nor what becomes of the exit code.
+
+use crate::failure::Failure;
+use crate::signals::Stop;
+use crate::terminal::Terminal;
+use crate::view::View;
+use lastword::event::{Event, EventBody, Seq};
+use lastword::{Archive, Host, HostError, Receipt, Run};
+use std::future::pending;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How long a cancelled run is waited for before the wait is explained.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// One run, and all that is needed to see it through.
+pub(crate) struct Follow<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) run: &'a Run,
+    pub(crate) data: &'a Path,
+    pub(crate) grace: Duration,
+    pub(crate) terminal: &'a Terminal,
+}
+
+/// How the run ended for whoever watched it.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// With this receipt, which may be provisional.
+    Ended(Box<Receipt>),
+    /// The same, but nobody reads standard output any more.
+    ReaderGone(Box<Receipt>),
+}
+
+/// What was asked of the run on the way.
+#[derive(Default)]
+struct Asked {
+    stopping: Option<JoinHandle<Result<Option<Receipt>, HostError>>>,
+    explain_at: Option<Instant>,
+    reader_gone: bool,
+    seen: Option<Seq>,
+}
+
+impl Follow<'_> {
+    /// Shows every event until the run has its end.
+    pub(crate) async fn to_the_end(
+        &self,
+        view: &mut View,
+        stops: &mut mpsc::Receiver<Stop>,
+    ) -> Result<Met, Failure> {
+        let mut events = self.run.events();
+        let mut asked = Asked::default();
+        let watch = watch_reader();
+        let mut reader = std::pin::pin!(reader_gone(watch.as_ref()));
+        loop {
+            let listening = !asked.reader_gone;
+            tokio::select! {
+                biased;
+                Some(stop) = stops.recv() => self.stop(stop, &mut asked),
+                () = &mut reader, if listening => self.client_gone(&mut asked),
+                event = events.next() => match event {
+                    Some(Ok(event)) => {
+                        if let Some(receipt) = self.show(view, &event, &mut asked)? {
+                            return Ok(met(receipt, &asked));
+                        }
+                    }
+                    // The store is closed: what was not read is on disk.
+                    Some(Err(_)) | None => return self.read_the_rest(view, asked).await,
+                },
+                stopped = answer(&mut asked.stopping) => {
+                    asked.stopping = None;
+                    if let Some(receipt) = stopped?.filter(|receipt| !receipt.persisted) {
+                        return Ok(met(receipt, &asked));
+                    }
+                }
+                () = at(asked.explain_at) => {
+                    asked.explain_at = None;
+                    view.interrupt_line();
+                    self.terminal.note(&self.explanation());
+                }
+            }
+        }
+    }
+
+    fn explanation(&self) -> String {
+        let why = match self.grace.is_zero() {
+            true => "stopping, and waiting for the disk".to_owned(),
+            false => format!(
+                "stopping; the agent has {} to bring its work to an end",
+                crate::units::time(u64::try_from(self.grace.as_micros()).unwrap_or(u64::MAX))
+            ),
+        };
+        format!("{why}; Ctrl-C again leaves at once")
+    }
+
+    fn show(
+        &self,
+        view: &mut View,
+        event: &Event,
+        asked: &mut Asked,
+    ) -> Result<Option<Receipt>, Failure> {
+        asked.seen = Some(event.seq);
+        if !asked.reader_gone
+            && let Err(error) = view.event(event)
+        {
+            self.client_gone(asked);
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.terminal
+                    .error(&format!("cannot write to standard output: {error}"));
+            }
+        }
+        Ok(match &event.body {
+            EventBody::RunEnded { receipt } => Some(receipt.clone()),
+            _ => None,
+        })
+    }
+
+    fn stop(&self, stop: Stop, asked: &mut Asked) {
+        asked.explain_at = Some(Instant::now() + SILENCE);
+        let (run, host) = (self.run.clone(), self.host.clone());
+        asked.stopping = Some(match stop {
+            Stop::Cancel => tokio::spawn(async move { run.cancel().await.map(Some) }),
+            Stop::Shutdown => tokio::spawn(async move {
+                host.shutdown().await;
+                Ok(None)
+            }),
+        });
+    }
+
+    fn client_gone(&self, asked: &mut Asked) {
+        if asked.reader_gone {
+            return;
+        }
+        asked.reader_gone = true;
+        let run = self.run.clone();
+        asked.stopping = Some(tokio::spawn(
+            async move { run.client_gone().await.map(Some) },
+        ));
+    }
+
+    /// After a shutdown the log is read from the disk.
+    async fn read_the_rest(&self, view: &mut View, mut asked: Asked) -> Result<Met, Failure> {
+        if let Some(stopping) = asked.stopping.take() {
+            drop(stopping.await);
+        }
+        let archive = Archive::open(self.data)?;
+        let mut after = asked.seen.unwrap_or_default();
+        loop {
+            let page = archive.events(self.run.session(), after)?;
+            if page.is_empty() {
+                return Err(Failure::failed(format!(
+                    "the run's end is not on disk; what was said is kept, and the next start \
+                     writes the end (session {})",
+                    self.run.session()
+                )));
+            }
+            for event in page {
+                after = event.seq;
+                if event.run == Some(self.run.id())
+                    && let Some(receipt) = self.show(view, &event, &mut asked)?
+                {
+                    return Ok(met(receipt, &asked));
+                }
+            }
+        }
+    }
+}
+
+fn met(receipt: Receipt, asked: &Asked) -> Met {
+    let receipt = Box::new(receipt);
+    match asked.reader_gone {
+        true => Met::ReaderGone(receipt),
+        false => Met::Ended(receipt),
+    }
+}
+
+/// What became of the request to stop; never, while there is none.
+async fn answer(
+    stopping: &mut Option<JoinHandle<Result<Option<Receipt>, HostError>>>,
+) -> Result<Option<Receipt>, Failure> {
+    match stopping {
+        None => pending().await,
+        Some(handle) => match handle.await {
+            Ok(answer) => Ok(answer?),
+            Err(error) => Err(Failure::failed(format!("stopping the run failed: {error}"))),
+        },
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+/// Watches for the other end of a pipe to be closed, which an agent that is silent would never
+/// find out by writing. A file cannot be watched, and needs not be.
+fn watch_reader() -> Option<pipe::Sender> {
+    let duplicate = io::stdout().as_fd().try_clone_to_owned().ok()?;
+    // Not asked whether it is a pipe, since that would also make writes not wait.
+    pipe::Sender::from_owned_fd_unchecked(duplicate).ok()
+}
+
+async fn reader_gone(watch: Option<&pipe::Sender>) {
+    if let Some(watch) = watch
+        && let Ok(ready) = watch.ready(Interest::ERROR).await
+        && ready.is_error()
+    {
+        return;
+    }
+    pending::<()>().await;
+}

@@ -1,0 +1,140 @@
+//! `lastword sessions`: what there is to go on with. Reads beside whoever owns the data directory.
+
+use crate::arguments::{self, Shared};
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Place};
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use crate::units::ago;
+use lastword::clock::SystemClock;
+use lastword::{Archive, OpenError, SessionRow};
+use serde_json::json;
+use std::collections::HashSet;
+
+/// Characters of a session's id that hold its time of creation.
+const SHORT: usize = 13;
+
+/// Lists sessions.
+pub(crate) fn sessions(
+    arguments: &arguments::Sessions,
+    shared: &Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(shared, &settings)?;
+    let rows = match Archive::open(&place.data) {
+        Ok(archive) => archive.sessions(None, u32::MAX)?,
+        Err(OpenError::Missing { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let ids: Vec<String> = rows.iter().map(|row| row.record.id.to_string()).collect();
+    let is_wanted = |row: &&SessionRow| {
+        let wanted = arguments.workspace.as_deref();
+        place::has_begun(row)
+            && wanted.is_none_or(|directory| place::is_directory(&row.workspace_key, directory))
+    };
+    let shown: Vec<_> = rows
+        .iter()
+        .filter(is_wanted)
+        .take(arguments.limit)
+        .collect();
+    let text = match (arguments.json, shown.is_empty()) {
+        (true, _) => shown
+            .iter()
+            .map(|row| format!("{}\n", as_json(row)))
+            .collect(),
+        (false, true) => {
+            terminal.note("no sessions yet; `lastword run AGENT` begins one");
+            return Ok(Exit::Completed);
+        }
+        (false, false) => table(&shown, short(&ids), terminal),
+    };
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text);
+    Ok(Exit::Completed)
+}
+
+/// A session as programs read it.
+pub(crate) fn as_json(row: &SessionRow) -> serde_json::Value {
+    json!({ "session": row.record, "workspace": place::workspace(&row.workspace_key) })
+}
+
+/// How many characters tell all ids apart.
+fn short(ids: &[String]) -> usize {
+    let unique = |chars: usize| {
+        let mut seen = HashSet::new();
+        ids.iter().all(|id| seen.insert(&id[..chars.min(id.len())]))
+    };
+    (SHORT..=36).find(|chars| unique(*chars)).unwrap_or(36)
+}
+
+const COLUMNS: [&str; 7] = [
+    "SESSION",
+    "UPDATED",
+    "AGENT",
+    "MESSAGES",
+    "TOKENS",
+    "WORKSPACE",
+    "TITLE",
+];
+
+fn table(rows: &[&SessionRow], id_chars: usize, terminal: &Terminal) -> String {
+    let now = SystemClock::shared().now().0;
+    let (narrow, wide) = match terminal.out.terminal {
+        true => (24, 40),
+        false => (400, 400),
+    };
+    let cells: Vec<[String; 7]> = rows
+        .iter()
+        .map(|row| {
+            let record = &row.record;
+            let tokens = record.usage.input_tokens + record.usage.output_tokens;
+            let title = record.title.as_deref().unwrap_or_default();
+            [
+                record.id.to_string()[..id_chars].to_owned(),
+                ago(now, record.updated_ms.0),
+                line(record.agent.as_str(), narrow),
+                record.messages.to_string(),
+                tokens.to_string(),
+                last(&line(&place::workspace(&row.workspace_key), 400), narrow),
+                line(title, wide),
+            ]
+        })
+        .collect();
+    let width = |column: usize| {
+        let widths = cells.iter().map(|row| row[column].chars().count());
+        widths.chain([COLUMNS[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let print = |row: &[String; 7]| {
+        let mut text = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let pad = " ".repeat(widths[column] - cell.chars().count());
+            let right = matches!(column, 3 | 4);
+            let (before, after) = if right {
+                (pad, String::new())
+            } else {
+                (String::new(), pad)
+            };
+            text.push_str(&format!("{before}{cell}{after}  "));
+        }
+        text.trim_end().to_owned()
+    };
+    let mut text = terminal.out.dim(&print(&COLUMNS.map(str::to_owned)));
+    for row in &cells {
+        text.push('\n');
+        text.push_str(&print(row));
+    }
+    text.push('\n');
+    text
+}
+
+/// The end of a path, which says more than its beginning.
+fn last(text: &str, chars: usize) -> String {
+    let count = text.chars().count();
+    if count <= chars {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().skip(count - chars + 1).collect();
+    format!("…{kept}")
+}

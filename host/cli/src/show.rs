@@ -1,0 +1,219 @@
+//! `lastword show`: one conversation, with the end of each run. Reads beside whoever owns the data
+//! directory, and tells what a run without an owner has said so far.
+
+use crate::arguments::{self, Shared};
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Place};
+use crate::sessions;
+use crate::settings::Settings;
+use crate::terminal::{Stream, Terminal, line, to_stdout};
+use crate::units;
+use crate::view;
+use lastword::event::{Event, Seq};
+use lastword::run::Transcript;
+use lastword::session::{Message, Part, PartBody, Role};
+use lastword::{Archive, RunRow, RunState, SessionRow};
+use serde_json::json;
+
+/// Prints a conversation.
+pub(crate) fn show(
+    arguments: &arguments::Show,
+    shared: &Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(shared, &settings)?;
+    let archive = Archive::open(&place.data)?;
+    let session = place::session(&archive, &arguments.session)?;
+    let events = events(&archive, &session)?;
+    let owned = archive.is_owned();
+    let runs: Vec<Shown> = archive
+        .runs(session.record.id)?
+        .into_iter()
+        .map(|row| Shown::new(row, owned, &events))
+        .collect();
+    let text = match arguments.json {
+        true => {
+            let mut whole = sessions::as_json(&session);
+            whole["runs"] = runs.iter().map(Shown::as_json).collect();
+            format!("{whole}\n")
+        }
+        false => {
+            let mut page = Page {
+                text: String::new(),
+                out: terminal.out,
+            };
+            page.session(&session);
+            for run in &runs {
+                page.run(run);
+            }
+            page.text
+        }
+    };
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text);
+    Ok(Exit::Completed)
+}
+
+fn events(archive: &Archive, session: &SessionRow) -> Result<Vec<Event>, Failure> {
+    let mut events = Vec::new();
+    let mut after = Seq(0);
+    loop {
+        let page = archive.events(session.record.id, after)?;
+        let Some(last) = page.last() else {
+            return Ok(events);
+        };
+        after = last.seq;
+        events.extend(page);
+    }
+}
+
+/// A run as it is printed.
+struct Shown {
+    row: RunRow,
+    /// Without an owner and without an end.
+    left: bool,
+    /// What it said that no message holds yet.
+    open: Vec<Part>,
+    took_us: Option<u64>,
+}
+
+impl Shown {
+    fn new(row: RunRow, owned: bool, events: &[Event]) -> Self {
+        let begun = matches!(row.state, RunState::Running | RunState::Finishing);
+        let ours = || events.iter().filter(|event| event.run == Some(row.id));
+        let mut open = Vec::new();
+        if begun {
+            let mut transcript = Transcript::new(row.id, 0);
+            for event in ours() {
+                transcript.replay(event.body.clone(), event.at_ms);
+            }
+            open = transcript.open_parts().to_vec();
+        }
+        let started = ours().find(|event| event.body.kind() == "run.started");
+        let ended = ours().find(|event| event.body.kind() == "run.ended");
+        let took_us = started.zip(ended).map(|(started, ended)| {
+            let ms = ended.at_ms.0.saturating_sub(started.at_ms.0);
+            ms.saturating_mul(1000)
+        });
+        Self {
+            left: begun && !owned,
+            row,
+            open,
+            took_us,
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        json!({
+            "run": self.row.id,
+            "state": self.row.state,
+            "awaiting_recovery": self.left,
+            "receipt": self.row.receipt,
+            "messages": self.row.messages,
+            "said_so_far": self.open,
+        })
+    }
+
+    fn end(&self) -> String {
+        match (&self.row.receipt, self.row.state) {
+            (Some(receipt), _) => {
+                let mut end = view::end(receipt, self.took_us);
+                if let Some(detail) = &receipt.detail {
+                    end.push_str(&format!("\n  {}", line(detail, 1000)));
+                }
+                end
+            }
+            (None, _) if self.left => {
+                "awaiting recovery: its host is gone, and the next start writes its end".to_owned()
+            }
+            (None, RunState::Held) => {
+                "held: its host ended before it began, and it waits to be resumed".to_owned()
+            }
+            (None, state) => format!("{state} now"),
+        }
+    }
+}
+
+/// A conversation as text.
+struct Page {
+    text: String,
+    out: Stream,
+}
+
+impl Page {
+    fn session(&mut self, session: &SessionRow) {
+        let record = &session.record;
+        let title = record.title.as_deref().unwrap_or("(no title)");
+        self.line(&self.out.bold(&line(title, 200)));
+        let about = format!(
+            "session {} · agent {} · workspace {} · {} · {} + {} tokens",
+            record.id,
+            line(record.agent.as_str(), 128),
+            line(&place::workspace(&session.workspace_key), 400),
+            units::count(record.messages, "message"),
+            record.usage.input_tokens,
+            record.usage.output_tokens,
+        );
+        self.line(&self.out.dim(&about));
+    }
+
+    fn run(&mut self, run: &Shown) {
+        for message in &run.row.messages {
+            self.message(message);
+        }
+        if !run.open.is_empty() {
+            self.speaker(Role::Assistant, None);
+            self.parts(&run.open);
+        }
+        self.line(&self.out.dim(&format!("— {}", run.end())));
+    }
+
+    fn message(&mut self, message: &Message) {
+        if message.role != Role::Tool {
+            self.speaker(message.role, message.model.as_deref());
+        }
+        self.parts(&message.parts);
+    }
+
+    fn speaker(&mut self, role: Role, model: Option<&str>) {
+        let name = self.out.bold(role.as_str());
+        let model = model.map(|model| self.out.dim(&format!(" ({})", line(model, 80))));
+        self.text.push('\n');
+        self.line(&format!("{name}{}", model.unwrap_or_default()));
+    }
+
+    fn parts(&mut self, parts: &[Part]) {
+        for part in parts {
+            match &part.body {
+                PartBody::Text { text } => {
+                    let words = self.out.words(text).into_owned();
+                    self.line(&words);
+                }
+                PartBody::Reasoning { text, .. } => {
+                    let words = self.out.dim(&self.out.words(text));
+                    self.line(&words);
+                }
+                PartBody::ToolCall(call) => self.aside(&view::call(&call.name, &call.input)),
+                PartBody::ToolResult(result) => self.aside(&view::answer(result)),
+                PartBody::Data {
+                    media_type, bytes, ..
+                } => self.aside(&format!("[{media_type}, {}]", units::bytes(*bytes))),
+                PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
+                // The run's last line says it.
+                PartBody::Finish { .. } => {}
+            }
+        }
+    }
+
+    fn aside(&mut self, text: &str) {
+        self.line(&self.out.dim(&line(text, 400)));
+    }
+
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        if !text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! How a run's events look: to people, words as they come and one line at the end; to programs,
+//! the log itself. Knows nothing of how the run is stopped.
+
+use crate::terminal::{self, Terminal, to_stdout};
+use crate::units::{bytes, time};
+use lastword::Receipt;
+use lastword::event::{Event, EventBody};
+use lastword::id::SessionId;
+use lastword::session::{Part, PartBody, Role, ToolResult};
+use std::collections::HashMap;
+use std::io;
+
+/// How a run's events are shown.
+pub(crate) enum View {
+    /// Words, and a line at the end.
+    People(Box<People>),
+    /// One event per line, exactly as the log holds it.
+    Json,
+}
+
+impl View {
+    pub(crate) fn new(json: bool, terminal: &Terminal) -> Self {
+        match json {
+            true => Self::Json,
+            false => Self::People(Box::new(People::new(*terminal))),
+        }
+    }
+
+    /// Shows an event.
+    pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
+        match self {
+            Self::People(people) => people.event(event),
+            Self::Json => {
+                let mut line = serde_json::to_string(event)?;
+                line.push('\n');
+                to_stdout(&line)
+            }
+        }
+    }
+
+    /// Begins a new line on the terminal, so that a note does not end a sentence.
+    pub(crate) fn interrupt_line(&mut self) {
+        if let Self::People(people) = self {
+            people.interrupt_line();
+        }
+    }
+
+    /// Tells the end on standard error; programs have it on standard output.
+    pub(crate) fn conclude(&self, receipt: &Receipt, session: SessionId, terminal: &Terminal) {
+        let people = match self {
+            Self::People(people) => people,
+            Self::Json if receipt.persisted => return,
+            Self::Json => return terminal.warn(NOT_YET),
+        };
+        if let Some(trouble) = people.trouble(receipt) {
+            terminal.error(&trouble);
+        }
+        if !receipt.persisted {
+            terminal.warn(NOT_YET);
+        }
+        let took = people.took_us();
+        terminal.note(&format!(
+            "{} · go on with --session {session}",
+            end(receipt, took)
+        ));
+    }
+}
+
+const NOT_YET: &str = "the disk has not taken the run's end yet, so this receipt is provisional: \
+    what was said until the last commit is kept, and the next start writes the end";
+
+/// A receipt in one line.
+pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
+    let usage = &receipt.usage;
+    let mut figures = vec![
+        receipt.state.to_string(),
+        format!("cause {}", receipt.cause),
+    ];
+    if receipt.finish_reason.as_str() != receipt.state.as_str() {
+        figures.push(receipt.finish_reason.to_string());
+    }
+    figures.extend(took_us.map(|us| format!("took {}", time(us))));
+    if receipt.cause != "returned" {
+        figures.push(format!("stopped in {}", time(receipt.stop_us)));
+    }
+    if !receipt.persisted {
+        figures.push("not saved yet".to_owned());
+        return terminal::line(&figures.join(" · "), 400);
+    }
+    figures.extend(
+        receipt
+            .epilogue_us
+            .map(|us| format!("epilogue {}", time(us))),
+    );
+    figures.push(format!("saved in {}", time(receipt.persist_us)));
+    figures.push(format!("{} of text", bytes(receipt.text_bytes)));
+    figures.push(format!(
+        "{} + {} tokens",
+        usage.input_tokens, usage.output_tokens
+    ));
+    terminal::line(&figures.join(" · "), 400)
+}
+
+/// What people see.
+pub(crate) struct People {
+    terminal: Terminal,
+    /// Whether the last character on standard output was no new line.
+    mid_line: bool,
+    reasoning: bool,
+    calls: HashMap<u32, String>,
+    trouble: Option<String>,
+    details: Option<String>,
+    started_ms: Option<u64>,
+    ended_ms: u64,
+}
+
+impl People {
+    fn new(terminal: Terminal) -> Self {
+        Self {
+            terminal,
+            mid_line: false,
+            reasoning: false,
+            calls: HashMap::new(),
+            trouble: None,
+            details: None,
+            started_ms: None,
+            ended_ms: 0,
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.ended_ms = event.at_ms.0;
+        match &event.body {
+            EventBody::RunStarted {} => self.started_ms = Some(event.at_ms.0),
+            EventBody::MessageCreated {
+                role: Role::Assistant,
+                ..
+            } => {
+                self.calls.clear();
+                self.end_line()?;
+            }
+            EventBody::TextDelta { text, .. } => {
+                self.end_reasoning()?;
+                self.text(text)?;
+            }
+            EventBody::ReasoningDelta { text, .. } if self.terminal.out.terminal => {
+                self.reasoning = true;
+                let words = self.terminal.out.words(text).into_owned();
+                self.mid_line = !words.ends_with('\n');
+                to_stdout(&self.terminal.out.dim(&words))?;
+            }
+            EventBody::PartAdded { index, part, .. } => self.part(*index, part),
+            EventBody::PartFinished {
+                index,
+                input: Some(input),
+                ..
+            } => {
+                if let Some(name) = self.calls.remove(index) {
+                    self.aside(&call(&name, input));
+                }
+            }
+            EventBody::ToolResult { part, .. } => {
+                if let PartBody::ToolResult(result) = &part.body {
+                    self.aside(&answer(result));
+                }
+            }
+            EventBody::MessageFinished { title, details, .. } => {
+                self.trouble.clone_from(title);
+                self.details.clone_from(details);
+            }
+            EventBody::RunEnded { .. } if self.terminal.out.terminal => self.end_line()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        let words = self.terminal.out.words(text);
+        if !words.is_empty() {
+            self.mid_line = !words.ends_with('\n');
+        }
+        to_stdout(&words)
+    }
+
+    fn part(&mut self, index: u32, part: &Part) {
+        match &part.body {
+            PartBody::ToolCall(made) if made.finished => {
+                self.aside(&call(&made.name, &made.input));
+            }
+            PartBody::ToolCall(open) => {
+                self.calls.insert(index, open.name.clone());
+            }
+            PartBody::Data {
+                media_type,
+                bytes: count,
+                ..
+            } => self.aside(&format!("[{media_type}, {}]", bytes(*count))),
+            PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
+            _ => {}
+        }
+    }
+
+    /// One line on standard error.
+    fn aside(&mut self, line: &str) {
+        self.interrupt_line();
+        self.terminal.note(&terminal::line(line, ASIDE_CHARS));
+    }
+
+    fn interrupt_line(&mut self) {
+        if self.terminal.out.terminal {
+            // A closed standard output is noticed at the next word.
+            let _closed = self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        self.reasoning = false;
+        if std::mem::take(&mut self.mid_line) {
+            return to_stdout("\n");
+        }
+        Ok(())
+    }
+
+    fn end_reasoning(&mut self) -> io::Result<()> {
+        if self.reasoning {
+            return self.end_line();
+        }
+        Ok(())
+    }
+
+    /// From the agent's call to the run's end.
+    fn took_us(&self) -> Option<u64> {
+        let started = self.started_ms?;
+        Some(self.ended_ms.saturating_sub(started).saturating_mul(1000))
+    }
+
+    /// What went wrong, if it did.
+    fn trouble(&self, receipt: &Receipt) -> Option<String> {
+        use lastword::RunState::{Failed, Interrupted};
+        if !matches!(receipt.state, Failed | Interrupted) {
+            return None;
+        }
+        let title = self.trouble.as_deref().unwrap_or("The run failed");
+        let detail = receipt.detail.as_deref().or(self.details.as_deref());
+        Some(match detail {
+            Some(detail) => format!("{title}: {detail}"),
+            None => format!("{title} ({})", receipt.cause),
+        })
+    }
+}
+
+/// Characters of the longest line about a tool call.
+const ASIDE_CHARS: usize = 160;
+
+/// A tool call in one line.
+pub(crate) fn call(name: &str, input: &str) -> String {
+    format!("→ {name} {input}")
+}
+
+/// A tool's answer in one line.
+pub(crate) fn answer(result: &ToolResult) -> String {
+    let texts = result.content.iter().filter_map(|content| match content {
+        lastword::session::Content::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let text: Vec<_> = texts.collect();
+    let sign = if result.is_error { "✗" } else { "←" };
+    format!("{sign} {} {}", result.name, text.join(" "))
+}

@@ -1,0 +1,225 @@
+//! What a person can get wrong on the command line and around it: exit code 2, what to do about
+//! it, and nothing half in the store.
+
+use super::{Shell, probe};
+use lastword_tests::fixture;
+use std::process::Command;
+
+/// Runs the probe with options that are refused, once with an untouched data directory.
+#[track_caller]
+fn refused(shell: &Shell, options: &[&str], words: &[&str]) {
+    let before = shell.sessions().len();
+    let done = shell.probe("echo x", options).exits(2).tells(words);
+    assert!(done.tells(&["error: "]).out.is_empty());
+    assert_eq!(shell.sessions().len(), before, "a session was begun");
+}
+
+#[test]
+fn options_that_say_nothing() {
+    let shell = Shell::new();
+    for (options, words) in [
+        (
+            ["--deadline", "soon"],
+            &["`soon` is no deadline", "30s"][..],
+        ),
+        (["--deadline", "0s"], &["no deadline"]),
+        (["--deadline", "30"], &["no deadline"]),
+        (["--grace", "a while"], &["no length of time", "500ms"]),
+        (["--memory", "much"], &["no amount of memory", "64MiB"]),
+        (["--memory", "1GiB"], &["64KiB to 128MiB"]),
+        (
+            ["--allow", "everything"],
+            &["no capability `everything`", "read-files, write-files"],
+        ),
+        (
+            ["--allow", "write-files"],
+            &["without a workspace", "--workspace"],
+        ),
+        (
+            ["--config", "{depth: 2}"],
+            &["--config", "not JSON", "@FILE"],
+        ),
+        (["--config", "@none.json"], &["none.json"]),
+        (["--name", ""], &["1 to 128 bytes"]),
+        (["--key", "k"], &["--session"]),
+        (["--what", "x"], &["--what", "--help"]),
+        (
+            ["--workspace", "nowhere"],
+            &["nowhere", "as the workspace", "that you can read"],
+        ),
+        (
+            ["--config-file", "none.toml"],
+            &["none.toml", "--config-file"],
+        ),
+    ] {
+        refused(&shell, &options, words);
+    }
+}
+
+#[test]
+fn a_file_is_no_workspace() {
+    let shell = Shell::new();
+    let file = shell.file("file.txt", "x");
+    refused(
+        &shell,
+        &["--workspace", &file],
+        &["file.txt", "Not a directory"],
+    );
+}
+
+#[test]
+fn a_workspace_that_cannot_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::new();
+    let closed = shell.folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o000)).unwrap();
+    // Root reads everything.
+    if std::fs::read_dir(&closed).is_err() {
+        refused(
+            &shell,
+            &["--workspace", "closed"],
+            &["closed", "Permission denied"],
+        );
+    }
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn sessions_that_are_not_there() {
+    let shell = Shell::new();
+    shell.probe("echo x", &[]).exits(0);
+    let unknown = "01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55";
+    for (word, words) in [
+        (
+            unknown,
+            &["there is no session 01990b6e", "lastword sessions"][..],
+        ),
+        ("01990b6e", &["there is no session", "lastword sessions"]),
+        ("not an id", &["is not a session id", "latest"]),
+        ("", &["is not a session id"]),
+        ("012", &["is not a session id"]),
+    ] {
+        refused(&shell, &["--session", word], words);
+        shell.lastword(&["show", word]).exits(2).tells(words);
+    }
+}
+
+#[test]
+fn a_session_of_another_agent_or_place() {
+    let shell = Shell::new();
+    shell.probe("echo x", &[]).exits(0);
+    let latest = ["--session", "latest"];
+    let other = [&latest[..], &["--name", "somebody"]].concat();
+    refused(
+        &shell,
+        &[&other[..], &["--workspace", "."]].concat(),
+        &["belongs to"],
+    );
+    let elsewhere = [&latest[..], &["--workspace", "."]].concat();
+    refused(&shell, &elsewhere, &["belongs to", "without `--workspace`"]);
+}
+
+#[test]
+fn nothing_to_ask() {
+    let shell = Shell::new();
+    for prompt in [&["run"][..], &["run", "  \n"]] {
+        let probe = probe();
+        let mut arguments = vec![prompt[0], &probe];
+        arguments.extend(prompt.get(1));
+        let done = shell.lastword(&arguments).exits(2);
+        done.tells(&["the prompt is empty", "lastword run AGENT"]);
+    }
+    assert!(shell.sessions().is_empty());
+}
+
+#[tokio::test]
+async fn a_data_directory_that_is_in_use() {
+    let shell = Shell::new();
+    let host = fixture::builder(shell.folder.path()).build().await.unwrap();
+    let pid = std::process::id().to_string();
+    refused(&shell, &[], &["in use by another host", &pid, "--data-dir"]);
+    shell.lastword(&["sessions"]).exits(0);
+    host.shutdown().await;
+    shell.probe("echo x", &[]).exits(0);
+}
+
+#[test]
+fn a_newer_database() {
+    let shell = Shell::new();
+    shell.probe("echo x", &[]).exits(0);
+    let database = rusqlite::Connection::open(shell.data().join("lastword.db")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    for arguments in [&["run", &probe(), "echo x"][..], &["sessions"], &["show"]] {
+        let done = shell.lastword(arguments).exits(2);
+        done.tells(&["format 99", "upgrade lastword"]);
+    }
+    database.pragma_update(None, "user_version", 1).unwrap();
+    assert_eq!(shell.sessions().len(), 1);
+}
+
+#[test]
+fn a_database_that_is_none() {
+    let shell = Shell::new();
+    std::fs::create_dir(shell.data()).unwrap();
+    shell.file("data/lastword.db", [b'x'; 8192]);
+    for arguments in [&["run", &probe(), "echo x"][..], &["sessions"], &["show"]] {
+        let done = shell.lastword(arguments).exits(2);
+        done.tells(&["lastword.db", "not a database", "--data-dir"]);
+    }
+}
+
+#[test]
+fn a_data_directory_that_cannot_be() {
+    let shell = Shell::new();
+    shell.file("data", "a file");
+    let done = shell.probe("echo x", &[]).exits(2);
+    done.tells(&["data directory", "File exists"]);
+}
+
+#[test]
+fn settings_that_are_broken() {
+    let shell = Shell::new();
+    for (text, words) in [
+        (
+            "[run]\nmodle = 'x'\n",
+            &["lastword.toml", "line 2", "unknown field `modle`"][..],
+        ),
+        ("[run]\ndeadline = 'soon'\n", &["line 2", "no deadline"]),
+        ("[run]\n\nmemory = '1TB'\n", &["line 3", "memory"]),
+        ("[run\n", &["line 1"]),
+        (
+            "[models.openai]\nurl = 'x'\n",
+            &["line 2", "unknown field `url`"],
+        ),
+        ("[grants]\n", &["line 1", "unknown field `grants`"]),
+    ] {
+        shell.file("lastword.toml", text);
+        refused(&shell, &[], words);
+    }
+}
+
+/// A limit on the size of files stands in for a full disk: writes fail with an error, and a
+/// signal that kills whoever does not handle it. Whatever the size, the host ends by itself, says
+/// what is wrong, and leaves a database that the next start can use.
+#[test]
+fn a_full_disk() {
+    for blocks in [1, 64, 224, 288] {
+        let shell = Shell::new();
+        let mut command = shell.prepare(Command::new("sh"));
+        let limited = format!("ulimit -f {blocks}; exec \"$@\"");
+        command.args(["-c", &limited, "sh"]).arg(super::binary());
+        let words = "x".repeat(200 << 10);
+        let prompt = shell.file("prompt", format!("echo {words}"));
+        command.args(["run", &probe(), "-"]);
+        command.stdin(std::fs::File::open(prompt).unwrap());
+        let done = super::Done::from(command.output().unwrap()).exits(2);
+        assert!(done.out.is_empty(), "{blocks}: {done:?}");
+        let done = done.tells(&["error: ", "I/O error"]);
+        assert!(done.err.contains("disk"), "{blocks}: {done:?}");
+
+        let listed = shell.lastword(&["sessions"]).exits(0);
+        assert!(listed.out.is_empty(), "{blocks}: {listed:?}");
+        assert_eq!(shell.probe("echo room", &[]).exits(0).out, "room");
+    }
+}

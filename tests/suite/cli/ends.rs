@@ -1,0 +1,172 @@
+//! What a run prints and how the process ends, for each way in which a run ends by itself.
+
+use super::{Shell, agent, probe};
+use lastword::event::{Event, EventBody};
+use lastword::{Receipt, RunState};
+use lastword_tests::check::violations;
+
+#[test]
+fn what_an_agent_says_is_what_stdout_holds() {
+    let shell = Shell::new();
+    let done = shell.probe("echo Hello \x1b[31mthere", &[]).exits(0);
+    assert_eq!(done.out, "Hello \x1b[31mthere");
+    done.tells(&["completed", "cause returned", "end_turn", "--session "]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn json_is_the_log_and_nothing_else() {
+    let shell = Shell::new();
+    let done = shell.probe("two-steps", &["--json"]).exits(0);
+    let (runs, events) = shell.newest();
+    let events = events.iter().filter(|event| event.run == Some(runs[0].id));
+    let lines: Vec<String> = events
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    assert_eq!(done.out.lines().collect::<Vec<_>>(), lines);
+    let last: Event = serde_json::from_str(done.out.lines().last().unwrap()).unwrap();
+    let EventBody::RunEnded { receipt } = last.body else {
+        panic!("the last line is not the end: {last:?}");
+    };
+    assert_eq!(Some(&receipt), runs[0].receipt.as_ref());
+    assert!(receipt.persisted);
+}
+
+#[test]
+fn each_end_has_its_exit_code() {
+    let shell = Shell::new();
+    for (prompt, options, code, told) in [
+        ("echo x", &[][..], 0, &["completed"][..]),
+        ("finish max_tokens", &[], 0, &["max_tokens"]),
+        (
+            "fail the door is shut",
+            &[],
+            1,
+            &["error: ", "the door is shut (invalid)", "failed"],
+        ),
+        (
+            "panic oh no",
+            &[],
+            1,
+            &["error: The agent crashed", "oh no", "trap(unreachable)"],
+        ),
+        ("cancelled", &[], 1, &["which only the host may write"]),
+        ("exit 0", &[], 1, &["exited with code 0"]),
+        ("recurse", &[], 1, &["stack overflowed"]),
+        ("grow", &["--memory", "8MiB"], 1, &["ran out of memory"]),
+        (
+            "spin before",
+            &["--deadline", "100ms"],
+            130,
+            &["cancelled", "cause deadline"],
+        ),
+    ] {
+        let done = shell.probe(prompt, options).exits(code).tells(told);
+        assert!(done.err.contains("go on with --session"), "{done:?}");
+    }
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_required_capability_that_is_not_granted_ends_before_the_run() {
+    let shell = Shell::new();
+    let census = agent("census");
+    let done = shell.lastword(&["run", &census]).exits(3);
+    done.tells(&["read-files", "--workspace DIRECTORY", "nothing was run"]);
+    assert!(shell.sessions().is_empty());
+
+    shell.file("one.txt", "a\nb\n");
+    let done = shell
+        .lastword(&["run", &census, "--workspace", "."])
+        .exits(0);
+    assert!(done.out.contains("Census"), "{done:?}");
+}
+
+#[test]
+fn a_crate_is_built_and_named_after_its_package() {
+    let shell = Shell::new();
+    let folder = lastword_tests::guests::root().join("tests/guests/probe");
+    let folder = folder.to_str().unwrap();
+    let done = shell.lastword(&["run", folder, "echo built"]).exits(0);
+    assert_eq!(done.out, "built");
+    assert_eq!(shell.sessions()[0].record.agent.as_str(), "probe");
+}
+
+#[test]
+fn a_session_goes_on() {
+    let shell = Shell::new();
+    shell.probe("echo first", &[]).exits(0);
+    let id = shell.sessions()[0].record.id.to_string();
+    let done = shell.probe("history", &["--session", &id[..13]]).exits(0);
+    assert_eq!(
+        done.out,
+        "user: echo first\nassistant: first\nuser: history\n"
+    );
+    let done = shell.probe("history", &["--session", "latest"]).exits(0);
+    assert!(done.out.starts_with("user: echo first\n"), "{done:?}");
+    assert_eq!(shell.sessions().len(), 1);
+}
+
+#[test]
+fn a_key_starts_a_run_once() {
+    let shell = Shell::new();
+    shell.probe("echo begin", &[]).exits(0);
+    let again = ["--session", "latest", "--key", "k1", "--json"];
+    let first = shell.probe("echo once", &again).exits(0);
+    let second = shell.probe("echo once", &again).exits(0);
+    assert_eq!(first.out, second.out);
+    let other = shell.probe("echo twice", &again).exits(2);
+    other.tells(&["idempotency key", "use a new key"]);
+    assert_eq!(shell.newest().0.len(), 2);
+}
+
+#[test]
+fn settings_come_from_the_folder_and_options_win() {
+    let shell = Shell::new();
+    shell.file("lastword.toml", "[run]\ndeadline = '123s'\n");
+    let deadline = |options: &[&str]| {
+        shell.probe("echo x", options).exits(0);
+        let receipt: Receipt = shell.newest().0.remove(0).receipt.unwrap();
+        assert_eq!(receipt.state, RunState::Completed);
+        receipt.run_deadline_ms
+    };
+    assert_eq!(deadline(&[]), Some(123_000));
+    assert_eq!(deadline(&["--deadline", "1m30s"]), Some(90_000));
+    assert_eq!(deadline(&["--deadline", "none"]), None);
+}
+
+#[test]
+fn the_configuration_arrives() {
+    let shell = Shell::new();
+    let done = shell.probe("config", &["--config", "{\"depth\": 2}"]);
+    assert_eq!(done.exits(0).out, "{\"depth\": 2}");
+    let file = format!("@{}", shell.file("c.json", "[1]"));
+    assert_eq!(
+        shell.probe("config", &["--config", &file]).exits(0).out,
+        "[1]"
+    );
+}
+
+#[test]
+fn a_prompt_is_read_from_stdin() {
+    use std::io::Write;
+    let shell = Shell::new();
+    let mut command = shell.command(&["run", &probe(), "-"]);
+    command.stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"echo from a pipe\n").unwrap();
+    drop(stdin);
+    let done = super::Done::from(child.wait_with_output().unwrap()).exits(0);
+    assert_eq!(done.out.trim_end(), "from a pipe");
+}
+
+#[test]
+fn log_lines_are_shown_when_asked_for() {
+    let shell = Shell::new();
+    let quiet = shell.probe("log 2", &[]).exits(0);
+    assert!(!quiet.err.contains("line 1"), "{quiet:?}");
+    shell.probe("log 2", &["-v"]).exits(0).tells(&["line 1"]);
+}
