@@ -40,12 +40,11 @@ fn binary() -> PathBuf {
         assert!(built.status.success(), "the command line does not build");
         let lines = String::from_utf8(built.stdout).expect("cargo writes UTF-8");
         let messages = lines.lines().map(serde_json::from_str::<serde_json::Value>);
-        let executables = messages
+        let mut executables = messages
             .map(|message| message.expect("cargo writes JSON"))
             .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
         executables
-            .filter(|file| file.file_stem() == Some(OsStr::new("lastword")))
-            .next_back()
+            .rfind(|file| file.file_stem() == Some(OsStr::new("lastword")))
             .expect("cargo names the binary")
     };
     BUILT.get_or_init(build).clone()
