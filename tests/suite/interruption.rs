@@ -204,7 +204,7 @@ async fn at_its_deadline_on_the_hosts_clock() {
         wait_until_said(&run, "before").await;
         clock.advance(Duration::from_secs(59));
         assert!(
-            matches!(run.try_ended(), None),
+            run.try_ended().is_none(),
             "{prompt} ended before its deadline"
         );
         clock.advance(Duration::from_secs(2));
