@@ -28,6 +28,7 @@ pub(crate) async fn figures() {
         let name = format!("a busy loop, {busy} busy");
         many(&fixture, "spin before", busy, 600, &name).await;
     }
+    many(&fixture, "spin-ready", 1, 600, "a loop of host calls").await;
     let name = "parked in a WASI sleep";
     many(&fixture, "sleep 3600000", 1, 600, name).await;
     many(

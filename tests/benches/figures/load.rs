@@ -35,6 +35,14 @@ pub(crate) async fn figures() {
     line("load the probe (415 KB): compile and describe", compiled);
     line("load the probe: from the cache, and describe", cached);
     drop(cold);
+    let hog = fixture
+        .host
+        .load_agent("hog", guest("hog"))
+        .await
+        .expect("it loads");
+    measure::instantiate(&fixture.host, &hog, 500).await;
+    let took = measure::instantiate(&fixture.host, &hog, 20_000).await;
+    line("instantiate the hog (210 KB) with WASI, drop", took);
     let agent = &fixture.agent;
     measure::instantiate(&fixture.host, agent, 500).await;
     line(

@@ -27,6 +27,8 @@ impl Raw {
             .expect("a setting");
         conn.pragma_update(None, "cache_size", -16_000)
             .expect("a setting");
+        conn.pragma_update(None, "foreign_keys", false)
+            .expect("a setting");
         conn.set_prepared_statement_cache_capacity(128);
         conn.execute_batch(SCHEMA).expect("the schema");
         Self {

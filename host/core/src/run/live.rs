@@ -99,11 +99,11 @@ impl LiveRun {
         if !self.latch(cause, None) {
             return;
         }
-        self.control.ask(name);
         if self.grace.is_zero() {
             self.engine.stop(&self.interrupt);
             return;
         }
+        self.control.ask(name);
         let run = Arc::clone(self);
         runtime.spawn(async move {
             let grace = run.control.clock().sleep(run.grace);
