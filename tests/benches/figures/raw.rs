@@ -23,7 +23,8 @@ impl Raw {
         for (name, value) in [("journal_mode", "wal"), ("synchronous", "full")] {
             conn.pragma_update(None, name, value).expect("a setting");
         }
-        conn.pragma_update(None, "wal_autocheckpoint", 0)
+        // As often as the store's own writer does it.
+        conn.pragma_update(None, "wal_autocheckpoint", 4000)
             .expect("a setting");
         conn.pragma_update(None, "cache_size", -16_000)
             .expect("a setting");

@@ -6,9 +6,9 @@ use lastword::Session;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::time::{Duration, Instant};
 
-const ALONE: usize = 1500;
+const ALONE: usize = 15;
 const TOGETHER: usize = 64;
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 600;
 
 async fn one(session: &Session) -> Duration {
     let began = Instant::now();

@@ -5,8 +5,9 @@
 
 use super::output::Sealed;
 use super::run::{self, RunNo};
-use super::tx::Tx;
+use super::tx::{Apart, Tx};
 use super::work::Work;
+use super::writer::in_savepoint;
 use super::{Refusal, StoreError, entry};
 use crate::event::EventBody;
 use crate::id::RunId;
@@ -64,18 +65,25 @@ impl Work for Finish {
             .as_ref()
             .expect("made from the transcript above");
         let receipt = self.ending.receipt(self.id, changes.said, persist);
-        let whole = in_savepoint(tx, |tx| {
+        let whole = |tx: &mut Tx<'_>| {
             entry::write(tx, self.run, &self.pending)?;
             entry::write(tx, self.run, &changes.entries)?;
             end(tx, self.run, &self.ending.cause, &receipt)
-        });
+        };
+        let whole = match tx.apart {
+            // Anything amiss brings this job back, apart from the others.
+            Apart::No => whole(tx),
+            Apart::Yes => in_savepoint(tx, whole),
+        };
         self.receipt = Some(match whole {
             Ok(()) => receipt,
             // A commit whose fate was unknown had happened: the end is this one.
             Err(StoreError::Refused(Refusal::AlreadyEnded)) => {
                 stored(tx.conn, self.id)?.ok_or(Refusal::AlreadyEnded)?
             }
-            Err(StoreError::Content(why)) => minimal(tx, self.run, &self.ending, receipt, &why)?,
+            Err(StoreError::Content(why)) if tx.apart == Apart::Yes => {
+                minimal(tx, self.run, &self.ending, receipt, &why)?
+            }
             Err(other) => return Err(other),
         });
         Ok(())
@@ -112,20 +120,6 @@ fn minimal(
     Ok(receipt)
 }
 
-fn in_savepoint(
-    tx: &mut Tx<'_>,
-    act: impl FnOnce(&mut Tx<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
-    let result = act(tx);
-    if result.is_ok() {
-        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
-    } else if !tx.conn.is_autocommit() {
-        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
-    }
-    result
-}
-
 /// The one end: a compare-and-set on the run's row, and a row that can exist only once.
 pub(super) fn end(
     tx: &mut Tx<'_>,
@@ -140,20 +134,18 @@ pub(super) fn end(
     let to = from
         .next(RunEvent::End(receipt.state))
         .map_err(|illegal| StoreError::Content(illegal.to_string()))?;
-    let changed = tx
-        .conn
-        .prepare_cached(
-            "UPDATE run SET state = ?3, cause = ?4, ended_ms = ?5
-             WHERE no = ?1 AND state = ?2 AND epoch <= ?6",
-        )?
-        .execute(params![
-            run.run,
-            from.as_str(),
-            to.as_str(),
-            serde_json::to_string(cause)?,
-            tx.now.0 as i64,
-            tx.epoch,
-        ])?;
+    // The states stand in the text: bound, they would have SQLite plan anew at each call,
+    // since a partial index depends on them.
+    let sql = format!(
+        "UPDATE run SET state = '{to}', cause = ?2, ended_ms = ?3
+         WHERE no = ?1 AND state = '{from}' AND epoch <= ?4"
+    );
+    let changed = tx.conn.prepare_cached(&sql)?.execute(params![
+        run.run,
+        serde_json::to_string(cause)?,
+        tx.now.0 as i64,
+        tx.epoch,
+    ])?;
     if changed != 1 {
         return Err(Refusal::AlreadyEnded.into());
     }

@@ -238,10 +238,9 @@ pub(super) fn change(
     event: RunEvent,
 ) -> Result<(), StoreError> {
     let to = next(from, event)?;
-    let changed = tx
-        .conn
-        .prepare_cached("UPDATE run SET state = ?3 WHERE no = ?1 AND state = ?2")?
-        .execute(params![run.run, from.as_str(), to.as_str()])?;
+    // In the text rather than bound, as in the finishing transaction.
+    let sql = format!("UPDATE run SET state = '{to}' WHERE no = ?1 AND state = '{from}'");
+    let changed = tx.conn.prepare_cached(&sql)?.execute([run.run])?;
     match changed {
         1 => Ok(()),
         _ => Err(Refusal::WrongState.into()),

@@ -7,6 +7,13 @@ use crate::event::EventBody;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 
+/// Whether each job of a transaction has a savepoint of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    No,
+    Yes,
+}
+
 /// One write transaction, or one savepoint of it.
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
@@ -16,6 +23,7 @@ pub(super) struct Tx<'c> {
     pub(super) elapsed: Duration,
     /// The owner's epoch.
     pub(super) epoch: i64,
+    pub(super) apart: Apart,
     /// Positions are never given twice by one process, not even after a rollback.
     next_pos: &'c mut i64,
     /// The sessions whose log grew, with the last number given.
@@ -35,6 +43,7 @@ impl<'c> Tx<'c> {
             now: clock.now(),
             elapsed: clock.elapsed(),
             epoch,
+            apart: Apart::Yes,
             next_pos,
             touched: Vec::new(),
             json: Vec::new(),

@@ -2,13 +2,13 @@
 //! as one transaction, and only then lets anyone know.
 //!
 //! ```text
-//! queue ─▶ BEGIN IMMEDIATE ─▶ savepoint per job ─▶ COMMIT (fsync) ─▶ wake subscribers ─▶ answer
+//! queue ─▶ BEGIN IMMEDIATE ─▶ every job ─▶ COMMIT (fsync) ─▶ wake subscribers ─▶ answer
 //! ```
 //! Knows neither runs nor sessions; what is written is [`Work`].
 
 use super::StoreError;
 use super::notify::Notify;
-use super::tx::Tx;
+use super::tx::{Apart, Tx};
 use super::work::Work;
 use crate::clock::Clock;
 use rusqlite::Connection;
@@ -146,8 +146,12 @@ pub(super) struct Writer {
     pub(super) troubled: bool,
 }
 
-/// One transaction's result: for each job its own, or the fate of all.
-type Committed = Result<(Vec<Result<(), StoreError>>, Vec<(i64, i64)>), StoreError>;
+/// Each job's own result, and the sessions whose log grew.
+type Done = (Vec<Result<(), StoreError>>, Vec<(i64, i64)>);
+/// One transaction's result, or the fate of all its jobs.
+type Committed = Result<Done, StoreError>;
+/// The same, or nothing where the jobs must be done again, each apart.
+type Attempted = Result<Option<Done>, StoreError>;
 
 impl Writer {
     /// The thread's body: until the queue is closed and empty, or the store fails for good.
@@ -253,7 +257,18 @@ impl Writer {
         }
     }
 
+    /// All jobs in one transaction: first without savepoints, which cost more than most jobs;
+    /// once more with one each if a job failed half-way.
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Committed {
+        match self.attempt(batch, Apart::No)? {
+            Some(done) => Ok(done),
+            None => self
+                .attempt(batch, Apart::Yes)?
+                .ok_or_else(|| StoreError::Content("a job could not be set apart".to_owned())),
+        }
+    }
+
+    fn attempt(&mut self, batch: &mut [Box<dyn Work>], apart: Apart) -> Attempted {
         let Self {
             conn,
             clock,
@@ -263,17 +278,18 @@ impl Writer {
         } = self;
         let conn: &Connection = conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let result = apply_all(conn, &**clock, *epoch, next_pos, batch);
-        let result = match result {
-            Ok(done) => match conn
+        let mut tx = Tx::new(conn, &**clock, *epoch, next_pos);
+        tx.apart = apart;
+        let mut result = apply_all(tx, batch);
+        if let Ok(Some(_)) = &result {
+            match conn
                 .prepare_cached("COMMIT")
                 .and_then(|mut s| s.execute([]))
             {
-                Ok(_) => return Ok(done),
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error),
-        };
+                Ok(_) => return result,
+                Err(error) => result = Err(error.into()),
+            }
+        }
         if !conn.is_autocommit() {
             // If even this fails, the next BEGIN reports it.
             let _already_rolled_back = conn.execute_batch("ROLLBACK");
@@ -297,42 +313,52 @@ impl Writer {
     }
 }
 
-fn apply_all(
-    conn: &Connection,
-    clock: &dyn Clock,
-    epoch: i64,
-    next_pos: &mut i64,
-    batch: &mut [Box<dyn Work>],
-) -> Committed {
+/// Applies every job; `None` if one failed half-way and all must be done again, each apart.
+fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
+    let conn = tx.conn;
     let owner: i64 = conn
         .prepare_cached("SELECT epoch FROM owner")?
         .query_row([], |row| row.get(0))?;
-    if owner != epoch {
+    if owner != tx.epoch {
+        let ours = tx.epoch;
         return Err(StoreError::Closed(format!(
-            "another host took the data directory over (epoch {owner}, ours was {epoch})"
+            "another host took the data directory over (epoch {owner}, ours was {ours})"
         )));
     }
-    let mut tx = Tx::new(conn, clock, epoch, next_pos);
     let mut outcomes = Vec::with_capacity(batch.len());
     for work in batch {
-        conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-        let outcome = work.apply(&mut tx);
+        let before = conn.total_changes();
+        let outcome = match tx.apart {
+            Apart::No => work.apply(&mut tx),
+            Apart::Yes => in_savepoint(&mut tx, |tx| work.apply(tx)),
+        };
         match &outcome {
-            Ok(()) => {
-                conn.prepare_cached("RELEASE job")?.execute([])?;
-            }
+            Ok(()) => {}
             Err(StoreError::Closed(why)) => return Err(StoreError::Closed(why.clone())),
-            Err(error) => {
-                if conn.is_autocommit() {
-                    // SQLite gave the whole transaction up, not this job alone.
-                    return Err(error.clone());
-                }
-                conn.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            }
+            // SQLite gave the whole transaction up, not this job alone.
+            Err(error) if conn.is_autocommit() => return Err(error.clone()),
+            Err(StoreError::Refused(_)) if conn.total_changes() == before => {}
+            Err(_) if tx.apart == Apart::No => return Ok(None),
+            Err(_) => {}
         }
         outcomes.push(outcome);
     }
-    Ok((outcomes, tx.into_touched()))
+    Ok(Some((outcomes, tx.into_touched())))
+}
+
+/// Does something inside a savepoint of its own, which is undone if it fails.
+pub(super) fn in_savepoint<T>(
+    tx: &mut Tx<'_>,
+    act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
+    let result = act(tx);
+    if result.is_ok() {
+        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
+    } else if !tx.conn.is_autocommit() {
+        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
+    }
+    result
 }
 
 impl Writer {

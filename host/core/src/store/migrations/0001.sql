@@ -53,9 +53,10 @@ CREATE TABLE run (
   ended_ms INTEGER
 );
 CREATE UNIQUE INDEX run_key ON run (session, key) WHERE key IS NOT NULL;
-CREATE INDEX run_open ON run (session, no)
+-- Without an end: what waits, what runs, and what recovery has to look at.
+CREATE INDEX run_open ON run (session)
   WHERE state IN ('queued', 'held', 'running', 'finishing');
-CREATE INDEX run_session ON run (session, no);
+CREATE INDEX run_session ON run (session);
 
 -- The database's own word that a run ends once.
 CREATE TABLE run_terminal (
