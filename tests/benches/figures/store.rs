@@ -6,9 +6,9 @@ use lastword::Session;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::time::{Duration, Instant};
 
-const ALONE: usize = 15;
+const ALONE: usize = 1500;
 const TOGETHER: usize = 64;
-const ROUNDS: usize = 600;
+const ROUNDS: usize = 300;
 
 async fn one(session: &Session) -> Duration {
     let began = Instant::now();

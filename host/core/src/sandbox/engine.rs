@@ -4,7 +4,7 @@
 use super::interrupt::{Interrupt, Interrupter, Live};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Bytes of a guest's stack, host futures that it is parked in included.
 const STACK_BYTES: usize = 2 << 20;
@@ -124,6 +124,8 @@ fn pool(stores: u32, memory_bytes: usize) -> PoolingAllocationConfig {
         .max_tables_per_component(3)
         .max_memory_size(memory_bytes)
         .max_unused_warm_slots(WARM_SLOTS)
+        // Where the kernel tells which pages a guest wrote, only those are cleared.
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
         .table_keep_resident(KEEP_TABLE_BYTES)
         .async_stack_keep_resident(KEEP_STACK_BYTES);
