@@ -1,5 +1,6 @@
-//! `lastword.toml`: models and defaults for runs. It cannot grant anything but a model, since it
-//! may come with somebody else's folder. Knows the file's words, not what they do.
+//! `lastword.toml`: models and defaults for runs. The one in the current directory may have come
+//! with somebody else's folder, so that it can grant nothing but a model, and cannot say where
+//! keys are sent. Knows the file's words, not what they do.
 
 use crate::failure::Failure;
 use crate::units::{Deadline, Memory, Span};
@@ -57,10 +58,36 @@ impl Settings {
                 what.trim_end()
             ))
         })?;
+        if named.is_none() {
+            settings.refuse_services()?;
+        }
         if let Some(data) = &mut settings.run.data_dir {
             let folder = path.parent().unwrap_or(Path::new(""));
             *data = folder.join(&*data);
         }
         Ok(settings)
+    }
+
+    /// A folder that somebody else made must not choose who gets the user's keys.
+    fn refuse_services(&self) -> Result<(), Failure> {
+        let models = &self.models;
+        let services = [
+            ("openai", &models.openai),
+            ("anthropic", &models.anthropic),
+            ("gemini", &models.gemini),
+            ("ollama", &models.ollama),
+        ];
+        let chosen = services.iter().find(|(_, service)| {
+            service.base_url.is_some()
+                || service.api_key_env.is_some()
+                || service.api_key_file.is_some()
+        });
+        match chosen {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory says in [models.{name}] where your keys \
+                 are and where they are sent; if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
     }
 }

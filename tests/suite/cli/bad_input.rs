@@ -193,6 +193,10 @@ fn settings_that_are_broken() {
             &["line 2", "unknown field `url`"],
         ),
         ("[grants]\n", &["line 1", "unknown field `grants`"]),
+        (
+            "[models.openai]\nbase_url = 'http://127.0.0.1:9/v1'\n",
+            &["[models.openai]", "keys", "--config-file lastword.toml"],
+        ),
     ] {
         shell.file("lastword.toml", text);
         refused(&shell, &[], words);

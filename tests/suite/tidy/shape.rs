@@ -5,14 +5,6 @@ use super::source::{File, catches, code, holds, rust};
 const LINES_OF_FILE: usize = 500;
 const LINES_OF_FUNCTION: usize = 70;
 
-/// Longer than allowed, and only so long as they are. An entry that is not needed fails.
-const LONG_FILES: [&str; 2] = [
-    "host/core/src/run/transcript.rs",
-    "host/core/src/store/open.rs",
-];
-/// The same for functions: a path and a name.
-const LONG_FUNCTIONS: [(&str, &str); 0] = [];
-
 /// Sleeps that are not for synchronisation: a path, and why.
 const SLEEPS: [(&str, &str); 0] = [];
 
@@ -25,25 +17,18 @@ fn head(file: &File) -> Vec<String> {
 
 fn length(file: &File) -> Vec<String> {
     let lines = file.text.lines().count();
-    let allowed = LONG_FILES.contains(&&*file.path);
     match lines > LINES_OF_FILE {
-        true if !allowed => vec![format!("has {lines} lines, {LINES_OF_FILE} are allowed")],
-        false if allowed => vec!["is short now: take it off the list LONG_FILES".to_owned()],
-        _ => vec![],
+        true => vec![format!("has {lines} lines, {LINES_OF_FILE} are allowed")],
+        false => vec![],
     }
 }
 
 fn functions(file: &File) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (name, lines) in function_lengths(&code(&file.text)) {
-        let allowed = LONG_FUNCTIONS.contains(&(&*file.path, &*name));
-        match lines > LINES_OF_FUNCTION {
-            true if !allowed => wrong.push(format!("`{name}` has {lines} lines")),
-            false if allowed => wrong.push(format!("`{name}` is short now: take it off the list")),
-            _ => {}
-        }
-    }
-    wrong
+    let lengths = function_lengths(&code(&file.text)).into_iter();
+    lengths
+        .filter(|(_, lines)| *lines > LINES_OF_FUNCTION)
+        .map(|(name, lines)| format!("`{name}` has {lines} lines"))
+        .collect()
 }
 
 /// The functions of some code, each with its lines from `fn` to the closing brace.
@@ -130,11 +115,6 @@ fn every_file_says_what_it_is_for() {
 fn files_are_short() {
     holds(&rust(), length);
     catches(length, "a.rs", &"\n".repeat(LINES_OF_FILE + 1));
-    catches(length, LONG_FILES[0], "//! Short.");
-    let files = rust();
-    for path in LONG_FILES {
-        assert!(files.iter().any(|file| file.path == path), "{path} is gone");
-    }
 }
 
 #[test]

@@ -159,10 +159,22 @@ fn guests_runtime() -> Result<Runtime, HostError> {
         .thread_name("lastword-guest")
         .enable_all()
         .global_queue_interval(1)
+        .on_thread_start(step_back)
         .build()
         .map_err(|source| HostError::Io {
             what: "start the guests' threads for",
             path: PathBuf::from("the host"),
             source,
         })
+}
+
+/// By how much guests' threads yield to those that write, stop guests and answer.
+const GUEST_NICENESS: i32 = 5;
+
+/// Guests may compute without end; whoever stops them must not have to wait for a turn.
+fn step_back() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), GUEST_NICENESS) {
+        tracing::debug!(%error, "guests' threads keep the priority of the others");
+    }
 }

@@ -5,22 +5,23 @@
 
 mod cause;
 pub(crate) mod dispatcher;
+mod entry;
 mod events;
 mod execute;
 mod finishing;
 mod handle;
 pub(crate) mod live;
 mod receipt;
+mod replay;
 mod schedule;
 mod state;
 mod transcript;
 
 pub use cause::Cause;
+pub use entry::{Entry, OutputRefused};
 pub use events::Events;
 pub use finishing::{Changes, finish};
 pub use handle::Run;
 pub use receipt::{Ending, Receipt, RunUsage, Said};
 pub use state::{IllegalTransition, RunEvent, RunState};
-pub use transcript::{
-    DELTA_BYTES_MAX, Entry, MESSAGE_PARTS_MAX, MessageEnd, OutputRefused, Transcript,
-};
+pub use transcript::{DELTA_BYTES_MAX, MESSAGE_PARTS_MAX, MessageEnd, Transcript};

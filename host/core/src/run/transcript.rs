@@ -7,10 +7,8 @@
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
-use crate::run::Said;
-use crate::session::{
-    BlobId, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
-};
+use crate::run::{Entry, OutputRefused, Said};
+use crate::session::{FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage};
 
 /// Bytes up to which adjacent deltas that are not yet committed become one event.
 pub const DELTA_BYTES_MAX: usize = 16 << 10;
@@ -18,44 +16,14 @@ pub const DELTA_BYTES_MAX: usize = 16 << 10;
 /// Parts of the longest message.
 pub const MESSAGE_PARTS_MAX: usize = 4096;
 
-/// One thing for the store to write, in order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
-    /// To be logged.
-    Event(EventBody),
-    /// To be logged as finished, and kept whole.
-    Message(Box<Message>),
-    /// To be kept before an entry names it.
-    Blob(BlobId, Vec<u8>),
-    /// The session's new title, to be logged and kept.
-    Title(String),
-}
-
-/// Output that the transcript does not take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutputRefused {
-    /// More bytes than one run may say.
-    #[error("the run has said as many bytes as its limit allows")]
-    Bytes,
-    /// More parts than a message may have.
-    #[error("a message holds at most {MESSAGE_PARTS_MAX} parts")]
-    Parts,
-    /// A second call, or a second result, with the same id.
-    #[error("this tool call id is taken")]
-    Conflict,
-    /// A result for a call that was never made in this step.
-    #[error("no tool call of this step has that id")]
-    UnknownCall,
-}
-
 /// What one run has said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
-    run: RunId,
+    pub(super) run: RunId,
     bytes_left: u64,
-    said: Said,
-    assistant: Option<Message>,
-    tool: Option<Message>,
+    pub(super) said: Said,
+    pub(super) assistant: Option<Message>,
+    pub(super) tool: Option<Message>,
     /// The name of the model that wrote last, and where it runs.
     model: Option<(String, String)>,
 }
@@ -308,106 +276,6 @@ impl Transcript {
         }
         self.end_step(end, now, log);
         self.said
-    }
-
-    /// Folds an event of the same run back into the transcript: what recovery reads from the
-    /// log yields what the run's memory held.
-    pub fn replay(&mut self, event: EventBody, at: UnixMillis) {
-        match event {
-            EventBody::MessageCreated { message, role, .. } => {
-                let begun = Message::begin(message, self.run, role, at);
-                match role {
-                    Role::Assistant => self.assistant = Some(begun),
-                    Role::Tool => self.tool = Some(begun),
-                    Role::User | Role::System => {}
-                }
-            }
-            EventBody::TextDelta { part, text, .. } => {
-                self.said.text_bytes += text.len() as u64;
-                self.replay_delta(part, &text, None);
-            }
-            EventBody::ReasoningDelta {
-                part,
-                text,
-                appended_ms,
-                ..
-            } => {
-                self.replay_delta(part, &text, Some(appended_ms));
-            }
-            EventBody::PartAdded { part, .. } => {
-                self.said.parts += 1;
-                if let Some(message) = &mut self.assistant {
-                    message.parts.push(part);
-                }
-            }
-            EventBody::PartFinished {
-                index,
-                ended_ms,
-                input,
-                ..
-            } => {
-                self.replay_part_finished(index, ended_ms, input);
-            }
-            EventBody::ToolResult { part, .. } => {
-                self.said.parts += 1;
-                if let Some(message) = &mut self.tool {
-                    message.parts.push(part);
-                }
-            }
-            EventBody::UsageAdded { usage } => self.said.usage.add(usage),
-            EventBody::MessageFinished { message, .. } => {
-                self.assistant.take_if(|open| open.id == message);
-                self.tool.take_if(|open| open.id == message);
-            }
-            _ => {}
-        }
-    }
-
-    fn replay_delta(&mut self, part: u32, delta: &str, reasoning_at: Option<UnixMillis>) {
-        let Some(message) = &mut self.assistant else {
-            return;
-        };
-        if message.parts.len() <= part as usize {
-            self.said.parts += 1;
-            message.parts.push(match reasoning_at {
-                None => Part::text(""),
-                Some(started_ms) => PartBody::Reasoning {
-                    text: String::new(),
-                    started_ms,
-                    ended_ms: None,
-                }
-                .into(),
-            });
-        }
-        if let Some(Part {
-            body: PartBody::Text { text } | PartBody::Reasoning { text, .. },
-            ..
-        }) = message.parts.get_mut(part as usize)
-        {
-            text.push_str(delta);
-        }
-    }
-
-    fn replay_part_finished(
-        &mut self,
-        index: u32,
-        ended: Option<UnixMillis>,
-        input: Option<String>,
-    ) {
-        let parts = self.assistant.as_mut().map(|message| &mut message.parts);
-        match parts
-            .and_then(|parts| parts.get_mut(index as usize))
-            .map(|part| &mut part.body)
-        {
-            Some(PartBody::Reasoning { ended_ms, .. }) => *ended_ms = ended,
-            Some(PartBody::ToolCall(call)) => {
-                call.finished = true;
-                if let Some(input) = input {
-                    call.input = input;
-                }
-            }
-            _ => {}
-        }
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {

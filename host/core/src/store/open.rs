@@ -2,27 +2,17 @@
 
 use super::directory::{self, DATABASE, Ownership};
 use super::notify::Notify;
-use super::output::{Output, Sealed};
 use super::reader::Readers;
 use super::recovery::{self, Recovered};
-use super::run::{self, Accept, Accepted, RunNo, SessionNo};
-use super::state::{self, StateOwner, StateQuota, StateScope};
-use super::tx::Tx;
-use super::work::Then;
-use super::writer::{Handed, Queue, Writer};
-use super::{OnEnded, OpenError, RunRow, SessionRow, StoreError, event, finish, message, session};
+use super::writer::{Queue, Writer};
+use super::{OpenError, StoreError};
 use crate::clock::Clock;
-use crate::event::{Event, Seq};
-use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
-use crate::run::{Cause, Ending, Receipt, Transcript};
-use crate::session::{BlobId, Message};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
 
 /// The database format that this host writes.
 pub(super) const FORMAT: i64 = 1;
@@ -34,14 +24,14 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Where everything is kept. A cloneable handle; the last clone closes it.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    queue: Arc<Queue>,
-    notify: Arc<Notify>,
-    readers: Readers,
-    clock: Arc<dyn Clock>,
+pub(super) struct Shared {
+    pub(super) queue: Arc<Queue>,
+    pub(super) notify: Arc<Notify>,
+    pub(super) readers: Readers,
+    pub(super) clock: Arc<dyn Clock>,
     directory: PathBuf,
     recovered: Recovered,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -128,285 +118,7 @@ impl Store {
     pub fn close(&self) {
         self.shared.close();
     }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        act: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        // A caller that went away keeps what it asked for; only the answer is lost.
-        let then = move |result| drop(sender.send(result));
-        drop(self.shared.queue.push(Then::boxed(act, then)));
-        answer
-            .await
-            .map_err(|_| StoreError::Closed("the writer ended".to_owned()))?
-    }
-
-    /// Makes or finds a workspace.
-    pub async fn workspace(&self, key: String) -> Result<(WorkspaceId, WorkspaceNo), StoreError> {
-        let (id, no) = self.write(move |tx| session::workspace(tx, &key)).await?;
-        Ok((id, WorkspaceNo(no)))
-    }
-
-    /// Begins a session.
-    pub async fn new_session(
-        &self,
-        workspace: WorkspaceNo,
-        agent: AgentId,
-    ) -> Result<(SessionId, SessionNo), StoreError> {
-        let id = SessionId::generate();
-        let no = self
-            .write(move |tx| session::create(tx, id, workspace.0, &agent))
-            .await?;
-        Ok((id, no))
-    }
-
-    /// Accepts a prompt. `then` is called on the writer thread once its fate is known,
-    /// whether or not anybody waits; it must not block.
-    pub fn accept(
-        &self,
-        accept: Accept,
-        then: impl FnOnce(Result<Accepted, StoreError>) + Send + 'static,
-    ) -> Handed {
-        self.shared
-            .queue
-            .push(Then::boxed(move |tx| run::accept(tx, &accept), then))
-    }
-
-    /// Starts a queued run; as [`Store::accept`], but kept while the store cannot write.
-    pub fn start(
-        &self,
-        run: RunNo,
-        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
-    ) -> Handed {
-        let queue = &self.shared.queue;
-        queue.push(Then::kept(move |tx| run::start(tx, run), then))
-    }
-
-    /// Ends runs that are still queued or held, all in one transaction; as [`Store::start`].
-    pub fn withdraw(
-        &self,
-        runs: Vec<(RunId, RunNo)>,
-        ending: Ending,
-        then: impl FnOnce(Result<Vec<Receipt>, StoreError>) + Send + 'static,
-    ) {
-        let act = move |tx: &mut Tx<'_>| {
-            let mut receipts = Vec::with_capacity(runs.len());
-            for (id, run) in &runs {
-                receipts.push(finish::withdraw(tx, *id, *run, &ending)?);
-            }
-            Ok(receipts)
-        };
-        drop(self.shared.queue.push(Then::kept(act, then)));
-    }
-
-    /// Notes a latched cause whose end still takes a while.
-    pub fn latch(&self, run: RunNo, cause: Cause) {
-        let note = move |tx: &mut Tx<'_>| finish::latch(tx, run, &cause);
-        let then = |outcome: Result<(), StoreError>| {
-            if let Err(error) = outcome {
-                tracing::warn!(%error, "a latched cause could not be noted");
-            }
-        };
-        drop(self.shared.queue.push(Then::kept(note, then)));
-    }
-
-    /// Hands a run's end over, whose guest is gone since then on the clock's scale. It is the
-    /// writer's from here on.
-    pub fn finish(
-        &self,
-        id: RunId,
-        sealed: Sealed,
-        ending: Ending,
-        since: Duration,
-        on_ended: OnEnded,
-    ) {
-        let work = finish::Finish::new(id, sealed, ending, since, on_ended);
-        drop(self.shared.queue.push(Box::new(work)));
-    }
-
-    /// A new run's output, taking at most `bytes_max` bytes.
-    #[must_use]
-    pub fn output(&self, id: RunId, run: RunNo, bytes_max: u64) -> Arc<Output> {
-        let transcript = Transcript::new(id, bytes_max);
-        let queue = Arc::clone(&self.shared.queue);
-        Output::new(run, transcript, queue, Arc::clone(&self.shared.clock))
-    }
-
-    /// Puts a held run back into the queue.
-    pub async fn resume(&self, run: RunNo) -> Result<(), StoreError> {
-        self.write(move |tx| run::resume(tx, run)).await
-    }
-
-    /// Keeps a summary; the originals stay.
-    pub async fn summarise(
-        &self,
-        run: RunNo,
-        session: SessionNo,
-        summary: Message,
-        through: MessageId,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| message::summarise(tx, run, session, &summary, through))
-            .await
-    }
-
-    /// Writes, replaces or deletes a value of an agent's, if `expected` is what is there;
-    /// `None` expects nothing in particular. Answers whether it was written.
-    pub async fn put_state(
-        &self,
-        owner: StateOwner,
-        scope: StateScope,
-        key: String,
-        expected: Option<Option<Vec<u8>>>,
-        value: Option<Vec<u8>>,
-        quota: StateQuota,
-    ) -> Result<bool, StoreError> {
-        self.write(move |tx| {
-            let (expected, value) = (expected.as_ref(), value.as_deref());
-            state::put(tx, &owner, scope, &key, expected, value, quota)
-        })
-        .await
-    }
-
-    /// Reads a value of an agent's.
-    pub async fn state(
-        &self,
-        owner: StateOwner,
-        scope: StateScope,
-        key: String,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| state::get(conn, &owner, scope, &key))
-            .await
-    }
-
-    /// The keys of an agent's values.
-    pub async fn state_keys(
-        &self,
-        owner: StateOwner,
-        scope: StateScope,
-        prefix: String,
-    ) -> Result<Vec<String>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| state::keys(conn, &owner, scope, &prefix))
-            .await
-    }
-
-    /// The last messages before `before`, in time order.
-    pub async fn history(
-        &self,
-        session: SessionNo,
-        before: Option<MessageId>,
-        limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| message::history(conn, session, before, 0, limit))
-            .await
-    }
-
-    /// The messages that a model shall see: the summary, if there is one, and what came after
-    /// it or after the message `after`.
-    pub async fn context(
-        &self,
-        session: SessionNo,
-        after: Option<MessageId>,
-    ) -> Result<Vec<Message>, StoreError> {
-        let read = move |conn: &Connection| {
-            if let Some(after) = after {
-                let place = message::ordinal(conn, session, after)?;
-                return message::history(conn, session, None, place, u32::MAX);
-            }
-            let Some((summary, through)) = message::summary(conn, session)? else {
-                return message::history(conn, session, None, 0, u32::MAX);
-            };
-            let rest = message::history(conn, session, None, through, u32::MAX)?;
-            Ok(std::iter::once(summary).chain(rest).collect())
-        };
-        self.shared.readers.read(read).await
-    }
-
-    /// The bytes of a data part that this session names.
-    pub async fn blob(
-        &self,
-        session: SessionNo,
-        id: BlobId,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| message::blob(conn, session, &id))
-            .await
-    }
-
-    /// One session.
-    pub async fn session(&self, id: SessionId) -> Result<SessionRow, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| session::find(conn, id))
-            .await
-    }
-
-    /// The sessions that changed last, newest first.
-    pub async fn sessions(
-        &self,
-        workspace: Option<WorkspaceId>,
-        limit: u32,
-    ) -> Result<Vec<SessionRow>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| session::list(conn, workspace, limit))
-            .await
-    }
-
-    /// The runs of a session with their messages.
-    pub async fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| message::runs(conn, session))
-            .await
-    }
-
-    /// The held runs of a session, in the order of acceptance.
-    pub async fn held(&self) -> Result<Vec<run::HeldRow>, StoreError> {
-        self.shared.readers.read(run::held).await
-    }
-
-    /// The stored end of a run, if it has one.
-    pub async fn receipt(&self, run: RunId) -> Result<Option<Receipt>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| finish::stored(conn, run))
-            .await
-    }
-
-    /// A page of a session's log.
-    pub async fn events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| event::page(conn, session, after))
-            .await
-    }
-
-    /// Where a run's events begin.
-    pub async fn before_run(&self, run: RunId) -> Result<Seq, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| event::before_run(conn, run))
-            .await
-    }
-
-    /// Wakes when the session's log has grown. To be subscribed to before the first read.
-    #[must_use]
-    pub fn follow(&self, session: SessionNo) -> watch::Receiver<i64> {
-        self.shared.notify.follow(session.session)
-    }
 }
-
-/// A workspace by its number in this store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkspaceNo(i64);
 
 impl Shared {
     fn close(&self) {

@@ -1,0 +1,35 @@
+//! What a transcript hands to the store, and what it does not take. Pure.
+
+use super::transcript::MESSAGE_PARTS_MAX;
+use crate::event::EventBody;
+use crate::session::{BlobId, Message};
+
+/// One thing for the store to write, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// To be logged.
+    Event(EventBody),
+    /// To be logged as finished, and kept whole.
+    Message(Box<Message>),
+    /// To be kept before an entry names it.
+    Blob(BlobId, Vec<u8>),
+    /// The session's new title, to be logged and kept.
+    Title(String),
+}
+
+/// Output that the transcript does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutputRefused {
+    /// More bytes than one run may say.
+    #[error("the run has said as many bytes as its limit allows")]
+    Bytes,
+    /// More parts than a message may have.
+    #[error("a message holds at most {MESSAGE_PARTS_MAX} parts")]
+    Parts,
+    /// A second call, or a second result, with the same id.
+    #[error("this tool call id is taken")]
+    Conflict,
+    /// A result for a call that was never made in this step.
+    #[error("no tool call of this step has that id")]
+    UnknownCall,
+}
