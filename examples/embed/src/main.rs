@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release --target wasm32-wasip2 -p hog
-//! cargo run -p embed -- target/wasm32-wasip2/release/hog.wasm
+//! cargo run --bin embed -- target/wasm32-wasip2/release/hog.wasm
 //! ```
 
 use lastword::event::EventBody;

@@ -1,54 +1,87 @@
 //! What a run costs in memory while it waits for a model.
 
-use lastword::capability::model::{Reply, Scripted, Step};
+use futures_util::future::{BoxFuture, ready};
+use futures_util::{FutureExt, StreamExt, stream};
+use lastword::capability::model::{
+    CallContext, ModelError, ModelInfo, ModelProvider, ModelRequest, ModelStream,
+};
 use lastword_tests::fixture::Plan;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// A provider that never answers, and keeps nothing but a count.
+#[derive(Clone)]
+struct Silent(Arc<watch::Sender<u32>>);
+
+impl ModelProvider for Silent {
+    fn complete(
+        &self,
+        _: CallContext,
+        _: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
+        self.0.send_modify(|asked| *asked += 1);
+        ready(Ok(stream::pending().boxed())).boxed()
+    }
+
+    fn models(&self) -> Vec<ModelInfo> {
+        vec![ModelInfo {
+            name: "silent".to_owned(),
+            provider: "bench".to_owned(),
+            context_tokens: None,
+        }]
+    }
+}
 
 fn resident_kib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
-    let pages: f64 = status
-        .split(' ')
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .expect("pages");
-    pages * 4.0
+    let pages = status.split(' ').nth(1).and_then(|n| n.parse::<f64>().ok());
+    pages.expect("pages") * 4.0
+}
+
+fn mappings() -> f64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("a Linux machine");
+    maps.lines().count() as f64
 }
 
 pub(crate) async fn figures() {
-    for count in [1000, 10_000] {
-        let model = Scripted::new([Reply::new([Step::Hang])]);
+    for count in [1000] {
+        let model = Silent(Arc::new(watch::Sender::new(0)));
         let plan = Plan::new().host(|host| host.concurrent_runs(count).model(model.clone()));
         let fixture = plan.build().await;
-        let mut sessions = Vec::new();
-        for _ in 0..count {
-            let session = fixture.workspace.new_session(&fixture.agent);
-            sessions.push(session.await.expect("a session"));
-        }
-        let before = resident_kib();
+        let sessions = (0..count).map(|_| fixture.workspace.new_session(&fixture.agent));
+        let sessions = futures_util::future::join_all(sessions).await;
+        let (before, mapped) = (resident_kib(), mappings());
         let began = Instant::now();
-        let mut runs = Vec::new();
-        for session in &sessions {
-            runs.push(
-                session
-                    .prompt("loop model/completion.next")
-                    .await
-                    .expect("accepted"),
+        let prompts = sessions.iter().map(|session| {
+            let session = session.as_ref().expect("a session");
+            session.prompt("loop model/completion.next")
+        });
+        let runs = futures_util::future::join_all(prompts).await;
+        let mut asked = model.0.subscribe();
+        let all = asked.wait_for(|asked| *asked >= count);
+        if tokio::time::timeout(Duration::from_secs(30), all)
+            .await
+            .is_err()
+        {
+            let ended = runs.iter().flatten().filter_map(lastword::Run::try_ended);
+            let why = ended
+                .map(|receipt| receipt.detail.unwrap_or(receipt.cause))
+                .next();
+            println!(
+                "  of {count} only {} park; one ended: {why:?}",
+                *model.0.borrow()
             );
         }
-        while model.requests().len() < count as usize {
-            tokio::task::yield_now().await;
-        }
         let each = (resident_kib() - before) / f64::from(count);
-        println!(
-            "  {count} parked runs: {each:.1} KiB each (to reach: 64), begun in {:.1?}",
-            began.elapsed()
-        );
+        let took = began.elapsed();
+        println!("  {count} parked runs: {each:.1} KiB each (to reach: 64), begun in {took:.1?}");
+        let mapped = (mappings() - mapped) / f64::from(count);
+        println!("    {mapped:.1} memory mappings each");
+        drop(runs);
         let began = Instant::now();
-        let left = fixture.host.shutdown().await;
-        println!(
-            "    shut down in {:.1?}, {} without their end",
-            began.elapsed(),
-            left.len()
-        );
+        let left = fixture.host.shutdown().await.len();
+        let took = began.elapsed();
+        println!("    shut down in {took:.1?}, {left} without their end");
     }
 }
