@@ -45,10 +45,14 @@ fn mappings() -> f64 {
 }
 
 pub(crate) async fn figures() {
-    for count in [1000] {
+    for wanted in [1000, 10_000] {
         let model = Silent(Arc::new(watch::Sender::new(0)));
-        let plan = Plan::new().host(|host| host.concurrent_runs(count).model(model.clone()));
+        let plan = Plan::new().host(|host| host.concurrent_runs(wanted).model(model.clone()));
         let fixture = plan.build().await;
+        let count = fixture.host.concurrent_runs();
+        if count < wanted {
+            println!("  vm.max_map_count allows {count} of {wanted}");
+        }
         let sessions = (0..count).map(|_| fixture.workspace.new_session(&fixture.agent));
         let sessions = futures_util::future::join_all(sessions).await;
         let (before, mapped) = (resident_kib(), mappings());

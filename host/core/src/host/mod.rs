@@ -134,6 +134,12 @@ impl Host {
             .collect()
     }
 
+    /// Runs at the same time: what the builder asked for, or what the machine allows.
+    #[must_use]
+    pub fn concurrent_runs(&self) -> u32 {
+        self.inner.engine.concurrent_runs()
+    }
+
     /// What recovery did when this host started.
     #[must_use]
     pub fn recovered(&self) -> Recovered {

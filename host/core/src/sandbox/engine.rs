@@ -10,8 +10,8 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 const STACK_BYTES: usize = 2 << 20;
 /// Bytes of it that WebAssembly may use; what is left is the host's.
 const WASM_STACK_BYTES: usize = 1 << 20;
-/// Memory mappings of one live run: two for its stack, four for a memory.
-const MAPPINGS_PER_RUN: u64 = 6;
+/// Memory mappings of one live run: two for its stack, four for its memories, and a margin.
+const MAPPINGS_PER_RUN: u64 = 7;
 /// Mappings left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 4000;
 /// Stores beside the runs': one that describes itself, and one that a benchmark sets up.
