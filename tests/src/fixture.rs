@@ -212,16 +212,21 @@ pub async fn wait_until_said(run: &Run, words: &str) {
 /// # Panics
 /// When the run ends without having started.
 pub async fn wait_until_started(run: &Run) {
+    wait_until(run, |body| matches!(body, EventBody::RunStarted {})).await;
+}
+
+/// Waits for an event of a run.
+///
+/// # Panics
+/// When the run ends without it.
+pub async fn wait_until(run: &Run, is_it: impl Fn(&EventBody) -> bool) {
     let mut events = run.events();
     while let Some(event) = events.next().await {
-        if matches!(
-            event.expect("the log is read").body,
-            EventBody::RunStarted {}
-        ) {
+        if is_it(&event.expect("the log is read").body) {
             return;
         }
     }
-    panic!("the run ended without having started");
+    panic!("the run ended without the event that was waited for");
 }
 
 /// A run that has ended, with all that it left.
@@ -245,6 +250,12 @@ impl Outcome {
             .iter()
             .filter(|message| message.role == assistant);
         said.map(lastword::session::Message::text).collect()
+    }
+
+    /// The types of its events, in order.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.events.iter().map(|event| event.body.kind()).collect()
     }
 
     /// What the agent said, from its deltas.

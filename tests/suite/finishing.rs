@@ -7,7 +7,7 @@ use lastword::session::{PartBody, Role};
 use lastword::{Host, Limits, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
-use lastword_tests::fixture::{Fixture, Outcome, Plan, builder, wait_until_started};
+use lastword_tests::fixture::{Fixture, Outcome, Plan, builder, wait_until, wait_until_started};
 use rusqlite::Connection;
 use std::pin::pin;
 use std::sync::Arc;
@@ -140,13 +140,10 @@ async fn whatever_is_open_is_closed() {
     let fixture = plan.build().await;
 
     let run = fixture.start("think aloud").await;
-    let mut events = run.events();
-    loop {
-        let event = events.next().await.unwrap().unwrap();
-        if matches!(event.body, EventBody::ReasoningDelta { .. }) {
-            break;
-        }
-    }
+    wait_until(&run, |body| {
+        matches!(body, EventBody::ReasoningDelta { .. })
+    })
+    .await;
     let receipt = run.cancel().await.unwrap();
     let outcome = fixture.outcome(&run, receipt).await;
     let parts = &assistant(&outcome).parts;
@@ -156,13 +153,7 @@ async fn whatever_is_open_is_closed() {
     );
 
     let run = fixture.start("half-call").await;
-    let mut events = run.events();
-    loop {
-        let event = events.next().await.unwrap().unwrap();
-        if matches!(event.body, EventBody::PartAdded { .. }) {
-            break;
-        }
-    }
+    wait_until(&run, |body| matches!(body, EventBody::PartAdded { .. })).await;
     let receipt = run.cancel().await.unwrap();
     let outcome = fixture.outcome(&run, receipt).await;
     let PartBody::ToolCall(call) = &assistant(&outcome).parts[0].body else {
@@ -208,13 +199,8 @@ async fn a_run_that_said_nothing_has_a_message_all_the_same() {
 async fn the_events_of_a_run_stand_in_their_order() {
     let fixture = Fixture::new().await;
     let outcome = fixture.run("two-steps").await;
-    let kinds: Vec<_> = outcome
-        .events
-        .iter()
-        .map(|event| event.body.kind())
-        .collect();
     assert_eq!(
-        kinds,
+        outcome.kinds(),
         [
             "run.queued",
             "message.created",

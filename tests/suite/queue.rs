@@ -44,13 +44,8 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
         (RunState::Cancelled, "user")
     );
     let outcome = fixture.outcome(&queued, receipt).await;
-    let kinds: Vec<_> = outcome
-        .events
-        .iter()
-        .map(|event| event.body.kind())
-        .collect();
     assert_eq!(
-        kinds,
+        outcome.kinds(),
         [
             "run.queued",
             "message.created",

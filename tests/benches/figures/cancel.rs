@@ -7,7 +7,8 @@ use lastword::capability::model::{Reply, Scripted, Step};
 use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use std::time::{Duration, Instant};
 
-async fn sessions(fixture: &Fixture, count: usize) -> Vec<Session> {
+/// Sessions beside the fixture's own.
+pub(crate) async fn sessions(fixture: &Fixture, count: usize) -> Vec<Session> {
     let mut sessions = Vec::new();
     for _ in 0..count {
         let session = fixture

@@ -1,5 +1,6 @@
 //! Runs and appends at full durability, beside raw SQLite.
 
+use super::cancel::sessions;
 use super::raw::Raw;
 use super::stats::{line, micros, percentile};
 use lastword::Session;
@@ -38,15 +39,7 @@ pub(crate) async fn runs() {
     let ours = line("accept → ended, one at a time", ours);
     println!("  ratio {:.2} (to reach: 1.5)", ours / theirs);
 
-    let mut sessions = Vec::new();
-    for _ in 0..TOGETHER {
-        let session = fixture
-            .workspace
-            .new_session(&fixture.agent)
-            .await
-            .expect("a session");
-        sessions.push(session);
-    }
+    let sessions = sessions(&fixture, TOGETHER).await;
     let began = Instant::now();
     for _ in 0..ROUNDS {
         let runs = raw.accept(0..TOGETHER);
