@@ -191,10 +191,14 @@ impl Dispatcher {
             return;
         }
         let mut handed = Vec::new();
-        while let Some(Waiting { job, run }) = inner.schedule.next() {
+        while let Some(Waiting { mut job, run }) = inner.schedule.next() {
             let this = Arc::clone(self);
             handed.push(self.store.start(run, move |outcome| match outcome {
-                Ok(()) => drop(this.guests.spawn(execute(Arc::clone(&this), job, run))),
+                Ok(prompt) => {
+                    // It may have been edited while it waited.
+                    job.prompt = prompt;
+                    this.guests.spawn(execute(Arc::clone(&this), job, run));
+                }
                 Err(error) => {
                     this.guest_gone();
                     this.ended(&job.live, Err(error));
