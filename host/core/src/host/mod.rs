@@ -26,7 +26,7 @@ use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
-use crate::store::{HeldRow, Recovered, Store};
+use crate::store::{HeldRow, HeldScope, Recovered, Store};
 use crate::workspace::WorkspaceKey;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -153,7 +153,7 @@ impl Host {
     /// When the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
         let mut resumed = Vec::new();
-        for held in self.inner.store.held().await? {
+        for held in self.inner.store.held(HeldScope::All).await? {
             if let Some(run) = self.resume_one(held).await? {
                 resumed.push(run);
             }
