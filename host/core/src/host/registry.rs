@@ -198,8 +198,7 @@ impl HostInner {
             Claimed::Stands => self.workspaces.timer(id, client, None),
             Claimed::Until(timer) => {
                 let task = self.dispatcher.embedder.spawn(self.expiry(id, timer));
-                self.workspaces
-                    .timer(id, client, Some(task.abort_handle()));
+                self.workspaces.timer(id, client, Some(task.abort_handle()));
             }
             Claimed::Gone => {
                 self.workspaces.timer(id, client, None);

@@ -17,7 +17,6 @@ use crate::workspace::Lifecycle;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot};
 
@@ -219,7 +218,9 @@ impl Dispatcher {
         let mut inner = self.lock();
         if start {
             inner.schedule.release_slot(live.workspace);
-            inner.schedule.release_session(live.workspace, live.session_no);
+            inner
+                .schedule
+                .release_session(live.workspace, live.session_no);
         }
         drop(inner);
         self.gone(&live);

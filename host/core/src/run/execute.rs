@@ -134,8 +134,8 @@ fn prepare(
         bytes_max: job.limits.state_bytes,
     });
     let tmp = dispatcher.tmp.join(live.id.to_string());
-    let directory = job.workspace.directory.as_ref();
-    let files = files::of_run(directory, &grants, tmp, job.limits.written_bytes);
+    let directory = job.workspace.directory();
+    let files = files::of_run(directory.as_ref(), &grants, tmp, job.limits.written_bytes);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),

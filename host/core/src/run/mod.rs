@@ -25,6 +25,6 @@ pub use events::Events;
 pub use finishing::{Changes, finish};
 pub use handle::Run;
 pub use receipt::{Ending, Receipt, RunUsage, Said};
-pub use stats::{BUCKETS_US, Histogram, HostStats};
 pub use state::{IllegalTransition, RunEvent, RunState};
+pub use stats::{BUCKETS_US, Histogram, HostStats};
 pub use transcript::{DELTA_BYTES_MAX, MESSAGE_PARTS_MAX, MessageEnd, Transcript};

@@ -62,9 +62,8 @@ impl Dispatcher {
     pub(crate) fn stop_bound(self: &Arc<Self>, workspace: WorkspaceId, client: ClientId) {
         let bound: Vec<_> = {
             let inner = self.lock();
-            let of = |live: &&Arc<LiveRun>| {
-                live.workspace == workspace && live.bound_to == Some(client)
-            };
+            let of =
+                |live: &&Arc<LiveRun>| live.workspace == workspace && live.bound_to == Some(client);
             inner.live().filter(of).cloned().collect()
         };
         for live in bound {
@@ -87,6 +86,11 @@ impl Dispatcher {
                 this.settle(&waiting.job.live, receipt);
             }
         });
+    }
+
+    /// Whether a run of a workspace is without its end.
+    pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
+        self.lock().has_runs(workspace)
     }
 
     /// Bars a workspace: it takes no more prompts. With `only_idle`, only if no run of it is

@@ -1,9 +1,9 @@
 //! Which workspaces are open, opening or closing, and who claims them: one entry per key.
 //! Pure and without a clock; the host puts it behind a lock and does what it answers.
 
+use super::WorkspaceKey;
 use super::claims::{Claimed, Claims, Timer};
 use super::lifecycle::OnLastClient;
-use super::WorkspaceKey;
 use crate::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -257,11 +257,13 @@ impl<W: Clone> Registry<W> {
 
     /// Every workspace that is open or closing, with its claims.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&W, bool, &Claims)> {
-        self.entries.values().filter_map(|entry| match &entry.stage {
-            Stage::Opening => None,
-            Stage::Open(open) => Some((open, false, &entry.claims)),
-            Stage::Closing(open) => Some((open, true, &entry.claims)),
-        })
+        self.entries
+            .values()
+            .filter_map(|entry| match &entry.stage {
+                Stage::Opening => None,
+                Stage::Open(open) => Some((open, false, &entry.claims)),
+                Stage::Closing(open) => Some((open, true, &entry.claims)),
+            })
     }
 
     /// Whether there is nothing at all.
