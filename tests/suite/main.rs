@@ -9,3 +9,4 @@ mod interruption;
 mod models;
 mod queue;
 mod tidy;
+mod workspaces;
