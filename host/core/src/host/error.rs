@@ -138,6 +138,17 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Whether the prompt was refused because nothing new is taken, or taken there.
+    pub(super) fn is_about_taking_prompts(&self) -> bool {
+        matches!(
+            self,
+            Self::HostClosing
+                | Self::WorkspaceClosing
+                | Self::UnknownWorkspace(_)
+                | Self::UnknownAgent(_)
+        )
+    }
+
     /// The error's name in the contract, for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {

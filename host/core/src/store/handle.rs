@@ -75,6 +75,18 @@ impl Store {
             .push(Then::boxed(move |tx| run::accept(tx, &accept), then))
     }
 
+    /// The run that an idempotency key of a session stands for already, if there is one;
+    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it came with another prompt.
+    pub async fn known(
+        &self,
+        session: SessionNo,
+        key: String,
+        prompt: PromptRecord,
+    ) -> Result<Option<RunId>, StoreError> {
+        let read = move |conn: &Connection| run::known(conn, session, &key, &prompt);
+        self.shared.readers.read(read).await
+    }
+
     /// Starts a queued run; as [`Store::accept`], but kept while the store cannot write.
     /// Answers what is asked as it stands by then.
     pub fn start(

@@ -8,7 +8,7 @@ use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
 use crate::session::{Message, Part, Role, title_from};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -18,6 +18,14 @@ use std::time::Duration;
 pub struct RunNo {
     pub(super) run: i64,
     pub(super) session: SessionNo,
+}
+
+impl RunNo {
+    /// Its session.
+    #[must_use]
+    pub fn session(&self) -> SessionNo {
+        self.session
+    }
 }
 
 /// A session and its workspace by their numbers in this store.
@@ -81,7 +89,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         .map(|_| accept.prompt.digest())
         .transpose()?;
     if let (Some(key), Some(content)) = (&accept.key, &content)
-        && let Some(known) = known_key(tx, accept.session.session, key, content)?
+        && let Some(known) = known_key(tx.conn, accept.session.session, key, content)?
     {
         return Ok(Accepted::Known(known));
     }
@@ -184,14 +192,23 @@ fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<String>) -> Result<(), S
     }
 }
 
+/// The run that an idempotency key stands for already, if there is one.
+pub(super) fn known(
+    conn: &Connection,
+    session: SessionNo,
+    key: &str,
+    prompt: &PromptRecord,
+) -> Result<Option<RunId>, StoreError> {
+    known_key(conn, session.session, key, &prompt.digest()?)
+}
+
 fn known_key(
-    tx: &Tx<'_>,
+    conn: &Connection,
     session: i64,
     key: &str,
     content: &[u8],
 ) -> Result<Option<RunId>, StoreError> {
-    let known: Option<([u8; 16], Vec<u8>)> = tx
-        .conn
+    let known: Option<([u8; 16], Vec<u8>)> = conn
         .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
         .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
