@@ -103,6 +103,54 @@ pub fn title_given(title: &str) -> Option<&str> {
     (fits && !title.chars().any(char::is_control)).then_some(title)
 }
 
+/// A workspace that is known, open or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceRecord {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// A directory's path, or the name.
+    pub key: String,
+    /// What the key is.
+    pub kind: WorkspaceKind,
+    /// When it was first opened.
+    pub created_ms: UnixMillis,
+    /// How many sessions it has.
+    pub sessions: u64,
+}
+
+/// What a workspace is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceKind {
+    /// A directory.
+    Directory,
+    /// A name without one.
+    Name,
+}
+
+impl WorkspaceRecord {
+    /// Of what is stored: the key with its kind in front.
+    pub(crate) fn stored(
+        id: WorkspaceId,
+        key: &str,
+        created_ms: UnixMillis,
+        sessions: u64,
+    ) -> Self {
+        let (kind, key) = match key.split_once(':') {
+            Some(("dir", path)) => (WorkspaceKind::Directory, path),
+            Some(("name", name)) => (WorkspaceKind::Name, name),
+            _ => (WorkspaceKind::Name, key),
+        };
+        Self {
+            id,
+            key: key.to_owned(),
+            kind,
+            created_ms,
+            sessions,
+        }
+    }
+}
+
 /// A one-line title of at most [`TITLE_CHARS_MAX`] characters from a prompt's text.
 #[must_use]
 pub fn title_from(prompt: &str) -> String {
