@@ -8,5 +8,6 @@ mod finishing;
 mod interruption;
 mod models;
 mod queue;
+mod sessions;
 mod tidy;
 mod workspaces;
