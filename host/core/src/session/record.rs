@@ -9,6 +9,7 @@ pub const TITLE_CHARS_MAX: usize = 80;
 
 /// What models counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Tokens read.
     pub input_tokens: u64,
@@ -30,6 +31,7 @@ impl Usage {
 
 /// One point of a session's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Todo {
     /// What is to be done.
     pub content: String,
@@ -39,6 +41,7 @@ pub struct Todo {
 
 /// How far a point of a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TodoStatus {
     /// Not begun.
@@ -51,6 +54,7 @@ pub enum TodoStatus {
 
 /// The message through which a session's history was copied into a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForkPoint {
     /// The session that was copied.
     pub session: SessionId,
@@ -60,6 +64,7 @@ pub struct ForkPoint {
 
 /// One conversation with one agent in one workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionRecord {
     /// Its id.
     pub id: SessionId,
@@ -105,6 +110,7 @@ pub fn title_given(title: &str) -> Option<&str> {
 
 /// A workspace that is known, open or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkspaceRecord {
     /// Its id.
     pub id: WorkspaceId,
@@ -120,6 +126,7 @@ pub struct WorkspaceRecord {
 
 /// What a workspace is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceKind {
     /// A directory.
