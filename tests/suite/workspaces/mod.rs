@@ -74,6 +74,14 @@ impl Bench {
         self.until(|notice| *notice == closed).await
     }
 
+    /// Nothing is written until the answer is dropped.
+    fn lock_store(&self) -> rusqlite::Connection {
+        let database = self.data().join("lastword.db");
+        let connection = rusqlite::Connection::open(database).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
+    }
+
     fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
