@@ -3,6 +3,8 @@
 
 mod claims;
 mod closing;
+mod model;
+mod plain;
 mod shutdown;
 mod turns;
 
