@@ -64,12 +64,12 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
 async fn cancelling_a_session_covers_what_was_accepted_before_and_nothing_after() {
     let fixture = Fixture::new().await;
     assert!(
-        fixture.session.cancel().await.is_empty(),
+        fixture.session.cancel().await.unwrap().is_empty(),
         "an idle session has nothing to cancel"
     );
     let busy = fixture.start_until("spin before", "before").await;
     let queued = [fixture.start("echo a").await, fixture.start("echo b").await];
-    let receipts = fixture.session.cancel().await;
+    let receipts = fixture.session.cancel().await.unwrap();
     let ended: Vec<_> = receipts.iter().map(|receipt| receipt.run).collect();
     assert_eq!(ended, [busy.id(), queued[0].id(), queued[1].id()]);
     assert!(

@@ -76,6 +76,8 @@ ids! {
     RunId, "a run";
     /// Names a message of a session.
     MessageId, "a message";
+    /// Names a client, which chooses it: any UUID will do.
+    ClientId, "a client";
 }
 
 /// The name under which whoever loads a component refers to it; sessions, grants and

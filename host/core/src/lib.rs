@@ -68,12 +68,13 @@ pub mod store;
 pub mod workspace;
 
 pub use host::{
-    Agent, AgentSource, Host, HostBuilder, HostError, Prompt, Session, Workspace, WorkspaceOptions,
+    Agent, AgentSource, Attachment, Host, HostBuilder, HostError, LifecycleEvents, Prompt,
+    QueuedRun, Session, Workspace, WorkspaceOptions, WorkspaceStatus,
 };
 pub use permission::Capability;
-pub use run::{Cause, Events, Receipt, Run, RunState};
+pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
 pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
 pub use store::{Archive, OpenError, Recovered, RunRow, SessionRow, StoreError};
-pub use workspace::WorkspaceKey;
+pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};

@@ -201,7 +201,7 @@ impl Actor {
         }
         if self.chance.percent(60) {
             say(Word::Cancelling, &json!(self.session.id()));
-            for receipt in self.session.cancel().await {
+            for receipt in self.session.cancel().await.unwrap_or_default() {
                 say(Word::Receipt, &json!(receipt));
             }
         }

@@ -54,6 +54,14 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
+    /// A message that nobody has answered yet says something else now.
+    #[serde(rename = "message.replaced")]
+    MessageReplaced {
+        /// The message.
+        message: MessageId,
+        /// What it holds instead of what it held.
+        parts: Vec<Part>,
+    },
     /// Text was appended to a part, which it begins if it is new.
     #[serde(rename = "text.delta")]
     TextDelta {
@@ -159,6 +167,7 @@ impl EventBody {
             Self::RunResumed {} => "run.resumed",
             Self::RunStarted {} => "run.started",
             Self::MessageCreated { .. } => "message.created",
+            Self::MessageReplaced { .. } => "message.replaced",
             Self::TextDelta { .. } => "text.delta",
             Self::ReasoningDelta { .. } => "reasoning.delta",
             Self::PartAdded { .. } => "part.added",

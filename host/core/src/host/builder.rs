@@ -1,20 +1,30 @@
 //! How a host comes to be.
 
+use super::closing::Stage;
+use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::model::ModelProvider;
 use crate::clock::{Clock, SystemClock};
 use crate::run::dispatcher::{Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
 use crate::store::Store;
+use crate::workspace::OnLastClient;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
 
 /// Runs at the same time, unless told otherwise.
 const CONCURRENT_RUNS: u32 = 256;
 /// Bytes of the largest linear memory; see [`Limits::memory_bytes`].
 const MEMORY_BYTES: usize = 128 << 20;
+
+/// How long a created workspace is held for its client.
+const HOLD: Duration = Duration::from_secs(30);
+/// How long a client may be without a stream.
+const DETACH_GRACE: Duration = Duration::from_secs(10);
 
 /// Builds a [`Host`]. Everything has a default but the data directory.
 pub struct HostBuilder {
@@ -24,6 +34,8 @@ pub struct HostBuilder {
     limits: Limits,
     concurrent_runs: u32,
     clock: Arc<dyn Clock>,
+    claims: ClaimSettings,
+    drain: Duration,
 }
 
 impl HostBuilder {
@@ -35,6 +47,12 @@ impl HostBuilder {
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
             clock: SystemClock::shared(),
+            claims: ClaimSettings {
+                hold: HOLD,
+                grace: DETACH_GRACE,
+                on_last_client: OnLastClient::default(),
+            },
+            drain: Duration::ZERO,
         }
     }
 
@@ -82,6 +100,37 @@ impl HostBuilder {
         self
     }
 
+    /// How long a client that created a workspace keeps it open without a stream. Default
+    /// 30 s.
+    #[must_use]
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.claims.hold = hold;
+        self
+    }
+
+    /// How long a client that lost its last stream may take to come back. Default 10 s.
+    #[must_use]
+    pub fn detach_grace(mut self, grace: Duration) -> Self {
+        self.claims.grace = grace;
+        self
+    }
+
+    /// What happens to the runs of a workspace that nobody claims any more. Default: they go
+    /// on.
+    #[must_use]
+    pub fn on_last_client(mut self, then: OnLastClient) -> Self {
+        self.claims.on_last_client = then;
+        self
+    }
+
+    /// How long runs may go on by themselves once the host is shut down, before they are
+    /// stopped. Default 0.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
     /// Takes the data directory, recovers what an earlier host left, and starts. What the
     /// embedder brings runs on the tokio runtime that this is called from; guests run on one
     /// of their own.
@@ -123,20 +172,28 @@ impl HostBuilder {
         let cache = self
             .cache_dir
             .unwrap_or_else(|| store.directory().join("cache"));
-        Ok(Host {
-            inner: Arc::new(HostInner {
-                dispatcher,
-                engine,
-                linker,
-                store,
-                limits: self.limits,
-                cache: Some(cache),
-                describing: tokio::sync::Semaphore::new(1),
-                agents: Mutex::new(HashMap::new()),
-                workspaces: Mutex::new(HashMap::new()),
-                guests: Some(guests),
-            }),
-        })
+        let inner = Arc::new(HostInner {
+            dispatcher,
+            engine,
+            linker,
+            store,
+            limits: self.limits,
+            cache: Some(cache),
+            describing: tokio::sync::Semaphore::new(1),
+            agents: Mutex::new(HashMap::new()),
+            workspaces: Workspaces::new(self.claims),
+            drain: self.drain,
+            stage: watch::Sender::new(Stage::Open),
+            guests: Some(guests),
+        });
+        let host = Arc::downgrade(&inner);
+        let on_idle = move |workspace| {
+            if let Some(host) = host.upgrade() {
+                host.on_idle(workspace);
+            }
+        };
+        let _set_once = inner.dispatcher.on_idle.set(Box::new(on_idle));
+        Ok(Host { inner })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong for an embedder, under the contract's names.
 
-use crate::id::{InvalidAgentId, RunId, SessionId};
+use crate::id::{AgentId, ClientId, InvalidAgentId, MessageId, RunId, SessionId, WorkspaceId};
+use crate::run::RunState;
 use crate::sandbox::{ComponentError, EngineError};
 use crate::store::{OpenError, Refusal, StoreError};
 use std::path::PathBuf;
@@ -50,6 +51,56 @@ pub enum HostError {
     /// The idempotency key came before with another prompt.
     #[error("this idempotency key was used before with another prompt; use a new key")]
     KeyConflict,
+    /// The workspace takes no more prompts and clients.
+    #[error("the workspace is closing; open it again once its runs are over")]
+    WorkspaceClosing,
+    /// The workspace is not open, or there is none.
+    #[error("the workspace {0} is not open; open it first")]
+    UnknownWorkspace(WorkspaceId),
+    /// The agent is not loaded.
+    #[error("there is no agent `{0}`; load it first")]
+    UnknownAgent(AgentId),
+    /// The client said that it is gone.
+    #[error("the client {0} was retired; come back with a new client id")]
+    ClientRetired(ClientId),
+    /// The client has no claim on the workspace.
+    #[error("the client has no claim on this workspace; create it or attach a stream first")]
+    ClientNotAttached,
+    /// The cursor is older than the log.
+    #[error(
+        "events up to number {resume_after} were folded into their messages; read the messages, \
+         then follow from there"
+    )]
+    CursorExpired {
+        /// The last number that is gone: the oldest cursor that still works.
+        resume_after: u64,
+    },
+    /// The cursor is none of this log.
+    #[error("the cursor is not one of this log, whose last number is {last}")]
+    InvalidCursor {
+        /// The last number there is; 0 where that makes no sense.
+        last: u64,
+    },
+    /// A queued prompt was to be changed that has started.
+    #[error("the run {0} does not wait any more; cancel it instead")]
+    RunStarted(RunId),
+    /// The run waits on disk until it is resumed.
+    #[error("the run {0} is held: its workspace closed before it started; resume it")]
+    Held(RunId),
+    /// The run cannot be gone on with.
+    #[error("the run {run} is {state}; only one that is held or ended early can be resumed")]
+    NotResumable {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        state: RunState,
+    },
+    /// There is no such message in the session.
+    #[error("there is no message {0} in the session's history")]
+    UnknownMessage(MessageId),
+    /// A value that cannot be kept.
+    #[error("{0}")]
+    Invalid(String),
     /// There is no such session.
     #[error("there is no session {0}; `lastword sessions` lists those that there are")]
     UnknownSession(SessionId),
@@ -74,7 +125,7 @@ pub enum HostError {
         workspace: String,
     },
     /// There is no such run.
-    #[error("there is no run {0} with an end")]
+    #[error("there is no run {0}")]
     UnknownRun(RunId),
     /// The host is shutting down.
     #[error("the host is shutting down and takes no more prompts")]
@@ -87,6 +138,17 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Whether the prompt was refused because nothing new is taken, or taken there.
+    pub(super) fn is_about_taking_prompts(&self) -> bool {
+        matches!(
+            self,
+            Self::HostClosing
+                | Self::WorkspaceClosing
+                | Self::UnknownWorkspace(_)
+                | Self::UnknownAgent(_)
+        )
+    }
+
     /// The error's name in the contract, for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -102,6 +164,18 @@ impl HostError {
             Self::OtherAgent { .. } => "unknown-agent",
             Self::OtherWorkspace { .. } => "unknown-workspace",
             Self::UnknownRun(_) => "unknown-run",
+            Self::WorkspaceClosing => "workspace-closing",
+            Self::UnknownWorkspace(_) => "unknown-workspace",
+            Self::UnknownAgent(_) => "unknown-agent",
+            Self::ClientRetired(_) => "client-retired",
+            Self::ClientNotAttached => "client-not-attached",
+            Self::CursorExpired { .. } => "cursor-expired",
+            Self::InvalidCursor { .. } => "invalid-cursor",
+            Self::RunStarted(_) => "run-started",
+            Self::Held(_) => "run-held",
+            Self::NotResumable { .. } => "not-resumable",
+            Self::UnknownMessage(_) => "unknown-message",
+            Self::Invalid(_) => "invalid-value",
             Self::HostClosing => "host-closing",
             Self::StoreUnavailable(_) => "store-unavailable",
         }

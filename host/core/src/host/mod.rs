@@ -2,40 +2,48 @@
 
 mod agent;
 mod builder;
+mod closing;
 mod error;
 #[doc(hidden)]
 pub mod measure;
 mod prompt;
+mod queue;
+mod registry;
 mod session;
+mod status;
 mod workspace;
 
 pub use agent::{Agent, AgentSource};
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use prompt::Prompt;
+pub use queue::QueuedRun;
 pub use session::Session;
-pub use workspace::{Workspace, WorkspaceOptions};
+pub use status::{LifecycleEvents, WorkspaceStatus};
+pub use workspace::{Attachment, Workspace, WorkspaceOptions};
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
 
 use crate::capability::Capabilities;
-use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
+use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
-use crate::store::{HeldRow, Recovered, Store};
+use crate::store::{
+    HeldRow, HeldScope, PromptRecord, Recovered, Refusal, SessionRow, Store, StoreError,
+};
 use crate::workspace::WorkspaceKey;
+use crate::workspace::registry::Claimant;
+use registry::{Workspaces, refusal};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
-
-/// How much longer than the finishing deadline a shutdown waits for the last run.
-const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
+use tokio::sync::watch;
 
 /// A host: one engine, one store, and the runs between them. A cloneable handle.
 ///
@@ -57,7 +65,10 @@ pub(crate) struct HostInner {
     /// the runs.
     pub(crate) describing: tokio::sync::Semaphore,
     agents: Mutex<HashMap<AgentId, Agent>>,
-    workspaces: Mutex<HashMap<WorkspaceId, Workspace>>,
+    workspaces: Workspaces,
+    /// How long runs may go on once the host closes.
+    drain: Duration,
+    stage: watch::Sender<closing::Stage>,
     guests: Option<Runtime>,
 }
 
@@ -71,7 +82,7 @@ impl Host {
     /// Loads an agent under a name of the embedder's choice: inspects, compiles (or finds it
     /// compiled), links it, and asks it what it wants, with everything denied.
     ///
-    /// Loading the same name again replaces what later sessions get. Dropping the future
+    /// Loading the same name again replaces what later runs get. Dropping the future
     /// leaves a compilation to finish in the background, into the cache.
     ///
     /// # Errors
@@ -84,32 +95,131 @@ impl Host {
     ) -> Result<Agent, HostError> {
         let id = AgentId::new(name)?;
         let agent = agent::load(&self.inner, id.clone(), source.into()).await?;
-        let mut agents = self
-            .inner
-            .agents
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        agents.insert(id, agent.clone());
+        self.inner.agents().insert(id, agent.clone());
         Ok(agent)
     }
 
-    /// Opens a workspace, or finds it open. Its directory is opened once and kept.
+    /// A loaded agent.
+    #[must_use]
+    pub fn agent(&self, id: &AgentId) -> Option<Agent> {
+        self.inner.agents().get(id).cloned()
+    }
+
+    /// The loaded agents, by name.
+    #[must_use]
+    pub fn agents(&self) -> Vec<Agent> {
+        let mut agents: Vec<Agent> = self.inner.agents().values().cloned().collect();
+        agents.sort_by(|a, b| a.id().cmp(b.id()));
+        agents
+    }
+
+    /// Forgets a loaded agent; runs that have begun or wait go on. Answers whether there was
+    /// one.
+    #[must_use]
+    pub fn unload_agent(&self, id: &AgentId) -> bool {
+        self.inner.agents().remove(id).is_some()
+    }
+
+    /// Opens a workspace, or finds it open, and keeps it open until [`Workspace::close`] or
+    /// the host's end. Its directory is opened once and kept. These options replace those
+    /// that it had, for the runs that start from now on.
     ///
     /// # Errors
-    /// [`HostError::Io`] when the directory cannot be opened.
+    /// [`HostError::Io`] when the directory cannot be opened; [`HostError::WorkspaceClosing`]
+    /// while its last runs end; [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,
         key: WorkspaceKey,
         options: WorkspaceOptions,
     ) -> Result<Workspace, HostError> {
-        let workspace = workspace::open(self, key, options).await?;
-        let mut open = self
-            .inner
-            .workspaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        open.insert(workspace.id(), workspace.clone());
-        Ok(workspace)
+        let claimed = self.inner.claim(&key, Some(options), Claimant::Embedder);
+        Ok(self.workspace_of(claimed.await?))
+    }
+
+    /// Opens a workspace for a client, or finds it open: the client holds it for
+    /// [`HostBuilder::hold`], until it opens a stream with [`Workspace::attach`]. Again re-arms
+    /// the hold. However many ask for one key at the same time, it is opened once.
+    ///
+    /// Options, where given, replace those that the workspace has.
+    ///
+    /// # Errors
+    /// As [`Host::open_workspace`], and [`HostError::ClientRetired`].
+    pub async fn claim_workspace(
+        &self,
+        client: ClientId,
+        key: WorkspaceKey,
+        options: Option<WorkspaceOptions>,
+    ) -> Result<Workspace, HostError> {
+        let claimed = self.inner.claim(&key, options, Claimant::Client(client));
+        Ok(self.workspace_of(claimed.await?))
+    }
+
+    /// An open workspace.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`] or [`HostError::WorkspaceClosing`].
+    pub fn workspace(&self, id: WorkspaceId) -> Result<Workspace, HostError> {
+        let open = self.inner.workspaces.lock().open(id);
+        let inner = open.map_err(|refused| refusal(refused, id, None))?;
+        Ok(self.workspace_of(inner))
+    }
+
+    fn workspace_of(&self, inner: Arc<WorkspaceInner>) -> Workspace {
+        Workspace {
+            host: self.clone(),
+            inner,
+        }
+    }
+
+    /// A client is gone for good: its claims end, and whatever it still asks for is refused.
+    pub fn retire_client(&self, client: ClientId) {
+        self.inner.retire(client);
+    }
+
+    /// A session, whether or not its workspace is open.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`].
+    pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
+        Ok(self.find_session(id).await?.0)
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<(Session, SessionRow), HostError> {
+        let row = match self.inner.store.session(id).await {
+            Err(StoreError::Refused(Refusal::UnknownSession)) => {
+                return Err(HostError::UnknownSession(id));
+            }
+            other => other?,
+        };
+        let session = Session {
+            host: self.clone(),
+            workspace: row.record.workspace,
+            agent: row.record.agent.clone(),
+            id,
+            no: row.no(),
+        };
+        Ok((session, row))
+    }
+
+    /// A run, wherever it stands.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`].
+    pub async fn run(&self, id: RunId) -> Result<Run, HostError> {
+        if let Some(live) = self.inner.dispatcher.live(id) {
+            return Ok(self.inner.handle(live));
+        }
+        match self.inner.store.run(id).await {
+            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(id)),
+            Err(error) => Err(error.into()),
+            Ok(at) => Ok(Run {
+                dispatcher: Arc::clone(&self.inner.dispatcher),
+                id,
+                session: at.session,
+                session_no: at.no.session(),
+                live: None,
+            }),
+        }
     }
 
     /// The sessions that changed last, of one workspace or of all, newest first.
@@ -146,71 +256,42 @@ impl Host {
         self.inner.store.recovered()
     }
 
-    /// Puts the prompts that an earlier host left queued back into the queue, for those
-    /// sessions whose agent is loaded and whose workspace is open. Answers their runs.
+    /// Puts the prompts that are held back into the queue, for those sessions whose agent is
+    /// loaded and whose workspace is open. Answers their runs.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
+        self.resume_all(HeldScope::All).await
+    }
+
+    async fn resume_all(&self, scope: HeldScope) -> Result<Vec<Run>, HostError> {
         let mut resumed = Vec::new();
-        for held in self.inner.store.held().await? {
-            if let Some(run) = self.resume_one(held).await? {
-                resumed.push(run);
-            }
+        for held in self.inner.store.held(scope).await? {
+            resumed.extend(self.resume_one(held).await?);
         }
         Ok(resumed)
     }
 
     async fn resume_one(&self, held: HeldRow) -> Result<Option<Run>, HostError> {
-        let row = self.inner.store.session(held.session).await?;
-        let agent = {
-            let agents = self
-                .inner
-                .agents
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            agents.get(&row.record.agent).cloned()
-        };
-        let workspace = {
-            let open = self
-                .inner
-                .workspaces
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            open.get(&row.record.workspace).cloned()
-        };
-        let (Some(agent), Some(workspace)) = (agent, workspace) else {
-            return Ok(None);
-        };
-        self.inner.store.resume(held.no).await?;
         let session = Session {
             host: self.clone(),
-            workspace,
-            agent,
+            workspace: held.workspace,
+            agent: held.agent,
             id: held.session,
-            no: row.no(),
+            no: held.session_no,
         };
-        let job = self.inner.job(&session, held.id, held.prompt);
+        let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
+            return Ok(None);
+        };
+        match self.inner.store.resume(held.no).await {
+            // Somebody else was quicker, or took it back.
+            Err(StoreError::Refused(_)) => return Ok(None),
+            other => other?,
+        }
         let run = self.inner.handle(Arc::clone(&job.live));
         self.inner.dispatcher.requeue(job, held.no);
         Ok(Some(run))
-    }
-
-    /// Ends the host: no new prompts, every run is stopped with the cause `shutdown` and its
-    /// end written, then the store is closed. Queued prompts stay queued for the next host.
-    ///
-    /// Waits no longer than the finishing deadline and a second. Answers the runs whose end
-    /// is not on disk by then; the next host's recovery writes it.
-    pub async fn shutdown(&self) -> Vec<RunId> {
-        let limits = &self.inner.limits;
-        let patience = limits.finish_deadline + limits.grace + SHUTDOWN_MARGIN;
-        let left = self.inner.dispatcher.close(patience).await;
-        let store = self.inner.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close());
-        if closed.await.is_err() {
-            tracing::error!("closing the store panicked");
-        }
-        left
     }
 }
 
@@ -225,25 +306,41 @@ impl HostInner {
         }
     }
 
-    fn job(&self, session: &Session, id: RunId, prompt: crate::store::PromptRecord) -> RunJob {
-        let workspace = &session.workspace.inner;
-        let limits = workspace.limits.unwrap_or(self.limits);
+    fn agents(&self) -> MutexGuard<'_, HashMap<AgentId, Agent>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run of a session whose workspace is open and whose agent is loaded.
+    fn job(
+        &self,
+        session: &Session,
+        id: RunId,
+        prompt: PromptRecord,
+        bound_to: Option<ClientId>,
+    ) -> Result<RunJob, HostError> {
+        let open = self.workspaces.lock().open(session.workspace);
+        let workspace = open.map_err(|refused| refusal(refused, session.workspace, None))?;
+        let agent = self.agents().get(&session.agent).cloned();
+        let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
+        let limits = workspace.limits().unwrap_or(self.limits);
         let birth = Birth {
             session: session.id,
             session_no: session.no,
+            workspace: session.workspace,
+            bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
             grace: limits.grace,
             finish_deadline: limits.finish_deadline,
             run_deadline: prompt.deadline.or(limits.deadline),
         };
-        RunJob {
+        Ok(RunJob {
             live: LiveRun::new(id, birth),
-            agent: Arc::clone(&session.agent.inner),
-            workspace: Arc::clone(workspace),
+            agent: agent.inner,
+            workspace,
             prompt,
             limits,
-        }
+        })
     }
 }
 

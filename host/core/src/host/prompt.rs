@@ -1,5 +1,6 @@
 //! What is asked of an agent.
 
+use crate::id::ClientId;
 use crate::session::Part;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ pub struct Prompt {
     pub(super) key: Option<String>,
     pub(super) deadline: Option<Duration>,
     pub(super) config: Option<String>,
+    pub(super) bound_to: Option<ClientId>,
 }
 
 impl Prompt {
@@ -41,6 +43,23 @@ impl Prompt {
     #[must_use]
     pub fn config(mut self, json: impl Into<String>) -> Self {
         self.config = Some(json.into());
+        self
+    }
+
+    /// These parts instead of a text.
+    #[must_use]
+    pub fn parts(parts: Vec<Part>) -> Self {
+        Self {
+            parts,
+            ..Self::default()
+        }
+    }
+
+    /// Stops the run, with the cause `client-gone`, once this client's claim on the workspace
+    /// ends. Default: a run does not depend on who asked for it.
+    #[must_use]
+    pub fn bound_to(mut self, client: ClientId) -> Self {
+        self.bound_to = Some(client);
         self
     }
 

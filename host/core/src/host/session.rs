@@ -1,20 +1,24 @@
-//! Sessions as an embedder holds them.
+//! Sessions as an embedder holds them: asking, following, stopping.
 
-use super::{Agent, Host, HostError, Prompt, Workspace};
+use super::{Host, HostError, Prompt};
 use crate::event::Seq;
-use crate::id::{RunId, SessionId};
+use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::NotAccepted;
-use crate::run::{Cause, Events, Receipt, Run};
-use crate::session::{Message, Part, SessionRecord};
-use crate::store::{PromptRecord, SessionNo};
+use crate::run::{Cause, Events, Receipt, Run, RunState};
+use crate::session::{Message, Part};
+use crate::store::{HeldScope, PromptRecord, RunAt, SessionNo};
 use std::fmt;
+use std::sync::Arc;
 
 /// One conversation with one agent. A cloneable handle.
+///
+/// It can be read whether or not its workspace is open and its agent loaded; only asking
+/// needs both.
 #[derive(Clone)]
 pub struct Session {
     pub(super) host: Host,
-    pub(super) workspace: Workspace,
-    pub(super) agent: Agent,
+    pub(super) workspace: WorkspaceId,
+    pub(super) agent: AgentId,
     pub(super) id: SessionId,
     pub(super) no: SessionNo,
 }
@@ -26,38 +30,68 @@ impl Session {
         self.id
     }
 
+    /// The workspace that it belongs to.
+    #[must_use]
+    pub fn workspace_id(&self) -> WorkspaceId {
+        self.workspace
+    }
+
+    /// The agent that it talks to.
+    #[must_use]
+    pub fn agent_id(&self) -> &AgentId {
+        &self.agent
+    }
+
     /// Asks the agent. The run is durable once this returns, and belongs to the workspace
     /// from then on. A session that is busy queues it.
     ///
-    /// Dropping the future does not take the prompt back.
+    /// The prompt is handed over when the future is first polled; dropping it after that does
+    /// not take the prompt back.
     ///
     /// # Errors
     /// [`HostError::EmptyPrompt`], [`HostError::QueueFull`], [`HostError::KeyConflict`],
-    /// [`HostError::HostClosing`]: nothing is stored. [`HostError::StoreUnavailable`]: ask
-    /// again with the same key.
+    /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
+    /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
+    /// stored. [`HostError::StoreUnavailable`]: ask again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
+        let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
-            let default = self.agent.manifest().default_prompt.clone();
+            let manifest = agent.as_ref().map(|agent| agent.manifest());
+            let default = manifest.and_then(|manifest| manifest.default_prompt.clone());
             let default = default.filter(|text| !text.trim().is_empty());
             prompt.parts = vec![Part::text(default.ok_or(HostError::EmptyPrompt)?)];
         }
-        let id = RunId::generate();
         let record = PromptRecord {
             origin: "user".to_owned(),
-            parts: prompt.parts,
-            config: prompt.config.unwrap_or_else(|| "{}".to_owned()),
+            parts: std::mem::take(&mut prompt.parts),
+            config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
+        let asked = self.ask(record.clone(), &prompt).await;
+        match (asked, prompt.key) {
+            (Ok(run), _) => Ok(run),
+            // The key says more than that nothing new is taken.
+            (Err(error), Some(key)) if error.is_about_taking_prompts() => {
+                let known = self.host.inner.store.known(self.no, key, record).await?;
+                known.map(|known| self.run(known)).ok_or(error)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn ask(&self, record: PromptRecord, prompt: &Prompt) -> Result<Run, HostError> {
+        let id = RunId::generate();
         let inner = &self.host.inner;
-        let job = inner.job(self, id, record);
-        let run = inner.handle(std::sync::Arc::clone(&job.live));
-        let answer = inner.dispatcher.accept(job, prompt.key);
+        let job = inner.job(self, id, record, prompt.bound_to)?;
+        let run = inner.handle(Arc::clone(&job.live));
+        let answer = inner.dispatcher.accept(job, prompt.key.clone());
         match answer.await {
             Ok(Ok(accepted)) if accepted == id => Ok(run),
             Ok(Ok(known)) => Ok(self.run(known)),
-            Ok(Err(NotAccepted::Closing)) => Err(HostError::HostClosing),
-            Ok(Err(NotAccepted::Store(error))) => Err(error.into()),
+            Ok(Err(NotAccepted::HostClosing)) => Err(HostError::HostClosing),
+            Ok(Err(NotAccepted::WorkspaceClosing)) => Err(HostError::WorkspaceClosing),
+            Ok(Err(NotAccepted::Store(error))) => Err(self.named(error)),
             Err(_) => Err(HostError::HostClosing),
         }
     }
@@ -67,7 +101,7 @@ impl Session {
     pub fn run(&self, id: RunId) -> Run {
         let dispatcher = &self.host.inner.dispatcher;
         Run {
-            dispatcher: std::sync::Arc::clone(dispatcher),
+            dispatcher: Arc::clone(dispatcher),
             id,
             session: self.id,
             session_no: self.no,
@@ -75,19 +109,72 @@ impl Session {
         }
     }
 
-    /// Stops the run and withdraws every prompt that was accepted before now; answers their
-    /// ends, as [`Run::cancel`] does. Of an idle session, nothing.
-    pub async fn cancel(&self) -> Vec<Receipt> {
-        let stopped = self
-            .host
-            .inner
-            .dispatcher
-            .stop_session(self.no, &Cause::User);
+    /// Stops the run and takes back every prompt that was accepted before now, held ones too;
+    /// answers their ends, as [`Run::cancel`] does. Of an idle session, nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read. What could be stopped is stopped.
+    pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
+        let dispatcher = &self.host.inner.dispatcher;
+        let stopped = dispatcher.stop_session(self.workspace, self.no, &Cause::User);
         let mut receipts = Vec::with_capacity(stopped.len());
         for live in stopped {
-            receipts.push(Receipt::clone(&*live.ended_or_provisional().await));
+            let receipt = live.ended_or_provisional().await;
+            if !live.is_held() {
+                receipts.push(Receipt::clone(&receipt));
+            }
         }
-        receipts
+        let store = &self.host.inner.store;
+        for held in store.held(HeldScope::Session(self.id)).await? {
+            receipts.push(self.run(held.id).cancel().await?);
+        }
+        Ok(receipts)
+    }
+
+    /// Goes on with a run: a held one is put back into the queue; one that ended early, for
+    /// whatever reason, gets a new run of the origin `resume`, which asks the same again with
+    /// everything that was said in its history.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed or still
+    /// goes on; and as [`Session::prompt`].
+    pub async fn resume(&self, run: RunId) -> Result<Run, HostError> {
+        let at = self.run(run).stored().await?;
+        if at.session != self.id {
+            return Err(HostError::UnknownRun(run));
+        }
+        match at.state {
+            RunState::Held => {
+                let resumed = self.host.resume_all(HeldScope::Run(run)).await?;
+                match resumed.into_iter().next() {
+                    Some(resumed) => Ok(resumed),
+                    None => Err(self.not_resumed(&at)),
+                }
+            }
+            RunState::Cancelled | RunState::Failed | RunState::Interrupted => {
+                let record = PromptRecord {
+                    origin: "resume".to_owned(),
+                    ..at.prompt
+                };
+                self.ask(record, &Prompt::default()).await
+            }
+            state => Err(HostError::NotResumable { run, state }),
+        }
+    }
+
+    /// Why a held run was not put back: its workspace or agent is missing, or somebody else
+    /// was quicker.
+    fn not_resumed(&self, at: &RunAt) -> HostError {
+        if self.host.agent(&self.agent).is_none() {
+            return HostError::UnknownAgent(self.agent.clone());
+        }
+        match self.host.workspace(self.workspace) {
+            Err(error) => error,
+            Ok(_) => HostError::NotResumable {
+                run: at.id,
+                state: at.state,
+            },
+        }
     }
 
     /// The session's events after one that was seen; `Seq(0)` is before the first. Does not
@@ -95,6 +182,14 @@ impl Session {
     #[must_use]
     pub fn events(&self, after: Seq) -> Events {
         Events::of_session(self.host.inner.store.clone(), self.id, self.no, after)
+    }
+
+    /// The session as it stands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn record(&self) -> Result<crate::session::SessionRecord, HostError> {
+        Ok(self.host.inner.store.session(self.id).await?.record)
     }
 
     /// The session's last messages, in time order; at most
@@ -109,14 +204,6 @@ impl Session {
             .store
             .history(self.no, None, u32::MAX)
             .await?)
-    }
-
-    /// The session as it stands.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn record(&self) -> Result<SessionRecord, HostError> {
-        Ok(self.host.inner.store.session(self.id).await?.record)
     }
 }
 

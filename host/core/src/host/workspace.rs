@@ -1,20 +1,23 @@
 //! Workspaces as an embedder holds them.
 
 use super::{Agent, Host, HostError, Session};
-use crate::id::{SessionId, WorkspaceId};
+use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::{Capability, Grants};
+use crate::run::Run;
 use crate::sandbox::Limits;
-use crate::store::{Refusal, StoreError, WorkspaceNo};
+use crate::store::{HeldScope, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use std::fmt;
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 #[derive(Clone, Debug, Default)]
 pub struct WorkspaceOptions {
     grants: Grants,
     limits: Option<Limits>,
+    concurrent_runs: Option<u32>,
 }
 
 impl WorkspaceOptions {
@@ -37,9 +40,17 @@ impl WorkspaceOptions {
         self.limits = Some(limits);
         self
     }
+
+    /// Runs of this workspace at the same time; the others wait. Default: as many as the
+    /// host has slots.
+    #[must_use]
+    pub fn concurrent_runs(mut self, runs: u32) -> Self {
+        self.concurrent_runs = Some(runs.max(1));
+        self
+    }
 }
 
-/// An open workspace. A cloneable handle.
+/// An open workspace. A cloneable handle; it does not keep the workspace open.
 #[derive(Clone)]
 pub struct Workspace {
     pub(super) host: Host,
@@ -50,42 +61,100 @@ pub(crate) struct WorkspaceInner {
     pub(crate) id: WorkspaceId,
     pub(crate) no: WorkspaceNo,
     pub(crate) key: WorkspaceKey,
-    pub(crate) directory: Option<Arc<File>>,
-    pub(crate) grants: Grants,
-    pub(crate) limits: Option<Limits>,
+    directory: Mutex<Option<Arc<File>>>,
+    options: RwLock<WorkspaceOptions>,
+    barred: AtomicBool,
+    released: AtomicBool,
 }
 
+impl WorkspaceInner {
+    fn options(&self) -> WorkspaceOptions {
+        self.options
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn set_options(&self, options: WorkspaceOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    pub(crate) fn grants(&self) -> Grants {
+        self.options().grants
+    }
+
+    pub(super) fn limits(&self) -> Option<Limits> {
+        self.options().limits
+    }
+
+    /// Runs at the same time.
+    pub(crate) fn concurrent_runs(&self) -> u32 {
+        self.options().concurrent_runs.unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn directory(&self) -> Option<Arc<File>> {
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether somebody is releasing it; only the first who asks is told `false`.
+    pub(super) fn is_released(&self) -> bool {
+        self.released.swap(true, Ordering::Relaxed)
+    }
+
+    /// Closes what it had open.
+    pub(super) fn release(&self) {
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    /// Takes no more prompts, for good. Only the dispatcher says so, under its lock.
+    pub(crate) fn bar(&self) {
+        self.barred.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_barred(&self) -> bool {
+        self.barred.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens a workspace's directory, and finds or makes it in the store. Slow; holds no lock.
 pub(super) async fn open(
-    host: &Host,
-    key: WorkspaceKey,
+    host: &super::HostInner,
+    key: &WorkspaceKey,
     options: WorkspaceOptions,
-) -> Result<Workspace, HostError> {
-    let directory = match &key {
+) -> Result<Arc<WorkspaceInner>, HostError> {
+    let directory = match key {
         WorkspaceKey::Name(_) => None,
         WorkspaceKey::Directory(path) => {
-            let unreadable = |source| HostError::Io {
-                what: "open the workspace",
-                path: path.clone(),
-                source,
-            };
-            // Reading it once tells a file from a directory, and says now what would
-            // otherwise fail inside every run.
-            std::fs::read_dir(path).map_err(unreadable)?;
-            Some(Arc::new(File::open(path).map_err(unreadable)?))
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || {
+                // Reading it once tells a file from a directory, and says now what would
+                // otherwise fail inside every run.
+                let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
+                opened.map_err(|source| HostError::Io {
+                    what: "open the workspace",
+                    path,
+                    source,
+                })
+            });
+            Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
         }
     };
-    let (id, no) = host.inner.store.workspace(key.stored()).await?;
-    Ok(Workspace {
-        host: host.clone(),
-        inner: Arc::new(WorkspaceInner {
-            id,
-            no,
-            key,
-            directory,
-            grants: options.grants,
-            limits: options.limits,
-        }),
-    })
+    let (id, no) = host.store.workspace(key.stored()).await?;
+    Ok(Arc::new(WorkspaceInner {
+        id,
+        no,
+        key: key.clone(),
+        directory: Mutex::new(directory),
+        options: RwLock::new(options),
+        barred: AtomicBool::new(false),
+        released: AtomicBool::new(false),
+    }))
 }
 
 impl Workspace {
@@ -103,8 +172,13 @@ impl Workspace {
 
     /// What agents may do here if they want it.
     #[must_use]
-    pub fn grants(&self) -> &Grants {
-        &self.inner.grants
+    pub fn grants(&self) -> Grants {
+        self.inner.grants()
+    }
+
+    /// Replaces what agents may do here, for the runs that start from now on.
+    pub fn set_options(&self, options: WorkspaceOptions) {
+        self.inner.set_options(options);
     }
 
     /// Begins a session with an agent.
@@ -114,7 +188,13 @@ impl Workspace {
     pub async fn new_session(&self, agent: &Agent) -> Result<Session, HostError> {
         let store = &self.host.inner.store;
         let (id, no) = store.new_session(self.inner.no, agent.id().clone()).await?;
-        Ok(self.handle(agent, id, no))
+        Ok(Session {
+            host: self.host.clone(),
+            workspace: self.inner.id,
+            agent: agent.id().clone(),
+            id,
+            no,
+        })
     }
 
     /// Goes on with a session of this workspace and agent.
@@ -123,35 +203,65 @@ impl Workspace {
     /// [`HostError::UnknownSession`], [`HostError::OtherAgent`] or
     /// [`HostError::OtherWorkspace`].
     pub async fn session(&self, id: SessionId, agent: &Agent) -> Result<Session, HostError> {
-        let row = match self.host.inner.store.session(id).await {
-            Err(StoreError::Refused(Refusal::UnknownSession)) => {
-                return Err(HostError::UnknownSession(id));
-            }
-            other => other?,
-        };
-        if row.record.workspace != self.inner.id {
+        let (session, row) = self.host.find_session(id).await?;
+        if session.workspace != self.inner.id {
             return Err(HostError::OtherWorkspace {
                 session: id,
                 workspace: row.workspace_key,
             });
         }
-        if row.record.agent != *agent.id() {
+        if session.agent != *agent.id() {
             return Err(HostError::OtherAgent {
                 session: id,
-                agent: row.record.agent.to_string(),
+                agent: session.agent.to_string(),
             });
         }
-        Ok(self.handle(agent, id, row.no()))
+        Ok(session)
     }
 
-    fn handle(&self, agent: &Agent, id: SessionId, no: crate::store::SessionNo) -> Session {
-        Session {
+    /// A client opens a stream: its claim on the workspace stands for as long as the answer
+    /// lives, and for the grace after that.
+    ///
+    /// # Errors
+    /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],
+    /// [`HostError::ClientRetired`] or [`HostError::HostClosing`].
+    pub fn attach(&self, client: ClientId) -> Result<Attachment, HostError> {
+        self.host.inner.attach(self.inner.id, client)?;
+        Ok(Attachment {
             host: self.host.clone(),
-            workspace: self.clone(),
-            agent: agent.clone(),
-            id,
-            no,
-        }
+            workspace: self.inner.id,
+            client,
+        })
+    }
+
+    /// A client is done with the workspace: neither its hold nor a grace keeps it open any
+    /// more. Its streams still do.
+    ///
+    /// # Errors
+    /// [`HostError::ClientNotAttached`], or as [`Workspace::attach`].
+    pub fn release(&self, client: ClientId) -> Result<(), HostError> {
+        self.host.inner.release(self.inner.id, client)
+    }
+
+    /// Closes the workspace: it takes no more prompts, what runs is stopped with the cause
+    /// `shutdown` and its end written, queued prompts are held. Only then may its path be
+    /// opened again. No other workspace notices.
+    ///
+    /// Waits as [`Host::shutdown`] does. Answers the runs whose end is not on disk by then;
+    /// until it is, the workspace stays closing.
+    pub async fn close(&self) -> Vec<RunId> {
+        self.host.inner.close(self.inner.id).await
+    }
+
+    /// Puts the prompts that were held back into the queue, for those sessions whose agent is
+    /// loaded. Answers their runs.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
+        self.host
+            .resume_all(HeldScope::Workspace(self.inner.id))
+            .await
     }
 }
 
@@ -159,6 +269,28 @@ impl fmt::Debug for Workspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workspace")
             .field("key", &self.inner.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client's stream, as far as claims are concerned. Dropping it detaches.
+pub struct Attachment {
+    host: Host,
+    workspace: WorkspaceId,
+    client: ClientId,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.host.inner.detach(self.workspace, self.client);
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment")
+            .field("workspace", &self.workspace)
+            .field("client", &self.client)
             .finish_non_exhaustive()
     }
 }

@@ -5,19 +5,23 @@
 use super::execute::execute;
 use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
-use super::{Cause, Receipt, RunUsage};
+use super::stats::Counters;
+use super::{Cause, Receipt};
 use crate::capability::model::ModelProvider;
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
-use crate::id::{RunId, SessionId};
+use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
 use crate::store::{Accept, Accepted, PromptRecord, RunNo, SessionNo, Store, StoreError};
+use crate::workspace::Lifecycle;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, broadcast, oneshot};
+
+/// Called with a workspace whose last run is over.
+pub(crate) type OnIdle = Box<dyn Fn(WorkspaceId) + Send + Sync>;
 
 /// Everything that runs need and share.
 pub(crate) struct Dispatcher {
@@ -31,14 +35,51 @@ pub(crate) struct Dispatcher {
     pub(crate) embedder: Handle,
     /// Where guests' private directories are made.
     pub(crate) tmp: PathBuf,
+    pub(crate) lifecycle: broadcast::Sender<Lifecycle>,
+    pub(crate) counters: Counters,
+    pub(crate) on_idle: OnceLock<OnIdle>,
     pub(super) inner: Mutex<Inner>,
-    drained: Notify,
+    pub(super) drained: Notify,
 }
 
 pub(super) struct Inner {
-    schedule: Schedule<SessionNo, Waiting>,
+    pub(super) schedule: Schedule<WorkspaceId, SessionNo, Waiting>,
     live: HashMap<RunId, Arc<LiveRun>>,
-    closing: bool,
+    /// Runs without an end, per workspace that has any.
+    count: HashMap<WorkspaceId, u32>,
+    pub(super) closing: bool,
+}
+
+impl Inner {
+    fn insert(&mut self, live: &Arc<LiveRun>) {
+        if self.live.insert(live.id, Arc::clone(live)).is_none() {
+            *self.count.entry(live.workspace).or_default() += 1;
+        }
+    }
+
+    /// Answers whether the run was its workspace's last.
+    pub(super) fn remove(&mut self, live: &LiveRun) -> bool {
+        if self.live.remove(&live.id).is_none() {
+            return false;
+        }
+        let Some(count) = self.count.get_mut(&live.workspace) else {
+            return false;
+        };
+        *count -= 1;
+        let last = *count == 0;
+        if last {
+            self.count.remove(&live.workspace);
+        }
+        last
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = &Arc<LiveRun>> {
+        self.live.values()
+    }
+
+    pub(super) fn has_runs(&self, workspace: WorkspaceId) -> bool {
+        self.count.contains_key(&workspace)
+    }
 }
 
 /// A run as it is executed.
@@ -50,15 +91,16 @@ pub(crate) struct RunJob {
     pub(crate) limits: Limits,
 }
 
-struct Waiting {
-    job: RunJob,
-    run: RunNo,
+pub(super) struct Waiting {
+    pub(super) job: RunJob,
+    pub(super) run: RunNo,
 }
 
 /// Why a prompt was not accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum NotAccepted {
-    Closing,
+    HostClosing,
+    WorkspaceClosing,
     Store(StoreError),
 }
 
@@ -73,6 +115,9 @@ pub(crate) struct Parts {
     pub(crate) tmp: PathBuf,
 }
 
+/// Notices of the lifecycle that a slow listener may be behind.
+const NOTICES: usize = 1024;
+
 impl Dispatcher {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let slots = parts.engine.concurrent_runs();
@@ -84,18 +129,28 @@ impl Dispatcher {
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,
+            lifecycle: broadcast::channel(NOTICES).0,
+            counters: Counters::default(),
+            on_idle: OnceLock::new(),
             inner: Mutex::new(Inner {
                 schedule: Schedule::new(slots),
                 live: HashMap::new(),
+                count: HashMap::new(),
                 closing: false,
             }),
             drained: Notify::new(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while it is held leaves a schedule that is at worst a slot short.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells those who listen to the lifecycle.
+    pub(crate) fn tell(&self, notice: Lifecycle) {
+        tracing::debug!(?notice, "lifecycle");
+        let _nobody_listens = self.lifecycle.send(notice);
     }
 
     /// Hands a prompt to the writer and starts it, at once or when its turn comes. The answer
@@ -108,12 +163,18 @@ impl Dispatcher {
         let (answer, receiver) = oneshot::channel();
         let session = job.live.session_no;
         let mut inner = self.lock();
-        if inner.closing {
-            let _nobody_waits = answer.send(Err(NotAccepted::Closing));
+        let refused = match (inner.closing, job.workspace.is_barred()) {
+            (true, _) => Some(NotAccepted::HostClosing),
+            (false, true) => Some(NotAccepted::WorkspaceClosing),
+            (false, false) => None,
+        };
+        if let Some(refused) = refused {
+            let _nobody_waits = answer.send(Err(refused));
             return receiver;
         }
-        let start = inner.schedule.admit(session);
-        inner.live.insert(job.live.id, Arc::clone(&job.live));
+        let limit = job.workspace.concurrent_runs();
+        let start = inner.schedule.admit(job.live.workspace, limit, session);
+        inner.insert(&job.live);
         let accept = Accept {
             run: job.live.id,
             session,
@@ -140,63 +201,78 @@ impl Dispatcher {
         start: bool,
         outcome: Result<Accepted, StoreError>,
     ) -> Result<RunId, NotAccepted> {
-        let (id, session) = (job.live.id, job.live.session_no);
+        let live = Arc::clone(&job.live);
         let not_run = match outcome {
-            Ok(Accepted::New(run)) if start => {
-                self.guests.spawn(execute(Arc::clone(self), job, run));
-                return Ok(id);
-            }
             Ok(Accepted::New(run)) => {
-                self.queue(job, run);
-                return Ok(id);
+                self.counters.accepted();
+                if start {
+                    self.guests.spawn(execute(Arc::clone(self), job, run));
+                } else {
+                    self.queue(job, run);
+                }
+                return Ok(live.id);
             }
             Ok(Accepted::Known(known)) => Ok(known),
             Err(error) => Err(NotAccepted::Store(error)),
         };
         let mut inner = self.lock();
-        inner.live.remove(&id);
         if start {
-            inner.schedule.release_slot();
-            inner.schedule.release_session(session);
+            inner.schedule.release_slot(live.workspace);
+            inner
+                .schedule
+                .release_session(live.workspace, live.session_no);
         }
         drop(inner);
+        self.gone(&live);
         self.start_waiting();
         not_run
     }
 
     fn queue(self: &Arc<Self>, job: RunJob, run: RunNo) {
-        let session = job.live.session_no;
+        let (workspace, session) = (job.live.workspace, job.live.session_no);
+        let limit = job.workspace.concurrent_runs();
         let waiting = Waiting { job, run };
         let mut inner = self.lock();
-        // Whoever stops it latches first and then looks for it here, under the same lock.
-        if waiting.job.live.latched().is_some() {
+        // Whoever stops it, or closes its workspace, says so first and then looks for it
+        // here, under the same lock.
+        let latched = waiting.job.live.latched().map(|latched| &latched.cause);
+        if latched.is_some_and(|cause| *cause != Cause::Shutdown) {
             drop(inner);
             return self.withdraw(vec![waiting]);
         }
-        inner.schedule.wait(session, waiting);
+        if inner.closing || waiting.job.workspace.is_barred() {
+            let hold = !inner.closing;
+            drop(inner);
+            return self.hold(vec![waiting], hold);
+        }
+        inner.schedule.wait(workspace, limit, session, waiting);
         drop(inner);
         self.start_waiting();
     }
 
     /// Puts a run that was held back into the queue.
     pub(crate) fn requeue(self: &Arc<Self>, job: RunJob, run: RunNo) {
-        self.lock().live.insert(job.live.id, Arc::clone(&job.live));
+        self.lock().insert(&job.live);
         self.queue(job, run);
     }
 
     /// Starts every run whose turn it is.
-    fn start_waiting(self: &Arc<Self>) {
+    pub(super) fn start_waiting(self: &Arc<Self>) {
         let mut inner = self.lock();
         if inner.closing {
             return;
         }
         let mut handed = Vec::new();
-        while let Some(Waiting { job, run }) = inner.schedule.next() {
+        while let Some(Waiting { mut job, run }) = inner.schedule.next() {
             let this = Arc::clone(self);
             handed.push(self.store.start(run, move |outcome| match outcome {
-                Ok(()) => drop(this.guests.spawn(execute(Arc::clone(&this), job, run))),
+                Ok(prompt) => {
+                    // It may have been edited while it waited.
+                    job.prompt = prompt;
+                    drop(this.guests.spawn(execute(Arc::clone(&this), job, run)));
+                }
                 Err(error) => {
-                    this.guest_gone();
+                    this.guest_gone(&job.live);
                     this.ended(&job.live, Err(error));
                 }
             }));
@@ -206,8 +282,8 @@ impl Dispatcher {
     }
 
     /// A guest's store is dropped: its slot is free.
-    pub(super) fn guest_gone(self: &Arc<Self>) {
-        self.lock().schedule.release_slot();
+    pub(super) fn guest_gone(self: &Arc<Self>, live: &LiveRun) {
+        self.lock().schedule.release_slot(live.workspace);
         self.start_waiting();
     }
 
@@ -217,66 +293,38 @@ impl Dispatcher {
         live: &Arc<LiveRun>,
         outcome: Result<Receipt, StoreError>,
     ) {
+        let (workspace, session) = (live.workspace, live.session_no);
+        self.lock().schedule.release_session(workspace, session);
         self.settle(live, outcome);
-        self.lock().schedule.release_session(live.session_no);
         self.start_waiting();
     }
 
-    fn settle(&self, live: &Arc<LiveRun>, outcome: Result<Receipt, StoreError>) {
-        live.set_phase(match outcome {
-            Ok(receipt) => Phase::Ended(Arc::new(receipt)),
+    pub(super) fn settle(&self, live: &Arc<LiveRun>, outcome: Result<Receipt, StoreError>) {
+        match outcome {
+            Ok(receipt) => {
+                self.counters.ended(&receipt);
+                live.set_phase(Phase::Ended(Arc::new(receipt)));
+                self.tell(Lifecycle::Ended {
+                    workspace: live.workspace,
+                    run: live.id,
+                });
+            }
             Err(error) => {
                 tracing::error!(run = %live.id, %error, "a run's end is left to recovery");
-                Phase::Lost(error)
+                self.counters.lost();
+                live.set_phase(Phase::Lost(error));
             }
-        });
-        self.lock().live.remove(&live.id);
-        self.drained.notify_waiters();
-    }
-
-    /// Stops one run, whether it waits or runs. Idempotent.
-    pub(crate) fn stop(self: &Arc<Self>, live: &Arc<LiveRun>, cause: &Cause) {
-        live.stop(cause.clone(), &self.guests);
-        let is_it = |waiting: &Waiting| waiting.job.live.id == live.id;
-        let waiting = self.lock().schedule.remove(live.session_no, is_it);
-        self.withdraw(waiting);
-    }
-
-    /// Stops the run of a session and every prompt accepted before now. Answers those that
-    /// were stopped.
-    pub(crate) fn stop_session(
-        self: &Arc<Self>,
-        session: SessionNo,
-        cause: &Cause,
-    ) -> Vec<Arc<LiveRun>> {
-        let mut inner = self.lock();
-        let of_session = |live: &&Arc<LiveRun>| live.session_no == session;
-        let mut live: Vec<_> = inner.live.values().filter(of_session).cloned().collect();
-        live.sort_by_key(|live| live.id);
-        for run in &live {
-            run.stop(cause.clone(), &self.guests);
         }
-        let waiting = inner.schedule.remove(session, |_| true);
-        drop(inner);
-        self.withdraw(waiting);
-        live
+        self.gone(live);
     }
 
-    /// Ends runs that never started, all in one transaction.
-    fn withdraw(self: &Arc<Self>, waiting: Vec<Waiting>) {
-        let Some(first) = waiting.first() else { return };
-        let ending = first.job.live.ending(Duration::ZERO, RunUsage::default());
-        let runs = waiting.iter().map(|w| (w.job.live.id, w.run)).collect();
-        let this = Arc::clone(self);
-        self.store.withdraw(runs, ending, move |outcome| {
-            let receipts: Vec<Result<Receipt, StoreError>> = match outcome {
-                Ok(receipts) => receipts.into_iter().map(Ok).collect(),
-                Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
-            };
-            for (waiting, receipt) in waiting.iter().zip(receipts) {
-                this.settle(&waiting.job.live, receipt);
-            }
-        });
+    /// A run is no longer this dispatcher's.
+    pub(super) fn gone(&self, live: &LiveRun) {
+        let last = self.lock().remove(live);
+        self.drained.notify_waiters();
+        if last && let Some(on_idle) = self.on_idle.get() {
+            on_idle(live.workspace);
+        }
     }
 
     /// A run that has no end yet.
@@ -293,42 +341,8 @@ impl Dispatcher {
             .collect()
     }
 
-    /// Takes no more prompts, stops what runs, leaves what waits in the queue, and waits
-    /// until every end is on disk, at most as long as `patience`. Answers the runs whose end
-    /// is not.
-    pub(crate) async fn close(self: &Arc<Self>, patience: Duration) -> Vec<RunId> {
-        let running: Vec<Arc<LiveRun>> = {
-            let mut inner = self.lock();
-            inner.closing = true;
-            let mut waiting = Vec::new();
-            for live in inner.live.values().cloned().collect::<Vec<_>>() {
-                waiting.extend(inner.schedule.remove(live.session_no, |_| true));
-            }
-            for queued in waiting {
-                inner.live.remove(&queued.job.live.id);
-                queued.job.live.set_phase(Phase::Lost(StoreError::Closed(
-                    "the host shut down; the prompt stays queued".to_owned(),
-                )));
-            }
-            inner.live.values().cloned().collect()
-        };
-        for live in &running {
-            live.stop(Cause::Shutdown, &self.guests);
-        }
-        let all_ended = async {
-            loop {
-                let drained = self.drained.notified();
-                if self.lock().live.is_empty() {
-                    return;
-                }
-                drained.await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = all_ended => {}
-            () = self.clock.sleep(patience) => {}
-        }
-        self.lock().live.keys().copied().collect()
+    /// Runs of a workspace, or of all, that have a guest, and those that wait.
+    pub(crate) fn load(&self, workspace: Option<WorkspaceId>) -> (u32, u32) {
+        self.lock().schedule.load(workspace)
     }
 }

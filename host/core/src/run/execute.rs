@@ -62,7 +62,7 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo
         dispatcher.store.latch(run, ending.cause.clone());
         ending.epilogue = Some(close(&dispatcher, &job, &ending, &mut sealed).await);
     }
-    dispatcher.guest_gone();
+    dispatcher.guest_gone(&live);
     let ended = {
         let dispatcher = Arc::clone(&dispatcher);
         Box::new(move |outcome| dispatcher.ended(&live, outcome))
@@ -101,7 +101,7 @@ fn prepare(
 ) -> GuestState<Capabilities> {
     let live = &job.live;
     let control = &live.control;
-    let grants = job.workspace.grants.effective(&job.agent.manifest);
+    let grants = job.workspace.grants().effective(&job.agent.manifest);
     let conversation = Conversation {
         store: dispatcher.store.clone(),
         session: live.session_no,
@@ -134,8 +134,8 @@ fn prepare(
         bytes_max: job.limits.state_bytes,
     });
     let tmp = dispatcher.tmp.join(live.id.to_string());
-    let directory = job.workspace.directory.as_ref();
-    let files = files::of_run(directory, &grants, tmp, job.limits.written_bytes);
+    let directory = job.workspace.directory();
+    let files = files::of_run(directory.as_ref(), &grants, tmp, job.limits.written_bytes);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),

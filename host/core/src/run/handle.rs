@@ -2,14 +2,15 @@
 
 use super::dispatcher::Dispatcher;
 use super::events::Events;
-use super::live::LiveRun;
-use super::{Cause, Receipt};
+use super::live::{LiveRun, NoEnd};
+use super::{Cause, Ending, Receipt, RunState};
 use crate::event::Seq;
 use crate::host::HostError;
 use crate::id::{RunId, SessionId};
-use crate::store::SessionNo;
+use crate::store::{Refusal, RunAt, SessionNo, StoreError};
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// A run that was accepted. Dropping the handle changes nothing: the run belongs to its
 /// workspace.
@@ -19,7 +20,7 @@ pub struct Run {
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
     pub(crate) session_no: SessionNo,
-    /// `None` once it has its end.
+    /// `None` if it had its end, or was held, when the handle was made.
     pub(crate) live: Option<Arc<LiveRun>>,
 }
 
@@ -54,8 +55,16 @@ impl Run {
         self.events().after(seq)
     }
 
-    /// Stops the run, and answers once its end is on disk. A run that has ended already
-    /// answers with the end that it has. Idempotent.
+    /// Where the run stands, as it is stored.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`], or when the store cannot be read.
+    pub async fn state(&self) -> Result<RunState, HostError> {
+        Ok(self.stored().await?.state)
+    }
+
+    /// Stops the run, and answers once its end is on disk. A run that waits or is held is
+    /// taken back; one that has ended already answers with the end that it has. Idempotent.
     ///
     /// If the store takes longer than the finishing write's deadline, the receipt is
     /// provisional: `state: finishing`, `persisted: false`.
@@ -85,11 +94,44 @@ impl Run {
     }
 
     async fn stop(&self, cause: Cause) -> Result<Receipt, HostError> {
-        let Some(live) = &self.live else {
-            return self.stored().await;
-        };
-        self.dispatcher.stop(live, &cause);
-        Ok(Receipt::clone(&*live.ended_or_provisional().await))
+        if let Some(receipt) = self.try_ended() {
+            return Ok(receipt);
+        }
+        // Not the handle's own: a run that was held and resumed is another one.
+        if let Some(live) = self.dispatcher.live(self.id) {
+            self.dispatcher.stop(&live, &cause);
+            let receipt = live.ended_or_provisional().await;
+            if !live.is_held() {
+                return Ok(Receipt::clone(&receipt));
+            }
+        }
+        if let Some(receipt) = self.dispatcher.store.receipt(self.id).await? {
+            return Ok(receipt);
+        }
+        let at = self.stored().await?;
+        match at.state {
+            RunState::Held => self.take_back(&at, cause).await,
+            _ => Err(HostError::UnknownRun(self.id)),
+        }
+    }
+
+    /// Ends a held run.
+    pub(crate) async fn take_back(&self, at: &RunAt, cause: Cause) -> Result<Receipt, HostError> {
+        let (answer, receipts) = oneshot::channel();
+        let ending = Ending::of(cause);
+        let withdrawn = move |outcome: Result<Vec<Receipt>, StoreError>| drop(answer.send(outcome));
+        let store = &self.dispatcher.store;
+        store.withdraw(vec![(self.id, at.no)], ending, withdrawn);
+        match receipts.await {
+            Ok(Ok(receipts)) => receipts
+                .into_iter()
+                .next()
+                .ok_or(HostError::UnknownRun(self.id)),
+            // Somebody else was quicker.
+            Ok(Err(StoreError::Refused(_))) => self.receipt().await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(HostError::HostClosing),
+        }
     }
 
     /// The run's end, if it is on disk already and this handle saw the run alive.
@@ -104,18 +146,34 @@ impl Run {
     /// Waits for the run's end, however long that takes.
     ///
     /// # Errors
-    /// [`HostError::StoreUnavailable`] when the end cannot reach the disk in this process; the
-    /// next host's recovery writes it.
+    /// [`HostError::Held`] when it is held; [`HostError::StoreUnavailable`] when the end
+    /// cannot reach the disk in this process: the next host's recovery writes it.
     pub async fn ended(&self) -> Result<Receipt, HostError> {
-        match &self.live {
-            Some(live) => Ok(Receipt::clone(&*live.ended().await?)),
-            None => self.stored().await,
+        let live = self.dispatcher.live(self.id).or_else(|| self.live.clone());
+        match live {
+            Some(live) => match live.ended().await {
+                Ok(receipt) => Ok(Receipt::clone(&receipt)),
+                Err(NoEnd::Held) => Err(HostError::Held(self.id)),
+                Err(NoEnd::Lost(error)) => Err(error.into()),
+            },
+            None => self.receipt().await,
         }
     }
 
-    async fn stored(&self) -> Result<Receipt, HostError> {
+    /// The run's end, as it is stored.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`] when it has none.
+    pub async fn receipt(&self) -> Result<Receipt, HostError> {
         let receipt = self.dispatcher.store.receipt(self.id).await?;
         receipt.ok_or(HostError::UnknownRun(self.id))
+    }
+
+    pub(crate) async fn stored(&self) -> Result<RunAt, HostError> {
+        match self.dispatcher.store.run(self.id).await {
+            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(self.id)),
+            other => Ok(other?),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Cause, Ending, Receipt, RunUsage, Said};
 use crate::capability::control::Control;
 use crate::clock::Clock;
-use crate::id::{RunId, SessionId};
+use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Interrupt};
 use crate::store::{SessionNo, StoreError};
 use std::sync::{Arc, OnceLock};
@@ -26,7 +26,18 @@ pub(crate) enum Phase {
     },
     /// Its end is on disk.
     Ended(Arc<Receipt>),
+    /// Its workspace closed before it started; it waits on disk to be resumed.
+    Held,
     /// Its end can no longer reach the disk in this process; recovery owns it.
+    Lost(StoreError),
+}
+
+/// Why a run has no end in this process.
+#[derive(Clone, Debug)]
+pub(crate) enum NoEnd {
+    /// It is held, and may be resumed.
+    Held,
+    /// Recovery owns its end.
     Lost(StoreError),
 }
 
@@ -43,6 +54,9 @@ pub(crate) struct LiveRun {
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
     pub(crate) session_no: SessionNo,
+    pub(crate) workspace: WorkspaceId,
+    /// The client without which it does not go on.
+    pub(crate) bound_to: Option<ClientId>,
     pub(crate) control: Arc<Control>,
     pub(crate) interrupt: Arc<Interrupt>,
     pub(crate) grace: Duration,
@@ -57,6 +71,8 @@ pub(crate) struct LiveRun {
 pub(crate) struct Birth {
     pub(crate) session: SessionId,
     pub(crate) session_no: SessionNo,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) bound_to: Option<ClientId>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) grace: Duration,
@@ -70,6 +86,8 @@ impl LiveRun {
             id,
             session: birth.session,
             session_no: birth.session_no,
+            workspace: birth.workspace,
+            bound_to: birth.bound_to,
             control: Control::new(birth.clock),
             interrupt: Interrupt::new(),
             grace: birth.grace,
@@ -131,17 +149,24 @@ impl LiveRun {
         }
     }
 
+    /// Whether it waits on disk to be resumed.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Held)
+    }
+
     /// Waits until the end is on disk, or cannot get there in this process.
-    pub(crate) async fn ended(&self) -> Result<Arc<Receipt>, StoreError> {
+    pub(crate) async fn ended(&self) -> Result<Arc<Receipt>, NoEnd> {
         let mut phase = self.watch();
         loop {
             match &*phase.borrow_and_update() {
                 Phase::Ended(receipt) => return Ok(Arc::clone(receipt)),
-                Phase::Lost(error) => return Err(error.clone()),
+                Phase::Lost(error) => return Err(NoEnd::Lost(error.clone())),
+                Phase::Held => return Err(NoEnd::Held),
                 Phase::Open | Phase::Gone { .. } => {}
             }
             if phase.changed().await.is_err() {
-                return Err(StoreError::Closed("the run was abandoned".to_owned()));
+                let abandoned = StoreError::Closed("the run was abandoned".to_owned());
+                return Err(NoEnd::Lost(abandoned));
             }
         }
     }

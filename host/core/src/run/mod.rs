@@ -1,6 +1,6 @@
 //! The run: its states, its causes, what it says, its end and its receipt are pure values.
-//! The rest is where they meet the store and the sandbox: `dispatcher` starts runs, `execute`
-//! sees one through, `live` is the door through which it is stopped, `handle` and `events` are
+//! The rest is where they meet the store and the sandbox: `dispatcher` starts runs, `stopping`
+//! stops them, `execute` sees one through, `live` is the door through which it is stopped, `handle` and `events` are
 //! what an embedder holds.
 
 mod cause;
@@ -15,6 +15,8 @@ mod receipt;
 mod replay;
 mod schedule;
 mod state;
+pub(crate) mod stats;
+mod stopping;
 mod transcript;
 
 pub use cause::Cause;
@@ -24,4 +26,5 @@ pub use finishing::{Changes, finish};
 pub use handle::Run;
 pub use receipt::{Ending, Receipt, RunUsage, Said};
 pub use state::{IllegalTransition, RunEvent, RunState};
+pub use stats::{BUCKETS_US, Histogram, HostStats};
 pub use transcript::{DELTA_BYTES_MAX, MESSAGE_PARTS_MAX, MessageEnd, Transcript};

@@ -31,7 +31,7 @@ fn write_one(
     match entry {
         Entry::Event(body) => log.push(Some(run.run), body),
         Entry::Message(message) => {
-            let place = Some(next_ordinal(conn, run.session)?);
+            let place = Some(next_ordinal(conn, run.session.session)?);
             insert_message(conn, run, message, place)?;
             log.push(Some(run.run), &finished(message))
         }
@@ -42,7 +42,7 @@ fn write_one(
         }
         Entry::Title(title) => {
             conn.prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
-                .execute(params![run.session, title])?;
+                .execute(params![run.session.session, title])?;
             log.push(
                 Some(run.run),
                 &EventBody::SessionRenamed {
@@ -96,7 +96,7 @@ pub(super) fn insert_message(
     )?
     .execute(params![
         message.id.as_bytes(),
-        run.session,
+        run.session.session,
         run.run,
         ordinal,
         message.role.as_str(),

@@ -211,7 +211,7 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
              WHERE no = ?1",
         )?
         .execute(params![
-            run.session,
+            run.session.session,
             receipt.usage.input_tokens as i64,
             receipt.usage.output_tokens as i64,
             tx.now.0 as i64,

@@ -3,7 +3,8 @@
 
 use super::open::Store;
 use super::output::{Output, Sealed};
-use super::run::{self, Accept, Accepted, RunNo, SessionNo};
+use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
+use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
@@ -12,7 +13,7 @@ use super::{OnEnded, RunRow, SessionRow, StoreError, event, finish, message, ses
 use crate::event::{Event, Seq};
 use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::{Cause, Ending, Receipt, Transcript};
-use crate::session::{BlobId, Message};
+use crate::session::{BlobId, Message, Part};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,11 +68,24 @@ impl Store {
             .push(Then::boxed(move |tx| run::accept(tx, &accept), then))
     }
 
+    /// The run that an idempotency key of a session stands for already, if there is one;
+    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it came with another prompt.
+    pub async fn known(
+        &self,
+        session: SessionNo,
+        key: String,
+        prompt: PromptRecord,
+    ) -> Result<Option<RunId>, StoreError> {
+        let read = move |conn: &Connection| run::known(conn, session, &key, &prompt);
+        self.shared.readers.read(read).await
+    }
+
     /// Starts a queued run; as [`Store::accept`], but kept while the store cannot write.
+    /// Answers what is asked as it stands by then.
     pub fn start(
         &self,
         run: RunNo,
-        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+        then: impl FnOnce(Result<PromptRecord, StoreError>) + Send + 'static,
     ) -> Handed {
         let queue = &self.shared.queue;
         queue.push(Then::kept(move |tx| run::start(tx, run), then))
@@ -129,7 +143,7 @@ impl Store {
 
     /// Puts a held run back into the queue.
     pub async fn resume(&self, run: RunNo) -> Result<(), StoreError> {
-        self.write(move |tx| run::resume(tx, run)).await
+        self.write(move |tx| queue::resume(tx, run)).await
     }
 
     /// Keeps a summary; the originals stay.
@@ -262,9 +276,51 @@ impl Store {
             .await
     }
 
-    /// The held runs of a session, in the order of acceptance.
-    pub async fn held(&self) -> Result<Vec<run::HeldRow>, StoreError> {
-        self.shared.readers.read(run::held).await
+    /// Held runs, in the order of acceptance.
+    pub async fn held(&self, scope: HeldScope) -> Result<Vec<HeldRow>, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| queue::held(conn, scope))
+            .await
+    }
+
+    /// The prompts of a session that are queued or held, in the order of acceptance.
+    pub async fn queued(&self, session: SessionId) -> Result<Vec<QueuedRow>, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| queue::list(conn, session))
+            .await
+    }
+
+    /// Replaces what a prompt asks that is queued or held;
+    /// [`Refusal::WrongState`](super::Refusal::WrongState) if it is neither.
+    pub async fn edit_queued(
+        &self,
+        session: SessionId,
+        run: RunId,
+        parts: Vec<Part>,
+    ) -> Result<QueuedRow, StoreError> {
+        self.write(move |tx| queue::edit(tx, session, run, &parts))
+            .await
+    }
+
+    /// Holds runs that are queued, all in one transaction; those that are not any more are
+    /// left as they are. As [`Store::start`].
+    pub fn hold(
+        &self,
+        runs: Vec<RunNo>,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
+        let act = move |tx: &mut Tx<'_>| queue::hold(tx, &runs);
+        drop(self.shared.queue.push(Then::kept(act, then)));
+    }
+
+    /// One run, whatever its state.
+    pub async fn run(&self, id: RunId) -> Result<RunAt, StoreError> {
+        self.shared
+            .readers
+            .read(move |conn| queue::find(conn, id))
+            .await
     }
 
     /// The stored end of a run, if it has one.

@@ -130,7 +130,7 @@ pub(super) fn summarise(
         message: message.id,
         through,
     };
-    let mut log = tx.log(session.session)?;
+    let mut log = tx.log(session)?;
     let begun = EventBody::MessageCreated {
         message: message.id,
         role: message.role,

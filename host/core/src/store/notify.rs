@@ -1,6 +1,7 @@
 //! Wakes whoever reads a session's log once more of it is committed. Carries numbers only:
 //! the log itself is what is read.
 
+use super::tx::Grown;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
@@ -25,14 +26,14 @@ impl Notify {
     }
 
     /// To be called after COMMIT, with the last number of each session that grew.
-    pub(super) fn publish(&self, touched: &[(i64, i64)]) {
+    pub(super) fn publish(&self, touched: &[Grown]) {
         let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         if followed.is_empty() {
             return;
         }
-        for (session, seq) in touched {
-            if let Some(sender) = followed.get(session) {
-                sender.send_replace(*seq);
+        for grown in touched {
+            if let Some(sender) = followed.get(&grown.session) {
+                sender.send_replace(grown.last);
             }
         }
     }

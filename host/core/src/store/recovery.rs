@@ -2,7 +2,7 @@
 //! Idempotent, and safe to kill at any point: one run, one transaction.
 
 use super::finish::end;
-use super::run::RunNo;
+use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{StoreError, entry};
 use crate::clock::UnixMillis;
@@ -32,18 +32,23 @@ pub(super) struct Left {
 /// Every run that is open and was touched last by an earlier owner.
 pub(super) fn left(conn: &Connection, epoch: i64) -> Result<Vec<Left>, StoreError> {
     let mut query = conn.prepare(
-        "SELECT no, session, id, state, cause FROM run
-         WHERE state IN ('queued', 'running', 'finishing') AND epoch < ?1 ORDER BY no",
+        "SELECT run.no, run.session, session.workspace, run.id, run.state, run.cause FROM run
+         JOIN session ON session.no = run.session
+         WHERE run.state IN ('queued', 'running', 'finishing') AND run.epoch < ?1
+         ORDER BY run.no",
     )?;
     let rows = query.query_map([epoch], |row| {
         Ok((
             RunNo {
                 run: row.get(0)?,
-                session: row.get(1)?,
+                session: SessionNo {
+                    session: row.get(1)?,
+                    workspace: row.get(2)?,
+                },
             },
-            RunId::from_bytes(row.get(2)?),
-            row.get::<_, String>(3)?,
-            row.get(4)?,
+            RunId::from_bytes(row.get(3)?),
+            row.get::<_, String>(4)?,
+            row.get(5)?,
         ))
     })?;
     let mut left = Vec::new();
@@ -93,7 +98,7 @@ fn replay(conn: &Connection, left: &Left) -> Result<Transcript, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT body, at_ms FROM event WHERE session = ?1 AND run = ?2 ORDER BY seq",
     )?;
-    let mut rows = query.query([left.run.session, left.run.run])?;
+    let mut rows = query.query([left.run.session.session, left.run.run])?;
     while let Some(row) = rows.next()? {
         let body: EventBody = serde_json::from_str(row.get_ref(0)?.as_str().unwrap_or_default())?;
         transcript.replay(body, UnixMillis(row.get::<_, i64>(1)? as u64));

@@ -5,10 +5,10 @@ use super::entry::{insert_message, next_ordinal};
 use super::tx::Tx;
 use super::{Refusal, StoreError};
 use crate::event::EventBody;
-use crate::id::{MessageId, RunId, SessionId};
+use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
 use crate::session::{Message, Part, Role, title_from};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -17,7 +17,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunNo {
     pub(super) run: i64,
-    pub(super) session: i64,
+    pub(super) session: SessionNo,
+}
+
+impl RunNo {
+    /// Its session.
+    #[must_use]
+    pub fn session(&self) -> SessionNo {
+        self.session
+    }
 }
 
 /// A session and its workspace by their numbers in this store.
@@ -81,7 +89,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         .map(|_| accept.prompt.digest())
         .transpose()?;
     if let (Some(key), Some(content)) = (&accept.key, &content)
-        && let Some(known) = known_key(tx, accept.session.session, key, content)?
+        && let Some(known) = known_key(tx.conn, accept.session.session, key, content)?
     {
         return Ok(Accepted::Known(known));
     }
@@ -112,7 +120,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         ])?;
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
-        session: accept.session.session,
+        session: accept.session,
     };
     let message = user_message(tx, run, accept)?;
     log_accepted(tx, run, accept, message)?;
@@ -159,7 +167,7 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
     message.parts.clone_from(&accept.prompt.parts);
     message.finished_ms = Some(tx.now);
     let place = match accept.start {
-        true => Some(next_ordinal(tx.conn, run.session)?),
+        true => Some(next_ordinal(tx.conn, run.session.session)?),
         false => None,
     };
     insert_message(tx.conn, run, &message, place)?;
@@ -169,18 +177,27 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
             "UPDATE session SET title = coalesce(title, nullif(?2, '')), updated_ms = ?3
              WHERE no = ?1",
         )?
-        .execute(params![run.session, title, tx.now.0 as i64])?;
+        .execute(params![run.session.session, title, tx.now.0 as i64])?;
     Ok(Some(id))
 }
 
+/// The run that an idempotency key stands for already, if there is one.
+pub(super) fn known(
+    conn: &Connection,
+    session: SessionNo,
+    key: &str,
+    prompt: &PromptRecord,
+) -> Result<Option<RunId>, StoreError> {
+    known_key(conn, session.session, key, &prompt.digest()?)
+}
+
 fn known_key(
-    tx: &Tx<'_>,
+    conn: &Connection,
     session: i64,
     key: &str,
     content: &[u8],
 ) -> Result<Option<RunId>, StoreError> {
-    let known: Option<([u8; 16], Vec<u8>)> = tx
-        .conn
+    let known: Option<([u8; 16], Vec<u8>)> = conn
         .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
         .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -191,32 +208,41 @@ fn known_key(
     }
 }
 
+/// How many prompts wait. The list of states is that of the partial index, word for word.
 fn queued(tx: &Tx<'_>, session: i64) -> Result<i64, StoreError> {
     Ok(tx
         .conn
-        .prepare_cached("SELECT count(*) FROM run WHERE session = ?1 AND state = 'queued'")?
+        .prepare_cached(
+            "SELECT count(*) FROM run WHERE session = ?1
+             AND state IN ('queued', 'held', 'running', 'finishing') AND state = 'queued'",
+        )?
         .query_row([session], |row| row.get(0))?)
 }
 
-/// Starts a queued run: its user message gets its place in the history.
-pub(super) fn start(tx: &mut Tx<'_>, run: RunNo) -> Result<(), StoreError> {
-    change(tx, run, RunState::Queued, RunEvent::Start)?;
-    tx.conn
-        .prepare_cached("UPDATE run SET started_ms = ?2, epoch = ?3 WHERE no = ?1")?
-        .execute(params![run.run, tx.now.0 as i64, tx.epoch])?;
-    let place = next_ordinal(tx.conn, run.session)?;
+/// Starts a queued run: its user message gets its place in the history. Answers what is
+/// asked, which may have been edited since it was accepted.
+pub(super) fn start(tx: &mut Tx<'_>, run: RunNo) -> Result<PromptRecord, StoreError> {
+    let (from, to) = (RunState::Queued, next(RunState::Queued, RunEvent::Start)?);
+    // In the text rather than bound, as in the finishing transaction.
+    let sql = format!(
+        "UPDATE run SET state = '{to}', started_ms = ?2, epoch = ?3
+         WHERE no = ?1 AND state = '{from}' RETURNING prompt"
+    );
+    let prompt: String = tx
+        .conn
+        .prepare_cached(&sql)?
+        .query_row(params![run.run, tx.now.0 as i64, tx.epoch], |row| {
+            row.get(0)
+        })
+        .optional()?
+        .ok_or(Refusal::WrongState)?;
+    let place = next_ordinal(tx.conn, run.session.session)?;
     tx.conn
         .prepare_cached("UPDATE message SET ordinal = ?2 WHERE run = ?1 AND ordinal IS NULL")?
         .execute(params![run.run, place])?;
     tx.log(run.session)?
-        .push(Some(run.run), &EventBody::RunStarted {})
-}
-
-/// Puts a held run back into the queue.
-pub(super) fn resume(tx: &mut Tx<'_>, run: RunNo) -> Result<(), StoreError> {
-    change(tx, run, RunState::Held, RunEvent::Resume)?;
-    tx.log(run.session)?
-        .push(Some(run.run), &EventBody::RunResumed {})
+        .push(Some(run.run), &EventBody::RunStarted {})?;
+    Ok(serde_json::from_str(&prompt)?)
 }
 
 /// Where a run stands.
@@ -250,39 +276,4 @@ pub(super) fn change(
 fn next(from: RunState, event: RunEvent) -> Result<RunState, StoreError> {
     from.next(event)
         .map_err(|illegal| StoreError::Content(illegal.to_string()))
-}
-
-/// A held run, with what is needed to start it again.
-#[derive(Clone, Debug)]
-pub struct HeldRow {
-    /// Its id.
-    pub id: RunId,
-    /// Its numbers.
-    pub no: RunNo,
-    /// Its session.
-    pub session: SessionId,
-    /// What was asked.
-    pub prompt: PromptRecord,
-}
-
-/// The held runs, in the order of acceptance.
-pub(super) fn held(conn: &rusqlite::Connection) -> Result<Vec<HeldRow>, StoreError> {
-    let mut query = conn.prepare_cached(
-        "SELECT run.no, run.session, run.id, session.id, run.prompt FROM run
-         JOIN session ON session.no = run.session WHERE run.state = 'held' ORDER BY run.no",
-    )?;
-    let mut rows = query.query([])?;
-    let mut held = Vec::new();
-    while let Some(row) = rows.next()? {
-        held.push(HeldRow {
-            no: RunNo {
-                run: row.get(0)?,
-                session: row.get(1)?,
-            },
-            id: RunId::from_bytes(row.get(2)?),
-            session: SessionId::from_bytes(row.get(3)?),
-            prompt: serde_json::from_str(row.get_ref(4)?.as_str().unwrap_or_default())?,
-        });
-    }
-    Ok(held)
 }

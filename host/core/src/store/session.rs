@@ -48,8 +48,9 @@ pub(super) fn create(
     let body = EventBody::SessionCreated {
         agent: agent.clone(),
     };
-    tx.log(session)?.push(None, &body)?;
-    Ok(SessionNo { session, workspace })
+    let no = SessionNo { session, workspace };
+    tx.log(no)?.push(None, &body)?;
+    Ok(no)
 }
 
 const COLUMNS: &str = "session.id, workspace.id, session.agent, session.title,

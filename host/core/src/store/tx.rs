@@ -2,6 +2,7 @@
 //! transaction. Knows no run and no session but by number.
 
 use super::StoreError;
+use super::run::SessionNo;
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,6 +13,18 @@ use std::time::Duration;
 pub(super) enum Apart {
     No,
     Yes,
+}
+
+/// The numbers that one session's log grew by in a transaction. A session may come more
+/// than once, and an undone part may have left numbers that do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grown {
+    pub(super) session: i64,
+    pub(super) workspace: i64,
+    /// The first number given.
+    pub(super) first: i64,
+    /// The last number given.
+    pub(super) last: i64,
 }
 
 /// One write transaction, or one savepoint of it.
@@ -26,8 +39,8 @@ pub(super) struct Tx<'c> {
     pub(super) apart: Apart,
     /// Positions are never given twice by one process, not even after a rollback.
     next_pos: &'c mut i64,
-    /// The sessions whose log grew, with the last number given.
-    touched: Vec<(i64, i64)>,
+    /// The sessions whose log grew.
+    touched: Vec<Grown>,
     json: Vec<u8>,
 }
 
@@ -51,16 +64,16 @@ impl<'c> Tx<'c> {
     }
 
     /// The sessions whose log grew, for their subscribers.
-    pub(super) fn into_touched(self) -> Vec<(i64, i64)> {
+    pub(super) fn into_touched(self) -> Vec<Grown> {
         self.touched
     }
 
     /// The log of one session, at its end.
-    pub(super) fn log(&mut self, session: i64) -> Result<Log<'_, 'c>, StoreError> {
+    pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
         let last: i64 = self
             .conn
             .prepare_cached("SELECT seq FROM event WHERE session = ?1 ORDER BY seq DESC LIMIT 1")?
-            .query_row([session], |row| row.get(0))
+            .query_row([session.session], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
         Ok(Log {
@@ -74,7 +87,7 @@ impl<'c> Tx<'c> {
 /// Appends to one session's log, number by number.
 pub(super) struct Log<'t, 'c> {
     tx: &'t mut Tx<'c>,
-    session: i64,
+    session: SessionNo,
     seq: i64,
 }
 
@@ -95,15 +108,20 @@ impl Log<'_, '_> {
             )?
             .execute(params![
                 pos,
-                self.session,
+                self.session.session,
                 self.seq,
                 run,
                 tx.now.0 as i64,
                 json
             ])?;
         match tx.touched.last_mut() {
-            Some(last) if last.0 == self.session => last.1 = self.seq,
-            _ => tx.touched.push((self.session, self.seq)),
+            Some(grown) if grown.session == self.session.session => grown.last = self.seq,
+            _ => tx.touched.push(Grown {
+                session: self.session.session,
+                workspace: self.session.workspace,
+                first: self.seq,
+                last: self.seq,
+            }),
         }
         Ok(())
     }

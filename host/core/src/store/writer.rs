@@ -8,7 +8,7 @@
 
 use super::StoreError;
 use super::notify::Notify;
-use super::tx::{Apart, Tx};
+use super::tx::{Apart, Grown, Tx};
 use super::work::Work;
 use crate::clock::Clock;
 use rusqlite::Connection;
@@ -147,7 +147,7 @@ pub(super) struct Writer {
 }
 
 /// Each job's own result, and the sessions whose log grew.
-type Done = (Vec<Result<(), StoreError>>, Vec<(i64, i64)>);
+type Done = (Vec<Result<(), StoreError>>, Vec<Grown>);
 /// One transaction's result, or the fate of all its jobs.
 type Committed = Result<Done, StoreError>;
 /// The same, or nothing where the jobs must be done again, each apart.

@@ -1,5 +1,11 @@
-//! What a workspace is known by. Pure but for resolving a path; knows neither sessions nor
-//! who uses it.
+//! Workspaces: what one is known by, who keeps it open, and the steps of its life. Pure but
+//! for resolving a path; knows no sessions and no runs.
+
+pub(crate) mod claims;
+mod lifecycle;
+pub(crate) mod registry;
+
+pub use lifecycle::{CloseReason, Lifecycle, OnLastClient};
 
 use std::fmt;
 use std::path::{Path, PathBuf};

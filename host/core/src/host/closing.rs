@@ -1,0 +1,194 @@
+//! Closing: one path for a workspace that nobody claims any more, one that is asked to close,
+//! and the host with all of them. Every wait is bounded; the order is in
+//! [`Lifecycle`](crate::workspace::Lifecycle).
+
+use super::{Host, HostInner};
+use crate::id::{RunId, WorkspaceId};
+use crate::sandbox::Limits;
+use crate::workspace::{CloseReason, Lifecycle};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much longer than the finishing deadline a shutdown waits for the last run.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
+
+/// How far the host's own end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Open,
+    /// Nothing new is taken.
+    Closing,
+    /// Every run that could get its end has it.
+    Drained,
+}
+
+impl HostInner {
+    /// The first half of closing a workspace: no new prompts, and what waits is held. Does
+    /// nothing for one that is not open.
+    pub(super) fn begin_close(self: &Arc<Self>, id: WorkspaceId, reason: CloseReason) {
+        let closing = {
+            let mut registry = self.workspaces.lock();
+            let closing = registry.close(id);
+            if let Some(workspace) = &closing {
+                self.dispatcher.bar(workspace, false);
+            }
+            closing
+        };
+        if closing.is_none() {
+            return;
+        }
+        self.workspaces.changed();
+        self.dispatcher.tell(Lifecycle::Closing {
+            workspace: id,
+            reason,
+        });
+        // At a shutdown the next host's recovery holds them.
+        let hold = reason != CloseReason::Shutdown;
+        self.dispatcher.hold_waiting(id, hold);
+    }
+
+    /// Closes a workspace and waits for it.
+    pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> Vec<RunId> {
+        let patience = self.patience();
+        self.begin_close(id, CloseReason::Asked);
+        self.dispatcher.stop_workspace(id);
+        self.finish_close(id);
+        let mut changes = self.workspaces.watch();
+        let closed = async {
+            loop {
+                changes.borrow_and_update();
+                if self.workspaces.lock().closing(id).is_none() {
+                    return;
+                }
+                drop(changes.changed().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = closed => Vec::new(),
+            () = self.dispatcher.clock.sleep(patience) => {
+                self.dispatcher.drained(Some(id), Duration::ZERO).await
+            }
+        }
+    }
+
+    /// A workspace's last run is over.
+    pub(super) fn on_idle(self: &Arc<Self>, id: WorkspaceId) {
+        self.finish_close(id);
+        self.close_if_unclaimed(id);
+    }
+
+    /// How long a run that is stopped may take to get its end.
+    fn patience(&self) -> Duration {
+        let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
+        let registry = self.workspaces.lock();
+        let own = registry
+            .list()
+            .filter_map(|(workspace, ..)| workspace.limits());
+        let longest = own.map(|limits| of(&limits)).max().unwrap_or_default();
+        longest.max(of(&self.limits)) + SHUTDOWN_MARGIN
+    }
+}
+
+impl Host {
+    /// Ends every run: no new prompts; what runs may go on for the time that
+    /// [`HostBuilder::drain`](super::HostBuilder::drain) gave it, is then stopped with the
+    /// cause `shutdown`, and its end written. Queued prompts stay queued for the next host.
+    /// What was said can still be read; [`Host::shutdown`] ends that too.
+    ///
+    /// After the time to drain, waits no longer than the finishing deadline, the grace and a
+    /// second. Answers the runs whose end is not on disk by then; the next host's recovery
+    /// writes it. Idempotent.
+    pub async fn drain(&self) -> Vec<RunId> {
+        let inner = &self.inner;
+        let dispatcher = &inner.dispatcher;
+        let open = inner.workspaces.lock().close_all();
+        dispatcher.close();
+        let first = inner.stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Open;
+            if first {
+                *stage = Stage::Closing;
+            }
+            first
+        });
+        if first {
+            dispatcher.tell(Lifecycle::HostClosing);
+        }
+        let patience = inner.patience();
+        for id in &open {
+            inner.begin_close(*id, CloseReason::Shutdown);
+        }
+        if !inner.drain.is_zero() {
+            dispatcher.drained(None, inner.drain).await;
+        }
+        let closing: Vec<WorkspaceId> = {
+            let registry = inner.workspaces.lock();
+            registry
+                .list()
+                .map(|(workspace, ..)| workspace.id)
+                .collect()
+        };
+        for id in &closing {
+            dispatcher.stop_workspace(*id);
+            inner.finish_close(*id);
+        }
+        let left = dispatcher.drained(None, patience).await;
+        inner.stage.send_replace(Stage::Drained);
+        left
+    }
+
+    /// Ends the host: [`Host::drain`], and then the store is closed.
+    ///
+    /// Answers the runs whose end is left to the next host's recovery.
+    pub async fn shutdown(&self) -> Vec<RunId> {
+        let left = self.drain().await;
+        let store = self.inner.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        if closed.await.is_err() {
+            tracing::error!("closing the store panicked");
+        }
+        self.inner.dispatcher.tell(Lifecycle::HostClosed);
+        left
+    }
+
+    /// Whether the host takes nothing new any more.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        *self.inner.stage.borrow() != Stage::Open
+    }
+
+    /// Completes once the host takes nothing new any more.
+    pub async fn closing(&self) {
+        self.reached(Stage::Closing).await;
+    }
+
+    /// Completes once every run that could get its end before the host's own end has it: a
+    /// stream has nothing more to wait for than what is in the log.
+    pub async fn drained(&self) {
+        self.reached(Stage::Drained).await;
+    }
+
+    async fn reached(&self, wanted: Stage) {
+        let mut stage = self.inner.stage.subscribe();
+        // The sender lives as long as the host.
+        drop(stage.wait_for(|stage| *stage >= wanted).await);
+    }
+
+    /// Completes once no workspace has been open for this long: nobody claims one, and no run
+    /// is without its end.
+    pub async fn idle(&self, linger: Duration) {
+        let mut changes = self.inner.workspaces.watch();
+        loop {
+            changes.borrow_and_update();
+            if !self.inner.workspaces.lock().is_empty() {
+                drop(changes.changed().await);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = self.inner.dispatcher.clock.sleep(linger) => return,
+            }
+        }
+    }
+}

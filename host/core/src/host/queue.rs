@@ -1,0 +1,106 @@
+//! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
+
+use super::{HostError, Session};
+use crate::clock::UnixMillis;
+use crate::id::RunId;
+use crate::run::{Cause, Receipt, RunState};
+use crate::session::Part;
+use crate::store::{QueuedRow, Refusal, StoreError};
+use serde::{Deserialize, Serialize};
+
+/// A prompt that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueuedRun {
+    /// Its run.
+    pub run: RunId,
+    /// `queued`, or `held` until it is resumed.
+    pub state: RunState,
+    /// Who asked: `user`, `parent`, `resume`, `wake` or `answer`.
+    pub origin: String,
+    /// What is asked.
+    pub parts: Vec<Part>,
+    /// The caller's idempotency key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How long the run may take once it is running, if it is not the limits' own deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
+    /// When it was accepted.
+    pub accepted_ms: UnixMillis,
+}
+
+impl From<QueuedRow> for QueuedRun {
+    fn from(row: QueuedRow) -> Self {
+        let millis = |deadline: std::time::Duration| u64::try_from(deadline.as_millis());
+        Self {
+            run: row.id,
+            state: row.state,
+            origin: row.prompt.origin,
+            parts: row.prompt.parts,
+            key: row.key,
+            deadline_ms: row.prompt.deadline.and_then(|d| millis(d).ok()),
+            accepted_ms: row.accepted_ms,
+        }
+    }
+}
+
+impl Session {
+    /// The prompts that wait, in the order in which they were accepted.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`], or when the store cannot be read.
+    pub async fn queue(&self) -> Result<Vec<QueuedRun>, HostError> {
+        let rows = self.host.inner.store.queued(self.id).await;
+        let rows = rows.map_err(|error| self.named(error))?;
+        Ok(rows.into_iter().map(QueuedRun::from).collect())
+    }
+
+    /// Asks something else with a prompt that waits.
+    ///
+    /// # Errors
+    /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`];
+    /// [`HostError::EmptyPrompt`].
+    pub async fn edit_queued(&self, run: RunId, parts: Vec<Part>) -> Result<QueuedRun, HostError> {
+        if super::Prompt::parts(parts.clone()).is_empty() {
+            return Err(HostError::EmptyPrompt);
+        }
+        match self.host.inner.store.edit_queued(self.id, run, parts).await {
+            Ok(row) => Ok(row.into()),
+            Err(StoreError::Refused(Refusal::WrongState)) => Err(HostError::RunStarted(run)),
+            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(run)),
+            Err(error) => Err(self.named(error)),
+        }
+    }
+
+    /// Takes a prompt back that waits; unlike [`Run::cancel`](crate::Run::cancel), leaves one
+    /// alone that has started.
+    ///
+    /// # Errors
+    /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`].
+    pub async fn withdraw(&self, run: RunId) -> Result<Receipt, HostError> {
+        let handle = self.run(run);
+        let at = handle.stored().await?;
+        if at.session != self.id {
+            return Err(HostError::UnknownRun(run));
+        }
+        let dispatcher = &self.host.inner.dispatcher;
+        if let Some(live) = dispatcher.live(run) {
+            if !dispatcher.withdraw_waiting(&live) {
+                return Err(HostError::RunStarted(run));
+            }
+            return Ok(Receipt::clone(&*live.ended_or_provisional().await));
+        }
+        match at.state {
+            RunState::Held => handle.take_back(&at, Cause::User).await,
+            _ => Err(HostError::RunStarted(run)),
+        }
+    }
+
+    /// A refusal of the store about this session, by its name.
+    pub(super) fn named(&self, error: StoreError) -> HostError {
+        match error {
+            StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(self.id),
+            other => other.into(),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The registry of open workspaces behind its lock, and the timers of claims: what the pure
+//! registry answers is done here. Opening is slow and holds no lock.
+
+use super::workspace::{WorkspaceInner, WorkspaceOptions, open};
+use super::{HostError, HostInner};
+use crate::id::{ClientId, WorkspaceId};
+use crate::workspace::claims::{Claimed, Lasts, Timer};
+use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
+use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// How long claims last, and what follows their end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClaimSettings {
+    pub(super) hold: Duration,
+    pub(super) grace: Duration,
+    pub(super) on_last_client: OnLastClient,
+}
+
+/// The workspaces of a host.
+pub(super) struct Workspaces {
+    registry: Mutex<Registry<Arc<WorkspaceInner>>>,
+    timers: Mutex<HashMap<(WorkspaceId, ClientId), AbortHandle>>,
+    settings: ClaimSettings,
+    /// Counts what changed, for those who wait.
+    changes: watch::Sender<u64>,
+}
+
+impl Workspaces {
+    pub(super) fn new(settings: ClaimSettings) -> Self {
+        Self {
+            registry: Mutex::new(Registry::new(settings.on_last_client)),
+            timers: Mutex::new(HashMap::new()),
+            settings,
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registry<Arc<WorkspaceInner>>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn timer(&self, workspace: WorkspaceId, client: ClientId, timer: Option<AbortHandle>) {
+        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match timer {
+            Some(timer) => timers.insert((workspace, client), timer),
+            None => timers.remove(&(workspace, client)),
+        };
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
+    fn stop_timers(&self, workspace: WorkspaceId) {
+        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        timers.retain(|(of, _), timer| {
+            let stays = *of != workspace;
+            if !stays {
+                timer.abort();
+            }
+            stays
+        });
+    }
+}
+
+/// Takes the entry back if whoever was to open the workspace goes away.
+struct Opening<'h> {
+    host: &'h HostInner,
+    key: Option<&'h WorkspaceKey>,
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.host.workspaces.lock().failed(key);
+            self.host.workspaces.changed();
+        }
+    }
+}
+
+impl HostInner {
+    /// Opens a workspace for somebody, or finds it open; options replace those that it has.
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        key: &WorkspaceKey,
+        options: Option<WorkspaceOptions>,
+        who: Claimant,
+    ) -> Result<Arc<WorkspaceInner>, HostError> {
+        let mut changes = self.workspaces.watch();
+        loop {
+            changes.borrow_and_update();
+            let ask = self.workspaces.lock().ask(key, who);
+            match ask.map_err(|refused| why(refused, who))? {
+                Ask::Ready(open, claimed) => {
+                    if let Some(options) = options {
+                        open.set_options(options);
+                    }
+                    self.follow_claim(open.id, who, claimed);
+                    return Ok(open);
+                }
+                Ask::Open => return self.open(key, options.unwrap_or_default(), who).await,
+                // The sender lives as long as the host.
+                Ask::Wait => drop(changes.changed().await),
+            }
+        }
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        key: &WorkspaceKey,
+        options: WorkspaceOptions,
+        who: Claimant,
+    ) -> Result<Arc<WorkspaceInner>, HostError> {
+        let mut opening = Opening {
+            host: self,
+            key: Some(key),
+        };
+        let inner = open(self, key, options).await?;
+        opening.key = None;
+        let opened = {
+            let mut registry = self.workspaces.lock();
+            registry.opened(key, inner.id, Arc::clone(&inner), who)
+        };
+        self.workspaces.changed();
+        self.dispatcher.tell(Lifecycle::Opened {
+            workspace: inner.id,
+        });
+        match opened {
+            Ok(claimed) => {
+                self.follow_claim(inner.id, who, claimed);
+                Ok(inner)
+            }
+            Err(refused) => {
+                self.close_if_unclaimed(inner.id);
+                Err(why(refused, who))
+            }
+        }
+    }
+
+    fn follow_claim(self: &Arc<Self>, id: WorkspaceId, who: Claimant, claimed: Claimed) {
+        if let Claimant::Client(client) = who {
+            self.claimed(id, client, claimed);
+        }
+    }
+
+    /// A client opens a stream.
+    pub(super) fn attach(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        client: ClientId,
+    ) -> Result<(), HostError> {
+        let attached = self.workspaces.lock().attach(id, client);
+        attached.map_err(|refused| refusal(refused, id, Some(client)))?;
+        self.claimed(id, client, Claimed::Stands);
+        Ok(())
+    }
+
+    /// A client's stream is lost.
+    pub(super) fn detach(self: &Arc<Self>, id: WorkspaceId, client: ClientId) {
+        let claimed = self.workspaces.lock().detach(id, client);
+        self.claimed(id, client, claimed);
+    }
+
+    /// A client is done with a workspace.
+    pub(super) fn release(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        client: ClientId,
+    ) -> Result<(), HostError> {
+        let released = self.workspaces.lock().release(id, client);
+        let claimed = released.map_err(|refused| refusal(refused, id, Some(client)))?;
+        self.claimed(id, client, claimed);
+        Ok(())
+    }
+
+    /// A client is gone for good.
+    pub(super) fn retire(self: &Arc<Self>, client: ClientId) {
+        let had = self.workspaces.lock().retire(client);
+        for id in had {
+            self.claimed(id, client, Claimed::Gone);
+        }
+    }
+
+    fn claimed(self: &Arc<Self>, id: WorkspaceId, client: ClientId, claimed: Claimed) {
+        match claimed {
+            Claimed::Stands => self.workspaces.timer(id, client, None),
+            Claimed::Until(timer) => {
+                let task = self.dispatcher.embedder.spawn(self.expiry(id, timer));
+                self.workspaces.timer(id, client, Some(task.abort_handle()));
+            }
+            Claimed::Gone => {
+                self.workspaces.timer(id, client, None);
+                self.unclaimed(id, client);
+            }
+        }
+    }
+
+    fn expiry(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        timer: Timer,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let lasts = match timer.lasts {
+            Lasts::Hold => self.workspaces.settings.hold,
+            Lasts::Grace => self.workspaces.settings.grace,
+        };
+        let over = self.dispatcher.clock.sleep(lasts);
+        let host = Arc::downgrade(self);
+        async move {
+            over.await;
+            let Some(host) = host.upgrade() else { return };
+            let expired = host.workspaces.lock().expire(id, timer);
+            if expired {
+                host.unclaimed(id, timer.client);
+            }
+        }
+    }
+
+    fn unclaimed(self: &Arc<Self>, id: WorkspaceId, client: ClientId) {
+        self.dispatcher.stop_bound(id, client);
+        self.close_if_unclaimed(id);
+    }
+
+    /// Closes a workspace that nobody keeps open, unless runs do.
+    pub(super) fn close_if_unclaimed(self: &Arc<Self>, id: WorkspaceId) {
+        let has_runs = self.dispatcher.has_runs(id);
+        let idle = {
+            let mut registry = self.workspaces.lock();
+            if !registry.is_to_close(id, has_runs) {
+                return;
+            }
+            let open = registry.open(id);
+            // Barred while it is idle, so that no prompt comes in between.
+            let idle = open.is_ok_and(|open| self.dispatcher.bar(&open, true));
+            idle && registry.close(id).is_some()
+        };
+        if idle {
+            self.dispatcher.tell(Lifecycle::Closing {
+                workspace: id,
+                reason: CloseReason::Unclaimed,
+            });
+            self.finish_close(id);
+        } else if has_runs {
+            self.begin_close(id, CloseReason::Unclaimed);
+            self.dispatcher.stop_workspace(id);
+            self.finish_close(id);
+        }
+    }
+
+    /// Everything that closing a workspace has behind it once its runs are over. Does nothing
+    /// for one that is not closing, or whose runs are not over.
+    pub(super) fn finish_close(&self, id: WorkspaceId) {
+        let closing = self.workspaces.lock().closing(id);
+        let Some(workspace) = closing else { return };
+        if self.dispatcher.has_runs(id) || workspace.is_released() {
+            return;
+        }
+        // Every run's end is committed, and so is what was held: there is nothing to flush.
+        self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
+        self.workspaces.stop_timers(id);
+        workspace.release();
+        self.dispatcher.tell(Lifecycle::Released { workspace: id });
+        self.workspaces.lock().closed(id);
+        self.dispatcher.tell(Lifecycle::Closed { workspace: id });
+        self.workspaces.changed();
+    }
+}
+
+fn why(refused: Refused, who: Claimant) -> HostError {
+    let client = match who {
+        Claimant::Client(client) => Some(client),
+        Claimant::Embedder => None,
+    };
+    refusal(refused, WorkspaceId::from_bytes([0; 16]), client)
+}
+
+/// A refusal as an embedder gets it.
+pub(super) fn refusal(refused: Refused, id: WorkspaceId, client: Option<ClientId>) -> HostError {
+    match (refused, client) {
+        (Refused::HostClosing, _) => HostError::HostClosing,
+        (Refused::WorkspaceClosing, _) => HostError::WorkspaceClosing,
+        (Refused::ClientRetired, Some(client)) => HostError::ClientRetired(client),
+        (Refused::NotAttached, _) => HostError::ClientNotAttached,
+        (Refused::UnknownWorkspace | Refused::ClientRetired, _) => HostError::UnknownWorkspace(id),
+    }
+}

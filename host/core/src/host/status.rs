@@ -1,0 +1,110 @@
+//! What a host tells of itself: its workspaces, its counters, and the steps of its life.
+
+use super::{Host, Workspace};
+use crate::id::WorkspaceId;
+use crate::run::HostStats;
+use crate::workspace::{Lifecycle, WorkspaceKey};
+use tokio::sync::broadcast;
+
+/// An open or closing workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceStatus {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// What it is known by.
+    pub key: WorkspaceKey,
+    /// Whether it takes no more prompts.
+    pub closing: bool,
+    /// Clients that claim it.
+    pub clients: u32,
+    /// Their streams.
+    pub streams: u32,
+    /// Its runs that have a guest.
+    pub running: u32,
+    /// Its runs that wait.
+    pub queued: u32,
+}
+
+/// The steps of a host's life as they happen, from now on.
+pub struct LifecycleEvents {
+    notices: broadcast::Receiver<Lifecycle>,
+}
+
+impl LifecycleEvents {
+    /// The next step; `None` once the host is gone. Whoever is more than a thousand steps
+    /// behind misses the oldest.
+    pub async fn next(&mut self) -> Option<Lifecycle> {
+        loop {
+            match self.notices.recv().await {
+                Ok(notice) => return Some(notice),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "a listener to the host's lifecycle was too slow");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The steps that have happened and were not taken yet.
+    #[must_use]
+    pub fn so_far(&mut self) -> Vec<Lifecycle> {
+        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
+    }
+}
+
+impl Host {
+    /// The workspaces that are open or closing, in no order.
+    #[must_use]
+    pub fn open_workspaces(&self) -> Vec<WorkspaceStatus> {
+        let registry = self.inner.workspaces.lock();
+        let list = registry.list().map(|(workspace, closing, claims)| {
+            let (running, queued) = self.inner.dispatcher.load(Some(workspace.id));
+            WorkspaceStatus {
+                id: workspace.id,
+                key: workspace.key.clone(),
+                closing,
+                clients: u32::try_from(claims.clients().count()).unwrap_or(u32::MAX),
+                streams: claims.streams(),
+                running,
+                queued,
+            }
+        });
+        list.collect()
+    }
+
+    /// The steps of this host's life, from now on.
+    #[must_use]
+    pub fn lifecycle(&self) -> LifecycleEvents {
+        LifecycleEvents {
+            notices: self.inner.dispatcher.lifecycle.subscribe(),
+        }
+    }
+
+    /// What the host has done since it started, and what it is doing.
+    #[must_use]
+    pub fn stats(&self) -> HostStats {
+        let mut stats = self.inner.dispatcher.counters.read();
+        let (running, queued) = self.inner.dispatcher.load(None);
+        stats.runs_running = u64::from(running);
+        stats.runs_queued = u64::from(queued);
+        stats.slots = u64::from(self.inner.engine.concurrent_runs());
+        for (_, closing, claims) in self.inner.workspaces.lock().list() {
+            match closing {
+                true => stats.workspaces_closing += 1,
+                false => stats.workspaces_open += 1,
+            }
+            stats.clients += claims.clients().count() as u64;
+            stats.streams += u64::from(claims.streams());
+        }
+        stats
+    }
+}
+
+impl Workspace {
+    /// How it stands; `None` once it is closed.
+    #[must_use]
+    pub fn status(&self) -> Option<WorkspaceStatus> {
+        let all = self.host.open_workspaces();
+        all.into_iter().find(|status| status.id == self.inner.id)
+    }
+}

@@ -1,0 +1,168 @@
+//! What a host has done since it started, counted. Knows no format of any monitoring system.
+
+use super::{Receipt, RunState};
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Upper bounds of the buckets in which times are counted, in microseconds.
+pub const BUCKETS_US: [u64; 12] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000, 5_000_000,
+];
+
+/// Times, counted in buckets: `counts[i]` are those of at most [`BUCKETS_US`]`[i]`
+/// microseconds and more than the bound before; the last are all that took longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Histogram {
+    /// How many in each bucket.
+    pub counts: [u64; BUCKETS_US.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
+}
+
+/// What a host has done since it started, and what it is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HostStats {
+    /// Workspaces that are open.
+    pub workspaces_open: u64,
+    /// Workspaces that are closing.
+    pub workspaces_closing: u64,
+    /// Claims of clients, summed over workspaces.
+    pub clients: u64,
+    /// Streams of clients, summed over workspaces.
+    pub streams: u64,
+    /// Runs that have a guest.
+    pub runs_running: u64,
+    /// Runs that wait.
+    pub runs_queued: u64,
+    /// Runs that may have a guest at the same time.
+    pub slots: u64,
+    /// Prompts that were accepted.
+    pub accepted: u64,
+    /// Runs that completed.
+    pub completed: u64,
+    /// Runs that were cancelled.
+    pub cancelled: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Runs that were interrupted.
+    pub interrupted: u64,
+    /// Runs whose end could not be written in this process.
+    pub lost: u64,
+    /// Tokens that models read.
+    pub input_tokens: u64,
+    /// Tokens that models wrote.
+    pub output_tokens: u64,
+    /// From the latching of a cause to the guest being gone, of runs that were stopped.
+    pub stop: Histogram,
+    /// From there to the finishing transaction, of all runs.
+    pub persist: Histogram,
+}
+
+/// The counters behind [`HostStats`].
+#[derive(Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    completed: AtomicU64,
+    cancelled: AtomicU64,
+    failed: AtomicU64,
+    interrupted: AtomicU64,
+    lost: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    stop: Times,
+    persist: Times,
+}
+
+#[derive(Default)]
+struct Times {
+    counts: [AtomicU64; BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Times {
+    fn add(&self, us: u64) {
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
+        add(&self.counts[bucket], 1);
+        add(&self.sum_us, us);
+    }
+
+    fn read(&self) -> Histogram {
+        let mut histogram = Histogram {
+            sum_us: read(&self.sum_us),
+            ..Histogram::default()
+        };
+        for (count, counter) in histogram.counts.iter_mut().zip(&self.counts) {
+            *count = read(counter);
+        }
+        histogram
+    }
+}
+
+fn add(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counters {
+    pub(crate) fn accepted(&self) {
+        add(&self.accepted, 1);
+    }
+
+    pub(crate) fn lost(&self) {
+        add(&self.lost, 1);
+    }
+
+    pub(crate) fn ended(&self, receipt: &Receipt) {
+        let by_state = match receipt.state {
+            RunState::Completed => &self.completed,
+            RunState::Cancelled => &self.cancelled,
+            RunState::Failed => &self.failed,
+            _ => &self.interrupted,
+        };
+        add(by_state, 1);
+        add(&self.input_tokens, receipt.usage.input_tokens);
+        add(&self.output_tokens, receipt.usage.output_tokens);
+        if receipt.state != RunState::Completed {
+            self.stop.add(receipt.stop_us);
+        }
+        self.persist.add(receipt.persist_us);
+    }
+
+    /// What was counted; what is going on now is not known here.
+    pub(crate) fn read(&self) -> HostStats {
+        HostStats {
+            accepted: read(&self.accepted),
+            completed: read(&self.completed),
+            cancelled: read(&self.cancelled),
+            failed: read(&self.failed),
+            interrupted: read(&self.interrupted),
+            lost: read(&self.lost),
+            input_tokens: read(&self.input_tokens),
+            output_tokens: read(&self.output_tokens),
+            stop: self.stop.read(),
+            persist: self.persist.read(),
+            ..HostStats::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_falls_into_the_bucket_of_its_bound() {
+        let times = Times::default();
+        for us in [0, 50, 51, 5_000_000, 5_000_001] {
+            times.add(us);
+        }
+        let read = times.read();
+        assert_eq!((read.counts[0], read.counts[1]), (2, 1));
+        assert_eq!((read.counts[11], read.counts[12]), (1, 1));
+        assert_eq!(read.sum_us, 10_000_102);
+    }
+}

@@ -1,0 +1,186 @@
+//! Stopping runs: one, those of a session, of a client, of a workspace, or all of them. Knows
+//! who is to be stopped; how a guest is stopped is the affair of the door in `live`.
+
+use super::dispatcher::{Dispatcher, Waiting};
+use super::live::{LiveRun, Phase};
+use super::{Cause, Receipt, RunUsage};
+use crate::host::WorkspaceInner;
+use crate::id::{ClientId, RunId, WorkspaceId};
+use crate::store::{SessionNo, StoreError};
+use crate::workspace::Lifecycle;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Dispatcher {
+    /// Stops one run, whether it waits or runs. Idempotent.
+    pub(crate) fn stop(self: &Arc<Self>, live: &Arc<LiveRun>, cause: &Cause) {
+        live.stop(cause.clone(), &self.guests);
+        let waiting = self.take_waiting(live);
+        self.withdraw(waiting);
+    }
+
+    /// Takes a run back that waits. Answers whether it did: one that has started, or whose
+    /// start is on its way to the disk, is left alone.
+    pub(crate) fn withdraw_waiting(self: &Arc<Self>, live: &Arc<LiveRun>) -> bool {
+        let waiting = self.take_waiting(live);
+        let waited = !waiting.is_empty();
+        if waited {
+            live.stop(Cause::User, &self.guests);
+            self.withdraw(waiting);
+        }
+        waited
+    }
+
+    fn take_waiting(&self, live: &LiveRun) -> Vec<Waiting> {
+        let is_it = |waiting: &Waiting| waiting.job.live.id == live.id;
+        let schedule = &mut self.lock().schedule;
+        schedule.remove(live.workspace, live.session_no, is_it)
+    }
+
+    /// Stops the run of a session and every prompt accepted before now. Answers those that
+    /// were stopped.
+    pub(crate) fn stop_session(
+        self: &Arc<Self>,
+        workspace: WorkspaceId,
+        session: SessionNo,
+        cause: &Cause,
+    ) -> Vec<Arc<LiveRun>> {
+        let mut inner = self.lock();
+        let of_session = |live: &&Arc<LiveRun>| live.session_no == session;
+        let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
+        live.sort_by_key(|live| live.id);
+        for run in &live {
+            run.stop(cause.clone(), &self.guests);
+        }
+        let waiting = inner.schedule.remove(workspace, session, |_| true);
+        drop(inner);
+        self.withdraw(waiting);
+        live
+    }
+
+    /// Stops the runs of a workspace that are bound to a client.
+    pub(crate) fn stop_bound(self: &Arc<Self>, workspace: WorkspaceId, client: ClientId) {
+        let bound: Vec<_> = {
+            let inner = self.lock();
+            let of =
+                |live: &&Arc<LiveRun>| live.workspace == workspace && live.bound_to == Some(client);
+            inner.live().filter(of).cloned().collect()
+        };
+        for live in bound {
+            self.stop(&live, &Cause::ClientGone);
+        }
+    }
+
+    /// Ends runs that never started, all in one transaction.
+    pub(super) fn withdraw(self: &Arc<Self>, waiting: Vec<Waiting>) {
+        let Some(first) = waiting.first() else { return };
+        let ending = first.job.live.ending(Duration::ZERO, RunUsage::default());
+        let runs = waiting.iter().map(|w| (w.job.live.id, w.run)).collect();
+        let this = Arc::clone(self);
+        self.store.withdraw(runs, ending, move |outcome| {
+            let receipts: Vec<Result<Receipt, StoreError>> = match outcome {
+                Ok(receipts) => receipts.into_iter().map(Ok).collect(),
+                Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
+            };
+            for (waiting, receipt) in waiting.iter().zip(receipts) {
+                this.settle(&waiting.job.live, receipt);
+            }
+        });
+    }
+
+    /// Whether a run of a workspace is without its end.
+    pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
+        self.lock().has_runs(workspace)
+    }
+
+    /// Bars a workspace: it takes no more prompts. With `only_idle`, only if no run of it is
+    /// without its end. Answers whether it is barred.
+    pub(crate) fn bar(&self, workspace: &WorkspaceInner, only_idle: bool) -> bool {
+        let inner = self.lock();
+        if only_idle && inner.has_runs(workspace.id) {
+            return false;
+        }
+        workspace.bar();
+        true
+    }
+
+    /// Takes the queued prompts of a barred workspace out of the queue; with `hold`, they are
+    /// noted as held, otherwise the next host's recovery does that.
+    pub(crate) fn hold_waiting(self: &Arc<Self>, workspace: WorkspaceId, hold: bool) {
+        let waiting = self.lock().schedule.remove_all(workspace);
+        self.hold(waiting, hold);
+    }
+
+    pub(super) fn hold(self: &Arc<Self>, waiting: Vec<Waiting>, hold: bool) {
+        if waiting.is_empty() {
+            return;
+        }
+        let runs = waiting.iter().map(|waiting| waiting.run).collect();
+        let this = Arc::clone(self);
+        let held = move |outcome: Result<(), StoreError>| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "queued prompts are left to the next host");
+            }
+            for waiting in &waiting {
+                waiting.job.live.set_phase(Phase::Held);
+                this.gone(&waiting.job.live);
+            }
+        };
+        match hold {
+            true => self.store.hold(runs, held),
+            false => held(Ok(())),
+        }
+    }
+
+    /// Stops what runs in a workspace, because it closes.
+    pub(crate) fn stop_workspace(self: &Arc<Self>, workspace: WorkspaceId) {
+        let running: Vec<_> = {
+            let inner = self.lock();
+            let of = |live: &&Arc<LiveRun>| live.workspace == workspace;
+            inner.live().filter(of).cloned().collect()
+        };
+        for live in running {
+            self.tell(Lifecycle::Stopping {
+                workspace,
+                run: live.id,
+            });
+            live.stop(Cause::Shutdown, &self.guests);
+        }
+    }
+
+    /// Takes no more prompts and starts nothing more.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+    }
+
+    /// Waits until no run of a workspace, or of all, is without its end, at most as long as
+    /// `patience`. Answers the runs that still are.
+    pub(crate) async fn drained(
+        &self,
+        workspace: Option<WorkspaceId>,
+        patience: Duration,
+    ) -> Vec<RunId> {
+        let left = || -> Vec<RunId> {
+            let inner = self.lock();
+            let of = |live: &&Arc<LiveRun>| workspace.is_none_or(|w| live.workspace == w);
+            inner.live().filter(of).map(|live| live.id).collect()
+        };
+        let all_ended = async {
+            loop {
+                let drained = self.drained.notified();
+                tokio::pin!(drained);
+                drained.as_mut().enable();
+                if left().is_empty() {
+                    return;
+                }
+                drained.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all_ended => {}
+            () = self.clock.sleep(patience) => {}
+        }
+        left()
+    }
+}

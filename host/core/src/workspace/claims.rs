@@ -1,0 +1,219 @@
+//! Who keeps a workspace open: holds, streams and the grace after a stream was lost.
+//! Pure; knows no time, only that timers are begun and end.
+
+use crate::id::ClientId;
+use std::collections::HashMap;
+
+/// A timer that was begun for a client. Only the last one begun for it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timer {
+    pub(crate) client: ClientId,
+    pub(crate) lasts: Lasts,
+    generation: u64,
+}
+
+/// How long a timer lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// From creating a workspace to its stream being opened.
+    Hold,
+    /// From losing the last stream to opening another.
+    Grace,
+}
+
+/// What became of a client's claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// It stands without a timer.
+    Stands,
+    /// It stands until this timer ends.
+    Until(Timer),
+    /// It is gone.
+    Gone,
+}
+
+/// The claims on one workspace.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    clients: HashMap<ClientId, Claim>,
+    generations: u64,
+}
+
+#[derive(Debug, Default)]
+struct Claim {
+    streams: u32,
+    /// The timer that decides if no stream is there.
+    timer: Option<u64>,
+    /// The client said that it is done: its streams still count, a lost one has no grace.
+    released: bool,
+}
+
+impl Claims {
+    /// A client creates the workspace: it is held until its stream opens. Again re-arms the
+    /// hold, and takes a release back. With a stream there is nothing to hold.
+    pub(crate) fn create(&mut self, client: ClientId) -> Claimed {
+        let streams = {
+            let claim = self.clients.entry(client).or_default();
+            claim.released = false;
+            claim.streams
+        };
+        if streams > 0 {
+            return Claimed::Stands;
+        }
+        Claimed::Until(self.arm(client, Lasts::Hold))
+    }
+
+    /// A stream of the client opens.
+    pub(crate) fn attach(&mut self, client: ClientId) {
+        let claim = self.clients.entry(client).or_default();
+        claim.streams += 1;
+        claim.timer = None;
+        claim.released = false;
+    }
+
+    /// A stream of the client is lost.
+    pub(crate) fn detach(&mut self, client: ClientId) -> Claimed {
+        let Some(claim) = self.clients.get_mut(&client) else {
+            return Claimed::Gone;
+        };
+        claim.streams = claim.streams.saturating_sub(1);
+        if claim.streams > 0 {
+            return Claimed::Stands;
+        }
+        if claim.released {
+            self.clients.remove(&client);
+            return Claimed::Gone;
+        }
+        Claimed::Until(self.arm(client, Lasts::Grace))
+    }
+
+    /// The client is done with the workspace: no hold and no grace. `None` if it had no claim.
+    pub(crate) fn release(&mut self, client: ClientId) -> Option<Claimed> {
+        let claim = self.clients.get_mut(&client)?;
+        if claim.streams > 0 {
+            claim.released = true;
+            claim.timer = None;
+            return Some(Claimed::Stands);
+        }
+        self.clients.remove(&client);
+        Some(Claimed::Gone)
+    }
+
+    /// The client is gone for good, whatever streams of it are still open. Answers whether it
+    /// had a claim.
+    pub(crate) fn retire(&mut self, client: ClientId) -> bool {
+        self.clients.remove(&client).is_some()
+    }
+
+    /// A timer ended. Answers whether that took the claim away: an older timer changes nothing.
+    pub(crate) fn expire(&mut self, timer: Timer) -> bool {
+        let decides = self
+            .clients
+            .get(&timer.client)
+            .is_some_and(|claim| claim.timer == Some(timer.generation));
+        if decides {
+            self.clients.remove(&timer.client);
+        }
+        decides
+    }
+
+    /// Whether anybody keeps the workspace open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Clients with a claim.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.clients.keys().copied()
+    }
+
+    /// Open streams of all clients.
+    pub(crate) fn streams(&self) -> u32 {
+        self.clients.values().map(|claim| claim.streams).sum()
+    }
+
+    fn arm(&mut self, client: ClientId, lasts: Lasts) -> Timer {
+        self.generations += 1;
+        let generation = self.generations;
+        self.clients.entry(client).or_default().timer = Some(generation);
+        Timer {
+            client,
+            lasts,
+            generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timer(claimed: Claimed) -> Timer {
+        match claimed {
+            Claimed::Until(timer) => timer,
+            other => panic!("no timer was begun: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_hold_ends_unless_a_stream_comes() {
+        let client = ClientId::generate();
+        let mut claims = Claims::default();
+        let hold = timer(claims.create(client));
+        assert_eq!(hold.lasts, Lasts::Hold);
+        assert!(claims.expire(hold));
+        assert!(claims.is_empty());
+
+        let hold = timer(claims.create(client));
+        claims.attach(client);
+        assert!(!claims.expire(hold));
+        assert!(!claims.is_empty());
+    }
+
+    #[test]
+    fn creating_again_re_arms_the_hold() {
+        let client = ClientId::generate();
+        let mut claims = Claims::default();
+        let old = timer(claims.create(client));
+        let new = timer(claims.create(client));
+        assert!(!claims.expire(old));
+        assert!(claims.expire(new));
+    }
+
+    #[test]
+    fn the_last_stream_leaves_a_grace() {
+        let client = ClientId::generate();
+        let mut claims = Claims::default();
+        claims.attach(client);
+        claims.attach(client);
+        assert_eq!(claims.detach(client), Claimed::Stands);
+        let grace = timer(claims.detach(client));
+        assert_eq!(grace.lasts, Lasts::Grace);
+        claims.attach(client);
+        assert!(!claims.expire(grace), "it came back in time");
+        let grace = timer(claims.detach(client));
+        assert!(claims.expire(grace));
+    }
+
+    #[test]
+    fn a_release_skips_the_grace_but_not_the_streams() {
+        let client = ClientId::generate();
+        let mut claims = Claims::default();
+        assert_eq!(claims.release(client), None);
+        claims.attach(client);
+        assert_eq!(claims.release(client), Some(Claimed::Stands));
+        assert!(!claims.is_empty());
+        assert_eq!(claims.detach(client), Claimed::Gone);
+        assert!(claims.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_outlives_its_retirement_claims_nothing() {
+        let client = ClientId::generate();
+        let mut claims = Claims::default();
+        claims.attach(client);
+        assert!(claims.retire(client));
+        assert!(claims.is_empty());
+        assert_eq!(claims.detach(client), Claimed::Gone);
+    }
+}
