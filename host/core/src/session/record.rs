@@ -9,6 +9,7 @@ pub const TITLE_CHARS_MAX: usize = 80;
 
 /// Tokens that models counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Tokens read.
     pub input_tokens: u64,
@@ -26,6 +27,7 @@ impl Usage {
 
 /// One conversation with one agent in one workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionRecord {
     /// Its id.
     pub id: SessionId,

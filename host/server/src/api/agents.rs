@@ -1,11 +1,12 @@
 //! Routes about agents: which are loaded, loading one, forgetting one.
 
 use super::App;
-use super::extract::{Caller, Raw, bytes, is, json};
+use super::extract::{Asked, Caller, Raw, bytes, is, json};
+use super::pending::*; // PENDING
 use super::views::{AgentView, PageView};
 use crate::access::Action;
 use crate::problem::Problem;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use lastword::id::AgentId;
@@ -57,7 +58,7 @@ struct AgentFile {
     #[schema(min_length = 1, max_length = 128)]
     name: String,
     /// The file, by its absolute path.
-    path: PathBuf,
+    path: String,
 }
 
 /// Load an agent
@@ -79,7 +80,7 @@ struct AgentFile {
 async fn load(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    super::extract::Query(query): super::extract::Query<Name>,
+    Asked(query): Asked<Name>,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<AgentView>), Problem> {
     let wasm = is(request.headers(), "application/wasm");
@@ -101,6 +102,7 @@ async fn load(
         false => {
             let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
             app.demand(&who, Action::LoadFiles).await?;
+            let path = PathBuf::from(path);
             if query.name.is_some() || !path.is_absolute() {
                 let how = "send the name and an absolute path in the body";
                 return Err(Problem::new("invalid-body", how));

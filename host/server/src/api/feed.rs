@@ -2,6 +2,7 @@
 //! client reads, so that a slow one holds nobody up. Knows no routes.
 
 use super::App;
+use super::pending::*; // PENDING
 use crate::metrics::Streaming;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};
@@ -178,7 +179,10 @@ async fn over(drained: &mut Option<BoxFuture<'static, ()>>) {
 }
 
 fn announce(kind: &'static str, workspace: WorkspaceId) -> Bytes {
-    let notice = Notice { r#type: kind, workspace };
+    let notice = Notice {
+        r#type: kind,
+        workspace,
+    };
     frame(None, kind, &json(&notice))
 }
 

@@ -1,10 +1,10 @@
 //! What goes over the wire and is not a value of the host library's own.
 //! Knows shapes, and how to make them from the host's values.
 
+use super::pending::*; // PENDING
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::{
-    Agent, Capability, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceRecord,
-    WorkspaceStatus,
+    Agent, Capability, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
