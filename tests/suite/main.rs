@@ -8,4 +8,5 @@ mod finishing;
 mod interruption;
 mod models;
 mod queue;
+mod server;
 mod tidy;
