@@ -9,4 +9,5 @@ mod interruption;
 mod models;
 mod queue;
 mod server;
+mod sessions;
 mod tidy;
