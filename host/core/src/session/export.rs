@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 /// A session with everything that its runs said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Export {
     /// The session.
     pub session: SessionRecord,
@@ -18,6 +19,7 @@ pub struct Export {
 
 /// A run with its messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExportedRun {
     /// Its id.
     pub id: RunId,

@@ -31,6 +31,7 @@ impl Usage {
 
 /// One point of a session's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Todo {
     /// What is to be done.
     pub content: String,
@@ -40,6 +41,7 @@ pub struct Todo {
 
 /// How far a point of a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TodoStatus {
     /// Not begun.
@@ -52,6 +54,7 @@ pub enum TodoStatus {
 
 /// The message through which a session's history was copied into a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForkPoint {
     /// The session that was copied.
     pub session: SessionId,
@@ -122,6 +125,7 @@ pub struct WorkspaceRecord {
 
 /// What a workspace is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceKind {
     /// A directory.

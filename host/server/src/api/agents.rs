@@ -2,7 +2,6 @@
 
 use super::App;
 use super::extract::{Asked, Caller, Raw, bytes, is, json};
-use super::pending::*; // PENDING
 use super::views::{AgentView, PageView};
 use crate::access::Action;
 use crate::problem::Problem;
@@ -63,9 +62,8 @@ struct AgentFile {
 
 /// Load an agent
 ///
-/// Takes a component, with its name in the query, or the path of a file on the server. A
-/// component that is sent is kept and loaded again by the server's next start. The same name
-/// again replaces what later runs get.
+/// Takes a component, with its name in the query, or the path of a file on the server. The
+/// same name again replaces what later runs get.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -114,10 +112,7 @@ async fn load(
     let known = app.host.agent(&id).is_some();
     let host = app.host.clone();
     let work = async move {
-        let loaded = match source {
-            AgentSource::Bytes(wasm) => host.keep_agent(id.as_str(), wasm).await,
-            file @ AgentSource::File(_) => host.load_agent(id.as_str(), file).await,
-        };
+        let loaded = host.load_agent(id.as_str(), source).await;
         loaded.map_err(unreadable)
     };
     let view = AgentView::from(&app.see_through(work).await?);
@@ -193,8 +188,7 @@ async fn forget(
     let id = id(&name)?;
     let host = app.host.clone();
     let work = async move {
-        let kept = host.forget_agent(&id).await?;
-        match host.unload_agent(&id) || kept {
+        match host.unload_agent(&id) {
             true => Ok(StatusCode::NO_CONTENT),
             false => Err(HostError::UnknownAgent(id).into()),
         }

@@ -1,7 +1,6 @@
 //! What the routes share: the host, the settings, and finding what a request names while
 //! hiding what its sender may not see.
 
-use super::pending::*; // PENDING
 use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;

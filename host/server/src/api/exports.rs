@@ -2,7 +2,6 @@
 
 use super::App;
 use super::extract::{Asked, At, At2, Caller};
-use super::pending::*; // PENDING
 use super::sessions;
 use super::views::PageView;
 use super::workspaces::limit;
@@ -11,9 +10,8 @@ use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
-// PENDING use lastword::Export;
 use lastword::id::{MessageId, SessionId};
-use lastword::session::{BlobId, Message};
+use lastword::session::{BlobId, Export, Message};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 //! client reads, so that a slow one holds nobody up. Knows no routes.
 
 use super::App;
-use super::pending::*; // PENDING
 use crate::metrics::Streaming;
 use crate::problem::Problem;
 use axum::body::{Body, Bytes};

@@ -8,7 +8,6 @@ mod document;
 mod exports;
 mod extract;
 mod feed;
-mod pending;
 mod queue;
 mod runs;
 mod service;

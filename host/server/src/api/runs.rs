@@ -2,7 +2,6 @@
 
 use super::App;
 use super::extract::{At, Caller, Json};
-use super::pending::*; // PENDING
 use super::views::{PageView, RunView};
 use super::workspaces::deadline;
 use crate::access::Action;

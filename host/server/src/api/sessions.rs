@@ -2,7 +2,6 @@
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
-use super::pending::*; // PENDING
 use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
@@ -11,9 +10,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use lastword::HostError;
 use lastword::id::{AgentId, MessageId, SessionId, WorkspaceId};
-use lastword::session::SessionRecord;
+use lastword::session::{SessionRecord, Todo};
+use lastword::{HostError, SessionFilter};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;

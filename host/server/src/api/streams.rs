@@ -4,7 +4,6 @@
 use super::App;
 use super::extract::{Asked, At, Caller};
 use super::feed::{Feed, Numbered};
-use super::pending::*; // PENDING
 use crate::access::Action;
 use crate::problem::{Problem, ProblemBody};
 use axum::extract::State;

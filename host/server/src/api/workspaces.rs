@@ -3,7 +3,6 @@
 use super::App;
 use super::app::unknown_workspace;
 use super::extract::{Asked, At, Caller, Json};
-use super::pending::*; // PENDING
 use super::streams::client;
 use super::views::{CapabilityName, PageView, WorkspaceView, key};
 use crate::access::{Action, Principal};
