@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(edit, withdraw))
+        .routes(routes!(list_queue))
+        .routes(routes!(edit_queued, withdraw_queued))
 }
 
 /// List the prompts that wait
@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     params(("s" = SessionId, Path, description = "The session.")),
     responses((status = 200, description = "All of them.", body = PageView<QueuedRun>))
 )]
-async fn list(
+async fn list_queue(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -64,7 +64,7 @@ struct Edit {
     request_body = Edit,
     responses((status = 200, description = "What it asks now.", body = QueuedRun))
 )]
-async fn edit(
+async fn edit_queued(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, run): At2<SessionId, RunId>,
@@ -92,7 +92,7 @@ async fn edit(
         (status = 202, description = "It is withdrawn, but its end is not on disk yet.", body = Receipt),
     )
 )]
-async fn withdraw(
+async fn withdraw_queued(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, run): At2<SessionId, RunId>,

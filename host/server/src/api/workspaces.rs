@@ -28,8 +28,8 @@ pub(super) const DEADLINE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(show, close))
+        .routes(routes!(open_workspace, list_workspaces))
+        .routes(routes!(show_workspace, close_workspace))
 }
 
 /// Which workspace, for whom, and what its agents may do there.
@@ -71,7 +71,7 @@ struct NewWorkspace {
         (status = 200, description = "It was open already.", body = WorkspaceView),
     )
 )]
-async fn create(
+async fn open_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Json(new): Json<NewWorkspace>,
@@ -258,7 +258,7 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     params(Paging),
     responses((status = 200, description = "One page of them.", body = PageView<WorkspaceView>))
 )]
-async fn list(
+async fn list_workspaces(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Asked(paging): Asked<Paging>,
@@ -286,7 +286,7 @@ async fn list(
     params(("w" = WorkspaceId, Path, description = "The workspace.")),
     responses((status = 200, description = "How it stands.", body = WorkspaceView))
 )]
-async fn show(
+async fn show_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
@@ -334,7 +334,7 @@ struct Closed {
         (status = 200, description = "It is closed.", body = Closed),
     )
 )]
-async fn close(
+async fn close_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
