@@ -1,7 +1,7 @@
 //! Routes about prompts that wait: looking at them, changing them, taking them back.
 
 use super::App;
-use super::extract::{At, At2, Caller, Json};
+use super::extract::{At, At2, Caller, Json, objects};
 use super::runs::{NewPart, parts};
 use super::views::PageView;
 use crate::access::Action;
@@ -49,6 +49,7 @@ struct Edit {
     /// A text. Either this or parts.
     prompt: Option<String>,
     /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
 }
 

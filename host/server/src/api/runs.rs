@@ -1,7 +1,7 @@
 //! Routes about runs: asking for one, looking at it, stopping it and going on with it.
 
 use super::App;
-use super::extract::{At, Caller, Json};
+use super::extract::{At, Caller, Json, objects};
 use super::views::{PageView, RunView};
 use super::workspaces::deadline;
 use crate::access::Action;
@@ -49,6 +49,7 @@ struct NewRun {
     /// A text; an empty one stands for the agent's default prompt. Either this or parts.
     prompt: Option<String>,
     /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
     /// How long the run may take once it is running.
     #[schema(minimum = 1, maximum = 31622400000_u64)]

@@ -1,7 +1,7 @@
 //! Routes about sessions: beginning, listing, changing, forking and deleting them.
 
 use super::App;
-use super::extract::{Asked, At, Caller, Json};
+use super::extract::{Asked, At, Caller, Json, objects};
 use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
@@ -224,6 +224,7 @@ struct Changes {
     /// A new title.
     title: Option<String>,
     /// A new list instead of the one that it has.
+    #[serde(default, deserialize_with = "objects")]
     todo: Option<Vec<Todo>>,
 }
 

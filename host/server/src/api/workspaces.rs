@@ -23,6 +23,8 @@ use utoipa_axum::routes;
 
 /// Characters of the longest name.
 const NAME_CHARS_MAX: usize = 256;
+/// Runs at the same time of one workspace, at the most.
+const RUNS_MAX: u32 = 65_536;
 /// The longest deadline that can be asked for: about a year.
 pub(super) const DEADLINE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 
@@ -50,7 +52,7 @@ struct NewWorkspace {
     /// now on; without any of them it keeps what it has.
     grants: Option<Vec<CapabilityName>>,
     /// Runs at the same time; the others wait.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65536)]
     concurrent_runs: Option<u32>,
     /// How long each run may take.
     #[schema(minimum = 1, maximum = 31622400000_u64)]
@@ -198,11 +200,9 @@ async fn options(
         options = options.grant(capability);
     }
     if let Some(runs) = new.concurrent_runs {
-        if runs == 0 {
-            return Err(Problem::new(
-                "invalid-body",
-                "`concurrent_runs` must be 1 or more",
-            ));
+        if !(1..=RUNS_MAX).contains(&runs) {
+            let detail = format!("`concurrent_runs` must be between 1 and {RUNS_MAX}");
+            return Err(Problem::new("invalid-body", detail));
         }
         options = options.concurrent_runs(runs);
     }
