@@ -10,6 +10,7 @@ mod formats;
 mod interruption;
 mod models;
 mod queue;
+mod server;
 mod sessions;
 mod tidy;
 mod workspaces;

@@ -1,1 +1,49 @@
-//! The HTTP API of a host: an axum router over a [`lastword::Host`].
+//! The HTTP API of a host: an axum router over a [`lastword::Host`], for programs that serve
+//! it and for embedders that put it beside routes of their own.
+//!
+//! ```no_run
+//! use lastword_server::{BearerToken, Listener, ServerOptions, Token, router, serve};
+//! use std::sync::Arc;
+//!
+//! # async fn example(host: lastword::Host) -> Result<(), Box<dyn std::error::Error>> {
+//! let token = Token::read_or_create("/run/user/1000/lastword/token")?;
+//! let authorizer = Arc::new(BearerToken::new(&token));
+//! let listener = Listener::tcp("127.0.0.1:8020".parse()?, &*authorizer).await?;
+//! let options = ServerOptions::default();
+//! let router = router(host.clone(), authorizer, options.clone());
+//! serve(vec![listener], router, &options, host.closing()).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! * A prompt is answered with 202 once it is durable. A client that goes away takes nothing
+//!   back: neither a prompt that was sent whole, nor a run.
+//! * Streams are read from the log. `Last-Event-ID` goes on after any event, without a gap;
+//!   a slow reader slows nobody. Where a stream ends early, it may be asked for again.
+//! * Errors are `application/problem+json` under the names of [`problem::KINDS`], whatever
+//!   went wrong: also a route that is not there, a body that is none, and a panic.
+//! * What somebody may not see answers as if it did not exist.
+//! * Nothing here is process-global, and nothing listens but what [`serve`] is given.
+
+pub mod access;
+#[expect(
+    unused_qualifications,
+    reason = "the macros that describe routes write the names of parameters in full"
+)]
+mod api;
+mod guard;
+mod metrics;
+mod observe;
+mod options;
+pub mod problem;
+mod serve;
+
+pub use access::{
+    Action, Anyone, Arrival, Authorizer, BearerToken, FirstOf, Principal, Token, TokenError,
+    Unauthenticated, UnixOwner,
+};
+pub use api::{openapi, router};
+pub use options::ServerOptions;
+pub use serve::{ListenError, Listener, connect_unix, serve};

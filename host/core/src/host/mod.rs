@@ -255,6 +255,12 @@ impl Host {
         self.inner.engine.concurrent_runs()
     }
 
+    /// The limits of every run whose workspace has none of its own.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
     /// What recovery did when this host started.
     #[must_use]
     pub fn recovered(&self) -> Recovered {

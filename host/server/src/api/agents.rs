@@ -1,0 +1,197 @@
+//! Routes about agents: which are loaded, loading one, forgetting one.
+
+use super::App;
+use super::extract::{Asked, Caller, Raw, bytes, is, json};
+use super::views::{AgentView, PageView};
+use crate::access::Action;
+use crate::problem::Problem;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderName, StatusCode};
+use lastword::id::AgentId;
+use lastword::{AgentSource, HostError};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
+    let all = routes!(list_agents, load_agent).layer(DefaultBodyLimit::max(bytes_max));
+    OpenApiRouter::new()
+        .routes(all)
+        .routes(routes!(show_agent, forget_agent))
+}
+
+/// List the agents that are loaded
+#[utoipa::path(
+    get,
+    path = "/agents",
+    tag = "agents",
+    responses((status = 200, description = "All of them.", body = PageView<AgentView>))
+)]
+async fn list_agents(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+) -> Result<axum::Json<PageView<AgentView>>, Problem> {
+    app.demand(&who, Action::ReadAgents).await?;
+    let items = app.host.agents().iter().map(AgentView::from).collect();
+    Ok(axum::Json(PageView { items, next: None }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Name {
+    /// The name for an uploaded component.
+    #[param(min_length = 1, max_length = 128)]
+    name: Option<String>,
+}
+
+/// An agent in a file of the server's.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AgentFile {
+    /// The name under which to load it.
+    #[schema(min_length = 1, max_length = 128)]
+    name: String,
+    /// The file, by its absolute path.
+    path: String,
+}
+
+/// Load an agent
+///
+/// Takes a component, with its name in the query, or the path of a file on the server. The
+/// same name again replaces what later runs get.
+#[utoipa::path(
+    post,
+    path = "/agents",
+    tag = "agents",
+    params(Name),
+    request_body(content((Vec<u8> = "application/wasm"), (AgentFile = "application/json"))),
+    responses(
+        (status = 201, description = "It is loaded.", body = AgentView),
+        (status = 200, description = "It is loaded instead of an earlier one.", body = AgentView),
+    )
+)]
+async fn load_agent(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Asked(query): Asked<Name>,
+    request: Request,
+) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<AgentView>), Problem> {
+    let wasm = is(request.headers(), "application/wasm");
+    if !wasm && !is(request.headers(), "application/json") {
+        return Err(Problem::new(
+            "unsupported-media-type",
+            "send a component as `application/wasm` with its name in the query, or a path as `application/json`",
+        ));
+    }
+    // Before the body, which is large.
+    app.demand(&who, Action::LoadAgents).await?;
+    let (name, source) = match wasm {
+        true => {
+            let name = query.name.ok_or_else(|| {
+                Problem::new("invalid-query", "name the agent: `POST /v1/agents?name=…`")
+            })?;
+            (name, AgentSource::Bytes(bytes(request, &()).await?.into()))
+        }
+        false => {
+            let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
+            app.demand(&who, Action::LoadFiles).await?;
+            let path = PathBuf::from(path);
+            if query.name.is_some() || !path.is_absolute() {
+                let how = "send the name and an absolute path in the body";
+                return Err(Problem::new("invalid-body", how));
+            }
+            (name, AgentSource::File(path))
+        }
+    };
+    let id = AgentId::new(name).map_err(HostError::from)?;
+    let known = app.host.agent(&id).is_some();
+    let host = app.host.clone();
+    let work = async move {
+        let loaded = host.load_agent(id.as_str(), source).await;
+        loaded.map_err(unreadable)
+    };
+    let view = AgentView::from(&app.see_through(work).await?);
+    let status = match known {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let location = format!("/v1/agents/{}", escaped(view.name.as_str()));
+    Ok((status, [(LOCATION, location)], axum::Json(view)))
+}
+
+/// A file that cannot be read is the client's mistake here, not the host's.
+fn unreadable(error: HostError) -> Problem {
+    match error {
+        HostError::Io { .. } => Problem::new("invalid-agent", error.to_string()),
+        other => other.into(),
+    }
+}
+
+/// A name as one segment of a path.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let escape = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(escape).collect()
+}
+
+fn id(name: &str) -> Result<AgentId, Problem> {
+    let id = AgentId::new(name);
+    id.map_err(|error| Problem::new("invalid-id", error.to_string()))
+}
+
+/// Show an agent
+#[utoipa::path(
+    get,
+    path = "/agents/{a}",
+    tag = "agents",
+    params(("a" = AgentId, Path, description = "The agent's name.")),
+    responses((status = 200, description = "What it is.", body = AgentView))
+)]
+async fn show_agent(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Raw(name): Raw,
+) -> Result<axum::Json<AgentView>, Problem> {
+    app.demand(&who, Action::ReadAgents).await?;
+    let id = id(&name)?;
+    match app.host.agent(&id) {
+        Some(agent) => Ok(axum::Json(AgentView::from(&agent))),
+        None => Err(HostError::UnknownAgent(id).into()),
+    }
+}
+
+/// Forget an agent
+///
+/// Runs that have begun or wait go on. Its sessions stay, and can be prompted again once it
+/// is loaded again.
+#[utoipa::path(
+    delete,
+    path = "/agents/{a}",
+    tag = "agents",
+    params(("a" = AgentId, Path, description = "The agent's name.")),
+    responses((status = 204, description = "It is forgotten."))
+)]
+async fn forget_agent(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Raw(name): Raw,
+) -> Result<StatusCode, Problem> {
+    app.demand(&who, Action::LoadAgents).await?;
+    let id = id(&name)?;
+    let host = app.host.clone();
+    let work = async move {
+        match host.unload_agent(&id) {
+            true => Ok(StatusCode::NO_CONTENT),
+            false => Err(HostError::UnknownAgent(id).into()),
+        }
+    };
+    app.see_through(work).await
+}

@@ -1,0 +1,205 @@
+//! What the routes share: the host, the settings, and finding what a request names while
+//! hiding what its sender may not see.
+
+use crate::ServerOptions;
+use crate::access::{Action, Authorizer, Principal};
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use lastword::id::{RunId, SessionId, WorkspaceId};
+use lastword::{Host, HostError, Run, Session, WorkspaceKey};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One server.
+pub(crate) struct App {
+    pub(crate) host: Host,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) options: ServerOptions,
+    pub(crate) metrics: Metrics,
+    pub(crate) document: String,
+    /// Creates of workspaces take turns, so that one of several says that it is new.
+    pub(crate) creating: tokio::sync::Mutex<()>,
+    /// The keys of workspaces that were seen. A workspace never changes its key.
+    keys: Mutex<HashMap<WorkspaceId, WorkspaceKey>>,
+}
+
+impl App {
+    pub(crate) fn new(
+        host: Host,
+        authorizer: Arc<dyn Authorizer>,
+        options: ServerOptions,
+        document: &utoipa::openapi::OpenApi,
+    ) -> Self {
+        Self {
+            metrics: Metrics::new(host.clone()),
+            host,
+            authorizer,
+            options,
+            // Made of nothing but texts and maps with text keys.
+            document: document.to_json().unwrap_or_default(),
+            creating: tokio::sync::Mutex::new(()),
+            keys: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Does work to its end, even if whoever asked for it goes away meanwhile.
+    pub(crate) async fn see_through<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let task = self
+            .options
+            .tasks
+            .spawn(tracing::Instrument::in_current_span(work));
+        task.await
+            .unwrap_or_else(|died| Err(Problem::internal(died)))
+    }
+
+    /// Refuses what somebody may not do to the server as a whole.
+    pub(crate) async fn demand(&self, who: &Principal, action: Action) -> Result<(), Problem> {
+        match self.authorizer.allows(who, action, None).await {
+            true => Ok(()),
+            false => Err(forbidden()),
+        }
+    }
+
+    /// Refuses what somebody may not do in a workspace; a workspace that they may not see is
+    /// unknown, in the words of the caller.
+    pub(crate) async fn demand_in(
+        &self,
+        who: &Principal,
+        action: Action,
+        key: &WorkspaceKey,
+        unknown: impl FnOnce() -> Problem,
+    ) -> Result<(), Problem> {
+        let authorizer = &self.authorizer;
+        if action != Action::Read && authorizer.allows(who, action, Some(key)).await {
+            return Ok(());
+        }
+        match authorizer.allows(who, Action::Read, Some(key)).await {
+            true if action == Action::Read => Ok(()),
+            true => Err(forbidden()),
+            false => Err(unknown()),
+        }
+    }
+
+    /// Why nothing new is taken: once the host closes, it is not this workspace that does.
+    pub(crate) fn now(&self, error: HostError) -> Problem {
+        let closed = matches!(
+            error,
+            HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing
+        );
+        match closed && self.host.is_closing() {
+            true => HostError::HostClosing.into(),
+            false => error.into(),
+        }
+    }
+
+    /// Whether somebody may see a workspace.
+    pub(crate) async fn sees(&self, who: &Principal, id: WorkspaceId) -> Result<bool, Problem> {
+        match self.key(id).await? {
+            Some(key) => Ok(self.authorizer.allows(who, Action::Read, Some(&key)).await),
+            None => Ok(false),
+        }
+    }
+
+    /// A workspace that somebody names in order to do something with it.
+    pub(crate) async fn workspace(
+        &self,
+        who: &Principal,
+        action: Action,
+        id: WorkspaceId,
+    ) -> Result<WorkspaceKey, Problem> {
+        let key = self.key(id).await?.ok_or_else(|| unknown_workspace(id))?;
+        self.demand_in(who, action, &key, || unknown_workspace(id))
+            .await?;
+        Ok(key)
+    }
+
+    /// A session that somebody names in order to do something with it.
+    pub(crate) async fn session(
+        &self,
+        who: &Principal,
+        action: Action,
+        id: SessionId,
+    ) -> Result<Session, Problem> {
+        let unknown = || Problem::from(HostError::UnknownSession(id));
+        let session = self.host.session(id).await?;
+        let key = self
+            .key(session.workspace_id())
+            .await?
+            .ok_or_else(unknown)?;
+        self.demand_in(who, action, &key, unknown).await?;
+        Ok(session)
+    }
+
+    /// A run that somebody names in order to do something with it, and its session.
+    pub(crate) async fn run(
+        &self,
+        who: &Principal,
+        action: Action,
+        id: RunId,
+    ) -> Result<(Run, Session), Problem> {
+        let unknown = || Problem::from(HostError::UnknownRun(id));
+        let run = self.host.run(id).await?;
+        let session = self.host.session(run.session()).await?;
+        let key = self
+            .key(session.workspace_id())
+            .await?
+            .ok_or_else(unknown)?;
+        self.demand_in(who, action, &key, unknown).await?;
+        Ok((run, session))
+    }
+
+    /// What a workspace is known by; `None` if there is no such workspace.
+    async fn key(&self, id: WorkspaceId) -> Result<Option<WorkspaceKey>, Problem> {
+        if let Some(key) = self.keys().get(&id) {
+            return Ok(Some(key.clone()));
+        }
+        let mut after = None;
+        loop {
+            let page = self.host.known_workspaces(PAGE, after).await?;
+            let mut found = None;
+            for record in &page.items {
+                let key = super::views::key(record);
+                if record.id == id {
+                    found = Some(key.clone());
+                }
+                self.keys().insert(record.id, key);
+            }
+            after = page.next;
+            if found.is_some() || after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// A workspace is gone for good.
+    pub(crate) fn forget(&self, id: WorkspaceId) {
+        self.keys().remove(&id);
+    }
+
+    /// A workspace was opened.
+    pub(crate) fn remember(&self, id: WorkspaceId, key: WorkspaceKey) {
+        self.keys().insert(id, key);
+    }
+
+    fn keys(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, WorkspaceKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Workspaces that are read at once.
+const PAGE: u32 = 200;
+
+fn forbidden() -> Problem {
+    Problem::new(
+        "forbidden",
+        "you may see this, but not do it; ask whoever runs this server",
+    )
+}
+
+pub(crate) fn unknown_workspace(id: WorkspaceId) -> Problem {
+    HostError::UnknownWorkspace(id).into()
+}

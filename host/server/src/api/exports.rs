@@ -1,0 +1,173 @@
+//! Routes that read what a session holds: its messages, its bytes, and all of it at once.
+
+use super::App;
+use super::extract::{Asked, At, At2, Caller};
+use super::sessions;
+use super::views::PageView;
+use super::workspaces::limit;
+use crate::access::Action;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{IntoResponse, Response};
+use lastword::id::{MessageId, SessionId};
+use lastword::session::{BlobId, Export, Message};
+use serde::Deserialize;
+use std::str::FromStr;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Characters of a blob's id.
+const BLOB_CHARS: usize = 64;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_messages))
+        .routes(routes!(export_session))
+        .routes(routes!(read_blob))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// Only those before this message: the `next` of the page before.
+    #[param(value_type = Option<MessageId>)]
+    before: Option<String>,
+    /// How many at most; fewer may come. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+}
+
+/// Read a session's messages
+///
+/// A page of the history in its order, from the end of it backwards.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/messages",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session."), Paging),
+    responses((status = 200, description = "One page of them.", body = PageView<Message>))
+)]
+async fn list_messages(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    Asked(paging): Asked<Paging>,
+) -> Result<axum::Json<PageView<Message>>, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    let before = sessions::id(paging.before.as_deref())?;
+    let limit = limit(paging.limit)?;
+    let items = session.messages_page(before, limit).await?;
+    let full = items.len() >= limit as usize;
+    let oldest = items.first().filter(|_| full);
+    let next = oldest.map(|message| message.id.to_string());
+    Ok(axum::Json(PageView { items, next }))
+}
+
+/// How to write a session down.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// For programs.
+    #[default]
+    Json,
+    /// For people.
+    Markdown,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Shape {
+    /// How to write it down. Default: `json`.
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// Export a session
+///
+/// All of it, with its runs and their messages.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/export",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session."), Shape),
+    responses((
+        status = 200,
+        description = "The session.",
+        content((Export = "application/json"), (String = "text/markdown")),
+    ))
+)]
+async fn export_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    Asked(shape): Asked<Shape>,
+) -> Result<Response, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    let export = session.export().await?;
+    Ok(match shape.format.unwrap_or_default() {
+        Format::Json => axum::Json(export).into_response(),
+        Format::Markdown => {
+            let markdown = [(CONTENT_TYPE, "text/markdown; charset=utf-8")];
+            (markdown, export.to_markdown()).into_response()
+        }
+    })
+}
+
+/// A blob's id in a path.
+struct BlobPath(BlobId);
+
+impl FromStr for BlobPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        match text.len() == BLOB_CHARS && text.bytes().all(hex) {
+            true => Ok(Self(BlobId(text.to_owned()))),
+            false => Err(format!(
+                "`{text}` is no id of bytes: expected a SHA-256 as {BLOB_CHARS} lower-case hex digits"
+            )),
+        }
+    }
+}
+
+/// Read stored bytes
+///
+/// Those of a `data` part. They come as a download, whatever the agent named them.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/blobs/{b}",
+    tag = "sessions",
+    params(
+        ("s" = SessionId, Path, description = "The session."),
+        ("b" = BlobId, Path, description = "The bytes."),
+    ),
+    responses((
+        status = 200,
+        description = "The bytes.",
+        body = Vec<u8>,
+        content_type = "application/octet-stream",
+    ))
+)]
+async fn read_blob(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At2(id, BlobPath(blob)): At2<SessionId, BlobPath>,
+) -> Result<impl IntoResponse, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    let bytes = session.blob(&blob).await?.ok_or_else(|| {
+        let detail = format!("the session {id} has no bytes {}", blob.0);
+        Problem::new("unknown-blob", detail)
+    })?;
+    // What an agent made must not run as a page of this server.
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CONTENT_DISPOSITION, "attachment"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, bytes))
+}

@@ -1,0 +1,216 @@
+//! An event stream as a response body: frames, heartbeats, and its end. Reads when the
+//! client reads, so that a slow one holds nobody up. Knows no routes.
+
+use super::App;
+use crate::metrics::Streaming;
+use crate::problem::Problem;
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use lastword::event::Event;
+use lastword::id::WorkspaceId;
+use lastword::{Attachment, Events, Lifecycle, LifecycleEvents};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// By what a stream's events are numbered.
+#[derive(Clone, Copy)]
+pub(crate) enum Numbered {
+    /// Within their session.
+    BySeq,
+    /// Among all of their workspace.
+    ByPosition,
+}
+
+/// What is sent, and what is kept for as long as it is.
+pub(crate) struct Feed {
+    events: Option<Events>,
+    numbered: Numbered,
+    notices: Option<(LifecycleEvents, WorkspaceId)>,
+    drained: Option<BoxFuture<'static, ()>>,
+    heartbeat: Duration,
+    /// What is said after the last event.
+    farewell: Option<Bytes>,
+    _attachment: Option<Attachment>,
+    _streaming: Streaming,
+}
+
+/// A notice of a workspace's life, which is in no log.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Notice {
+    /// The same as the event's name.
+    r#type: &'static str,
+    /// The workspace.
+    workspace: WorkspaceId,
+}
+
+impl Feed {
+    /// A stream of these events, which ends when they do, or at the head of the log once the
+    /// host closes.
+    pub(crate) fn new(app: &App, events: Events, numbered: Numbered) -> Self {
+        let drained: BoxFuture<'static, ()> = {
+            let host = app.host.clone();
+            Box::pin(async move { host.drained().await })
+        };
+        Self {
+            events: Some(events),
+            numbered,
+            notices: None,
+            drained: Some(drained),
+            heartbeat: app.options.heartbeat,
+            farewell: None,
+            _attachment: None,
+            _streaming: app.metrics.stream(),
+        }
+    }
+
+    /// The same, with the notices of a workspace between its events.
+    pub(crate) fn of_workspace(
+        mut self,
+        notices: LifecycleEvents,
+        workspace: WorkspaceId,
+        attachment: Option<Attachment>,
+    ) -> Self {
+        self.notices = Some((notices, workspace));
+        self._attachment = attachment;
+        self
+    }
+
+    pub(crate) fn response(self) -> Response {
+        let frames = stream::unfold(self, |mut feed| async move {
+            let frame = feed.next().await?;
+            Some((Ok::<_, Infallible>(frame), feed))
+        });
+        let mut response = Response::new(Body::from_stream(frames));
+        let headers = response.headers_mut();
+        let event_stream = HeaderValue::from_static("text/event-stream");
+        headers.insert(CONTENT_TYPE, event_stream);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Proxies that hold answers back until they are whole would never send one.
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        headers.insert(unbuffered, HeaderValue::from_static("no"));
+        response
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let Some(events) = &mut self.events else {
+                return self.farewell.take();
+            };
+            tokio::select! {
+                biased;
+                event = events.next() => match event {
+                    Some(Ok(event)) => return Some(self.frame(&event)),
+                    Some(Err(error)) => {
+                        self.events = None;
+                        return Some(problem(&error.into()));
+                    }
+                    None => self.events = None,
+                },
+                notice = notice(&mut self.notices) => {
+                    if let Some(frame) = self.noticed(notice) {
+                        return Some(frame);
+                    }
+                }
+                () = over(&mut self.drained) => {
+                    self.drained = None;
+                    self.end_at_head();
+                }
+                () = tokio::time::sleep(self.heartbeat) => {
+                    return Some(Bytes::from_static(b": still here\n\n"));
+                }
+            }
+        }
+    }
+
+    /// Nothing follows what is in the log by now.
+    fn end_at_head(&mut self) {
+        self.events = self.events.take().map(Events::stored);
+    }
+
+    fn noticed(&mut self, notice: Option<Lifecycle>) -> Option<Bytes> {
+        let Some(notice) = notice else {
+            self.notices = None;
+            return None;
+        };
+        let (_, workspace) = self.notices.as_ref()?;
+        let workspace = *workspace;
+        if notice.workspace() != Some(workspace) {
+            return None;
+        }
+        match notice {
+            Lifecycle::Closing { .. } => Some(announce("workspace.closing", workspace)),
+            Lifecycle::Closed { .. } => {
+                // Everything that its runs said is in the log by now, and comes first.
+                self.farewell = Some(announce("workspace.closed", workspace));
+                self.end_at_head();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn frame(&self, event: &Event) -> Bytes {
+        let id = match self.numbered {
+            Numbered::BySeq => event.seq.0,
+            Numbered::ByPosition => event.pos.0,
+        };
+        frame(Some(id), event.body.kind(), &json(event))
+    }
+}
+
+async fn notice(notices: &mut Option<(LifecycleEvents, WorkspaceId)>) -> Option<Lifecycle> {
+    match notices {
+        Some((notices, _)) => notices.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn over(drained: &mut Option<BoxFuture<'static, ()>>) {
+    match drained {
+        Some(drained) => drained.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn announce(kind: &'static str, workspace: WorkspaceId) -> Bytes {
+    let notice = Notice {
+        r#type: kind,
+        workspace,
+    };
+    frame(None, kind, &json(&notice))
+}
+
+/// What went wrong after the stream had begun. The client may ask again, after the last
+/// event that it has.
+fn problem(problem: &Problem) -> Bytes {
+    frame(None, "problem", &problem.json())
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Events are maps with text keys.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// JSON has no line break outside of texts, and inside it is written as `\n`, so that the
+/// data is one line.
+fn frame(id: Option<u64>, kind: &str, data: &str) -> Bytes {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    Bytes::from(format!("{id}event: {kind}\ndata: {data}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_the_id_the_kind_and_one_line_of_data() {
+        let bytes = frame(Some(7), "text.delta", &json(&"a\nb"));
+        assert_eq!(bytes, "id: 7\nevent: text.delta\ndata: \"a\\nb\"\n\n");
+        assert_eq!(frame(None, "x", "{}"), "event: x\ndata: {}\n\n");
+    }
+}

@@ -1,0 +1,110 @@
+//! Routes about prompts that wait: looking at them, changing them, taking them back.
+
+use super::App;
+use super::extract::{At, At2, Caller, Json, objects};
+use super::runs::{NewPart, parts};
+use super::views::PageView;
+use crate::access::Action;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use lastword::id::{RunId, SessionId};
+use lastword::{QueuedRun, Receipt};
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_queue))
+        .routes(routes!(edit_queued, withdraw_queued))
+}
+
+/// List the prompts that wait
+///
+/// In the order in which they were accepted; held ones too.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/queue",
+    tag = "queue",
+    params(("s" = SessionId, Path, description = "The session.")),
+    responses((status = 200, description = "All of them.", body = PageView<QueuedRun>))
+)]
+async fn list_queue(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+) -> Result<axum::Json<PageView<QueuedRun>>, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    let items = session.queue().await?;
+    Ok(axum::Json(PageView { items, next: None }))
+}
+
+/// What to ask instead.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    /// A text. Either this or parts.
+    prompt: Option<String>,
+    /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
+    parts: Option<Vec<NewPart>>,
+}
+
+/// Change a prompt that waits
+#[utoipa::path(
+    patch,
+    path = "/sessions/{s}/queue/{r}",
+    tag = "queue",
+    params(
+        ("s" = SessionId, Path, description = "The session."),
+        ("r" = RunId, Path, description = "The run that waits."),
+    ),
+    request_body = Edit,
+    responses((status = 200, description = "What it asks now.", body = QueuedRun))
+)]
+async fn edit_queued(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At2(id, run): At2<SessionId, RunId>,
+    Json(edit): Json<Edit>,
+) -> Result<axum::Json<QueuedRun>, Problem> {
+    let parts = parts(edit.prompt, edit.parts)?;
+    let session = app.session(&who, Action::Prompt, id).await?;
+    let work = async move { Ok(session.edit_queued(run, parts).await?) };
+    Ok(axum::Json(app.see_through(work).await?))
+}
+
+/// Take a prompt back that waits
+///
+/// Leaves one alone that has started.
+#[utoipa::path(
+    delete,
+    path = "/sessions/{s}/queue/{r}",
+    tag = "queue",
+    params(
+        ("s" = SessionId, Path, description = "The session."),
+        ("r" = RunId, Path, description = "The run that waits."),
+    ),
+    responses(
+        (status = 200, description = "How it ended.", body = Receipt),
+        (status = 202, description = "It is withdrawn, but its end is not on disk yet.", body = Receipt),
+    )
+)]
+async fn withdraw_queued(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At2(id, run): At2<SessionId, RunId>,
+) -> Result<(StatusCode, axum::Json<Receipt>), Problem> {
+    let session = app.session(&who, Action::Cancel, id).await?;
+    let receipt = app
+        .see_through(async move { Ok(session.withdraw(run).await?) })
+        .await?;
+    let status = match receipt.persisted {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    Ok((status, axum::Json(receipt)))
+}

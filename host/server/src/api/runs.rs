@@ -1,0 +1,327 @@
+//! Routes about runs: asking for one, looking at it, stopping it and going on with it.
+
+use super::App;
+use super::extract::{At, Caller, Json, objects};
+use super::views::{PageView, RunView};
+use super::workspaces::deadline;
+use crate::access::Action;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use lastword::id::{ClientId, RunId, SessionId};
+use lastword::session::Part;
+use lastword::{Prompt, Receipt};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Characters of the longest idempotency key.
+const KEY_CHARS_MAX: usize = 255;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(prompt_session, list_runs))
+        .routes(routes!(cancel_session))
+        .routes(routes!(show_run))
+        .routes(routes!(cancel_run))
+        .routes(routes!(resume_run))
+}
+
+/// A piece of a prompt.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum NewPart {
+    /// Said to the agent.
+    Text {
+        /// The text.
+        text: String,
+    },
+}
+
+/// What to ask, and under which conditions.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewRun {
+    /// A text; an empty one stands for the agent's default prompt. Either this or parts.
+    prompt: Option<String>,
+    /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
+    parts: Option<Vec<NewPart>>,
+    /// How long the run may take once it is running.
+    #[schema(minimum = 1, maximum = 31622400000_u64)]
+    deadline_ms: Option<u64>,
+    /// The agent's configuration for this run.
+    config: Option<Map<String, Value>>,
+    /// Stop the run once this client's claim on the workspace ends. Without it the run goes
+    /// on, whoever goes away.
+    bound_to: Option<ClientId>,
+}
+
+/// The parts of a prompt that came as a text or as parts.
+pub(super) fn parts(
+    prompt: Option<String>,
+    parts: Option<Vec<NewPart>>,
+) -> Result<Vec<Part>, Problem> {
+    match (prompt, parts) {
+        (Some(text), None) => Ok(vec![Part::text(text)]),
+        (None, Some(parts)) => {
+            let texts = parts
+                .into_iter()
+                .map(|NewPart::Text { text }| Part::text(text));
+            Ok(texts.collect())
+        }
+        _ => Err(Problem::new(
+            "invalid-body",
+            "a prompt is a text `prompt` or a list `parts`; send one of the two",
+        )),
+    }
+}
+
+/// The caller's name for this very request.
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let wrong = || {
+        Problem::new(
+            "invalid-key",
+            format!(
+                "send one `Idempotency-Key` of 1 to {KEY_CHARS_MAX} printable ASCII characters"
+            ),
+        )
+    };
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let key = key.to_str().map_err(|_| wrong())?;
+            let printable = |c: u8| c.is_ascii_graphic() || c == b' ';
+            let fits = (1..=KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(printable);
+            fits.then(|| Some(key.to_owned())).ok_or_else(wrong)
+        }
+        (Some(_), Some(_)) => Err(wrong()),
+    }
+}
+
+/// A run that goes on, with its address.
+type Going = (StatusCode, [(HeaderName, String); 1], axum::Json<RunView>);
+
+fn going(view: RunView) -> Going {
+    let location = format!("/v1/runs/{}", view.run);
+    (
+        StatusCode::ACCEPTED,
+        [(LOCATION, location)],
+        axum::Json(view),
+    )
+}
+
+/// Ask the agent
+///
+/// Answers once the prompt is durable; what comes of it is told by the events. A session
+/// that is busy queues it. The run belongs to the workspace: losing this connection takes
+/// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing.
+#[utoipa::path(
+    post,
+    path = "/sessions/{s}/runs",
+    tag = "runs",
+    params(
+        ("s" = SessionId, Path, description = "The session."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The caller's name for this very request, in printable ASCII."),
+    ),
+    request_body = NewRun,
+    responses((status = 202, description = "It is accepted and durable.", body = RunView))
+)]
+async fn prompt_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    headers: HeaderMap,
+    Json(new): Json<NewRun>,
+) -> Result<Going, Problem> {
+    let key = key(&headers)?;
+    let mut prompt = Prompt::parts(parts(new.prompt, new.parts)?);
+    if let Some(key) = key {
+        prompt = prompt.key(key);
+    }
+    if let Some(deadline) = deadline(new.deadline_ms)? {
+        prompt = prompt.deadline(deadline);
+    }
+    if let Some(config) = new.config {
+        prompt = prompt.config(Value::Object(config).to_string());
+    }
+    if let Some(client) = new.bound_to {
+        prompt = prompt.bound_to(client);
+    }
+    let work = {
+        let app = Arc::clone(&app);
+        async move {
+            let session = app.session(&who, Action::Prompt, id).await?;
+            let asked = session.prompt(prompt).await;
+            let run = asked.map_err(|error| app.now(error))?;
+            Ok(RunView::of(&run).await?)
+        }
+    };
+    // The request was read whole: from here on the client may go away.
+    Ok(going(app.see_through(work).await?))
+}
+
+/// List a session's runs
+///
+/// In the order in which they were accepted.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/runs",
+    tag = "runs",
+    params(("s" = SessionId, Path, description = "The session.")),
+    responses((status = 200, description = "All of them.", body = PageView<RunView>))
+)]
+async fn list_runs(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+) -> Result<axum::Json<PageView<RunView>>, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    let runs = session.runs().await?;
+    let view = |row: lastword::RunRow| RunView {
+        run: row.id,
+        session: id,
+        state: row.state,
+        receipt: row.receipt,
+    };
+    let items = runs.into_iter().map(view).collect();
+    Ok(axum::Json(PageView { items, next: None }))
+}
+
+/// Show a run
+#[utoipa::path(
+    get,
+    path = "/runs/{r}",
+    tag = "runs",
+    params(("r" = RunId, Path, description = "The run.")),
+    responses((status = 200, description = "How it stands.", body = RunView))
+)]
+async fn show_run(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<RunId>,
+) -> Result<axum::Json<RunView>, Problem> {
+    let (run, _) = app.run(&who, Action::Read, id).await?;
+    Ok(axum::Json(RunView::of(&run).await?))
+}
+
+/// Cancel a run
+///
+/// Answers once its end is on disk. Again answers the same receipt.
+#[utoipa::path(
+    post,
+    path = "/runs/{r}/cancel",
+    tag = "runs",
+    params(("r" = RunId, Path, description = "The run.")),
+    responses(
+        (status = 200, description = "How it ended.", body = Receipt),
+        (status = 202, description = "It is stopped, but its end is not on disk yet.", body = Receipt),
+    )
+)]
+async fn cancel_run(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<RunId>,
+) -> Result<(StatusCode, axum::Json<Receipt>), Problem> {
+    let (run, _) = app.run(&who, Action::Cancel, id).await?;
+    let receipt = app
+        .see_through(async move { Ok(run.cancel().await?) })
+        .await?;
+    Ok((written(receipt.persisted), axum::Json(receipt)))
+}
+
+fn written(persisted: bool) -> StatusCode {
+    match persisted {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    }
+}
+
+/// Cancel all that a session does
+///
+/// Stops the run that goes on, and takes back every prompt that was accepted before now.
+#[utoipa::path(
+    post,
+    path = "/sessions/{s}/cancel",
+    tag = "runs",
+    params(("s" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 200, description = "How they ended; of an idle session, nothing.", body = Vec<Receipt>),
+        (status = 202, description = "They are stopped, but not every end is on disk yet.", body = Vec<Receipt>),
+    )
+)]
+async fn cancel_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+) -> Result<(StatusCode, axum::Json<Vec<Receipt>>), Problem> {
+    let session = app.session(&who, Action::Cancel, id).await?;
+    let receipts = app
+        .see_through(async move { Ok(session.cancel().await?) })
+        .await?;
+    let all = receipts.iter().all(|receipt| receipt.persisted);
+    Ok((written(all), axum::Json(receipts)))
+}
+
+/// Go on with a run
+///
+/// A held one is put back into the queue. One that ended early gets a new run that goes on.
+#[utoipa::path(
+    post,
+    path = "/runs/{r}/resume",
+    tag = "runs",
+    params(("r" = RunId, Path, description = "The run.")),
+    responses((status = 202, description = "The run that goes on.", body = RunView))
+)]
+async fn resume_run(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<RunId>,
+) -> Result<Going, Problem> {
+    let (_, session) = app.run(&who, Action::Prompt, id).await?;
+    let asked = Arc::clone(&app);
+    let work = async move {
+        let resumed = session.resume(id).await;
+        let run = resumed.map_err(|error| asked.now(error))?;
+        Ok(RunView::of(&run).await?)
+    };
+    Ok(going(app.see_through(work).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn a_key_is_one_short_printable_line() {
+        let with = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append("idempotency-key", value);
+            }
+            key(&headers).map_err(|problem| problem.name())
+        };
+        assert_eq!(with(&[]), Ok(None));
+        assert_eq!(with(&[b"a b"]), Ok(Some("a b".to_owned())));
+        let longest = [b'k'; KEY_CHARS_MAX];
+        assert!(with(&[&longest]).is_ok());
+        let longer = [b'k'; KEY_CHARS_MAX + 1];
+        for wrong in [
+            &[&b""[..]][..],
+            &[b"a", b"a"],
+            &[&longer],
+            &[b"\xff"],
+            &[b"a\tb"],
+        ] {
+            assert_eq!(with(wrong), Err("invalid-key"));
+        }
+    }
+}

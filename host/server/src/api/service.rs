@@ -1,0 +1,118 @@
+//! Routes about the server itself: whether it lives, what it is, what it offers and what it
+//! has done.
+
+use super::App;
+use super::extract::Caller;
+use crate::access::Action;
+use crate::metrics;
+use crate::problem::Problem;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(version))
+        .routes(routes!(read_openapi))
+        .routes(routes!(read_metrics))
+}
+
+/// Whether the server takes work.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`, or `closing` while the host shuts down.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// What answers here.
+#[derive(Serialize, ToSchema)]
+struct Version {
+    /// `lastword`.
+    name: &'static str,
+    /// Its version.
+    version: &'static str,
+    /// The package of interfaces that agents are written against.
+    wit: String,
+}
+
+/// Is it alive?
+///
+/// Answers without a token. 503 while the host shuts down: what runs is being ended, and
+/// nothing new is taken.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "server",
+    security(()),
+    responses(
+        (status = 200, description = "It takes work.", body = Health),
+        (status = 503, description = "It is shutting down.", body = Health),
+    )
+)]
+async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
+    match app.host.is_closing() {
+        false => (StatusCode::OK, Json(Health { status: "ok" })),
+        true => {
+            let closing = Health { status: "closing" };
+            (StatusCode::SERVICE_UNAVAILABLE, Json(closing))
+        }
+    }
+}
+
+/// What is it?
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "server",
+    responses((status = 200, description = "Name and version.", body = Version))
+)]
+async fn version(_: Caller) -> Json<Version> {
+    Json(Version {
+        name: "lastword",
+        version: env!("CARGO_PKG_VERSION"),
+        wit: format!("{}@{}", lastword::WIT_PACKAGE, lastword::WIT_VERSION),
+    })
+}
+
+/// What can be asked of it?
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "server",
+    responses((status = 200, description = "This document.", body = Object))
+)]
+async fn read_openapi(State(app): State<Arc<App>>, _: Caller) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], app.document.clone())
+}
+
+/// What has it done?
+///
+/// The figures of the host and of this server, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "server",
+    responses((
+        status = 200,
+        description = "The figures.",
+        body = String,
+        content_type = "application/openmetrics-text",
+    ))
+)]
+async fn read_metrics(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+) -> Result<impl IntoResponse, Problem> {
+    app.demand(&who, Action::Administrate).await?;
+    let text = app.metrics.text().map_err(Problem::internal)?;
+    Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text))
+}

@@ -1,0 +1,308 @@
+//! Routes about sessions: beginning, listing, changing, forking and deleting them.
+
+use super::App;
+use super::extract::{Asked, At, Caller, Json, objects};
+use super::views::PageView;
+use super::workspaces::limit;
+use crate::access::{Action, Principal};
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::IntoResponse;
+use lastword::id::{AgentId, MessageId, SessionId, WorkspaceId};
+use lastword::session::{SessionRecord, Todo};
+use lastword::{HostError, SessionFilter};
+use serde::Deserialize;
+use std::str::FromStr;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(begin_session, list_workspace_sessions))
+        .routes(routes!(list_sessions))
+        .routes(routes!(show_session, change_session, delete_session))
+        .routes(routes!(fork_session))
+}
+
+/// With whom to talk.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSession {
+    /// The name of a loaded agent.
+    agent: String,
+    /// A title; otherwise the first prompt makes one.
+    title: Option<String>,
+    /// The session for which this one works.
+    parent: Option<SessionId>,
+}
+
+/// A session that was just made, with its address.
+pub(super) type Created = (
+    StatusCode,
+    [(axum::http::HeaderName, String); 1],
+    axum::Json<SessionRecord>,
+);
+
+fn created(record: SessionRecord) -> Created {
+    let location = format!("/v1/sessions/{}", record.id);
+    (
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        axum::Json(record),
+    )
+}
+
+/// Begin a session
+#[utoipa::path(
+    post,
+    path = "/workspaces/{w}/sessions",
+    tag = "sessions",
+    params(("w" = WorkspaceId, Path, description = "The workspace.")),
+    request_body = NewSession,
+    responses((status = 201, description = "The session.", body = SessionRecord))
+)]
+async fn begin_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<WorkspaceId>,
+    Json(new): Json<NewSession>,
+) -> Result<Created, Problem> {
+    app.workspace(&who, Action::Prompt, id).await?;
+    let agent = AgentId::new(new.agent).map_err(HostError::from)?;
+    let agent = app
+        .host
+        .agent(&agent)
+        .ok_or(HostError::UnknownAgent(agent))?;
+    let workspace = app.host.workspace(id).map_err(|error| app.now(error))?;
+    if let Some(parent) = new.parent {
+        app.session(&who, Action::Read, parent).await?;
+    }
+    let work = async move {
+        let session = match new.parent {
+            Some(parent) => workspace.new_child_session(&agent, parent).await?,
+            None => workspace.new_session(&agent).await?,
+        };
+        match &new.title {
+            Some(title) => Ok(session.rename(title).await?),
+            None => Ok(session.record().await?),
+        }
+    };
+    Ok(created(app.see_through(work).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// Only those that work for this session.
+    #[param(value_type = Option<SessionId>)]
+    parent: Option<String>,
+    /// How many at most; fewer may come. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// Only those of this workspace.
+    #[param(value_type = Option<WorkspaceId>)]
+    workspace: Option<String>,
+    /// Only those that work for this session.
+    #[param(value_type = Option<SessionId>)]
+    parent: Option<String>,
+    /// How many at most; fewer may come. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+/// An id in the query.
+pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    let wrong = |error: T::Err| Problem::new("invalid-query", error.to_string());
+    text.map(|text| text.parse().map_err(wrong)).transpose()
+}
+
+/// List sessions
+///
+/// Those that changed last come first.
+#[utoipa::path(
+    get,
+    path = "/sessions",
+    tag = "sessions",
+    params(Filter),
+    responses((status = 200, description = "One page of them.", body = PageView<SessionRecord>))
+)]
+async fn list_sessions(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Asked(query): Asked<Filter>,
+) -> Result<axum::Json<PageView<SessionRecord>>, Problem> {
+    let filter = SessionFilter {
+        workspace: id(query.workspace.as_deref())?,
+        parent: id(query.parent.as_deref())?,
+        limit: limit(query.limit)?,
+        after: query.after,
+    };
+    page(&app, &who, filter).await
+}
+
+/// List a workspace's sessions
+///
+/// Those that changed last come first.
+#[utoipa::path(
+    get,
+    path = "/workspaces/{w}/sessions",
+    tag = "sessions",
+    params(("w" = WorkspaceId, Path, description = "The workspace."), Paging),
+    responses((status = 200, description = "One page of them.", body = PageView<SessionRecord>))
+)]
+async fn list_workspace_sessions(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(workspace): At<WorkspaceId>,
+    Asked(query): Asked<Paging>,
+) -> Result<axum::Json<PageView<SessionRecord>>, Problem> {
+    app.workspace(&who, Action::Read, workspace).await?;
+    let filter = SessionFilter {
+        workspace: Some(workspace),
+        parent: id(query.parent.as_deref())?,
+        limit: limit(query.limit)?,
+        after: query.after,
+    };
+    page(&app, &who, filter).await
+}
+
+/// What is hidden leaves no gap that could be counted: a page may hold less than it could.
+async fn page(
+    app: &App,
+    who: &Principal,
+    filter: SessionFilter,
+) -> Result<axum::Json<PageView<SessionRecord>>, Problem> {
+    let page = app.host.list_sessions(filter).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for record in page.items {
+        if app.sees(who, record.workspace).await? {
+            items.push(record);
+        }
+    }
+    let next = page.next;
+    Ok(axum::Json(PageView { items, next }))
+}
+
+/// Show a session
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session.")),
+    responses((status = 200, description = "How it stands.", body = SessionRecord))
+)]
+async fn show_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+) -> Result<axum::Json<SessionRecord>, Problem> {
+    let session = app.session(&who, Action::Read, id).await?;
+    Ok(axum::Json(session.record().await?))
+}
+
+/// What to change. What is not named stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    /// A new title.
+    title: Option<String>,
+    /// A new list instead of the one that it has.
+    #[serde(default, deserialize_with = "objects")]
+    todo: Option<Vec<Todo>>,
+}
+
+/// Change a session
+#[utoipa::path(
+    patch,
+    path = "/sessions/{s}",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session.")),
+    request_body = Changes,
+    responses((status = 200, description = "How it stands now.", body = SessionRecord))
+)]
+async fn change_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    Json(changes): Json<Changes>,
+) -> Result<axum::Json<SessionRecord>, Problem> {
+    let session = app.session(&who, Action::Prompt, id).await?;
+    let work = async move {
+        if let Some(title) = &changes.title {
+            session.rename(title).await?;
+        }
+        if let Some(todo) = changes.todo {
+            session.set_todo(todo).await?;
+        }
+        Ok(session.record().await?)
+    };
+    Ok(axum::Json(app.see_through(work).await?))
+}
+
+/// Delete a session
+///
+/// Its runs are ended first. Nothing of it is left.
+#[utoipa::path(
+    delete,
+    path = "/sessions/{s}",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session.")),
+    responses((status = 204, description = "It is gone."))
+)]
+async fn delete_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+) -> Result<StatusCode, Problem> {
+    let session = app.session(&who, Action::Purge, id).await?;
+    app.see_through(async move { Ok(session.delete().await?) })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Up to where to copy.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Fork {
+    /// The last message of the history that the copy has.
+    message: MessageId,
+}
+
+/// Fork a session
+///
+/// A new session with the same agent, whose history is a copy up to a message.
+#[utoipa::path(
+    post,
+    path = "/sessions/{s}/fork",
+    tag = "sessions",
+    params(("s" = SessionId, Path, description = "The session.")),
+    request_body = Fork,
+    responses((status = 201, description = "The new session.", body = SessionRecord))
+)]
+async fn fork_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    Json(Fork { message }): Json<Fork>,
+) -> Result<impl IntoResponse, Problem> {
+    let session = app.session(&who, Action::Prompt, id).await?;
+    let work = async move { Ok(session.fork(message).await?.record().await?) };
+    Ok(created(app.see_through(work).await?))
+}

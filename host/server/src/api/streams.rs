@@ -1,0 +1,228 @@
+//! Event streams: of a workspace, a session and a run. Knows cursors; not how a stream is
+//! sent.
+
+use super::App;
+use super::extract::{Asked, At, Caller};
+use super::feed::{Feed, Numbered};
+use crate::access::Action;
+use crate::problem::{Problem, ProblemBody};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use lastword::event::{Event, Position, Seq};
+use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword::{Events, HostError};
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(follow_workspace))
+        .routes(routes!(follow_session))
+        .routes(routes!(follow_run))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WorkspaceCursor {
+    /// The client whose stream this is. Without one, the stream only observes and claims
+    /// nothing.
+    #[param(format = Uuid)]
+    client_id: Option<String>,
+    /// The `pos` of the last event that was seen. Default: 0, before the first. The header
+    /// `Last-Event-ID` wins over it.
+    #[param(value_type = Option<u64>)]
+    after: Option<String>,
+    /// `false` ends the stream at the head of the log. Default: true.
+    follow: Option<bool>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Cursor {
+    /// The `seq` of the last event that was seen. Default: 0, before the first. The header
+    /// `Last-Event-ID` wins over it.
+    #[param(value_type = Option<u64>)]
+    after: Option<String>,
+    /// `false` ends the stream at the head of the log. Default: true.
+    follow: Option<bool>,
+}
+
+/// Follow a workspace
+///
+/// Everything that happens in all its sessions, in the order of `pos`, which is each event's
+/// id. Notices of the workspace's own life, `workspace.closing` and `workspace.closed`, have
+/// none. Ends after `workspace.closed`, and when the host shuts down.
+#[utoipa::path(
+    get,
+    path = "/workspaces/{w}/events",
+    tag = "events",
+    params(("w" = WorkspaceId, Path, description = "The workspace."), WorkspaceCursor,
+        ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
+    responses(
+        (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn follow_workspace(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<WorkspaceId>,
+    Asked(query): Asked<WorkspaceCursor>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let client = query.client_id.as_deref().map(client).transpose()?;
+    let after = cursor(&headers, query.after.as_deref())?;
+    let action = match client {
+        Some(_) => Action::Open,
+        None => Action::Read,
+    };
+    app.workspace(&who, action, id).await?;
+    // Before the claim and the first read, so that no notice falls between.
+    let notices = app.host.lifecycle();
+    let mut events = app.host.workspace_events(id, Position(after));
+    let sessions = format!("/v1/workspaces/{id}/sessions");
+    let checked = events.check().await;
+    checked.map_err(|error| expired(error, |problem| problem.with_sessions(sessions)))?;
+    let attachment = match client {
+        Some(client) => Some(app.host.workspace(id)?.attach(client)?),
+        None => None,
+    };
+    let events = ending(events, query.follow);
+    let feed = Feed::new(&app, events, Numbered::ByPosition);
+    Ok(feed.of_workspace(notices, id, attachment).response())
+}
+
+/// Follow a session
+///
+/// Its events in the order of `seq`, which is each event's id: 1, 2, 3 and so on, without
+/// gaps. Ends when the host shuts down.
+#[utoipa::path(
+    get,
+    path = "/sessions/{s}/events",
+    tag = "events",
+    params(("s" = SessionId, Path, description = "The session."), Cursor,
+        ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
+    responses(
+        (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn follow_session(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<SessionId>,
+    Asked(query): Asked<Cursor>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = cursor(&headers, query.after.as_deref())?;
+    let session = app.session(&who, Action::Read, id).await?;
+    let mut events = session.events(Seq(after));
+    checked(&mut events, id).await?;
+    let events = ending(events, query.follow);
+    Ok(Feed::new(&app, events, Numbered::BySeq).response())
+}
+
+/// Follow a run
+///
+/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`.
+#[utoipa::path(
+    get,
+    path = "/runs/{r}/events",
+    tag = "events",
+    params(("r" = RunId, Path, description = "The run."), Cursor,
+        ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
+    responses(
+        (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn follow_run(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<RunId>,
+    Asked(query): Asked<Cursor>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = cursor(&headers, query.after.as_deref())?;
+    let (run, session) = app.run(&who, Action::Read, id).await?;
+    let mut events = match after {
+        0 => run.events(),
+        after => run.events_after(Seq(after)),
+    };
+    checked(&mut events, session.id()).await?;
+    // Behind `run.ended` nothing comes that the stream could end with.
+    let over = run.state().await?.is_terminal();
+    let events = ending(events, query.follow.filter(|_| !over).or(Some(!over)));
+    Ok(Feed::new(&app, events, Numbered::BySeq).response())
+}
+
+fn ending(events: Events, follow: Option<bool>) -> Events {
+    match follow {
+        Some(false) => events.stored(),
+        Some(true) | None => events,
+    }
+}
+
+/// Where to begin. What a client that reconnects saw last counts more than what it asked
+/// for at first.
+fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
+    let seen = headers.get("last-event-id");
+    let seen = seen.map(|seen| seen.to_str().unwrap_or("?"));
+    let Some(text) = seen.or(after) else {
+        return Ok(0);
+    };
+    text.parse().map_err(|_| {
+        Problem::new(
+            "invalid-cursor",
+            format!("`{text}` is no cursor; send the id of the last event that you saw, or 0"),
+        )
+    })
+}
+
+/// A client's id.
+pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
+    let id = text.parse::<ClientId>();
+    id.map_err(|error| Problem::new("invalid-client-id", error.to_string()))
+}
+
+async fn checked(events: &mut Events, session: SessionId) -> Result<(), Problem> {
+    let messages = format!("/v1/sessions/{session}/messages");
+    let checked = events.check().await;
+    checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))
+}
+
+/// Where to read what the log no longer holds.
+fn expired(error: HostError, link: impl FnOnce(Problem) -> Problem) -> Problem {
+    match error {
+        HostError::CursorExpired { .. } => link(error.into()),
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_last_wins_over_what_was_asked_for() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(cursor(&headers, None).unwrap(), 0);
+        assert_eq!(cursor(&headers, Some("3")).unwrap(), 3);
+        headers.insert("last-event-id", axum::http::HeaderValue::from_static("9"));
+        assert_eq!(cursor(&headers, Some("3")).unwrap(), 9);
+    }
+
+    #[test]
+    fn garbage_is_no_cursor() {
+        for text in ["", "-1", "x", "1.5", "18446744073709551616"] {
+            let refused = cursor(&HeaderMap::new(), Some(text)).unwrap_err();
+            assert_eq!(refused.name(), "invalid-cursor", "{text}");
+        }
+    }
+}

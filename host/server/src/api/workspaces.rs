@@ -1,0 +1,413 @@
+//! Routes about workspaces: opening, claiming, listing and closing them.
+
+use super::App;
+use super::app::unknown_workspace;
+use super::extract::{Asked, At, Caller, Json};
+use super::streams::client;
+use super::views::{CapabilityName, PageView, WorkspaceView, key};
+use crate::access::{Action, Principal};
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use lastword::id::{RunId, WorkspaceId};
+use lastword::{Capability, Host, WorkspaceKey, WorkspaceOptions, WorkspaceStatus};
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Characters of the longest name.
+const NAME_CHARS_MAX: usize = 256;
+/// Runs at the same time of one workspace, at the most.
+const RUNS_MAX: u32 = 65_536;
+/// The longest deadline that can be asked for: about a year.
+pub(super) const DEADLINE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(open_workspace, list_workspaces))
+        .routes(routes!(show_workspace, close_workspace))
+}
+
+/// Which workspace, for whom, and what its agents may do there.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewWorkspace {
+    /// The client that claims it: a UUID of its own choice.
+    #[schema(format = Uuid)]
+    client_id: String,
+    /// A directory inside one of the server's roots, by its absolute path. Either this or a
+    /// name.
+    directory: Option<String>,
+    /// A name, for a workspace without files.
+    #[schema(min_length = 1, max_length = 256)]
+    name: Option<String>,
+    /// What every agent that wants it may do here. Grants, `concurrent_runs` and
+    /// `deadline_ms` together replace what the workspace had, for the runs that start from
+    /// now on; without any of them it keeps what it has.
+    grants: Option<Vec<CapabilityName>>,
+    /// Runs at the same time; the others wait.
+    #[schema(minimum = 1, maximum = 65536)]
+    concurrent_runs: Option<u32>,
+    /// How long each run may take.
+    #[schema(minimum = 1, maximum = 31622400000_u64)]
+    deadline_ms: Option<u64>,
+}
+
+/// Open a workspace
+///
+/// Claims it for the client: the workspace stays open for a while, and then for as long as
+/// the client has a stream of its events. Again re-arms the claim.
+#[utoipa::path(
+    post,
+    path = "/workspaces",
+    tag = "workspaces",
+    request_body = NewWorkspace,
+    responses(
+        (status = 201, description = "It was not open and is now.", body = WorkspaceView),
+        (status = 200, description = "It was open already.", body = WorkspaceView),
+    )
+)]
+async fn open_workspace(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Json(new): Json<NewWorkspace>,
+) -> Result<Response, Problem> {
+    let client = client(&new.client_id)?;
+    let key = key_of(&app, &new).await?;
+    let options = options(&app, &who, &new, &key).await?;
+    let work = {
+        let app = Arc::clone(&app);
+        async move {
+            let _turn = app.creating.lock().await;
+            let known = app
+                .host
+                .open_workspaces()
+                .iter()
+                .any(|open| open.key == key);
+            let workspace = app
+                .host
+                .claim_workspace(client, key.clone(), options)
+                .await?;
+            app.remember(workspace.id(), key.clone());
+            let status = workspace.status();
+            let view = WorkspaceView::new(workspace.id(), &key, status.as_ref());
+            Ok((known, view))
+        }
+    };
+    let (known, view) = app.see_through(work).await?;
+    let status = match known {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let location = format!("/v1/workspaces/{}", view.id);
+    Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
+}
+
+async fn key_of(app: &App, new: &NewWorkspace) -> Result<WorkspaceKey, Problem> {
+    match (&new.directory, &new.name) {
+        (Some(directory), None) => {
+            let (roots, directory) = (app.options.roots.clone(), PathBuf::from(directory));
+            let found = tokio::task::spawn_blocking(move || inside(&roots, &directory));
+            let found = found.await.map_err(Problem::internal)??;
+            Ok(WorkspaceKey::Directory(found))
+        }
+        (None, Some(name)) => {
+            let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
+            match fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
+                true => Ok(WorkspaceKey::name(name)),
+                false => Err(Problem::new(
+                    "invalid-body",
+                    "a name must have 1 to 256 characters and no control characters",
+                )),
+            }
+        }
+        _ => Err(Problem::new(
+            "invalid-body",
+            "a workspace is a `directory` or a `name`; send one of the two",
+        )),
+    }
+}
+
+/// The directory by its true path, if that lies in one of the roots: links are followed
+/// before it is compared.
+fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
+    let outside = || {
+        let path = directory.display();
+        Problem::new(
+            "outside-roots",
+            format!(
+                "`{path}` lies in none of the directories that this server offers; name one inside of them, or have the server offer it"
+            ),
+        )
+    };
+    let invalid = |why: &str| {
+        let path = directory.display();
+        Problem::new(
+            "invalid-directory",
+            format!("`{path}` cannot be a workspace: {why}"),
+        )
+    };
+    if !directory.is_absolute() {
+        return Err(invalid("send an absolute path"));
+    }
+    let roots: Vec<_> = roots
+        .iter()
+        .filter_map(|root| root.canonicalize().ok())
+        .collect();
+    let within = |path: &Path| roots.iter().any(|root| path.starts_with(root));
+    match directory.canonicalize() {
+        Ok(found) if !within(&found) => Err(outside()),
+        Ok(found) if !found.is_dir() => Err(invalid("it is not a directory")),
+        Ok(found) if found.to_str().is_none() => Err(invalid("its true path is not UTF-8")),
+        Ok(found) => Ok(found),
+        // What exists outside of the roots is nobody's business.
+        Err(error) => {
+            let straight = directory
+                .components()
+                .all(|part| part != Component::ParentDir);
+            match straight && within(directory) {
+                true => Err(invalid(&error.to_string())),
+                false => Err(outside()),
+            }
+        }
+    }
+}
+
+async fn options(
+    app: &App,
+    who: &Principal,
+    new: &NewWorkspace,
+    key: &WorkspaceKey,
+) -> Result<Option<WorkspaceOptions>, Problem> {
+    let hidden = || {
+        Problem::new(
+            "forbidden",
+            "you may not open this workspace; ask whoever runs this server",
+        )
+    };
+    app.demand_in(who, Action::Open, key, hidden).await?;
+    let mut options = WorkspaceOptions::new();
+    for name in new.grants.iter().flatten() {
+        let capability = Capability::from(*name);
+        app.demand_in(who, Action::Grant(capability), key, hidden)
+            .await?;
+        options = options.grant(capability);
+    }
+    if let Some(runs) = new.concurrent_runs {
+        if !(1..=RUNS_MAX).contains(&runs) {
+            let detail = format!("`concurrent_runs` must be between 1 and {RUNS_MAX}");
+            return Err(Problem::new("invalid-body", detail));
+        }
+        options = options.concurrent_runs(runs);
+    }
+    if let Some(deadline) = deadline(new.deadline_ms)? {
+        options = options.limits(app.host.limits().deadline(Some(deadline)));
+    }
+    let any = new.grants.is_some() || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
+    Ok(any.then_some(options))
+}
+
+/// A deadline that a clock can count to.
+pub(super) fn deadline(ms: Option<u64>) -> Result<Option<Duration>, Problem> {
+    match ms {
+        None => Ok(None),
+        Some(ms @ 1..=DEADLINE_MS_MAX) => Ok(Some(Duration::from_millis(ms))),
+        Some(_) => Err(Problem::new(
+            "invalid-body",
+            format!("`deadline_ms` must be between 1 and {DEADLINE_MS_MAX}"),
+        )),
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Paging {
+    /// How many at most; fewer may come. Default: 50.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+/// How many entries a page has.
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked {
+        None => Ok(50),
+        Some(limit @ 1..=200) => Ok(limit),
+        Some(_) => Err(Problem::new(
+            "invalid-query",
+            "`limit` must be between 1 and 200",
+        )),
+    }
+}
+
+/// List workspaces
+///
+/// All that there were, open or not.
+#[utoipa::path(
+    get,
+    path = "/workspaces",
+    tag = "workspaces",
+    params(Paging),
+    responses((status = 200, description = "One page of them.", body = PageView<WorkspaceView>))
+)]
+async fn list_workspaces(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Asked(paging): Asked<Paging>,
+) -> Result<axum::Json<PageView<WorkspaceView>>, Problem> {
+    let limit = limit(paging.limit)?;
+    let page = app.host.known_workspaces(limit, paging.after).await?;
+    let open = app.host.open_workspaces();
+    let mut items = Vec::with_capacity(page.items.len());
+    for record in &page.items {
+        let key = key(record);
+        if app.authorizer.allows(&who, Action::Read, Some(&key)).await {
+            let status = open.iter().find(|open| open.id == record.id);
+            items.push(WorkspaceView::new(record.id, &key, status));
+        }
+    }
+    let next = page.next;
+    Ok(axum::Json(PageView { items, next }))
+}
+
+/// Show a workspace
+#[utoipa::path(
+    get,
+    path = "/workspaces/{w}",
+    tag = "workspaces",
+    params(("w" = WorkspaceId, Path, description = "The workspace.")),
+    responses((status = 200, description = "How it stands.", body = WorkspaceView))
+)]
+async fn show_workspace(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<WorkspaceId>,
+) -> Result<axum::Json<WorkspaceView>, Problem> {
+    let key = app.workspace(&who, Action::Read, id).await?;
+    let status = status(&app.host, id);
+    Ok(axum::Json(WorkspaceView::new(id, &key, status.as_ref())))
+}
+
+fn status(host: &Host, id: WorkspaceId) -> Option<WorkspaceStatus> {
+    host.open_workspaces()
+        .into_iter()
+        .find(|open| open.id == id)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Closing {
+    /// Release this client's claim only.
+    #[param(format = Uuid)]
+    client_id: Option<String>,
+    /// Delete it with all that it holds, once it is closed.
+    purge: Option<bool>,
+}
+
+/// The runs that a closed workspace leaves.
+#[derive(Serialize, ToSchema)]
+struct Closed {
+    /// Runs whose end is not on disk yet. Normally there are none.
+    left: Vec<RunId>,
+}
+
+/// Leave, close or purge a workspace
+///
+/// With a client id, ends that client's claim. Without one, closes the workspace whoever
+/// claims it: its runs are stopped and their ends written, queued prompts are held.
+#[utoipa::path(
+    delete,
+    path = "/workspaces/{w}",
+    tag = "workspaces",
+    params(("w" = WorkspaceId, Path, description = "The workspace."), Closing),
+    responses(
+        (status = 204, description = "The claim is released, or the workspace is gone."),
+        (status = 200, description = "It is closed.", body = Closed),
+    )
+)]
+async fn close_workspace(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<WorkspaceId>,
+    Asked(closing): Asked<Closing>,
+) -> Result<Response, Problem> {
+    let purge = closing.purge.unwrap_or(false);
+    if let Some(text) = &closing.client_id {
+        let client = client(text)?;
+        if purge {
+            return Err(Problem::new(
+                "invalid-query",
+                "send `client_id` to leave a workspace or `purge` to delete it, not both",
+            ));
+        }
+        app.workspace(&who, Action::Open, id).await?;
+        app.host.workspace(id)?.release(client)?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if purge {
+        app.workspace(&who, Action::Purge, id).await?;
+        let host = app.host.clone();
+        let purged = async move { Ok(host.purge_workspace(id).await?) };
+        app.see_through(purged).await?;
+        app.forget(id);
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    app.workspace(&who, Action::Close, id).await?;
+    let workspace = app.host.workspace(id).map_err(|error| match error {
+        lastword::HostError::UnknownWorkspace(id) => unknown_workspace(id),
+        other => other.into(),
+    })?;
+    let left = app
+        .see_through(async move { Ok(workspace.close().await) })
+        .await?;
+    Ok(axum::Json(Closed { left }).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_truly_lies_in_a_root_is_inside() {
+        let folder = std::env::temp_dir().join(format!("lastword-roots-{}", std::process::id()));
+        let (root, other) = (folder.join("root"), folder.join("root-other"));
+        std::fs::create_dir_all(root.join("a")).unwrap();
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::write(root.join("file"), "").unwrap();
+        std::os::unix::fs::symlink(&other, root.join("escape")).unwrap();
+        std::os::unix::fs::symlink(root.join("a"), other.join("into")).unwrap();
+        let roots = [root.clone()];
+        let name = |path: PathBuf| inside(&roots, &path).map_err(|problem| problem.name());
+        assert_eq!(
+            name(root.join("a")),
+            Ok(root.join("a").canonicalize().unwrap())
+        );
+        assert_eq!(name(root.clone()), Ok(root.canonicalize().unwrap()));
+        assert_eq!(
+            name(other.join("into")),
+            Ok(root.join("a").canonicalize().unwrap())
+        );
+        assert_eq!(name(root.join("escape")), Err("outside-roots"));
+        assert_eq!(name(root.join("../root-other")), Err("outside-roots"));
+        assert_eq!(
+            name(other.clone()),
+            Err("outside-roots"),
+            "a prefix of the name is no parent"
+        );
+        assert_eq!(name(other.join("missing")), Err("outside-roots"));
+        assert_eq!(name(root.join("missing/../../etc")), Err("outside-roots"));
+        assert_eq!(name(root.join("missing")), Err("invalid-directory"));
+        assert_eq!(name(root.join("file")), Err("invalid-directory"));
+        assert_eq!(name("a".into()), Err("invalid-directory"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,229 @@
+//! Errors as they go over the wire: RFC 9457 `application/problem+json`, under the names of
+//! the run contract. Knows every name and its status; does not know what caused an error.
+
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lastword::HostError;
+use serde::Serialize;
+
+/// The media type of every error.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What all errors of one name have in common.
+#[derive(Debug)]
+pub struct Kind {
+    /// The name, for programs.
+    pub name: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind in a few words, for people.
+    pub title: &'static str,
+}
+
+macro_rules! kinds {
+    ($($status:literal $name:literal $title:literal)*) => {
+        /// Every error that a server answers, by status and name.
+        pub const KINDS: &[Kind] = &[$(Kind { name: $name, status: $status, title: $title }),*];
+    };
+}
+
+kinds! {
+    400 "empty-prompt" "The prompt is empty"
+    400 "invalid-agent" "The agent cannot be loaded"
+    400 "invalid-body" "The body is not what this route takes"
+    400 "invalid-client-id" "The client id is not a UUID"
+    400 "invalid-cursor" "There is no such place in the log"
+    400 "invalid-directory" "The directory cannot be a workspace"
+    400 "invalid-id" "An id in the path is malformed"
+    400 "invalid-key" "The idempotency key is malformed"
+    400 "invalid-query" "A query parameter is wrong"
+    400 "invalid-value" "A value cannot be kept"
+    401 "unauthenticated" "Who are you?"
+    403 "forbidden" "You may not do this"
+    403 "foreign-origin" "The request comes from a foreign web page"
+    403 "outside-roots" "The directory lies outside of what this server offers"
+    404 "client-not-attached" "The client has no claim here"
+    404 "unknown-agent" "There is no such agent"
+    404 "unknown-blob" "There are no such bytes"
+    404 "unknown-message" "There is no such message"
+    404 "unknown-route" "There is nothing at this address"
+    404 "unknown-run" "There is no such run"
+    404 "unknown-session" "There is no such session"
+    404 "unknown-workspace" "There is no such workspace"
+    405 "wrong-method" "This address takes other methods"
+    408 "body-timeout" "The body did not arrive in time"
+    409 "client-retired" "The client was retired"
+    409 "key-conflict" "The idempotency key belongs to another prompt"
+    409 "not-resumable" "The run cannot be resumed"
+    409 "run-held" "The run is held"
+    409 "run-started" "The run has started already"
+    409 "workspace-closing" "The workspace is closing"
+    410 "cursor-expired" "The log no longer reaches back that far"
+    413 "body-too-large" "The body is too large"
+    415 "unsupported-media-type" "The body's media type is not taken here"
+    421 "foreign-host" "This server does not answer for that host name"
+    429 "queue-full" "The session's queue is full"
+    500 "internal" "The server failed"
+    503 "host-closing" "The host is shutting down"
+    503 "host-unavailable" "The host cannot do this now"
+    503 "store-unavailable" "The store cannot do this now"
+}
+
+/// One error, ready to be answered.
+#[derive(Debug)]
+pub struct Problem {
+    kind: &'static Kind,
+    detail: String,
+    resume_after: Option<u64>,
+    messages: Option<String>,
+    sessions: Option<String>,
+}
+
+/// An error: RFC 9457, with the error's name.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// `urn:lastword:error:` and the name.
+    #[schema(example = "urn:lastword:error:unknown-run")]
+    r#type: String,
+    /// The kind in a few words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What happened, why, and what to do.
+    detail: String,
+    /// The name, for programs.
+    #[schema(example = "unknown-run")]
+    name: String,
+    /// The oldest cursor that still works, of a cursor that is older than the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume_after: Option<u64>,
+    /// Where to read the messages that the log no longer reaches back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<String>,
+    /// Where to find the sessions whose events the log no longer reaches back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions: Option<String>,
+}
+
+impl Problem {
+    /// A problem of a name that [`KINDS`] lists; of any other name, `internal`.
+    #[must_use]
+    pub fn new(name: &str, detail: impl Into<String>) -> Self {
+        let kind = KINDS.iter().find(|kind| kind.name == name);
+        let internal = || KINDS.iter().find(|kind| kind.name == "internal");
+        Self {
+            kind: kind.or_else(internal).unwrap_or(&KINDS[0]),
+            detail: detail.into(),
+            resume_after: None,
+            messages: None,
+            sessions: None,
+        }
+    }
+
+    /// The same, with where else to read what the log no longer holds.
+    pub(crate) fn with_messages(mut self, link: String) -> Self {
+        self.messages = Some(link);
+        self
+    }
+
+    /// The same, with where to begin to look for what the log no longer holds.
+    pub(crate) fn with_sessions(mut self, link: String) -> Self {
+        self.sessions = Some(link);
+        self
+    }
+
+    /// Something that nobody expected. The cause goes to the log, never to the client.
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed");
+        Self::new(
+            "internal",
+            "the server failed while it answered; its log says why, under this request's id",
+        )
+    }
+
+    /// The name, for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    /// The status with which it is answered.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Its JSON, as in the body.
+    pub(crate) fn json(&self) -> String {
+        let body = ProblemBody {
+            r#type: format!("urn:lastword:error:{}", self.kind.name),
+            title: self.kind.title.to_owned(),
+            status: self.kind.status,
+            detail: self.detail.clone(),
+            name: self.kind.name.to_owned(),
+            resume_after: self.resume_after,
+            messages: self.messages.clone(),
+            sessions: self.sessions.clone(),
+        };
+        // A map with text keys has a JSON, always.
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.json()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        let known = KINDS.iter().any(|kind| kind.name == error.name());
+        if !known {
+            return Self::internal(error);
+        }
+        let mut problem = Self::new(error.name(), error.to_string());
+        if let HostError::CursorExpired { resume_after } = error {
+            problem.resume_after = Some(resume_after);
+        }
+        problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_listed_once_with_a_status_of_its_own_kind() {
+        for (at, kind) in KINDS.iter().enumerate() {
+            let again = KINDS[at + 1..].iter().any(|other| other.name == kind.name);
+            assert!(!again, "{} is listed twice", kind.name);
+            assert!((400..600).contains(&kind.status), "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn a_name_that_nobody_listed_is_not_passed_on() {
+        assert_eq!(Problem::new("no-such-name", "").name(), "internal");
+    }
+
+    #[test]
+    fn members_stand_beside_the_fields() {
+        let problem = Problem::from(HostError::CursorExpired { resume_after: 7 });
+        let body: serde_json::Value = serde_json::from_str(&problem.json()).unwrap();
+        assert_eq!(body["type"], "urn:lastword:error:cursor-expired");
+        assert_eq!(
+            (&body["status"], &body["resume_after"]),
+            (&410.into(), &7.into())
+        );
+    }
+}
