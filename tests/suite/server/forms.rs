@@ -117,7 +117,9 @@ async fn a_full_queue_and_a_closing_host_refuse_by_name() {
     let before = state(&server).await;
     assert_eq!(problem(prompt()).await, (429, "queue-full".into()));
     assert_eq!(state(&server).await, before);
+    let mut steps = server.fixture.host.lifecycle();
     assert!(server.fixture.host.drain().await.is_empty());
+    while !matches!(steps.next().await, Some(lastword::Lifecycle::Closed { .. })) {}
     let before = state(&server).await;
     assert_eq!(problem(prompt()).await, (503, "host-closing".into()));
     let open = json!({ "client_id": CLIENT, "name": "late" });

@@ -42,7 +42,6 @@ async fn the_server_tells_of_itself() {
     for line in [
         "lastword_runs_completed_total 1",
         "lastword_workspaces_open 1",
-        "lastword_http_streams 0",
         "lastword_run_persist_seconds_count 1",
         "lastword_http_answers_total{method=\"POST\",route=\"/v1/sessions/{s}/runs\",status=\"202\"} 1",
     ] {
