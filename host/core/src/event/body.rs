@@ -5,9 +5,9 @@
 //! `message.finished`; last, and after all of them, one `run.ended`.
 
 use crate::clock::UnixMillis;
-use crate::id::{AgentId, MessageId};
+use crate::id::{AgentId, MessageId, SessionId};
 use crate::run::Receipt;
-use crate::session::{FinishReason, Part, Role, Usage};
+use crate::session::{FinishReason, ForkPoint, Part, Role, Todo, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What happened.
@@ -19,6 +19,12 @@ pub enum EventBody {
     SessionCreated {
         /// Whom it talks to.
         agent: AgentId,
+        /// The session that began it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<SessionId>,
+        /// Where its first messages were copied from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forked_from: Option<ForkPoint>,
     },
     /// The session's title was set.
     #[serde(rename = "session.renamed")]
@@ -26,10 +32,16 @@ pub enum EventBody {
         /// The new title.
         title: String,
     },
+    /// The session's plan was set.
+    #[serde(rename = "session.todo")]
+    SessionTodo {
+        /// The whole plan.
+        todo: Vec<Todo>,
+    },
     /// A prompt was accepted and is durable.
     #[serde(rename = "run.queued")]
     RunQueued {
-        /// `user`, `parent`, `resume`, `wake` or `answer`.
+        /// `user`, `parent`, `resume`, `wake`, `answer` or `fork`.
         origin: String,
         /// The lower-case hex SHA-256 of the agent's component.
         digest: String,
@@ -43,7 +55,7 @@ pub enum EventBody {
     /// The agent was called.
     #[serde(rename = "run.started")]
     RunStarted {},
-    /// A message was begun. A user's message comes whole.
+    /// A message was begun. A user's message comes whole, and so does a copied one.
     #[serde(rename = "message.created")]
     MessageCreated {
         /// Its id.
@@ -162,6 +174,7 @@ impl EventBody {
         match self {
             Self::SessionCreated { .. } => "session.created",
             Self::SessionRenamed { .. } => "session.renamed",
+            Self::SessionTodo { .. } => "session.todo",
             Self::RunQueued { .. } => "run.queued",
             Self::RunHeld {} => "run.held",
             Self::RunResumed {} => "run.resumed",

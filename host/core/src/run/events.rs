@@ -1,23 +1,56 @@
-//! Reading a session's log as it grows: from the disk, a page at a time, woken by commits.
-//! A reader that is slow re-reads later; it holds nobody up and misses nothing.
+//! Reading the log as it grows: from the disk, a page at a time, woken by commits. A reader
+//! that is slow re-reads later; it holds nobody up and misses nothing.
 
-use crate::event::{Event, EventBody, Seq};
+use crate::event::{Event, EventBody, Position, Seq};
 use crate::host::HostError;
-use crate::id::{RunId, SessionId};
-use crate::store::{SessionNo, Store, StoreError};
+use crate::id::{RunId, SessionId, WorkspaceId};
+use crate::store::{
+    Following, Fresh, Positions, Refusal, SessionNo, Store, StoreError, WorkspaceNo,
+};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 
 /// A stream of events, replayable from any point of the log.
 pub struct Events {
     store: Store,
+    source: Source,
+    page: VecDeque<Event>,
+    /// Ends where the log ends now.
+    stored: bool,
+    over: bool,
+}
+
+enum Source {
+    Session(OfSession),
+    Positions(OfPositions),
+}
+
+/// One session's log, by number; of one run or of all.
+struct OfSession {
     session: SessionId,
     committed: watch::Receiver<i64>,
     run: Option<RunId>,
     /// The last event that was read; `None` until the run's first one is found.
     after: Option<Seq>,
-    page: VecDeque<Event>,
-    over: bool,
+}
+
+/// The log of a workspace or of the host, by position.
+struct OfPositions {
+    workspace: Option<WorkspaceId>,
+    after: Position,
+    /// Once it follows.
+    live: Option<Live>,
+}
+
+struct Live {
+    no: Option<WorkspaceNo>,
+    following: Following,
+    /// It still reads what was there before, or what it was not told one by one.
+    scanning: bool,
+    /// Nothing was read yet.
+    first: bool,
+    /// What it was told and has not read.
+    fresh: Option<Fresh>,
 }
 
 impl Events {
@@ -29,15 +62,13 @@ impl Events {
         after: Seq,
     ) -> Self {
         let committed = store.follow(session_no);
-        Self {
-            store,
+        let source = Source::Session(OfSession {
             session,
             committed,
             run: None,
             after: Some(after),
-            page: VecDeque::new(),
-            over: false,
-        }
+        });
+        Self::new(store, source)
     }
 
     pub(crate) fn of_run(
@@ -46,19 +77,81 @@ impl Events {
         session_no: SessionNo,
         run: RunId,
     ) -> Self {
-        let mut events = Self::of_session(store, session, session_no, Seq(0));
-        events.run = Some(run);
-        events.after = None;
-        events
+        let committed = store.follow(session_no);
+        let source = Source::Session(OfSession {
+            session,
+            committed,
+            run: Some(run),
+            after: None,
+        });
+        Self::new(store, source)
+    }
+
+    /// The events of a workspace, or of the whole host, after a position.
+    pub(crate) fn of_positions(
+        store: Store,
+        workspace: Option<WorkspaceId>,
+        after: Position,
+    ) -> Self {
+        let source = Source::Positions(OfPositions {
+            workspace,
+            after,
+            live: None,
+        });
+        Self::new(store, source)
+    }
+
+    fn new(store: Store, source: Source) -> Self {
+        Self {
+            store,
+            source,
+            page: VecDeque::new(),
+            stored: false,
+            over: false,
+        }
     }
 
     pub(crate) fn after(mut self, seq: Seq) -> Self {
-        self.after = Some(seq);
+        if let Source::Session(source) = &mut self.source {
+            source.after = Some(seq);
+        }
         self
     }
 
+    /// Ends where the log ends, instead of waiting for more.
+    #[must_use]
+    pub fn stored(mut self) -> Self {
+        self.stored = true;
+        self
+    }
+
+    /// Whether the log can be read from where the stream stands. [`Events::next`] answers the
+    /// same errors; this asks without taking an event.
+    ///
+    /// # Errors
+    /// [`HostError::CursorExpired`] with the oldest cursor that can still be read from, where
+    /// older events were folded away; [`HostError::InvalidCursor`] for a cursor that nobody
+    /// can have seen; [`HostError::UnknownSession`] or [`HostError::UnknownWorkspace`].
+    pub async fn check(&mut self) -> Result<(), HostError> {
+        let checked = match &mut self.source {
+            Source::Session(source) => match source.begin(&self.store).await {
+                Ok(after) => self.store.check(source.session, after).await,
+                Err(error) => Err(error),
+            },
+            Source::Positions(source) => {
+                let after = source.after;
+                match source.follow(&self.store).await {
+                    Ok(live) => self.store.check_position(live.no, after).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        checked.map_err(|error| self.refused(error))
+    }
+
     /// The next event: at once if it is in the log, otherwise when it is committed. `None`
-    /// after a run's `run.ended`; a session's stream does not end.
+    /// after a run's `run.ended`, and at the log's end once the host has shut down or if only
+    /// [stored](Events::stored) events were asked for. Otherwise a stream does not end.
     ///
     /// Dropping the future loses nothing: the next call answers the same event.
     pub async fn next(&mut self) -> Option<Result<Event, HostError>> {
@@ -67,35 +160,179 @@ impl Events {
                 return None;
             }
             if let Some(event) = self.page.pop_front() {
-                self.after = Some(event.seq);
-                if self.run.is_some() && event.run != self.run {
-                    continue;
+                if let Source::Session(source) = &mut self.source {
+                    source.after = Some(event.seq);
+                    if source.run.is_some() && event.run != source.run {
+                        continue;
+                    }
+                    let ended = matches!(event.body, EventBody::RunEnded { .. });
+                    self.over = source.run.is_some() && ended;
                 }
-                self.over = self.run.is_some() && matches!(event.body, EventBody::RunEnded { .. });
                 return Some(Ok(event));
             }
-            if let Err(error) = self.fill().await {
-                self.over = true;
-                return Some(Err(error.into()));
+            let filled = match &mut self.source {
+                Source::Session(source) => source.fill(&self.store, self.stored).await,
+                Source::Positions(source) => source.fill(&self.store, self.stored).await,
+            };
+            match filled {
+                Ok(page) if page.is_empty() => self.over = true,
+                Ok(page) => self.page = page.into(),
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(self.refused(error)));
+                }
             }
         }
     }
 
-    async fn fill(&mut self) -> Result<(), StoreError> {
-        let after = match (self.after, self.run) {
+    fn refused(&self, error: StoreError) -> HostError {
+        match (&error, &self.source) {
+            (StoreError::Refused(Refusal::Expired { through }), _) => HostError::CursorExpired {
+                resume_after: *through,
+            },
+            (StoreError::Refused(Refusal::Beyond { last }), _) => {
+                HostError::InvalidCursor { last: *last }
+            }
+            (StoreError::Refused(Refusal::UnknownSession), Source::Session(source)) => {
+                HostError::UnknownSession(source.session)
+            }
+            (StoreError::Refused(Refusal::UnknownRun), Source::Session(source)) => {
+                match source.run {
+                    Some(run) => HostError::UnknownRun(run),
+                    None => HostError::UnknownSession(source.session),
+                }
+            }
+            (StoreError::Refused(Refusal::UnknownWorkspace), Source::Positions(source)) => {
+                match source.workspace {
+                    Some(id) => HostError::UnknownWorkspace(id),
+                    None => error.into(),
+                }
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+/// At the end of a log that grows no more: nothing, unless the store has failed.
+fn at_the_end(store: &Store) -> Result<Vec<Event>, StoreError> {
+    match store.failure() {
+        Some(why) => Err(StoreError::Closed(why)),
+        None => Ok(Vec::new()),
+    }
+}
+
+impl OfSession {
+    async fn begin(&mut self, store: &Store) -> Result<Seq, StoreError> {
+        Ok(match (self.after, self.run) {
             (Some(after), _) => after,
-            (None, Some(run)) => self.store.before_run(run).await?,
+            (None, Some(run)) => store.before_run(run).await?,
             (None, None) => Seq(0),
-        };
+        })
+    }
+
+    /// The next page; an empty one at the end.
+    async fn fill(&mut self, store: &Store, stored: bool) -> Result<Vec<Event>, StoreError> {
+        let after = self.begin(store).await?;
+        let mut last_look = stored;
         loop {
             self.committed.borrow_and_update();
-            let page = self.store.events(self.session, after).await?;
+            let page = store.events(self.session, after).await?;
             if !page.is_empty() {
-                self.page = page.into();
-                return Ok(());
+                return Ok(page);
             }
-            let closed = || StoreError::Closed("the host has shut down".to_owned());
-            self.committed.changed().await.map_err(|_| closed())?;
+            if last_look {
+                return at_the_end(store);
+            }
+            last_look = self.committed.changed().await.is_err();
         }
+    }
+}
+
+impl OfPositions {
+    /// Follows first and reads then.
+    async fn follow(&mut self, store: &Store) -> Result<&mut Live, StoreError> {
+        if self.live.is_none() {
+            let no = match self.workspace {
+                Some(id) => Some(store.workspace_no(id).await?),
+                None => None,
+            };
+            self.live = Some(Live {
+                no,
+                following: store.follow_workspace(no),
+                scanning: true,
+                first: true,
+                fresh: None,
+            });
+        }
+        self.live
+            .as_mut()
+            .ok_or_else(|| Refusal::UnknownWorkspace.into())
+    }
+
+    /// The next page; an empty one at the end.
+    ///
+    /// What was read before stays read when the future is dropped: the place moves only with
+    /// the page that is answered, and what was told is kept until it was read.
+    async fn fill(&mut self, store: &Store, stored: bool) -> Result<Vec<Event>, StoreError> {
+        let mut last_look = false;
+        loop {
+            let after = self.after;
+            let live = self.follow(store).await?;
+            if stored && !live.scanning {
+                return at_the_end(store);
+            }
+            let page = match live.scanning {
+                true => live.scan(store, after).await?,
+                false => live.read(store, after).await?,
+            };
+            let Some(page) = page else {
+                // Read to the end of what was told.
+                if last_look {
+                    return at_the_end(store);
+                }
+                last_look = !live.following.arrived().await;
+                continue;
+            };
+            self.after = page.through;
+            if !page.events.is_empty() {
+                return Ok(page.events);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// A page of what was there before; the last one ends the looking.
+    async fn scan(
+        &mut self,
+        store: &Store,
+        after: Position,
+    ) -> Result<Option<Positions>, StoreError> {
+        let page = store.positions(self.no, after, self.first).await?;
+        self.first = false;
+        self.scanning = !page.head;
+        Ok(Some(page))
+    }
+
+    /// A page of what it was told; none if it was told nothing.
+    async fn read(
+        &mut self,
+        store: &Store,
+        after: Position,
+    ) -> Result<Option<Positions>, StoreError> {
+        if self.fresh.is_none() {
+            self.fresh = self.following.take();
+        }
+        let Some(fresh) = self.fresh.clone() else {
+            return Ok(None);
+        };
+        if fresh.is_many() {
+            self.fresh = None;
+            self.scanning = true;
+            return self.scan(store, after).await;
+        }
+        let (page, left) = store.fresh(self.no, fresh, after).await?;
+        self.fresh = (!page.head).then_some(left);
+        Ok(Some(page))
     }
 }

@@ -52,6 +52,9 @@ pub struct RunUsage {
     pub input_tokens: u64,
     /// Tokens that models wrote.
     pub output_tokens: u64,
+    /// What they cost, in millionths of a US dollar; 0 where nobody knows.
+    #[serde(default)]
+    pub cost_micros: u64,
     /// Bytes of guest memory at the highest, summed over all memories.
     pub peak_memory_bytes: u64,
     /// Microseconds of processor time inside the sandbox, host calls included.
@@ -116,6 +119,7 @@ impl Ending {
             usage: RunUsage {
                 input_tokens: said.usage.input_tokens,
                 output_tokens: said.usage.output_tokens,
+                cost_micros: said.usage.cost_micros,
                 ..self.usage
             },
         }

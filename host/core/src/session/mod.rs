@@ -9,4 +9,7 @@ mod record;
 pub use finish::FinishReason;
 pub use message::{Message, Role};
 pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
-pub use record::{SessionRecord, TITLE_CHARS_MAX, Usage, title_from};
+pub use record::{
+    ForkPoint, SessionRecord, TITLE_CHARS_MAX, TITLE_GIVEN_CHARS_MAX, Todo, TodoStatus, Usage,
+    title_from, title_given,
+};

@@ -1,19 +1,22 @@
 //! A session as a value, and the usage that it sums. Knows no storage.
 
 use crate::clock::UnixMillis;
-use crate::id::{AgentId, SessionId, WorkspaceId};
+use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
 /// Characters of the longest title that is made from a prompt.
 pub const TITLE_CHARS_MAX: usize = 80;
 
-/// Tokens that models counted.
+/// What models counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// What they cost, in millionths of a US dollar; 0 where nobody knows.
+    #[serde(default)]
+    pub cost_micros: u64,
 }
 
 impl Usage {
@@ -21,7 +24,38 @@ impl Usage {
     pub fn add(&mut self, other: Self) {
         self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cost_micros = self.cost_micros.saturating_add(other.cost_micros);
     }
+}
+
+/// One point of a session's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Todo {
+    /// What is to be done.
+    pub content: String,
+    /// How far it is.
+    pub status: TodoStatus,
+}
+
+/// How far a point of a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TodoStatus {
+    /// Not begun.
+    Pending,
+    /// Under way.
+    InProgress,
+    /// Done.
+    Completed,
+}
+
+/// The message through which a session's history was copied into a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ForkPoint {
+    /// The session that was copied.
+    pub session: SessionId,
+    /// Its last message that was copied.
+    pub message: MessageId,
 }
 
 /// One conversation with one agent in one workspace.
@@ -37,12 +71,36 @@ pub struct SessionRecord {
     pub title: Option<String>,
     /// Messages with a place in the history.
     pub messages: u64,
-    /// Tokens of all its runs.
+    /// What all its runs used.
     pub usage: Usage,
+    /// The session that began this one, if that is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SessionId>,
+    /// Where its first messages were copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
+    /// The message that stands for the beginning of the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<MessageId>,
+    /// Its plan.
+    #[serde(default)]
+    pub todo: Vec<Todo>,
     /// When it was made.
     pub created_ms: UnixMillis,
     /// When one of its runs last began or ended.
     pub updated_ms: UnixMillis,
+}
+
+/// Characters of the longest title that somebody gives.
+pub const TITLE_GIVEN_CHARS_MAX: usize = 200;
+
+/// A title that somebody gives, trimmed; `None` if it is empty, longer than
+/// [`TITLE_GIVEN_CHARS_MAX`] characters, or has control characters.
+#[must_use]
+pub fn title_given(title: &str) -> Option<&str> {
+    let title = title.trim();
+    let fits = (1..=TITLE_GIVEN_CHARS_MAX).contains(&title.chars().count());
+    (fits && !title.chars().any(char::is_control)).then_some(title)
 }
 
 /// A one-line title of at most [`TITLE_CHARS_MAX`] characters from a prompt's text.

@@ -3,6 +3,7 @@
 
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
+use super::session::SessionsPage;
 use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
 use crate::event::{Event, Seq};
 use crate::id::{SessionId, WorkspaceId};
@@ -21,7 +22,8 @@ impl Archive {
     /// Opens the database of a data directory, whoever owns it.
     ///
     /// # Errors
-    /// [`OpenError::Missing`] where there is none, [`OpenError::Newer`] for a later format.
+    /// [`OpenError::Missing`] where there is none, [`OpenError::Newer`] for a later format,
+    /// [`OpenError::Older`] for an earlier one.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(DATABASE);
         if !path.is_file() {
@@ -48,6 +50,13 @@ impl Archive {
                 directory: directory.to_owned(),
             });
         }
+        if found < FORMAT {
+            return Err(OpenError::Older {
+                path,
+                found,
+                known: FORMAT,
+            });
+        }
         let owned = directory::is_owned(directory);
         Ok(Self { conn, owned })
     }
@@ -68,7 +77,7 @@ impl Archive {
         workspace: Option<WorkspaceId>,
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        session::list(&self.conn, workspace, limit)
+        session::list(&self.conn, &SessionsPage::newest(workspace, limit))
     }
 
     /// One session.

@@ -38,6 +38,8 @@ fn write_one(
         Entry::Blob(id, bytes) => {
             conn.prepare_cached("INSERT OR IGNORE INTO blob (id, bytes) VALUES (?1, ?2)")?
                 .execute(params![id.0, bytes])?;
+            conn.prepare_cached("INSERT OR IGNORE INTO blob_use (session, blob) VALUES (?1, ?2)")?
+                .execute(params![run.session.session, id.0])?;
             Ok(())
         }
         Entry::Title(title) => {

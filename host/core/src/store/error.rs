@@ -42,6 +42,19 @@ pub enum OpenError {
         /// The newest format that this host knows.
         known: i64,
     },
+    /// The database was written by an earlier lastword, and only a host brings it up to date.
+    #[error(
+        "the database {} has format {found}; let this lastword run an agent on it once, which brings \
+         it to format {known}, or read it with the lastword that wrote it", path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this lastword reads.
+        known: i64,
+    },
     /// There is no database yet.
     #[error("there is no lastword database in {}; run an agent first, or name another data directory", directory.display())]
     Missing {
@@ -96,6 +109,8 @@ pub enum StoreError {
 pub enum Refusal {
     /// There is no such session.
     UnknownSession,
+    /// There is no such workspace.
+    UnknownWorkspace,
     /// There is no such run.
     UnknownRun,
     /// There is no such message.
@@ -110,6 +125,18 @@ pub enum Refusal {
     AlreadyEnded,
     /// A quota would be exceeded.
     Quota,
+    /// The cursor is none that a list answered.
+    InvalidCursor,
+    /// The log begins later: up to here it was folded away.
+    Expired {
+        /// The last number that is gone.
+        through: u64,
+    },
+    /// The cursor is beyond the log's end.
+    Beyond {
+        /// The last number that there is.
+        last: u64,
+    },
 }
 
 impl std::error::Error for StoreError {}

@@ -1,13 +1,37 @@
-//! Reads the log, a bounded page at a time.
+//! Reads the log, a bounded page at a time: of one session by number, of a workspace or of
+//! all by position.
 
+use super::notify::Fresh;
+use super::open::Store;
+use super::retention;
 use super::{Refusal, StoreError};
 use crate::clock::UnixMillis;
-use crate::event::{Event, Position, Seq};
-use crate::id::{RunId, SessionId};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::event::{Event, EventBody, Position, Seq};
+use crate::id::{RunId, SessionId, WorkspaceId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashMap;
+
+pub use super::notify::Following;
 
 /// Events of the largest page.
 pub const PAGE_EVENTS: usize = 256;
+/// Events that one read by position looks at, of whatever workspace.
+const SCANNED: i64 = 4096;
+
+const COLUMNS: &str =
+    "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
+
+fn read(row: &Row<'_>) -> Result<Event, StoreError> {
+    let body: EventBody = serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or_default())?;
+    Ok(Event {
+        seq: Seq(row.get::<_, i64>(0)? as u64),
+        pos: Position(row.get::<_, i64>(1)? as u64),
+        session: SessionId::from_bytes(row.get(2)?),
+        run: row.get::<_, Option<[u8; 16]>>(3)?.map(RunId::from_bytes),
+        at_ms: UnixMillis(row.get::<_, i64>(4)? as u64),
+        body,
+    })
+}
 
 /// The events of a session after `after`, in order, at most `PAGE_EVENTS`.
 pub(super) fn page(
@@ -15,44 +39,236 @@ pub(super) fn page(
     session: SessionId,
     after: Seq,
 ) -> Result<Vec<Event>, StoreError> {
-    let no = session_no(conn, session)?;
-    let mut query = conn.prepare_cached(
-        "SELECT event.seq, event.pos, run.id, event.at_ms, event.body
-         FROM event LEFT JOIN run ON run.no = event.run
-         WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3",
-    )?;
+    // The number, the beginning and the events as of one moment.
+    let snapshot = conn.unchecked_transaction()?;
+    let no = session_no(&snapshot, session)?;
+    retention::check(&snapshot, no, after.0)?;
+    let sql = format!(
+        "SELECT {COLUMNS} JOIN session ON session.no = event.session
+         LEFT JOIN run ON run.no = event.run
+         WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3"
+    );
+    let mut query = snapshot.prepare_cached(&sql)?;
     let mut rows = query.query(params![no, after.0 as i64, PAGE_EVENTS as i64])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        events.push(Event {
-            seq: Seq(row.get::<_, i64>(0)? as u64),
-            pos: Position(row.get::<_, i64>(1)? as u64),
-            session,
-            run: row.get::<_, Option<[u8; 16]>>(2)?.map(RunId::from_bytes),
-            at_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
-            body: serde_json::from_str(row.get_ref(4)?.as_str().unwrap_or_default())?,
-        });
+        events.push(read(row)?);
     }
     Ok(events)
 }
 
 /// The number just before a run's first event: where a stream of that run begins.
 pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreError> {
-    let first: Option<i64> = conn
+    let (first, from): (Option<i64>, i64) = conn
         .prepare_cached(
-            "SELECT min(event.seq) FROM event JOIN run ON run.no = event.run
-             WHERE run.id = ?1 AND event.session = run.session",
+            "SELECT (SELECT min(event.seq) FROM event
+                     WHERE event.session = run.session AND event.run = run.no
+                       AND event.seq > session.log_from), session.log_from
+             FROM run JOIN session ON session.no = run.session WHERE run.id = ?1",
         )?
-        .query_row([run.as_bytes()], |row| row.get(0))
+        .query_row([run.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
-        .flatten();
-    let first = first.ok_or(Refusal::UnknownRun)?;
+        .ok_or(Refusal::UnknownRun)?;
+    let through = from as u64;
+    let first = first.ok_or(Refusal::Expired { through })?;
     Ok(Seq(first.saturating_sub(1) as u64))
 }
 
+/// The number of a session, unless its rows are going.
 pub(super) fn session_no(conn: &Connection, session: SessionId) -> Result<i64, StoreError> {
-    conn.prepare_cached("SELECT no FROM session WHERE id = ?1")?
+    conn.prepare_cached("SELECT no FROM session WHERE id = ?1 AND going < 2")?
         .query_row([session.as_bytes()], |row| row.get(0))
         .optional()?
         .ok_or_else(|| Refusal::UnknownSession.into())
+}
+
+/// A page by position.
+#[derive(Debug, Default)]
+pub struct Positions {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Everything up to here was looked at.
+    pub through: Position,
+    /// There was nothing more to look at.
+    pub head: bool,
+}
+
+/// Looks for the events of a workspace, or of all, after a position. The cursor moves also
+/// where nothing was found: a read is bounded by what it looks at, not by what it finds.
+fn scan(
+    conn: &Connection,
+    workspace: Option<i64>,
+    after: Position,
+    first: bool,
+) -> Result<Positions, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    retention::check_positions(&snapshot, workspace, after.0, first)?;
+    let after = after.0 as i64;
+    let (last, looked): (Option<i64>, i64) = snapshot
+        .prepare_cached(
+            "SELECT max(pos), count(*) FROM
+               (SELECT pos FROM event WHERE pos > ?1 ORDER BY pos LIMIT ?2)",
+        )?
+        .query_row([after, SCANNED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some(last) = last else {
+        return Ok(Positions {
+            through: Position(after as u64),
+            head: true,
+            ..Positions::default()
+        });
+    };
+    // CROSS, so that the log is read in its order and not session by session.
+    let sql = format!(
+        "SELECT {COLUMNS} CROSS JOIN session ON session.no = event.session
+         LEFT JOIN run ON run.no = event.run
+         WHERE event.pos > ?1 AND event.pos <= ?2 AND (?3 IS NULL OR session.workspace = ?3)
+         ORDER BY event.pos LIMIT ?4"
+    );
+    let mut query = snapshot.prepare_cached(&sql)?;
+    let mut rows = query.query(params![after, last, workspace, PAGE_EVENTS as i64])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push(read(row)?);
+    }
+    let full = events.len() == PAGE_EVENTS;
+    let through = match events.last() {
+        Some(event) if full => event.pos,
+        _ => Position(last as u64),
+    };
+    Ok(Positions {
+        events,
+        through,
+        head: !full && looked < SCANNED,
+    })
+}
+
+/// Reads what is new of the sessions that grew, after a position and no further than
+/// everything is told: what is committed beyond has yet to be told of other sessions too.
+/// Puts back what does not fit into a page.
+fn read_fresh(
+    conn: &Connection,
+    fresh: &mut Fresh,
+    after: Position,
+) -> Result<Positions, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let (after, through) = (after.0 as i64, fresh.through);
+    let limit = PAGE_EVENTS as i64;
+    // The positions first: the index of the numbers has them, and the bodies stay where
+    // they are.
+    let mut found: Vec<(i64, i64, i64)> = Vec::new();
+    {
+        let mut query = snapshot.prepare_cached(
+            "SELECT pos, seq FROM event WHERE session = ?1 AND seq >= ?2 AND pos > ?3 AND pos <= ?4
+             ORDER BY seq LIMIT ?5",
+        )?;
+        for (session, first) in &fresh.sessions {
+            let mut rows = query.query(params![session, first, after, through, limit])?;
+            while let Some(row) = rows.next()? {
+                found.push((row.get(0)?, *session, row.get(1)?));
+            }
+        }
+    }
+    found.sort_unstable();
+    let rest = found.split_off(found.len().min(PAGE_EVENTS));
+    let mut left: HashMap<i64, i64> = HashMap::new();
+    for (_, session, seq) in &rest {
+        left.entry(*session).or_insert(*seq);
+    }
+    let head = left.is_empty();
+    fresh.sessions = left;
+    let sql = format!(
+        "SELECT {COLUMNS} JOIN session ON session.no = event.session
+         LEFT JOIN run ON run.no = event.run WHERE event.pos = ?1"
+    );
+    let mut query = snapshot.prepare_cached(&sql)?;
+    let mut events = Vec::with_capacity(found.len());
+    for (pos, ..) in &found {
+        let mut rows = query.query([pos])?;
+        if let Some(row) = rows.next()? {
+            events.push(read(row)?);
+        }
+    }
+    let through = match found.last() {
+        Some((pos, ..)) if !head => *pos,
+        _ => through.max(after),
+    };
+    Ok(Positions {
+        events,
+        through: Position(through as u64),
+        head,
+    })
+}
+
+impl Store {
+    /// Follows a workspace, or all of them. To be called before the first read.
+    #[must_use]
+    pub fn follow_workspace(&self, workspace: Option<super::WorkspaceNo>) -> Following {
+        self.shared.notify.follow_all_of(workspace.map(|no| no.0))
+    }
+
+    /// The number of a workspace.
+    pub async fn workspace_no(&self, id: WorkspaceId) -> Result<super::WorkspaceNo, StoreError> {
+        let readers = &self.shared.readers;
+        readers
+            .read(move |conn| super::session::workspace_no(conn, id))
+            .await
+            .map(super::WorkspaceNo)
+    }
+
+    /// A page of the log of a workspace, or of all, after a position. Only the first one is
+    /// after a position that a client names, and may be beyond the log's end.
+    pub async fn positions(
+        &self,
+        workspace: Option<super::WorkspaceNo>,
+        after: Position,
+        first: bool,
+    ) -> Result<Positions, StoreError> {
+        let read = move |conn: &Connection| scan(conn, workspace.map(|no| no.0), after, first);
+        self.shared.readers.read(read).await
+    }
+
+    /// A page of what is new. What does not fit is answered with it, to be asked for next.
+    pub async fn fresh(
+        &self,
+        workspace: Option<super::WorkspaceNo>,
+        mut fresh: Fresh,
+        after: Position,
+    ) -> Result<(Positions, Fresh), StoreError> {
+        let read = move |conn: &Connection| {
+            let page = read_fresh(conn, &mut fresh, after)?;
+            if let (true, Some(no)) = (page.events.is_empty(), workspace) {
+                // Told of nothing: it may be gone.
+                super::session::workspace_id(conn, no.0)?;
+            }
+            Ok((page, fresh))
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Refuses a number that is before the beginning of a session's log or beyond its end.
+    pub async fn check(&self, session: SessionId, after: Seq) -> Result<(), StoreError> {
+        let read = move |conn: &Connection| {
+            let no = session_no(conn, session)?;
+            retention::check(conn, no, after.0)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// The same for a position of a workspace, or of all.
+    pub async fn check_position(
+        &self,
+        workspace: Option<super::WorkspaceNo>,
+        after: Position,
+    ) -> Result<(), StoreError> {
+        let read = move |conn: &Connection| {
+            retention::check_positions(conn, workspace.map(|no| no.0), after.0, true)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Why the store failed for good, if it did and was not closed.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.shared.queue.failure()
+    }
 }

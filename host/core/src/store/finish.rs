@@ -207,7 +207,8 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
     tx.conn
         .prepare_cached(
             "UPDATE session SET input_tokens = input_tokens + ?2,
-                                output_tokens = output_tokens + ?3, updated_ms = ?4
+                                output_tokens = output_tokens + ?3,
+                                cost_micros = cost_micros + ?5, updated_ms = ?4
              WHERE no = ?1",
         )?
         .execute(params![
@@ -215,6 +216,7 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
             receipt.usage.input_tokens as i64,
             receipt.usage.output_tokens as i64,
             tx.now.0 as i64,
+            receipt.usage.cost_micros as i64,
         ])?;
     let body = EventBody::RunEnded {
         receipt: receipt.clone(),

@@ -5,6 +5,7 @@ use super::open::Store;
 use super::output::{Output, Sealed};
 use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
+use super::session::{NewSession, SessionsPage};
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
@@ -21,10 +22,10 @@ use tokio::sync::{oneshot, watch};
 
 /// A workspace by its number in this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkspaceNo(i64);
+pub struct WorkspaceNo(pub(super) i64);
 
 impl Store {
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         act: impl FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -50,8 +51,14 @@ impl Store {
         agent: AgentId,
     ) -> Result<(SessionId, SessionNo), StoreError> {
         let id = SessionId::generate();
+        let new = NewSession {
+            id,
+            agent,
+            parent: None,
+            forked_from: None,
+        };
         let no = self
-            .write(move |tx| session::create(tx, id, workspace.0, &agent))
+            .write(move |tx| session::create(tx, workspace.0, &new))
             .await?;
         Ok((id, no))
     }
@@ -264,7 +271,7 @@ impl Store {
     ) -> Result<Vec<SessionRow>, StoreError> {
         let readers = &self.shared.readers;
         readers
-            .read(move |conn| session::list(conn, workspace, limit))
+            .read(move |conn| session::list(conn, &SessionsPage::newest(workspace, limit)))
             .await
     }
 

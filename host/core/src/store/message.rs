@@ -78,6 +78,27 @@ pub(super) fn history(
     Ok(messages)
 }
 
+/// The messages after one place and through another, in order.
+pub(super) fn places(
+    conn: &Connection,
+    session: SessionNo,
+    after: i64,
+    through: i64,
+) -> Result<Vec<Message>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM message JOIN run ON run.no = message.run
+         WHERE message.session = ?1 AND message.ordinal > ?2 AND message.ordinal <= ?3
+         ORDER BY message.ordinal"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let mut rows = query.query(params![session.session, after, through])?;
+    let mut messages = Vec::new();
+    while let Some(row) = rows.next()? {
+        messages.push(read(row)?);
+    }
+    Ok(messages)
+}
+
 /// The place of a message in the history.
 pub(super) fn ordinal(
     conn: &Connection,
@@ -146,18 +167,13 @@ pub(super) fn blob(
     session: SessionNo,
     id: &BlobId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    // A blob is shared by digest; only a session that names it may read it.
-    let named: bool = conn
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM event WHERE session = ?1 AND instr(body, ?2) > 0)",
-        )?
-        .query_row(params![session.session, id.0], |row| row.get(0))?;
-    if !named {
-        return Ok(None);
-    }
+    // A blob is shared by digest; only a session that was given the bytes may read them.
     Ok(conn
-        .prepare_cached("SELECT bytes FROM blob WHERE id = ?1")?
-        .query_row([&id.0], |row| row.get(0))
+        .prepare_cached(
+            "SELECT bytes FROM blob_use JOIN blob ON blob.id = blob_use.blob
+             WHERE blob_use.session = ?1 AND blob_use.blob = ?2",
+        )?
+        .query_row(params![session.session, id.0], |row| row.get(0))
         .optional()?)
 }
 

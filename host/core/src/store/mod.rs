@@ -7,13 +7,16 @@
 //! Nothing outside this folder names rusqlite or holds SQL. No transaction is held across an
 //! await: work goes to the writer as a value and comes back as an answer.
 
+mod agent;
 mod archive;
 mod directory;
 mod entry;
 mod error;
 mod event;
 mod finish;
+mod fork;
 mod handle;
+mod life;
 mod message;
 mod notify;
 mod open;
@@ -21,6 +24,7 @@ mod output;
 mod queue;
 mod reader;
 mod recovery;
+mod retention;
 mod run;
 mod session;
 mod state;
@@ -30,15 +34,16 @@ mod writer;
 
 pub use archive::Archive;
 pub use error::{OpenError, Refusal, StoreError};
-pub use event::PAGE_EVENTS;
+pub use event::{Following, PAGE_EVENTS, Positions};
 pub use finish::OnEnded;
 pub use handle::WorkspaceNo;
 pub use message::{PAGE_MESSAGES, RunRow};
+pub use notify::Fresh;
 pub use open::Store;
 pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Output, OutputError, Sealed};
 pub use queue::{HeldRow, HeldScope, QueuedRow, RunAt};
 pub use recovery::Recovered;
 pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
-pub use session::SessionRow;
+pub use session::{PAGE_ROWS, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
 pub use writer::Handed;

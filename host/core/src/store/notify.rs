@@ -1,40 +1,210 @@
-//! Wakes whoever reads a session's log once more of it is committed. Carries numbers only:
-//! the log itself is what is read.
+//! Wakes whoever reads the log once more of it is committed. Carries numbers only: the log
+//! itself is what is read.
+//!
+//! Who follows one session watches its last number. Who follows a workspace, or all of them,
+//! is told which sessions grew and up to which position everything is told, so that it reads
+//! exactly what is new, in order, without an index by workspace.
 
 use super::tx::Grown;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The last committed number of every session that somebody follows.
+/// Sessions that one follower is told of at the most before it looks for itself.
+const SESSIONS_MAX: usize = 256;
+
+/// The followers of sessions, of workspaces and of everything.
 #[derive(Default)]
 pub(super) struct Notify {
-    followed: Mutex<HashMap<i64, watch::Sender<i64>>>,
+    followed: Mutex<Followed>,
+}
+
+#[derive(Default)]
+struct Followed {
+    sessions: HashMap<i64, watch::Sender<i64>>,
+    workspaces: HashMap<i64, Vec<Arc<News>>>,
+    all: Vec<Arc<News>>,
+    closed: bool,
+}
+
+/// What one follower of a workspace, or of all, has not read yet.
+#[derive(Default)]
+pub(super) struct News {
+    told: Mutex<Told>,
+    arrived: tokio::sync::Notify,
+}
+
+#[derive(Default)]
+struct Told {
+    fresh: Fresh,
+    closed: bool,
+}
+
+/// What is new since it was last asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fresh {
+    /// The first new number of each session that grew.
+    pub(super) sessions: HashMap<i64, i64>,
+    /// Everything up to this position is committed, and was told.
+    pub(super) through: i64,
+    /// More sessions grew than are told one by one: all must be looked at.
+    many: bool,
+}
+
+impl Fresh {
+    /// Whether more sessions grew than are told one by one: all must be looked at.
+    #[must_use]
+    pub fn is_many(&self) -> bool {
+        self.many
+    }
+}
+
+impl News {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, grown: &Grown, through: i64) {
+        let mut told = self.lock();
+        let fresh = &mut told.fresh;
+        fresh.through = through;
+        if fresh.many {
+            return;
+        }
+        let first = fresh.sessions.entry(grown.session).or_insert(i64::MAX);
+        *first = (*first).min(grown.first);
+        if fresh.sessions.len() > SESSIONS_MAX {
+            fresh.sessions.clear();
+            fresh.many = true;
+        }
+    }
+
+    fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+}
+
+/// A follower's own end. Dropping it ends the following.
+pub struct Following {
+    news: Arc<News>,
+}
+
+impl Following {
+    /// Takes what is new, at once; `None` if nothing is.
+    pub fn take(&self) -> Option<Fresh> {
+        let mut told = self.news.lock();
+        let fresh = std::mem::take(&mut told.fresh);
+        (fresh.through > 0).then_some(fresh)
+    }
+
+    /// Waits until something is new; `false` once nothing will be any more.
+    pub async fn arrived(&self) -> bool {
+        loop {
+            let arrived = self.news.arrived.notified();
+            {
+                let told = self.news.lock();
+                if told.fresh.through > 0 {
+                    return true;
+                }
+                if told.closed {
+                    return false;
+                }
+            }
+            arrived.await;
+        }
+    }
 }
 
 impl Notify {
+    fn lock(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Follows a session. To be called before the first read, so that nothing committed in
     /// between is missed.
     pub(super) fn follow(&self, session: i64) -> watch::Receiver<i64> {
-        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.lock();
+        if followed.closed {
+            return watch::channel(0).1;
+        }
         // Those whom nobody follows any more go when somebody else comes.
-        followed.retain(|_, sender| sender.receiver_count() > 0);
-        followed
+        let sessions = &mut followed.sessions;
+        sessions.retain(|_, sender| sender.receiver_count() > 0);
+        sessions
             .entry(session)
             .or_insert_with(|| watch::channel(0).0)
             .subscribe()
     }
 
-    /// To be called after COMMIT, with the last number of each session that grew.
-    pub(super) fn publish(&self, touched: &[Grown]) {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        if followed.is_empty() {
-            return;
+    /// Follows a workspace, or all of them; as [`Notify::follow`].
+    pub(super) fn follow_all_of(&self, workspace: Option<i64>) -> Following {
+        let news = Arc::new(News::default());
+        let mut followed = self.lock();
+        if followed.closed {
+            news.close();
+            return Following { news };
         }
-        for grown in touched {
-            if let Some(sender) = followed.get(&grown.session) {
-                sender.send_replace(grown.last);
+        followed.forget_dropped();
+        match workspace {
+            Some(no) => followed.workspaces.entry(no).or_default(),
+            None => &mut followed.all,
+        }
+        .push(Arc::clone(&news));
+        Following { news }
+    }
+
+    /// To be called after COMMIT, with what each session grew by and the highest position
+    /// given so far.
+    pub(super) fn publish(&self, touched: &[Grown], through: i64) {
+        let followed = self.lock();
+        if !followed.sessions.is_empty() {
+            for grown in touched {
+                if let Some(sender) = followed.sessions.get(&grown.session) {
+                    sender.send_replace(grown.last);
+                }
             }
         }
+        if followed.workspaces.is_empty() && followed.all.is_empty() {
+            return;
+        }
+        let mut woken: Vec<&Arc<News>> = Vec::new();
+        for grown in touched {
+            let of_workspace = followed.workspaces.get(&grown.workspace);
+            for news in of_workspace.into_iter().flatten().chain(&followed.all) {
+                news.tell(grown, through);
+                woken.push(news);
+            }
+        }
+        // Woken once each, when everything is told.
+        woken.sort_by_key(|news| Arc::as_ptr(news));
+        woken.dedup_by_key(|news| Arc::as_ptr(news));
+        for news in woken {
+            news.arrived.notify_one();
+        }
+    }
+
+    /// Nothing more will be committed: whoever follows reads what there is, and ends.
+    pub(super) fn close(&self) {
+        let mut followed = self.lock();
+        followed.closed = true;
+        followed.sessions.clear();
+        for news in followed.workspaces.values().flatten().chain(&followed.all) {
+            news.close();
+        }
+        followed.workspaces.clear();
+        followed.all.clear();
+    }
+}
+
+impl Followed {
+    /// Forgets those who do not follow any more.
+    fn forget_dropped(&mut self) {
+        let alive = |news: &Arc<News>| Arc::strong_count(news) > 1;
+        self.all.retain(alive);
+        self.workspaces.retain(|_, of_one| {
+            of_one.retain(alive);
+            !of_one.is_empty()
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! Opening, owning and closing a store, and the handle through which the host uses it.
 
 use super::directory::{self, DATABASE, Ownership};
+use super::life;
 use super::notify::Notify;
 use super::reader::Readers;
 use super::recovery::{self, Recovered};
@@ -15,7 +16,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The database format that this host writes.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
+/// What brings a database from one format to the next.
+const MIGRATIONS: [&str; FORMAT as usize] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+];
 /// The first SQLite whose write-ahead log is not corrupted by a reset.
 const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");
 /// How long one statement waits for another process's lock before the write is retried.
@@ -57,7 +63,11 @@ impl Store {
         let conn = open_database(&path)?;
         let epoch = take_over(&conn).map_err(refused)?;
         let last: i64 = conn
-            .query_row("SELECT coalesce(max(pos), 0) FROM event", [], |r| r.get(0))
+            .query_row(
+                "SELECT max(last_pos, coalesce((SELECT max(pos) FROM event), 0)) FROM owner",
+                [],
+                |r| r.get(0),
+            )
             .map_err(refused)?;
         let wal_pages = Arc::new(AtomicI32::new(0));
         let mut writer = Writer {
@@ -114,7 +124,8 @@ impl Store {
         self.shared.recovered
     }
 
-    /// Takes no more work and waits until what was handed in is done. Blocks.
+    /// Takes no more work and waits until what was handed in is done. Blocks. What is
+    /// stored can be read until the last handle is dropped, so that streams reach their end.
     pub fn close(&self) {
         self.shared.close();
     }
@@ -132,7 +143,6 @@ impl Shared {
             && thread.thread().id() != std::thread::current().id()
         {
             let _panicked = thread.join();
-            self.readers.close();
         }
     }
 }
@@ -140,6 +150,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
+        self.readers.close();
     }
 }
 
@@ -147,7 +158,9 @@ fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHan
     std::thread::Builder::new()
         .name("lastword-write".to_owned())
         .spawn(move || {
+            let notify = Arc::clone(&writer.notify);
             writer.run();
+            notify.close();
             // Only now may another host come.
             drop(ownership);
         })
@@ -170,8 +183,10 @@ fn open_database(path: &Path) -> Result<Connection, OpenError> {
         });
     }
     configure(&conn).map_err(refused)?;
-    if found < 1 {
-        migrate(&conn, include_str!("migrations/0001.sql"), 1).map_err(refused)?;
+    for (format, sql) in (1..).zip(MIGRATIONS) {
+        if found < format {
+            migrate(&conn, sql, format).map_err(refused)?;
+        }
     }
     Ok(conn)
 }
@@ -219,6 +234,10 @@ fn recover(writer: &mut Writer) -> Result<Recovered, StoreError> {
         let one = writer.once(|tx| recovery::recover(tx, &left))?;
         sum.ended += one.ended;
         sum.held += one.held;
+    }
+    // What an earlier host had begun to delete.
+    for session in life::going(&writer.conn)? {
+        while !writer.once(|tx| life::delete_some(tx, session))? {}
     }
     if sum != Recovered::default() {
         tracing::info!(

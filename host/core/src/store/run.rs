@@ -160,6 +160,7 @@ fn log_accepted(
 /// The user's message, with a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
     if accept.prompt.origin != "user" {
+        touch(tx, run.session, None)?;
         return Ok(None);
     }
     let id = MessageId::generate();
@@ -171,14 +172,24 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
         false => None,
     };
     insert_message(tx.conn, run, &message, place)?;
-    let title = title_from(&message.text());
-    tx.conn
+    touch(tx, run.session, Some(title_from(&message.text())))?;
+    Ok(Some(id))
+}
+
+/// Notes that a session changed, and gives it a title if it has none. A session that is to be
+/// deleted takes nothing more.
+fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<String>) -> Result<(), StoreError> {
+    let changed = tx
+        .conn
         .prepare_cached(
             "UPDATE session SET title = coalesce(title, nullif(?2, '')), updated_ms = ?3
-             WHERE no = ?1",
+             WHERE no = ?1 AND going = 0",
         )?
-        .execute(params![run.session.session, title, tx.now.0 as i64])?;
-    Ok(Some(id))
+        .execute(params![session.session, title, tx.now.0 as i64])?;
+    match changed {
+        1 => Ok(()),
+        _ => Err(Refusal::UnknownSession.into()),
+    }
 }
 
 /// The run that an idempotency key stands for already, if there is one.

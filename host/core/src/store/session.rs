@@ -1,13 +1,16 @@
-//! Workspaces and sessions in the store.
+//! Workspaces and sessions in the store: made, found, listed.
 
 use super::run::SessionNo;
 use super::tx::Tx;
 use super::{Refusal, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
-use crate::id::{AgentId, SessionId, WorkspaceId};
-use crate::session::{SessionRecord, Usage};
+use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
+use crate::session::{ForkPoint, SessionRecord, Usage};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+
+/// Rows of the longest page of a list.
+pub const PAGE_ROWS: u32 = 200;
 
 /// Makes the workspace with this key, or finds it.
 pub(super) fn workspace(tx: &mut Tx<'_>, key: &str) -> Result<(WorkspaceId, i64), StoreError> {
@@ -20,35 +23,71 @@ pub(super) fn workspace(tx: &mut Tx<'_>, key: &str) -> Result<(WorkspaceId, i64)
         return Ok((WorkspaceId::from_bytes(id), no));
     }
     let id = WorkspaceId::generate();
+    // Numbers are never given again: handles on what was deleted must find nothing.
     tx.conn
-        .prepare_cached("INSERT INTO workspace (id, key, created_ms) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT INTO workspace (no, id, key, created_ms)
+             SELECT 1 + max(last_workspace, coalesce((SELECT max(no) FROM workspace), 0)),
+                    ?1, ?2, ?3 FROM owner",
+        )?
         .execute(params![id.as_bytes(), key, tx.now.0 as i64])?;
     Ok((id, tx.conn.last_insert_rowid()))
+}
+
+/// A session to begin.
+pub(super) struct NewSession {
+    pub(super) id: SessionId,
+    pub(super) agent: AgentId,
+    pub(super) parent: Option<SessionId>,
+    pub(super) forked_from: Option<ForkPoint>,
 }
 
 /// Begins a session.
 pub(super) fn create(
     tx: &mut Tx<'_>,
-    id: SessionId,
     workspace: i64,
-    agent: &AgentId,
+    new: &NewSession,
 ) -> Result<SessionNo, StoreError> {
-    tx.conn
+    let parent = match new.parent {
+        Some(id) => {
+            let parent = find(tx.conn, id)?.no;
+            if parent.workspace != workspace {
+                return Err(Refusal::UnknownSession.into());
+            }
+            Some(parent.session)
+        }
+        None => None,
+    };
+    let forked_from = new.forked_from.as_ref();
+    let inserted = tx
+        .conn
         .prepare_cached(
-            "INSERT INTO session (id, workspace, agent, created_ms, updated_ms)
-             VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT INTO session (no, id, workspace, agent, parent, forked_from, created_ms,
+                                  updated_ms)
+             SELECT 1 + max(last_session, coalesce((SELECT max(no) FROM session), 0)),
+                    ?1, workspace.no, ?3, ?4, ?5, ?6, ?6
+             FROM owner, workspace WHERE workspace.no = ?2",
         )?
         .execute(params![
-            id.as_bytes(),
+            new.id.as_bytes(),
             workspace,
-            agent.as_str(),
+            new.agent.as_str(),
+            parent,
+            forked_from.map(serde_json::to_string).transpose()?,
             tx.now.0 as i64
         ])?;
-    let session = tx.conn.last_insert_rowid();
-    let body = EventBody::SessionCreated {
-        agent: agent.clone(),
+    if inserted != 1 {
+        return Err(Refusal::UnknownWorkspace.into());
+    }
+    let no = SessionNo {
+        session: tx.conn.last_insert_rowid(),
+        workspace,
     };
-    let no = SessionNo { session, workspace };
+    let body = EventBody::SessionCreated {
+        agent: new.agent.clone(),
+        parent: new.parent,
+        forked_from: new.forked_from,
+    };
     tx.log(no)?.push(None, &body)?;
     Ok(no)
 }
@@ -56,7 +95,11 @@ pub(super) fn create(
 const COLUMNS: &str = "session.id, workspace.id, session.agent, session.title,
     (SELECT count(*) FROM message WHERE message.session = session.no AND ordinal IS NOT NULL),
     session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
-    session.no, workspace.no, workspace.key";
+    session.no, workspace.no, workspace.key, session.cost_micros, parent.id,
+    session.forked_from, summary.id, session.todo";
+const JOINS: &str = "JOIN workspace ON workspace.no = session.workspace
+    LEFT JOIN session parent ON parent.no = session.parent
+    LEFT JOIN message summary ON summary.no = session.summary_message";
 
 /// A session, its numbers, and its workspace's key.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,23 +117,38 @@ impl SessionRow {
     pub fn no(&self) -> SessionNo {
         self.no
     }
+
+    /// Where a list goes on after this session.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        cursor(self.record.updated_ms.0 as i64, self.no.session)
+    }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     let agent: String = row.get(2)?;
-    let unprintable =
-        |e| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(e));
+    let json = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
+    let todo: Option<_> = serde_json::from_str(&json(row.get(16)?))?;
     Ok(SessionRow {
         record: SessionRecord {
             id: SessionId::from_bytes(row.get(0)?),
             workspace: WorkspaceId::from_bytes(row.get(1)?),
-            agent: AgentId::new(agent).map_err(unprintable)?,
+            agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
             title: row.get(3)?,
             messages: row.get::<_, i64>(4)? as u64,
             usage: Usage {
                 input_tokens: row.get::<_, i64>(5)? as u64,
                 output_tokens: row.get::<_, i64>(6)? as u64,
+                cost_micros: row.get::<_, i64>(12)? as u64,
             },
+            parent: row
+                .get::<_, Option<[u8; 16]>>(13)?
+                .map(SessionId::from_bytes),
+            forked_from: serde_json::from_str(&json(row.get(14)?))?,
+            summary: row
+                .get::<_, Option<[u8; 16]>>(15)?
+                .map(MessageId::from_bytes),
+            todo: todo.unwrap_or_default(),
             created_ms: UnixMillis(row.get::<_, i64>(7)? as u64),
             updated_ms: UnixMillis(row.get::<_, i64>(8)? as u64),
         },
@@ -102,31 +160,144 @@ fn read(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     })
 }
 
-/// One session.
+/// One session, unless it is being deleted.
 pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM session JOIN workspace ON workspace.no = session.workspace
-         WHERE session.id = ?1"
+        "SELECT {COLUMNS} FROM session {JOINS} WHERE session.id = ?1 AND session.going = 0"
     );
-    conn.prepare_cached(&sql)?
-        .query_row([id.as_bytes()], read)
-        .optional()?
-        .ok_or_else(|| Refusal::UnknownSession.into())
+    let mut query = conn.prepare_cached(&sql)?;
+    let mut rows = query.query([id.as_bytes()])?;
+    match rows.next()? {
+        Some(row) => read(row),
+        None => Err(Refusal::UnknownSession.into()),
+    }
 }
 
-/// The sessions that changed last, of one workspace or of all, newest first.
-pub(super) fn list(
-    conn: &Connection,
-    workspace: Option<WorkspaceId>,
-    limit: u32,
-) -> Result<Vec<SessionRow>, StoreError> {
+/// Which sessions are listed, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionsPage {
+    /// Those of one workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// Those that one session began.
+    pub parent: Option<SessionId>,
+    /// How many at the most; [`PAGE_ROWS`] at the very most.
+    pub limit: u32,
+    /// What the page before answered.
+    pub after: Option<String>,
+}
+
+impl SessionsPage {
+    /// The first page.
+    #[must_use]
+    pub fn newest(workspace: Option<WorkspaceId>, limit: u32) -> Self {
+        Self {
+            workspace,
+            limit,
+            ..Self::default()
+        }
+    }
+}
+
+/// The sessions that changed last, newest first. One that changes between two pages moves to
+/// the front: it never comes twice, and the next first page has it.
+pub(super) fn list(conn: &Connection, page: &SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
+    let (updated, no) = match &page.after {
+        Some(text) => parse_cursor(text)?,
+        None => (i64::MAX, i64::MAX),
+    };
+    // The numbers first, so that messages are counted for this page's sessions only.
     let sql = format!(
-        "SELECT {COLUMNS} FROM session JOIN workspace ON workspace.no = session.workspace
-         WHERE ?1 IS NULL OR workspace.id = ?1
-         ORDER BY session.updated_ms DESC, session.no DESC LIMIT ?2"
+        "SELECT {COLUMNS} FROM (
+           SELECT no FROM session WHERE going = 0
+             AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
+             AND (?2 IS NULL OR parent = (SELECT no FROM session WHERE id = ?2))
+             AND (updated_ms, no) < (?3, ?4)
+           ORDER BY updated_ms DESC, no DESC LIMIT ?5
+         ) listed JOIN session ON session.no = listed.no {JOINS}
+         ORDER BY session.updated_ms DESC, session.no DESC"
     );
-    let id = workspace.map(|id| id.as_bytes().to_vec());
+    let workspace = page.workspace.map(|id| id.as_bytes().to_vec());
+    let parent = page.parent.map(|id| id.as_bytes().to_vec());
+    let limit = page.limit.min(PAGE_ROWS);
     let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map(params![id, limit], read)?;
+    let mut rows = query.query(params![workspace, parent, updated, no, limit])?;
+    let mut listed = Vec::new();
+    while let Some(row) = rows.next()? {
+        listed.push(read(row)?);
+    }
+    Ok(listed)
+}
+
+/// A workspace that is known, open or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceRow {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// The key under which it is stored.
+    pub key: String,
+    /// When it was first opened.
+    pub created_ms: UnixMillis,
+    /// How many sessions it has.
+    pub sessions: u64,
+    pub(super) no: i64,
+}
+
+impl WorkspaceRow {
+    /// Where a list goes on after this workspace.
+    #[must_use]
+    pub fn cursor(&self) -> String {
+        cursor(0, self.no)
+    }
+}
+
+/// The workspaces that are known, in the order in which they were first opened.
+pub(super) fn workspaces(
+    conn: &Connection,
+    limit: u32,
+    after: Option<&str>,
+) -> Result<Vec<WorkspaceRow>, StoreError> {
+    let (_, no) = after.map_or(Ok((0, 0)), parse_cursor)?;
+    let mut query = conn.prepare_cached(
+        "SELECT no, id, key, created_ms,
+           (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
+         FROM workspace WHERE no > ?1 ORDER BY no LIMIT ?2",
+    )?;
+    let rows = query.query_map(params![no, limit.min(PAGE_ROWS)], |row| {
+        Ok(WorkspaceRow {
+            no: row.get(0)?,
+            id: WorkspaceId::from_bytes(row.get(1)?),
+            key: row.get(2)?,
+            created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
+            sessions: row.get::<_, i64>(4)? as u64,
+        })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The number of a workspace.
+pub(super) fn workspace_no(conn: &Connection, id: WorkspaceId) -> Result<i64, StoreError> {
+    conn.prepare_cached("SELECT no FROM workspace WHERE id = ?1")?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| Refusal::UnknownWorkspace.into())
+}
+
+/// The id of a workspace.
+pub(super) fn workspace_id(conn: &Connection, no: i64) -> Result<WorkspaceId, StoreError> {
+    conn.prepare_cached("SELECT id FROM workspace WHERE no = ?1")?
+        .query_row([no], |row| row.get(0))
+        .optional()?
+        .map(WorkspaceId::from_bytes)
+        .ok_or_else(|| Refusal::UnknownWorkspace.into())
+}
+
+fn cursor(order: i64, no: i64) -> String {
+    format!("{order:x}-{no:x}")
+}
+
+fn parse_cursor(text: &str) -> Result<(i64, i64), StoreError> {
+    let parts = text.split_once('-');
+    let number = |text: &str| i64::from_str_radix(text, 16).ok().filter(|n| *n >= 0);
+    let numbers = parts.and_then(|(order, no)| Some((number(order)?, number(no)?)));
+    numbers.ok_or_else(|| Refusal::InvalidCursor.into())
 }

@@ -1,8 +1,8 @@
 //! Inside a write transaction: the log with its sequence numbers, and the clock of the
 //! transaction. Knows no run and no session but by number.
 
-use super::StoreError;
 use super::run::SessionNo;
+use super::{Refusal, StoreError};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -70,17 +70,44 @@ impl<'c> Tx<'c> {
 
     /// The log of one session, at its end.
     pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
-        let last: i64 = self
+        let last: Option<i64> = self
             .conn
             .prepare_cached("SELECT seq FROM event WHERE session = ?1 ORDER BY seq DESC LIMIT 1")?
             .query_row([session.session], |row| row.get(0))
-            .optional()?
-            .unwrap_or(0);
+            .optional()?;
+        let last = match last {
+            Some(last) => last,
+            None => self.folded(session)?,
+        };
         Ok(Log {
             tx: self,
             session,
             seq: last,
         })
+    }
+
+    /// The number after which an empty log goes on: what was folded away counts.
+    fn folded(&self, session: SessionNo) -> Result<i64, StoreError> {
+        self.conn
+            .prepare_cached("SELECT log_from FROM session WHERE no = ?1")?
+            .query_row([session.session], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| Refusal::UnknownSession.into())
+    }
+
+    /// The highest position given so far.
+    pub(super) fn last_pos(&self) -> i64 {
+        *self.next_pos - 1
+    }
+
+    /// Wakes those who follow a session whose log did not grow: it is going.
+    pub(super) fn wake(&mut self, session: SessionNo) {
+        self.touched.push(Grown {
+            session: session.session,
+            workspace: session.workspace,
+            first: i64::MAX,
+            last: 0,
+        });
     }
 }
 

@@ -101,6 +101,11 @@ impl Queue {
         inner.jobs.drain(..).collect()
     }
 
+    /// Why the store failed for good, if it did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.lock().failed.clone()
+    }
+
     fn is_idle(&self) -> bool {
         self.lock().jobs.is_empty()
     }
@@ -199,7 +204,7 @@ impl Writer {
     fn process(&mut self, mut batch: Vec<Box<dyn Work>>) -> Result<Vec<Box<dyn Work>>, String> {
         match self.transact(&mut batch) {
             Ok((outcomes, touched)) => {
-                self.notify.publish(&touched);
+                self.notify.publish(&touched, self.next_pos - 1);
                 let mut kept = Vec::new();
                 for (work, outcome) in batch.into_iter().zip(outcomes) {
                     self.settle_or_keep(work, outcome, &mut kept);

@@ -95,6 +95,7 @@ impl Answer {
         let usage = end.captured_usage.map(|usage| Usage {
             input_tokens: count(usage.prompt_tokens),
             output_tokens: count(usage.completion_tokens),
+            ..Usage::default()
         });
         // Zeros mean that the server did not count.
         let usage = usage.filter(|usage| *usage != Usage::default());
