@@ -1,0 +1,124 @@
+//! A server's stream of events, over as many connections as it takes: each goes on after the last
+//! event that was read, so that nothing is missed and nothing comes twice. Knows how streams are
+//! written, not what the events say.
+
+use super::{Api, CallError};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use sse_stream::{Sse, SseStream};
+use std::io;
+use std::time::Duration;
+
+/// How long a stream may be silent. A server that lives says so every 15 seconds.
+const SILENCE: Duration = Duration::from_secs(50);
+/// Connections in a row that bring no event.
+const FAILURES_MAX: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// One event.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) kind: String,
+    pub(crate) data: String,
+}
+
+/// A stream of events.
+pub(crate) struct Feed {
+    api: Api,
+    path: String,
+    /// The id of the last event that was handed out.
+    last: Option<u64>,
+    open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
+    failures: u32,
+}
+
+impl Feed {
+    pub(crate) fn new(api: &Api, path: impl Into<String>) -> Self {
+        Self {
+            api: api.clone(),
+            path: path.into(),
+            last: None,
+            open: None,
+            failures: 0,
+        }
+    }
+
+    /// The next event. Where the stream breaks off it is asked for again, a bounded number of
+    /// times; whoever knows its last event stops asking. May be dropped while it waits.
+    pub(crate) async fn next(&mut self) -> Result<Frame, CallError> {
+        loop {
+            let why = match self.read().await {
+                Ok(Some(frame)) => {
+                    self.failures = 0;
+                    return Ok(frame);
+                }
+                Ok(None) => self.api.unreachable("the stream of events broke off"),
+                Err(error) if error.is_passing() => error,
+                Err(error) => return Err(error),
+            };
+            self.open = None;
+            self.failures += 1;
+            if self.failures > FAILURES_MAX {
+                return Err(why);
+            }
+            let pause = FIRST_PAUSE * 2_u32.pow(self.failures - 1);
+            tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+        }
+    }
+
+    /// All events until the server ends the stream.
+    pub(crate) async fn to_its_end(mut self) -> Result<Vec<Frame>, CallError> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.read().await? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    /// The next event of this connection; `None` at its end.
+    async fn read(&mut self) -> Result<Option<Frame>, CallError> {
+        loop {
+            let open = match &mut self.open {
+                Some(open) => open,
+                None => {
+                    let response = self.api.open(&self.path, self.last).await?;
+                    let bytes = alive(response.bytes_stream().boxed());
+                    let events = SseStream::from_bytes_stream(bytes);
+                    self.open.insert(events.boxed())
+                }
+            };
+            let sse = match open.next().await {
+                Some(Ok(sse)) => sse,
+                Some(Err(_)) | None => return Ok(None),
+            };
+            let id = sse.id.as_deref().and_then(|id| id.parse::<u64>().ok());
+            if id.is_some() && id <= self.last {
+                continue;
+            }
+            self.last = id.or(self.last);
+            let (Some(kind), Some(data)) = (sse.event, sse.data) else {
+                continue;
+            };
+            if kind == "problem" {
+                let problem: serde_json::Value = serde_json::from_str(&data).unwrap_or_default();
+                let detail = problem["detail"].as_str().unwrap_or("the stream failed");
+                return Err(self.api.unreachable(detail));
+            }
+            return Ok(Some(Frame { kind, data }));
+        }
+    }
+}
+
+/// The same bytes, with an error where nothing comes for too long.
+fn alive<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
+    bytes: BoxStream<'static, Result<T, E>>,
+) -> BoxStream<'static, io::Result<T>> {
+    let next = |mut bytes: BoxStream<'static, Result<T, E>>| async move {
+        let item = match tokio::time::timeout(SILENCE, bytes.next()).await {
+            Ok(item) => item?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((item, bytes))
+    };
+    stream::unfold(bytes, next).boxed()
+}
