@@ -62,6 +62,9 @@ pub const RULES: [(&str, &str); 8] = [
         "SELECT run.no FROM run LEFT JOIN event ON event.run = run.no AND event.session = run.session
            AND json_extract(event.body, '$.type') = 'run.ended'
          WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND NOT EXISTS (SELECT 1 FROM session WHERE session.no = run.session
+             AND log_from > 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.session = session.no
+               AND event.run = run.no))
          GROUP BY run.no HAVING count(event.pos) <> 1",
     ),
     (
@@ -75,6 +78,8 @@ pub const RULES: [(&str, &str); 8] = [
         "SELECT run.no FROM run LEFT JOIN run_terminal t ON t.run = run.no
          LEFT JOIN event ON event.run = run.no AND json_extract(event.body, '$.type') = 'run.ended'
          WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND (event.pos IS NOT NULL OR NOT EXISTS (SELECT 1 FROM session
+             WHERE session.no = run.session AND log_from > 0))
            AND (t.receipt IS NULL OR json(t.receipt) <> json_extract(event.body, '$.receipt'))",
     ),
     (
@@ -85,7 +90,8 @@ pub const RULES: [(&str, &str); 8] = [
     ),
     (
         "a session's sequence has a gap",
-        "SELECT session FROM event GROUP BY session HAVING max(seq) <> count(*) OR min(seq) <> 1",
+        "SELECT session FROM event JOIN session ON session.no = event.session AND seq > log_from
+         GROUP BY session HAVING max(seq) <> log_from + count(*) OR min(seq) <> log_from + 1",
     ),
     (
         "a message was begun in the log and is not kept, though its run has ended",
@@ -98,6 +104,10 @@ pub const RULES: [(&str, &str); 8] = [
     (
         "an ended run's streamed text differs from its messages",
         "SELECT run.no FROM run WHERE run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND json_extract(run.prompt, '$.origin') <> 'fork'
+           AND NOT EXISTS (SELECT 1 FROM session WHERE session.no = run.session
+             AND log_from > 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.session = session.no
+               AND event.run = run.no))
            AND coalesce((SELECT group_concat(text, '') FROM
                (SELECT json_extract(event.body, '$.text') AS text FROM event
                 WHERE event.run = run.no AND json_extract(event.body, '$.type') = 'text.delta'

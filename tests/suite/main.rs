@@ -8,4 +8,6 @@ mod finishing;
 mod interruption;
 mod models;
 mod queue;
+mod server;
+mod sessions;
 mod tidy;

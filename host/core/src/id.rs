@@ -20,6 +20,7 @@ macro_rules! ids {
         ///
         /// A UUIDv7: unique, and ordered by time of creation within one process.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -83,6 +84,7 @@ ids! {
 /// The name under which whoever loads a component refers to it; sessions, grants and
 /// state are keyed by it. Chosen by the embedder, never by the component.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct AgentId(String);
 

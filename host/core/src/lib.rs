@@ -68,8 +68,8 @@ pub mod store;
 pub mod workspace;
 
 pub use host::{
-    Agent, AgentSource, Attachment, Host, HostBuilder, HostError, LifecycleEvents, Prompt,
-    QueuedRun, Session, Workspace, WorkspaceOptions, WorkspaceStatus,
+    Agent, AgentSource, Attachment, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt,
+    QueuedRun, Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

@@ -16,18 +16,22 @@ use std::sync::Arc;
 /// What is answered without a token: whether the server lives.
 const OPEN: &str = "/v1/health";
 
-pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let arrival = request.extensions().get::<Arrival>();
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let arrival = parts.extensions.get::<Arrival>();
     let arrival = arrival.copied().unwrap_or(Arrival::Unknown);
     let checked = async {
-        let authority = authority(request.uri(), request.headers());
+        let authority = authority(&parts.uri, &parts.headers);
         addressed(&app, &arrival, authority.as_ref())?;
-        own_page(&app, request.headers(), authority.as_ref())?;
-        if request.uri().path() == OPEN {
+        own_page(&app, &parts.headers, authority.as_ref())?;
+        if parts.uri.path() == OPEN {
             return Ok(None);
         }
-        let known = app.authorizer.authenticate(request.headers(), &arrival);
-        known.await.map(Some).map_err(|why| Problem::new("unauthenticated", why.0))
+        let known = app.authorizer.authenticate(&parts.headers, &arrival);
+        known
+            .await
+            .map(Some)
+            .map_err(|why| Problem::new("unauthenticated", why.0))
     };
     let principal: Option<Principal> = match checked.await {
         Ok(principal) => principal,
@@ -35,9 +39,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, nex
     };
     if let Some(principal) = principal {
         tracing::Span::current().record("principal", principal.name());
-        request.extensions_mut().insert(principal);
+        parts.extensions.insert(principal);
     }
-    next.run(request).await
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Whom the request is addressed to: HTTP/2 says it in the URI, HTTP/1.1 in a header. None
@@ -71,7 +75,9 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
     let host = bare(authority.host());
     let allowed = app.options.allowed_hosts.iter();
     let named = host.eq_ignore_ascii_case("localhost")
-        || allowed.into_iter().any(|allowed| host.eq_ignore_ascii_case(bare(allowed)));
+        || allowed
+            .into_iter()
+            .any(|allowed| host.eq_ignore_ascii_case(bare(allowed)));
     let address = host.parse::<IpAddr>().is_ok_and(|ip| {
         let ip = ip.to_canonical();
         let own = |local: IpAddr| local.to_canonical() == ip;
@@ -85,7 +91,9 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
 
 /// An IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
-    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inside = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     inside.unwrap_or(host)
 }
 
@@ -100,7 +108,9 @@ fn own_page(app: &App, headers: &HeaderMap, authority: Option<&Authority>) -> Re
         if !own && !allowed.any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
             return Err(Problem::new(
                 "foreign-origin",
-                format!("web pages of `{origin}` may not command this server; allow that origin in the server's settings if they shall"),
+                format!(
+                    "web pages of `{origin}` may not command this server; allow that origin in the server's settings if they shall"
+                ),
             ));
         }
     }

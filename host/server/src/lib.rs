@@ -28,6 +28,10 @@
 //! * Nothing here is process-global, and nothing listens but what [`serve`] is given.
 
 pub mod access;
+#[expect(
+    unused_qualifications,
+    reason = "the macros that describe routes write the names of parameters in full"
+)]
 mod api;
 mod guard;
 mod metrics;

@@ -5,14 +5,12 @@ use lastword::Host;
 use lastword::run::BUCKETS_US;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
@@ -51,14 +49,22 @@ impl Metrics {
         let mut registry = Registry::with_prefix("lastword");
         registry.register_collector(Box::new(OfHost(host)));
         let answers = Family::<Answer, Counter>::default();
-        registry.register("http_answers", "Requests that were answered", answers.clone());
+        registry.register(
+            "http_answers",
+            "Requests that were answered",
+            answers.clone(),
+        );
         let histogram: fn() -> Histogram = || Histogram::new(DURATIONS);
         let durations = Family::<Asked, Histogram, _>::new_with_constructor(histogram);
         let help = "From a request's head to its answer's head";
         let unit = Unit::Seconds;
         registry.register_with_unit("http_answering", help, unit, durations.clone());
         let streams = Gauge::default();
-        registry.register("http_streams", "Event streams that are open", streams.clone());
+        registry.register(
+            "http_streams",
+            "Event streams that are open",
+            streams.clone(),
+        );
         Self {
             registry,
             answers,
@@ -70,9 +76,18 @@ impl Metrics {
     /// A request was answered.
     pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let route = route.to_owned();
-        let asked = Asked { method, route: route.clone() };
-        self.durations.get_or_create(&asked).observe(took.as_secs_f64());
-        let answer = Answer { method, route, status };
+        let asked = Asked {
+            method,
+            route: route.clone(),
+        };
+        self.durations
+            .get_or_create(&asked)
+            .observe(took.as_secs_f64());
+        let answer = Answer {
+            method,
+            route,
+            status,
+        };
         self.answers.get_or_create(&answer).inc();
     }
 
@@ -83,7 +98,7 @@ impl Metrics {
     }
 
     /// All figures as they are now.
-    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -112,35 +127,92 @@ impl Collector for OfHost {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let stats = self.0.stats();
         let gauges = [
-            ("workspaces_open", "Workspaces that are open", stats.workspaces_open),
-            ("workspaces_closing", "Workspaces that are closing", stats.workspaces_closing),
-            ("clients", "Claims of clients, summed over workspaces", stats.clients),
-            ("client_streams", "Streams of clients, summed over workspaces", stats.streams),
+            (
+                "workspaces_open",
+                "Workspaces that are open",
+                stats.workspaces_open,
+            ),
+            (
+                "workspaces_closing",
+                "Workspaces that are closing",
+                stats.workspaces_closing,
+            ),
+            (
+                "clients",
+                "Claims of clients, summed over workspaces",
+                stats.clients,
+            ),
+            (
+                "client_streams",
+                "Streams of clients, summed over workspaces",
+                stats.streams,
+            ),
             ("runs_running", "Runs that have a guest", stats.runs_running),
             ("runs_queued", "Runs that wait", stats.runs_queued),
-            ("slots", "Runs that may have a guest at the same time", stats.slots),
+            (
+                "slots",
+                "Runs that may have a guest at the same time",
+                stats.slots,
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
-            ("runs_accepted", "Prompts that were accepted", stats.accepted),
+            (
+                "runs_accepted",
+                "Prompts that were accepted",
+                stats.accepted,
+            ),
             ("runs_completed", "Runs that completed", stats.completed),
-            ("runs_cancelled", "Runs that were cancelled", stats.cancelled),
+            (
+                "runs_cancelled",
+                "Runs that were cancelled",
+                stats.cancelled,
+            ),
             ("runs_failed", "Runs that failed", stats.failed),
-            ("runs_interrupted", "Runs that were interrupted", stats.interrupted),
-            ("runs_lost", "Runs whose end could not be written", stats.lost),
-            ("input_tokens", "Tokens that models read", stats.input_tokens),
-            ("output_tokens", "Tokens that models wrote", stats.output_tokens),
+            (
+                "runs_interrupted",
+                "Runs that were interrupted",
+                stats.interrupted,
+            ),
+            (
+                "runs_lost",
+                "Runs whose end could not be written",
+                stats.lost,
+            ),
+            (
+                "input_tokens",
+                "Tokens that models read",
+                stats.input_tokens,
+            ),
+            (
+                "output_tokens",
+                "Tokens that models wrote",
+                stats.output_tokens,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
         }
         let times = [
-            ("run_stop", "From a cause to the guest being gone", &stats.stop),
-            ("run_persist", "From there to the finishing transaction", &stats.persist),
+            (
+                "run_stop",
+                "From a cause to the guest being gone",
+                &stats.stop,
+            ),
+            (
+                "run_persist",
+                "From there to the finishing transaction",
+                &stats.persist,
+            ),
         ];
         for (name, help, times) in times {
             let unit = Some(&Unit::Seconds);

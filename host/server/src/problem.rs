@@ -6,7 +6,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastword::HostError;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 /// The media type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -76,29 +75,36 @@ kinds! {
 pub struct Problem {
     kind: &'static Kind,
     detail: String,
-    members: Map<String, Value>,
+    resume_after: Option<u64>,
+    messages: Option<String>,
+    sessions: Option<String>,
 }
 
-/// The body of a problem.
+/// An error: RFC 9457, with the error's name.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
-pub(crate) struct Body<'a> {
+pub(crate) struct ProblemBody {
     /// `urn:lastword:error:` and the name.
     #[schema(example = "urn:lastword:error:unknown-run")]
     r#type: String,
     /// The kind in a few words.
-    title: &'a str,
+    title: String,
     /// The HTTP status.
     status: u16,
     /// What happened, why, and what to do.
-    detail: &'a str,
+    detail: String,
     /// The name, for programs.
     #[schema(example = "unknown-run")]
-    name: &'a str,
-    /// What else belongs to errors of this name, such as `resume_after`.
-    #[serde(flatten)]
-    #[schema(inline)]
-    members: &'a Map<String, Value>,
+    name: String,
+    /// The oldest cursor that still works, of a cursor that is older than the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume_after: Option<u64>,
+    /// Where to read the messages that the log no longer reaches back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<String>,
+    /// Where to find the sessions whose events the log no longer reaches back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions: Option<String>,
 }
 
 impl Problem {
@@ -110,14 +116,21 @@ impl Problem {
         Self {
             kind: kind.or_else(internal).unwrap_or(&KINDS[0]),
             detail: detail.into(),
-            members: Map::new(),
+            resume_after: None,
+            messages: None,
+            sessions: None,
         }
     }
 
-    /// The same with one member more.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(member.to_owned(), value.into());
+    /// The same, with where else to read what the log no longer holds.
+    pub(crate) fn with_messages(mut self, link: String) -> Self {
+        self.messages = Some(link);
+        self
+    }
+
+    /// The same, with where to begin to look for what the log no longer holds.
+    pub(crate) fn with_sessions(mut self, link: String) -> Self {
+        self.sessions = Some(link);
         self
     }
 
@@ -144,13 +157,15 @@ impl Problem {
 
     /// Its JSON, as in the body.
     pub(crate) fn json(&self) -> String {
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:lastword:error:{}", self.kind.name),
-            title: self.kind.title,
+            title: self.kind.title.to_owned(),
             status: self.kind.status,
-            detail: &self.detail,
-            name: self.kind.name,
-            members: &self.members,
+            detail: self.detail.clone(),
+            name: self.kind.name.to_owned(),
+            resume_after: self.resume_after,
+            messages: self.messages.clone(),
+            sessions: self.sessions.clone(),
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -175,11 +190,11 @@ impl From<HostError> for Problem {
         if !known {
             return Self::internal(error);
         }
-        let problem = Self::new(error.name(), error.to_string());
-        match error {
-            HostError::CursorExpired { resume_after } => problem.with("resume_after", resume_after),
-            _ => problem,
+        let mut problem = Self::new(error.name(), error.to_string());
+        if let HostError::CursorExpired { resume_after } = error {
+            problem.resume_after = Some(resume_after);
         }
+        problem
     }
 }
 
@@ -203,9 +218,12 @@ mod tests {
 
     #[test]
     fn members_stand_beside_the_fields() {
-        let problem = Problem::new("cursor-expired", "gone").with("resume_after", 7);
-        let body: Value = serde_json::from_str(&problem.json()).unwrap();
+        let problem = Problem::from(HostError::CursorExpired { resume_after: 7 });
+        let body: serde_json::Value = serde_json::from_str(&problem.json()).unwrap();
         assert_eq!(body["type"], "urn:lastword:error:cursor-expired");
-        assert_eq!((&body["status"], &body["resume_after"]), (&410.into(), &7.into()));
+        assert_eq!(
+            (&body["status"], &body["resume_after"]),
+            (&410.into(), &7.into())
+        );
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 /// Its JSON is what `lastword run --json` prints: `seq`, `pos`, `session`, `run`, `at_ms`,
 /// then the body with its `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Its number in the session, from 1, without gaps.
     pub seq: Seq,

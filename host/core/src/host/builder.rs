@@ -36,6 +36,7 @@ pub struct HostBuilder {
     clock: Arc<dyn Clock>,
     claims: ClaimSettings,
     drain: Duration,
+    retention: Option<Duration>,
 }
 
 impl HostBuilder {
@@ -53,6 +54,7 @@ impl HostBuilder {
                 on_last_client: OnLastClient::default(),
             },
             drain: Duration::ZERO,
+            retention: None,
         }
     }
 
@@ -131,6 +133,14 @@ impl HostBuilder {
         self
     }
 
+    /// How long the events of runs that have ended are kept; messages and receipts stay.
+    /// Default: for ever.
+    #[must_use]
+    pub fn retention(mut self, age: Option<Duration>) -> Self {
+        self.retention = age;
+        self
+    }
+
     /// Takes the data directory, recovers what an earlier host left, and starts. What the
     /// embedder brings runs on the tokio runtime that this is called from; guests run on one
     /// of their own.
@@ -183,6 +193,8 @@ impl HostBuilder {
             agents: Mutex::new(HashMap::new()),
             workspaces: Workspaces::new(self.claims),
             drain: self.drain,
+            retention: self.retention,
+            folding: std::sync::OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
             guests: Some(guests),
         });
@@ -193,6 +205,9 @@ impl HostBuilder {
             }
         };
         let _set_once = inner.dispatcher.on_idle.set(Box::new(on_idle));
+        if let Some(age) = self.retention {
+            let _set_once = inner.folding.set(inner.keep_folding(age));
+        }
         Ok(Host { inner })
     }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod builder;
 mod closing;
 mod error;
+mod life;
 #[doc(hidden)]
 pub mod measure;
 mod prompt;
@@ -16,6 +17,7 @@ mod workspace;
 pub use agent::{Agent, AgentSource};
 pub use builder::HostBuilder;
 pub use error::HostError;
+pub use life::{Page, SessionFilter};
 pub use prompt::Prompt;
 pub use queue::QueuedRun;
 pub use session::Session;
@@ -69,6 +71,9 @@ pub(crate) struct HostInner {
     /// How long runs may go on once the host closes.
     drain: Duration,
     stage: watch::Sender<closing::Stage>,
+    /// How long the events of ended runs are kept.
+    retention: Option<Duration>,
+    folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     guests: Option<Runtime>,
 }
 
@@ -248,6 +253,12 @@ impl Host {
     #[must_use]
     pub fn concurrent_runs(&self) -> u32 {
         self.inner.engine.concurrent_runs()
+    }
+
+    /// The limits of every run whose workspace has none of its own.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
     }
 
     /// What recovery did when this host started.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A prompt that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueuedRun {
     /// Its run.
     pub run: RunId,

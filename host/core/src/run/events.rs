@@ -205,7 +205,7 @@ impl Events {
             (StoreError::Refused(Refusal::UnknownWorkspace), Source::Positions(source)) => {
                 match source.workspace {
                     Some(id) => HostError::UnknownWorkspace(id),
-                    None => error.into(),
+                    None => HostError::from(error.clone()),
                 }
             }
             _ => error.into(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 /// A receipt with `persisted: false` is provisional: the guest is gone and the writer owns
 /// the finishing transaction, which had not committed by the waiter's deadline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The run.
     pub run: RunId,
@@ -47,6 +48,7 @@ pub struct Receipt {
 
 /// What a run used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunUsage {
     /// Tokens that models read.
     pub input_tokens: u64,

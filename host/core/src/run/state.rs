@@ -14,6 +14,7 @@ use std::fmt;
 
 /// Where a run stands. What is durable on entering each is in the crate's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// Accepted; waits for its session and a slot.

@@ -8,6 +8,7 @@ use std::fmt;
 /// Everything up to [`FinishReason::Unknown`] is for agents and models to say; the last
 /// three are the host's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The agent had nothing more to say.

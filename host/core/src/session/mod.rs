@@ -1,15 +1,18 @@
 //! What a conversation is made of: sessions, messages and their parts.
-//! Pure values; knows neither how they are stored nor who produces them.
+//! Pure values; knows neither how they are stored nor who produces them. Only `export` knows
+//! that messages belong to runs.
 
+mod export;
 mod finish;
 mod message;
 mod part;
 mod record;
 
+pub use export::{Export, ExportedRun};
 pub use finish::FinishReason;
 pub use message::{Message, Role};
 pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
 pub use record::{
     ForkPoint, SessionRecord, TITLE_CHARS_MAX, TITLE_GIVEN_CHARS_MAX, Todo, TodoStatus, Usage,
-    title_from, title_given,
+    WorkspaceKind, WorkspaceRecord, title_from, title_given,
 };

@@ -11,6 +11,7 @@ pub type Extra = BTreeMap<String, String>;
 
 /// One piece of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Part {
     /// What the part says.
     #[serde(flatten)]
@@ -48,6 +49,7 @@ impl Part {
 
 /// The kinds of parts. Stored as JSON objects tagged by `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum PartBody {
     /// Said to the user.
@@ -101,6 +103,7 @@ pub enum PartBody {
 
 /// A tool call inside an assistant message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ToolCall {
     /// Unique within the session; minted by the host if the provider gave none.
     pub id: String,
@@ -117,6 +120,7 @@ pub struct ToolCall {
 
 /// A tool call's result inside a tool message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ToolResult {
     /// The call that it answers.
     pub call_id: String,
@@ -136,6 +140,7 @@ pub struct ToolResult {
 
 /// One piece of a tool result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Content {
     /// UTF-8.
@@ -165,5 +170,6 @@ pub enum Content {
 
 /// The lower-case hex SHA-256 of stored bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct BlobId(pub String);

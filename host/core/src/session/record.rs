@@ -9,6 +9,7 @@ pub const TITLE_CHARS_MAX: usize = 80;
 
 /// What models counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Tokens read.
     pub input_tokens: u64,
@@ -30,6 +31,7 @@ impl Usage {
 
 /// One point of a session's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Todo {
     /// What is to be done.
     pub content: String,
@@ -39,6 +41,7 @@ pub struct Todo {
 
 /// How far a point of a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TodoStatus {
     /// Not begun.
@@ -51,6 +54,7 @@ pub enum TodoStatus {
 
 /// The message through which a session's history was copied into a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForkPoint {
     /// The session that was copied.
     pub session: SessionId,
@@ -60,6 +64,7 @@ pub struct ForkPoint {
 
 /// One conversation with one agent in one workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionRecord {
     /// Its id.
     pub id: SessionId,
@@ -101,6 +106,55 @@ pub fn title_given(title: &str) -> Option<&str> {
     let title = title.trim();
     let fits = (1..=TITLE_GIVEN_CHARS_MAX).contains(&title.chars().count());
     (fits && !title.chars().any(char::is_control)).then_some(title)
+}
+
+/// A workspace that is known, open or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceRecord {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// A directory's path, or the name.
+    pub key: String,
+    /// What the key is.
+    pub kind: WorkspaceKind,
+    /// When it was first opened.
+    pub created_ms: UnixMillis,
+    /// How many sessions it has.
+    pub sessions: u64,
+}
+
+/// What a workspace is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WorkspaceKind {
+    /// A directory.
+    Directory,
+    /// A name without one.
+    Name,
+}
+
+impl WorkspaceRecord {
+    /// Of what is stored: the key with its kind in front.
+    pub(crate) fn stored(
+        id: WorkspaceId,
+        key: &str,
+        created_ms: UnixMillis,
+        sessions: u64,
+    ) -> Self {
+        let (kind, key) = match key.split_once(':') {
+            Some(("dir", path)) => (WorkspaceKind::Directory, path),
+            Some(("name", name)) => (WorkspaceKind::Name, name),
+            _ => (WorkspaceKind::Name, key),
+        };
+        Self {
+            id,
+            key: key.to_owned(),
+            kind,
+            created_ms,
+            sessions,
+        }
+    }
 }
 
 /// A one-line title of at most [`TITLE_CHARS_MAX`] characters from a prompt's text.

@@ -178,7 +178,7 @@ pub(super) fn blob(
 }
 
 /// A run as `show` prints it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,

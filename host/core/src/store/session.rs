@@ -9,7 +9,8 @@ use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use crate::session::{ForkPoint, SessionRecord, Usage};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// Rows of the longest page of a list.
+/// Rows of the longest page of a list; one more may be asked for, to know whether it is the
+/// last.
 pub const PAGE_ROWS: u32 = 200;
 
 /// Makes the workspace with this key, or finds it.
@@ -218,7 +219,7 @@ pub(super) fn list(conn: &Connection, page: &SessionsPage) -> Result<Vec<Session
     );
     let workspace = page.workspace.map(|id| id.as_bytes().to_vec());
     let parent = page.parent.map(|id| id.as_bytes().to_vec());
-    let limit = page.limit.min(PAGE_ROWS);
+    let limit = page.limit.min(PAGE_ROWS + 1);
     let mut query = conn.prepare_cached(&sql)?;
     let mut rows = query.query(params![workspace, parent, updated, no, limit])?;
     let mut listed = Vec::new();
@@ -262,7 +263,7 @@ pub(super) fn workspaces(
            (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
          FROM workspace WHERE no > ?1 ORDER BY no LIMIT ?2",
     )?;
-    let rows = query.query_map(params![no, limit.min(PAGE_ROWS)], |row| {
+    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], |row| {
         Ok(WorkspaceRow {
             no: row.get(0)?,
             id: WorkspaceId::from_bytes(row.get(1)?),

@@ -26,9 +26,8 @@ impl BearerToken {
     fn is(&self, sent: &str) -> bool {
         let sent: [u8; 32] = Sha256::digest(sent).into();
         let differences = self.digest.iter().zip(sent);
-        let difference = differences.fold(0_u8, |all, (ours, theirs)| {
-            black_box(all | (ours ^ theirs))
-        });
+        let difference =
+            differences.fold(0_u8, |all, (ours, theirs)| black_box(all | (ours ^ theirs)));
         difference == 0
     }
 }
@@ -81,7 +80,10 @@ mod tests {
         other.pop();
         assert!(!bearer.is(&other), "a prefix");
         assert!(!bearer.is(&format!("{}0", token.as_str())), "more");
-        assert!(!bearer.is(&token.as_str().to_uppercase()) || !token.as_str().contains(char::is_alphabetic));
+        assert!(
+            !bearer.is(&token.as_str().to_uppercase())
+                || !token.as_str().contains(char::is_alphabetic)
+        );
         assert!(!bearer.is(""));
     }
 }

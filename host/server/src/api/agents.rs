@@ -1,11 +1,11 @@
 //! Routes about agents: which are loaded, loading one, forgetting one.
 
 use super::App;
-use super::extract::{Caller, Raw, bytes, is, json};
+use super::extract::{Asked, Caller, Raw, bytes, is, json};
 use super::views::{AgentView, PageView};
 use crate::access::Action;
 use crate::problem::Problem;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use lastword::id::AgentId;
@@ -57,14 +57,13 @@ struct AgentFile {
     #[schema(min_length = 1, max_length = 128)]
     name: String,
     /// The file, by its absolute path.
-    path: PathBuf,
+    path: String,
 }
 
 /// Load an agent
 ///
-/// Takes a component, with its name in the query, or the path of a file on the server. A
-/// component that is sent is kept and loaded again by the server's next start. The same name
-/// again replaces what later runs get.
+/// Takes a component, with its name in the query, or the path of a file on the server. The
+/// same name again replaces what later runs get.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -79,7 +78,7 @@ struct AgentFile {
 async fn load(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    super::extract::Query(query): super::extract::Query<Name>,
+    Asked(query): Asked<Name>,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<AgentView>), Problem> {
     let wasm = is(request.headers(), "application/wasm");
@@ -101,6 +100,7 @@ async fn load(
         false => {
             let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
             app.demand(&who, Action::LoadFiles).await?;
+            let path = PathBuf::from(path);
             if query.name.is_some() || !path.is_absolute() {
                 let how = "send the name and an absolute path in the body";
                 return Err(Problem::new("invalid-body", how));
@@ -112,10 +112,7 @@ async fn load(
     let known = app.host.agent(&id).is_some();
     let host = app.host.clone();
     let work = async move {
-        let loaded = match source {
-            AgentSource::Bytes(wasm) => host.keep_agent(id.as_str(), wasm).await,
-            file @ AgentSource::File(_) => host.load_agent(id.as_str(), file).await,
-        };
+        let loaded = host.load_agent(id.as_str(), source).await;
         loaded.map_err(unreadable)
     };
     let view = AgentView::from(&app.see_through(work).await?);
@@ -191,8 +188,7 @@ async fn forget(
     let id = id(&name)?;
     let host = app.host.clone();
     let work = async move {
-        let kept = host.forget_agent(&id).await?;
-        match host.unload_agent(&id) || kept {
+        match host.unload_agent(&id) {
             true => Ok(StatusCode::NO_CONTENT),
             false => Err(HostError::UnknownAgent(id).into()),
         }

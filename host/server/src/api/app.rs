@@ -48,8 +48,12 @@ impl App {
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        let task = self.options.tasks.spawn(tracing::Instrument::in_current_span(work));
-        task.await.unwrap_or_else(|died| Err(Problem::internal(died)))
+        let task = self
+            .options
+            .tasks
+            .spawn(tracing::Instrument::in_current_span(work));
+        task.await
+            .unwrap_or_else(|died| Err(Problem::internal(died)))
     }
 
     /// Refuses what somebody may not do to the server as a whole.
@@ -96,7 +100,8 @@ impl App {
         id: WorkspaceId,
     ) -> Result<WorkspaceKey, Problem> {
         let key = self.key(id).await?.ok_or_else(|| unknown_workspace(id))?;
-        self.demand_in(who, action, &key, || unknown_workspace(id)).await?;
+        self.demand_in(who, action, &key, || unknown_workspace(id))
+            .await?;
         Ok(key)
     }
 
@@ -109,7 +114,10 @@ impl App {
     ) -> Result<Session, Problem> {
         let unknown = || Problem::from(lastword::HostError::UnknownSession(id));
         let session = self.host.session(id).await?;
-        let key = self.key(session.workspace_id()).await?.ok_or_else(unknown)?;
+        let key = self
+            .key(session.workspace_id())
+            .await?
+            .ok_or_else(unknown)?;
         self.demand_in(who, action, &key, unknown).await?;
         Ok(session)
     }
@@ -124,7 +132,10 @@ impl App {
         let unknown = || Problem::from(lastword::HostError::UnknownRun(id));
         let run = self.host.run(id).await?;
         let session = self.host.session(run.session()).await?;
-        let key = self.key(session.workspace_id()).await?.ok_or_else(unknown)?;
+        let key = self
+            .key(session.workspace_id())
+            .await?
+            .ok_or_else(unknown)?;
         self.demand_in(who, action, &key, unknown).await?;
         Ok((run, session))
     }

@@ -2,7 +2,6 @@
 //! what every route can answer when something is wrong.
 
 use crate::problem::{KINDS, MEDIA_TYPE, ProblemBody};
-use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     Content, OpenApi, OpenApiVersion, Ref, RefOr, ResponseBuilder, SecurityRequirement,
@@ -34,4 +33,53 @@ pub(super) fn frame() -> OpenApi {
     let mut frame = Frame::openapi();
     frame.openapi = OpenApiVersion::Version32;
     frame
+}
+
+/// How to be let in.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut OpenApi) {
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", bearer);
+        document.security = Some(vec![SecurityRequirement::new(
+            "token",
+            Vec::<String>::new(),
+        )]);
+    }
+}
+
+/// Adds to every route what it answers when something is wrong.
+pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
+    let names = KINDS
+        .iter()
+        .map(|kind| format!("* {} `{}`: {}", kind.status, kind.name, kind.title));
+    let names: Vec<_> = names.collect();
+    let description = format!("What went wrong, by name:\n\n{}", names.join("\n"));
+    let problem = ResponseBuilder::new()
+        .description(description)
+        .content(
+            MEDIA_TYPE,
+            Content::new(Some(Ref::from_schema_name("Problem"))),
+        )
+        .build();
+    let components = document.components.get_or_insert_default();
+    components
+        .responses
+        .insert("Problem".to_owned(), RefOr::T(problem));
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let anything = RefOr::Ref(Ref::from_response_name("Problem"));
+            let responses = &mut operation.responses.responses;
+            responses.insert("default".to_owned(), anything);
+        }
+    }
+    document
 }

@@ -1,7 +1,7 @@
 //! Routes that read what a session holds: its messages, its bytes, and all of it at once.
 
 use super::App;
-use super::extract::{At, At2, Caller, Query};
+use super::extract::{Asked, At, At2, Caller};
 use super::sessions;
 use super::views::PageView;
 use super::workspaces::limit;
@@ -10,9 +10,8 @@ use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
-use lastword::Export;
 use lastword::id::{MessageId, SessionId};
-use lastword::session::{BlobId, Message};
+use lastword::session::{BlobId, Export, Message};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -56,7 +55,7 @@ async fn messages(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
-    Query(paging): Query<Paging>,
+    Asked(paging): Asked<Paging>,
 ) -> Result<axum::Json<PageView<Message>>, Problem> {
     let session = app.session(&who, Action::Read, id).await?;
     let before = sessions::id(paging.before.as_deref())?;
@@ -82,7 +81,7 @@ enum Format {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Form {
+struct Shape {
     /// How to write it down. Default: `json`.
     #[param(inline)]
     format: Option<Format>,
@@ -95,7 +94,7 @@ struct Form {
     get,
     path = "/sessions/{s}/export",
     tag = "sessions",
-    params(("s" = SessionId, Path, description = "The session."), Form),
+    params(("s" = SessionId, Path, description = "The session."), Shape),
     responses((
         status = 200,
         description = "The session.",
@@ -106,11 +105,11 @@ async fn export(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
-    Query(form): Query<Form>,
+    Asked(shape): Asked<Shape>,
 ) -> Result<Response, Problem> {
     let session = app.session(&who, Action::Read, id).await?;
     let export = session.export().await?;
-    Ok(match form.format.unwrap_or_default() {
+    Ok(match shape.format.unwrap_or_default() {
         Format::Json => axum::Json(export).into_response(),
         Format::Markdown => {
             let markdown = [(CONTENT_TYPE, "text/markdown; charset=utf-8")];

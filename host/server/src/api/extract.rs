@@ -23,7 +23,10 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         let known = parts.extensions.get::<Principal>().cloned();
         known.map(Self).ok_or_else(|| {
             // The router lets nobody pass without one.
-            Problem::new("unauthenticated", "this request came past the server's guard")
+            Problem::new(
+                "unauthenticated",
+                "this request came past the server's guard",
+            )
         })
     }
 }
@@ -77,21 +80,22 @@ async fn texts<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<Strin
 
 fn id<T: FromStr<Err: Display>>(text: Option<&String>) -> Result<T, Problem> {
     let text = text.map(String::as_str).unwrap_or_default();
-    text.parse().map_err(|error: T::Err| Problem::new("invalid-id", error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| Problem::new("invalid-id", error.to_string()))
 }
 
 /// The query.
-pub(crate) struct Query<T>(pub(crate) T);
+pub(crate) struct Asked<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        let wrong = |rejected: QueryRejection| {
-            Problem::new("invalid-query", rejected.body_text())
-        };
-        query.map(|axum::extract::Query(query)| Self(query)).map_err(wrong)
+        let wrong = |rejected: QueryRejection| Problem::new("invalid-query", rejected.body_text());
+        query
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(wrong)
     }
 }
 
@@ -153,7 +157,9 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// Whether a body is of a media type, whatever its parameters.
 pub(crate) fn is(headers: &HeaderMap, media_type: &str) -> bool {
-    let sent = headers.get(CONTENT_TYPE).and_then(|sent| sent.to_str().ok());
+    let sent = headers
+        .get(CONTENT_TYPE)
+        .and_then(|sent| sent.to_str().ok());
     let sent = sent.and_then(|sent| sent.split(';').next());
     sent.is_some_and(|sent| sent.trim().eq_ignore_ascii_case(media_type))
 }

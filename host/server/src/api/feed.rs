@@ -178,7 +178,10 @@ async fn over(drained: &mut Option<BoxFuture<'static, ()>>) {
 }
 
 fn announce(kind: &'static str, workspace: WorkspaceId) -> Bytes {
-    let notice = Notice { r#type: kind, workspace };
+    let notice = Notice {
+        r#type: kind,
+        workspace,
+    };
     frame(None, kind, &json(&notice))
 }
 

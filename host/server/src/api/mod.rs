@@ -40,6 +40,7 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;
     let (routes, document) = routes(options.agent_bytes_max).split_for_parts();
+    let document = document::with_problems(document);
     let app = Arc::new(App::new(host, authorizer, options, &document));
     routes
         .fallback(unknown_route)
@@ -55,7 +56,7 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
 /// The OpenAPI document of the API, which is made from the routes themselves.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes(0).into_openapi()
+    document::with_problems(routes(0).into_openapi())
 }
 
 fn routes(agent_bytes_max: usize) -> OpenApiRouter<Arc<App>> {
@@ -75,11 +76,17 @@ fn routes(agent_bytes_max: usize) -> OpenApiRouter<Arc<App>> {
 async fn unknown_route(uri: Uri) -> Problem {
     let path = uri.path();
     let how = "`/v1/openapi.json` lists what there is";
-    Problem::new("unknown-route", format!("there is nothing at `{path}`; {how}"))
+    Problem::new(
+        "unknown-route",
+        format!("there is nothing at `{path}`; {how}"),
+    )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let path = uri.path();
     let how = "the `Allow` header lists the methods that it takes";
-    Problem::new("wrong-method", format!("`{path}` does not take {method}; {how}"))
+    Problem::new(
+        "wrong-method",
+        format!("`{path}` does not take {method}; {how}"),
+    )
 }

@@ -68,7 +68,9 @@ pub(super) fn parts(
     match (prompt, parts) {
         (Some(text), None) => Ok(vec![Part::text(text)]),
         (None, Some(parts)) => {
-            let texts = parts.into_iter().map(|NewPart::Text { text }| Part::text(text));
+            let texts = parts
+                .into_iter()
+                .map(|NewPart::Text { text }| Part::text(text));
             Ok(texts.collect())
         }
         _ => Err(Problem::new(
@@ -84,7 +86,9 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let wrong = || {
         Problem::new(
             "invalid-key",
-            format!("send one `Idempotency-Key` of 1 to {KEY_CHARS_MAX} printable ASCII characters"),
+            format!(
+                "send one `Idempotency-Key` of 1 to {KEY_CHARS_MAX} printable ASCII characters"
+            ),
         )
     };
     match (keys.next(), keys.next()) {
@@ -104,7 +108,11 @@ type Going = (StatusCode, [(HeaderName, String); 1], axum::Json<RunView>);
 
 fn going(view: RunView) -> Going {
     let location = format!("/v1/runs/{}", view.run);
-    (StatusCode::ACCEPTED, [(LOCATION, location)], axum::Json(view))
+    (
+        StatusCode::ACCEPTED,
+        [(LOCATION, location)],
+        axum::Json(view),
+    )
 }
 
 /// Ask the agent
@@ -220,7 +228,9 @@ async fn cancel(
     At(id): At<RunId>,
 ) -> Result<(StatusCode, axum::Json<Receipt>), Problem> {
     let (run, _) = app.run(&who, Action::Cancel, id).await?;
-    let receipt = app.see_through(async move { Ok(run.cancel().await?) }).await?;
+    let receipt = app
+        .see_through(async move { Ok(run.cancel().await?) })
+        .await?;
     Ok((written(receipt.persisted), axum::Json(receipt)))
 }
 
@@ -250,7 +260,9 @@ async fn cancel_all(
     At(id): At<SessionId>,
 ) -> Result<(StatusCode, axum::Json<Vec<Receipt>>), Problem> {
     let session = app.session(&who, Action::Cancel, id).await?;
-    let receipts = app.see_through(async move { Ok(session.cancel().await?) }).await?;
+    let receipts = app
+        .see_through(async move { Ok(session.cancel().await?) })
+        .await?;
     let all = receipts.iter().all(|receipt| receipt.persisted);
     Ok((written(all), axum::Json(receipts)))
 }
@@ -298,7 +310,13 @@ mod tests {
         let longest = [b'k'; KEY_CHARS_MAX];
         assert!(with(&[&longest]).is_ok());
         let longer = [b'k'; KEY_CHARS_MAX + 1];
-        for wrong in [&[&b""[..]][..], &[b"a", b"a"], &[&longer], &[b"\xff"], &[b"a\tb"]] {
+        for wrong in [
+            &[&b""[..]][..],
+            &[b"a", b"a"],
+            &[&longer],
+            &[b"\xff"],
+            &[b"a\tb"],
+        ] {
             assert_eq!(with(wrong), Err("invalid-key"));
         }
     }

@@ -1,7 +1,7 @@
 //! Routes about sessions: beginning, listing, changing, forking and deleting them.
 
 use super::App;
-use super::extract::{At, Caller, Json, Query};
+use super::extract::{Asked, At, Caller, Json};
 use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
@@ -41,11 +41,19 @@ struct NewSession {
 }
 
 /// A session that was just made, with its address.
-pub(super) type Created = (StatusCode, [(axum::http::HeaderName, String); 1], axum::Json<SessionRecord>);
+pub(super) type Created = (
+    StatusCode,
+    [(axum::http::HeaderName, String); 1],
+    axum::Json<SessionRecord>,
+);
 
 fn created(record: SessionRecord) -> Created {
     let location = format!("/v1/sessions/{}", record.id);
-    (StatusCode::CREATED, [(LOCATION, location)], axum::Json(record))
+    (
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        axum::Json(record),
+    )
 }
 
 /// Begin a session
@@ -65,7 +73,10 @@ async fn create(
 ) -> Result<Created, Problem> {
     app.workspace(&who, Action::Prompt, id).await?;
     let agent = AgentId::new(new.agent).map_err(HostError::from)?;
-    let agent = app.host.agent(&agent).ok_or(HostError::UnknownAgent(agent))?;
+    let agent = app
+        .host
+        .agent(&agent)
+        .ok_or(HostError::UnknownAgent(agent))?;
     let workspace = app.host.workspace(id)?;
     if let Some(parent) = new.parent {
         app.session(&who, Action::Read, parent).await?;
@@ -115,7 +126,9 @@ struct Filter {
 }
 
 /// An id in the query.
-pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, Problem> {
+pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
     let wrong = |error: T::Err| Problem::new("invalid-query", error.to_string());
     text.map(|text| text.parse().map_err(wrong)).transpose()
 }
@@ -133,7 +146,7 @@ pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Resu
 async fn list(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    Query(query): Query<Filter>,
+    Asked(query): Asked<Filter>,
 ) -> Result<axum::Json<PageView<SessionRecord>>, Problem> {
     let filter = SessionFilter {
         workspace: id(query.workspace.as_deref())?,
@@ -158,7 +171,7 @@ async fn list_of_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(workspace): At<WorkspaceId>,
-    Query(query): Query<Paging>,
+    Asked(query): Asked<Paging>,
 ) -> Result<axum::Json<PageView<SessionRecord>>, Problem> {
     app.workspace(&who, Action::Read, workspace).await?;
     let filter = SessionFilter {
@@ -258,7 +271,8 @@ async fn delete(
     At(id): At<SessionId>,
 ) -> Result<StatusCode, Problem> {
     let session = app.session(&who, Action::Purge, id).await?;
-    app.see_through(async move { Ok(session.delete().await?) }).await?;
+    app.see_through(async move { Ok(session.delete().await?) })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

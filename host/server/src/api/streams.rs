@@ -2,10 +2,10 @@
 //! sent.
 
 use super::App;
-use super::extract::{At, Caller, Query};
-use super::feed::{Feed, Notice, Numbered};
+use super::extract::{Asked, At, Caller};
+use super::feed::{Feed, Numbered};
 use crate::access::Action;
-use crate::problem::{Body, Problem};
+use crate::problem::{Problem, ProblemBody};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -66,14 +66,14 @@ struct Cursor {
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = inline(Body), content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn workspace_events(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
-    Query(query): Query<WorkspaceCursor>,
+    Asked(query): Asked<WorkspaceCursor>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let client = query.client_id.as_deref().map(client).transpose()?;
@@ -88,7 +88,7 @@ async fn workspace_events(
     let mut events = app.host.workspace_events(id, Position(after));
     let sessions = format!("/v1/workspaces/{id}/sessions");
     let checked = events.check().await;
-    checked.map_err(|error| expired(error, "sessions", sessions))?;
+    checked.map_err(|error| expired(error, |problem| problem.with_sessions(sessions)))?;
     let attachment = match client {
         Some(client) => Some(app.host.workspace(id)?.attach(client)?),
         None => None,
@@ -110,14 +110,14 @@ async fn workspace_events(
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = inline(Body), content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn session_events(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
-    Query(query): Query<Cursor>,
+    Asked(query): Asked<Cursor>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = cursor(&headers, query.after.as_deref())?;
@@ -139,14 +139,14 @@ async fn session_events(
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = inline(Body), content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 async fn run_events(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
-    Query(query): Query<Cursor>,
+    Asked(query): Asked<Cursor>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = cursor(&headers, query.after.as_deref())?;
@@ -194,16 +194,14 @@ pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
 async fn checked(events: &mut Events, session: SessionId) -> Result<(), Problem> {
     let messages = format!("/v1/sessions/{session}/messages");
     let checked = events.check().await;
-    checked.map_err(|error| expired(error, "messages", messages))
+    checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))
 }
 
 /// Where to read what the log no longer holds.
-fn expired(error: HostError, member: &str, link: String) -> Problem {
-    let is_expired = matches!(error, HostError::CursorExpired { .. });
-    let problem = Problem::from(error);
-    match is_expired {
-        true => problem.with(member, link),
-        false => problem,
+fn expired(error: HostError, link: impl FnOnce(Problem) -> Problem) -> Problem {
+    match error {
+        HostError::CursorExpired { .. } => link(error.into()),
+        other => other.into(),
     }
 }
 

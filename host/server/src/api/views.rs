@@ -2,9 +2,9 @@
 //! Knows shapes, and how to make them from the host's values.
 
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword::session::{WorkspaceKind, WorkspaceRecord};
 use lastword::{
-    Agent, Capability, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceRecord,
-    WorkspaceStatus,
+    Agent, Capability, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -72,16 +72,6 @@ pub(crate) enum WorkspaceState {
     Closed,
 }
 
-/// How a workspace is known.
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum WorkspaceKind {
-    /// By its directory.
-    Directory,
-    /// By a name; its agents see no files.
-    Name,
-}
-
 /// A workspace.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Workspace)]
@@ -129,9 +119,9 @@ impl WorkspaceView {
 
 /// What a stored workspace is known by.
 pub(crate) fn key(record: &WorkspaceRecord) -> WorkspaceKey {
-    match record.kind.as_str() {
-        "name" => WorkspaceKey::Name(record.key.clone()),
-        _ => WorkspaceKey::Directory(record.key.clone().into()),
+    match record.kind {
+        WorkspaceKind::Name => WorkspaceKey::Name(record.key.clone()),
+        WorkspaceKind::Directory => WorkspaceKey::Directory(record.key.clone().into()),
     }
 }
 

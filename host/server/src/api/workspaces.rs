@@ -2,7 +2,7 @@
 
 use super::App;
 use super::app::unknown_workspace;
-use super::extract::{At, Caller, Json, Query};
+use super::extract::{Asked, At, Caller, Json};
 use super::streams::client;
 use super::views::{CapabilityName, PageView, WorkspaceView, key};
 use crate::access::{Action, Principal};
@@ -83,8 +83,15 @@ async fn create(
         let app = Arc::clone(&app);
         async move {
             let _turn = app.creating.lock().await;
-            let known = app.host.open_workspaces().iter().any(|open| open.key == key);
-            let workspace = app.host.claim_workspace(client, key.clone(), options).await?;
+            let known = app
+                .host
+                .open_workspaces()
+                .iter()
+                .any(|open| open.key == key);
+            let workspace = app
+                .host
+                .claim_workspace(client, key.clone(), options)
+                .await?;
             app.remember(workspace.id(), key.clone());
             let status = workspace.status();
             let view = WorkspaceView::new(workspace.id(), &key, status.as_ref());
@@ -132,17 +139,25 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
         let path = directory.display();
         Problem::new(
             "outside-roots",
-            format!("`{path}` lies in none of the directories that this server offers; name one inside of them, or have the server offer it"),
+            format!(
+                "`{path}` lies in none of the directories that this server offers; name one inside of them, or have the server offer it"
+            ),
         )
     };
     let invalid = |why: &str| {
         let path = directory.display();
-        Problem::new("invalid-directory", format!("`{path}` cannot be a workspace: {why}"))
+        Problem::new(
+            "invalid-directory",
+            format!("`{path}` cannot be a workspace: {why}"),
+        )
     };
     if !directory.is_absolute() {
         return Err(invalid("send an absolute path"));
     }
-    let roots: Vec<_> = roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
+    let roots: Vec<_> = roots
+        .iter()
+        .filter_map(|root| root.canonicalize().ok())
+        .collect();
     let within = |path: &Path| roots.iter().any(|root| path.starts_with(root));
     match directory.canonicalize() {
         Ok(found) if !within(&found) => Err(outside()),
@@ -151,7 +166,9 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
         Ok(found) => Ok(found),
         // What exists outside of the roots is nobody's business.
         Err(error) => {
-            let straight = directory.components().all(|part| part != Component::ParentDir);
+            let straight = directory
+                .components()
+                .all(|part| part != Component::ParentDir);
             match straight && within(directory) {
                 true => Err(invalid(&error.to_string())),
                 false => Err(outside()),
@@ -167,23 +184,30 @@ async fn options(
     key: &WorkspaceKey,
 ) -> Result<Option<WorkspaceOptions>, Problem> {
     let hidden = || {
-        Problem::new("forbidden", "you may not open this workspace; ask whoever runs this server")
+        Problem::new(
+            "forbidden",
+            "you may not open this workspace; ask whoever runs this server",
+        )
     };
     app.demand_in(who, Action::Open, key, hidden).await?;
     let mut options = WorkspaceOptions::new();
     for name in new.grants.iter().flatten() {
         let capability = Capability::from(*name);
-        app.demand_in(who, Action::Grant(capability), key, hidden).await?;
+        app.demand_in(who, Action::Grant(capability), key, hidden)
+            .await?;
         options = options.grant(capability);
     }
     if let Some(runs) = new.concurrent_runs {
         if runs == 0 {
-            return Err(Problem::new("invalid-body", "`concurrent_runs` must be 1 or more"));
+            return Err(Problem::new(
+                "invalid-body",
+                "`concurrent_runs` must be 1 or more",
+            ));
         }
         options = options.concurrent_runs(runs);
     }
     if let Some(deadline) = deadline(new.deadline_ms)? {
-        options = options.limits(app.host.limits().deadline(deadline));
+        options = options.limits(app.host.limits().deadline(Some(deadline)));
     }
     let any = new.grants.is_some() || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
     Ok(any.then_some(options))
@@ -217,7 +241,10 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     match asked {
         None => Ok(50),
         Some(limit @ 1..=200) => Ok(limit),
-        Some(_) => Err(Problem::new("invalid-query", "`limit` must be between 1 and 200")),
+        Some(_) => Err(Problem::new(
+            "invalid-query",
+            "`limit` must be between 1 and 200",
+        )),
     }
 }
 
@@ -234,7 +261,7 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 async fn list(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
-    Query(paging): Query<Paging>,
+    Asked(paging): Asked<Paging>,
 ) -> Result<axum::Json<PageView<WorkspaceView>>, Problem> {
     let limit = limit(paging.limit)?;
     let page = app.host.known_workspaces(limit, paging.after).await?;
@@ -270,7 +297,9 @@ async fn show(
 }
 
 fn status(host: &Host, id: WorkspaceId) -> Option<WorkspaceStatus> {
-    host.open_workspaces().into_iter().find(|open| open.id == id)
+    host.open_workspaces()
+        .into_iter()
+        .find(|open| open.id == id)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -309,7 +338,7 @@ async fn close(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
-    Query(closing): Query<Closing>,
+    Asked(closing): Asked<Closing>,
 ) -> Result<Response, Problem> {
     let purge = closing.purge.unwrap_or(false);
     if let Some(text) = &closing.client_id {
@@ -337,7 +366,9 @@ async fn close(
         lastword::HostError::UnknownWorkspace(id) => unknown_workspace(id),
         other => other.into(),
     })?;
-    let left = app.see_through(async move { Ok(workspace.close().await) }).await?;
+    let left = app
+        .see_through(async move { Ok(workspace.close().await) })
+        .await?;
     Ok(axum::Json(Closed { left }).into_response())
 }
 
@@ -356,12 +387,22 @@ mod tests {
         std::os::unix::fs::symlink(root.join("a"), other.join("into")).unwrap();
         let roots = [root.clone()];
         let name = |path: PathBuf| inside(&roots, &path).map_err(|problem| problem.name());
-        assert_eq!(name(root.join("a")), Ok(root.join("a").canonicalize().unwrap()));
+        assert_eq!(
+            name(root.join("a")),
+            Ok(root.join("a").canonicalize().unwrap())
+        );
         assert_eq!(name(root.clone()), Ok(root.canonicalize().unwrap()));
-        assert_eq!(name(other.join("into")), Ok(root.join("a").canonicalize().unwrap()));
+        assert_eq!(
+            name(other.join("into")),
+            Ok(root.join("a").canonicalize().unwrap())
+        );
         assert_eq!(name(root.join("escape")), Err("outside-roots"));
         assert_eq!(name(root.join("../root-other")), Err("outside-roots"));
-        assert_eq!(name(other.clone()), Err("outside-roots"), "a prefix of the name is no parent");
+        assert_eq!(
+            name(other.clone()),
+            Err("outside-roots"),
+            "a prefix of the name is no parent"
+        );
         assert_eq!(name(other.join("missing")), Err("outside-roots"));
         assert_eq!(name(root.join("missing/../../etc")), Err("outside-roots"));
         assert_eq!(name(root.join("missing")), Err("invalid-directory"));

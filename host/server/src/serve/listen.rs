@@ -58,7 +58,10 @@ pub struct Listener(Kind);
 #[derive(Debug)]
 enum Kind {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the socket when it is dropped")] Place),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "removes the socket when it is dropped")] Place,
+    ),
 }
 
 impl Listener {
@@ -178,7 +181,9 @@ impl Place {
     fn is_socket(&self) -> std::io::Result<Option<bool>> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match rustix::fs::statat(&self.directory, &self.name, flags) {
-            Ok(stat) => Ok(Some(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())),
+            Ok(stat) => Ok(Some(
+                rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket(),
+            )),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -202,12 +207,13 @@ impl Place {
         let socket = Path::new(draft).join("s");
         let address = self.within(socket.as_os_str());
         let listener = UnixListener::bind(&address)?;
-        let moved = std::fs::set_permissions(&address, PermissionsExt::from_mode(0o600)).and_then(|()| {
-            let stat = rustix::fs::statat(&self.directory, &socket, AtFlags::empty())?;
-            rustix::fs::renameat(&self.directory, &socket, &self.directory, &self.name)?;
-            self.made = Some((stat.st_dev, stat.st_ino));
-            Ok(())
-        });
+        let moved =
+            std::fs::set_permissions(&address, PermissionsExt::from_mode(0o600)).and_then(|()| {
+                let stat = rustix::fs::statat(&self.directory, &socket, AtFlags::empty())?;
+                rustix::fs::renameat(&self.directory, &socket, &self.directory, &self.name)?;
+                self.made = Some((stat.st_dev, stat.st_ino));
+                Ok(())
+            });
         if moved.is_err() {
             let _is_reported = rustix::fs::unlinkat(&self.directory, &socket, AtFlags::empty());
         }

@@ -46,13 +46,19 @@ pub async fn serve(
         ));
     }
     // Dropping this future ends everything that it began.
-    let (_stop, _kill) = (limits.stop.clone().drop_guard(), limits.kill.clone().drop_guard());
+    let (_stop, _kill) = (
+        limits.stop.clone().drop_guard(),
+        limits.kill.clone().drop_guard(),
+    );
     shutdown.await;
     limits.stop.cancel();
     accepting.close();
     accepting.wait().await;
     connections.close();
-    if tokio::time::timeout(options.drain, connections.wait()).await.is_err() {
+    if tokio::time::timeout(options.drain, connections.wait())
+        .await
+        .is_err()
+    {
         let left = connections.len();
         tracing::warn!(left, "connections did not end in time and are dropped");
         limits.kill.cancel();

@@ -1,0 +1,356 @@
+//! What embedders do with sessions beside prompting: list, rename, plan, fork, export,
+//! delete; and with workspaces that are no longer wanted.
+
+use super::{Agent, Host, HostError, HostInner, Session, Workspace};
+use crate::event::Position;
+use crate::id::{MessageId, SessionId, WorkspaceId};
+use crate::run::{Cause, Events};
+use crate::session::{
+    BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
+    WorkspaceRecord, title_given,
+};
+use crate::store::{PAGE_ROWS, Refusal, RunRow, SessionsPage, StoreError};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Rounds of stopping a session's runs before its deletion gives up: the first ends all, and
+/// nothing is accepted after it.
+const DELETE_ROUNDS: u32 = 3;
+/// Retention is looked after this often, or more often where it is shorter.
+const FOLD_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub items: Vec<T>,
+    /// What to ask the next page with; `None` after the last one.
+    pub next: Option<String>,
+}
+
+/// Which sessions are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Those of one workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// Those that one session began.
+    pub parent: Option<SessionId>,
+    /// How many at the most, up to [`PAGE_ROWS`].
+    pub limit: u32,
+    /// What the page before answered as its [`Page::next`].
+    pub after: Option<String>,
+}
+
+impl Default for SessionFilter {
+    fn default() -> Self {
+        Self {
+            workspace: None,
+            parent: None,
+            limit: PAGE_ROWS,
+            after: None,
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// Of rows; one more was asked for than the page shall have, to know whether it is the
+    /// last.
+    fn of<R>(
+        mut rows: Vec<R>,
+        limit: u32,
+        cursor: impl Fn(&R) -> String,
+        item: impl Fn(R) -> T,
+    ) -> Self {
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next = rows.last().filter(|_| more).map(cursor);
+        Self {
+            items: rows.into_iter().map(item).collect(),
+            next,
+        }
+    }
+}
+
+fn listed(error: StoreError) -> HostError {
+    match error {
+        StoreError::Refused(Refusal::InvalidCursor) => HostError::InvalidCursor { last: 0 },
+        other => other.into(),
+    }
+}
+
+impl Host {
+    /// The sessions, the one that changed last first. One that changes while the list is
+    /// paged through moves to its front: it never comes twice, and a new first page has it.
+    ///
+    /// # Errors
+    /// [`HostError::InvalidCursor`] for a cursor that no page answered.
+    pub async fn list_sessions(
+        &self,
+        filter: SessionFilter,
+    ) -> Result<Page<SessionRecord>, HostError> {
+        let limit = filter.limit.clamp(1, PAGE_ROWS);
+        let page = SessionsPage {
+            workspace: filter.workspace,
+            parent: filter.parent,
+            limit: limit + 1,
+            after: filter.after,
+        };
+        let rows = self.inner.store.list(page).await.map_err(listed)?;
+        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.record))
+    }
+
+    /// The workspaces that were ever opened and not purged, in the order in which they were
+    /// first opened.
+    ///
+    /// # Errors
+    /// As [`Host::list_sessions`].
+    pub async fn known_workspaces(
+        &self,
+        limit: u32,
+        after: Option<String>,
+    ) -> Result<Page<WorkspaceRecord>, HostError> {
+        let limit = limit.clamp(1, PAGE_ROWS);
+        let store = &self.inner.store;
+        let rows = store.workspaces(limit + 1, after).await.map_err(listed)?;
+        Ok(Page::of(
+            rows,
+            limit,
+            |row| row.cursor(),
+            |row| WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions),
+        ))
+    }
+
+    /// Closes a workspace and deletes all its sessions, what agents kept in it, and that it
+    /// was ever known. Its directory is not touched.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`]; [`HostError::WorkspaceClosing`] while a run of it
+    /// cannot be ended, or if it was opened again meanwhile: ask again.
+    pub async fn purge_workspace(&self, id: WorkspaceId) -> Result<(), HostError> {
+        let store = &self.inner.store;
+        let named = |error| match error {
+            StoreError::Refused(Refusal::UnknownWorkspace) => HostError::UnknownWorkspace(id),
+            StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing,
+            other => other.into(),
+        };
+        store.workspace_no(id).await.map_err(named)?;
+        if !self.inner.close(id).await.is_empty() {
+            return Err(HostError::WorkspaceClosing);
+        }
+        for session in store.sessions_of(id).await.map_err(named)? {
+            match store.begin_delete(session).await {
+                // Somebody else deleted it meanwhile.
+                Err(StoreError::Refused(Refusal::UnknownSession)) => {}
+                marked => {
+                    marked.map_err(named)?;
+                    store.delete_session(session).await.map_err(named)?;
+                }
+            }
+        }
+        store.delete_workspace(id).await.map_err(named)
+    }
+
+    /// Every event of the host after a position; `Position(0)` is before the first.
+    #[must_use]
+    pub fn events(&self, after: Position) -> Events {
+        Events::of_positions(self.inner.store.clone(), None, after)
+    }
+
+    /// The events of a workspace after a position, of all its sessions, in the order in which
+    /// they were written. The workspace need not be open.
+    #[must_use]
+    pub fn workspace_events(&self, id: WorkspaceId, after: Position) -> Events {
+        Events::of_positions(self.inner.store.clone(), Some(id), after)
+    }
+
+    /// Folds, now, what every log has of runs that ended longer ago than the host keeps
+    /// ([`HostBuilder::retention`](super::HostBuilder::retention)): the events go, messages
+    /// and receipts stay. Answers how many events went; none where everything is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn fold(&self) -> Result<u64, HostError> {
+        match self.inner.retention {
+            Some(age) => self.inner.fold(age).await,
+            None => Ok(0),
+        }
+    }
+}
+
+impl HostInner {
+    async fn fold(&self, age: Duration) -> Result<u64, HostError> {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let now = self.dispatcher.clock.now();
+        let before = crate::clock::UnixMillis(now.0.saturating_sub(age));
+        Ok(self.store.fold(before).await?)
+    }
+
+    /// Looks after the retention for as long as the host is there.
+    pub(super) fn keep_folding(self: &Arc<Self>, age: Duration) -> AbortOnDropHandle<()> {
+        let host: Weak<Self> = Arc::downgrade(self);
+        let clock = Arc::clone(&self.dispatcher.clock);
+        let interval = (age / 2).clamp(Duration::from_secs(1), FOLD_INTERVAL_MAX);
+        let task = self.dispatcher.embedder.spawn(async move {
+            loop {
+                clock.sleep(interval).await;
+                let Some(host) = host.upgrade() else { return };
+                if let Err(error) = host.fold(age).await {
+                    tracing::warn!(%error, "old events could not be folded away");
+                }
+            }
+        });
+        AbortOnDropHandle::new(task)
+    }
+}
+
+impl Workspace {
+    /// Begins a session that another session of this workspace is the parent of.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`] if the parent is none of this workspace.
+    pub async fn new_child_session(
+        &self,
+        agent: &Agent,
+        parent: SessionId,
+    ) -> Result<Session, HostError> {
+        let store = &self.host.inner.store;
+        let begun = store.new_child(self.inner.no, agent.id().clone(), parent);
+        match begun.await {
+            Ok((id, _)) => self.host.session(id).await,
+            Err(StoreError::Refused(Refusal::UnknownSession)) => {
+                Err(HostError::UnknownSession(parent))
+            }
+            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
+                Err(HostError::UnknownWorkspace(self.id()))
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+impl Session {
+    /// Gives it a title; nothing else changes.
+    ///
+    /// # Errors
+    /// [`HostError::Invalid`] for a title that is empty, has more than 200 characters or a
+    /// control character; [`HostError::UnknownSession`].
+    pub async fn rename(&self, title: &str) -> Result<SessionRecord, HostError> {
+        let title = title_given(title).ok_or_else(|| {
+            HostError::Invalid(format!(
+                "a title has 1 to {TITLE_GIVEN_CHARS_MAX} characters and no control characters"
+            ))
+        })?;
+        let store = &self.host.inner.store;
+        let renamed = store.rename(self.id, title.to_owned()).await;
+        Ok(renamed.map_err(|error| self.named(error))?.record)
+    }
+
+    /// Replaces its plan; nothing else changes.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`].
+    pub async fn set_todo(&self, todo: Vec<Todo>) -> Result<SessionRecord, HostError> {
+        let planned = self.host.inner.store.set_todo(self.id, todo).await;
+        Ok(planned.map_err(|error| self.named(error))?.record)
+    }
+
+    /// The messages before one, or the last ones, in time order; at most
+    /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
+    ///
+    /// # Errors
+    /// [`HostError::UnknownMessage`].
+    pub async fn messages_page(
+        &self,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, HostError> {
+        let page = self.host.inner.store.history(self.no, before, limit).await;
+        page.map_err(|error| self.of_message(error, before))
+    }
+
+    /// All its runs with their messages, in the order of acceptance.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`].
+    pub async fn runs(&self) -> Result<Vec<RunRow>, HostError> {
+        let runs = self.host.inner.store.runs(self.id).await;
+        runs.map_err(|error| self.named(error))
+    }
+
+    /// Begins a session with this one's history up to and including a message. Neither
+    /// changes the other afterwards.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
+    pub async fn fork(&self, through: MessageId) -> Result<Session, HostError> {
+        match self.host.inner.store.fork(self.id, through).await {
+            Ok((id, _)) => self.host.session(id).await,
+            Err(error) => Err(self.of_message(error, Some(through))),
+        }
+    }
+
+    /// Ends its runs and deletes it, with everything that nobody else names. What it was the
+    /// parent of stays. It takes no prompts from the first poll on; if the future is dropped,
+    /// the next call or the next host deletes the rest.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`]; when the store cannot be written.
+    pub async fn delete(&self) -> Result<(), HostError> {
+        let inner = &self.host.inner;
+        let marked = inner.store.begin_delete(self.no).await;
+        marked.map_err(|error| self.named(error))?;
+        for _ in 0..DELETE_ROUNDS {
+            let dispatcher = &inner.dispatcher;
+            for live in dispatcher.stop_session(self.workspace, self.no, &Cause::User) {
+                if let Err(error) = live.ended().await {
+                    tracing::debug!(run = %live.id, ?error, "a run of a deleted session has no end");
+                }
+            }
+            match inner.store.delete_session(self.no).await {
+                Err(StoreError::Refused(Refusal::WrongState)) => {}
+                done => return done.map_err(|error| self.named(error)),
+            }
+        }
+        Err(HostError::StoreUnavailable(
+            "a run of the session has no end yet".to_owned(),
+        ))
+    }
+
+    /// Everything that it holds, as one value.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`].
+    pub async fn export(&self) -> Result<Export, HostError> {
+        let row = self.host.inner.store.session(self.id).await;
+        let session = row.map_err(|error| self.named(error))?.record;
+        let runs = self.runs().await?;
+        let runs = runs.into_iter().map(|run| ExportedRun {
+            id: run.id,
+            state: run.state,
+            receipt: run.receipt,
+            messages: run.messages,
+        });
+        Ok(Export {
+            session,
+            runs: runs.collect(),
+        })
+    }
+
+    /// The bytes of a data part of this session; `None` if it was never given them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.host.inner.store.blob(self.no, id.clone()).await?)
+    }
+
+    fn of_message(&self, error: StoreError, message: Option<MessageId>) -> HostError {
+        match (error, message) {
+            (StoreError::Refused(Refusal::UnknownMessage), Some(id)) => {
+                HostError::UnknownMessage(id)
+            }
+            (error, _) => self.named(error),
+        }
+    }
+}

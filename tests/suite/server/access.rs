@@ -1,0 +1,401 @@
+//! Who is let in, and what they may do: tokens, sockets, host names, web pages, tenants.
+
+use super::harness::{Server, client, json, problem};
+use lastword::{Capability, WorkspaceKey};
+use lastword_server::{
+    Action, Anyone, Arrival, Authorizer, FirstOf, ListenError, Listener, Principal, ServerOptions,
+    Token, TokenError, Unauthenticated, UnixOwner, connect_unix, router, serve,
+};
+use lastword_tests::fixture::{Fixture, Plan};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_token_lets_in() {
+    let server = Server::new().await;
+    let url = server.url("/workspaces");
+    let ask = || server.http.get(&url);
+    let wrong = format!("{}0", server.token.as_str());
+    for request in [
+        ask(),
+        ask().bearer_auth(&wrong),
+        ask().bearer_auth(""),
+        ask().header("authorization", server.token.as_str()),
+        ask().basic_auth("owner", Some(server.token.as_str())),
+        ask()
+            .bearer_auth(server.token.as_str())
+            .bearer_auth(server.token.as_str()),
+        server.http.get(server.url("/nothing/here")),
+        server.http.get(server.url("/metrics")),
+    ] {
+        assert_eq!(problem(request).await, (401, "unauthenticated".to_owned()));
+    }
+    let right = ask().bearer_auth(server.token.as_str());
+    assert_eq!(json(right).await.0, StatusCode::OK);
+    let health = server.http.get(server.url("/health"));
+    assert_eq!(json(health).await.0, StatusCode::OK, "health needs none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_own_names_are_answered_for() {
+    let named = |options: &mut ServerOptions| {
+        options.allowed_hosts = vec!["agents.example".to_owned()];
+        options.allowed_origins = vec!["https://page.example".to_owned()];
+    };
+    let server = Server::with(Plan::new(), named).await;
+    let own = server.address.to_string();
+    let with = |name: &'static str, value: &str| server.get("/version").header(name, value);
+    for host in [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1",
+        "[::1]:80",
+        "agents.example",
+        &own,
+    ] {
+        assert_eq!(json(with("host", host)).await.0, StatusCode::OK, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "[::2]",
+    ] {
+        let refused = problem(with("host", host)).await;
+        assert_eq!(refused, (421, "foreign-host".to_owned()), "{host}");
+    }
+    for origin in [format!("http://{own}"), "https://page.example".to_owned()] {
+        assert_eq!(
+            json(with("origin", &origin)).await.0,
+            StatusCode::OK,
+            "{origin}"
+        );
+    }
+    for origin in [
+        "null",
+        "https://evil.example",
+        "http://localhost:1",
+        "file://",
+        "",
+    ] {
+        let refused = problem(with("origin", origin)).await;
+        assert_eq!(refused, (403, "foreign-origin".to_owned()), "{origin}");
+    }
+    let mut raw = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    raw.write_all(b"GET /v1/health HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    raw.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.contains(" 421 ") && answer.contains("foreign-host"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_ids_are_taken_over_if_they_are_sane() {
+    let server = Server::new().await;
+    let id = |sent: &str| {
+        let request = server.get("/version").header("x-request-id", sent);
+        async move { request.send().await.unwrap().headers()["x-request-id"].clone() }
+    };
+    assert_eq!(id("a-1:b").await, "a-1:b");
+    for strange in ["", "a b", "<script>", &"x".repeat(65)] {
+        let made = id(strange).await;
+        assert_ne!(made, strange);
+        assert_eq!(made.len(), 36);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_to_those_who_begin_with_it() {
+    let server = Server::new().await;
+    let http = client(reqwest::ClientBuilder::http2_prior_knowledge);
+    let request = http
+        .get(server.url("/version"))
+        .bearer_auth(server.token.as_str());
+    let response = request.send().await.unwrap();
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    assert_eq!(response.status(), StatusCode::OK);
+    let foreign = http
+        .get(server.url("/version"))
+        .header("host", "evil.example");
+    assert_ne!(foreign.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_token_stays_on_loopback() {
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let refused = Listener::tcp(address.parse().unwrap(), &Anyone)
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, ListenError::Unprotected(_)), "{refused}");
+        let either = FirstOf::new([Arc::new(UnixOwner) as Arc<dyn Authorizer>, Arc::new(Anyone)]);
+        let refused = Listener::tcp(address.parse().unwrap(), &either)
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, ListenError::Unprotected(_)), "{refused}");
+    }
+    assert!(
+        Listener::tcp("127.0.0.1:0".parse().unwrap(), &Anyone)
+            .await
+            .is_ok()
+    );
+    let guarded = Listener::tcp("0.0.0.0:0".parse().unwrap(), &UnixOwner).await;
+    assert!(
+        guarded.is_ok(),
+        "one that asks who it is may listen anywhere"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_own_user_is_let_in_through_a_unix_socket_of_any_path_length() {
+    let fixture = Fixture::new().await;
+    let deep = fixture
+        .folder
+        .path()
+        .join("d".repeat(100))
+        .join("e".repeat(100));
+    std::fs::create_dir_all(&deep).unwrap();
+    let path = deep.join("socket");
+    let listener = Listener::unix(&path).await.unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let taken = Listener::unix(&path).await.unwrap_err();
+    assert!(matches!(taken, ListenError::Answers { .. }), "{taken}");
+    std::fs::write(deep.join("file"), "").unwrap();
+    let occupied = Listener::unix(deep.join("file")).await.unwrap_err();
+    assert!(
+        matches!(occupied, ListenError::Occupied { .. }),
+        "{occupied}"
+    );
+
+    let options = ServerOptions::default();
+    let router = router(fixture.host.clone(), Arc::new(UnixOwner), options.clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        serve(vec![listener], router, &options, async {
+            drop(stopped.await)
+        })
+        .await;
+    });
+    let mut stream = connect_unix(&path).await.unwrap();
+    let request = b"GET /v1/version HTTP/1.1\r\nhost: whatever\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(stop);
+    serving.await.unwrap();
+    assert!(!path.exists(), "the socket goes with its server");
+    let left: Vec<_> = std::fs::read_dir(&deep).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    // What a server that was killed leaves.
+    let socket = std::os::unix::net::UnixListener::bind(fixture.folder.path().join("stale"));
+    drop(socket.unwrap());
+    assert!(
+        Listener::unix(fixture.folder.path().join("stale"))
+            .await
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_token_file_is_the_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let made = Token::read_or_create(&path).unwrap();
+    assert_eq!(made.as_str().len(), 64);
+    assert!(!format!("{made:?}").contains(made.as_str()));
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    assert_eq!(Token::read_or_create(&path).unwrap(), made);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no drafts are left"
+    );
+
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    let exposed = Token::read_or_create(&path).unwrap_err();
+    assert!(
+        matches!(exposed, TokenError::Exposed { mode: 0o640, .. }),
+        "{exposed}"
+    );
+    assert!(!exposed.to_string().contains(made.as_str()));
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    for text in ["", "short", &"x y".repeat(30), "\u{e9}".repeat(40).as_str()] {
+        std::fs::write(&path, text).unwrap();
+        let malformed = Token::read_or_create(&path).unwrap_err();
+        assert!(
+            matches!(malformed, TokenError::Malformed { .. }),
+            "{malformed}"
+        );
+    }
+    let foreign = Token::read_or_create(folder.path()).unwrap_err();
+    assert!(matches!(foreign, TokenError::Foreign { .. }), "{foreign}");
+}
+
+#[test]
+fn many_processes_that_make_one_token_file_get_one_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let makers: Vec<_> = (0..16)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || Token::read_or_create(path).unwrap())
+        })
+        .collect();
+    let tokens: Vec<_> = makers
+        .into_iter()
+        .map(|maker| maker.join().unwrap())
+        .collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+}
+
+/// Tenants by the name that they send: each sees the workspaces whose names begin with its
+/// own, and may do what the second word says.
+struct Tenants;
+
+#[async_trait::async_trait]
+impl Authorizer for Tenants {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        _: &Arrival,
+    ) -> Result<Principal, Unauthenticated> {
+        let name = headers.get("x-tenant").and_then(|name| name.to_str().ok());
+        let name = name.ok_or_else(|| Unauthenticated("say who you are".to_owned()))?;
+        Ok(Principal::new(name).with_details(name.to_owned()))
+    }
+
+    async fn allows(&self, who: &Principal, action: Action, key: Option<&WorkspaceKey>) -> bool {
+        let name = who.details::<String>().unwrap();
+        let (tenant, role) = name.split_once('-').unwrap();
+        match (key, role) {
+            (_, "owner") if tenant == "all" => true,
+            (Some(WorkspaceKey::Name(key)), role) if key.starts_with(tenant) => match role {
+                "reader" => action == Action::Read,
+                _ => action != Action::Grant(Capability::RunCommands) && action != Action::Purge,
+            },
+            _ => false,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_see_and_do_what_is_theirs() {
+    let plan = Plan::new();
+    let token = Token::generate().unwrap();
+    let server = Server::of(plan.build().await, token, Arc::new(Tenants), |_| {}).await;
+    let ask = |who: &str, method: Method, path: &str| {
+        server
+            .http
+            .request(method, server.url(path))
+            .header("x-tenant", who)
+    };
+    let open = |who: &str, name: &str, grants: serde_json::Value| {
+        let client = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
+        let body = json!({ "client_id": client, "name": name, "grants": grants });
+        ask(who, Method::POST, "/workspaces").json(&body)
+    };
+    let forbidden = (403, "forbidden".to_owned());
+    let (status, a) = json(open("a-owner", "a-1", json!(["read-files"]))).await;
+    assert_eq!(status, StatusCode::CREATED, "{a}");
+    assert_eq!(
+        json(open("b-owner", "b-1", json!([]))).await.0,
+        StatusCode::CREATED
+    );
+    assert_eq!(problem(open("a-owner", "b-2", json!([]))).await, forbidden);
+    assert_eq!(problem(open("a-reader", "a-1", json!([]))).await, forbidden);
+    assert_eq!(
+        problem(open("a-owner", "a-1", json!(["run-commands"]))).await,
+        forbidden
+    );
+
+    let list = |who: &'static str| {
+        let request = ask(who, Method::GET, "/workspaces");
+        async move {
+            let (_, page) = json(request).await;
+            let items = page["items"].as_array().unwrap().clone();
+            items
+                .iter()
+                .map(|item| item["key"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(list("a-reader").await, ["a-1"]);
+    assert_eq!(list("b-owner").await, ["b-1"]);
+    assert_eq!(list("all-owner").await.len(), 3);
+
+    let workspace = format!("/workspaces/{}", a["id"].as_str().unwrap());
+    let sessions = format!("{workspace}/sessions");
+    let begin = |who: &str| ask(who, Method::POST, &sessions).json(&json!({ "agent": "probe" }));
+    assert_eq!(problem(begin("a-reader")).await, forbidden);
+    assert_eq!(
+        problem(begin("b-owner")).await,
+        (404, "unknown-workspace".to_owned())
+    );
+    let (status, session) = json(begin("a-owner")).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let session = format!("/sessions/{}", session["id"].as_str().unwrap());
+    let prompt = |who: &str| {
+        ask(who, Method::POST, &format!("{session}/runs")).json(&json!({ "prompt": "echo x" }))
+    };
+    let (_, run) = json(prompt("a-owner")).await;
+    let run = format!("/runs/{}", run["run"].as_str().unwrap());
+    assert_eq!(problem(prompt("a-reader")).await, forbidden);
+    let unknown_session = (404, "unknown-session".to_owned());
+    let unknown_run = (404, "unknown-run".to_owned());
+    for (method, path, unknown) in [
+        (Method::GET, session.clone(), &unknown_session),
+        (Method::DELETE, session.clone(), &unknown_session),
+        (Method::GET, format!("{session}/events"), &unknown_session),
+        (Method::GET, format!("{session}/messages"), &unknown_session),
+        (Method::GET, format!("{session}/queue"), &unknown_session),
+        (Method::POST, format!("{session}/cancel"), &unknown_session),
+        (Method::GET, run.clone(), &unknown_run),
+        (Method::GET, format!("{run}/events"), &unknown_run),
+        (Method::POST, format!("{run}/cancel"), &unknown_run),
+        (Method::POST, format!("{run}/resume"), &unknown_run),
+    ] {
+        let refused = problem(ask("b-owner", method.clone(), &path)).await;
+        assert_eq!(refused, *unknown, "{method} {path}");
+        let reads = method == Method::GET && !path.ends_with("/events");
+        if reads {
+            assert_eq!(json(ask("a-reader", method, &path)).await.0, StatusCode::OK);
+        } else if method != Method::GET {
+            let refused = problem(ask("a-reader", method.clone(), &path)).await;
+            assert_eq!(refused, forbidden, "{method} {path}");
+        }
+    }
+    let purge = ask(
+        "a-owner",
+        Method::DELETE,
+        &format!("{workspace}?purge=true"),
+    );
+    assert_eq!(problem(purge).await, forbidden);
+    assert_eq!(
+        problem(ask("a-owner", Method::GET, "/metrics")).await,
+        forbidden
+    );
+    assert_eq!(
+        problem(ask("a-owner", Method::GET, "/agents")).await,
+        forbidden
+    );
+    let retire = ask(
+        "a-owner",
+        Method::DELETE,
+        "/clients/7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001",
+    );
+    assert_eq!(problem(retire).await, forbidden);
+}

@@ -1,0 +1,469 @@
+//! Whatever is sent that cannot be taken is refused under its name, and changes nothing.
+
+use super::harness::{Server, problem};
+use lastword_tests::fixture::Plan;
+use lastword_tests::guests::guest;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const NOBODY: &str = "01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55";
+const CLIENT: &str = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
+
+/// Everything that a client could have changed.
+async fn state(server: &Server) -> Value {
+    let mut all = Vec::new();
+    for path in ["/workspaces", "/sessions", "/agents"] {
+        all.push(super::harness::json(server.get(path)).await.1);
+    }
+    for path in ["", "/runs", "/queue", "/messages"] {
+        let path = format!("{}{path}", server.session());
+        all.push(super::harness::json(server.get(&path)).await.1);
+    }
+    Value::Array(all)
+}
+
+/// Refuses each, under its name, and nothing has changed after all of them.
+async fn refused(server: &Server, cases: Vec<(Method, String, Option<Value>, u16, &str)>) {
+    let before = state(server).await;
+    for (method, path, body, status, name) in cases {
+        let mut request = server.request(method.clone(), &path);
+        if let Some(body) = &body {
+            request = request.json(body);
+        }
+        let found = problem(request).await;
+        assert_eq!(found, (status, name.to_owned()), "{method} {path} {body:?}");
+    }
+    assert_eq!(state(server).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_are_none_or_name_nothing() {
+    let server = Server::new().await;
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let prompt = || Some(json!({ "prompt": "echo x" }));
+    let routes = [
+        (&get, "/workspaces/{}", None, "unknown-workspace"),
+        (&delete, "/workspaces/{}", None, "unknown-workspace"),
+        (
+            &delete,
+            "/workspaces/{}?purge=true",
+            None,
+            "unknown-workspace",
+        ),
+        (&get, "/workspaces/{}/events", None, "unknown-workspace"),
+        (&get, "/workspaces/{}/sessions", None, "unknown-workspace"),
+        (
+            &post,
+            "/workspaces/{}/sessions",
+            Some(json!({ "agent": "probe" })),
+            "unknown-workspace",
+        ),
+        (&get, "/sessions/{}", None, "unknown-session"),
+        (
+            &patch,
+            "/sessions/{}",
+            Some(json!({ "title": "x" })),
+            "unknown-session",
+        ),
+        (&delete, "/sessions/{}", None, "unknown-session"),
+        (&get, "/sessions/{}/events", None, "unknown-session"),
+        (&get, "/sessions/{}/messages", None, "unknown-session"),
+        (&get, "/sessions/{}/runs", None, "unknown-session"),
+        (&post, "/sessions/{}/runs", prompt(), "unknown-session"),
+        (&post, "/sessions/{}/cancel", None, "unknown-session"),
+        (
+            &post,
+            "/sessions/{}/fork",
+            Some(json!({ "message": NOBODY })),
+            "unknown-session",
+        ),
+        (&get, "/sessions/{}/export", None, "unknown-session"),
+        (&get, "/sessions/{}/queue", None, "unknown-session"),
+        (&get, "/runs/{}", None, "unknown-run"),
+        (&get, "/runs/{}/events", None, "unknown-run"),
+        (&post, "/runs/{}/cancel", None, "unknown-run"),
+        (&post, "/runs/{}/resume", None, "unknown-run"),
+    ];
+    let mut cases = Vec::new();
+    for (method, path, body, name) in routes {
+        let at = |id: &str| path.replace("{}", id);
+        cases.push((method.clone(), at(NOBODY), body.clone(), 404, name));
+        for garbage in ["x", "1", "%00", "01990b6e", "a%2Fb", "%ff"] {
+            cases.push((method.clone(), at(garbage), body.clone(), 400, "invalid-id"));
+        }
+    }
+    let session = server.session();
+    cases.extend([
+        (
+            get.clone(),
+            "/agents/nobody".into(),
+            None,
+            404,
+            "unknown-agent",
+        ),
+        (
+            delete.clone(),
+            "/agents/nobody".into(),
+            None,
+            404,
+            "unknown-agent",
+        ),
+        (get.clone(), "/agents/%0a".into(), None, 400, "invalid-id"),
+        (
+            delete.clone(),
+            "/clients/x".into(),
+            None,
+            400,
+            "invalid-client-id",
+        ),
+        (
+            get.clone(),
+            format!("{session}/blobs/x"),
+            None,
+            400,
+            "invalid-id",
+        ),
+        (
+            get.clone(),
+            format!("{session}/blobs/{}", "a".repeat(64)),
+            None,
+            404,
+            "unknown-blob",
+        ),
+        (
+            patch,
+            format!("{session}/queue/{NOBODY}"),
+            prompt(),
+            404,
+            "unknown-run",
+        ),
+        (
+            delete,
+            format!("{session}/queue/{NOBODY}"),
+            None,
+            404,
+            "unknown-run",
+        ),
+        (
+            post,
+            format!("{session}/fork"),
+            Some(json!({ "message": NOBODY })),
+            404,
+            "unknown-message",
+        ),
+        (
+            get,
+            format!("{session}/messages?before={NOBODY}"),
+            None,
+            404,
+            "unknown-message",
+        ),
+    ]);
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_not_what_is_asked_for() {
+    let server = Server::new().await;
+    let (session, workspace) = (server.session(), server.workspace());
+    let outside = server.fixture.folder.path().join("..");
+    let missing = server.fixture.folder.path().join("missing");
+    let opened = |extra: Value| {
+        let mut body = json!({ "client_id": CLIENT });
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let mut cases = Vec::new();
+    let mut case = |method: Method, path: &str, body: Value, status: u16, name: &'static str| {
+        cases.push((method, path.to_owned(), Some(body), status, name));
+    };
+    let runs = format!("{session}/runs");
+    for body in [
+        json!(null),
+        json!([]),
+        json!("echo"),
+        json!({}),
+        json!({ "prompt": 1 }),
+        json!({ "prompt": null }),
+        json!({ "prompt": "a", "parts": [] }),
+        json!({ "parts": [{ "type": "data", "text": "a" }] }),
+        json!({ "parts": [{ "type": "text" }] }),
+        json!({ "parts": [{ "type": "text", "text": "a", "more": 1 }] }),
+        json!({ "prompt": "a", "typo": 1 }),
+        json!({ "prompt": "a", "deadline_ms": 0 }),
+        json!({ "prompt": "a", "deadline_ms": -1 }),
+        json!({ "prompt": "a", "deadline_ms": u64::MAX }),
+        json!({ "prompt": "a", "config": "{}" }),
+        json!({ "prompt": "a", "bound_to": "x" }),
+    ] {
+        case(Method::POST, &runs, body, 400, "invalid-body");
+    }
+    for empty in [
+        json!({ "prompt": "" }),
+        json!({ "prompt": " \n" }),
+        json!({ "parts": [] }),
+    ] {
+        case(Method::POST, &runs, empty, 400, "empty-prompt");
+    }
+    for body in [
+        json!({ "title": 1 }),
+        json!({ "agent": "x" }),
+        json!({ "messages": 0 }),
+        json!([]),
+    ] {
+        case(Method::PATCH, &session, body, 400, "invalid-body");
+    }
+    for todo in [
+        json!([{}]),
+        json!([{ "content": "a", "status": "later" }]),
+        json!("a"),
+    ] {
+        case(
+            Method::PATCH,
+            &session,
+            json!({ "todo": todo }),
+            400,
+            "invalid-body",
+        );
+    }
+    case(
+        Method::POST,
+        &format!("{session}/fork"),
+        json!({}),
+        400,
+        "invalid-body",
+    );
+    let sessions = format!("{workspace}/sessions");
+    case(Method::POST, &sessions, json!({}), 400, "invalid-body");
+    case(
+        Method::POST,
+        &sessions,
+        json!({ "agent": "nobody" }),
+        404,
+        "unknown-agent",
+    );
+    case(
+        Method::POST,
+        &sessions,
+        json!({ "agent": "" }),
+        400,
+        "invalid-agent",
+    );
+    let child = json!({ "agent": "probe", "parent": NOBODY });
+    case(Method::POST, &sessions, child, 404, "unknown-session");
+    for body in [
+        opened(json!({})),
+        opened(json!({ "name": "a", "directory": "/" })),
+        opened(json!({ "name": "" })),
+        opened(json!({ "name": "a\nb" })),
+        opened(json!({ "name": "x".repeat(257) })),
+        opened(json!({ "name": "a", "grants": ["everything"] })),
+        opened(json!({ "name": "a", "concurrent_runs": 0 })),
+        opened(json!({ "name": "a", "deadline_ms": 0 })),
+        json!({ "name": "a" }),
+    ] {
+        case(Method::POST, "/workspaces", body, 400, "invalid-body");
+    }
+    let nobody = json!({ "client_id": "me", "name": "a" });
+    case(
+        Method::POST,
+        "/workspaces",
+        nobody,
+        400,
+        "invalid-client-id",
+    );
+    for (directory, status, name) in [
+        (outside, 403, "outside-roots"),
+        ("/".into(), 403, "outside-roots"),
+        (missing, 400, "invalid-directory"),
+        ("files".into(), 400, "invalid-directory"),
+        (server.fixture.data().join("lock"), 400, "invalid-directory"),
+    ] {
+        let body = opened(json!({ "directory": directory }));
+        case(Method::POST, "/workspaces", body, status, name);
+    }
+    case(
+        Method::POST,
+        "/agents",
+        json!({ "name": "a", "path": "relative" }),
+        400,
+        "invalid-body",
+    );
+    let nowhere = json!({ "name": "a", "path": "/no/such.wasm" });
+    case(Method::POST, "/agents", nowhere, 400, "invalid-agent");
+    let both = json!({ "name": "a", "path": guest("probe") });
+    case(Method::POST, "/agents?name=b", both, 400, "invalid-body");
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_and_cursors_that_make_no_sense() {
+    let server = Server::new().await;
+    let (session, workspace) = (server.session(), server.workspace());
+    let run = server.prompt("echo x").await;
+    let events = server.get(&format!("{run}/events")).send().await.unwrap();
+    events.bytes().await.unwrap();
+    let mut cases = Vec::new();
+    let mut case = |path: String, status: u16, name: &'static str| {
+        cases.push((Method::GET, path, None, status, name));
+    };
+    for of in [&session, &workspace, &run] {
+        for garbage in ["x", "-1", "1.5", "", "18446744073709551616"] {
+            case(
+                format!("{of}/events?after={garbage}"),
+                400,
+                "invalid-cursor",
+            );
+        }
+        for future in ["100000", "9223372036854775807", "18446744073709551615"] {
+            case(format!("{of}/events?after={future}"), 400, "invalid-cursor");
+        }
+        case(format!("{of}/events?follow=maybe"), 400, "invalid-query");
+        case(format!("{of}/events?typo=1"), 400, "invalid-query");
+    }
+    case(
+        format!("{workspace}/events?client_id=me"),
+        400,
+        "invalid-client-id",
+    );
+    for list in ["/workspaces", "/sessions", &format!("{workspace}/sessions")] {
+        for limit in ["0", "201", "-1", "x", "4294967296"] {
+            case(format!("{list}?limit={limit}"), 400, "invalid-query");
+        }
+        case(format!("{list}?typo=1"), 400, "invalid-query");
+        case(format!("{list}?after=garbage"), 400, "invalid-cursor");
+    }
+    case("/sessions?workspace=x".into(), 400, "invalid-query");
+    case(format!("{session}/messages?before=x"), 400, "invalid-query");
+    case(format!("{session}/messages?limit=0"), 400, "invalid-query");
+    case(format!("{session}/export?format=pdf"), 400, "invalid-query");
+    refused(&server, cases).await;
+
+    let before = state(&server).await;
+    let seen = server
+        .get(&format!("{session}/events"))
+        .header("last-event-id", "100000");
+    assert_eq!(problem(seen).await, (400, "invalid-cursor".to_owned()));
+    let both = server.delete(&format!("{workspace}?purge=true&client_id={CLIENT}"));
+    assert_eq!(problem(both).await, (400, "invalid-query".to_owned()));
+    let stranger = server.delete(&format!("{workspace}?client_id={CLIENT}"));
+    assert_eq!(
+        problem(stranger).await,
+        (404, "client-not-attached".to_owned())
+    );
+    assert_eq!(state(&server).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_the_wrong_form() {
+    let small = |options: &mut lastword_server::ServerOptions| {
+        options.body_bytes_max = 1000;
+        options.agent_bytes_max = 2000;
+    };
+    let server = Server::with(Plan::new(), small).await;
+    let before = state(&server).await;
+    let runs = format!("{}/runs", server.session());
+    let name = |request| async move { problem(request).await };
+    let large = json!({ "prompt": "x".repeat(1000) });
+    assert_eq!(
+        name(server.post(&runs, &large)).await,
+        (413, "body-too-large".into())
+    );
+    let agent = |bytes: usize, kind: &str| {
+        let request = server
+            .request(Method::POST, "/agents?name=a")
+            .body(vec![0; bytes]);
+        request.header("content-type", kind)
+    };
+    assert_eq!(
+        name(agent(2001, "application/wasm")).await,
+        (413, "body-too-large".into())
+    );
+    assert_eq!(
+        name(agent(1500, "application/wasm")).await,
+        (400, "invalid-agent".into())
+    );
+    assert_eq!(
+        name(agent(10, "text/plain")).await,
+        (415, "unsupported-media-type".into())
+    );
+    let unnamed = server
+        .request(Method::POST, "/agents")
+        .header("content-type", "application/wasm");
+    assert_eq!(name(unnamed).await, (400, "invalid-query".into()));
+
+    let text = server
+        .request(Method::POST, &runs)
+        .body("{\"prompt\":\"echo x\"}");
+    assert_eq!(name(text).await, (415, "unsupported-media-type".into()));
+    let json = |body: &str| {
+        let request = server.request(Method::POST, &runs).body(body.to_owned());
+        request.header("content-type", "application/json; charset=utf-8")
+    };
+    for broken in [
+        "",
+        "{",
+        "{\"prompt\":\"a\"}x",
+        "{\"prompt\":\"a\",\"prompt\":\"b\"}",
+        "\u{feff}{}",
+    ] {
+        assert_eq!(
+            name(json(broken)).await,
+            (400, "invalid-body".into()),
+            "{broken}"
+        );
+    }
+    for key in ["", &"k".repeat(256), "\u{e9}"] {
+        let keyed = json("{\"prompt\":\"echo x\"}").header("idempotency-key", key);
+        assert_eq!(name(keyed).await, (400, "invalid-key".into()), "{key}");
+    }
+    let root = server.http.get(format!("http://{}/", server.address));
+    let root = root.bearer_auth(server.token.as_str());
+    assert_eq!(name(root).await, (404, "unknown-route".into()));
+    assert_eq!(
+        name(server.get("/nothing")).await,
+        (404, "unknown-route".into())
+    );
+    assert_eq!(
+        name(server.get("/health/")).await,
+        (404, "unknown-route".into())
+    );
+    let put = server.request(Method::PUT, &server.session());
+    assert_eq!(name(put).await, (405, "wrong-method".into()));
+    let put = server
+        .request(Method::PUT, &server.session())
+        .send()
+        .await
+        .unwrap();
+    let allowed = put.headers()["allow"].to_str().unwrap();
+    for method in ["GET", "PATCH", "DELETE"] {
+        assert!(allowed.contains(method), "{allowed}");
+    }
+    assert_eq!(state(&server).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_and_a_closing_host_refuse_by_name() {
+    let limits = lastword::Limits::default().queue(1);
+    let server = Server::with(Plan::new().limits(limits), |_| {}).await;
+    let runs = format!("{}/runs", server.session());
+    let prompt = || server.post(&runs, &json!({ "prompt": "echo x" }));
+    let busy = server.prompt("spin before").await;
+    let mut feed = super::harness::Feed::open(server.get(&format!("{busy}/events"))).await;
+    feed.until("text.delta").await;
+    server.prompt("echo waits").await;
+    let before = state(&server).await;
+    assert_eq!(problem(prompt()).await, (429, "queue-full".into()));
+    assert_eq!(state(&server).await, before);
+    assert!(server.fixture.host.drain().await.is_empty());
+    let before = state(&server).await;
+    assert_eq!(problem(prompt()).await, (503, "host-closing".into()));
+    let open = json!({ "client_id": CLIENT, "name": "late" });
+    assert_eq!(
+        problem(server.post("/workspaces", &open)).await,
+        (503, "host-closing".into())
+    );
+    assert_eq!(state(&server).await, before);
+}

@@ -1,0 +1,95 @@
+//! What a client asked for stands, whatever becomes of the client.
+
+use super::harness::{Feed, Server, json, kinds};
+use lastword_tests::check::violations;
+use reqwest::StatusCode;
+use serde_json::json;
+use std::collections::HashSet;
+use tokio::io::AsyncWriteExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_names_one_run_however_often_it_is_sent() {
+    let server = Server::new().await;
+    let path = format!("{}/runs", server.session());
+    let asked = (0..50).map(|_| {
+        let request = server.post(&path, &json!({ "prompt": "echo once" }));
+        json(request.header("idempotency-key", "k"))
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(
+        answers
+            .iter()
+            .all(|(status, _)| *status == StatusCode::ACCEPTED)
+    );
+    let runs: HashSet<_> = answers
+        .iter()
+        .map(|(_, run)| run["run"].to_string())
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let unkeyed = server.prompt("echo once").await;
+    assert!(!runs.contains(&format!("\"{}\"", &unkeyed["/runs/".len()..])));
+    let other = server.post(&path, &json!({ "prompt": "echo twice" }));
+    let (status, refused) = json(other.header("idempotency-key", "k")).await;
+    assert_eq!(
+        (status.as_u16(), &refused["name"]),
+        (409, &json!("key-conflict"))
+    );
+    assert_eq!(violations(&server.fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_that_was_sent_whole_runs_though_its_sender_hung_up() {
+    let server = Server::new().await;
+    let session = server.session();
+    let mut feed = Feed::open(server.get(&format!("{session}/events"))).await;
+    feed.until("session.created").await;
+    let body = r#"{"prompt":"echo alone"}"#;
+    let request = format!(
+        "POST /v1{session}/runs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        server.token.as_str(),
+        body.len(),
+    );
+    for _ in 0..20 {
+        let mut caller = tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap();
+        caller.write_all(request.as_bytes()).await.unwrap();
+        drop(caller);
+    }
+    // Whether a request is read at all once its sender is gone is the system's business, so
+    // one more is sent whose answer is waited for: what was accepted before it has its end.
+    server.prompt("echo last").await;
+    loop {
+        let seen = feed.until("run.ended").await;
+        let said = seen
+            .iter()
+            .filter(|event| event.event.as_deref() == Some("text.delta"));
+        if said.into_iter().any(|event| {
+            event
+                .data
+                .as_deref()
+                .is_some_and(|data| data.contains("last"))
+        }) {
+            break;
+        }
+        assert_eq!(kinds(&seen).last(), Some(&"run.ended"));
+    }
+    assert_eq!(violations(&server.fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_lets_go_of_streams_and_keeps_runs() {
+    let mut server = Server::with(lastword_tests::fixture::Plan::new(), |options| {
+        options.drain = std::time::Duration::ZERO;
+    })
+    .await;
+    let run = server.prompt("spin before").await;
+    let mut feed = Feed::open(server.get(&format!("{run}/events"))).await;
+    feed.until("text.delta").await;
+    server.stop().await;
+    assert!(feed.next().await.is_none(), "the stream broke off");
+    let running = server.fixture.host.live_runs(None);
+    assert_eq!(running.len(), 1, "the run is the workspace's");
+    running[0].cancel().await.unwrap();
+}

@@ -1,0 +1,9 @@
+//! The HTTP API, through a real socket and by a client of its own.
+
+mod access;
+mod bad_input;
+mod document;
+mod harness;
+mod keeping;
+mod routes;
+mod streams;
