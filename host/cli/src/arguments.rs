@@ -101,7 +101,7 @@ pub(crate) enum Command {
 }
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Shared {
     /// Where sessions are kept [default: $XDG_DATA_HOME/lastword or ~/.local/share/lastword]
     #[arg(

@@ -82,7 +82,9 @@ pub(crate) async fn run(
     if plan.detach {
         return detached(&run, plan.json, terminal);
     }
-    let exit = client.see_through(&run, workspace.id, plan.json, stops, terminal).await;
+    let exit = client
+        .see_through(&run, workspace.id, plan.json, stops, terminal)
+        .await;
     client.retire().await;
     exit
 }
@@ -111,7 +113,10 @@ pub(crate) async fn load(api: &Api, name: &str, found: &Found) -> Result<Manifes
 
 /// An agent that the host knows.
 pub(crate) async fn loaded(api: &Api, name: &str) -> Result<Option<AgentView>, Failure> {
-    match api.get::<AgentView>(&format!("/agents/{}", escaped(name))).await {
+    match api
+        .get::<AgentView>(&format!("/agents/{}", escaped(name)))
+        .await
+    {
         Ok(loaded) => Ok(Some(loaded)),
         Err(error) if matches!(error.name(), Some("unknown-agent" | "invalid-id")) => Ok(None),
         Err(error) => Err(error.into()),
@@ -170,7 +175,10 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
 fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let (id, session) = (run.run, run.session);
     let line = match json {
-        true => format!("{}\n", json!({ "run": id, "session": session, "state": run.state })),
+        true => format!(
+            "{}\n",
+            json!({ "run": id, "session": session, "state": run.state })
+        ),
         false => format!("{id}\n"),
     };
     // The run goes on, whoever reads this.
@@ -223,7 +231,9 @@ impl<'a> Client<'a> {
         terminal: &Terminal,
     ) -> Result<Exit, Failure> {
         let mut view = View::new(json, terminal);
-        let met = self.follow(run, workspace, &mut view, stops, terminal).await?;
+        let met = self
+            .follow(run, workspace, &mut view, stops, terminal)
+            .await?;
         Ok(conclude(&met, &view, run.session, terminal))
     }
 
@@ -241,7 +251,7 @@ impl<'a> Client<'a> {
         let mut asked = Asked::default();
         let mut claim = None;
         loop {
-            let listening = !asked.reader_gone;
+            let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
             tokio::select! {
                 biased;
                 _ = stops.recv() => {
@@ -251,7 +261,7 @@ impl<'a> Client<'a> {
                 () = &mut reader, if listening => asked.leave(self.api, run.run),
                 frame = feed.next() => {
                     let frame = frame.map_err(|error| lost(error, run))?;
-                    let Ok(event) = serde_json::from_str::<Event>(&frame.data) else {
+                    let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
                     claim.get_or_insert_with(|| self.keep(workspace, &event));
@@ -271,7 +281,7 @@ impl<'a> Client<'a> {
                         return Ok(asked.met(receipt));
                     }
                 }
-                () = follow::at(asked.explain_at) => {
+                () = follow::at(explain_at) => {
                     asked.explain_at = None;
                     view.interrupt_line();
                     terminal.note("stopping, and waiting for the host; Ctrl-C again leaves at once");
@@ -287,9 +297,9 @@ impl<'a> Client<'a> {
             self.id, first.pos.0
         );
         let mut feed = Feed::new(self.api, path);
-        Keeping(tokio::spawn(async move {
-            while feed.next().await.is_ok() {}
-        }))
+        Keeping(tokio::spawn(
+            async move { while feed.next().await.is_ok() {} },
+        ))
     }
 }
 

@@ -38,13 +38,18 @@ pub(crate) async fn rename(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let title = &arguments.title;
-    with(&arguments.session, &shared, terminal, async |api, session| {
-        let path = format!("/sessions/{}", session.record.id);
-        let changed: SessionRecord = api.patch(&path, &json!({ "title": title })).await?;
-        let title = line(changed.title.as_deref().unwrap_or_default(), 200);
-        terminal.note(&format!("session {} is called “{title}”", changed.id));
-        Ok(Exit::Completed)
-    })
+    with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let path = format!("/sessions/{}", session.record.id);
+            let changed: SessionRecord = api.patch(&path, &json!({ "title": title })).await?;
+            let title = line(changed.title.as_deref().unwrap_or_default(), 200);
+            terminal.note(&format!("session {} is called “{title}”", changed.id));
+            Ok(Exit::Completed)
+        },
+    )
     .await
 }
 
@@ -60,12 +65,17 @@ pub(crate) async fn delete(
              `lastword sessions` lists",
         ));
     }
-    with(&arguments.session, &shared, terminal, async |api, session| {
-        let id = session.record.id;
-        api.delete(&format!("/sessions/{id}")).await?;
-        terminal.note(&format!("session {id} is deleted"));
-        Ok(Exit::Completed)
-    })
+    with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let id = session.record.id;
+            api.delete(&format!("/sessions/{id}")).await?;
+            terminal.note(&format!("session {id} is deleted"));
+            Ok(Exit::Completed)
+        },
+    )
     .await
 }
 
@@ -79,10 +89,15 @@ pub(crate) async fn export(
         Format::Md => "markdown",
         Format::Json => "json",
     };
-    let written = with(&arguments.session, &shared, terminal, async |api, session| {
-        let path = format!("/sessions/{}/export?format={format}", session.record.id);
-        Ok(api.text(&path).await?)
-    });
+    let written = with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let path = format!("/sessions/{}/export?format={format}", session.record.id);
+            Ok(api.text(&path).await?)
+        },
+    );
     let mut text = terminal.out.words(&written.await?).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');

@@ -156,11 +156,6 @@ impl Connection {
         }
     }
 
-    /// Whether this process is the owner.
-    pub(crate) fn is_own(&self) -> bool {
-        self.own.is_some()
-    }
-
     /// Gives the directory back.
     pub(crate) async fn close(self, terminal: &Terminal) {
         if let Some(own) = self.own

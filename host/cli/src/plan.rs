@@ -66,7 +66,11 @@ impl Plan {
         place: &str,
     ) -> Result<Self, Failure> {
         let decided = [
-            ("--model", run.model.is_some(), "; to let the agent ask its model, `--allow model`"),
+            (
+                "--model",
+                run.model.is_some(),
+                "; to let the agent ask its model, `--allow model`",
+            ),
             ("--memory", run.memory.is_some(), ""),
             ("--grace", run.grace.is_some(), ""),
         ];

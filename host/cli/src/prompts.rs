@@ -59,7 +59,8 @@ pub(crate) async fn cancel(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    if owner::reach(&shared, &place).await?.is_none() && is_at_rest(&place, &arguments.what).await? {
+    if owner::reach(&shared, &place).await?.is_none() && is_at_rest(&place, &arguments.what).await?
+    {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
         return Ok(Exit::Completed);
     }
@@ -138,7 +139,9 @@ async fn change(
     }
     if let [run, text] = arguments.edit.as_slice() {
         let run: RunId = run.parse().map_err(|error| {
-            Failure::usage(format!("{error}; `lastword queue {session}` lists those that wait"))
+            Failure::usage(format!(
+                "{error}; `lastword queue {session}` lists those that wait"
+            ))
         })?;
         let body = json!({ "prompt": text });
         let changed: QueuedRun = api.patch(&format!("{path}/{run}"), &body).await?;

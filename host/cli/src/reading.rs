@@ -153,7 +153,7 @@ impl Source {
                     frames => frames?,
                 };
                 let event = |data: &str| serde_json::from_str(data).ok();
-                Ok(frames.iter().filter_map(|frame| event(&frame.data)).collect())
+                Ok(frames.iter().filter_map(|frame| event(frame)).collect())
             }
             Self::Nothing => Ok(Vec::new()),
         }
@@ -210,7 +210,9 @@ async fn at_server(api: &Api, id: SessionId) -> Result<Option<Listed>, Failure> 
         Err(error) if error.name() == Some("unknown-session") => return Ok(None),
         found => found?,
     };
-    let workspace: WorkspaceView = api.get(&format!("/workspaces/{}", record.workspace)).await?;
+    let workspace: WorkspaceView = api
+        .get(&format!("/workspaces/{}", record.workspace))
+        .await?;
     Ok(Some(Listed {
         workspace_key: workspace.stored_key(),
         record,

@@ -45,7 +45,10 @@ pub(crate) async fn resume(
             source.session(&arguments.what).await?;
         }
     }
-    let model = arguments.model.clone().or_else(|| settings.run.model.clone());
+    let model = arguments
+        .model
+        .clone()
+        .or_else(|| settings.run.model.clone());
     let directory = arguments.workspace.is_some();
     let grants = plan::grants(arguments.allow.clone(), directory, model.is_some())?;
     let mut builder = Host::builder();
@@ -112,12 +115,14 @@ impl GoingOn<'_> {
     /// The directory that is granted must be the session's own.
     fn same_place(&self, key: &str) -> Result<(), Failure> {
         match &self.arguments.workspace {
-            Some(directory) if !place::is_directory(key, directory) => Err(Failure::usage(format!(
-                "the session belongs to {}, and not to {}; {}",
-                place::workspace(key),
-                directory.display(),
-                place::how_to_name(key),
-            ))),
+            Some(directory) if !place::is_directory(key, directory) => {
+                Err(Failure::usage(format!(
+                    "the session belongs to {}, and not to {}; {}",
+                    place::workspace(key),
+                    directory.display(),
+                    place::how_to_name(key),
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -175,8 +180,7 @@ impl GoingOn<'_> {
 /// The runs of a session that are held, or else the last if it ended early.
 fn resumable(runs: Vec<RunView>) -> Vec<RunView> {
     use RunState::{Cancelled, Failed, Held, Interrupted};
-    let (held, mut others): (Vec<_>, Vec<_>) =
-        runs.into_iter().partition(|run| run.state == Held);
+    let (held, mut others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.state == Held);
     if !held.is_empty() {
         return held;
     }

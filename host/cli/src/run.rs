@@ -16,7 +16,7 @@ use crate::signals::Stops;
 use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
-use lastword::id::SessionId;
+use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{Agent, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey};
 use tracing::Instrument;
@@ -53,9 +53,10 @@ pub(crate) async fn run(
     };
     let serving = owner::open_socket(&host, &place, terminal).await;
     let span = tracing::info_span!("run", otel.name = "lastword run");
-    let running = on(&host, &plan, found, &place, &mut stops, terminal);
+    let mut own = None;
+    let running = on(&host, &plan, found, &place, &mut own, &mut stops, terminal);
     let exit = running.instrument(span).await;
-    others(&host, &mut stops, terminal).await;
+    others(&host, own, &mut stops, terminal).await;
     let left = serving.end().await;
     if !left.is_empty() {
         terminal.warn("the run's end is not on disk; the next start writes it");
@@ -82,20 +83,27 @@ async fn elsewhere(
 }
 
 /// Waits for the runs that commands in other terminals began here.
-async fn others(host: &Host, stops: &mut Stops, terminal: &Terminal) {
+async fn others(host: &Host, own: Option<RunId>, stops: &mut Stops, terminal: &Terminal) {
     let mut steps = host.lifecycle();
     let mut told = false;
     loop {
-        let left = host.live_runs(None).len();
+        let live = host.live_runs(None);
+        let left = live.iter().filter(|run| Some(run.id()) != own).count();
         if left == 0 || host.is_closing() {
             return;
         }
         if !std::mem::replace(&mut told, true) {
             stops.begin_again();
             let runs = units::count(left as u64, "run");
-            let whose = if left == 1 { "another client" } else { "other clients" };
+            let whose = if left == 1 {
+                "another client"
+            } else {
+                "other clients"
+            };
             let them = if left == 1 { "it" } else { "them" };
-            terminal.note(&format!("waiting for {runs} of {whose}; Ctrl-C stops {them}"));
+            terminal.note(&format!(
+                "waiting for {runs} of {whose}; Ctrl-C stops {them}"
+            ));
         }
         tokio::select! {
             _ = stops.recv() => return,
@@ -112,6 +120,7 @@ async fn on(
     plan: &Plan,
     found: Found,
     place: &Place,
+    own: &mut Option<RunId>,
     stops: &mut Stops,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
@@ -132,6 +141,7 @@ async fn on(
     }
     let session = session(host, plan, &agent, place, terminal).await?;
     let run = session.prompt(plan.prompt()).await?;
+    *own = Some(run.id());
     let follow = Follow {
         host,
         run: &run,

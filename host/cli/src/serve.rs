@@ -51,7 +51,7 @@ pub(crate) async fn serve(
         }
     };
     let opened = tokio::select! {
-        opened = plan.open(&host, agents, &place, terminal) => opened,
+        opened = plan.open(&host, agents, &place) => opened,
         _ = stops.recv() => {
             host.shutdown().await;
             terminal.note("stopped before it listened");
@@ -112,18 +112,30 @@ impl Plan {
             ));
         }
         let mut named = shared.clone();
-        named.token_file = named.token_file.or(defaults.token_file);
+        named.token_file = named.token_file.or(defaults.token_file.clone());
+        let agents = defaults.agents();
         let on_last = given.on_last_client.or(defaults.on_last_client);
         Ok(Self {
             listen,
             token_file: (!open).then(|| owner::token_file(&named, place)),
             roots: roots(either(given.root, defaults.root))?,
             allowed_hosts: either(given.allow_host, defaults.allow_host),
-            agents: either(given.agent, defaults.agents),
-            model: given.model.or(defaults.model).or(settings.run.model.clone()),
-            concurrent_runs: given.concurrent_runs.or(defaults.concurrent_runs),
-            drain: given.drain.or(defaults.drain).map_or_else(Default::default, |span| span.0),
-            linger: given.exit_when_idle.or(defaults.exit_when_idle).map(|span| span.0),
+            agents: either(given.agent, agents),
+            model: given
+                .model
+                .or(defaults.model)
+                .or(settings.run.model.clone()),
+            concurrent_runs: given
+                .concurrent_runs
+                .or(defaults.concurrent_runs.map(u32::from)),
+            drain: given
+                .drain
+                .or(defaults.drain)
+                .map_or_else(Default::default, |span| span.0),
+            linger: given
+                .exit_when_idle
+                .or(defaults.exit_when_idle)
+                .map(|span| span.0),
             on_last_client: match on_last {
                 Some(OnLast::Cancel) => OnLastClient::Cancel,
                 Some(OnLast::KeepRunning) | None => OnLastClient::KeepRunning,
@@ -165,11 +177,7 @@ impl Plan {
         host: &Host,
         agents: Vec<Found>,
         place: &Place,
-        terminal: &Terminal,
     ) -> Result<(Serving, Ready), Failure> {
-        for (name, error) in host.load_kept_agents().await? {
-            terminal.warn(&format!("the agent `{name}` that was kept is not loaded: {error}"));
-        }
         for found in agents {
             host.load_agent(found.name, found.file).await?;
         }
@@ -177,12 +185,19 @@ impl Plan {
         let (mut doors, mut ready) = (Vec::new(), Ready::default());
         if let Listen::Tcp(address) = self.listen {
             let door = self.door(address).await?;
-            ready.url = door.listener.address().map(|bound| format!("http://{bound}"));
+            ready.url = door
+                .listener
+                .address()
+                .map(|bound| format!("http://{bound}"));
             ready.token_file.clone_from(&self.token_file);
             doors.push(door);
         }
         let socket = serving::socket(&place.data);
-        doors.push(Door::of_owner(&place.data).await.map_err(|error| refused(&error))?);
+        doors.push(
+            Door::of_owner(&place.data)
+                .await
+                .map_err(|error| refused(&error))?,
+        );
         ready.socket = socket;
         Ok((Serving::begin(host, doors), ready))
     }
@@ -238,7 +253,9 @@ fn either<T>(given: Vec<T>, set: Vec<T>) -> Vec<T> {
 
 fn roots(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
     let root = |root: PathBuf| {
-        let found = root.canonicalize().and_then(|found| std::fs::read_dir(&found).map(|_| found));
+        let found = root
+            .canonicalize()
+            .and_then(|found| std::fs::read_dir(&found).map(|_| found));
         found.map_err(|error| {
             Failure::usage(format!(
                 "cannot offer {} as a root: {error}; name a directory that you can read",

@@ -178,7 +178,10 @@ mod tests {
     fn agents_are_read() {
         let read = |text: &str| text.parse::<NamedAgent>();
         let named = read("a=b=c.wasm").unwrap();
-        assert_eq!((named.name.as_deref(), named.path), (Some("a"), "b=c.wasm".into()));
+        assert_eq!(
+            (named.name.as_deref(), named.path),
+            (Some("a"), "b=c.wasm".into())
+        );
         assert_eq!(read("c.wasm").unwrap().name, None);
         assert!(read("a=").is_err() && read("=a").is_err() && read("").is_err());
     }

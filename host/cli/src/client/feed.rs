@@ -15,13 +15,6 @@ const FAILURES_MAX: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// One event.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) kind: String,
-    pub(crate) data: String,
-}
-
 /// A stream of events.
 pub(crate) struct Feed {
     api: Api,
@@ -43,9 +36,9 @@ impl Feed {
         }
     }
 
-    /// The next event. Where the stream breaks off it is asked for again, a bounded number of
+    /// The next event, as JSON. Where the stream breaks off it is asked for again, a bounded number of
     /// times; whoever knows its last event stops asking. May be dropped while it waits.
-    pub(crate) async fn next(&mut self) -> Result<Frame, CallError> {
+    pub(crate) async fn next(&mut self) -> Result<String, CallError> {
         loop {
             let why = match self.read().await {
                 Ok(Some(frame)) => {
@@ -67,7 +60,7 @@ impl Feed {
     }
 
     /// All events until the server ends the stream.
-    pub(crate) async fn to_its_end(mut self) -> Result<Vec<Frame>, CallError> {
+    pub(crate) async fn to_its_end(mut self) -> Result<Vec<String>, CallError> {
         let mut frames = Vec::new();
         while let Some(frame) = self.read().await? {
             frames.push(frame);
@@ -76,7 +69,7 @@ impl Feed {
     }
 
     /// The next event of this connection; `None` at its end.
-    async fn read(&mut self) -> Result<Option<Frame>, CallError> {
+    async fn read(&mut self) -> Result<Option<String>, CallError> {
         loop {
             let open = match &mut self.open {
                 Some(open) => open,
@@ -104,7 +97,7 @@ impl Feed {
                 let detail = problem["detail"].as_str().unwrap_or("the stream failed");
                 return Err(self.api.unreachable(detail));
             }
-            return Ok(Some(Frame { kind, data }));
+            return Ok(Some(data));
         }
     }
 }

@@ -4,7 +4,7 @@
 mod feed;
 mod types;
 
-pub(crate) use feed::{Feed, Frame};
+pub(crate) use feed::Feed;
 pub(crate) use types::{AgentView, Page, RunView, WorkspaceView};
 
 use crate::failure::{Exit, Failure};
@@ -78,7 +78,9 @@ impl Api {
         };
         let url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(wrong("it must begin with http:// or https:// and name a host"));
+            return Err(wrong(
+                "it must begin with http:// or https:// and name a host",
+            ));
         }
         let local = is_loopback(&url);
         let token = match token {
@@ -176,7 +178,9 @@ impl Api {
 
     /// Deletes what answers with nothing.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), CallError> {
-        self.send(self.request(Method::DELETE, path)).await.map(drop)
+        self.send(self.request(Method::DELETE, path))
+            .await
+            .map(drop)
     }
 
     /// Sends a component.
@@ -344,7 +348,9 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
         return read(file).map(Some);
     }
     let token = std::env::var("LASTWORD_TOKEN").ok();
-    Ok(token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()))
+    Ok(token
+        .map(|token| token.trim().to_owned())
+        .filter(|token| !token.is_empty()))
 }
 
 /// The token that a server on this machine has made, if there is one.
@@ -418,7 +424,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for address in ["", "127.0.0.1:8020", "ftp://127.0.0.1", "http://", "unix:/tmp/s"] {
+        for address in [
+            "",
+            "127.0.0.1:8020",
+            "ftp://127.0.0.1",
+            "http://",
+            "unix:/tmp/s",
+        ] {
             assert!(Api::at(address, None, || Ok(None)).is_err(), "{address}");
         }
     }
