@@ -149,12 +149,14 @@ fn a_newer_database() {
     let shell = Shell::new();
     shell.probe("echo x", &[]).exits(0);
     let database = rusqlite::Connection::open(shell.data().join("lastword.db")).unwrap();
+    let format = database.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
     database.pragma_update(None, "user_version", 99).unwrap();
     for arguments in [&["run", &probe(), "echo x"][..], &["sessions"], &["show"]] {
         let done = shell.lastword(arguments).exits(2);
         done.tells(&["format 99", "upgrade lastword"]);
     }
-    database.pragma_update(None, "user_version", 1).unwrap();
+    let format = format.unwrap();
+    database.pragma_update(None, "user_version", format).unwrap();
     assert_eq!(shell.sessions().len(), 1);
 }
 
