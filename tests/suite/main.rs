@@ -11,3 +11,4 @@ mod queue;
 mod server;
 mod sessions;
 mod tidy;
+mod workspaces;

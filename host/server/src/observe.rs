@@ -71,6 +71,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// What a client sees of a panic: that there was one.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

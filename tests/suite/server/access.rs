@@ -183,7 +183,7 @@ async fn its_own_user_is_let_in_through_a_unix_socket_of_any_path_length() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(async move {
         serve(vec![listener], router, &options, async {
-            drop(stopped.await)
+            drop(stopped.await);
         })
         .await;
     });

@@ -190,6 +190,8 @@ async fn bodies_that_are_not_what_is_asked_for() {
         json!({ "prompt": "a", "parts": [] }),
         json!({ "parts": [{ "type": "data", "text": "a" }] }),
         json!({ "parts": [{ "type": "text" }] }),
+        json!({ "parts": [["text", "a"]] }),
+        json!(["echo x", null, null, null, null]),
         json!({ "parts": [{ "type": "text", "text": "a", "more": 1 }] }),
         json!({ "prompt": "a", "typo": 1 }),
         json!({ "prompt": "a", "deadline_ms": 0 }),
@@ -211,12 +213,14 @@ async fn bodies_that_are_not_what_is_asked_for() {
         json!({ "title": 1 }),
         json!({ "agent": "x" }),
         json!({ "messages": 0 }),
+        json!([null, null]),
         json!([]),
     ] {
         case(Method::PATCH, &session, body, 400, "invalid-body");
     }
     for todo in [
         json!([{}]),
+        json!([["a", "pending"]]),
         json!([{ "content": "a", "status": "later" }]),
         json!("a"),
     ] {
@@ -261,6 +265,7 @@ async fn bodies_that_are_not_what_is_asked_for() {
         opened(json!({ "name": "x".repeat(257) })),
         opened(json!({ "name": "a", "grants": ["everything"] })),
         opened(json!({ "name": "a", "concurrent_runs": 0 })),
+        opened(json!({ "name": "a", "concurrent_runs": 65_537 })),
         opened(json!({ "name": "a", "deadline_ms": 0 })),
         json!({ "name": "a" }),
     ] {

@@ -190,3 +190,33 @@ async fn a_workspace_is_followed_through_all_its_sessions_to_its_end() {
     let (_, shown) = json(server.get(&workspace)).await;
     assert_eq!(shown["state"], "closed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_is_older_than_the_log_is_told_where_to_go_on() {
+    let plan = Plan::new().host(|builder| builder.retention(Some(Duration::ZERO)));
+    let server = Server::with(plan, |_| {}).await;
+    let run = server.prompt("echo one").await;
+    let events = Feed::open(server.get(&format!("{run}/events"))).await;
+    let end = *ids(&events.rest().await).last().unwrap();
+    server.fixture.host.fold().await.unwrap();
+    let session = server.session();
+    for path in [&session, &run] {
+        let (status, gone) = json(server.get(&format!("{path}/events"))).await;
+        assert_eq!(status, StatusCode::GONE, "{gone}");
+        assert_eq!(gone["name"], "cursor-expired");
+        assert_eq!(gone["resume_after"], end);
+        assert_eq!(gone["messages"], format!("/v1{session}/messages"));
+    }
+    let (status, gone) = json(server.get(&format!("{}/events", server.workspace()))).await;
+    assert_eq!(status, StatusCode::GONE, "{gone}");
+    let sessions = format!("/v1{}/sessions", server.workspace());
+    assert_eq!(gone["sessions"], sessions);
+    let resume = format!("{session}/events?follow=false&after={end}");
+    assert!(
+        Feed::open(server.get(&resume))
+            .await
+            .rest()
+            .await
+            .is_empty()
+    );
+}

@@ -4,19 +4,21 @@
 use super::source::{File, all, catches, code, has_word, holds, without_tests};
 
 /// Where values are made for a wire or a disk.
-const SERDE: [&str; 12] = [
+const SERDE: [&str; 14] = [
     "capability/convert.rs",
     "capability/log/",
     "capability/model/",
     "clock.rs",
     "config.rs",
     "event/",
+    "host/queue.rs",
     "id.rs",
     "run/cause.rs",
     "run/receipt.rs",
     "run/state.rs",
     "run/transcript.rs",
     "session/",
+    "workspace/lifecycle.rs",
 ];
 
 const CORE: &str = "host/core/src/";

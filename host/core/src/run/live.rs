@@ -123,8 +123,8 @@ impl LiveRun {
         }
         self.control.ask(name);
         let run = Arc::clone(self);
+        let grace = self.control.clock().sleep(self.grace);
         runtime.spawn(async move {
-            let grace = run.control.clock().sleep(run.grace);
             let mut phase = run.phase.subscribe();
             tokio::select! {
                 () = grace => run.engine.stop(&run.interrupt),

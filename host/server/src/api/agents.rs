@@ -18,10 +18,10 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
-    let all = routes!(list, load).layer(DefaultBodyLimit::max(bytes_max));
+    let all = routes!(list_agents, load_agent).layer(DefaultBodyLimit::max(bytes_max));
     OpenApiRouter::new()
         .routes(all)
-        .routes(routes!(show, forget))
+        .routes(routes!(show_agent, forget_agent))
 }
 
 /// List the agents that are loaded
@@ -31,7 +31,7 @@ pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
     tag = "agents",
     responses((status = 200, description = "All of them.", body = PageView<AgentView>))
 )]
-async fn list(
+async fn list_agents(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
 ) -> Result<axum::Json<PageView<AgentView>>, Problem> {
@@ -75,7 +75,7 @@ struct AgentFile {
         (status = 200, description = "It is loaded instead of an earlier one.", body = AgentView),
     )
 )]
-async fn load(
+async fn load_agent(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Asked(query): Asked<Name>,
@@ -155,7 +155,7 @@ fn id(name: &str) -> Result<AgentId, Problem> {
     params(("a" = AgentId, Path, description = "The agent's name.")),
     responses((status = 200, description = "What it is.", body = AgentView))
 )]
-async fn show(
+async fn show_agent(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Raw(name): Raw,
@@ -179,7 +179,7 @@ async fn show(
     params(("a" = AgentId, Path, description = "The agent's name.")),
     responses((status = 204, description = "It is forgotten."))
 )]
-async fn forget(
+async fn forget_agent(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Raw(name): Raw,

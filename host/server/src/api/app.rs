@@ -6,7 +6,7 @@ use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use lastword::id::{RunId, SessionId, WorkspaceId};
-use lastword::{Host, Run, Session, WorkspaceKey};
+use lastword::{Host, HostError, Run, Session, WorkspaceKey};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,6 +84,18 @@ impl App {
         }
     }
 
+    /// Why nothing new is taken: once the host closes, it is not this workspace that does.
+    pub(crate) fn now(&self, error: HostError) -> Problem {
+        let closed = matches!(
+            error,
+            HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing
+        );
+        match closed && self.host.is_closing() {
+            true => HostError::HostClosing.into(),
+            false => error.into(),
+        }
+    }
+
     /// Whether somebody may see a workspace.
     pub(crate) async fn sees(&self, who: &Principal, id: WorkspaceId) -> Result<bool, Problem> {
         match self.key(id).await? {
@@ -112,7 +124,7 @@ impl App {
         action: Action,
         id: SessionId,
     ) -> Result<Session, Problem> {
-        let unknown = || Problem::from(lastword::HostError::UnknownSession(id));
+        let unknown = || Problem::from(HostError::UnknownSession(id));
         let session = self.host.session(id).await?;
         let key = self
             .key(session.workspace_id())
@@ -129,7 +141,7 @@ impl App {
         action: Action,
         id: RunId,
     ) -> Result<(Run, Session), Problem> {
-        let unknown = || Problem::from(lastword::HostError::UnknownRun(id));
+        let unknown = || Problem::from(HostError::UnknownRun(id));
         let run = self.host.run(id).await?;
         let session = self.host.session(run.session()).await?;
         let key = self
@@ -189,5 +201,5 @@ fn forbidden() -> Problem {
 }
 
 pub(crate) fn unknown_workspace(id: WorkspaceId) -> Problem {
-    lastword::HostError::UnknownWorkspace(id).into()
+    HostError::UnknownWorkspace(id).into()
 }

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(retire))
+    OpenApiRouter::new().routes(routes!(retire_client))
 }
 
 /// Retire a client
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     params(("c" = ClientId, Path, description = "The client.")),
     responses((status = 204, description = "It is retired."))
 )]
-async fn retire(
+async fn retire_client(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Raw(text): Raw,

@@ -24,9 +24,9 @@ const BLOB_CHARS: usize = 64;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(messages))
-        .routes(routes!(export))
-        .routes(routes!(blob))
+        .routes(routes!(list_messages))
+        .routes(routes!(export_session))
+        .routes(routes!(read_blob))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -51,7 +51,7 @@ struct Paging {
     params(("s" = SessionId, Path, description = "The session."), Paging),
     responses((status = 200, description = "One page of them.", body = PageView<Message>))
 )]
-async fn messages(
+async fn list_messages(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -101,7 +101,7 @@ struct Shape {
         content((Export = "application/json"), (String = "text/markdown")),
     ))
 )]
-async fn export(
+async fn export_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -153,7 +153,7 @@ impl FromStr for BlobPath {
         content_type = "application/octet-stream",
     ))
 )]
-async fn blob(
+async fn read_blob(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, BlobPath(blob)): At2<SessionId, BlobPath>,

@@ -9,7 +9,10 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -144,15 +147,35 @@ fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// JSON as it is asked for, and nothing after it.
+/// A JSON object as it is asked for, and nothing after it.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A list of a record's values without their names would be taken for the record.
+    let begins = bytes.trim_ascii_start().first().copied();
+    if matches!(begins, Some(b'[')) {
+        let detail = "the body is not what this route takes: expected a JSON object, not a list";
+        return Err(Problem::new("invalid-body", detail));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let what = match error.classify() {
-            serde_json::error::Category::Data => "the body is not what this route takes",
+            Category::Data => "the body is not what this route takes",
             _ => "the body is not JSON",
         };
         Problem::new("invalid-body", format!("{what}: {error}"))
     })
+}
+
+/// A list of records, each a JSON object, for the same reason.
+pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let Some(list) = Option::<Vec<Map<String, Value>>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let record = |object| serde_json::from_value(Value::Object(object));
+    let records: Result<_, _> = list.into_iter().map(record).collect();
+    records.map(Some).map_err(D::Error::custom)
 }
 
 /// Whether a body is of a media type, whatever its parameters.

@@ -107,7 +107,7 @@ impl Feed {
                     Some(Ok(event)) => return Some(self.frame(&event)),
                     Some(Err(error)) => {
                         self.events = None;
-                        return Some(problem(error.into()));
+                        return Some(problem(&error.into()));
                     }
                     None => self.events = None,
                 },
@@ -187,7 +187,7 @@ fn announce(kind: &'static str, workspace: WorkspaceId) -> Bytes {
 
 /// What went wrong after the stream had begun. The client may ask again, after the last
 /// event that it has.
-fn problem(problem: Problem) -> Bytes {
+fn problem(problem: &Problem) -> Bytes {
     frame(None, "problem", &problem.json())
 }
 

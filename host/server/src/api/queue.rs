@@ -1,7 +1,7 @@
 //! Routes about prompts that wait: looking at them, changing them, taking them back.
 
 use super::App;
-use super::extract::{At, At2, Caller, Json};
+use super::extract::{At, At2, Caller, Json, objects};
 use super::runs::{NewPart, parts};
 use super::views::PageView;
 use crate::access::Action;
@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(edit, withdraw))
+        .routes(routes!(list_queue))
+        .routes(routes!(edit_queued, withdraw_queued))
 }
 
 /// List the prompts that wait
@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     params(("s" = SessionId, Path, description = "The session.")),
     responses((status = 200, description = "All of them.", body = PageView<QueuedRun>))
 )]
-async fn list(
+async fn list_queue(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -49,6 +49,7 @@ struct Edit {
     /// A text. Either this or parts.
     prompt: Option<String>,
     /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
 }
 
@@ -64,7 +65,7 @@ struct Edit {
     request_body = Edit,
     responses((status = 200, description = "What it asks now.", body = QueuedRun))
 )]
-async fn edit(
+async fn edit_queued(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, run): At2<SessionId, RunId>,
@@ -92,7 +93,7 @@ async fn edit(
         (status = 202, description = "It is withdrawn, but its end is not on disk yet.", body = Receipt),
     )
 )]
-async fn withdraw(
+async fn withdraw_queued(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, run): At2<SessionId, RunId>,

@@ -1,7 +1,7 @@
 //! Routes about runs: asking for one, looking at it, stopping it and going on with it.
 
 use super::App;
-use super::extract::{At, Caller, Json};
+use super::extract::{At, Caller, Json, objects};
 use super::views::{PageView, RunView};
 use super::workspaces::deadline;
 use crate::access::Action;
@@ -24,11 +24,11 @@ const KEY_CHARS_MAX: usize = 255;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(prompt, list))
-        .routes(routes!(cancel_all))
-        .routes(routes!(show))
-        .routes(routes!(cancel))
-        .routes(routes!(resume))
+        .routes(routes!(prompt_session, list_runs))
+        .routes(routes!(cancel_session))
+        .routes(routes!(show_run))
+        .routes(routes!(cancel_run))
+        .routes(routes!(resume_run))
 }
 
 /// A piece of a prompt.
@@ -49,6 +49,7 @@ struct NewRun {
     /// A text; an empty one stands for the agent's default prompt. Either this or parts.
     prompt: Option<String>,
     /// Several texts.
+    #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
     /// How long the run may take once it is running.
     #[schema(minimum = 1, maximum = 31622400000_u64)]
@@ -132,7 +133,7 @@ fn going(view: RunView) -> Going {
     request_body = NewRun,
     responses((status = 202, description = "It is accepted and durable.", body = RunView))
 )]
-async fn prompt(
+async fn prompt_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -157,7 +158,8 @@ async fn prompt(
         let app = Arc::clone(&app);
         async move {
             let session = app.session(&who, Action::Prompt, id).await?;
-            let run = session.prompt(prompt).await?;
+            let asked = session.prompt(prompt).await;
+            let run = asked.map_err(|error| app.now(error))?;
             Ok(RunView::of(&run).await?)
         }
     };
@@ -175,7 +177,7 @@ async fn prompt(
     params(("s" = SessionId, Path, description = "The session.")),
     responses((status = 200, description = "All of them.", body = PageView<RunView>))
 )]
-async fn list(
+async fn list_runs(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -200,7 +202,7 @@ async fn list(
     params(("r" = RunId, Path, description = "The run.")),
     responses((status = 200, description = "How it stands.", body = RunView))
 )]
-async fn show(
+async fn show_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
@@ -222,7 +224,7 @@ async fn show(
         (status = 202, description = "It is stopped, but its end is not on disk yet.", body = Receipt),
     )
 )]
-async fn cancel(
+async fn cancel_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
@@ -254,7 +256,7 @@ fn written(persisted: bool) -> StatusCode {
         (status = 202, description = "They are stopped, but not every end is on disk yet.", body = Vec<Receipt>),
     )
 )]
-async fn cancel_all(
+async fn cancel_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -277,14 +279,16 @@ async fn cancel_all(
     params(("r" = RunId, Path, description = "The run.")),
     responses((status = 202, description = "The run that goes on.", body = RunView))
 )]
-async fn resume(
+async fn resume_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
 ) -> Result<Going, Problem> {
     let (_, session) = app.run(&who, Action::Prompt, id).await?;
+    let asked = Arc::clone(&app);
     let work = async move {
-        let run = session.resume(id).await?;
+        let resumed = session.resume(id).await;
+        let run = resumed.map_err(|error| asked.now(error))?;
         Ok(RunView::of(&run).await?)
     };
     Ok(going(app.see_through(work).await?))

@@ -21,8 +21,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(version))
-        .routes(routes!(document))
-        .routes(routes!(figures))
+        .routes(routes!(read_openapi))
+        .routes(routes!(read_metrics))
 }
 
 /// Whether the server takes work.
@@ -90,7 +90,7 @@ async fn version(_: Caller) -> Json<Version> {
     tag = "server",
     responses((status = 200, description = "This document.", body = Object))
 )]
-async fn document(State(app): State<Arc<App>>, _: Caller) -> impl IntoResponse {
+async fn read_openapi(State(app): State<Arc<App>>, _: Caller) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], app.document.clone())
 }
 
@@ -108,7 +108,7 @@ async fn document(State(app): State<Arc<App>>, _: Caller) -> impl IntoResponse {
         content_type = "application/openmetrics-text",
     ))
 )]
-async fn figures(
+async fn read_metrics(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
 ) -> Result<impl IntoResponse, Problem> {

@@ -1,7 +1,7 @@
 //! Routes about sessions: beginning, listing, changing, forking and deleting them.
 
 use super::App;
-use super::extract::{Asked, At, Caller, Json};
+use super::extract::{Asked, At, Caller, Json, objects};
 use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
@@ -22,10 +22,10 @@ use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(create, list_of_workspace))
-        .routes(routes!(list))
-        .routes(routes!(show, change, delete))
-        .routes(routes!(fork))
+        .routes(routes!(begin_session, list_workspace_sessions))
+        .routes(routes!(list_sessions))
+        .routes(routes!(show_session, change_session, delete_session))
+        .routes(routes!(fork_session))
 }
 
 /// With whom to talk.
@@ -65,7 +65,7 @@ fn created(record: SessionRecord) -> Created {
     request_body = NewSession,
     responses((status = 201, description = "The session.", body = SessionRecord))
 )]
-async fn create(
+async fn begin_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
@@ -77,7 +77,7 @@ async fn create(
         .host
         .agent(&agent)
         .ok_or(HostError::UnknownAgent(agent))?;
-    let workspace = app.host.workspace(id)?;
+    let workspace = app.host.workspace(id).map_err(|error| app.now(error))?;
     if let Some(parent) = new.parent {
         app.session(&who, Action::Read, parent).await?;
     }
@@ -143,7 +143,7 @@ pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
     params(Filter),
     responses((status = 200, description = "One page of them.", body = PageView<SessionRecord>))
 )]
-async fn list(
+async fn list_sessions(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Asked(query): Asked<Filter>,
@@ -167,7 +167,7 @@ async fn list(
     params(("w" = WorkspaceId, Path, description = "The workspace."), Paging),
     responses((status = 200, description = "One page of them.", body = PageView<SessionRecord>))
 )]
-async fn list_of_workspace(
+async fn list_workspace_sessions(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(workspace): At<WorkspaceId>,
@@ -208,7 +208,7 @@ async fn page(
     params(("s" = SessionId, Path, description = "The session.")),
     responses((status = 200, description = "How it stands.", body = SessionRecord))
 )]
-async fn show(
+async fn show_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -224,6 +224,7 @@ struct Changes {
     /// A new title.
     title: Option<String>,
     /// A new list instead of the one that it has.
+    #[serde(default, deserialize_with = "objects")]
     todo: Option<Vec<Todo>>,
 }
 
@@ -236,7 +237,7 @@ struct Changes {
     request_body = Changes,
     responses((status = 200, description = "How it stands now.", body = SessionRecord))
 )]
-async fn change(
+async fn change_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -265,7 +266,7 @@ async fn change(
     params(("s" = SessionId, Path, description = "The session.")),
     responses((status = 204, description = "It is gone."))
 )]
-async fn delete(
+async fn delete_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -295,7 +296,7 @@ struct Fork {
     request_body = Fork,
     responses((status = 201, description = "The new session.", body = SessionRecord))
 )]
-async fn fork(
+async fn fork_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,

@@ -20,9 +20,9 @@ use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(workspace_events))
-        .routes(routes!(session_events))
-        .routes(routes!(run_events))
+        .routes(routes!(follow_workspace))
+        .routes(routes!(follow_session))
+        .routes(routes!(follow_run))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -69,7 +69,7 @@ struct Cursor {
         (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn workspace_events(
+async fn follow_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
@@ -113,7 +113,7 @@ async fn workspace_events(
         (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn session_events(
+async fn follow_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
@@ -142,7 +142,7 @@ async fn session_events(
         (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn run_events(
+async fn follow_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,

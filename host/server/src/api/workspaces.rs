@@ -23,13 +23,15 @@ use utoipa_axum::routes;
 
 /// Characters of the longest name.
 const NAME_CHARS_MAX: usize = 256;
+/// Runs at the same time of one workspace, at the most.
+const RUNS_MAX: u32 = 65_536;
 /// The longest deadline that can be asked for: about a year.
 pub(super) const DEADLINE_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(show, close))
+        .routes(routes!(open_workspace, list_workspaces))
+        .routes(routes!(show_workspace, close_workspace))
 }
 
 /// Which workspace, for whom, and what its agents may do there.
@@ -50,7 +52,7 @@ struct NewWorkspace {
     /// now on; without any of them it keeps what it has.
     grants: Option<Vec<CapabilityName>>,
     /// Runs at the same time; the others wait.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 65536)]
     concurrent_runs: Option<u32>,
     /// How long each run may take.
     #[schema(minimum = 1, maximum = 31622400000_u64)]
@@ -71,7 +73,7 @@ struct NewWorkspace {
         (status = 200, description = "It was open already.", body = WorkspaceView),
     )
 )]
-async fn create(
+async fn open_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Json(new): Json<NewWorkspace>,
@@ -198,11 +200,9 @@ async fn options(
         options = options.grant(capability);
     }
     if let Some(runs) = new.concurrent_runs {
-        if runs == 0 {
-            return Err(Problem::new(
-                "invalid-body",
-                "`concurrent_runs` must be 1 or more",
-            ));
+        if !(1..=RUNS_MAX).contains(&runs) {
+            let detail = format!("`concurrent_runs` must be between 1 and {RUNS_MAX}");
+            return Err(Problem::new("invalid-body", detail));
         }
         options = options.concurrent_runs(runs);
     }
@@ -258,7 +258,7 @@ pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     params(Paging),
     responses((status = 200, description = "One page of them.", body = PageView<WorkspaceView>))
 )]
-async fn list(
+async fn list_workspaces(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     Asked(paging): Asked<Paging>,
@@ -286,7 +286,7 @@ async fn list(
     params(("w" = WorkspaceId, Path, description = "The workspace.")),
     responses((status = 200, description = "How it stands.", body = WorkspaceView))
 )]
-async fn show(
+async fn show_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
@@ -334,7 +334,7 @@ struct Closed {
         (status = 200, description = "It is closed.", body = Closed),
     )
 )]
-async fn close(
+async fn close_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<WorkspaceId>,

@@ -1,0 +1,129 @@
+//! Closing one workspace: its runs end, its prompts are held, and no other notices.
+
+use super::Bench;
+use lastword::id::ClientId;
+use lastword::{HostError, Lifecycle, Prompt, RunState, WorkspaceKey, WorkspaceOptions};
+use lastword_tests::check::violations;
+use lastword_tests::fixture::wait_until_said;
+use std::time::Duration;
+
+fn name(result: Result<impl Sized, HostError>) -> &'static str {
+    result.err().map_or("no error", |error| error.name())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_one_workspace_leaves_the_runs_of_another_untouched() {
+    let mut bench = Bench::new().await;
+    let client = ClientId::generate();
+    let (one, two) = (
+        bench.claim(client, "one").await.unwrap(),
+        bench.claim(client, "two").await.unwrap(),
+    );
+    let here = bench.session(&one).await.prompt("spin before").await;
+    let there = bench.session(&two).await.prompt("spin before").await;
+    let (here, there) = (here.unwrap(), there.unwrap());
+    wait_until_said(&here, "before").await;
+    wait_until_said(&there, "before").await;
+    assert!(one.close().await.is_empty());
+    let order = bench.until_closed(&one).await;
+    let of_one: Vec<_> = order
+        .into_iter()
+        .filter(|notice| notice.workspace() == Some(one.id()))
+        .collect();
+    let (workspace, run) = (one.id(), here.id());
+    let expected = [
+        Lifecycle::Opened { workspace },
+        Lifecycle::Closing {
+            workspace,
+            reason: lastword::CloseReason::Asked,
+        },
+        Lifecycle::Stopping { workspace, run },
+        Lifecycle::Ended { workspace, run },
+        Lifecycle::Flushed { workspace },
+        Lifecycle::Released { workspace },
+        Lifecycle::Closed { workspace },
+    ];
+    assert_eq!(of_one, expected);
+    assert_eq!(here.ended().await.unwrap().cause, "shutdown");
+    assert!(there.try_ended().is_none());
+    assert_eq!(there.cancel().await.unwrap().cause, "user");
+    assert_eq!(violations(&bench.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_workspace_takes_no_prompt_and_can_still_be_read() {
+    let bench = Bench::new().await;
+    let key = WorkspaceKey::name("w");
+    let options = WorkspaceOptions::new();
+    let workspace = bench.host.open_workspace(key.clone(), options.clone());
+    let workspace = workspace.await.unwrap();
+    let session = bench.session(&workspace).await;
+    let asked = Prompt::text("echo once").key("k");
+    let run = session.prompt(asked.clone()).await.unwrap();
+    run.ended().await.unwrap();
+    assert!(workspace.close().await.is_empty());
+    assert!(workspace.close().await.is_empty(), "again does nothing");
+    assert_eq!(name(session.prompt("echo x").await), "unknown-workspace");
+    let known = session.prompt(asked).await.unwrap();
+    assert_eq!(known.id(), run.id(), "a key is known wherever it was used");
+    let conflict = session.prompt(Prompt::text("echo other").key("k")).await;
+    assert_eq!(name(conflict), "key-conflict");
+    assert_eq!(session.messages().await.unwrap().len(), 2);
+    let again = bench.host.open_workspace(key, options).await.unwrap();
+    assert_eq!(again.id(), workspace.id());
+    let run = session.prompt("echo x").await.unwrap();
+    assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_prompts_can_be_listed_edited_cancelled_and_resumed_one_by_one() {
+    let bench = Bench::new().await;
+    let client = ClientId::generate();
+    let workspace = bench.claim(client, "w").await.unwrap();
+    let session = bench.session(&workspace).await;
+    let busy = session.prompt("spin before").await.unwrap();
+    wait_until_said(&busy, "before").await;
+    let mut held = Vec::new();
+    for text in ["echo a", "echo b", "echo c"] {
+        held.push(session.prompt(text).await.unwrap());
+    }
+    assert!(workspace.close().await.is_empty());
+    let queue = session.queue().await.unwrap();
+    assert!(queue.iter().all(|queued| queued.state == RunState::Held));
+    assert_eq!(queue.len(), 3);
+    assert_eq!(
+        name(session.resume(held[0].id()).await),
+        "unknown-workspace"
+    );
+    let receipt = held[0].cancel().await.unwrap();
+    assert_eq!((receipt.cause.as_str(), receipt.persisted), ("user", true));
+    let receipt = session.withdraw(held[1].id()).await.unwrap();
+    assert_eq!(receipt.state, RunState::Cancelled);
+    bench.claim(client, "w").await.unwrap();
+    let resumed = session.resume(held[2].id()).await.unwrap();
+    assert_eq!(resumed.ended().await.unwrap().state, RunState::Completed);
+    assert!(session.queue().await.unwrap().is_empty());
+    assert_eq!(violations(&bench.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_host_is_told_apart_from_a_busy_one() {
+    let mut bench = Bench::new().await;
+    let linger = Duration::from_secs(60);
+    let host = bench.host.clone();
+    let before = bench.clock.begun();
+    let idle = tokio::spawn(async move { host.idle(linger).await });
+    bench.clock.sleepers(before + 1).await;
+    let client = ClientId::generate();
+    let workspace = bench.claim(client, "w").await.unwrap();
+    bench.clock.advance(linger);
+    let stream = workspace.attach(client).unwrap();
+    workspace.release(client).unwrap();
+    assert!(!idle.is_finished());
+    let begun = bench.clock.begun();
+    drop(stream);
+    bench.until_closed(&workspace).await;
+    bench.clock.sleepers(begun + 1).await;
+    bench.clock.advance(linger);
+    idle.await.unwrap();
+}

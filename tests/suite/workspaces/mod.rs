@@ -1,0 +1,80 @@
+//! Workspaces outlive whoever asked for them: who keeps one open, how it closes, and how the
+//! host closes with all of them.
+
+mod claims;
+mod closing;
+mod shutdown;
+mod turns;
+
+use lastword::id::ClientId;
+use lastword::{Agent, Host, HostBuilder, Lifecycle, LifecycleEvents, Session, Workspace};
+use lastword::{Capability, HostError, WorkspaceKey, WorkspaceOptions};
+use lastword_tests::clock::ManualClock;
+use lastword_tests::fixture::builder;
+use lastword_tests::guests::guest;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A host whose time stands still, and what it tells of its life.
+struct Bench {
+    host: Host,
+    agent: Agent,
+    clock: ManualClock,
+    notices: LifecycleEvents,
+    folder: TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    async fn with(change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::default();
+        let builder = builder(folder.path()).clock(Arc::new(clock.clone()));
+        let host = change(builder).build().await.unwrap();
+        let agent = host.load_agent("probe", guest("probe")).await.unwrap();
+        let notices = host.lifecycle();
+        Self {
+            host,
+            agent,
+            clock,
+            notices,
+            folder,
+        }
+    }
+
+    async fn claim(&self, client: ClientId, name: &str) -> Result<Workspace, HostError> {
+        let key = WorkspaceKey::name(name);
+        let options = WorkspaceOptions::new().grant(Capability::State);
+        self.host.claim_workspace(client, key, Some(options)).await
+    }
+
+    async fn session(&self, workspace: &Workspace) -> Session {
+        workspace.new_session(&self.agent).await.unwrap()
+    }
+
+    /// The notices up to and with the one that is waited for.
+    async fn until(&mut self, is_it: impl Fn(&Lifecycle) -> bool) -> Vec<Lifecycle> {
+        let mut seen = Vec::new();
+        loop {
+            let notice = self.notices.next().await.expect("the host is there");
+            seen.push(notice);
+            if seen.last().is_some_and(&is_it) {
+                return seen;
+            }
+        }
+    }
+
+    async fn until_closed(&mut self, workspace: &Workspace) -> Vec<Lifecycle> {
+        let closed = Lifecycle::Closed {
+            workspace: workspace.id(),
+        };
+        self.until(|notice| *notice == closed).await
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+}

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Asks a running server whatever its own OpenAPI document allows, and more, and checks that
+# it answers as the document says.
+#
+#   tests/tools/schemathesis.sh http://127.0.0.1:8020 TOKEN [more arguments for schemathesis]
+#
+# The seed is fixed, so that a failure can be had again. Installs schemathesis into a folder
+# of its own in the user's cache the first time. The server should be a fresh one: workspaces
+# are opened, and whatever is found is deleted.
+set -eu
+
+if [ $# -lt 2 ]; then
+    echo "usage: $0 URL TOKEN [arguments for schemathesis]" >&2
+    exit 2
+fi
+url=$1
+token=$2
+shift 2
+
+version=4.32.5
+folder="${XDG_CACHE_HOME:-$HOME/.cache}/lastword/schemathesis-$version"
+if [ ! -x "$folder/bin/schemathesis" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "schemathesis==$version"
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# What the server has, so that requests reach more than what is unknown. Deletions get ids
+# that schemathesis makes up: they must not take away what the others ask for.
+"$folder/bin/python" - "$url" "$token" > schemathesis.toml <<'PYTHON'
+import json
+import sys
+import urllib.request
+
+url, token = sys.argv[1:]
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def first(path):
+    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token}"})
+    with opener.open(request, timeout=20) as answer:
+        items = json.load(answer)["items"]
+    return items[0] if items else {}
+
+
+session = first("/v1/sessions")
+known = {"path.a": first("/v1/agents").get("name")}
+if session:
+    run = first(f"/v1/sessions/{session['id']}/runs").get("run")
+    known |= {"path.w": session["workspace"], "path.s": session["id"], "path.r": run}
+known = {name: value for name, value in known.items() if value}
+for method in ["GET", "POST", "PATCH"]:
+    pairs = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in known.items())
+    print(f'[[operations]]\ninclude-method = "{method}"\nparameters = {{ {pairs} }}\n')
+PYTHON
+
+# Streams go on for as long as they are wanted, so they are left to the suite.
+"$folder/bin/schemathesis" --config-file schemathesis.toml \
+    run "$url/v1/openapi.json" \
+    --url "$url" \
+    --header "Authorization: Bearer $token" \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,negative_data_rejection \
+    --exclude-path-regex '/events$' \
+    --max-examples 30 \
+    --seed 20261123 \
+    --generation-deterministic \
+    --workers 2 \
+    --request-timeout 20 \
+    --warnings off \
+    --no-color \
+    "$@"
