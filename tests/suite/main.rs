@@ -5,6 +5,8 @@ mod capabilities;
 mod cli;
 mod controls;
 mod finishing;
+mod following;
+mod formats;
 mod interruption;
 mod models;
 mod queue;

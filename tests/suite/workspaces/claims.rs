@@ -41,8 +41,10 @@ async fn parallel_creates_of_one_path_make_one_workspace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_that_is_dropped_leaves_the_next_one_to_open() {
     let bench = Bench::new().await;
+    let locked = bench.lock_store();
     let dropped = poll_immediate(bench.claim(ClientId::generate(), "w")).await;
     assert!(dropped.is_none(), "opening takes a write");
+    drop(locked);
     assert!(bench.claim(ClientId::generate(), "w").await.is_ok());
 }
 
@@ -147,10 +149,12 @@ async fn retiring_refuses_creates_in_flight_and_later_ones() {
     let mut bench = Bench::new().await;
     let client = ClientId::generate();
     {
+        let locked = bench.lock_store();
         let create = bench.claim(client, "w");
         tokio::pin!(create);
         assert!(poll_immediate(&mut create).await.is_none());
         bench.host.retire_client(client);
+        drop(locked);
         assert_eq!(name(create.await), "client-retired");
     }
     let seen = bench.until(|n| matches!(n, Lifecycle::Closed { .. })).await;

@@ -116,8 +116,8 @@ async fn an_idle_host_is_told_apart_from_a_busy_one() {
     bench.clock.sleepers(before + 1).await;
     let client = ClientId::generate();
     let workspace = bench.claim(client, "w").await.unwrap();
-    bench.clock.advance(linger);
     let stream = workspace.attach(client).unwrap();
+    bench.clock.advance(linger);
     workspace.release(client).unwrap();
     assert!(!idle.is_finished());
     let begun = bench.clock.begun();

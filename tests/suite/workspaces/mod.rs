@@ -3,6 +3,8 @@
 
 mod claims;
 mod closing;
+mod model;
+mod plain;
 mod shutdown;
 mod turns;
 
@@ -72,6 +74,14 @@ impl Bench {
             workspace: workspace.id(),
         };
         self.until(|notice| *notice == closed).await
+    }
+
+    /// Nothing is written until the answer is dropped.
+    fn lock_store(&self) -> rusqlite::Connection {
+        let database = self.data().join("lastword.db");
+        let connection = rusqlite::Connection::open(database).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        connection
     }
 
     fn data(&self) -> std::path::PathBuf {

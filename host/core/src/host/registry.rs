@@ -4,7 +4,7 @@
 use super::workspace::{WorkspaceInner, WorkspaceOptions, open};
 use super::{HostError, HostInner};
 use crate::id::{ClientId, WorkspaceId};
-use crate::workspace::claims::{Claimed, Lasts, Timer};
+use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
@@ -160,17 +160,19 @@ impl HostInner {
         self: &Arc<Self>,
         id: WorkspaceId,
         client: ClientId,
-    ) -> Result<(), HostError> {
+    ) -> Result<Stream, HostError> {
         let attached = self.workspaces.lock().attach(id, client);
-        attached.map_err(|refused| refusal(refused, id, Some(client)))?;
+        let stream = attached.map_err(|refused| refusal(refused, id, Some(client)))?;
         self.claimed(id, client, Claimed::Stands);
-        Ok(())
+        Ok(stream)
     }
 
     /// A client's stream is lost.
-    pub(super) fn detach(self: &Arc<Self>, id: WorkspaceId, client: ClientId) {
-        let claimed = self.workspaces.lock().detach(id, client);
-        self.claimed(id, client, claimed);
+    pub(super) fn detach(self: &Arc<Self>, id: WorkspaceId, stream: Stream) {
+        let claimed = self.workspaces.lock().detach(id, stream);
+        if let Some(claimed) = claimed {
+            self.claimed(id, stream.client(), claimed);
+        }
     }
 
     /// A client is done with a workspace.

@@ -7,6 +7,7 @@ use crate::run::Run;
 use crate::sandbox::Limits;
 use crate::store::{HeldScope, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
+use crate::workspace::claims::Stream;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -226,11 +227,11 @@ impl Workspace {
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],
     /// [`HostError::ClientRetired`] or [`HostError::HostClosing`].
     pub fn attach(&self, client: ClientId) -> Result<Attachment, HostError> {
-        self.host.inner.attach(self.inner.id, client)?;
+        let stream = self.host.inner.attach(self.inner.id, client)?;
         Ok(Attachment {
             host: self.host.clone(),
             workspace: self.inner.id,
-            client,
+            stream,
         })
     }
 
@@ -277,12 +278,12 @@ impl fmt::Debug for Workspace {
 pub struct Attachment {
     host: Host,
     workspace: WorkspaceId,
-    client: ClientId,
+    stream: Stream,
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.host.inner.detach(self.workspace, self.client);
+        self.host.inner.detach(self.workspace, self.stream);
     }
 }
 
@@ -290,7 +291,7 @@ impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attachment")
             .field("workspace", &self.workspace)
-            .field("client", &self.client)
+            .field("client", &self.stream.client())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
-use super::{Cause, Ending, RunUsage};
+use super::{Cause, Ending, Receipt, RunUsage};
 use crate::capability::control::Control;
 use crate::capability::log::{Journal, Log};
 use crate::capability::model::{CallContext, Granted, Model};
@@ -18,16 +18,43 @@ use crate::sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
 use crate::session::{FinishReason, PartBody};
-use crate::store::{Output, RunNo, Sealed, StateOwner};
+use crate::store::{Output, RunNo, Sealed, StateOwner, StoreError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// Runs an agent that has been started in the store, and hands its end to the writer.
 ///
 /// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
 /// hands at the next start.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
+    let span = tracing::info_span!(
+        "run",
+        run = %job.live.id,
+        session = %job.live.session,
+        workspace = %job.workspace.id,
+        agent = %job.agent.id,
+        state = Empty,
+        cause = Empty,
+        stop_us = Empty,
+        persist_us = Empty,
+    );
+    see_through(dispatcher, job, run).instrument(span).await;
+}
+
+/// Notes on the run's span how it ended.
+fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
+    if let Ok(receipt) = outcome {
+        span.record("state", receipt.state.as_str());
+        span.record("cause", receipt.cause.as_str());
+        span.record("stop_us", receipt.stop_us);
+        span.record("persist_us", receipt.persist_us);
+    }
+}
+
+async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
     let live = Arc::clone(&job.live);
     let journal = Journal::new(Some(live.id));
     let output = dispatcher
@@ -65,7 +92,11 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo
     dispatcher.guest_gone(&live);
     let ended = {
         let dispatcher = Arc::clone(&dispatcher);
-        Box::new(move |outcome| dispatcher.ended(&live, outcome))
+        let span = Span::current();
+        Box::new(move |outcome| {
+            note(&span, &outcome);
+            dispatcher.ended(&live, outcome);
+        })
     };
     dispatcher
         .store

@@ -64,6 +64,7 @@ pub struct Message {
     pub finished_ms: Option<UnixMillis>,
     /// What came with it.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub extra: Extra,
 }
 

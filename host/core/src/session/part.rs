@@ -18,6 +18,7 @@ pub struct Part {
     pub body: PartBody,
     /// What came with it.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub extra: Extra,
 }
 

@@ -110,6 +110,7 @@ pub fn title_given(title: &str) -> Option<&str> {
 
 /// A workspace that is known, open or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WorkspaceRecord {
     /// Its id.
     pub id: WorkspaceId,

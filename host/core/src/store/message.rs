@@ -179,6 +179,7 @@ pub(super) fn blob(
 
 /// A run as `show` prints it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRow {
     /// Its id.
     pub id: RunId,

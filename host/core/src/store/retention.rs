@@ -41,7 +41,7 @@ fn look(
     let mut count = 0;
     while let Some(row) = rows.next()? {
         count += 1;
-        if row.get::<_, i64>(2)? >= before {
+        if row.get::<_, i64>(2)? > before {
             return Ok((cut, false));
         }
         cut.seen = row.get(0)?;

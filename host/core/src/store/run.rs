@@ -172,13 +172,13 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
         false => None,
     };
     insert_message(tx.conn, run, &message, place)?;
-    touch(tx, run.session, Some(title_from(&message.text())))?;
+    touch(tx, run.session, Some(&title_from(&message.text())))?;
     Ok(Some(id))
 }
 
 /// Notes that a session changed, and gives it a title if it has none. A session that is to be
 /// deleted takes nothing more.
-fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<String>) -> Result<(), StoreError> {
+fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), StoreError> {
     let changed = tx
         .conn
         .prepare_cached(

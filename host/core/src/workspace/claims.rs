@@ -10,6 +10,21 @@ pub(crate) struct Timer {
     pub(crate) client: ClientId,
     pub(crate) lasts: Lasts,
     generation: u64,
+    incarnation: u64,
+}
+
+/// A stream that was attached. It counts only for the claims that it was attached to: one
+/// that outlives its workspace means nothing to the next of the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stream {
+    client: ClientId,
+    incarnation: u64,
+}
+
+impl Stream {
+    pub(crate) fn client(&self) -> ClientId {
+        self.client
+    }
 }
 
 /// How long a timer lasts.
@@ -32,11 +47,12 @@ pub(crate) enum Claimed {
     Gone,
 }
 
-/// The claims on one workspace.
+/// The claims on one workspace, from its opening to its end.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     clients: HashMap<ClientId, Claim>,
     generations: u64,
+    incarnation: u64,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +65,14 @@ struct Claim {
 }
 
 impl Claims {
+    /// None yet; the number tells them from those of a workspace of the same id before.
+    pub(crate) fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            ..Self::default()
+        }
+    }
+
     /// A client creates the workspace: it is held until its stream opens. Again re-arms the
     /// hold, and takes a release back. With a stream there is nothing to hold.
     pub(crate) fn create(&mut self, client: ClientId) -> Claimed {
@@ -64,27 +88,33 @@ impl Claims {
     }
 
     /// A stream of the client opens.
-    pub(crate) fn attach(&mut self, client: ClientId) {
+    pub(crate) fn attach(&mut self, client: ClientId) -> Stream {
         let claim = self.clients.entry(client).or_default();
         claim.streams += 1;
         claim.timer = None;
         claim.released = false;
+        Stream {
+            client,
+            incarnation: self.incarnation,
+        }
     }
 
-    /// A stream of the client is lost.
-    pub(crate) fn detach(&mut self, client: ClientId) -> Claimed {
-        let Some(claim) = self.clients.get_mut(&client) else {
-            return Claimed::Gone;
-        };
+    /// A stream is lost. `None` if it counted for nothing any more.
+    pub(crate) fn detach(&mut self, stream: Stream) -> Option<Claimed> {
+        let client = stream.client;
+        if stream.incarnation != self.incarnation {
+            return None;
+        }
+        let claim = self.clients.get_mut(&client)?;
         claim.streams = claim.streams.saturating_sub(1);
         if claim.streams > 0 {
-            return Claimed::Stands;
+            return Some(Claimed::Stands);
         }
         if claim.released {
             self.clients.remove(&client);
-            return Claimed::Gone;
+            return Some(Claimed::Gone);
         }
-        Claimed::Until(self.arm(client, Lasts::Grace))
+        Some(Claimed::Until(self.arm(client, Lasts::Grace)))
     }
 
     /// The client is done with the workspace: no hold and no grace. `None` if it had no claim.
@@ -110,7 +140,8 @@ impl Claims {
         let decides = self
             .clients
             .get(&timer.client)
-            .is_some_and(|claim| claim.timer == Some(timer.generation));
+            .is_some_and(|claim| claim.timer == Some(timer.generation))
+            && timer.incarnation == self.incarnation;
         if decides {
             self.clients.remove(&timer.client);
         }
@@ -140,6 +171,7 @@ impl Claims {
             client,
             lasts,
             generation,
+            incarnation: self.incarnation,
         }
     }
 }
@@ -184,14 +216,13 @@ mod tests {
     fn the_last_stream_leaves_a_grace() {
         let client = ClientId::generate();
         let mut claims = Claims::default();
-        claims.attach(client);
-        claims.attach(client);
-        assert_eq!(claims.detach(client), Claimed::Stands);
-        let grace = timer(claims.detach(client));
+        let (first, second) = (claims.attach(client), claims.attach(client));
+        assert_eq!(claims.detach(first), Some(Claimed::Stands));
+        let grace = timer(claims.detach(second).unwrap());
         assert_eq!(grace.lasts, Lasts::Grace);
-        claims.attach(client);
+        let back = claims.attach(client);
         assert!(!claims.expire(grace), "it came back in time");
-        let grace = timer(claims.detach(client));
+        let grace = timer(claims.detach(back).unwrap());
         assert!(claims.expire(grace));
     }
 
@@ -200,10 +231,10 @@ mod tests {
         let client = ClientId::generate();
         let mut claims = Claims::default();
         assert_eq!(claims.release(client), None);
-        claims.attach(client);
+        let stream = claims.attach(client);
         assert_eq!(claims.release(client), Some(Claimed::Stands));
         assert!(!claims.is_empty());
-        assert_eq!(claims.detach(client), Claimed::Gone);
+        assert_eq!(claims.detach(stream), Some(Claimed::Gone));
         assert!(claims.is_empty());
     }
 
@@ -211,9 +242,23 @@ mod tests {
     fn a_stream_that_outlives_its_retirement_claims_nothing() {
         let client = ClientId::generate();
         let mut claims = Claims::default();
-        claims.attach(client);
+        let stream = claims.attach(client);
         assert!(claims.retire(client));
         assert!(claims.is_empty());
-        assert_eq!(claims.detach(client), Claimed::Gone);
+        assert_eq!(claims.detach(stream), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_closed_workspace_means_nothing_to_the_next() {
+        let client = ClientId::generate();
+        let mut before = Claims::new(1);
+        let (hold, stream) = (timer(before.create(client)), before.attach(client));
+        let mut after = Claims::new(2);
+        let again = timer(after.create(client));
+        assert!(!after.expire(hold));
+        after.attach(client);
+        assert_eq!(after.detach(stream), None);
+        assert_eq!(after.streams(), 1);
+        assert!(!after.expire(again));
     }
 }

@@ -2,7 +2,7 @@
 //! Pure and without a clock; the host puts it behind a lock and does what it answers.
 
 use super::WorkspaceKey;
-use super::claims::{Claimed, Claims, Timer};
+use super::claims::{Claimed, Claims, Stream, Timer};
 use super::lifecycle::OnLastClient;
 use crate::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -18,6 +18,7 @@ pub(crate) struct Registry<W> {
     retired: HashSet<ClientId>,
     retired_order: VecDeque<ClientId>,
     on_last_client: OnLastClient,
+    incarnations: u64,
     closed: bool,
 }
 
@@ -86,6 +87,7 @@ impl<W: Clone> Registry<W> {
             retired: HashSet::new(),
             retired_order: VecDeque::new(),
             on_last_client,
+            incarnations: 0,
             closed: false,
         }
     }
@@ -94,10 +96,11 @@ impl<W: Clone> Registry<W> {
     pub(crate) fn ask(&mut self, key: &WorkspaceKey, who: Claimant) -> Result<Ask<W>, Refused> {
         self.admit(who)?;
         let Some(entry) = self.entries.get_mut(key) else {
+            self.incarnations += 1;
             let entry = Entry {
                 stage: Stage::Opening,
                 pinned: false,
-                claims: Claims::default(),
+                claims: Claims::new(self.incarnations),
             };
             self.entries.insert(key.clone(), entry);
             return Ok(Ask::Open);
@@ -145,17 +148,15 @@ impl<W: Clone> Registry<W> {
     }
 
     /// A client's stream opens.
-    pub(crate) fn attach(&mut self, id: WorkspaceId, client: ClientId) -> Result<(), Refused> {
+    pub(crate) fn attach(&mut self, id: WorkspaceId, client: ClientId) -> Result<Stream, Refused> {
         self.admit(Claimant::Client(client))?;
         let entry = self.open_entry(id)?;
-        entry.claims.attach(client);
-        Ok(())
+        Ok(entry.claims.attach(client))
     }
 
-    /// A client's stream is lost.
-    pub(crate) fn detach(&mut self, id: WorkspaceId, client: ClientId) -> Claimed {
-        self.entry(id)
-            .map_or(Claimed::Gone, |entry| entry.claims.detach(client))
+    /// A client's stream is lost. `None` if it counted for nothing any more.
+    pub(crate) fn detach(&mut self, id: WorkspaceId, stream: Stream) -> Option<Claimed> {
+        self.entry(id)?.claims.detach(stream)
     }
 
     /// A client is done with a workspace.

@@ -104,6 +104,12 @@ impl GuestLines for Journal {
 }
 
 impl Host for Log {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "log.write",
+        skip_all
+    )]
     async fn write(
         &mut self,
         level: Level,

@@ -218,10 +218,22 @@ fn seen_by_model(message: Message) -> ModelMessage {
 }
 
 impl wit::Host for Model {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.complete",
+        skip_all
+    )]
     async fn complete(&mut self, request: wit::Request) -> Answer<Handle> {
         Ok(self.begin(request).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.models",
+        skip_all
+    )]
     async fn models(&mut self) -> Answer<Vec<wit::ModelInfo>> {
         Ok(self.granted().map(|granted| {
             let models = granted.provider.models().into_iter();
@@ -236,11 +248,23 @@ impl wit::Host for Model {
 }
 
 impl wit::HostCompletion for Model {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.next",
+        skip_all
+    )]
     async fn next(&mut self, handle: Handle) -> Answer<Option<wit::Event>> {
         let event = self.step(&handle).await;
         Ok(event.map(|event| event.and_then(event_out)))
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.to-transcript",
+        skip_all
+    )]
     async fn to_transcript(&mut self, handle: Handle) -> Answer<wit::Reply> {
         Ok(self.all(&handle).await)
     }

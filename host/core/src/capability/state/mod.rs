@@ -97,14 +97,32 @@ impl State {
 type Answer<T> = HostResult<Result<T, Failure>>;
 
 impl Host for State {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "state.get",
+        skip_all
+    )]
     async fn get(&mut self, scope: Scope, key: String) -> Answer<Option<Vec<u8>>> {
         Ok(self.read(scope, key).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "state.set",
+        skip_all
+    )]
     async fn set(&mut self, scope: Scope, key: String, value: Vec<u8>) -> Answer<()> {
         Ok(self.write(scope, key, None, Some(value)).await.map(|_| ()))
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "state.compare-and-set",
+        skip_all
+    )]
     async fn compare_and_set(
         &mut self,
         scope: Scope,
@@ -115,10 +133,22 @@ impl Host for State {
         Ok(self.write(scope, key, Some(expected), Some(value)).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "state.delete",
+        skip_all
+    )]
     async fn delete(&mut self, scope: Scope, key: String) -> Answer<()> {
         Ok(self.write(scope, key, None, None).await.map(|_| ()))
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "state.keys",
+        skip_all
+    )]
     async fn keys(&mut self, scope: Scope, prefix: String) -> Answer<Vec<String>> {
         Ok(self.list(scope, prefix).await)
     }

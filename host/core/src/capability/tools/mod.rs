@@ -25,14 +25,32 @@ impl Tools {
 }
 
 impl Host for Tools {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "tools.available",
+        skip_all
+    )]
     async fn available(&mut self) -> HostResult<Result<Vec<ToolSpec>, Failure>> {
         Ok(Err(self.refuse()))
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "tools.call",
+        skip_all
+    )]
     async fn call(&mut self, _: ToolCall) -> HostResult<Result<ToolResult, Failure>> {
         Ok(Err(self.refuse()))
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "tools.call-all",
+        skip_all
+    )]
     async fn call_all(
         &mut self,
         calls: Vec<ToolCall>,

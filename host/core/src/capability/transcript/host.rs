@@ -87,10 +87,22 @@ impl Transcript {
 }
 
 impl Host for Transcript {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.history",
+        skip_all
+    )]
     async fn history(&mut self, before: Option<String>, limit: u32) -> Answer<Vec<Message>> {
         Ok(Self::history(self, before, limit).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.append-text",
+        skip_all
+    )]
     async fn append_text(&mut self, delta: String) -> Answer<()> {
         Ok(match self.conversation() {
             Ok(at) => at.say(|out| out.text(&delta)).await,
@@ -98,6 +110,12 @@ impl Host for Transcript {
         })
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.append-reasoning",
+        skip_all
+    )]
     async fn append_reasoning(&mut self, delta: String) -> Answer<()> {
         Ok(match self.conversation() {
             Ok(at) => at.say(|out| out.reasoning(&delta)).await,
@@ -105,18 +123,42 @@ impl Host for Transcript {
         })
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.append-part",
+        skip_all
+    )]
     async fn append_part(&mut self, part: Part) -> Answer<()> {
         Ok(self.part(part).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.record-result",
+        skip_all
+    )]
     async fn record_result(&mut self, result: ToolResult) -> Answer<()> {
         Ok(self.result(result).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.summarise",
+        skip_all
+    )]
     async fn summarise(&mut self, text: String, through: String) -> Answer<()> {
         Ok(self.summary(text, through).await)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.set-title",
+        skip_all
+    )]
     async fn set_title(&mut self, title: String) -> Answer<()> {
         let title = title_from(&title);
         Ok(match self.conversation() {
@@ -126,6 +168,12 @@ impl Host for Transcript {
         })
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "transcript.read-blob",
+        skip_all
+    )]
     async fn read_blob(&mut self, id: String) -> Answer<Vec<u8>> {
         Ok(self.blob(id).await)
     }
