@@ -165,10 +165,25 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
         match api.with_key(&path, &body, Some(&key)).await {
             Ok(run) => return Ok(run),
             Err(error) if error.is_passing() && tries < TRIES => tries += 1,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(unknown(error, session, &key)),
         }
         tokio::time::sleep(BETWEEN_TRIES * tries).await;
     }
+}
+
+/// Without an answer, nobody knows whether the prompt was accepted.
+fn unknown(error: CallError, session: SessionId, key: &str) -> Failure {
+    let is_unknown = matches!(error, CallError::Unreachable { .. });
+    let mut failure = Failure::from(error);
+    if is_unknown {
+        failure.exit = Exit::Failed;
+        failure.message = format!(
+            "it is not known whether the prompt was accepted: {}; ask again with \
+             `--session {session} --key {key}`, which starts nothing twice",
+            failure.message
+        );
+    }
+    failure
 }
 
 /// Says how to find the run again.
@@ -315,6 +330,7 @@ impl Drop for Keeping {
 /// The run is out of sight, whatever becomes of it.
 fn lost(error: CallError, run: &RunView) -> Failure {
     let mut failure = Failure::from(error);
+    failure.exit = Exit::Failed;
     failure.message = format!(
         "the run {} is out of sight: {}; it has its end on disk or gets it with the host's next \
          start: `lastword show {}`",

@@ -1,7 +1,7 @@
 //! Follows one run from its first event to its last, whatever asks it to stop on the way.
 //!
 //! ```text
-//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host shuts down
+//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host ends its runs
 //! run.ended ─▶ over        reader of stdout gone ─▶ client-gone, and nothing more is shown
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! ```
@@ -81,8 +81,10 @@ impl Follow<'_> {
                 },
                 stopped = answer(&mut asked.stopping) => {
                     asked.stopping = None;
-                    if let Some(receipt) = stopped?.filter(|receipt| !receipt.persisted) {
-                        return Ok(met(receipt, &asked));
+                    match stopped? {
+                        Some(receipt) if !receipt.persisted => return Ok(met(receipt, &asked)),
+                        Some(_) => {}
+                        None => return self.read_the_rest(view, asked).await,
                     }
                 }
                 () = at(asked.explain_at) => {
@@ -133,7 +135,8 @@ impl Follow<'_> {
         asked.stopping = Some(match stop {
             Stop::Cancel => tokio::spawn(async move { run.cancel().await.map(Some) }),
             Stop::Shutdown => tokio::spawn(async move {
-                host.shutdown().await;
+                // The store stays open for those who follow runs from other terminals.
+                host.drain().await;
                 Ok(None)
             }),
         });
@@ -150,7 +153,7 @@ impl Follow<'_> {
         ));
     }
 
-    /// After a shutdown the log is read from the disk.
+    /// Once the host has ended its runs, the log is read from the disk.
     async fn read_the_rest(&self, view: &mut View, mut asked: Asked) -> Result<Met, Failure> {
         if let Some(stopping) = asked.stopping.take() {
             drop(stopping.await);

@@ -13,7 +13,7 @@ use std::sync::mpsc as standard;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::Subscriber;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Identity, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -57,7 +57,12 @@ where
         Ok((provider, export)) => {
             let spans = tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("lastword"))
-                .with_filter(Targets::new().with_target("lastword", tracing::Level::INFO));
+                .with_filter(
+                    Targets::new()
+                        .with_target("lastword", LevelFilter::INFO)
+                        // What agents log is theirs, and nobody else's.
+                        .with_target("lastword::agent", LevelFilter::OFF),
+                );
             (spans.boxed(), Some(export))
         }
         Err(why) => {

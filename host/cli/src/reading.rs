@@ -147,7 +147,7 @@ impl Source {
             }
             Self::Server(api) => {
                 let feed = Feed::new(api, format!("/sessions/{id}/events?follow=false"));
-                let frames = match feed.to_its_end().await {
+                let frames = match feed.all().await {
                     // The messages hold what was said.
                     Err(error) if error.name() == Some("cursor-expired") => Vec::new(),
                     frames => frames?,

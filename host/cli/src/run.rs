@@ -52,7 +52,7 @@ pub(crate) async fn run(
         }
     };
     let serving = owner::open_socket(&host, &place, terminal).await;
-    let span = tracing::info_span!("run", otel.name = "lastword run");
+    let span = tracing::info_span!("command", otel.name = "lastword run");
     let mut own = None;
     let running = on(&host, &plan, found, &place, &mut own, &mut stops, terminal);
     let exit = running.instrument(span).await;
@@ -77,7 +77,7 @@ async fn elsewhere(
         Some(begun) => begun,
         None => (agent::find(&plan.agent, terminal)?, Stops::listen()?),
     };
-    let span = tracing::info_span!("run", otel.name = "lastword run", server = api.place());
+    let span = tracing::info_span!("command", otel.name = "lastword run", server = api.place());
     let running = attached::run(api, &plan, found, &mut stops, terminal);
     running.instrument(span).await
 }

@@ -207,3 +207,34 @@ fn what_answers_may_be_something_else() {
     let done = shell.lastword(&["sessions", "--server", &address]).exits(2);
     done.tells(&["is no lastword server", "check the address"]);
 }
+
+#[test]
+fn sigterm_to_the_owner_tells_those_who_follow() {
+    let shell = Shell::new();
+    let mut owner = shell.start("spin mine", &[]);
+    owner.until("mine");
+    let mut other = shell.start("spin theirs", &[]);
+    other.until("theirs");
+    owner.signal("TERM");
+    owner.end().exits(130).tells(&["cause shutdown"]);
+    other.end().exits(130).tells(&["cause shutdown"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_run_that_lost_its_host_says_where_to_look() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let mut run = shell.start("spin before", &[]);
+    run.until("before");
+    served.started.signal("KILL");
+    drop(served);
+    run.end()
+        .exits(1)
+        .tells(&["is out of sight", "lastword show"]);
+    shell
+        .probe("echo x", &[])
+        .exits(0)
+        .tells(&["recovered 1 run"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}

@@ -237,3 +237,20 @@ fn settings_of_the_folder_let_nobody_in() {
     std::fs::remove_file(shell.folder.path().join("lastword.toml")).unwrap();
     shell.lastword(&["serve", "--config-file", &file]).exits(0);
 }
+
+#[test]
+fn the_service_manager_is_told() {
+    let shell = Shell::new();
+    let path = shell.folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let shell = shell.variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let told = || {
+        let mut message = [0; 256];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let served = Served::start(&shell, &[]);
+    assert!(told().contains("READY=1"));
+    served.end();
+    assert!(told().contains("STOPPING=1"));
+}

@@ -60,7 +60,7 @@ impl Feed {
     }
 
     /// All events until the server ends the stream.
-    pub(crate) async fn to_its_end(mut self) -> Result<Vec<String>, CallError> {
+    pub(crate) async fn all(mut self) -> Result<Vec<String>, CallError> {
         let mut frames = Vec::new();
         while let Some(frame) = self.read().await? {
             frames.push(frame);
@@ -114,4 +114,61 @@ fn alive<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
         Some((item, bytes))
     };
     stream::unfold(bytes, next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+
+    /// A server that gives each connection one of these streams and then breaks off. Answers what
+    /// it was asked.
+    fn server(streams: &'static [&'static str]) -> (Feed, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let serve = |stream: &&str| {
+                let (mut connection, _) = listener.accept().unwrap();
+                let (mut asked, mut byte) = (String::new(), [0]);
+                while !asked.ends_with("\r\n\r\n") {
+                    connection.read_exact(&mut byte).unwrap();
+                    asked.push(char::from(byte[0]));
+                }
+                let answer = format!("{HEAD}{stream}");
+                connection.write_all(answer.as_bytes()).unwrap();
+                asked.to_ascii_lowercase()
+            };
+            streams.iter().map(serve).collect()
+        });
+        let api = Api::at(&address, None, || Ok(None)).unwrap();
+        (Feed::new(&api, "/events"), serving)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_goes_on_without_gap_or_repetition() {
+        let (mut feed, serving) = server(&[
+            "id: 1\nevent: x\ndata: a\n\nid: 2\nevent: x\ndata: b\n\nid: 3\nevent: x\nda",
+            ": still here\n\n",
+            "id: 2\nevent: x\ndata: b\n\nid: 3\nevent: x\ndata: c\n\n",
+        ]);
+        for data in ["a", "b", "c"] {
+            assert_eq!(feed.next().await.unwrap(), data);
+        }
+        let asked = serving.join().unwrap();
+        assert!(!asked[0].contains("last-event-id"));
+        assert!(asked[1].contains("last-event-id: 2\r\n"));
+        assert!(asked[2].contains("last-event-id: 2\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_asked_for_a_bounded_number_of_times() {
+        let (mut feed, serving) = server(&[""]);
+        feed.failures = FAILURES_MAX;
+        assert!(feed.next().await.is_err());
+        assert_eq!(serving.join().unwrap().len(), 1);
+    }
 }
