@@ -1,8 +1,8 @@
 //! The figures of a server and its host, as Prometheus text. Every server has a registry of
 //! its own. Knows what is counted, not who asks.
 
-use lastword::Host;
 use lastword::run::BUCKETS_US;
+use lastword::{Host, HostStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
@@ -126,105 +126,114 @@ impl fmt::Debug for OfHost {
 impl Collector for OfHost {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let stats = self.0.stats();
-        let gauges = [
-            (
-                "workspaces_open",
-                "Workspaces that are open",
-                stats.workspaces_open,
-            ),
-            (
-                "workspaces_closing",
-                "Workspaces that are closing",
-                stats.workspaces_closing,
-            ),
-            (
-                "clients",
-                "Claims of clients, summed over workspaces",
-                stats.clients,
-            ),
-            (
-                "client_streams",
-                "Streams of clients, summed over workspaces",
-                stats.streams,
-            ),
-            ("runs_running", "Runs that have a guest", stats.runs_running),
-            ("runs_queued", "Runs that wait", stats.runs_queued),
-            (
-                "slots",
-                "Runs that may have a guest at the same time",
-                stats.slots,
-            ),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        let counters = [
-            (
-                "runs_accepted",
-                "Prompts that were accepted",
-                stats.accepted,
-            ),
-            ("runs_completed", "Runs that completed", stats.completed),
-            (
-                "runs_cancelled",
-                "Runs that were cancelled",
-                stats.cancelled,
-            ),
-            ("runs_failed", "Runs that failed", stats.failed),
-            (
-                "runs_interrupted",
-                "Runs that were interrupted",
-                stats.interrupted,
-            ),
-            (
-                "runs_lost",
-                "Runs whose end could not be written",
-                stats.lost,
-            ),
-            (
-                "input_tokens",
-                "Tokens that models read",
-                stats.input_tokens,
-            ),
-            (
-                "output_tokens",
-                "Tokens that models wrote",
-                stats.output_tokens,
-            ),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                counter.metric_type(),
-            )?)?;
-        }
-        let times = [
-            (
-                "run_stop",
-                "From a cause to the guest being gone",
-                &stats.stop,
-            ),
-            (
-                "run_persist",
-                "From there to the finishing transaction",
-                &stats.persist,
-            ),
-        ];
-        for (name, help, times) in times {
-            let unit = Some(&Unit::Seconds);
-            let mut encoder = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-            let bounds = BUCKETS_US.iter().map(|us| seconds(*us));
-            let buckets = bounds.chain([f64::INFINITY]).zip(times.counts);
-            let buckets: Vec<_> = buckets.collect();
-            let count = times.counts.iter().sum();
-            encoder.encode_histogram::<NoLabelSet>(seconds(times.sum_us), count, &buckets, None)?;
-        }
-        Ok(())
+        gauges(&mut encoder, &stats)?;
+        counters(&mut encoder, &stats)?;
+        times(&mut encoder, &stats)
     }
+}
+
+fn gauges(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+    let gauges = [
+        (
+            "workspaces_open",
+            "Workspaces that are open",
+            stats.workspaces_open,
+        ),
+        (
+            "workspaces_closing",
+            "Workspaces that are closing",
+            stats.workspaces_closing,
+        ),
+        (
+            "clients",
+            "Claims of clients, summed over workspaces",
+            stats.clients,
+        ),
+        (
+            "client_streams",
+            "Streams of clients, summed over workspaces",
+            stats.streams,
+        ),
+        ("runs_running", "Runs that have a guest", stats.runs_running),
+        ("runs_queued", "Runs that wait", stats.runs_queued),
+        (
+            "slots",
+            "Runs that may have a guest at the same time",
+            stats.slots,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+    }
+    Ok(())
+}
+
+fn counters(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+    let counters = [
+        (
+            "runs_accepted",
+            "Prompts that were accepted",
+            stats.accepted,
+        ),
+        ("runs_completed", "Runs that completed", stats.completed),
+        (
+            "runs_cancelled",
+            "Runs that were cancelled",
+            stats.cancelled,
+        ),
+        ("runs_failed", "Runs that failed", stats.failed),
+        (
+            "runs_interrupted",
+            "Runs that were interrupted",
+            stats.interrupted,
+        ),
+        (
+            "runs_lost",
+            "Runs whose end could not be written",
+            stats.lost,
+        ),
+        (
+            "input_tokens",
+            "Tokens that models read",
+            stats.input_tokens,
+        ),
+        (
+            "output_tokens",
+            "Tokens that models wrote",
+            stats.output_tokens,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
+}
+
+fn times(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+    let times = [
+        (
+            "run_stop",
+            "From a cause to the guest being gone",
+            &stats.stop,
+        ),
+        (
+            "run_persist",
+            "From there to the finishing transaction",
+            &stats.persist,
+        ),
+    ];
+    for (name, help, times) in times {
+        let unit = Some(&Unit::Seconds);
+        let mut encoder = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let bounds = BUCKETS_US.iter().map(|us| seconds(*us));
+        let buckets = bounds.chain([f64::INFINITY]).zip(times.counts);
+        let buckets: Vec<_> = buckets.collect();
+        let count = times.counts.iter().sum();
+        encoder.encode_histogram::<NoLabelSet>(seconds(times.sum_us), count, &buckets, None)?;
+    }
+    Ok(())
 }
 
 fn seconds(us: u64) -> f64 {

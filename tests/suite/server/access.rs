@@ -1,15 +1,12 @@
 //! Who is let in, and what they may do: tokens, sockets, host names, web pages, tenants.
 
 use super::harness::{Server, client, json, problem};
-use lastword::{Capability, WorkspaceKey};
 use lastword_server::{
-    Action, Anyone, Arrival, Authorizer, FirstOf, ListenError, Listener, Principal, ServerOptions,
-    Token, TokenError, Unauthenticated, UnixOwner, connect_unix, router, serve,
+    Anyone, Authorizer, FirstOf, ListenError, Listener, ServerOptions, Token, TokenError,
+    UnixOwner, connect_unix, router, serve,
 };
 use lastword_tests::fixture::{Fixture, Plan};
-use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
-use serde_json::json;
+use reqwest::StatusCode;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -260,142 +257,4 @@ fn many_processes_that_make_one_token_file_get_one_token() {
         .map(|maker| maker.join().unwrap())
         .collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]));
-}
-
-/// Tenants by the name that they send: each sees the workspaces whose names begin with its
-/// own, and may do what the second word says.
-struct Tenants;
-
-#[async_trait::async_trait]
-impl Authorizer for Tenants {
-    async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        _: &Arrival,
-    ) -> Result<Principal, Unauthenticated> {
-        let name = headers.get("x-tenant").and_then(|name| name.to_str().ok());
-        let name = name.ok_or_else(|| Unauthenticated("say who you are".to_owned()))?;
-        Ok(Principal::new(name).with_details(name.to_owned()))
-    }
-
-    async fn allows(&self, who: &Principal, action: Action, key: Option<&WorkspaceKey>) -> bool {
-        let name = who.details::<String>().unwrap();
-        let (tenant, role) = name.split_once('-').unwrap();
-        match (key, role) {
-            (_, "owner") if tenant == "all" => true,
-            (Some(WorkspaceKey::Name(key)), role) if key.starts_with(tenant) => match role {
-                "reader" => action == Action::Read,
-                _ => action != Action::Grant(Capability::RunCommands) && action != Action::Purge,
-            },
-            _ => false,
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tenants_see_and_do_what_is_theirs() {
-    let plan = Plan::new();
-    let token = Token::generate().unwrap();
-    let server = Server::of(plan.build().await, token, Arc::new(Tenants), |_| {}).await;
-    let ask = |who: &str, method: Method, path: &str| {
-        server
-            .http
-            .request(method, server.url(path))
-            .header("x-tenant", who)
-    };
-    let open = |who: &str, name: &str, grants: serde_json::Value| {
-        let client = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
-        let body = json!({ "client_id": client, "name": name, "grants": grants });
-        ask(who, Method::POST, "/workspaces").json(&body)
-    };
-    let forbidden = (403, "forbidden".to_owned());
-    let (status, a) = json(open("a-owner", "a-1", json!(["read-files"]))).await;
-    assert_eq!(status, StatusCode::CREATED, "{a}");
-    assert_eq!(
-        json(open("b-owner", "b-1", json!([]))).await.0,
-        StatusCode::CREATED
-    );
-    assert_eq!(problem(open("a-owner", "b-2", json!([]))).await, forbidden);
-    assert_eq!(problem(open("a-reader", "a-1", json!([]))).await, forbidden);
-    assert_eq!(
-        problem(open("a-owner", "a-1", json!(["run-commands"]))).await,
-        forbidden
-    );
-
-    let list = |who: &'static str| {
-        let request = ask(who, Method::GET, "/workspaces");
-        async move {
-            let (_, page) = json(request).await;
-            let items = page["items"].as_array().unwrap().clone();
-            items
-                .iter()
-                .map(|item| item["key"].as_str().unwrap().to_owned())
-                .collect::<Vec<_>>()
-        }
-    };
-    assert_eq!(list("a-reader").await, ["a-1"]);
-    assert_eq!(list("b-owner").await, ["b-1"]);
-    assert_eq!(list("all-owner").await.len(), 3);
-
-    let workspace = format!("/workspaces/{}", a["id"].as_str().unwrap());
-    let sessions = format!("{workspace}/sessions");
-    let begin = |who: &str| ask(who, Method::POST, &sessions).json(&json!({ "agent": "probe" }));
-    assert_eq!(problem(begin("a-reader")).await, forbidden);
-    assert_eq!(
-        problem(begin("b-owner")).await,
-        (404, "unknown-workspace".to_owned())
-    );
-    let (status, session) = json(begin("a-owner")).await;
-    assert_eq!(status, StatusCode::CREATED);
-    let session = format!("/sessions/{}", session["id"].as_str().unwrap());
-    let prompt = |who: &str| {
-        ask(who, Method::POST, &format!("{session}/runs")).json(&json!({ "prompt": "echo x" }))
-    };
-    let (_, run) = json(prompt("a-owner")).await;
-    let run = format!("/runs/{}", run["run"].as_str().unwrap());
-    assert_eq!(problem(prompt("a-reader")).await, forbidden);
-    let unknown_session = (404, "unknown-session".to_owned());
-    let unknown_run = (404, "unknown-run".to_owned());
-    for (method, path, unknown) in [
-        (Method::GET, session.clone(), &unknown_session),
-        (Method::DELETE, session.clone(), &unknown_session),
-        (Method::GET, format!("{session}/events"), &unknown_session),
-        (Method::GET, format!("{session}/messages"), &unknown_session),
-        (Method::GET, format!("{session}/queue"), &unknown_session),
-        (Method::POST, format!("{session}/cancel"), &unknown_session),
-        (Method::GET, run.clone(), &unknown_run),
-        (Method::GET, format!("{run}/events"), &unknown_run),
-        (Method::POST, format!("{run}/cancel"), &unknown_run),
-        (Method::POST, format!("{run}/resume"), &unknown_run),
-    ] {
-        let refused = problem(ask("b-owner", method.clone(), &path)).await;
-        assert_eq!(refused, *unknown, "{method} {path}");
-        let reads = method == Method::GET && !path.ends_with("/events");
-        if reads {
-            assert_eq!(json(ask("a-reader", method, &path)).await.0, StatusCode::OK);
-        } else if method != Method::GET {
-            let refused = problem(ask("a-reader", method.clone(), &path)).await;
-            assert_eq!(refused, forbidden, "{method} {path}");
-        }
-    }
-    let purge = ask(
-        "a-owner",
-        Method::DELETE,
-        &format!("{workspace}?purge=true"),
-    );
-    assert_eq!(problem(purge).await, forbidden);
-    assert_eq!(
-        problem(ask("a-owner", Method::GET, "/metrics")).await,
-        forbidden
-    );
-    assert_eq!(
-        problem(ask("a-owner", Method::GET, "/agents")).await,
-        forbidden
-    );
-    let retire = ask(
-        "a-owner",
-        Method::DELETE,
-        "/clients/7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001",
-    );
-    assert_eq!(problem(retire).await, forbidden);
 }

@@ -1,16 +1,75 @@
 //! Whatever is sent that cannot be taken is refused under its name, and changes nothing.
 
 use super::harness::{Server, problem};
-use lastword_tests::fixture::Plan;
 use lastword_tests::guests::guest;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 const NOBODY: &str = "01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55";
-const CLIENT: &str = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
+pub(super) const CLIENT: &str = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
+
+/// Routes with an id in them: a method, a path, a body, and what is unknown.
+const ROUTES: &[(Method, &str, &str, &str)] = &[
+    (Method::GET, "/workspaces/{}", "", "unknown-workspace"),
+    (Method::DELETE, "/workspaces/{}", "", "unknown-workspace"),
+    (
+        Method::DELETE,
+        "/workspaces/{}?purge=true",
+        "",
+        "unknown-workspace",
+    ),
+    (
+        Method::GET,
+        "/workspaces/{}/events",
+        "",
+        "unknown-workspace",
+    ),
+    (
+        Method::GET,
+        "/workspaces/{}/sessions",
+        "",
+        "unknown-workspace",
+    ),
+    (
+        Method::POST,
+        "/workspaces/{}/sessions",
+        r#"{ "agent": "probe" }"#,
+        "unknown-workspace",
+    ),
+    (Method::GET, "/sessions/{}", "", "unknown-session"),
+    (
+        Method::PATCH,
+        "/sessions/{}",
+        r#"{ "title": "x" }"#,
+        "unknown-session",
+    ),
+    (Method::DELETE, "/sessions/{}", "", "unknown-session"),
+    (Method::GET, "/sessions/{}/events", "", "unknown-session"),
+    (Method::GET, "/sessions/{}/messages", "", "unknown-session"),
+    (Method::GET, "/sessions/{}/runs", "", "unknown-session"),
+    (
+        Method::POST,
+        "/sessions/{}/runs",
+        r#"{ "prompt": "echo x" }"#,
+        "unknown-session",
+    ),
+    (Method::POST, "/sessions/{}/cancel", "", "unknown-session"),
+    (
+        Method::POST,
+        "/sessions/{}/fork",
+        r#"{ "message": "01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55" }"#,
+        "unknown-session",
+    ),
+    (Method::GET, "/sessions/{}/export", "", "unknown-session"),
+    (Method::GET, "/sessions/{}/queue", "", "unknown-session"),
+    (Method::GET, "/runs/{}", "", "unknown-run"),
+    (Method::GET, "/runs/{}/events", "", "unknown-run"),
+    (Method::POST, "/runs/{}/cancel", "", "unknown-run"),
+    (Method::POST, "/runs/{}/resume", "", "unknown-run"),
+];
 
 /// Everything that a client could have changed.
-async fn state(server: &Server) -> Value {
+pub(super) async fn state(server: &Server) -> Value {
     let mut all = Vec::new();
     for path in ["/workspaces", "/sessions", "/agents"] {
         all.push(super::harness::json(server.get(path)).await.1);
@@ -39,61 +98,23 @@ async fn refused(server: &Server, cases: Vec<(Method, String, Option<Value>, u16
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_are_none_or_name_nothing() {
     let server = Server::new().await;
-    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
-    let prompt = || Some(json!({ "prompt": "echo x" }));
-    let routes = [
-        (&get, "/workspaces/{}", None, "unknown-workspace"),
-        (&delete, "/workspaces/{}", None, "unknown-workspace"),
-        (
-            &delete,
-            "/workspaces/{}?purge=true",
-            None,
-            "unknown-workspace",
-        ),
-        (&get, "/workspaces/{}/events", None, "unknown-workspace"),
-        (&get, "/workspaces/{}/sessions", None, "unknown-workspace"),
-        (
-            &post,
-            "/workspaces/{}/sessions",
-            Some(json!({ "agent": "probe" })),
-            "unknown-workspace",
-        ),
-        (&get, "/sessions/{}", None, "unknown-session"),
-        (
-            &patch,
-            "/sessions/{}",
-            Some(json!({ "title": "x" })),
-            "unknown-session",
-        ),
-        (&delete, "/sessions/{}", None, "unknown-session"),
-        (&get, "/sessions/{}/events", None, "unknown-session"),
-        (&get, "/sessions/{}/messages", None, "unknown-session"),
-        (&get, "/sessions/{}/runs", None, "unknown-session"),
-        (&post, "/sessions/{}/runs", prompt(), "unknown-session"),
-        (&post, "/sessions/{}/cancel", None, "unknown-session"),
-        (
-            &post,
-            "/sessions/{}/fork",
-            Some(json!({ "message": NOBODY })),
-            "unknown-session",
-        ),
-        (&get, "/sessions/{}/export", None, "unknown-session"),
-        (&get, "/sessions/{}/queue", None, "unknown-session"),
-        (&get, "/runs/{}", None, "unknown-run"),
-        (&get, "/runs/{}/events", None, "unknown-run"),
-        (&post, "/runs/{}/cancel", None, "unknown-run"),
-        (&post, "/runs/{}/resume", None, "unknown-run"),
-    ];
     let mut cases = Vec::new();
-    for (method, path, body, name) in routes {
+    for (method, path, body, name) in ROUTES {
+        let body: Option<Value> = serde_json::from_str(body).ok();
         let at = |id: &str| path.replace("{}", id);
-        cases.push((method.clone(), at(NOBODY), body.clone(), 404, name));
+        cases.push((method.clone(), at(NOBODY), body.clone(), 404, *name));
         for garbage in ["x", "1", "%00", "01990b6e", "a%2Fb", "%ff"] {
             cases.push((method.clone(), at(garbage), body.clone(), 400, "invalid-id"));
         }
     }
-    let session = server.session();
-    cases.extend([
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_and_clients_that_are_none() {
+    let server = Server::new().await;
+    let (get, delete) = (Method::GET, Method::DELETE);
+    let cases = vec![
         (
             get.clone(),
             "/agents/nobody".into(),
@@ -116,6 +137,17 @@ async fn ids_that_are_none_or_name_nothing() {
             400,
             "invalid-client-id",
         ),
+    ];
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn things_that_a_session_does_not_have() {
+    let server = Server::new().await;
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let prompt = || Some(json!({ "prompt": "echo x" }));
+    let session = server.session();
+    let cases = vec![
         (
             get.clone(),
             format!("{session}/blobs/x"),
@@ -158,23 +190,14 @@ async fn ids_that_are_none_or_name_nothing() {
             404,
             "unknown-message",
         ),
-    ]);
+    ];
     refused(&server, cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_not_what_is_asked_for() {
     let server = Server::new().await;
-    let (session, workspace) = (server.session(), server.workspace());
-    let outside = server.fixture.folder.path().join("..");
-    let missing = server.fixture.folder.path().join("missing");
-    let opened = |extra: Value| {
-        let mut body = json!({ "client_id": CLIENT });
-        body.as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
-        body
-    };
+    let session = server.session();
     let mut cases = Vec::new();
     let mut case = |method: Method, path: &str, body: Value, status: u16, name: &'static str| {
         cases.push((method, path.to_owned(), Some(body), status, name));
@@ -239,6 +262,17 @@ async fn bodies_that_are_not_what_is_asked_for() {
         400,
         "invalid-body",
     );
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_cannot_begin() {
+    let server = Server::new().await;
+    let workspace = server.workspace();
+    let mut cases = Vec::new();
+    let mut case = |method: Method, path: &str, body: Value, status: u16, name: &'static str| {
+        cases.push((method, path.to_owned(), Some(body), status, name));
+    };
     let sessions = format!("{workspace}/sessions");
     case(Method::POST, &sessions, json!({}), 400, "invalid-body");
     case(
@@ -257,6 +291,25 @@ async fn bodies_that_are_not_what_is_asked_for() {
     );
     let child = json!({ "agent": "probe", "parent": NOBODY });
     case(Method::POST, &sessions, child, 404, "unknown-session");
+    refused(&server, cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_and_agents_that_cannot_be_had() {
+    let server = Server::new().await;
+    let outside = server.fixture.folder.path().join("..");
+    let missing = server.fixture.folder.path().join("missing");
+    let opened = |extra: Value| {
+        let mut body = json!({ "client_id": CLIENT });
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        body
+    };
+    let mut cases = Vec::new();
+    let mut case = |method: Method, path: &str, body: Value, status: u16, name: &'static str| {
+        cases.push((method, path.to_owned(), Some(body), status, name));
+    };
     for body in [
         opened(json!({})),
         opened(json!({ "name": "a", "directory": "/" })),
@@ -357,118 +410,6 @@ async fn queries_and_cursors_that_make_no_sense() {
     assert_eq!(
         problem(stranger).await,
         (404, "client-not-attached".to_owned())
-    );
-    assert_eq!(state(&server).await, before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_of_the_wrong_form() {
-    let small = |options: &mut lastword_server::ServerOptions| {
-        options.body_bytes_max = 1000;
-        options.agent_bytes_max = 2000;
-    };
-    let server = Server::with(Plan::new(), small).await;
-    let before = state(&server).await;
-    let runs = format!("{}/runs", server.session());
-    let name = |request| async move { problem(request).await };
-    let large = json!({ "prompt": "x".repeat(1000) });
-    assert_eq!(
-        name(server.post(&runs, &large)).await,
-        (413, "body-too-large".into())
-    );
-    let agent = |bytes: usize, kind: &str| {
-        let request = server
-            .request(Method::POST, "/agents?name=a")
-            .body(vec![0; bytes]);
-        request.header("content-type", kind)
-    };
-    assert_eq!(
-        name(agent(2001, "application/wasm")).await,
-        (413, "body-too-large".into())
-    );
-    assert_eq!(
-        name(agent(1500, "application/wasm")).await,
-        (400, "invalid-agent".into())
-    );
-    assert_eq!(
-        name(agent(10, "text/plain")).await,
-        (415, "unsupported-media-type".into())
-    );
-    let unnamed = server
-        .request(Method::POST, "/agents")
-        .header("content-type", "application/wasm");
-    assert_eq!(name(unnamed).await, (400, "invalid-query".into()));
-
-    let text = server
-        .request(Method::POST, &runs)
-        .body("{\"prompt\":\"echo x\"}");
-    assert_eq!(name(text).await, (415, "unsupported-media-type".into()));
-    let json = |body: &str| {
-        let request = server.request(Method::POST, &runs).body(body.to_owned());
-        request.header("content-type", "application/json; charset=utf-8")
-    };
-    for broken in [
-        "",
-        "{",
-        "{\"prompt\":\"a\"}x",
-        "{\"prompt\":\"a\",\"prompt\":\"b\"}",
-        "\u{feff}{}",
-    ] {
-        assert_eq!(
-            name(json(broken)).await,
-            (400, "invalid-body".into()),
-            "{broken}"
-        );
-    }
-    for key in ["", &"k".repeat(256), "\u{e9}"] {
-        let keyed = json("{\"prompt\":\"echo x\"}").header("idempotency-key", key);
-        assert_eq!(name(keyed).await, (400, "invalid-key".into()), "{key}");
-    }
-    let root = server.http.get(format!("http://{}/", server.address));
-    let root = root.bearer_auth(server.token.as_str());
-    assert_eq!(name(root).await, (404, "unknown-route".into()));
-    assert_eq!(
-        name(server.get("/nothing")).await,
-        (404, "unknown-route".into())
-    );
-    assert_eq!(
-        name(server.get("/health/")).await,
-        (404, "unknown-route".into())
-    );
-    let put = server.request(Method::PUT, &server.session());
-    assert_eq!(name(put).await, (405, "wrong-method".into()));
-    let put = server
-        .request(Method::PUT, &server.session())
-        .send()
-        .await
-        .unwrap();
-    let allowed = put.headers()["allow"].to_str().unwrap();
-    for method in ["GET", "PATCH", "DELETE"] {
-        assert!(allowed.contains(method), "{allowed}");
-    }
-    assert_eq!(state(&server).await, before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_and_a_closing_host_refuse_by_name() {
-    let limits = lastword::Limits::default().queue(1);
-    let server = Server::with(Plan::new().limits(limits), |_| {}).await;
-    let runs = format!("{}/runs", server.session());
-    let prompt = || server.post(&runs, &json!({ "prompt": "echo x" }));
-    let busy = server.prompt("spin before").await;
-    let mut feed = super::harness::Feed::open(server.get(&format!("{busy}/events"))).await;
-    feed.until("text.delta").await;
-    server.prompt("echo waits").await;
-    let before = state(&server).await;
-    assert_eq!(problem(prompt()).await, (429, "queue-full".into()));
-    assert_eq!(state(&server).await, before);
-    assert!(server.fixture.host.drain().await.is_empty());
-    let before = state(&server).await;
-    assert_eq!(problem(prompt()).await, (503, "host-closing".into()));
-    let open = json!({ "client_id": CLIENT, "name": "late" });
-    assert_eq!(
-        problem(server.post("/workspaces", &open)).await,
-        (503, "host-closing".into())
     );
     assert_eq!(state(&server).await, before);
 }

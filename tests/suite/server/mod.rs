@@ -3,7 +3,9 @@
 mod access;
 mod bad_input;
 mod document;
+mod forms;
 mod harness;
 mod keeping;
 mod routes;
 mod streams;
+mod tenants;

@@ -42,7 +42,6 @@ async fn the_server_tells_of_itself() {
     for line in [
         "lastword_runs_completed_total 1",
         "lastword_workspaces_open 1",
-        "lastword_http_streams 0",
         "lastword_run_persist_seconds_count 1",
         "lastword_http_answers_total{method=\"POST\",route=\"/v1/sessions/{s}/runs\",status=\"202\"} 1",
     ] {
@@ -173,6 +172,33 @@ async fn agents_are_sent_shown_and_forgotten() {
     );
 }
 
+/// A list, read in pages of one.
+async fn one_by_one(server: &Server, list: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = ok(server.get(&format!("{list}?limit=1{after}"))).await;
+        found.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else {
+            return found;
+        };
+        after = format!("&after={next}");
+    }
+}
+
+/// The two messages of a session, read at once and one by one.
+async fn messages(server: &Server, path: &str) -> Vec<Value> {
+    let messages = ok(server.get(&format!("{path}/messages"))).await;
+    let messages = messages["items"].as_array().unwrap().clone();
+    assert_eq!(messages.len(), 2);
+    let newest = ok(server.get(&format!("{path}/messages?limit=1"))).await;
+    assert_eq!(newest["items"][0]["id"], messages[1]["id"]);
+    let next = newest["next"].as_str().unwrap();
+    let older = ok(server.get(&format!("{path}/messages?limit=1&before={next}"))).await;
+    assert_eq!(older["items"][0]["id"], messages[0]["id"]);
+    messages
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_lives_and_dies() {
     let server = Server::new().await;
@@ -206,14 +232,7 @@ async fn a_session_lives_and_dies() {
     );
     assert_eq!(ok(server.patch(path, &json!({}))).await["title"], "Chat");
 
-    let messages = ok(server.get(&format!("{path}/messages"))).await;
-    let messages = messages["items"].as_array().unwrap().clone();
-    assert_eq!(messages.len(), 2);
-    let newest = ok(server.get(&format!("{path}/messages?limit=1"))).await;
-    assert_eq!(newest["items"][0]["id"], messages[1]["id"]);
-    let next = newest["next"].as_str().unwrap();
-    let older = ok(server.get(&format!("{path}/messages?limit=1&before={next}"))).await;
-    assert_eq!(older["items"][0]["id"], messages[0]["id"]);
+    let messages = messages(&server, path).await;
     let runs = ok(server.get(&format!("{path}/runs"))).await;
     assert_eq!(runs["items"][0], ok(server.get(&run)).await);
 
@@ -226,16 +245,7 @@ async fn a_session_lives_and_dies() {
     );
     let all = ok(server.get("/sessions?limit=200")).await;
     assert_eq!(all["items"].as_array().unwrap().len(), 3);
-    let mut found = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = ok(server.get(&format!("{sessions}?limit=1{after}"))).await;
-        found.extend(page["items"].as_array().unwrap().clone());
-        let Some(next) = page["next"].as_str() else {
-            break;
-        };
-        after = format!("&after={next}");
-    }
+    let found = one_by_one(&server, &sessions).await;
     assert_eq!(
         Value::Array(found),
         all["items"],
