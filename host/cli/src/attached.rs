@@ -8,8 +8,8 @@ use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
 use crate::place;
 use crate::plan::Plan;
-use crate::reading::{self, Source};
-use crate::run::{conclude, has_default, may_run, tell_held};
+use crate::reading::Source;
+use crate::run::{conclude, has_default, may_run};
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::view::View;
@@ -41,7 +41,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
     let manifest = tokio::select! {
-        loaded = load(api, &name, &found) => loaded?,
+        loaded = load(api, &name, &found, terminal) => loaded?,
         _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     let workspace = client.claim(&key, &plan.grants).await?;
     let run = async {
         let session = match going_on {
-            Some(record) => fitting(api, record, &workspace, &name, terminal).await?,
+            Some(record) => fitting(api, record, &workspace, &name).await?,
             None => {
                 let path = format!("/workspaces/{}/sessions", workspace.id);
                 let begun: SessionRecord = api.post(&path, &json!({ "agent": name })).await?;
@@ -90,16 +90,25 @@ pub(crate) async fn run(
 }
 
 /// Has the host know the agent under this name, by these very bytes.
-pub(crate) async fn load(api: &Api, name: &str, found: &Found) -> Result<Manifest, Failure> {
+pub(crate) async fn load(
+    api: &Api,
+    name: &str,
+    found: &Found,
+    terminal: &Terminal,
+) -> Result<Manifest, Failure> {
     let wasm = std::fs::read(&found.file).map_err(|error| {
         Failure::usage(format!("cannot read {}: {error}", found.file.display()))
     })?;
     let digest = Sha256::digest(&wasm);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    if let Some(loaded) = loaded(api, name).await?
-        && loaded.digest == digest
-    {
-        return Ok(loaded.into_manifest());
+    if let Some(loaded) = loaded(api, name).await? {
+        if loaded.digest == digest {
+            return Ok(loaded.into_manifest());
+        }
+        let place = api.place();
+        terminal.note(&format!(
+            "the agent `{name}` at {place} is replaced by this one"
+        ));
     }
     let path = format!("/agents?name={}", escaped(name));
     let uploaded: Result<AgentView, CallError> = api.upload(&path, wasm).await;
@@ -129,7 +138,6 @@ async fn fitting(
     record: SessionRecord,
     workspace: &WorkspaceView,
     name: &str,
-    terminal: &Terminal,
 ) -> Result<SessionId, Failure> {
     let session = record.id;
     if record.workspace != workspace.id {
@@ -142,8 +150,6 @@ async fn fitting(
         let agent = record.agent.to_string();
         return Err(HostError::OtherAgent { session, agent }.into());
     }
-    let runs = reading::runs(api, session).await?;
-    tell_held(runs.iter().map(|run| run.state), session, terminal);
     Ok(session)
 }
 

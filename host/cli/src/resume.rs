@@ -129,7 +129,7 @@ impl GoingOn<'_> {
 
     async fn manifest(&self, name: &str, found: Option<Found>) -> Result<Manifest, Failure> {
         if let Some(found) = found {
-            return attached::load(self.api, name, &found).await;
+            return attached::load(self.api, name, &found, self.terminal).await;
         }
         match attached::loaded(self.api, name).await? {
             Some(loaded) => Ok(loaded.into_manifest()),

@@ -235,11 +235,7 @@ async fn session(
     })
 }
 
-pub(crate) fn tell_held(
-    runs: impl Iterator<Item = RunState>,
-    session: SessionId,
-    terminal: &Terminal,
-) {
+fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal: &Terminal) {
     let held = runs.filter(|state| *state == RunState::Held).count() as u64;
     if held > 0 {
         let prompts = units::count(held, "earlier prompt");

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
-use lastword::{Host, HostBuilder, OnLastClient};
+use lastword::{Host, HostBuilder, Lifecycle, LifecycleEvents, OnLastClient};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
 };
@@ -50,6 +50,8 @@ pub(crate) async fn serve(
             )));
         }
     };
+    // From before anybody can come in.
+    let steps = host.lifecycle();
     let opened = tokio::select! {
         opened = plan.open(&host, agents, &place) => opened,
         _ = stops.recv() => {
@@ -66,7 +68,10 @@ pub(crate) async fn serve(
         }
     };
     ready.tell(plan.json, terminal);
-    plan.until_told(&host, &mut stops, terminal).await;
+    tokio::select! {
+        () = plan.until_told(&host, &mut stops, terminal) => {}
+        () = go_on(&host, steps) => {}
+    }
     notify(NotifyState::Stopping);
     let left = serving.end().await;
     if left.is_empty() {
@@ -76,6 +81,20 @@ pub(crate) async fn serve(
     Err(Failure::failed(format!(
         "the end of {runs} is not on disk; the next start writes it"
     )))
+}
+
+/// Goes on with what is held as soon as somebody opens its workspace, with the grants that they
+/// bring. Does not end.
+async fn go_on(host: &Host, mut steps: LifecycleEvents) {
+    while let Some(step) = steps.next().await {
+        if let Lifecycle::Opened { workspace } = step
+            && let Ok(workspace) = host.workspace(workspace)
+            && let Err(error) = workspace.resume_held().await
+        {
+            tracing::warn!(%error, "what is held stays held");
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// What is served, and to whom.
@@ -181,7 +200,6 @@ impl Plan {
         for found in agents {
             host.load_agent(found.name, found.file).await?;
         }
-        host.resume_held().await?;
         let (mut doors, mut ready) = (Vec::new(), Ready::default());
         if let Listen::Tcp(address) = self.listen {
             let door = self.door(address).await?;

@@ -204,8 +204,10 @@ fn what_answers_may_be_something_else() {
         }
     });
     let shell = Shell::new();
-    let done = shell.lastword(&["sessions", "--server", &address]).exits(2);
-    done.tells(&["is no lastword server", "check the address"]);
+    let sessions = |address: &str| shell.lastword(&["sessions", "--server", address]).exits(2);
+    sessions(&address).tells(&["is no lastword server", "check the address"]);
+    let secure = address.replace("http:", "https:");
+    sessions(&secure).tells(&["cannot reach a lastword server", &secure]);
 }
 
 #[test]

@@ -131,6 +131,26 @@ fn what_was_accepted_is_never_forgotten() {
 }
 
 #[test]
+fn what_is_held_goes_on_once_its_workspace_is_open() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    let latest = ["--session", "latest"];
+    let detached = [&latest[..], &["--detach"]].concat();
+    shell.probe("echo waited", &detached).exits(0);
+    served.end();
+
+    let served = Served::start(&shell, &[]);
+    shell.probe("echo opens it", &latest).exits(0);
+    // Whatever goes on there is over before the queue is empty.
+    while !shell.lastword(&["queue"]).exits(0).out.is_empty() {}
+    let history = shell.probe("history", &latest).exits(0).out;
+    assert!(history.contains("assistant: waited\n"), "{history}");
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
 fn it_ends_when_nobody_is_there() {
     let shell = Shell::new();
     let idle = ["serve", "--listen", "none", "--exit-when-idle=0s"];
