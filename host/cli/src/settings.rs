@@ -66,7 +66,7 @@ impl ServeSettings {
         self.agents.iter().map(named).collect()
     }
 
-    /// What says who is let in, to what, and which agents there are.
+    /// What says who is let in, to what, which agents there are, and what is not kept.
     fn widens(&self) -> Option<&'static str> {
         let set = [
             ("listen", self.listen.is_some_and(Listen::is_public)),
@@ -75,6 +75,7 @@ impl ServeSettings {
             ("root", !self.root.is_empty()),
             ("allow_host", !self.allow_host.is_empty()),
             ("agents", !self.agents.is_empty()),
+            ("retention", self.retention.is_some()),
         ];
         set.into_iter()
             .find(|(_, is_set)| *is_set)
@@ -155,9 +156,9 @@ impl Settings {
         match self.serve.widens() {
             None => Ok(()),
             Some(name) => Err(Failure::usage(format!(
-                "the {FILE} of the current directory says with `{name}` in [serve] who is let in, \
-                 to what, or which agents there are; if you trust it, name it with \
-                 `--config-file {FILE}`"
+                "the {FILE} of the current directory says with `{name}` in [serve] what only \
+                 you decide: who is let in, to what, which agents there are, how long streams are \
+                 kept; if you trust it, name it with `--config-file {FILE}`"
             ))),
         }
     }

@@ -192,7 +192,9 @@ fn a_server_lets_in_nobody_by_mistake() {
 #[test]
 fn without_a_token_this_machine_is_let_in() {
     let shell = Shell::new();
-    let served = Served::start(&shell, &["--no-token"]);
+    let others = "--on-last-client=cancel --concurrent-runs=2 --retention=30d --allow-host=x.test";
+    let others: Vec<&str> = others.split(' ').chain(["--no-token"]).collect();
+    let served = Served::start(&shell, &others);
     assert!(served.ready["token_file"].is_null());
     let other = Shell::new();
     let done = other.probe("echo x", &["--server", served.text("url")]);
@@ -245,6 +247,7 @@ fn settings_of_the_folder_let_nobody_in() {
         "root = ['/']",
         "allow_host = ['example.org']",
         "agents = { x = 'x.wasm' }",
+        "retention = '1s'",
     ] {
         shell.file("lastword.toml", format!("[serve]\n{line}\n"));
         let done = shell.lastword(&["serve"]).exits(2);

@@ -19,10 +19,12 @@ may become workspaces: without one, there are none but names.
 
 SIGTERM or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for --drain, is
 then stopped and its end written. A second signal leaves at once. What waits is held, and goes on
-once a client opens its workspace again: grants are the client's, and are not stored.
+once a client opens its workspace again and the agent is loaded; grants are not stored, so that it
+gets those which that client brings. Agents that clients sent are not kept: they send them again.
 
-Every option can stand in lastword.toml under [serve]. The one in the current directory may not say
-who is let in, to what, and which agents there are; one that is named with --config-file may.
+Every option can stand in lastword.toml under [serve], the agents as `agents = { NAME = \"PATH\" }`.
+The one in the current directory may not say who is let in, to what, which agents there are and how
+long streams are kept; one that is named with --config-file may.
 
 \x1b[1;32mExit codes:\x1b[0m
   0    it ended in order
