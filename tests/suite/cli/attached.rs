@@ -224,6 +224,24 @@ fn sigterm_to_the_owner_tells_those_who_follow() {
 }
 
 #[test]
+fn a_follower_outlives_its_host() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let address = served.text("url").to_owned();
+    let mut run = shell.start("spin before", &["--server", &address]);
+    run.until("before");
+    served.started.signal("KILL");
+    drop(served);
+    let address = address.trim_start_matches("http://");
+    let served = Served::at(&shell, address, &[]);
+    let done = run.end().exits(1);
+    assert_eq!(done.out, "before");
+    done.tells(&["interrupted", "cause host-crash"]);
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
 fn a_run_that_lost_its_host_says_where_to_look() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);

@@ -16,7 +16,12 @@ pub(super) struct Served {
 impl Served {
     /// Starts one on a free port, and waits until it is ready.
     pub(super) fn start(shell: &Shell, options: &[&str]) -> Self {
-        let serve = ["serve", "--json", "--listen", "127.0.0.1:0"];
+        Self::at(shell, "127.0.0.1:0", options)
+    }
+
+    /// The same at an address.
+    pub(super) fn at(shell: &Shell, address: &str, options: &[&str]) -> Self {
+        let serve = ["serve", "--json", "--listen", address];
         let mut started = shell.spawn(&[&serve, options].concat());
         started.until("}\n");
         let ready: Value = serde_json::from_str(&started.read).expect("a JSON line");
