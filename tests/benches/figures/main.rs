@@ -6,8 +6,10 @@ mod cancel;
 mod load;
 mod parked;
 mod raw;
+mod readers;
 mod stats;
 mod store;
+mod streams;
 
 use stats::heading;
 
@@ -16,6 +18,12 @@ async fn main() {
     let wanted = std::env::args()
         .nth(1)
         .filter(|word| !word.starts_with('-'));
+    if let Some(url) = std::env::args()
+        .nth(2)
+        .filter(|_| wanted.as_deref() == Some("read"))
+    {
+        return readers::read(&url).await;
+    }
     let is_wanted = |name: &str| {
         wanted
             .as_ref()
@@ -40,6 +48,10 @@ async fn main() {
     if is_wanted("beside") {
         heading("beside: a well-behaved run beside 8 hogs");
         cancel::beside_hogs().await;
+    }
+    if is_wanted("streams") {
+        heading("streams: from append to a subscriber of the server, beside raw SQLite");
+        streams::figures().await;
     }
     if is_wanted("parked") {
         heading("parked: memory of runs that wait");

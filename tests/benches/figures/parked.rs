@@ -33,7 +33,7 @@ impl ModelProvider for Silent {
     }
 }
 
-fn resident_kib() -> f64 {
+pub(crate) fn resident_kib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/statm").expect("a Linux machine");
     let pages = status.split(' ').nth(1).and_then(|n| n.parse::<f64>().ok());
     pages.expect("pages") * 4.0

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A database with the store's own tables and settings.
 pub(crate) struct Raw {
@@ -112,6 +113,37 @@ impl Raw {
             self.event(session, *run, &ended);
         }
         self.exec("COMMIT", []);
+    }
+
+    /// Writes a delta for each of the sessions at each beat, as one transaction of whatever
+    /// is due; answers how long each was on its way to the disk.
+    pub(crate) fn paced(
+        &mut self,
+        sessions: usize,
+        interval: Duration,
+        beats: u32,
+    ) -> Vec<Duration> {
+        let total = sessions * beats as usize;
+        let began = Instant::now();
+        // Spread over the interval, as sessions that know nothing of each other are.
+        let step = interval / u32::try_from(sessions).expect("a small number");
+        let due = |n: usize| began + step * u32::try_from(n).expect("a small number");
+        let mut took = Vec::with_capacity(total);
+        let mut next = 0;
+        while next < total {
+            std::thread::sleep(due(next).saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let first = next;
+            self.exec("BEGIN IMMEDIATE", []);
+            while next < total && due(next) <= now {
+                self.event(next % sessions, 1, r#"{"type":"text.delta","message":"01a2037d-e060-76ec-ac80-1862cef9604c","part":0,"text":"1795354910819000;"}"#);
+                next += 1;
+            }
+            self.exec("COMMIT", []);
+            let now = Instant::now();
+            took.extend((first..next).map(|n| now.saturating_duration_since(due(n))));
+        }
+        took
     }
 
     /// Appends this many deltas of 8 bytes, each its own row, in transactions of `batch`.

@@ -183,11 +183,7 @@ fn open_database(path: &Path) -> Result<Connection, OpenError> {
         });
     }
     configure(&conn).map_err(refused)?;
-    for (format, sql) in (1..).zip(MIGRATIONS) {
-        if found < format {
-            migrate(&conn, sql, format).map_err(refused)?;
-        }
-    }
+    migrate(&conn, found).map_err(refused)?;
     Ok(conn)
 }
 
@@ -210,9 +206,16 @@ fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.pragma_update(None, "wal_autocheckpoint", 0)
 }
 
-fn migrate(conn: &Connection, sql: &str, to: i64) -> Result<(), rusqlite::Error> {
+/// Brings a database up to date in one transaction, so that a disk that is full half-way
+/// leaves the format that was there.
+fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
+    let done = usize::try_from(found).unwrap_or(0);
+    let Some(missing) = MIGRATIONS.get(done..).filter(|missing| !missing.is_empty()) else {
+        return Ok(());
+    };
+    let sql = missing.join("\n");
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {sql} PRAGMA user_version = {to}; COMMIT"
+        "BEGIN IMMEDIATE; {sql} PRAGMA user_version = {FORMAT}; COMMIT"
     ))
     .inspect_err(|_| {
         let _nothing_was_begun = conn.execute_batch("ROLLBACK");

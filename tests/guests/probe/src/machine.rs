@@ -29,6 +29,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "open" => said_result(turn, File::open(argument).map(|_| "opened".to_owned())),
         "tmp" => number(argument).and_then(|bytes| said_result(turn, fill_tmp(bytes))),
         "sleep" => number(argument).and_then(|milliseconds| rest(turn, milliseconds)),
+        "pace" => number(argument).and_then(|count| pace(turn, count)),
         "stdout" => number(argument).and_then(|lines| print(turn, lines)),
         "stderr" => {
             eprintln!("{argument}");
@@ -72,6 +73,18 @@ fn rest(turn: &ProbeTurn, milliseconds: u64) -> Result<Outcome> {
     turn.say("before")?;
     sleep(Duration::from_millis(milliseconds));
     said(turn, "after")
+}
+
+/// Says 50 times a second what time it is, in microseconds since 1970.
+fn pace(turn: &ProbeTurn, count: u32) -> Result<Outcome> {
+    let interval = Duration::from_millis(20);
+    let began = Instant::now();
+    for beat in 1..=count {
+        sleep((began + interval * beat).saturating_duration_since(Instant::now()));
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        turn.say(&format!("{};", since.unwrap_or_default().as_micros()))?;
+    }
+    Ok(Outcome::end_turn())
 }
 
 fn print(turn: &ProbeTurn, lines: u64) -> Result<Outcome> {
