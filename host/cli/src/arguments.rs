@@ -1,6 +1,12 @@
 //! What can be written on the command line, and its help. Knows how words are parsed, not what
 //! they do.
 
+mod later;
+mod serve;
+
+pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use serve::{Listen, NamedAgent, OnLast, Serve};
+
 use crate::units::{Deadline, Memory, Span};
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
@@ -21,11 +27,14 @@ const EXAMPLES: &str = "\
   lastword check census.wasm                       What does it want? Runs nothing
   lastword sessions                                What was said before
   lastword show latest                             The last conversation, with receipts
+  lastword serve --agent census=census.wasm        Keep a host running for others
+
+Commands reach each other: while one owns the data directory, the others go through it.
 
 \x1b[1;32mExit codes:\x1b[0m
   0    completed
   1    the run failed or was interrupted
-  2    wrong usage or bad input; nothing was run
+  2    wrong usage or bad input, or no server answers; nothing was run
   3    the agent requires a capability that is not granted; nothing was run
   130  the run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away";
 
@@ -41,7 +50,12 @@ Nothing is allowed that is not granted: --workspace grants reading that director
 asking that model, and --allow grants the rest.
 
 Ctrl-C stops the run and keeps every word that was said. A second Ctrl-C leaves at once; the next
-start then writes the run's end.";
+start then writes the run's end.
+
+While another command or `lastword serve` owns the data directory, or with --server, the run
+belongs to that host: the agent is loaded there under its name (in the place of another one of
+that name, for later runs), and losing the connection does not end the run. The model, --memory
+and --grace are then that host's to decide.";
 
 /// Run sandboxed agents whose last word is always on disk.
 #[derive(Debug, Parser)]
@@ -70,10 +84,24 @@ pub(crate) enum Command {
     Sessions(Sessions),
     /// Print a conversation with the end of each run
     Show(Show),
+    /// Own the data directory and answer other programs, until it is stopped
+    Serve(Box<Serve>),
+    /// Stop a run, or all that a session does
+    Cancel(Cancel),
+    /// List, change or take back the prompts that wait in a session
+    Queue(Queue),
+    /// Go on with prompts that are held, or with a run that ended early
+    Resume(Box<Resume>),
+    /// Give a session another title
+    Rename(Rename),
+    /// Delete a session with all that was said
+    Delete(Delete),
+    /// Write a session down, as Markdown or JSON
+    Export(Export),
 }
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Shared {
     /// Where sessions are kept [default: $XDG_DATA_HOME/lastword or ~/.local/share/lastword]
     #[arg(
@@ -98,6 +126,19 @@ pub(crate) struct Shared {
     /// Settings [default: lastword.toml in the current directory, if there is one]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config_file: Option<PathBuf>,
+    /// Go through the lastword server at this address [default: whoever owns the data directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "LASTWORD_SERVER",
+        hide_env = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) server: Option<String>,
+    /// The file with a server's token, over LASTWORD_TOKEN [default: `token` in the data directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Show agents' log lines and the host's own on stderr; RUST_LOG chooses more finely
     #[arg(short, long, global = true, help_heading = "Everywhere")]
     pub(crate) verbose: bool,
@@ -107,7 +148,7 @@ pub(crate) struct Shared {
 }
 
 /// Run an agent and stream what it says. A folder with a Cargo.toml is built first.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct Run {
     /// A .wasm file, or the folder of a crate
@@ -155,6 +196,9 @@ pub(crate) struct Run {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Leave once the prompt is durable, and print the run's id; needs a host that goes on
+    #[arg(short, long)]
+    pub(crate) detach: bool,
 }
 
 /// Say what an agent is and wants, without running it.

@@ -1,14 +1,14 @@
 //! Follows one run from its first event to its last, whatever asks it to stop on the way.
 //!
 //! ```text
-//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host shuts down
+//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host ends its runs
 //! run.ended ─▶ over        reader of stdout gone ─▶ client-gone, and nothing more is shown
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! ```
 //! Knows neither how events look nor what becomes of the exit code.
 
 use crate::failure::Failure;
-use crate::signals::Stop;
+use crate::signals::{Stop, Stops};
 use crate::terminal::Terminal;
 use crate::view::View;
 use lastword::event::{Event, EventBody, Seq};
@@ -20,12 +20,11 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a cancelled run is waited for before the wait is explained.
-const SILENCE: Duration = Duration::from_millis(500);
+pub(crate) const SILENCE: Duration = Duration::from_millis(500);
 
 /// One run, and all that is needed to see it through.
 pub(crate) struct Follow<'a> {
@@ -59,7 +58,7 @@ impl Follow<'_> {
     pub(crate) async fn to_the_end(
         &self,
         view: &mut View,
-        stops: &mut mpsc::Receiver<Stop>,
+        stops: &mut Stops,
     ) -> Result<Met, Failure> {
         let mut events = self.run.events();
         let mut asked = Asked::default();
@@ -69,7 +68,7 @@ impl Follow<'_> {
             let listening = !asked.reader_gone;
             tokio::select! {
                 biased;
-                Some(stop) = stops.recv() => self.stop(stop, &mut asked),
+                stop = stops.recv() => self.stop(stop, &mut asked),
                 () = &mut reader, if listening => self.client_gone(&mut asked),
                 event = events.next() => match event {
                     Some(Ok(event)) => {
@@ -82,8 +81,10 @@ impl Follow<'_> {
                 },
                 stopped = answer(&mut asked.stopping) => {
                     asked.stopping = None;
-                    if let Some(receipt) = stopped?.filter(|receipt| !receipt.persisted) {
-                        return Ok(met(receipt, &asked));
+                    match stopped? {
+                        Some(receipt) if !receipt.persisted => return Ok(met(receipt, &asked)),
+                        Some(_) => {}
+                        None => return self.read_the_rest(view, asked).await,
                     }
                 }
                 () = at(asked.explain_at) => {
@@ -134,7 +135,8 @@ impl Follow<'_> {
         asked.stopping = Some(match stop {
             Stop::Cancel => tokio::spawn(async move { run.cancel().await.map(Some) }),
             Stop::Shutdown => tokio::spawn(async move {
-                host.shutdown().await;
+                // The store stays open for those who follow runs from other terminals.
+                host.drain().await;
                 Ok(None)
             }),
         });
@@ -151,7 +153,7 @@ impl Follow<'_> {
         ));
     }
 
-    /// After a shutdown the log is read from the disk.
+    /// Once the host has ended its runs, the log is read from the disk.
     async fn read_the_rest(&self, view: &mut View, mut asked: Asked) -> Result<Met, Failure> {
         if let Some(stopping) = asked.stopping.take() {
             drop(stopping.await);
@@ -200,7 +202,7 @@ async fn answer(
     }
 }
 
-async fn at(instant: Option<Instant>) {
+pub(crate) async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => pending().await,
@@ -209,13 +211,13 @@ async fn at(instant: Option<Instant>) {
 
 /// Watches for the other end of a pipe to be closed, which an agent that is silent would never
 /// find out by writing. A file cannot be watched, and needs not be.
-fn watch_reader() -> Option<pipe::Sender> {
+pub(crate) fn watch_reader() -> Option<pipe::Sender> {
     let duplicate = io::stdout().as_fd().try_clone_to_owned().ok()?;
     // Not asked whether it is a pipe, since that would also make writes not wait.
     pipe::Sender::from_owned_fd_unchecked(duplicate).ok()
 }
 
-async fn reader_gone(watch: Option<&pipe::Sender>) {
+pub(crate) async fn reader_gone(watch: Option<&pipe::Sender>) {
     if let Some(watch) = watch
         && let Ok(ready) = watch.ready(Interest::ERROR).await
         && ready.is_error()

@@ -1,17 +1,28 @@
 //! The command `lastword`: runs agents from a terminal, and reads what they left.
 //!
-//! An embedder like any other: it sees only the library's public interface. Each command is a
-//! module; none of them knows how a run is stored or stopped.
+//! An embedder like any other: it sees only the library's public interface, and the server's. Each
+//! command is a module; none of them knows how a run is stored or stopped.
 
 mod agent;
 mod arguments;
+mod attached;
 mod cargo;
 mod check;
+mod client;
 mod failure;
 mod follow;
+mod keeping;
+#[cfg(feature = "otlp")]
+mod otlp;
+mod owner;
 mod place;
 mod plan;
+mod prompts;
+mod reading;
+mod resume;
 mod run;
+mod serve;
+mod serving;
 mod sessions;
 mod settings;
 mod show;
@@ -29,11 +40,12 @@ use terminal::Terminal;
 fn main() {
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
-    trace::start(arguments.shared.verbose, &terminal);
+    let traces = trace::start(arguments.shared.verbose, &terminal);
     let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
         failure.exit
     });
+    traces.flush();
     // A compilation that nobody waits for any more would hold the return from `main`.
     std::process::exit(exit.code());
 }
@@ -43,8 +55,15 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
     match arguments.command {
         Command::Run(run) => block_on(run::run(*run, shared, terminal))?,
         Command::Check(check) => block_on(check::check(check, shared, terminal))?,
-        Command::Sessions(sessions) => sessions::sessions(&sessions, &shared, terminal),
-        Command::Show(show) => show::show(&show, &shared, terminal),
+        Command::Sessions(list) => block_on(sessions::sessions(&list, &shared, terminal))?,
+        Command::Show(show) => block_on(show::show(&show, &shared, terminal))?,
+        Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
+        Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,
+        Command::Queue(queue) => block_on(prompts::queue(queue, shared, terminal))?,
+        Command::Resume(resume) => block_on(resume::resume(*resume, shared, terminal))?,
+        Command::Rename(rename) => block_on(keeping::rename(rename, shared, terminal))?,
+        Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
+        Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
     }
 }
 

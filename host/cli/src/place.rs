@@ -4,7 +4,6 @@
 use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use lastword::{Archive, SessionRow};
 use std::path::{Path, PathBuf};
 
 /// Where sessions and compiled agents are kept.
@@ -42,8 +41,8 @@ fn default_data() -> Option<PathBuf> {
     data.map(|data| data.join("lastword"))
 }
 
-const DIRECTORY: &str = "dir:";
-const NAME: &str = "name:";
+pub(crate) const DIRECTORY: &str = "dir:";
+pub(crate) const NAME: &str = "name:";
 
 /// A stored workspace key, for people.
 pub(crate) fn workspace(key: &str) -> String {
@@ -69,56 +68,4 @@ pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
         .or_else(|_| std::path::absolute(directory));
     let stored = key.strip_prefix(DIRECTORY).map(Path::new);
     directory.is_ok_and(|directory| stored == Some(&directory))
-}
-
-/// The fewest characters of a session's id that are taken for it.
-const PREFIX_MIN: usize = 4;
-
-/// The session that a word names: its id, the unique beginning of one, or `latest`.
-pub(crate) fn session(archive: &Archive, word: &str) -> Result<SessionRow, Failure> {
-    if let Ok(id) = word.parse() {
-        return archive.session(id).map_err(|error| match error {
-            lastword::StoreError::Refused(_) => unknown(word),
-            other => other.into(),
-        });
-    }
-    let latest = word == "latest";
-    let prefix = word.to_ascii_lowercase();
-    let plausible = prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    if !latest && (!plausible || prefix.len() < PREFIX_MIN || prefix.len() >= 36) {
-        return Err(Failure::usage(format!(
-            "`{word}` is not a session id; give an id like 01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55, \
-             the first {PREFIX_MIN} or more characters of one, or `latest`; \
-             `lastword sessions` lists those that there are"
-        )));
-    }
-    let rows = archive.sessions(None, u32::MAX)?;
-    let is_meant = |row: &SessionRow| match latest {
-        true => has_begun(row),
-        false => row.record.id.to_string().starts_with(&prefix),
-    };
-    let limit = if latest { 1 } else { 2 };
-    let mut found = rows.into_iter().filter(is_meant).take(limit);
-    match (found.next(), found.next()) {
-        (Some(row), None) => Ok(row),
-        (Some(_), Some(_)) => Err(Failure::usage(format!(
-            "more than one session begins with `{word}`; give more of the id; \
-             `lastword sessions` lists them"
-        ))),
-        (None, _) if latest => Err(Failure::usage(
-            "there are no sessions yet; `lastword run AGENT` begins one",
-        )),
-        (None, _) => Err(unknown(word)),
-    }
-}
-
-/// Whether a prompt was ever accepted: a full disk may leave a session without one.
-pub(crate) fn has_begun(row: &SessionRow) -> bool {
-    row.record.messages > 0 || row.record.title.is_some()
-}
-
-fn unknown(word: &str) -> Failure {
-    Failure::usage(format!(
-        "there is no session {word}; `lastword sessions` lists those that there are"
-    ))
 }

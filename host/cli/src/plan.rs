@@ -1,9 +1,10 @@
 //! What a run shall be, checked before anything is built or opened: grants, limits, the model, the
-//! prompt. Knows no host.
+//! prompt. Knows only whether this process or another host runs it.
 
 use crate::arguments;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::units::Deadline;
 use lastword::capability::model::Models;
 use lastword::permission::Grants;
 use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
@@ -14,73 +15,122 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Plan {
     pub(crate) agent: PathBuf,
     pub(crate) name: Option<String>,
-    pub(crate) prompt: Prompt,
-    /// Whether the prompt stands for the agent's own.
-    pub(crate) blank: bool,
+    /// Blank where it stands for the agent's own.
+    pub(crate) text: String,
+    /// JSON.
+    pub(crate) config: Option<String>,
+    pub(crate) key: Option<String>,
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
+    /// The deadline that was asked for.
+    pub(crate) deadline: Option<Deadline>,
     pub(crate) json: bool,
+    pub(crate) detach: bool,
 }
 
 impl Plan {
-    /// Checks what was asked for.
+    /// Checks what was asked for of this process.
     pub(crate) fn new(run: arguments::Run, settings: &Settings) -> Result<Self, Failure> {
+        if run.detach {
+            return Err(Failure::usage(
+                "nobody would go on with the run: `--detach` needs a host that stays; start one \
+                 with `lastword serve`, or name one with `--server URL`",
+            ));
+        }
         let defaults = &settings.run;
-        let model = run.model.as_deref().or(defaults.model.as_deref());
-        let mut grants = Grants::none();
-        if run.workspace.is_some() {
-            grants = grants.with(Capability::ReadFiles);
-        }
-        if model.is_some() {
-            grants = grants.with(Capability::Model);
-        }
-        for capability in run.allow {
-            grants = grants.with(capability);
-        }
+        let model = run.model.clone().or_else(|| defaults.model.clone());
         let mut limits = Limits::default();
-        if let Some(deadline) = run.deadline.or(defaults.deadline) {
-            limits = limits.deadline(deadline.0);
-        }
         if let Some(grace) = run.grace.or(defaults.grace) {
             limits = limits.grace(grace.0);
         }
         if let Some(memory) = run.memory.or(defaults.memory) {
             limits = limits.memory_bytes(memory.0);
         }
+        let mut plan = Self::of(run, settings, limits, model.is_some())?;
+        if let Some(deadline) = plan.deadline {
+            plan.limits = plan.limits.deadline(deadline.0);
+        }
+        if plan.grants.has(Capability::Model) {
+            plan.models = Some(models(settings, model.as_deref())?);
+        }
+        Ok(plan)
+    }
+
+    /// Checks what was asked for of another host, which has a model and limits of its own.
+    pub(crate) fn elsewhere(
+        run: arguments::Run,
+        settings: &Settings,
+        place: &str,
+    ) -> Result<Self, Failure> {
+        let decided = [
+            (
+                "--model",
+                run.model.is_some(),
+                "; to let the agent ask its model, `--allow model`",
+            ),
+            ("--memory", run.memory.is_some(), ""),
+            ("--grace", run.grace.is_some(), ""),
+        ];
+        if let Some((option, _, how)) = decided.iter().find(|(_, given, _)| *given) {
+            return Err(Failure::usage(format!(
+                "`{option}` is for the host at {place} to decide, to which this command goes; \
+                 leave it out{how}, or run on your own with another `--data-dir`"
+            )));
+        }
+        if run.deadline == Some(Deadline(None)) {
+            return Err(Failure::usage(format!(
+                "whether a run may go on for ever is for the host at {place} to decide, to which \
+                 this command goes; name a deadline such as `--deadline 2h`, or leave it out"
+            )));
+        }
+        let asks_a_model = settings.run.model.is_some();
+        Self::of(run, settings, Limits::default(), asks_a_model)
+    }
+
+    fn of(
+        run: arguments::Run,
+        settings: &Settings,
+        limits: Limits,
+        asks_a_model: bool,
+    ) -> Result<Self, Failure> {
         let directory = run.workspace.as_deref().map(directory).transpose()?;
-        if directory.is_none() && grants.has(Capability::ReadFiles) {
-            return Err(Failure::usage(
-                "there are no files to grant without a workspace; add `--workspace DIR`",
-            ));
-        }
-        let models = match grants.has(Capability::Model) {
-            true => Some(models(settings, model)?),
-            false => None,
-        };
+        let grants = grants(run.allow, directory.is_some(), asks_a_model)?;
         let text = prompt(run.prompt)?;
-        let blank = text.trim().is_empty();
-        let mut prompt = Prompt::text(text);
-        if let Some(config) = run.config {
-            prompt = prompt.config(configuration(config)?);
-        }
-        if let Some(key) = run.key {
-            prompt = prompt.key(key);
-        }
         Ok(Self {
             agent: run.agent,
             name: run.name,
-            prompt,
-            blank,
+            text,
+            config: run.config.map(configuration).transpose()?,
+            key: run.key,
             session: run.session,
             directory,
             grants,
-            models,
+            models: None,
             limits,
+            deadline: run.deadline.or(settings.run.deadline),
             json: run.json,
+            detach: run.detach,
         })
+    }
+
+    /// Whether the prompt stands for the agent's own.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// The prompt for a host in this process.
+    pub(crate) fn prompt(&self) -> Prompt {
+        let mut prompt = Prompt::text(self.text.clone());
+        if let Some(config) = &self.config {
+            prompt = prompt.config(config.clone());
+        }
+        if let Some(key) = &self.key {
+            prompt = prompt.key(key.clone());
+        }
+        prompt
     }
 
     /// The workspace's options.
@@ -90,8 +140,30 @@ impl Plan {
     }
 }
 
+/// What is granted by naming a directory and a model, and by itself.
+pub(crate) fn grants(
+    allowed: Vec<Capability>,
+    directory: bool,
+    model: bool,
+) -> Result<Grants, Failure> {
+    let mut grants = Grants::none();
+    if directory {
+        grants = grants.with(Capability::ReadFiles);
+    }
+    if model {
+        grants = grants.with(Capability::Model);
+    }
+    let grants = allowed.into_iter().fold(grants, Grants::with);
+    match !directory && grants.has(Capability::ReadFiles) {
+        false => Ok(grants),
+        true => Err(Failure::usage(
+            "there are no files to grant without a workspace; add `--workspace DIR`",
+        )),
+    }
+}
+
 /// The workspace, once it is known to be a directory that can be read.
-fn directory(path: &Path) -> Result<WorkspaceKey, Failure> {
+pub(crate) fn directory(path: &Path) -> Result<WorkspaceKey, Failure> {
     std::fs::read_dir(path)
         .and_then(|_| WorkspaceKey::directory(path))
         .map_err(|error| {
@@ -103,7 +175,7 @@ fn directory(path: &Path) -> Result<WorkspaceKey, Failure> {
 }
 
 /// The models, with proof that the chosen one can be asked: a missing key is found now.
-fn models(settings: &Settings, model: Option<&str>) -> Result<Models, Failure> {
+pub(crate) fn models(settings: &Settings, model: Option<&str>) -> Result<Models, Failure> {
     let refused = |why: String| Failure::usage(format!("cannot use the model: {why}"));
     let mut models =
         Models::with_config(&settings.models).map_err(|error| refused(error.to_string()))?;

@@ -3,18 +3,26 @@
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
+use crate::attached;
+use crate::client::Api;
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, Met};
-use crate::place::{self, Place};
+use crate::owner::{self, Owner};
+use crate::place::Place;
 use crate::plan::Plan;
+use crate::reading::Source;
 use crate::settings::Settings;
-use crate::signals::{self, Stop};
+use crate::signals::Stops;
 use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
-use lastword::permission::Want;
-use lastword::{Agent, Archive, Host, HostError, RunState, Session, WorkspaceKey};
-use tokio::sync::mpsc;
+use lastword::id::{RunId, SessionId};
+use lastword::permission::{Grants, Manifest, Want};
+use lastword::{Agent, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey};
+use tracing::Instrument;
+
+/// Runs at the same time: one's own, and those of commands in other terminals.
+const CONCURRENT_RUNS: u32 = 8;
 
 /// Runs an agent and stays until its end is told.
 pub(crate) async fn run(
@@ -24,39 +32,86 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let plan = Plan::new(arguments, &settings)?;
+    if let Some(api) = owner::reach(&shared, &place).await? {
+        return elsewhere(&api, arguments, &settings, None, terminal).await;
+    }
+    let plan = Plan::new(arguments.clone(), &settings)?;
     let found = agent::find(&plan.agent, terminal)?;
-    let mut stops = signals::listen()
-        .map_err(|error| Failure::usage(format!("cannot listen to signals: {error}")))?;
+    let mut stops = Stops::listen()?;
     let mut builder = Host::builder()
-        .data_dir(&place.data)
-        .cache_dir(&place.cache)
         .limits(plan.limits)
-        .concurrent_runs(1);
+        .concurrent_runs(CONCURRENT_RUNS);
     if let Some(models) = plan.models.clone() {
         builder = builder.model(models);
     }
-    let host = builder.build().await?;
-    tell_recovery(&host, terminal);
-    let exit = on(&host, &plan, found, &place, &mut stops, terminal).await;
-    let left = host.shutdown().await;
+    let host = match owner::own(builder, &place, terminal).await? {
+        Owner::Us(host) => host,
+        Owner::Other(api) => {
+            let begun = Some((found, stops));
+            return elsewhere(&api, arguments, &settings, begun, terminal).await;
+        }
+    };
+    let serving = owner::open_socket(&host, &place, terminal).await;
+    let span = tracing::info_span!("command", otel.name = "lastword run");
+    let mut own = None;
+    let running = on(&host, &plan, found, &place, &mut own, &mut stops, terminal);
+    let exit = running.instrument(span).await;
+    others(&host, own, &mut stops, terminal).await;
+    let left = serving.end().await;
     if !left.is_empty() {
         terminal.warn("the run's end is not on disk; the next start writes it");
     }
     exit
 }
 
-fn tell_recovery(host: &Host, terminal: &Terminal) {
-    let recovered = host.recovered();
-    if recovered.ended > 0 {
-        let runs = units::count(recovered.ended, "run");
-        terminal.note(&format!(
-            "recovered {runs} that an earlier start had left without an end"
-        ));
-    }
-    if recovered.held > 0 {
-        let prompts = units::count(recovered.held, "prompt");
-        terminal.note(&format!("{prompts} that had not begun by then are held"));
+/// Runs it at a host that is there already.
+async fn elsewhere(
+    api: &Api,
+    arguments: arguments::Run,
+    settings: &Settings,
+    begun: Option<(Found, Stops)>,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let plan = Plan::elsewhere(arguments, settings, api.place())?;
+    let (found, mut stops) = match begun {
+        Some(begun) => begun,
+        None => (agent::find(&plan.agent, terminal)?, Stops::listen()?),
+    };
+    let span = tracing::info_span!("command", otel.name = "lastword run", server = api.place());
+    let running = attached::run(api, &plan, found, &mut stops, terminal);
+    running.instrument(span).await
+}
+
+/// Waits for the runs that commands in other terminals began here.
+async fn others(host: &Host, own: Option<RunId>, stops: &mut Stops, terminal: &Terminal) {
+    let mut steps = host.lifecycle();
+    let mut told = false;
+    loop {
+        let live = host.live_runs(None);
+        let left = live.iter().filter(|run| Some(run.id()) != own).count();
+        if left == 0 || host.is_closing() {
+            return;
+        }
+        if !std::mem::replace(&mut told, true) {
+            stops.begin_again();
+            let runs = units::count(left as u64, "run");
+            let whose = if left == 1 {
+                "another client"
+            } else {
+                "other clients"
+            };
+            let them = if left == 1 { "it" } else { "them" };
+            terminal.note(&format!(
+                "waiting for {runs} of {whose}; Ctrl-C stops {them}"
+            ));
+        }
+        tokio::select! {
+            _ = stops.recv() => return,
+            step = steps.next() => match step {
+                None | Some(Lifecycle::HostClosing) => return,
+                Some(_) => {}
+            },
+        }
     }
 }
 
@@ -65,26 +120,28 @@ async fn on(
     plan: &Plan,
     found: Found,
     place: &Place,
-    stops: &mut mpsc::Receiver<Stop>,
+    own: &mut Option<RunId>,
+    stops: &mut Stops,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let name = plan.name.clone().unwrap_or(found.name);
     let agent = tokio::select! {
         agent = host.load_agent(name, found.file) => agent?,
-        Some(_) = stops.recv() => {
+        _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);
         }
     };
-    if !may_run(&agent, plan, terminal) {
+    let manifest = agent.manifest();
+    if !may_run(agent.id().as_str(), manifest, &plan.grants, terminal) {
         return Ok(Exit::Denied);
     }
-    let default = agent.manifest().default_prompt.as_deref();
-    if plan.blank && default.is_none_or(|prompt| prompt.trim().is_empty()) {
+    if plan.is_blank() && !has_default(manifest) {
         return Err(HostError::EmptyPrompt.into());
     }
     let session = session(host, plan, &agent, place, terminal).await?;
-    let run = session.prompt(plan.prompt.clone()).await?;
+    let run = session.prompt(plan.prompt()).await?;
+    *own = Some(run.id());
     let follow = Follow {
         host,
         run: &run,
@@ -94,19 +151,29 @@ async fn on(
     };
     let mut view = View::new(plan.json, terminal);
     let met = follow.to_the_end(&mut view, stops).await?;
-    Ok(conclude(&met, &view, &session, terminal))
+    Ok(conclude(&met, &view, session.id(), terminal))
+}
+
+/// Whether an agent says what an empty prompt stands for.
+pub(crate) fn has_default(manifest: &Manifest) -> bool {
+    let default = manifest.default_prompt.as_deref();
+    default.is_some_and(|prompt| !prompt.trim().is_empty())
 }
 
 /// Tells what is wanted and not granted, and whether the agent can do without.
-fn may_run(agent: &Agent, plan: &Plan, terminal: &Terminal) -> bool {
-    let manifest = agent.manifest();
+pub(crate) fn may_run(
+    name: &str,
+    manifest: &Manifest,
+    grants: &Grants,
+    terminal: &Terminal,
+) -> bool {
     for unknown in &manifest.unknown_wants {
         let unknown = terminal::line(unknown, 80);
         terminal.note(&format!(
             "the agent wants `{unknown}`, which this lastword does not know"
         ));
     }
-    let lacking = |want: &&Want| !plan.grants.has(want.capability);
+    let lacking = |want: &&Want| !grants.has(want.capability);
     let (required, optional): (Vec<_>, Vec<_>) = manifest
         .wants
         .iter()
@@ -120,7 +187,7 @@ fn may_run(agent: &Agent, plan: &Plan, terminal: &Terminal) -> bool {
         });
         terminal.error(&format!(
             "{} cannot work without what is not granted; nothing was run{}",
-            agent.id(),
+            terminal::line(name, 128),
             lines.collect::<String>()
         ));
         return false;
@@ -150,9 +217,10 @@ async fn session(
     let going_on = match &plan.session {
         None => None,
         Some(word) => {
-            let archive = Archive::open(&place.data)?;
-            let id = place::session(&archive, word)?.record.id;
-            tell_held(&archive, id, terminal)?;
+            let source = Source::on_disk(place)?;
+            let id = source.session(word).await?.record.id;
+            let runs = source.runs(id).await?;
+            tell_held(runs.iter().map(|run| run.state), id, terminal);
             Some(id)
         }
     };
@@ -167,33 +235,31 @@ async fn session(
     })
 }
 
-fn tell_held(
-    archive: &Archive,
-    session: lastword::id::SessionId,
-    terminal: &Terminal,
-) -> Result<(), Failure> {
-    let runs = archive.runs(session)?;
-    let held = runs.iter().filter(|run| run.state == RunState::Held);
-    let held = held.count() as u64;
+fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal: &Terminal) {
+    let held = runs.filter(|state| *state == RunState::Held).count() as u64;
     if held > 0 {
         let prompts = units::count(held, "earlier prompt");
         terminal.note(&format!(
-            "{prompts} of this session never began and stay held; \
-             `lastword show {session}` prints them, and this prompt goes before them"
+            "{prompts} of this session never began and stay held; `lastword resume {session}` \
+             goes on with them, and this prompt goes before them"
         ));
     }
-    Ok(())
 }
 
 /// Tells the end, and what the shell shall know of it.
-fn conclude(met: &Met, view: &View, session: &Session, terminal: &Terminal) -> Exit {
+pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Terminal) -> Exit {
     let (receipt, gone) = match met {
         Met::Ended(receipt) => (receipt, false),
         Met::ReaderGone(receipt) => (receipt, true),
     };
     if !gone {
-        view.conclude(receipt, session.id(), terminal);
+        view.conclude(receipt, session, terminal);
     }
+    exit_of(receipt)
+}
+
+/// What the shell shall know of a run's end.
+pub(crate) fn exit_of(receipt: &Receipt) -> Exit {
     match (receipt.state, receipt.cause.as_str()) {
         (RunState::Completed, _) => Exit::Completed,
         (RunState::Cancelled, _) | (_, "shutdown" | "user") => Exit::Cancelled,

@@ -1,13 +1,14 @@
-//! `lastword sessions`: what there is to go on with. Reads beside whoever owns the data directory.
+//! `lastword sessions`: what there is to go on with. Reads beside whoever owns the data
+//! directory, or at a server.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
+use crate::reading::{Listed, Source};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::units::ago;
 use lastword::clock::SystemClock;
-use lastword::{Archive, OpenError, SessionRow};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -15,22 +16,18 @@ use std::collections::HashSet;
 const SHORT: usize = 13;
 
 /// Lists sessions.
-pub(crate) fn sessions(
+pub(crate) async fn sessions(
     arguments: &arguments::Sessions,
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let rows = match Archive::open(&place.data) {
-        Ok(archive) => archive.sessions(None, u32::MAX)?,
-        Err(OpenError::Missing { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let rows = Source::of(shared, &place)?.sessions().await?;
     let ids: Vec<String> = rows.iter().map(|row| row.record.id.to_string()).collect();
-    let is_wanted = |row: &&SessionRow| {
+    let is_wanted = |row: &&Listed| {
         let wanted = arguments.workspace.as_deref();
-        place::has_begun(row)
+        row.has_begun()
             && wanted.is_none_or(|directory| place::is_directory(&row.workspace_key, directory))
     };
     let shown: Vec<_> = rows
@@ -55,7 +52,7 @@ pub(crate) fn sessions(
 }
 
 /// A session as programs read it.
-pub(crate) fn as_json(row: &SessionRow) -> serde_json::Value {
+pub(crate) fn as_json(row: &Listed) -> serde_json::Value {
     json!({ "session": row.record, "workspace": place::workspace(&row.workspace_key) })
 }
 
@@ -78,7 +75,7 @@ const COLUMNS: [&str; 7] = [
     "TITLE",
 ];
 
-fn table(rows: &[&SessionRow], id_chars: usize, terminal: &Terminal) -> String {
+fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     let now = SystemClock::shared().now().0;
     let (narrow, wide) = match terminal.out.terminal {
         true => (24, 40),

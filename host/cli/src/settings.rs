@@ -1,11 +1,14 @@
-//! `lastword.toml`: models and defaults for runs. The one in the current directory may have come
-//! with somebody else's folder, so that it can grant nothing but a model, and cannot say where
-//! keys are sent. Knows the file's words, not what they do.
+//! `lastword.toml`: models, and defaults for runs and servers. The one in the current directory may
+//! have come with somebody else's folder, so that it can grant nothing but a model, cannot say
+//! where keys are sent, and lets nobody in. Knows the file's words, not what they do.
 
+use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
 use crate::units::{Deadline, Memory, Span};
 use lastword::capability::model::ModelsConfig;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "lastword.toml";
@@ -18,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) models: ModelsConfig,
     /// Defaults of `lastword run`.
     pub(crate) run: RunSettings,
+    /// Defaults of `lastword serve`.
+    pub(crate) serve: ServeSettings,
 }
 
 /// Defaults of `lastword run`, under the names of its options.
@@ -30,6 +35,59 @@ pub(crate) struct RunSettings {
     pub(crate) memory: Option<Memory>,
     /// Relative to the file.
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Defaults of `lastword serve`, under the names of its options. Paths are relative to the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServeSettings {
+    pub(crate) listen: Option<Listen>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) no_token: bool,
+    pub(crate) root: Vec<PathBuf>,
+    pub(crate) allow_host: Vec<String>,
+    /// Names and paths.
+    agents: BTreeMap<String, PathBuf>,
+    pub(crate) model: Option<String>,
+    pub(crate) concurrent_runs: Option<NonZeroU32>,
+    pub(crate) drain: Option<Span>,
+    pub(crate) exit_when_idle: Option<Span>,
+    pub(crate) on_last_client: Option<OnLast>,
+    pub(crate) retention: Option<Span>,
+}
+
+impl ServeSettings {
+    /// The agents to load.
+    pub(crate) fn agents(&self) -> Vec<NamedAgent> {
+        let named = |(name, path): (&String, &PathBuf)| NamedAgent {
+            name: Some(name.clone()),
+            path: path.clone(),
+        };
+        self.agents.iter().map(named).collect()
+    }
+
+    /// What says who is let in, to what, which agents there are, and what is not kept.
+    fn widens(&self) -> Option<&'static str> {
+        let set = [
+            ("listen", self.listen.is_some_and(Listen::is_public)),
+            ("token_file", self.token_file.is_some()),
+            ("no_token", self.no_token),
+            ("root", !self.root.is_empty()),
+            ("allow_host", !self.allow_host.is_empty()),
+            ("agents", !self.agents.is_empty()),
+            ("retention", self.retention.is_some()),
+        ];
+        set.into_iter()
+            .find(|(_, is_set)| *is_set)
+            .map(|(name, _)| name)
+    }
+
+    fn relative_to(&mut self, folder: &Path) {
+        let paths = self.root.iter_mut().chain(self.agents.values_mut());
+        for path in paths.chain(&mut self.token_file) {
+            *path = folder.join(&*path);
+        }
+    }
 }
 
 impl Settings {
@@ -60,11 +118,13 @@ impl Settings {
         })?;
         if named.is_none() {
             settings.refuse_services()?;
+            settings.refuse_doors()?;
         }
+        let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
-            let folder = path.parent().unwrap_or(Path::new(""));
             *data = folder.join(&*data);
         }
+        settings.serve.relative_to(folder);
         Ok(settings)
     }
 
@@ -87,6 +147,18 @@ impl Settings {
             Some((name, _)) => Err(Failure::usage(format!(
                 "the {FILE} of the current directory says in [models.{name}] where your keys \
                  are and where they are sent; if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// Nor who may command the user's agents.
+    fn refuse_doors(&self) -> Result<(), Failure> {
+        match self.serve.widens() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory says with `{name}` in [serve] what only \
+                 you decide: who is let in, to what, which agents there are, how long streams are \
+                 kept; if you trust it, name it with `--config-file {FILE}`"
             ))),
         }
     }

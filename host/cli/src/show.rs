@@ -4,31 +4,33 @@
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
+use crate::reading::{Listed, Source};
 use crate::sessions;
 use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, line, to_stdout};
 use crate::units;
 use crate::view;
-use lastword::event::{Event, Seq};
+use lastword::event::Event;
 use lastword::run::Transcript;
 use lastword::session::{Message, Part, PartBody, Role};
-use lastword::{Archive, RunRow, RunState, SessionRow};
+use lastword::{RunRow, RunState};
 use serde_json::json;
 
 /// Prints a conversation.
-pub(crate) fn show(
+pub(crate) async fn show(
     arguments: &arguments::Show,
     shared: &Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let archive = Archive::open(&place.data)?;
-    let session = place::session(&archive, &arguments.session)?;
-    let events = events(&archive, &session)?;
-    let owned = archive.is_owned();
-    let runs: Vec<Shown> = archive
-        .runs(session.record.id)?
+    let source = Source::of(shared, &place)?;
+    let session = source.session(&arguments.session).await?;
+    let events = source.events(session.record.id).await?;
+    let owned = source.is_owned();
+    let runs: Vec<Shown> = source
+        .runs(session.record.id)
+        .await?
         .into_iter()
         .map(|row| Shown::new(row, owned, &events))
         .collect();
@@ -53,19 +55,6 @@ pub(crate) fn show(
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
-}
-
-fn events(archive: &Archive, session: &SessionRow) -> Result<Vec<Event>, Failure> {
-    let mut events = Vec::new();
-    let mut after = Seq(0);
-    loop {
-        let page = archive.events(session.record.id, after)?;
-        let Some(last) = page.last() else {
-            return Ok(events);
-        };
-        after = last.seq;
-        events.extend(page);
-    }
 }
 
 /// A run as it is printed.
@@ -142,7 +131,7 @@ struct Page {
 }
 
 impl Page {
-    fn session(&mut self, session: &SessionRow) {
+    fn session(&mut self, session: &Listed) {
         let record = &session.record;
         let title = record.title.as_deref().unwrap_or("(no title)");
         self.line(&self.out.bold(&line(title, 200)));

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A length of time: `500ms`, `30s`, `1m30s`, `2h`.
+/// A length of time: `500ms`, `30s`, `1m30s`, `2h`, `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Span(pub(crate) Duration);
@@ -95,6 +95,7 @@ fn span(text: &str) -> Option<Duration> {
             "s" => Duration::from_secs(number),
             "m" | "min" => Duration::from_secs(number.checked_mul(60)?),
             "h" => Duration::from_secs(number.checked_mul(3600)?),
+            "d" => Duration::from_secs(number.checked_mul(86_400)?),
             _ => return None,
         };
         sum = sum.checked_add(unit)?;
@@ -178,6 +179,7 @@ mod tests {
             ("30s", Some(30_000)),
             ("1m30s", Some(90_000)),
             ("2h", Some(7_200_000)),
+            ("30d", Some(2_592_000_000)),
             ("0s", Some(0)),
             ("30", None),
             ("s", None),

@@ -66,7 +66,7 @@ impl View {
     }
 }
 
-const NOT_YET: &str = "the disk has not taken the run's end yet, so this receipt is provisional: \
+pub(crate) const NOT_YET: &str = "the disk has not taken the run's end yet, so this receipt is provisional: \
     what was said until the last commit is kept, and the next start writes the end";
 
 /// A receipt in one line.

@@ -1,12 +1,16 @@
 //! The binary `lastword`, driven as a shell drives it, with a data directory for each test.
 //! Synchronised by what it prints, never by time; knows nothing of the binary's modules.
 
+mod attached;
 mod bad_agents;
 mod bad_input;
 mod ends;
 mod interrupts;
+mod later;
 mod models;
 mod reading;
+mod served;
+mod telemetry;
 
 use lastword::event::{Event, Seq};
 use lastword::{Archive, OpenError, RunRow, SessionRow};
@@ -94,8 +98,14 @@ impl Shell {
             command.env_remove(format!("{name}_API_KEY"));
             command.env_remove(format!("{name}_BASE_URL"));
         }
+        for (name, _) in std::env::vars() {
+            if name.starts_with("OTEL_") || name.starts_with("LASTWORD_") {
+                command.env_remove(name);
+            }
+        }
         command
             .env_remove("RUST_LOG")
+            .env_remove("NOTIFY_SOCKET")
             .env("LASTWORD_DATA_DIR", self.data())
             .env(
                 "LASTWORD_CACHE_DIR",
@@ -124,8 +134,12 @@ impl Shell {
 
     /// Runs the probe guest and stays with it.
     fn start(&self, prompt: &str, options: &[&str]) -> Started {
-        let probe = probe();
-        let mut command = self.command(&[&["run", &probe, prompt], options].concat());
+        self.spawn(&[&["run", &probe(), prompt], options].concat())
+    }
+
+    /// Starts a command and stays with it.
+    fn spawn(&self, arguments: &[&str]) -> Started {
+        let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lastword starts");
         Started {

@@ -1,0 +1,112 @@
+//! The words of the commands about what was said before: cancel, queue, resume, rename, delete,
+//! export. Knows what they look like, not what they do.
+
+use clap::{Args, ValueEnum};
+use lastword::Capability;
+use lastword::id::RunId;
+use std::path::PathBuf;
+
+/// Stop a run, or all that a session does: the run that goes on and every prompt that waits.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    #[arg(value_name = "RUN|SESSION")]
+    pub(crate) what: String,
+    /// Print one receipt per line, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the prompts that wait in a session, in their order, or change one of them.
+#[derive(Debug, Args)]
+pub(crate) struct Queue {
+    /// A session's id, the unique beginning of one, or `latest`
+    #[arg(value_name = "SESSION", default_value = "latest")]
+    pub(crate) session: String,
+    /// Ask something else with a prompt that waits
+    #[arg(long, num_args = 2, value_names = ["RUN", "TEXT"], conflicts_with = "withdraw")]
+    pub(crate) edit: Vec<String>,
+    /// Take a prompt back that waits
+    #[arg(long, value_name = "RUN")]
+    pub(crate) withdraw: Option<RunId>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const RESUME: &str = "\
+Of a session: the prompts that are held, or else the last run if it ended early. A held prompt runs
+as it was asked; a run that was interrupted, cancelled or failed is asked again in a new run, which
+has all that was said in its history.
+
+Grants are not stored, so they are given again: --workspace DIR for reading it, --model or
+--allow. Where nobody owns the data directory, name the agent with --agent; a running host may have
+it loaded.";
+
+/// Go on with prompts that are held, or with a run that ended early.
+#[derive(Debug, Args)]
+#[command(after_help = RESUME)]
+pub(crate) struct Resume {
+    /// A run's id, a session's id or the unique beginning of one, or `latest`
+    #[arg(value_name = "RUN|SESSION", default_value = "latest")]
+    pub(crate) what: String,
+    /// The agent: a .wasm file, or the folder of a crate
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: Option<PathBuf>,
+    /// Let the agent read the session's directory, as /workspace
+    #[arg(short, long, value_name = "DIR", help_heading = "Grants")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// Let the agent ask this model
+    #[arg(short, long, value_name = "PROVIDER:NAME", help_heading = "Grants")]
+    pub(crate) model: Option<String>,
+    /// Grant a capability; may be repeated
+    #[arg(
+        long,
+        value_name = "CAPABILITY",
+        value_parser = super::capability,
+        help_heading = "Grants"
+    )]
+    pub(crate) allow: Vec<Capability>,
+    /// Print the run's events as they are logged, one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Give a session another title.
+#[derive(Debug, Args)]
+pub(crate) struct Rename {
+    /// A session's id, the unique beginning of one, or `latest`
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+    /// The title
+    #[arg(value_name = "TITLE")]
+    pub(crate) title: String,
+}
+
+/// Delete a session with all that was said. Its runs are ended first; nothing of it is left.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// A session's id, or the unique beginning of one
+    #[arg(value_name = "SESSION")]
+    pub(crate) session: String,
+}
+
+/// Write a session down, with all that was said.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// A session's id, the unique beginning of one, or `latest`
+    #[arg(value_name = "SESSION", default_value = "latest")]
+    pub(crate) session: String,
+    /// For people or for programs
+    #[arg(short, long, value_name = "FORMAT", default_value = "md")]
+    pub(crate) format: Format,
+}
+
+/// How a session is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Markdown, for people.
+    Md,
+    /// JSON, for programs.
+    Json,
+}

@@ -1,0 +1,404 @@
+//! A run at another host: from a plan to the run's end, over its API. The run belongs to that
+//! host; what is lost with the connection is asked for again. Knows neither how events look nor
+//! how signals arrive.
+
+use crate::agent::Found;
+use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
+use crate::failure::{Exit, Failure};
+use crate::follow::{self, Met};
+use crate::place;
+use crate::plan::Plan;
+use crate::reading::Source;
+use crate::run::{conclude, has_default, may_run};
+use crate::signals::Stops;
+use crate::terminal::{Terminal, to_stdout};
+use crate::view::View;
+use lastword::event::{Event, EventBody};
+use lastword::id::{RunId, SessionId, WorkspaceId};
+use lastword::permission::{Grants, Manifest};
+use lastword::session::SessionRecord;
+use lastword::{HostError, Receipt, WorkspaceKey};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How often a prompt is sent whose answer was lost.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// Runs an agent there, and stays until its end is told.
+pub(crate) async fn run(
+    api: &Api,
+    plan: &Plan,
+    found: Found,
+    stops: &mut Stops,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
+    let manifest = tokio::select! {
+        loaded = load(api, &name, &found, terminal) => loaded?,
+        _ = stops.recv() => {
+            terminal.note("stopped before the agent was loaded; nothing was run");
+            return Ok(Exit::Cancelled);
+        }
+    };
+    if !may_run(&name, &manifest, &plan.grants, terminal) {
+        return Ok(Exit::Denied);
+    }
+    if plan.is_blank() && !has_default(&manifest) {
+        return Err(HostError::EmptyPrompt.into());
+    }
+    let going_on = match &plan.session {
+        None => None,
+        Some(word) => Some(Source::Server(api.clone()).session(word).await?.record),
+    };
+    let client = Client::new(api);
+    let key = plan.directory.clone();
+    let key = key.unwrap_or_else(|| WorkspaceKey::name(&name));
+    let workspace = client.claim(&key, &plan.grants).await?;
+    let run = async {
+        let session = match going_on {
+            Some(record) => fitting(api, record, &workspace, &name).await?,
+            None => {
+                let path = format!("/workspaces/{}/sessions", workspace.id);
+                let begun: SessionRecord = api.post(&path, &json!({ "agent": name })).await?;
+                begun.id
+            }
+        };
+        prompt(api, plan, session).await
+    };
+    let run = match run.await {
+        Ok(run) => run,
+        Err(failure) => {
+            client.retire().await;
+            return Err(failure);
+        }
+    };
+    if plan.detach {
+        return detached(&run, plan.json, terminal);
+    }
+    let exit = client
+        .see_through(&run, workspace.id, plan.json, stops, terminal)
+        .await;
+    client.retire().await;
+    exit
+}
+
+/// Has the host know the agent under this name, by these very bytes.
+pub(crate) async fn load(
+    api: &Api,
+    name: &str,
+    found: &Found,
+    terminal: &Terminal,
+) -> Result<Manifest, Failure> {
+    let wasm = std::fs::read(&found.file).map_err(|error| {
+        Failure::usage(format!("cannot read {}: {error}", found.file.display()))
+    })?;
+    let digest = Sha256::digest(&wasm);
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(loaded) = loaded(api, name).await? {
+        if loaded.digest == digest {
+            return Ok(loaded.into_manifest());
+        }
+        let place = api.place();
+        terminal.note(&format!(
+            "the agent `{name}` at {place} is replaced by this one"
+        ));
+    }
+    let path = format!("/agents?name={}", escaped(name));
+    let uploaded: Result<AgentView, CallError> = api.upload(&path, wasm).await;
+    uploaded.map(AgentView::into_manifest).map_err(|error| {
+        let mut failure = Failure::from(error);
+        // The host was sent bytes, and knows no file.
+        failure.message = format!("{}: {}", found.file.display(), failure.message);
+        failure
+    })
+}
+
+/// An agent that the host knows.
+pub(crate) async fn loaded(api: &Api, name: &str) -> Result<Option<AgentView>, Failure> {
+    match api
+        .get::<AgentView>(&format!("/agents/{}", escaped(name)))
+        .await
+    {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(error) if matches!(error.name(), Some("unknown-agent" | "invalid-id")) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A session to go on with, which must be of this agent and workspace.
+async fn fitting(
+    api: &Api,
+    record: SessionRecord,
+    workspace: &WorkspaceView,
+    name: &str,
+) -> Result<SessionId, Failure> {
+    let session = record.id;
+    if record.workspace != workspace.id {
+        let path = format!("/workspaces/{}", record.workspace);
+        let other: WorkspaceView = api.get(&path).await?;
+        let workspace = other.stored_key();
+        return Err(HostError::OtherWorkspace { session, workspace }.into());
+    }
+    if record.agent.as_str() != name {
+        let agent = record.agent.to_string();
+        return Err(HostError::OtherAgent { session, agent }.into());
+    }
+    Ok(session)
+}
+
+/// Asks, until there is an answer: the key lets the host know the same prompt again.
+async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, Failure> {
+    let mut body = json!({ "prompt": plan.text });
+    if let Some(config) = &plan.config {
+        body["config"] = serde_json::from_str(config).unwrap_or(Value::Null);
+    }
+    if let Some(deadline) = plan.deadline.and_then(|deadline| deadline.0) {
+        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        body["deadline_ms"] = ms.into();
+    }
+    let key = plan.key.clone();
+    let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let path = format!("/sessions/{session}/runs");
+    let mut tries = 1;
+    loop {
+        match api.with_key(&path, &body, Some(&key)).await {
+            Ok(run) => return Ok(run),
+            Err(error) if error.is_passing() && tries < TRIES => tries += 1,
+            Err(error) => return Err(unknown(error, session, &key)),
+        }
+        tokio::time::sleep(BETWEEN_TRIES * tries).await;
+    }
+}
+
+/// Without an answer, nobody knows whether the prompt was accepted.
+fn unknown(error: CallError, session: SessionId, key: &str) -> Failure {
+    let is_unknown = matches!(error, CallError::Unreachable { .. });
+    let mut failure = Failure::from(error);
+    if is_unknown {
+        failure.exit = Exit::Failed;
+        failure.message = format!(
+            "it is not known whether the prompt was accepted: {}; ask again with \
+             `--session {session} --key {key}`, which starts nothing twice",
+            failure.message
+        );
+    }
+    failure
+}
+
+/// Says how to find the run again.
+fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Result<Exit, Failure> {
+    let (id, session) = (run.run, run.session);
+    let line = match json {
+        true => format!(
+            "{}\n",
+            json!({ "run": id, "session": session, "state": run.state })
+        ),
+        false => format!("{id}\n"),
+    };
+    // The run goes on, whoever reads this.
+    let _closed = to_stdout(&line);
+    terminal.note(&format!(
+        "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
+    ));
+    Ok(Exit::Completed)
+}
+
+/// This process, as the host knows it.
+pub(crate) struct Client<'a> {
+    api: &'a Api,
+    id: Uuid,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(api: &'a Api) -> Self {
+        let id = Uuid::now_v7();
+        Self { api, id }
+    }
+
+    /// Opens a workspace and holds it for a while.
+    pub(crate) async fn claim(
+        &self,
+        key: &WorkspaceKey,
+        grants: &Grants,
+    ) -> Result<WorkspaceView, Failure> {
+        let granted: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
+        let mut body = json!({ "client_id": self.id, "grants": granted });
+        match key {
+            WorkspaceKey::Directory(path) => body["directory"] = json!(path),
+            WorkspaceKey::Name(name) => body["name"] = json!(name),
+        }
+        Ok(self.api.post("/workspaces", &body).await?)
+    }
+
+    /// Ends its claims. Whoever cannot be told finds out by itself.
+    pub(crate) async fn retire(&self) {
+        let _gone = self.api.delete(&format!("/clients/{}", self.id)).await;
+    }
+
+    /// Shows a run until its end, and tells that.
+    pub(crate) async fn see_through(
+        &self,
+        run: &RunView,
+        workspace: WorkspaceId,
+        json: bool,
+        stops: &mut Stops,
+        terminal: &Terminal,
+    ) -> Result<Exit, Failure> {
+        let mut view = View::new(json, terminal);
+        let met = self
+            .follow(run, workspace, &mut view, stops, terminal)
+            .await?;
+        Ok(conclude(&met, &view, run.session, terminal))
+    }
+
+    async fn follow(
+        &self,
+        run: &RunView,
+        workspace: WorkspaceId,
+        view: &mut View,
+        stops: &mut Stops,
+        terminal: &Terminal,
+    ) -> Result<Met, Failure> {
+        let mut feed = Feed::new(self.api, format!("/runs/{}/events", run.run));
+        let watch = follow::watch_reader();
+        let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
+        let mut asked = Asked::default();
+        let mut claim = None;
+        loop {
+            let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
+            tokio::select! {
+                biased;
+                _ = stops.recv() => {
+                    asked.explain_at = Some(Instant::now() + follow::SILENCE);
+                    asked.stop(self.api, run.run);
+                }
+                () = &mut reader, if listening => asked.leave(self.api, run.run),
+                frame = feed.next() => {
+                    let frame = frame.map_err(|error| lost(error, run))?;
+                    let Ok(event) = serde_json::from_str::<Event>(&frame) else {
+                        continue;
+                    };
+                    claim.get_or_insert_with(|| self.keep(workspace, &event));
+                    if !asked.reader_gone && let Err(error) = view.event(&event) {
+                        asked.leave(self.api, run.run);
+                        if error.kind() != io::ErrorKind::BrokenPipe {
+                            let why = format!("cannot write to standard output: {error}");
+                            terminal.error(&why);
+                        }
+                    }
+                    if let EventBody::RunEnded { receipt } = event.body {
+                        return Ok(asked.met(receipt));
+                    }
+                }
+                receipt = asked.answer() => {
+                    if let Some(receipt) = receipt?.filter(|receipt| !receipt.persisted) {
+                        return Ok(asked.met(receipt));
+                    }
+                }
+                () = follow::at(explain_at) => {
+                    asked.explain_at = None;
+                    view.interrupt_line();
+                    terminal.note("stopping, and waiting for the host; Ctrl-C again leaves at once");
+                }
+            }
+        }
+    }
+
+    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does.
+    fn keep(&self, workspace: WorkspaceId, first: &Event) -> Keeping {
+        let path = format!(
+            "/workspaces/{workspace}/events?client_id={}&after={}",
+            self.id, first.pos.0
+        );
+        let mut feed = Feed::new(self.api, path);
+        Keeping(tokio::spawn(
+            async move { while feed.next().await.is_ok() {} },
+        ))
+    }
+}
+
+/// A claim's stream, for as long as this lives.
+struct Keeping(JoinHandle<()>);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The run is out of sight, whatever becomes of it.
+fn lost(error: CallError, run: &RunView) -> Failure {
+    let mut failure = Failure::from(error);
+    failure.exit = Exit::Failed;
+    failure.message = format!(
+        "the run {} is out of sight: {}; it has its end on disk or gets it with the host's next \
+         start: `lastword show {}`",
+        run.run, failure.message, run.session
+    );
+    failure
+}
+
+/// What was asked of the run on the way.
+#[derive(Default)]
+struct Asked {
+    stopping: Option<JoinHandle<Result<Receipt, CallError>>>,
+    explain_at: Option<Instant>,
+    reader_gone: bool,
+}
+
+impl Asked {
+    fn stop(&mut self, api: &Api, run: RunId) {
+        let api = api.clone();
+        self.stopping = Some(tokio::spawn(async move { cancel(&api, run).await }));
+    }
+
+    /// Nobody reads what the run says: it is of no use any more.
+    fn leave(&mut self, api: &Api, run: RunId) {
+        if !std::mem::replace(&mut self.reader_gone, true) {
+            self.stop(api, run);
+        }
+    }
+
+    /// What became of the request to stop; never, while there is none.
+    async fn answer(&mut self) -> Result<Option<Receipt>, Failure> {
+        let Some(stopping) = &mut self.stopping else {
+            return pending().await;
+        };
+        let answer = stopping.await;
+        self.stopping = None;
+        match answer {
+            Ok(Ok(receipt)) => Ok(Some(receipt)),
+            // The stream tells what became of the run, or that nobody knows.
+            Ok(Err(error)) if error.is_passing() => Ok(None),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(Failure::failed(format!("stopping the run failed: {error}"))),
+        }
+    }
+
+    fn met(&self, receipt: Receipt) -> Met {
+        match self.reader_gone {
+            true => Met::ReaderGone(Box::new(receipt)),
+            false => Met::Ended(Box::new(receipt)),
+        }
+    }
+}
+
+/// Stops a run, and answers its end.
+pub(crate) async fn cancel(api: &Api, run: RunId) -> Result<Receipt, CallError> {
+    api.post(&format!("/runs/{run}/cancel"), &json!({})).await
+}
+
+/// The key of a workspace as it is stored, for claiming it again.
+pub(crate) fn key(stored: &str) -> WorkspaceKey {
+    match stored.strip_prefix(place::DIRECTORY) {
+        Some(path) => WorkspaceKey::Directory(path.into()),
+        None => WorkspaceKey::name(stored.strip_prefix(place::NAME).unwrap_or(stored)),
+    }
+}

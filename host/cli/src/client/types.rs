@@ -1,0 +1,104 @@
+//! What a server answers, as far as the command line reads it. Pure shapes.
+
+use lastword::id::{RunId, SessionId, WorkspaceId};
+use lastword::permission::{Manifest, Want};
+use lastword::{Receipt, RunState};
+use serde::Deserialize;
+
+/// One page of a list.
+#[derive(Deserialize)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    #[serde(default)]
+    pub(crate) next: Option<String>,
+}
+
+/// A workspace.
+#[derive(Deserialize)]
+pub(crate) struct WorkspaceView {
+    pub(crate) id: WorkspaceId,
+    kind: String,
+    /// The directory, or the name.
+    pub(crate) key: String,
+}
+
+impl WorkspaceView {
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind == "directory"
+    }
+
+    /// Its key as a store holds it.
+    pub(crate) fn stored_key(&self) -> String {
+        match self.is_directory() {
+            true => format!("{}{}", crate::place::DIRECTORY, self.key),
+            false => format!("{}{}", crate::place::NAME, self.key),
+        }
+    }
+}
+
+/// A run.
+#[derive(Deserialize)]
+pub(crate) struct RunView {
+    pub(crate) run: RunId,
+    pub(crate) session: SessionId,
+    pub(crate) state: RunState,
+    #[serde(default)]
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// An agent that is loaded.
+#[derive(Deserialize)]
+pub(crate) struct AgentView {
+    pub(crate) digest: String,
+    manifest: ManifestView,
+}
+
+#[derive(Deserialize)]
+struct ManifestView {
+    name: String,
+    version: String,
+    description: String,
+    wants: Vec<WantView>,
+    unknown_wants: Vec<String>,
+    #[serde(default)]
+    config_schema: Option<String>,
+    #[serde(default)]
+    default_prompt: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WantView {
+    capability: String,
+    scope: Vec<String>,
+    required: bool,
+    reason: String,
+}
+
+impl AgentView {
+    /// What it says of itself. What a newer server knows and this client does not is unknown.
+    pub(crate) fn into_manifest(self) -> Manifest {
+        let said = self.manifest;
+        let mut unknown_wants = said.unknown_wants;
+        let mut wants = Vec::new();
+        for want in said.wants {
+            match want.capability.parse() {
+                Ok(capability) => wants.push(Want {
+                    capability,
+                    scope: want.scope,
+                    required: want.required,
+                    reason: want.reason,
+                }),
+                Err(_) => unknown_wants.push(want.capability),
+            }
+        }
+        Manifest {
+            name: said.name,
+            version: said.version,
+            description: said.description,
+            wants,
+            unknown_wants,
+            config_schema: said.config_schema,
+            default_prompt: said.default_prompt,
+        }
+    }
+}

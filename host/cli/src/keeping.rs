@@ -1,0 +1,108 @@
+//! `lastword rename`, `delete` and `export`: a session as a thing that is kept. Goes through whoever
+//! owns the data directory, or owns it for a moment.
+
+use crate::arguments::{self, Format, Shared};
+use crate::client::Api;
+use crate::failure::{Exit, Failure};
+use crate::place::Place;
+use crate::prompts::connect;
+use crate::reading::{Listed, Source};
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use lastword::session::SessionRecord;
+use serde_json::json;
+
+/// Does something with the session that a word names.
+async fn with<T>(
+    word: &str,
+    shared: &Shared,
+    terminal: &Terminal,
+    work: impl AsyncFnOnce(&Api, Listed) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(shared, &settings)?;
+    let connection = connect(shared, &place, terminal).await?;
+    let api = &connection.api;
+    let done = match Source::Server(api.clone()).session(word).await {
+        Ok(session) => work(api, session).await,
+        Err(failure) => Err(failure),
+    };
+    connection.close(terminal).await;
+    done
+}
+
+/// Gives a session another title.
+pub(crate) async fn rename(
+    arguments: arguments::Rename,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let title = &arguments.title;
+    with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let path = format!("/sessions/{}", session.record.id);
+            let changed: SessionRecord = api.patch(&path, &json!({ "title": title })).await?;
+            let title = line(changed.title.as_deref().unwrap_or_default(), 200);
+            terminal.note(&format!("session {} is called “{title}”", changed.id));
+            Ok(Exit::Completed)
+        },
+    )
+    .await
+}
+
+/// Deletes a session.
+pub(crate) async fn delete(
+    arguments: arguments::Delete,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    if arguments.session == "latest" {
+        return Err(Failure::usage(
+            "`latest` may be another session by now; name the one to delete by its id, which \
+             `lastword sessions` lists",
+        ));
+    }
+    with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let id = session.record.id;
+            api.delete(&format!("/sessions/{id}")).await?;
+            terminal.note(&format!("session {id} is deleted"));
+            Ok(Exit::Completed)
+        },
+    )
+    .await
+}
+
+/// Writes a session down.
+pub(crate) async fn export(
+    arguments: arguments::Export,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let format = match arguments.format {
+        Format::Md => "markdown",
+        Format::Json => "json",
+    };
+    let written = with(
+        &arguments.session,
+        &shared,
+        terminal,
+        async |api, session| {
+            let path = format!("/sessions/{}/export?format={format}", session.record.id);
+            Ok(api.text(&path).await?)
+        },
+    );
+    let mut text = terminal.out.words(&written.await?).into_owned();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text);
+    Ok(Exit::Completed)
+}

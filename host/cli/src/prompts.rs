@@ -1,0 +1,173 @@
+//! `lastword cancel` and `lastword queue`: what is asked and not answered yet. Goes through whoever
+//! owns the data directory, or owns it for a moment; knows nothing of how runs end.
+
+use crate::arguments::{self, Shared};
+use crate::attached;
+use crate::client::{Api, Page, RunView};
+use crate::failure::{Exit, Failure};
+use crate::owner::{self, Connection};
+use crate::place::Place;
+use crate::reading::{Listed, Source};
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use crate::view;
+use lastword::id::RunId;
+use lastword::session::PartBody;
+use lastword::{Host, QueuedRun, Receipt, RunState};
+use serde_json::json;
+
+/// What a word names.
+pub(crate) enum Named {
+    Run(RunView),
+    Session(Listed),
+}
+
+/// A run by its id, or a session.
+pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
+    if let Ok(id) = word.parse::<RunId>() {
+        match api.get::<RunView>(&format!("/runs/{id}")).await {
+            Ok(run) => return Ok(Named::Run(run)),
+            Err(error) if error.name() == Some("unknown-run") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let source = Source::Server(api.clone());
+    source.session(word).await.map(Named::Session)
+}
+
+/// Whoever answers for what the data directory holds; a directory that holds nothing is not made.
+pub(crate) async fn connect(
+    shared: &Shared,
+    place: &Place,
+    terminal: &Terminal,
+) -> Result<Connection, Failure> {
+    if shared.server.is_none()
+        && let Source::Nothing = Source::on_disk(place)?
+    {
+        // Says that there is nothing.
+        Source::Nothing.session("latest").await?;
+    }
+    let builder = Host::builder().concurrent_runs(1);
+    Connection::open(shared, place, builder, terminal).await
+}
+
+/// Stops a run or all that a session does.
+pub(crate) async fn cancel(
+    arguments: arguments::Cancel,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    if owner::reach(&shared, &place).await?.is_none() && is_at_rest(&place, &arguments.what).await?
+    {
+        terminal.note("nothing runs there and nothing waits; there is nothing to stop");
+        return Ok(Exit::Completed);
+    }
+    let connection = connect(&shared, &place, terminal).await?;
+    let receipts = stop(&connection.api, &arguments.what).await;
+    connection.close(terminal).await;
+    let receipts = receipts?;
+    if receipts.is_empty() {
+        terminal.note("nothing runs there and nothing waits; there is nothing to stop");
+    }
+    let text = |receipt: &Receipt| match arguments.json {
+        true => format!("{}\n", json!(receipt)),
+        false => format!("{} · {}\n", receipt.run, view::end(receipt, None)),
+    };
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&receipts.iter().map(text).collect::<String>());
+    match receipts.iter().all(|receipt| receipt.persisted) {
+        true => Ok(Exit::Completed),
+        false => Err(Failure::failed(view::NOT_YET)),
+    }
+}
+
+/// Whether a session, without an owner, holds nothing that could be taken back.
+async fn is_at_rest(place: &Place, word: &str) -> Result<bool, Failure> {
+    let source = Source::on_disk(place)?;
+    let session = match source.session(word).await {
+        Ok(session) => session,
+        // It may be a run's id.
+        Err(_) if word.parse::<RunId>().is_ok() => return Ok(false),
+        Err(failure) => return Err(failure),
+    };
+    let runs = source.runs(session.record.id).await?;
+    Ok(runs.iter().all(|run| run.state.is_terminal()))
+}
+
+async fn stop(api: &Api, word: &str) -> Result<Vec<Receipt>, Failure> {
+    match named(api, word).await? {
+        Named::Run(run) => Ok(vec![attached::cancel(api, run.run).await?]),
+        Named::Session(session) => {
+            let path = format!("/sessions/{}/cancel", session.record.id);
+            Ok(api.post(&path, &json!({})).await?)
+        }
+    }
+}
+
+/// Lists or changes what waits.
+pub(crate) async fn queue(
+    arguments: arguments::Queue,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let connection = connect(&shared, &place, terminal).await?;
+    let text = change(&connection.api, &arguments, terminal).await;
+    connection.close(terminal).await;
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text?);
+    Ok(Exit::Completed)
+}
+
+async fn change(
+    api: &Api,
+    arguments: &arguments::Queue,
+    terminal: &Terminal,
+) -> Result<String, Failure> {
+    let source = Source::Server(api.clone());
+    let session = source.session(&arguments.session).await?.record.id;
+    let path = format!("/sessions/{session}/queue");
+    if let Some(run) = arguments.withdraw {
+        let receipt: Receipt = api.take(&format!("{path}/{run}")).await?;
+        return Ok(match arguments.json {
+            true => format!("{}\n", json!(receipt)),
+            false => format!("{run} · {}\n", view::end(&receipt, None)),
+        });
+    }
+    if let [run, text] = arguments.edit.as_slice() {
+        let run: RunId = run.parse().map_err(|error| {
+            Failure::usage(format!(
+                "{error}; `lastword queue {session}` lists those that wait"
+            ))
+        })?;
+        let body = json!({ "prompt": text });
+        let changed: QueuedRun = api.patch(&format!("{path}/{run}"), &body).await?;
+        return Ok(waiting(&changed, arguments.json));
+    }
+    let queue: Page<QueuedRun> = api.get(&path).await?;
+    if queue.items.is_empty() {
+        terminal.note(&format!("nothing waits in session {session}"));
+    }
+    let lines = queue.items.iter().map(|run| waiting(run, arguments.json));
+    Ok(lines.collect())
+}
+
+/// A prompt that waits, in one line.
+fn waiting(run: &QueuedRun, as_json: bool) -> String {
+    if as_json {
+        return format!("{}\n", json!(run));
+    }
+    let text = run.parts.iter().filter_map(|part| match &part.body {
+        PartBody::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let text: Vec<&str> = text.collect();
+    let state = match run.state {
+        RunState::Held => "held  ",
+        _ => "queued",
+    };
+    format!("{}  {state}  {}\n", run.run, line(&text.join(" "), 200))
+}

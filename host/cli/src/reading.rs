@@ -1,0 +1,243 @@
+//! Where what was said is read: on disk, beside whoever owns the data directory, or at a server.
+//! Knows how sessions are found by the words that people use; not how they are shown.
+
+use crate::arguments::Shared;
+use crate::client::{Api, CallError, Feed, RunView, WorkspaceView};
+use crate::failure::Failure;
+use crate::owner;
+use crate::place::Place;
+use lastword::event::{Event, Seq};
+use lastword::id::{MessageId, SessionId, WorkspaceId};
+use lastword::session::{Message, SessionRecord};
+use lastword::{Archive, OpenError, RunRow, SessionRow, StoreError};
+use std::collections::HashMap;
+
+/// Where it is read.
+pub(crate) enum Source {
+    Disk(Archive),
+    Server(Api),
+    /// There is no data directory yet.
+    Nothing,
+}
+
+/// A session, and the stored key of its workspace.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) record: SessionRecord,
+    pub(crate) workspace_key: String,
+}
+
+impl From<SessionRow> for Listed {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            record: row.record,
+            workspace_key: row.workspace_key,
+        }
+    }
+}
+
+impl Listed {
+    /// Whether a prompt was ever accepted: a full disk may leave a session without one.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.record.messages > 0 || self.record.title.is_some()
+    }
+}
+
+impl Source {
+    /// The server that was named, or the disk.
+    pub(crate) fn of(shared: &Shared, place: &Place) -> Result<Self, Failure> {
+        match owner::named(shared, place)? {
+            Some(api) => Ok(Self::Server(api)),
+            None => Self::on_disk(place),
+        }
+    }
+
+    /// What the data directory holds.
+    pub(crate) fn on_disk(place: &Place) -> Result<Self, Failure> {
+        match Archive::open(&place.data) {
+            Ok(archive) => Ok(Self::Disk(archive)),
+            Err(OpenError::Missing { .. }) => Ok(Self::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether somebody owns the runs that have no end.
+    pub(crate) fn is_owned(&self) -> bool {
+        match self {
+            Self::Disk(archive) => archive.is_owned(),
+            Self::Server(_) => true,
+            Self::Nothing => false,
+        }
+    }
+
+    /// All sessions, newest first.
+    pub(crate) async fn sessions(&self) -> Result<Vec<Listed>, Failure> {
+        match self {
+            Self::Disk(archive) => {
+                let rows = archive.sessions(None, u32::MAX)?;
+                Ok(rows.into_iter().map(Listed::from).collect())
+            }
+            Self::Server(api) => {
+                let records: Vec<SessionRecord> = api.all("/sessions").await?;
+                let workspaces: Vec<WorkspaceView> = api.all("/workspaces").await?;
+                let key = |view: &WorkspaceView| (view.id, view.stored_key());
+                let keys: HashMap<WorkspaceId, String> = workspaces.iter().map(key).collect();
+                let listed = records.into_iter().map(|record| Listed {
+                    workspace_key: keys.get(&record.workspace).cloned().unwrap_or_default(),
+                    record,
+                });
+                Ok(listed.collect())
+            }
+            Self::Nothing => Ok(Vec::new()),
+        }
+    }
+
+    /// A session; `None` if there is none of this id.
+    pub(crate) async fn find(&self, id: SessionId) -> Result<Option<Listed>, Failure> {
+        match self {
+            Self::Disk(archive) => match archive.session(id) {
+                Ok(row) => Ok(Some(row.into())),
+                Err(StoreError::Refused(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+            Self::Server(api) => at_server(api, id).await,
+            Self::Nothing => Ok(None),
+        }
+    }
+
+    /// The runs of a session with their messages.
+    pub(crate) async fn runs(&self, id: SessionId) -> Result<Vec<RunRow>, Failure> {
+        match self {
+            Self::Disk(archive) => Ok(archive.runs(id)?),
+            Self::Server(api) => {
+                let runs: Vec<RunView> = runs(api, id).await?;
+                let mut messages = messages(api, id).await?;
+                let mut row = |run: RunView| {
+                    let (its, others) = std::mem::take(&mut messages)
+                        .into_iter()
+                        .partition(|message: &Message| message.run == run.run);
+                    messages = others;
+                    RunRow {
+                        id: run.run,
+                        state: run.state,
+                        receipt: run.receipt,
+                        messages: its,
+                    }
+                };
+                Ok(runs.into_iter().map(&mut row).collect())
+            }
+            Self::Nothing => Ok(Vec::new()),
+        }
+    }
+
+    /// The log of a session, as far as it is kept.
+    pub(crate) async fn events(&self, id: SessionId) -> Result<Vec<Event>, Failure> {
+        match self {
+            Self::Disk(archive) => {
+                let mut events = Vec::new();
+                let mut after = Seq(0);
+                loop {
+                    let page = archive.events(id, after)?;
+                    let Some(last) = page.last() else {
+                        return Ok(events);
+                    };
+                    after = last.seq;
+                    events.extend(page);
+                }
+            }
+            Self::Server(api) => {
+                let feed = Feed::new(api, format!("/sessions/{id}/events?follow=false"));
+                let frames = match feed.all().await {
+                    // The messages hold what was said.
+                    Err(error) if error.name() == Some("cursor-expired") => Vec::new(),
+                    frames => frames?,
+                };
+                let event = |data: &str| serde_json::from_str(data).ok();
+                Ok(frames.iter().filter_map(|frame| event(frame)).collect())
+            }
+            Self::Nothing => Ok(Vec::new()),
+        }
+    }
+
+    /// The session that a word names: its id, the unique beginning of one, or `latest`.
+    pub(crate) async fn session(&self, word: &str) -> Result<Listed, Failure> {
+        if let Ok(id) = word.parse() {
+            return self.find(id).await?.ok_or_else(|| unknown(word));
+        }
+        let latest = word == "latest";
+        let prefix = word.to_ascii_lowercase();
+        let plausible = prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        if !latest && (!plausible || prefix.len() < PREFIX_MIN || prefix.len() >= 36) {
+            return Err(Failure::usage(format!(
+                "`{word}` is not a session id; give an id like \
+                 01990b6e-7c1d-7aa0-9f2e-0c5a4d1b7e55, the first {PREFIX_MIN} or more characters \
+                 of one, or `latest`; `lastword sessions` lists those that there are"
+            )));
+        }
+        let is_meant = |row: &Listed| match latest {
+            true => row.has_begun(),
+            false => row.record.id.to_string().starts_with(&prefix),
+        };
+        let limit = if latest { 1 } else { 2 };
+        let rows = self.sessions().await?;
+        let mut found = rows.into_iter().filter(is_meant).take(limit);
+        match (found.next(), found.next()) {
+            (Some(row), None) => Ok(row),
+            (Some(_), Some(_)) => Err(Failure::usage(format!(
+                "more than one session begins with `{word}`; give more of the id; \
+                 `lastword sessions` lists them"
+            ))),
+            (None, _) if latest => Err(Failure::usage(
+                "there are no sessions yet; run an agent first: `lastword run AGENT` begins one",
+            )),
+            (None, _) => Err(unknown(word)),
+        }
+    }
+}
+
+/// The fewest characters of a session's id that are taken for it.
+const PREFIX_MIN: usize = 4;
+
+fn unknown(word: &str) -> Failure {
+    Failure::usage(format!(
+        "there is no session {word}; `lastword sessions` lists those that there are"
+    ))
+}
+
+async fn at_server(api: &Api, id: SessionId) -> Result<Option<Listed>, Failure> {
+    let found: Result<SessionRecord, CallError> = api.get(&format!("/sessions/{id}")).await;
+    let record = match found {
+        Err(error) if error.name() == Some("unknown-session") => return Ok(None),
+        found => found?,
+    };
+    let workspace: WorkspaceView = api
+        .get(&format!("/workspaces/{}", record.workspace))
+        .await?;
+    Ok(Some(Listed {
+        workspace_key: workspace.stored_key(),
+        record,
+    }))
+}
+
+/// The runs of a session, in the order in which they were accepted.
+pub(crate) async fn runs(api: &Api, id: SessionId) -> Result<Vec<RunView>, CallError> {
+    let page: crate::client::Page<RunView> = api.get(&format!("/sessions/{id}/runs")).await?;
+    Ok(page.items)
+}
+
+/// All messages of a session: pages come from the end backwards.
+async fn messages(api: &Api, id: SessionId) -> Result<Vec<Message>, CallError> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut before: Option<MessageId> = None;
+    loop {
+        let cursor = before.map(|id| format!("&before={id}")).unwrap_or_default();
+        let path = format!("/sessions/{id}/messages?limit=200{cursor}");
+        let page: crate::client::Page<Message> = api.get(&path).await?;
+        let oldest = page.items.first().map(|message| message.id);
+        messages.splice(0..0, page.items);
+        before = match page.next {
+            Some(_) => oldest,
+            None => return Ok(messages),
+        };
+    }
+}

@@ -1,0 +1,190 @@
+//! `lastword resume`: goes on with what is held or ended early, wherever the data directory's owner
+//! is. Knows what can be gone on with; not how a run is followed.
+
+use crate::agent::{self, Found};
+use crate::arguments::{self, Shared};
+use crate::attached::{self, Client};
+use crate::client::{Api, CallError, RunView, WorkspaceView};
+use crate::failure::{Exit, Failure};
+use crate::owner::{self, Connection};
+use crate::place::{self, Place};
+use crate::plan;
+use crate::prompts::{Named, named};
+use crate::reading::{self, Source};
+use crate::run::may_run;
+use crate::settings::Settings;
+use crate::signals::Stops;
+use crate::terminal::Terminal;
+use lastword::id::RunId;
+use lastword::permission::{Grants, Manifest};
+use lastword::{Capability, Host, RunState};
+use serde_json::json;
+
+/// Goes on, and stays until the end is told.
+pub(crate) async fn resume(
+    arguments: arguments::Resume,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let elsewhere = owner::reach(&shared, &place).await?;
+    if let Some(api) = &elsewhere
+        && arguments.model.is_some()
+    {
+        return Err(Failure::usage(format!(
+            "`--model` is for the host at {} to decide, to which this command goes; to let the \
+             agent ask its model, `--allow model`",
+            api.place()
+        )));
+    }
+    if elsewhere.is_none() {
+        // A wrong word ends here, before anything is built or opened.
+        let source = Source::on_disk(&place)?;
+        if arguments.what.parse::<RunId>().is_err() {
+            source.session(&arguments.what).await?;
+        }
+    }
+    let model = arguments
+        .model
+        .clone()
+        .or_else(|| settings.run.model.clone());
+    let directory = arguments.workspace.is_some();
+    let grants = plan::grants(arguments.allow.clone(), directory, model.is_some())?;
+    let mut builder = Host::builder();
+    if elsewhere.is_none() && grants.has(Capability::Model) {
+        builder = builder.model(plan::models(&settings, model.as_deref())?);
+    }
+    let found = arguments.agent.as_deref();
+    let found = found.map(|path| agent::find(path, terminal)).transpose()?;
+    let mut stops = Stops::listen()?;
+    let connection = Connection::open(&shared, &place, builder, terminal).await?;
+    let going_on = GoingOn {
+        api: &connection.api,
+        arguments: &arguments,
+        grants,
+        terminal,
+    };
+    let exit = going_on.on(found, &mut stops).await;
+    connection.close(terminal).await;
+    exit
+}
+
+struct GoingOn<'a> {
+    api: &'a Api,
+    arguments: &'a arguments::Resume,
+    grants: Grants,
+    terminal: &'a Terminal,
+}
+
+impl GoingOn<'_> {
+    async fn on(&self, found: Option<Found>, stops: &mut Stops) -> Result<Exit, Failure> {
+        let api = self.api;
+        let source = Source::Server(api.clone());
+        let (session, runs) = match named(api, &self.arguments.what).await? {
+            Named::Run(run) => {
+                let session = source.session(&run.session.to_string()).await?;
+                (session, vec![run])
+            }
+            Named::Session(session) => {
+                let runs = reading::runs(api, session.record.id).await?;
+                (session, resumable(runs))
+            }
+        };
+        if runs.is_empty() {
+            return Err(Failure::usage(format!(
+                "there is nothing to go on with in session {}: no prompt is held, and the last run \
+                 did not end early; ask something new with `lastword run AGENT --session`",
+                session.record.id
+            )));
+        }
+        self.same_place(&session.workspace_key)?;
+        let name = session.record.agent.as_str();
+        let manifest = self.manifest(name, found).await?;
+        if !may_run(name, &manifest, &self.grants, self.terminal) {
+            return Ok(Exit::Denied);
+        }
+        let client = Client::new(api);
+        let key = attached::key(&session.workspace_key);
+        let workspace = client.claim(&key, &self.grants).await?;
+        let exit = self.each(&client, &workspace, runs, stops).await;
+        client.retire().await;
+        exit
+    }
+
+    /// The directory that is granted must be the session's own.
+    fn same_place(&self, key: &str) -> Result<(), Failure> {
+        match &self.arguments.workspace {
+            Some(directory) if !place::is_directory(key, directory) => {
+                Err(Failure::usage(format!(
+                    "the session belongs to {}, and not to {}; {}",
+                    place::workspace(key),
+                    directory.display(),
+                    place::how_to_name(key),
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn manifest(&self, name: &str, found: Option<Found>) -> Result<Manifest, Failure> {
+        if let Some(found) = found {
+            return attached::load(self.api, name, &found, self.terminal).await;
+        }
+        match attached::loaded(self.api, name).await? {
+            Some(loaded) => Ok(loaded.into_manifest()),
+            None => Err(Failure::usage(format!(
+                "the session talks to the agent `{name}`, which is not loaded; name its file or \
+                 crate with `--agent`"
+            ))),
+        }
+    }
+
+    /// One after the other, as they were accepted. The first that does not complete tells how the
+    /// command ends.
+    async fn each(
+        &self,
+        client: &Client<'_>,
+        workspace: &WorkspaceView,
+        runs: Vec<RunView>,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        let mut resumed = Vec::with_capacity(runs.len());
+        for run in runs {
+            resumed.push(self.put_back(run).await?);
+        }
+        for run in resumed {
+            let json = self.arguments.json;
+            let seen = client.see_through(&run, workspace.id, json, stops, self.terminal);
+            match seen.await? {
+                Exit::Completed => {}
+                exit => return Ok(exit),
+            }
+        }
+        Ok(Exit::Completed)
+    }
+
+    async fn put_back(&self, run: RunView) -> Result<RunView, Failure> {
+        let path = format!("/runs/{}/resume", run.run);
+        let resumed: Result<RunView, CallError> = self.api.post(&path, &json!({})).await;
+        match resumed {
+            // The host may go on with what is held as soon as the workspace is open.
+            Err(error) if error.name() == Some("not-resumable") && run.state == RunState::Held => {
+                Ok(run)
+            }
+            resumed => Ok(resumed?),
+        }
+    }
+}
+
+/// The runs of a session that are held, or else the last if it ended early.
+fn resumable(runs: Vec<RunView>) -> Vec<RunView> {
+    use RunState::{Cancelled, Failed, Held, Interrupted};
+    let (held, mut others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| run.state == Held);
+    if !held.is_empty() {
+        return held;
+    }
+    let last = others.pop();
+    let early = last.filter(|run| matches!(run.state, Cancelled | Failed | Interrupted));
+    early.into_iter().collect()
+}

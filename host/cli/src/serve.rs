@@ -1,0 +1,345 @@
+//! `lastword serve`: a host that stays. From options and settings to open doors, and from a signal
+//! to an end in order. Knows neither routes nor how runs end.
+
+use crate::agent::{self, Found};
+use crate::arguments::{self, Listen, NamedAgent, OnLast, Shared};
+use crate::failure::{Exit, Failure};
+use crate::owner;
+use crate::place::Place;
+use crate::plan;
+use crate::serving::{self, Door, Serving};
+use crate::settings::Settings;
+use crate::signals::Stops;
+use crate::terminal::{Terminal, to_stdout};
+use crate::units;
+use lastword::{Host, HostBuilder, Lifecycle, LifecycleEvents, OnLastClient};
+use lastword_server::{
+    Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
+};
+use sd_notify::NotifyState;
+use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where it listens if nothing else is said.
+const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
+    std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
+    8020,
+));
+
+/// Serves until it is told to stop.
+pub(crate) async fn serve(
+    arguments: arguments::Serve,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let plan = Plan::new(arguments, &shared, &settings, &place)?;
+    let agents = plan.find_agents(terminal)?;
+    let mut stops = Stops::listen()?;
+    let host = match owner::own(plan.builder(&settings)?, &place, terminal).await? {
+        owner::Owner::Us(host) => host,
+        owner::Owner::Other(api) => {
+            return Err(Failure::usage(format!(
+                "the data directory {} has an owner already, which answers at {}; stop that one, \
+                 or name another directory with `--data-dir`",
+                place.data.display(),
+                api.place()
+            )));
+        }
+    };
+    // From before anybody can come in.
+    let steps = host.lifecycle();
+    let opened = tokio::select! {
+        opened = plan.open(&host, agents, &place) => opened,
+        _ = stops.recv() => {
+            host.shutdown().await;
+            terminal.note("stopped before it listened");
+            return Ok(Exit::Completed);
+        }
+    };
+    let (serving, ready) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => {
+            host.shutdown().await;
+            return Err(failure);
+        }
+    };
+    ready.tell(plan.json, terminal);
+    tokio::select! {
+        () = plan.until_told(&host, &mut stops, terminal) => {}
+        () = go_on(&host, steps) => {}
+    }
+    notify(NotifyState::Stopping);
+    let left = serving.end().await;
+    if left.is_empty() {
+        return Ok(Exit::Completed);
+    }
+    let runs = units::count(left.len() as u64, "run");
+    Err(Failure::failed(format!(
+        "the end of {runs} is not on disk; the next start writes it"
+    )))
+}
+
+/// Goes on with what is held as soon as somebody opens its workspace, with the grants that they
+/// bring. Does not end.
+async fn go_on(host: &Host, mut steps: LifecycleEvents) {
+    while let Some(step) = steps.next().await {
+        if let Lifecycle::Opened { workspace } = step
+            && let Ok(workspace) = host.workspace(workspace)
+            && let Err(error) = workspace.resume_held().await
+        {
+            tracing::warn!(%error, "what is held stays held");
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// What is served, and to whom.
+struct Plan {
+    listen: Listen,
+    /// `None` lets in whoever connects.
+    token_file: Option<PathBuf>,
+    roots: Vec<PathBuf>,
+    allowed_hosts: Vec<String>,
+    agents: Vec<NamedAgent>,
+    model: Option<String>,
+    concurrent_runs: Option<u32>,
+    drain: std::time::Duration,
+    linger: Option<std::time::Duration>,
+    on_last_client: OnLastClient,
+    retention: Option<std::time::Duration>,
+    json: bool,
+}
+
+impl Plan {
+    fn new(
+        given: arguments::Serve,
+        shared: &Shared,
+        settings: &Settings,
+        place: &Place,
+    ) -> Result<Self, Failure> {
+        let defaults = settings.serve.clone();
+        let listen = given.listen.or(defaults.listen).unwrap_or(DEFAULT);
+        let open = given.no_token || defaults.no_token;
+        if open && listen.is_public() {
+            return Err(Failure::usage(
+                "other machines can reach that address, and without a token every one of them \
+                 could command the agents; leave out `--no-token`, or listen on 127.0.0.1",
+            ));
+        }
+        let mut named = shared.clone();
+        named.token_file = named.token_file.or(defaults.token_file.clone());
+        let agents = defaults.agents();
+        let on_last = given.on_last_client.or(defaults.on_last_client);
+        Ok(Self {
+            listen,
+            token_file: (!open).then(|| owner::token_file(&named, place)),
+            roots: roots(either(given.root, defaults.root))?,
+            allowed_hosts: either(given.allow_host, defaults.allow_host),
+            agents: either(given.agent, agents),
+            model: given
+                .model
+                .or(defaults.model)
+                .or(settings.run.model.clone()),
+            concurrent_runs: given
+                .concurrent_runs
+                .or(defaults.concurrent_runs.map(u32::from)),
+            drain: given
+                .drain
+                .or(defaults.drain)
+                .map_or_else(Default::default, |span| span.0),
+            linger: given
+                .exit_when_idle
+                .or(defaults.exit_when_idle)
+                .map(|span| span.0),
+            on_last_client: match on_last {
+                Some(OnLast::Cancel) => OnLastClient::Cancel,
+                Some(OnLast::KeepRunning) | None => OnLastClient::KeepRunning,
+            },
+            retention: given.retention.or(defaults.retention).map(|span| span.0),
+            json: given.json,
+        })
+    }
+
+    /// Builds crates before the data directory is taken.
+    fn find_agents(&self, terminal: &Terminal) -> Result<Vec<Found>, Failure> {
+        let find = |agent: &NamedAgent| {
+            let mut found = agent::find(&agent.path, terminal)?;
+            if let Some(name) = &agent.name {
+                found.name.clone_from(name);
+            }
+            Ok(found)
+        };
+        self.agents.iter().map(find).collect()
+    }
+
+    fn builder(&self, settings: &Settings) -> Result<HostBuilder, Failure> {
+        let mut builder = Host::builder()
+            .drain(self.drain)
+            .on_last_client(self.on_last_client)
+            .retention(self.retention);
+        if let Some(runs) = self.concurrent_runs {
+            builder = builder.concurrent_runs(runs);
+        }
+        if let Some(model) = &self.model {
+            builder = builder.model(plan::models(settings, Some(model))?);
+        }
+        Ok(builder)
+    }
+
+    /// Loads the agents, then opens the doors: whoever comes in finds everything in place.
+    async fn open(
+        &self,
+        host: &Host,
+        agents: Vec<Found>,
+        place: &Place,
+    ) -> Result<(Serving, Ready), Failure> {
+        for found in agents {
+            host.load_agent(found.name, found.file).await?;
+        }
+        let (mut doors, mut ready) = (Vec::new(), Ready::default());
+        if let Listen::Tcp(address) = self.listen {
+            let door = self.door(address).await?;
+            ready.url = door
+                .listener
+                .address()
+                .map(|bound| format!("http://{bound}"));
+            ready.token_file.clone_from(&self.token_file);
+            doors.push(door);
+        }
+        let socket = serving::socket(&place.data);
+        doors.push(
+            Door::of_owner(&place.data)
+                .await
+                .map_err(|error| refused(&error))?,
+        );
+        ready.socket = socket;
+        Ok((Serving::begin(host, doors), ready))
+    }
+
+    /// The way in over TCP.
+    async fn door(&self, address: SocketAddr) -> Result<Door, Failure> {
+        let authorizer: Arc<dyn Authorizer> = match &self.token_file {
+            Some(file) => Arc::new(BearerToken::new(&token(file)?)),
+            None => Arc::new(Anyone),
+        };
+        let listener = Listener::tcp(address, &*authorizer).await;
+        Ok(Door {
+            listener: listener.map_err(|error| refused(&error))?,
+            authorizer,
+            options: ServerOptions {
+                roots: self.roots.clone(),
+                allowed_hosts: self.allowed_hosts.clone(),
+                ..ServerOptions::default()
+            },
+        })
+    }
+
+    async fn until_told(&self, host: &Host, stops: &mut Stops, terminal: &Terminal) {
+        let idle = async {
+            match self.linger {
+                Some(linger) => host.idle(linger).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = stops.recv() => {
+                let stats = host.stats();
+                let runs = units::count(stats.runs_running, "run");
+                let ends = match (stats.runs_running, self.drain.is_zero()) {
+                    (0, _) => "nothing runs".to_owned(),
+                    (_, true) => format!("stopping {runs}"),
+                    (_, false) => {
+                        let micros = u64::try_from(self.drain.as_micros()).unwrap_or(u64::MAX);
+                        format!("{runs} may go on for {}", units::time(micros))
+                    }
+                };
+                terminal.note(&format!("shutting down: {ends}; a second signal leaves at once"));
+            }
+            () = idle => terminal.note("nobody is here and nothing runs: shutting down"),
+        }
+    }
+}
+
+/// What was given, or else what is set.
+fn either<T>(given: Vec<T>, set: Vec<T>) -> Vec<T> {
+    if given.is_empty() { set } else { given }
+}
+
+fn roots(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let root = |root: PathBuf| {
+        let found = root
+            .canonicalize()
+            .and_then(|found| std::fs::read_dir(&found).map(|_| found));
+        found.map_err(|error| {
+            Failure::usage(format!(
+                "cannot offer {} as a root: {error}; name a directory that you can read",
+                root.display()
+            ))
+        })
+    };
+    roots.into_iter().map(root).collect()
+}
+
+fn token(file: &Path) -> Result<Token, Failure> {
+    Token::read_or_create(file).map_err(|error| {
+        let how = match error {
+            TokenError::Io { .. } => "; name another with `--token-file`",
+            _ => "",
+        };
+        Failure::usage(format!("{error}{how}"))
+    })
+}
+
+fn refused(error: &ListenError) -> Failure {
+    let how = match error {
+        ListenError::Address { .. } => {
+            "; name another address with `--listen`, or `--listen none` for the socket only"
+        }
+        ListenError::Socket { .. } | ListenError::Answers { .. } | ListenError::Occupied { .. } => {
+            "; name another data directory with `--data-dir`"
+        }
+        _ => "",
+    };
+    Failure::usage(format!("{error}{how}"))
+}
+
+/// What it is ready for.
+#[derive(Default)]
+struct Ready {
+    url: Option<String>,
+    socket: PathBuf,
+    token_file: Option<PathBuf>,
+}
+
+impl Ready {
+    fn tell(&self, as_json: bool, terminal: &Terminal) {
+        let mut places = Vec::new();
+        places.extend(self.url.as_ref().map(|url| format!("listening on {url}")));
+        places.push(format!("socket {}", self.socket.display()));
+        let file = self.token_file.as_ref();
+        places.extend(file.map(|file| format!("token in {}", file.display())));
+        terminal.note(&places.join(", "));
+        if as_json {
+            let line = json!({
+                "type": "ready",
+                "url": self.url,
+                "socket": self.socket,
+                "token_file": self.token_file,
+            });
+            // Whoever does not read it finds the same on standard error.
+            let _closed = to_stdout(&format!("{line}\n"));
+        }
+        notify(NotifyState::Ready);
+    }
+}
+
+/// Tells the service manager, if one started this.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
+}

@@ -1,0 +1,80 @@
+//! A host behind a server: its doors are open for as long as the host has something to tell.
+//! Knows in which order both end; does not know who knocks.
+
+use lastword::Host;
+use lastword::id::RunId;
+use lastword_server::{Authorizer, ListenError, Listener, ServerOptions, UnixOwner, router};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// The socket's name in the data directory.
+const SOCKET: &str = "socket";
+/// How long a client may take to read the end of its stream.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Where the owner of a data directory answers.
+pub(crate) fn socket(data: &Path) -> PathBuf {
+    data.join(SOCKET)
+}
+
+/// A way in, and who may come in there.
+pub(crate) struct Door {
+    pub(crate) listener: Listener,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) options: ServerOptions,
+}
+
+impl Door {
+    /// The socket in the data directory, for the user whose directory it is: they can read
+    /// every directory already that they can name.
+    pub(crate) async fn of_owner(data: &Path) -> Result<Self, ListenError> {
+        Ok(Self {
+            listener: Listener::unix(socket(data)).await?,
+            authorizer: Arc::new(UnixOwner),
+            options: ServerOptions {
+                roots: vec![PathBuf::from("/")],
+                drain: LEAVE,
+                ..ServerOptions::default()
+            },
+        })
+    }
+}
+
+/// A host that is being served.
+pub(crate) struct Serving {
+    host: Host,
+    doors: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Opens the doors.
+    pub(crate) fn begin(host: &Host, doors: Vec<Door>) -> Self {
+        let serve = |door: Door| {
+            let host = host.clone();
+            tokio::spawn(async move {
+                let router = router(host.clone(), door.authorizer, door.options.clone());
+                let over = async move { host.drained().await };
+                lastword_server::serve(vec![door.listener], router, &door.options, over).await;
+                door.options.tasks.close();
+                door.options.tasks.wait().await;
+            })
+        };
+        Self {
+            doors: doors.into_iter().map(serve).collect(),
+            host: host.clone(),
+        }
+    }
+
+    /// Ends the runs while streams still tell of them, then the streams, then the host. Answers
+    /// the runs whose end is left to the next start.
+    pub(crate) async fn end(self) -> Vec<RunId> {
+        self.host.drain().await;
+        for door in self.doors {
+            // Every wait inside is bounded; this one keeps it so.
+            let _dropped = tokio::time::timeout(LEAVE * 3, door).await;
+        }
+        self.host.shutdown().await
+    }
+}

@@ -1,0 +1,184 @@
+//! What can be done with what was asked and said before: the queue, going on, and a session as a
+//! thing that is kept; with a server, and without anybody who owns the data directory.
+
+use super::served::Served;
+use super::{Shell, probe};
+use lastword::RunState;
+use lastword_tests::check::violations;
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("one JSON value")
+}
+
+#[test]
+fn a_queue_is_listed_and_changed() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let ask = |prompt: &str, options: &[&str]| {
+        let options = [&["--detach"], options].concat();
+        shell.probe(prompt, &options).exits(0).out.trim().to_owned()
+    };
+    let running = ask("spin before", &[]);
+    let second = ask("echo second", &["--session", "latest"]);
+    let third = ask("echo third", &["--session", "latest"]);
+    let listed = shell.lastword(&["queue", "latest"]).exits(0).out;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(lines[0].contains(&second) && lines[0].ends_with("queued  echo second"));
+    assert!(lines[1].contains(&third) && lines[1].ends_with("echo third"));
+
+    shell
+        .lastword(&["queue", "latest", "--edit", &second, "echo other"])
+        .exits(0);
+    let gone = shell
+        .lastword(&["queue", "latest", "--withdraw", &third])
+        .exits(0);
+    assert!(gone.out.contains("cancelled"), "{gone:?}");
+    let listed = shell.lastword(&["queue", "latest", "--json"]).exits(0).out;
+    assert_eq!(json(listed.trim())["parts"][0]["text"], "echo other");
+    let late = shell
+        .lastword(&["queue", "latest", "--edit", &running, "x"])
+        .exits(2);
+    late.tells(&["does not wait any more"]);
+
+    // One run only: what waited behind it goes on.
+    let stopped = shell.lastword(&["cancel", &running, "--json"]).exits(0).out;
+    assert_eq!(json(stopped.trim())["cause"], "user");
+    let done = shell
+        .probe("history", &["--session", "latest"])
+        .exits(0)
+        .out;
+    assert!(
+        done.contains("user: echo other\nassistant: other\n"),
+        "{done}"
+    );
+    shell
+        .lastword(&["queue"])
+        .exits(0)
+        .tells(&["nothing waits"]);
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+/// A session with one prompt that is held, and nobody who owns it.
+fn held() -> Shell {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    shell
+        .probe("echo waited", &["--detach", "--session", "latest"])
+        .exits(0);
+    served.end();
+    // The next start holds it.
+    assert_eq!(shell.newest().0[1].state, RunState::Queued);
+    shell
+}
+
+#[test]
+fn a_held_prompt_is_resumed_without_a_server() {
+    let shell = held();
+    let lacking = shell.lastword(&["resume", "latest"]).exits(2);
+    lacking.tells(&["`probe`, which is not loaded", "--agent"]);
+    let done = shell
+        .lastword(&["resume", "latest", "--agent", &probe()])
+        .exits(0);
+    assert_eq!(done.out, "waited");
+    let again = shell
+        .lastword(&["resume", "latest", "--agent", &probe()])
+        .exits(2);
+    again.tells(&["nothing to go on with"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_held_prompt_is_taken_back_without_a_server() {
+    let shell = held();
+    let done = shell.lastword(&["cancel", "latest"]).exits(0);
+    assert!(done.out.contains("cancelled · cause user"), "{done:?}");
+    shell
+        .lastword(&["cancel", "latest"])
+        .exits(0)
+        .tells(&["nothing to stop"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_run_that_ended_early_is_asked_again() {
+    let shell = Shell::new();
+    shell.probe("fail no luck", &[]).exits(1);
+    let run = shell.newest().0[0].id.to_string();
+    let resume = ["resume", &run, "--agent", &probe()];
+    shell
+        .lastword(&resume)
+        .exits(1)
+        .tells(&["no luck", "failed"]);
+    let runs = shell.newest().0;
+    assert_eq!(runs.len(), 2);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_session_is_renamed_exported_and_deleted() {
+    let shell = Shell::new();
+    shell.probe("echo words", &[]).exits(0);
+    let id = shell.sessions()[0].record.id.to_string();
+    shell.lastword(&["rename", "latest", "A new name"]).exits(0);
+    let listed = shell.lastword(&["sessions"]).exits(0);
+    assert!(listed.out.contains("A new name"), "{listed:?}");
+    shell.lastword(&["rename", &id, "  "]).exits(2);
+
+    let served = Served::start(&shell, &[]);
+    let options = ["--server", served.text("url")];
+    let export = |format: &str, options: &[&str]| {
+        let command = [&["export", &id, "--format", format], options].concat();
+        shell.lastword(&command).exits(0).out
+    };
+    let markdown = export("md", &options);
+    assert!(
+        markdown.contains("A new name") && markdown.contains("words"),
+        "{markdown}"
+    );
+    let whole = json(&export("json", &options));
+    assert!(whole.to_string().contains("A new name"));
+    let listed = shell
+        .lastword(&[&["sessions", "--json"], &options[..]].concat())
+        .exits(0);
+    assert_eq!(
+        listed.out,
+        shell.lastword(&["sessions", "--json"]).exits(0).out
+    );
+    let shown = shell
+        .lastword(&[&["show", &id], &options[..]].concat())
+        .exits(0);
+    assert_eq!(shown.out, shell.lastword(&["show", &id]).exits(0).out);
+    served.end();
+    assert_eq!(json(&export("json", &[])), whole);
+
+    shell
+        .lastword(&["delete", "latest"])
+        .exits(2)
+        .tells(&["by its id"]);
+    shell
+        .lastword(&["delete", &id])
+        .exits(0)
+        .tells(&["is deleted"]);
+    assert!(shell.sessions().is_empty());
+    let gone = shell.lastword(&["export", &id]).exits(2);
+    gone.tells(&["there is no session"]);
+}
+
+#[test]
+fn nothing_is_made_where_nothing_is() {
+    let shell = Shell::new();
+    for command in [
+        &["cancel", "latest"][..],
+        &["queue"],
+        &["resume"],
+        &["export"],
+        &["rename", "latest", "x"],
+    ] {
+        shell.lastword(command).exits(2).tells(&["no sessions yet"]);
+    }
+    assert!(!shell.data().exists(), "looking made a data directory");
+}

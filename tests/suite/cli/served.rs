@@ -1,0 +1,284 @@
+//! `lastword serve`: when it is ready, whom it lets in, how it ends, and what it never forgets.
+
+use super::{Done, Shell, Started, probe};
+use lastword::RunState;
+use lastword_tests::check::violations;
+use serde_json::Value;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+/// A server under way.
+pub(super) struct Served {
+    pub(super) started: Started,
+    pub(super) ready: Value,
+}
+
+impl Served {
+    /// Starts one on a free port, and waits until it is ready.
+    pub(super) fn start(shell: &Shell, options: &[&str]) -> Self {
+        Self::at(shell, "127.0.0.1:0", options)
+    }
+
+    /// The same at an address.
+    pub(super) fn at(shell: &Shell, address: &str, options: &[&str]) -> Self {
+        let serve = ["serve", "--json", "--listen", address];
+        let mut started = shell.spawn(&[&serve, options].concat());
+        started.until("}\n");
+        let ready: Value = serde_json::from_str(&started.read).expect("a JSON line");
+        assert_eq!(ready["type"], "ready");
+        Self { started, ready }
+    }
+
+    pub(super) fn text(&self, member: &str) -> &str {
+        self.ready[member].as_str().expect("a text")
+    }
+
+    /// Ends it in order.
+    pub(super) fn end(self) -> Done {
+        self.started.signal("TERM");
+        self.started.end().exits(0)
+    }
+}
+
+#[test]
+fn it_says_that_it_is_ready_serves_and_ends_in_order() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &["--agent", &format!("echo={}", probe())]);
+    let token = std::fs::metadata(served.text("token_file")).unwrap();
+    assert_eq!(token.permissions().mode() & 0o777, 0o600);
+
+    // Through the socket in the data directory.
+    let done = shell.probe("echo by socket", &[]).exits(0);
+    assert_eq!(done.out, "by socket");
+    done.tells(&["completed", "cause returned", "go on with --session"]);
+    let again = shell.probe("history", &["--session", "latest"]).exits(0);
+    assert!(again.out.starts_with("user: echo by socket\n"), "{again:?}");
+
+    // From elsewhere, with the token.
+    let other = Shell::new();
+    let server = ["--server", served.text("url")];
+    let options = [&server[..], &["--token-file", served.text("token_file")]].concat();
+    let done = other.probe("echo by address", &options).exits(0);
+    assert_eq!(done.out, "by address");
+    assert!(!other.data().exists(), "a client made a data directory");
+    let token = std::fs::read_to_string(served.text("token_file")).unwrap();
+    let other = other.variable("LASTWORD_TOKEN", token);
+    assert_eq!(other.probe("echo again", &server).exits(0).out, "again");
+
+    let socket = served.text("socket").to_owned();
+    served.end().tells(&[
+        "listening on http://127.0.0.1:",
+        "shutting down: nothing runs",
+    ]);
+    assert!(!std::path::Path::new(&socket).exists());
+    assert_eq!(violations(&shell.data()), [""; 0]);
+    assert_eq!(shell.probe("echo alone", &[]).exits(0).out, "alone");
+}
+
+#[test]
+fn a_run_outlives_its_client_and_ends_with_the_host() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    let run = shell.probe("spin before", &["--detach"]).exits(0);
+    run.tells(&["goes on without this command", "lastword cancel"]);
+    served.end().tells(&["stopping 1 run"]);
+    let run = shell.newest().0.remove(0);
+    assert_eq!(run.receipt.unwrap().cause, "shutdown");
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    let shell = Shell::new();
+    let mut served = Served::start(&shell, &["--drain", "1h"]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    served.started.signal("TERM");
+    served.started.until_told("a second signal leaves at once");
+    served.started.signal("TERM");
+    served.started.end().exits(130);
+    shell
+        .probe("echo x", &[])
+        .exits(0)
+        .tells(&["recovered 1 run"]);
+}
+
+#[test]
+fn what_was_accepted_is_never_forgotten() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    let next = shell
+        .probe("echo waited", &["--detach", "--session", "latest"])
+        .exits(0);
+    let next = next.out.trim().to_owned();
+    served.started.signal("KILL");
+    drop(served);
+
+    let mut served = Served::start(&shell, &[]);
+    served.started.until_told("are held");
+    let runs = shell.newest().0;
+    assert_eq!(runs[0].receipt.as_ref().unwrap().cause, "host-crash");
+    assert_eq!(
+        (runs[1].id.to_string(), runs[1].state),
+        (next, RunState::Held)
+    );
+    let queue = shell.lastword(&["queue"]).exits(0);
+    assert!(
+        queue.out.contains("held") && queue.out.contains("echo waited"),
+        "{queue:?}"
+    );
+    let done = shell
+        .lastword(&["resume", "latest", "--agent", &probe()])
+        .exits(0);
+    assert_eq!(done.out, "waited");
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn what_is_held_goes_on_once_its_workspace_is_open() {
+    let shell = Shell::new();
+    let served = Served::start(&shell, &[]);
+    shell.probe("spin before", &["--detach"]).exits(0);
+    let latest = ["--session", "latest"];
+    let detached = [&latest[..], &["--detach"]].concat();
+    shell.probe("echo waited", &detached).exits(0);
+    served.end();
+
+    let served = Served::start(&shell, &[]);
+    shell.probe("echo opens it", &latest).exits(0);
+    // Whatever goes on there is over before the queue is empty.
+    while !shell.lastword(&["queue"]).exits(0).out.is_empty() {}
+    let history = shell.probe("history", &latest).exits(0).out;
+    assert!(history.contains("assistant: waited\n"), "{history}");
+    served.end();
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn it_ends_when_nobody_is_there() {
+    let shell = Shell::new();
+    let idle = ["serve", "--listen", "none", "--exit-when-idle=0s"];
+    shell.lastword(&idle).exits(0).tells(&["nobody is here"]);
+    // Whoever asks in time is waited for.
+    let mut served = shell.spawn(&["serve", "--listen", "none", "--exit-when-idle=1s"]);
+    served.until_told("socket ");
+    assert_eq!(shell.probe("echo x", &[]).exits(0).out, "x");
+    served.end().exits(0);
+}
+
+#[test]
+fn a_server_lets_in_nobody_by_mistake() {
+    let shell = Shell::new();
+    let open = ["serve", "--no-token", "--listen", "0.0.0.0:0"];
+    shell
+        .lastword(&open)
+        .exits(2)
+        .tells(&["other machines", "--no-token"]);
+    let token = shell.file("token", "0123456789012345678901234567890123456789\n");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).unwrap();
+    let wide = ["serve", "--listen", "127.0.0.1:0", "--token-file", &token];
+    shell
+        .lastword(&wide)
+        .exits(2)
+        .tells(&["can be read by others", "chmod 600"]);
+
+    let served = Served::start(&shell, &[]);
+    let server = ["--server", served.text("url")];
+    let stranger = Shell::new();
+    let none = stranger.probe("echo x", &server).exits(2);
+    none.tells(&["does not let you in", "--token-file", "LASTWORD_TOKEN"]);
+    let stranger = stranger.variable("LASTWORD_TOKEN", "not-the-token-of-this-server-at-all");
+    let wrong = stranger.probe("echo x", &server).exits(2);
+    wrong.tells(&["this is not the server's token"]);
+    served.end();
+}
+
+#[test]
+fn without_a_token_this_machine_is_let_in() {
+    let shell = Shell::new();
+    let others = "--on-last-client=cancel --concurrent-runs=2 --retention=30d --allow-host=x.test";
+    let others: Vec<&str> = others.split(' ').chain(["--no-token"]).collect();
+    let served = Served::start(&shell, &others);
+    assert!(served.ready["token_file"].is_null());
+    let other = Shell::new();
+    let done = other.probe("echo x", &["--server", served.text("url")]);
+    assert_eq!(done.exits(0).out, "x");
+    served.end();
+}
+
+#[test]
+fn over_tcp_only_roots_become_workspaces() {
+    let shell = Shell::new();
+    for folder in ["inside", "outside"] {
+        std::fs::create_dir(shell.folder.path().join(folder)).unwrap();
+    }
+    shell.file("inside/file", "found");
+    let served = Served::start(&shell, &["--root", "inside"]);
+    let server = ["--server", served.text("url")];
+    let read = |folder: &str| {
+        let options = [&server[..], &["--workspace", folder]].concat();
+        shell.probe("read /workspace/file", &options)
+    };
+    assert_eq!(read("inside").exits(0).out, "found");
+    read("outside").exits(2).tells(&["outside", "--root"]);
+    served.end();
+}
+
+#[test]
+fn what_is_taken_is_said() {
+    let shell = Shell::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let done = shell.lastword(&["serve", "--listen", &taken]).exits(2);
+    done.tells(&[&taken, "in use", "--listen"]);
+    let served = Served::start(&shell, &[]);
+    let again = shell.lastword(&["serve", "--listen", "none"]).exits(2);
+    again.tells(&["has an owner already", "--data-dir"]);
+    served.end();
+    let nowhere = shell.lastword(&["serve", "--listen", "here"]).exits(2);
+    nowhere.tells(&["`here` is no address", "127.0.0.1:8020"]);
+    let no_root = shell.lastword(&["serve", "--root", "nowhere"]).exits(2);
+    no_root.tells(&["nowhere", "as a root"]);
+}
+
+#[test]
+fn settings_of_the_folder_let_nobody_in() {
+    let shell = Shell::new();
+    for line in [
+        "listen = '0.0.0.0:8020'",
+        "token_file = 'token'",
+        "no_token = true",
+        "root = ['/']",
+        "allow_host = ['example.org']",
+        "agents = { x = 'x.wasm' }",
+        "retention = '1s'",
+    ] {
+        shell.file("lastword.toml", format!("[serve]\n{line}\n"));
+        let done = shell.lastword(&["serve"]).exits(2);
+        let word = line.split(' ').next().unwrap();
+        done.tells(&[word, "--config-file lastword.toml"]);
+    }
+    let agents = format!("agents = {{ echo = '{}' }}", probe());
+    let text = format!("[serve]\nlisten = 'none'\nexit_when_idle = '0s'\n{agents}\n");
+    let file = shell.file("serve.toml", text);
+    std::fs::remove_file(shell.folder.path().join("lastword.toml")).unwrap();
+    shell.lastword(&["serve", "--config-file", &file]).exits(0);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let shell = Shell::new();
+    let path = shell.folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let shell = shell.variable("NOTIFY_SOCKET", path.to_str().unwrap());
+    let told = || {
+        let mut message = [0; 256];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    let served = Served::start(&shell, &[]);
+    assert!(told().contains("READY=1"));
+    served.end();
+    assert!(told().contains("STOPPING=1"));
+}
