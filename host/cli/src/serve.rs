@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
-use lastword::{Host, HostBuilder, Lifecycle, LifecycleEvents, OnLastClient};
+use lastword::{Host, HostBuilder, OnLastClient};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
 };
@@ -50,10 +50,8 @@ pub(crate) async fn serve(
             )));
         }
     };
-    // From before anybody can come in.
-    let steps = host.lifecycle();
     let opened = tokio::select! {
-        opened = plan.open(&host, agents, &place) => opened,
+        opened = plan.open(&host, agents, &place, terminal) => opened,
         _ = stops.recv() => {
             host.shutdown().await;
             terminal.note("stopped before it listened");
@@ -68,10 +66,7 @@ pub(crate) async fn serve(
         }
     };
     ready.tell(plan.json, terminal);
-    tokio::select! {
-        () = plan.until_told(&host, &mut stops, terminal) => {}
-        () = go_on(&host, steps) => {}
-    }
+    plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
     let left = serving.end().await;
     if left.is_empty() {
@@ -81,20 +76,6 @@ pub(crate) async fn serve(
     Err(Failure::failed(format!(
         "the end of {runs} is not on disk; the next start writes it"
     )))
-}
-
-/// Goes on with what is held as soon as somebody opens its workspace, with the grants that they
-/// bring. Does not end.
-async fn go_on(host: &Host, mut steps: LifecycleEvents) {
-    while let Some(step) = steps.next().await {
-        if let Lifecycle::Opened { workspace } = step
-            && let Ok(workspace) = host.workspace(workspace)
-            && let Err(error) = workspace.resume_held().await
-        {
-            tracing::warn!(%error, "what is held stays held");
-        }
-    }
-    std::future::pending::<()>().await;
 }
 
 /// What is served, and to whom.
@@ -196,9 +177,15 @@ impl Plan {
         host: &Host,
         agents: Vec<Found>,
         place: &Place,
+        terminal: &Terminal,
     ) -> Result<(Serving, Ready), Failure> {
         for found in agents {
             host.load_agent(found.name, found.file).await?;
+        }
+        let resumed = host.reopen_held().await?.len() as u64;
+        if resumed > 0 {
+            let prompts = units::count(resumed, "prompt");
+            terminal.note(&format!("going on with {prompts} of an earlier start"));
         }
         let (mut doors, mut ready) = (Vec::new(), Ready::default());
         if let Listen::Tcp(address) = self.listen {

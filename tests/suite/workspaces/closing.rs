@@ -127,3 +127,44 @@ async fn an_idle_host_is_told_apart_from_a_busy_one() {
     bench.clock.advance(linger);
     idle.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_starts_again_goes_on_with_the_grants_that_there_were() {
+    let bench = Bench::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = WorkspaceKey::directory(folder.path()).unwrap();
+    let options = WorkspaceOptions::new().grant(lastword::Capability::WriteFiles);
+    let client = ClientId::generate();
+    let claimed = bench
+        .host
+        .claim_workspace(client, key.clone(), Some(options));
+    let workspace = claimed.await.unwrap();
+    let session = bench.session(&workspace).await;
+    let busy = session.prompt("spin before").await.unwrap();
+    wait_until_said(&busy, "before").await;
+    let queued = session.prompt("write /workspace/a text").await.unwrap();
+    assert_eq!(bench.host.shutdown().await, []);
+    let Bench {
+        host,
+        agent,
+        folder: data,
+        ..
+    } = bench;
+    drop((workspace, session, busy, host, agent));
+
+    let next = lastword_tests::fixture::builder(data.path())
+        .build()
+        .await
+        .unwrap();
+    assert!(next.reopen_held().await.unwrap().is_empty(), "no agent yet");
+    assert!(next.open_workspaces().is_empty(), "and nothing stays open");
+    let probe = lastword_tests::guests::guest("probe");
+    next.load_agent("probe", probe).await.unwrap();
+    let resumed = next.reopen_held().await.unwrap();
+    assert_eq!(resumed[0].id(), queued.id());
+    let receipt = resumed[0].ended().await.unwrap();
+    assert_eq!(receipt.state, RunState::Completed);
+    let written = std::fs::read_to_string(folder.path().join("a")).unwrap();
+    assert_eq!(written, "text");
+    assert_eq!(violations(&data.path().join("data")), [""; 0]);
+}

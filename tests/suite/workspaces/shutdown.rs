@@ -91,10 +91,8 @@ fn broken(order: &[Lifecycle]) -> Vec<String> {
             Lifecycle::Stopping { run, .. } => {
                 stopped.insert(*run, place);
             }
-            Lifecycle::Ended { run, .. } => {
-                if ended.insert(*run, place).is_some() {
-                    wrong.push(format!("{run} ended twice"));
-                }
+            Lifecycle::Ended { run, .. } if ended.insert(*run, place).is_some() => {
+                wrong.push(format!("{run} ended twice"));
             }
             _ => {}
         }
@@ -160,7 +158,7 @@ fn a_wrong_order_is_caught() {
             assert_ne!(broken(&missing), [""; 0], "{} may be missing", first + 1);
         }
     }
-    let mut twice = right.clone();
+    let mut twice = right;
     twice.insert(4, Lifecycle::Ended { workspace, run });
     assert_ne!(broken(&twice), [""; 0]);
 }

@@ -4,6 +4,7 @@ mod agent;
 mod builder;
 mod closing;
 mod error;
+mod held;
 mod life;
 #[doc(hidden)]
 pub mod measure;
@@ -34,11 +35,9 @@ use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
-use crate::store::{
-    HeldRow, HeldScope, PromptRecord, Recovered, Refusal, SessionRow, Store, StoreError,
-};
+use crate::store::{PromptRecord, Recovered, Refusal, SessionRow, Store, StoreError};
 use crate::workspace::WorkspaceKey;
-use crate::workspace::registry::Claimant;
+use crate::workspace::registry::{Claimant, Refused};
 use registry::{Workspaces, refusal};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -266,44 +265,6 @@ impl Host {
     pub fn recovered(&self) -> Recovered {
         self.inner.store.recovered()
     }
-
-    /// Puts the prompts that are held back into the queue, for those sessions whose agent is
-    /// loaded and whose workspace is open. Answers their runs.
-    ///
-    /// # Errors
-    /// When the store cannot be read or written.
-    pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
-        self.resume_all(HeldScope::All).await
-    }
-
-    async fn resume_all(&self, scope: HeldScope) -> Result<Vec<Run>, HostError> {
-        let mut resumed = Vec::new();
-        for held in self.inner.store.held(scope).await? {
-            resumed.extend(self.resume_one(held).await?);
-        }
-        Ok(resumed)
-    }
-
-    async fn resume_one(&self, held: HeldRow) -> Result<Option<Run>, HostError> {
-        let session = Session {
-            host: self.clone(),
-            workspace: held.workspace,
-            agent: held.agent,
-            id: held.session,
-            no: held.session_no,
-        };
-        let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
-            return Ok(None);
-        };
-        match self.inner.store.resume(held.no).await {
-            // Somebody else was quicker, or took it back.
-            Err(StoreError::Refused(_)) => return Ok(None),
-            other => other?,
-        }
-        let run = self.inner.handle(Arc::clone(&job.live));
-        self.inner.dispatcher.requeue(job, held.no);
-        Ok(Some(run))
-    }
 }
 
 impl HostInner {
@@ -330,7 +291,12 @@ impl HostInner {
         bound_to: Option<ClientId>,
     ) -> Result<RunJob, HostError> {
         let open = self.workspaces.lock().open(session.workspace);
-        let workspace = open.map_err(|refused| refusal(refused, session.workspace, None))?;
+        let workspace = match open {
+            Err(Refused::UnknownWorkspace) if *self.stage.borrow() != closing::Stage::Open => {
+                return Err(HostError::HostClosing);
+            }
+            open => open.map_err(|refused| refusal(refused, session.workspace, None))?,
+        };
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
         let limits = workspace.limits().unwrap_or(self.limits);

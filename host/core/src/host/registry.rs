@@ -104,10 +104,12 @@ impl HostInner {
             let ask = self.workspaces.lock().ask(key, who);
             match ask.map_err(|refused| why(refused, who))? {
                 Ask::Ready(open, claimed) => {
-                    if let Some(options) = options {
-                        open.set_options(options);
-                    }
                     self.follow_claim(open.id, who, claimed);
+                    if let Some(options) = options {
+                        let kept = self.store.keep_options(open.no, options.stored());
+                        open.set_options(options.clone());
+                        kept.await?;
+                    }
                     return Ok(open);
                 }
                 Ask::Open => return self.open(key, options.unwrap_or_default(), who).await,
@@ -283,7 +285,7 @@ impl HostInner {
 fn why(refused: Refused, who: Claimant) -> HostError {
     let client = match who {
         Claimant::Client(client) => Some(client),
-        Claimant::Embedder => None,
+        Claimant::Embedder | Claimant::Host => None,
     };
     refusal(refused, WorkspaceId::from_bytes([0; 16]), client)
 }

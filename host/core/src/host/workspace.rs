@@ -5,13 +5,14 @@ use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::{Capability, Grants};
 use crate::run::Run;
 use crate::sandbox::Limits;
-use crate::store::{HeldScope, WorkspaceNo};
+use crate::store::{HeldScope, StoredOptions, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,28 @@ impl WorkspaceOptions {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
+    }
+
+    /// What of it outlives the workspace's being open.
+    pub(super) fn stored(&self) -> StoredOptions {
+        let deadline = self.limits.and_then(|limits| limits.deadline);
+        StoredOptions {
+            grants: self.grants.iter().map(|grant| grant.to_string()).collect(),
+            concurrent_runs: self.concurrent_runs,
+            deadline_ms: deadline.and_then(|time| u64::try_from(time.as_millis()).ok()),
+        }
+    }
+
+    /// What a workspace was opened with before; words that this host does not know grant
+    /// nothing.
+    pub(super) fn from_stored(stored: &StoredOptions, limits: Limits) -> Self {
+        let grants = stored.grants.iter().filter_map(|word| word.parse().ok());
+        let deadline = stored.deadline_ms.map(Duration::from_millis);
+        Self {
+            grants: grants.fold(Grants::none(), Grants::with),
+            limits: deadline.map(|deadline| limits.deadline(Some(deadline))),
+            concurrent_runs: stored.concurrent_runs,
+        }
     }
 
     /// Runs of this workspace at the same time; the others wait. Default: as many as the
@@ -147,6 +170,7 @@ pub(super) async fn open(
         }
     };
     let (id, no) = host.store.workspace(key.stored()).await?;
+    host.store.keep_options(no, options.stored()).await?;
     Ok(Arc::new(WorkspaceInner {
         id,
         no,

@@ -38,6 +38,15 @@ impl WorkspaceKey {
         Self::Name(name.into())
     }
 
+    /// The key that is stored as this text.
+    pub(crate) fn from_stored(stored: &str) -> Self {
+        match stored.split_once(':') {
+            Some(("dir", path)) => Self::Directory(path.into()),
+            Some((_, name)) => Self::Name(name.to_owned()),
+            None => Self::Name(stored.to_owned()),
+        }
+    }
+
     /// The text under which it is stored.
     pub(crate) fn stored(&self) -> String {
         match self {

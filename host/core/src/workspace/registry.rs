@@ -27,6 +27,8 @@ struct Entry<W> {
     stage: Stage<W>,
     /// Opened by the embedder itself, until it is closed.
     pinned: bool,
+    /// How often the host itself keeps it open for a moment.
+    kept: u32,
     claims: Claims,
 }
 
@@ -42,6 +44,8 @@ enum Stage<W> {
 pub(crate) enum Claimant {
     /// The embedder, for as long as it likes.
     Embedder,
+    /// The host itself, until [`Registry::let_go`].
+    Host,
     /// A client, which has to keep its claim up.
     Client(ClientId),
 }
@@ -74,6 +78,10 @@ impl<W> Entry<W> {
                 self.pinned = true;
                 Claimed::Stands
             }
+            Claimant::Host => {
+                self.kept += 1;
+                Claimed::Stands
+            }
             Claimant::Client(client) => self.claims.create(client),
         }
     }
@@ -100,6 +108,7 @@ impl<W: Clone> Registry<W> {
             let entry = Entry {
                 stage: Stage::Opening,
                 pinned: false,
+                kept: 0,
                 claims: Claims::new(self.incarnations),
             };
             self.entries.insert(key.clone(), entry);
@@ -193,6 +202,13 @@ impl<W: Clone> Registry<W> {
             .is_some_and(|entry| entry.claims.expire(timer))
     }
 
+    /// The host itself no longer keeps it open.
+    pub(crate) fn let_go(&mut self, id: WorkspaceId) {
+        if let Some(entry) = self.entry(id) {
+            entry.kept = entry.kept.saturating_sub(1);
+        }
+    }
+
     /// An open workspace that nobody keeps open any more, if it is one. With runs it closes
     /// only if the policy says so.
     pub(crate) fn is_to_close(&mut self, id: WorkspaceId, has_runs: bool) -> bool {
@@ -200,7 +216,7 @@ impl<W: Clone> Registry<W> {
         let Ok(entry) = self.open_entry(id) else {
             return false;
         };
-        let unclaimed = entry.claims.is_empty() && !entry.pinned;
+        let unclaimed = entry.claims.is_empty() && !entry.pinned && entry.kept == 0;
         unclaimed && !(has_runs && keeps)
     }
 

@@ -95,6 +95,9 @@ async fn open_workspace(
                 .claim_workspace(client, key.clone(), options)
                 .await?;
             app.remember(workspace.id(), key.clone());
+            if let Err(error) = workspace.resume_held().await {
+                tracing::warn!(workspace = %workspace.id(), %error, "its prompts stay held");
+            }
             let status = workspace.status();
             let view = WorkspaceView::new(workspace.id(), &key, status.as_ref());
             Ok((known, view))

@@ -18,6 +18,9 @@ CREATE INDEX session_going ON session (going) WHERE going > 0;
 
 -- The highest position that was folded away.
 ALTER TABLE workspace ADD COLUMN log_from INTEGER NOT NULL DEFAULT 0;
+-- What it was last opened with, as JSON: a host that starts again opens it so for the
+-- prompts that wait in it.
+ALTER TABLE workspace ADD COLUMN options TEXT;
 
 -- The highest numbers ever given whose rows are gone: none is given twice.
 ALTER TABLE owner ADD COLUMN last_pos INTEGER NOT NULL DEFAULT 0;

@@ -1,0 +1,59 @@
+//! What a workspace was last opened with, so that a host that starts again can open it for the
+//! prompts that wait in it. Knows words and numbers; what they allow is not known here.
+
+use super::handle::WorkspaceNo;
+use super::tx::Tx;
+use super::{Refusal, Store, StoreError};
+use crate::id::WorkspaceId;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+/// The options of a workspace that outlive its being open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredOptions {
+    /// The names of the capabilities that were granted.
+    pub grants: Vec<String>,
+    /// Runs at the same time, if they are limited.
+    #[serde(default)]
+    pub concurrent_runs: Option<u32>,
+    /// How long a run may take, in milliseconds, where that is not the host's own limit.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+impl Store {
+    /// Keeps what a workspace was opened with.
+    pub async fn keep_options(
+        &self,
+        workspace: WorkspaceNo,
+        options: StoredOptions,
+    ) -> Result<(), StoreError> {
+        let keep = move |tx: &mut Tx<'_>| {
+            let json = serde_json::to_string(&options)?;
+            tx.conn
+                .prepare_cached("UPDATE workspace SET options = ?2 WHERE no = ?1")?
+                .execute(params![workspace.0, json])?;
+            Ok(())
+        };
+        self.write(keep).await
+    }
+
+    /// The key of a workspace as it is stored, and what it was last opened with.
+    pub async fn opened_with(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<(String, StoredOptions), StoreError> {
+        let read = move |conn: &Connection| {
+            let row: Option<(String, Option<String>)> = conn
+                .prepare_cached("SELECT key, options FROM workspace WHERE id = ?1")?
+                .query_row([workspace.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let (key, options) = row.ok_or(Refusal::UnknownWorkspace)?;
+            let options = options
+                .map(|json| serde_json::from_str(&json))
+                .transpose()?;
+            Ok((key, options.unwrap_or_default()))
+        };
+        self.shared.readers.read(read).await
+    }
+}
