@@ -15,6 +15,8 @@ use stats::heading;
 
 #[tokio::main]
 async fn main() {
+    // The client asks for a provider even where nothing is encrypted.
+    let _only_once = rustls::crypto::ring::default_provider().install_default();
     let wanted = std::env::args()
         .nth(1)
         .filter(|word| !word.starts_with('-'));
