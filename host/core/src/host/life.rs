@@ -9,7 +9,7 @@ use crate::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
 };
-use crate::store::{PAGE_ROWS, Refusal, RunRow, SessionsPage, StoreError};
+use crate::store::{PAGE_ROWS, Refusal, RunRow, SessionsPage, StoreError, WorkspaceRow};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -72,6 +72,10 @@ impl<T> Page<T> {
     }
 }
 
+fn known(row: &WorkspaceRow) -> WorkspaceRecord {
+    WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions)
+}
+
 fn listed(error: StoreError) -> HostError {
     match error {
         StoreError::Refused(Refusal::InvalidCursor) => HostError::InvalidCursor { last: 0 },
@@ -113,12 +117,20 @@ impl Host {
         let limit = limit.clamp(1, PAGE_ROWS);
         let store = &self.inner.store;
         let rows = store.workspaces(limit + 1, after).await.map_err(listed)?;
-        Ok(Page::of(
-            rows,
-            limit,
-            |row| row.cursor(),
-            |row| WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions),
-        ))
+        Ok(Page::of(rows, limit, |row| row.cursor(), |row| known(&row)))
+    }
+
+    /// A workspace that was ever opened and not purged, open or not.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`].
+    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
+        match self.inner.store.known_workspace(id).await {
+            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
+                Err(HostError::UnknownWorkspace(id))
+            }
+            row => Ok(known(&row?)),
+        }
     }
 
     /// Closes a workspace and deletes all its sessions, what agents kept in it, and that it

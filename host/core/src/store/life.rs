@@ -201,6 +201,12 @@ impl Store {
             .await
     }
 
+    /// One workspace that is known.
+    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
+        let readers = &self.shared.readers;
+        readers.read(move |conn| session::known(conn, id)).await
+    }
+
     /// Sets a session's title, and nothing else.
     pub async fn rename(&self, id: SessionId, title: String) -> Result<SessionRow, StoreError> {
         self.write(move |tx| rename(tx, id, &title)).await

@@ -251,6 +251,28 @@ impl WorkspaceRow {
     }
 }
 
+const WORKSPACE: &str = "SELECT no, id, key, created_ms,
+    (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
+    FROM workspace";
+
+fn workspace_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
+    Ok(WorkspaceRow {
+        no: row.get(0)?,
+        id: WorkspaceId::from_bytes(row.get(1)?),
+        key: row.get(2)?,
+        created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
+        sessions: row.get::<_, i64>(4)? as u64,
+    })
+}
+
+/// One workspace that is known.
+pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
+    conn.prepare_cached(&format!("{WORKSPACE} WHERE id = ?1"))?
+        .query_row([id.as_bytes()], workspace_row)
+        .optional()?
+        .ok_or_else(|| Refusal::UnknownWorkspace.into())
+}
+
 /// The workspaces that are known, in the order in which they were first opened.
 pub(super) fn workspaces(
     conn: &Connection,
@@ -258,20 +280,9 @@ pub(super) fn workspaces(
     after: Option<&str>,
 ) -> Result<Vec<WorkspaceRow>, StoreError> {
     let (_, no) = after.map_or(Ok((0, 0)), parse_cursor)?;
-    let mut query = conn.prepare_cached(
-        "SELECT no, id, key, created_ms,
-           (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
-         FROM workspace WHERE no > ?1 ORDER BY no LIMIT ?2",
-    )?;
-    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], |row| {
-        Ok(WorkspaceRow {
-            no: row.get(0)?,
-            id: WorkspaceId::from_bytes(row.get(1)?),
-            key: row.get(2)?,
-            created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
-            sessions: row.get::<_, i64>(4)? as u64,
-        })
-    })?;
+    let sql = format!("{WORKSPACE} WHERE no > ?1 ORDER BY no LIMIT ?2");
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], workspace_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

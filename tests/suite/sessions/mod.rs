@@ -420,6 +420,10 @@ async fn a_purged_workspace_was_never_there() {
     assert_eq!(again.name(), "unknown-workspace");
     let known = fixture.host.known_workspaces(10, None).await.unwrap();
     assert_eq!(known.items.len(), 1);
+    let found = fixture.host.known_workspace(other.id()).await.unwrap();
+    assert_eq!(found, known.items[0]);
+    let gone = fixture.host.known_workspace(purged).await.unwrap_err();
+    assert_eq!(gone.name(), "unknown-workspace");
     assert_eq!(
         ids(&fixture.host, SessionFilter::default()).await,
         [neighbour.id()]
