@@ -1,6 +1,8 @@
 //! What happens to sessions beside their runs: listed, renamed, forked, exported, deleted,
 //! and folded.
 
+mod lists;
+
 use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::session::{Export, Role, Todo, TodoStatus};
 use lastword::{Events, Host, HostError, RunState, Session, SessionFilter};
@@ -292,75 +294,6 @@ async fn a_cursor_from_the_future_is_refused() {
         nowhere.check().await.unwrap_err().name(),
         "unknown-workspace"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn pages_cover_every_session_once_while_some_change() {
-    let fixture = Fixture::new().await;
-    let mut sessions = vec![fixture.session.clone()];
-    for _ in 0..20 {
-        sessions.push(fixture.workspace.new_session(&fixture.agent).await.unwrap());
-    }
-    let filter = |after| SessionFilter {
-        limit: 4,
-        after,
-        ..SessionFilter::default()
-    };
-    let mut seen = Vec::new();
-    let mut changed = HashSet::new();
-    let mut after = None;
-    loop {
-        let page = fixture.host.list_sessions(filter(after)).await.unwrap();
-        seen.extend(page.items.iter().map(|record| record.id));
-        // One that was listed and one that was not: both move to the front.
-        for session in [
-            sessions.iter().find(|s| seen.contains(&s.id())),
-            sessions.iter().find(|s| !seen.contains(&s.id())),
-        ] {
-            if let Some(session) = session
-                && changed.len() < 6
-            {
-                changed.insert(session.id());
-                ended(session, "echo changed").await;
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let once: HashSet<_> = seen.iter().copied().collect();
-    assert_eq!(once.len(), seen.len(), "none comes twice");
-    let missed: Vec<_> = sessions
-        .iter()
-        .map(Session::id)
-        .filter(|id| !once.contains(id))
-        .collect();
-    assert!(
-        missed.iter().all(|id| changed.contains(id)),
-        "only what moved"
-    );
-    let front: HashSet<_> = ids(&fixture.host, SessionFilter::default())
-        .await
-        .into_iter()
-        .take(changed.len())
-        .collect();
-    assert_eq!(front, changed, "a new first page has what moved");
-    let of_nobody = SessionFilter {
-        parent: Some(fixture.session.id()),
-        ..SessionFilter::default()
-    };
-    assert_eq!(ids(&fixture.host, of_nobody).await, []);
-    for garbage in ["", "x", "1-", "-1-2", "1-2-3", "é"] {
-        let refused = fixture
-            .host
-            .list_sessions(filter(Some(garbage.to_owned())))
-            .await;
-        assert_eq!(refused.unwrap_err().name(), "invalid-cursor", "{garbage}");
-    }
-    let known = fixture.host.known_workspaces(1, None).await.unwrap();
-    assert_eq!((known.items[0].sessions, known.next), (21, None));
-    assert_eq!(known.items[0].key, fixture.workspace.key().to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

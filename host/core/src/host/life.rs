@@ -9,7 +9,9 @@ use crate::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
 };
-use crate::store::{PAGE_ROWS, Refusal, RunRow, SessionsPage, StoreError, WorkspaceRow};
+use crate::store::{
+    PAGE_ROWS, Refusal, RunRow, RunSummary, SessionsPage, StoreError, WorkspaceRow,
+};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -288,6 +290,26 @@ impl Session {
     pub async fn runs(&self) -> Result<Vec<RunRow>, HostError> {
         let runs = self.host.inner.store.runs(self.id).await;
         runs.map_err(|error| self.named(error))
+    }
+
+    /// Its runs without their messages, in the order of acceptance, page by page; at most
+    /// [`PAGE_ROWS`] at a time. A run that is accepted meanwhile comes last.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`]; [`HostError::InvalidCursor`] for a cursor that no page
+    /// answered.
+    pub async fn list_runs(
+        &self,
+        limit: u32,
+        after: Option<String>,
+    ) -> Result<Page<RunSummary>, HostError> {
+        let limit = limit.clamp(1, PAGE_ROWS);
+        let runs = self.host.inner.store.list_runs(self.id, limit + 1, after);
+        let rows = runs.await.map_err(|error| match error {
+            StoreError::Refused(Refusal::InvalidCursor) => listed(error),
+            other => self.named(other),
+        })?;
+        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.run))
     }
 
     /// Begins a session with this one's history up to and including a message. Neither

@@ -303,11 +303,11 @@ pub(super) fn workspace_id(conn: &Connection, no: i64) -> Result<WorkspaceId, St
         .ok_or_else(|| Refusal::UnknownWorkspace.into())
 }
 
-fn cursor(order: i64, no: i64) -> String {
+pub(super) fn cursor(order: i64, no: i64) -> String {
     format!("{order:x}-{no:x}")
 }
 
-fn parse_cursor(text: &str) -> Result<(i64, i64), StoreError> {
+pub(super) fn parse_cursor(text: &str) -> Result<(i64, i64), StoreError> {
     let parts = text.split_once('-');
     let number = |text: &str| i64::from_str_radix(text, 16).ok().filter(|n| *n >= 0);
     let numbers = parts.and_then(|(order, no)| Some((number(order)?, number(no)?)));
