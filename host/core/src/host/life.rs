@@ -86,8 +86,11 @@ fn listed(error: StoreError) -> HostError {
 }
 
 impl Host {
-    /// The sessions, the one that changed last first. One that changes while the list is
-    /// paged through moves to its front: it never comes twice, and a new first page has it.
+    /// The sessions, the newest first, page by page. The order does not change: a pass over
+    /// all pages has each session that is there throughout exactly once, whatever happens to
+    /// them meanwhile. One that begins meanwhile comes in the next pass.
+    ///
+    /// [`Host::sessions`] answers those that changed last.
     ///
     /// # Errors
     /// [`HostError::InvalidCursor`] for a cursor that no page answered.

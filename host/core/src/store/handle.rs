@@ -5,7 +5,7 @@ use super::open::Store;
 use super::output::{Output, Sealed};
 use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
-use super::session::{NewSession, SessionsPage};
+use super::session::NewSession;
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
@@ -271,7 +271,7 @@ impl Store {
     ) -> Result<Vec<SessionRow>, StoreError> {
         let readers = &self.shared.readers;
         readers
-            .read(move |conn| session::list(conn, &SessionsPage::newest(workspace, limit)))
+            .read(move |conn| session::latest(conn, workspace, limit))
             .await
     }
 

@@ -181,7 +181,7 @@ impl Store {
         Ok((id, no))
     }
 
-    /// A page of sessions, the one that changed last first.
+    /// A page of sessions, the newest first.
     pub async fn list(&self, page: SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
         self.shared
             .readers

@@ -46,7 +46,7 @@ impl RunSummaryRow {
     /// Where the list goes on after this run.
     #[must_use]
     pub fn cursor(&self) -> String {
-        cursor(0, self.no)
+        cursor(self.no)
     }
 }
 
@@ -79,7 +79,7 @@ fn list(
     limit: u32,
     after: Option<&str>,
 ) -> Result<Vec<RunSummaryRow>, StoreError> {
-    let (_, after) = after.map_or(Ok((0, 0)), parse_cursor)?;
+    let after = after.map_or(Ok(0), parse_cursor)?;
     let no = event::session_no(conn, session)?;
     let mut query = conn.prepare_cached(
         "SELECT run.no, run.id, run.state, json_extract(run.prompt, '$.origin'), run.digest,
