@@ -165,6 +165,33 @@ async fn a_session_is_deleted_while_it_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_is_unknown_whatever_is_asked_of_it() {
+    let fixture = Fixture::new().await;
+    fixture.run("echo hello").await;
+    let session = fixture.session.clone();
+    let message = session.messages().await.unwrap()[0].id;
+    let run = session.runs().await.unwrap()[0].id;
+    let nothing = lastword::session::BlobId("0".repeat(64));
+    assert_eq!(session.blob(&nothing).await.unwrap(), None);
+    session.delete().await.unwrap();
+    for refused in [
+        session.record().await.err(),
+        session.messages().await.err(),
+        session.messages_page(Some(message), 1).await.err(),
+        session.runs().await.err(),
+        session.list_runs(1, None).await.err(),
+        session.queue().await.err(),
+        session.fork(message).await.err(),
+        session.set_todo(vec![]).await.err(),
+        session.blob(&nothing).await.err(),
+    ] {
+        assert_eq!(refused.unwrap().name(), "unknown-session");
+    }
+    let gone = session.resume(run).await.unwrap_err();
+    assert_eq!(gone.name(), "unknown-run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_of_what_was_deleted_are_not_given_again() {
     let fixture = Fixture::new().await;
     fixture.run("echo hello").await;
@@ -357,6 +384,16 @@ async fn a_purged_workspace_was_never_there() {
     assert_eq!(found, known.items[0]);
     let gone = fixture.host.known_workspace(purged).await.unwrap_err();
     assert_eq!(gone.name(), "unknown-workspace");
+    let (stale, agent) = (&fixture.workspace, &fixture.agent);
+    for refused in [
+        stale.new_session(agent).await.err(),
+        stale
+            .new_child_session(agent, fixture.session.id())
+            .await
+            .err(),
+    ] {
+        assert_eq!(refused.unwrap().name(), "unknown-workspace");
+    }
     assert_eq!(
         ids(&fixture.host, SessionFilter::default()).await,
         [neighbour.id()]

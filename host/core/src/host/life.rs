@@ -225,7 +225,8 @@ impl Workspace {
     /// Begins a session that another session of this workspace is the parent of.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`] if the parent is none of this workspace.
+    /// [`HostError::UnknownSession`] if the parent is none of this workspace;
+    /// [`HostError::UnknownWorkspace`] once that is purged.
     pub async fn new_child_session(
         &self,
         agent: &Agent,
@@ -238,10 +239,7 @@ impl Workspace {
             Err(StoreError::Refused(Refusal::UnknownSession)) => {
                 Err(HostError::UnknownSession(parent))
             }
-            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
-                Err(HostError::UnknownWorkspace(self.id()))
-            }
-            Err(other) => Err(other.into()),
+            Err(error) => Err(self.named(error)),
         }
     }
 }
@@ -276,13 +274,14 @@ impl Session {
     /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
     ///
     /// # Errors
-    /// [`HostError::UnknownMessage`].
+    /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn messages_page(
         &self,
         before: Option<MessageId>,
         limit: u32,
     ) -> Result<Vec<Message>, HostError> {
-        let page = self.host.inner.store.history(self.no, before, limit).await;
+        let store = &self.host.inner.store;
+        let page = store.messages(self.id, self.no, before, limit).await;
         page.map_err(|error| self.of_message(error, before))
     }
 
@@ -377,9 +376,14 @@ impl Session {
     /// The bytes of a data part of this session; `None` if it was never given them.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// [`HostError::UnknownSession`].
     pub async fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.host.inner.store.blob(self.no, id.clone()).await?)
+        let blob = self.host.inner.store.blob(self.no, id.clone()).await?;
+        if blob.is_none() {
+            // A session that is gone was given nothing either.
+            self.record().await?;
+        }
+        Ok(blob)
     }
 
     fn of_message(&self, error: StoreError, message: Option<MessageId>) -> HostError {

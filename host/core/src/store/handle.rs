@@ -222,6 +222,23 @@ impl Store {
             .await
     }
 
+    /// As [`Store::history`], of a session that is there.
+    pub async fn messages(
+        &self,
+        id: SessionId,
+        session: SessionNo,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let read = move |conn: &Connection| {
+            // Both at one time: half a session that is being deleted is none.
+            let snapshot = conn.unchecked_transaction()?;
+            event::session_no(&snapshot, id)?;
+            message::history(&snapshot, session, before, 0, limit)
+        };
+        self.shared.readers.read(read).await
+    }
+
     /// The messages that a model shall see: the summary, if there is one, and what came after
     /// it or after the message `after`.
     pub async fn context(

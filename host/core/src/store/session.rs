@@ -49,6 +49,8 @@ pub(super) fn create(
     workspace: i64,
     new: &NewSession,
 ) -> Result<SessionNo, StoreError> {
+    // A parent in it would be gone with it.
+    workspace_id(tx.conn, workspace)?;
     let parent = match new.parent {
         Some(id) => {
             let parent = find(tx.conn, id)?.no;
@@ -60,14 +62,12 @@ pub(super) fn create(
         None => None,
     };
     let forked_from = new.forked_from.as_ref();
-    let inserted = tx
-        .conn
+    tx.conn
         .prepare_cached(
             "INSERT INTO session (no, id, workspace, agent, parent, forked_from, created_ms,
                                   updated_ms)
              SELECT 1 + max(last_session, coalesce((SELECT max(no) FROM session), 0)),
-                    ?1, workspace.no, ?3, ?4, ?5, ?6, ?6
-             FROM owner, workspace WHERE workspace.no = ?2",
+                    ?1, ?2, ?3, ?4, ?5, ?6, ?6 FROM owner",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -77,9 +77,6 @@ pub(super) fn create(
             forked_from.map(serde_json::to_string).transpose()?,
             tx.now.0 as i64
         ])?;
-    if inserted != 1 {
-        return Err(Refusal::UnknownWorkspace.into());
-    }
     let no = SessionNo {
         session: tx.conn.last_insert_rowid(),
         workspace,
