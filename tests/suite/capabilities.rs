@@ -1,7 +1,8 @@
 //! What an agent may do and what it may not: a refusal is a value, never a trap.
 
 use crate::models::{parked, talking};
-use lastword::capability::model::{Reply, Scripted, Step};
+use lastword::capability::model::{ModelPrice, Models, ModelsConfig, Reply, Scripted, Step};
+use lastword::session::Usage;
 use lastword::{Capability, Limits, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
@@ -251,4 +252,31 @@ async fn titles_data_configuration_and_summaries_are_kept() {
     assert_eq!(fixture.outcome(&run, receipt).await.text(), r#"{"a":1}"#);
     assert_eq!(fixture.run("summarise in short").await.text(), "done");
     assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_costs_is_in_the_record_and_the_receipt() {
+    let counted = Step::Usage(Usage {
+        input_tokens: 1000,
+        output_tokens: 10,
+        cost_micros: 0,
+    });
+    let price = ModelPrice {
+        input: 0.15,
+        output: 0.60,
+    };
+    let config = ModelsConfig {
+        prices: [("cheap".to_owned(), price)].into(),
+        ..ModelsConfig::default()
+    };
+    let script = Scripted::new([Reply::new([Step::Text("fine".to_owned()), counted])]);
+    let models = Models::with_config(&config).unwrap();
+    let models = models.provider("demo", script).model("demo:cheap").unwrap();
+    let fixture = Plan::new().host(|host| host.model(models)).build().await;
+    for (prompt, spent) in [("model how", 156), ("model-transcript how", 312)] {
+        let outcome = fixture.run(prompt).await;
+        assert_eq!(outcome.receipt.usage.cost_micros, 156, "{prompt}");
+        let record = fixture.session.record().await.unwrap();
+        assert_eq!(record.usage.cost_micros, spent, "{prompt}");
+    }
 }

@@ -179,6 +179,11 @@ impl Plan {
         place: &Place,
         terminal: &Terminal,
     ) -> Result<(Serving, Ready), Failure> {
+        for (name, loaded) in host.load_kept_agents().await? {
+            if let Err(error) = loaded {
+                terminal.warn(&format!("the agent {name}, which a client sent: {error}"));
+            }
+        }
         for found in agents {
             host.load_agent(found.name, found.file).await?;
         }

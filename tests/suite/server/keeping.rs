@@ -1,8 +1,11 @@
 //! What a client asked for stands, whatever becomes of the client.
 
 use super::harness::{Feed, Server, json, kinds};
+use lastword::{RunState, WorkspaceOptions};
 use lastword_tests::check::violations;
-use reqwest::StatusCode;
+use lastword_tests::fixture::{Fixture, builder};
+use lastword_tests::guests::guest;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::collections::HashSet;
 use tokio::io::AsyncWriteExt;
@@ -92,4 +95,72 @@ async fn a_server_that_ends_lets_go_of_streams_and_keeps_runs() {
     let running = server.fixture.host.live_runs(None);
     assert_eq!(running.len(), 1, "the run is the workspace's");
     running[0].cancel().await.unwrap();
+}
+
+/// Uploads the probe.
+async fn upload(server: &Server, name: &str) {
+    let sent = server
+        .request(Method::POST, &format!("/agents?name={name}"))
+        .header("content-type", "application/wasm")
+        .body(std::fs::read(guest("probe")).unwrap());
+    let (status, agent) = json(sent).await;
+    assert_eq!(status, StatusCode::CREATED, "{agent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_uploaded_is_there_after_a_restart() {
+    let mut server = Server::new().await;
+    for name in ["uploaded", "forgotten", "rotten"] {
+        upload(&server, name).await;
+    }
+    let file = json!({ "name": "from-a-file", "path": guest("probe") });
+    let (status, _) = json(server.post("/agents", &file)).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let gone = server.delete("/agents/forgotten").send().await.unwrap();
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    let path = format!("{}/sessions", server.workspace());
+    let (_, begun) = json(server.post(&path, &json!({ "agent": "uploaded" }))).await;
+    let session = begun["id"].as_str().unwrap().parse().unwrap();
+    server.stop().await;
+    let data = server.fixture.data();
+    let Fixture {
+        host,
+        workspace,
+        folder,
+        ..
+    } = server.fixture;
+    host.shutdown().await;
+    let key = workspace.key().clone();
+    drop((
+        host,
+        workspace,
+        server.fixture.agent,
+        server.fixture.session,
+    ));
+    let conn = rusqlite::Connection::open(data.join("lastword.db")).unwrap();
+    let rot = "UPDATE agent SET wasm = x'00' WHERE name = 'rotten'";
+    assert_eq!(conn.execute(rot, []).unwrap(), 1);
+    drop(conn);
+
+    let host = builder(folder.path()).build().await.unwrap();
+    let kept = host.load_kept_agents().await.unwrap();
+    let names: Vec<_> = kept
+        .iter()
+        .map(|(id, loaded)| (id.as_str(), loaded.as_ref().err().map(|error| error.name())))
+        .collect();
+    assert_eq!(
+        names,
+        [("rotten", Some("invalid-agent")), ("uploaded", None)]
+    );
+    host.open_workspace(key, WorkspaceOptions::new())
+        .await
+        .unwrap();
+    let session = host.session(session).await.unwrap();
+    let run = session.prompt("echo again").await.unwrap();
+    assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
+    let rotten = &kept[0].0;
+    assert!(host.forget_agent(rotten).await.unwrap(), "it was kept only");
+    assert!(!host.forget_agent(rotten).await.unwrap());
+    host.shutdown().await;
+    assert_eq!(violations(&data), [""; 0]);
 }

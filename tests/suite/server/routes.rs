@@ -1,6 +1,6 @@
 //! What each route answers when all is well.
 
-use super::harness::{Feed, Server, json, kinds};
+use super::harness::{Feed, Server, json, kinds, problem};
 use lastword_tests::fixture::Plan;
 use lastword_tests::guests::guest;
 use reqwest::{Method, StatusCode};
@@ -196,6 +196,25 @@ async fn messages(server: &Server, path: &str) -> Vec<Value> {
     messages
 }
 
+/// The session's only run is listed as it is shown, with when it was accepted and ended.
+async fn is_listed(server: &Server, path: &str, run: &str) {
+    let runs = one_by_one(server, &format!("{path}/runs")).await;
+    assert_eq!(runs.len(), 1);
+    let shown = ok(server.get(run)).await;
+    for (listed, name) in [("id", "run"), ("state", "state"), ("receipt", "receipt")] {
+        assert_eq!(runs[0][listed], shown[name]);
+    }
+    for time in ["accepted_ms", "started_ms", "ended_ms"] {
+        assert!(runs[0][time].is_u64(), "{time}");
+    }
+    for wrong in ["limit=0", "limit=201", "limit=x", "page=1"] {
+        let refused = problem(server.get(&format!("{path}/runs?{wrong}"))).await;
+        assert_eq!(refused, (400, "invalid-query".to_owned()), "{wrong}");
+    }
+    let refused = problem(server.get(&format!("{path}/runs?after=x"))).await;
+    assert_eq!(refused.1, "invalid-cursor");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_lives_and_dies() {
     let server = Server::new().await;
@@ -230,8 +249,7 @@ async fn a_session_lives_and_dies() {
     assert_eq!(ok(server.patch(path, &json!({}))).await["title"], "Chat");
 
     let messages = messages(&server, path).await;
-    let runs = ok(server.get(&format!("{path}/runs"))).await;
-    assert_eq!(runs["items"][0], ok(server.get(&run)).await);
+    is_listed(&server, path, &run).await;
 
     let fork = json!({ "message": messages[1]["id"] });
     let (status, copy) = json(server.post(&format!("{path}/fork"), &fork)).await;

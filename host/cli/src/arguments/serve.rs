@@ -18,9 +18,9 @@ as a workspace. Over TCP answers whoever sends the token, and only directories i
 may become workspaces: without one, there are none but names.
 
 SIGTERM or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for --drain, is
-then stopped and its end written. A second signal leaves at once. What waits is held, and goes on
-once a client opens its workspace again and the agent is loaded; grants are not stored, so that it
-gets those which that client brings. Agents that clients sent are not kept: they send them again.
+then stopped and its end written. A second signal leaves at once. What waits is held, and goes on at
+the next start, in its workspace as it was opened last, with the same grants. Agents that clients
+sent are kept, and loaded again before those of --agent.
 
 Every option can stand in lastword.toml under [serve], the agents as `agents = { NAME = \"PATH\" }`.
 The one in the current directory may not say who is let in, to what, which agents there are and how

@@ -191,6 +191,7 @@ impl HostBuilder {
             cache: Some(cache),
             describing: tokio::sync::Semaphore::new(1),
             agents: Mutex::new(HashMap::new()),
+            keeping: tokio::sync::Mutex::new(()),
             workspaces: Workspaces::new(self.claims),
             drain: self.drain,
             retention: self.retention,

@@ -9,7 +9,9 @@ use crate::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
 };
-use crate::store::{PAGE_ROWS, Refusal, RunRow, SessionsPage, StoreError};
+use crate::store::{
+    PAGE_ROWS, Refusal, RunRow, RunSummary, SessionsPage, StoreError, WorkspaceRow,
+};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -72,6 +74,10 @@ impl<T> Page<T> {
     }
 }
 
+fn known(row: &WorkspaceRow) -> WorkspaceRecord {
+    WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions)
+}
+
 fn listed(error: StoreError) -> HostError {
     match error {
         StoreError::Refused(Refusal::InvalidCursor) => HostError::InvalidCursor { last: 0 },
@@ -80,8 +86,11 @@ fn listed(error: StoreError) -> HostError {
 }
 
 impl Host {
-    /// The sessions, the one that changed last first. One that changes while the list is
-    /// paged through moves to its front: it never comes twice, and a new first page has it.
+    /// The sessions, the newest first, page by page. The order does not change: a pass over
+    /// all pages has each session that is there throughout exactly once, whatever happens to
+    /// them meanwhile. One that begins meanwhile comes in the next pass.
+    ///
+    /// [`Host::sessions`] answers those that changed last.
     ///
     /// # Errors
     /// [`HostError::InvalidCursor`] for a cursor that no page answered.
@@ -113,12 +122,20 @@ impl Host {
         let limit = limit.clamp(1, PAGE_ROWS);
         let store = &self.inner.store;
         let rows = store.workspaces(limit + 1, after).await.map_err(listed)?;
-        Ok(Page::of(
-            rows,
-            limit,
-            |row| row.cursor(),
-            |row| WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions),
-        ))
+        Ok(Page::of(rows, limit, |row| row.cursor(), |row| known(&row)))
+    }
+
+    /// A workspace that was ever opened and not purged, open or not.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`].
+    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
+        match self.inner.store.known_workspace(id).await {
+            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
+                Err(HostError::UnknownWorkspace(id))
+            }
+            row => Ok(known(&row?)),
+        }
     }
 
     /// Closes a workspace and deletes all its sessions, what agents kept in it, and that it
@@ -208,7 +225,8 @@ impl Workspace {
     /// Begins a session that another session of this workspace is the parent of.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`] if the parent is none of this workspace.
+    /// [`HostError::UnknownSession`] if the parent is none of this workspace;
+    /// [`HostError::UnknownWorkspace`] once that is purged.
     pub async fn new_child_session(
         &self,
         agent: &Agent,
@@ -221,10 +239,7 @@ impl Workspace {
             Err(StoreError::Refused(Refusal::UnknownSession)) => {
                 Err(HostError::UnknownSession(parent))
             }
-            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
-                Err(HostError::UnknownWorkspace(self.id()))
-            }
-            Err(other) => Err(other.into()),
+            Err(error) => Err(self.named(error)),
         }
     }
 }
@@ -259,13 +274,14 @@ impl Session {
     /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
     ///
     /// # Errors
-    /// [`HostError::UnknownMessage`].
+    /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn messages_page(
         &self,
         before: Option<MessageId>,
         limit: u32,
     ) -> Result<Vec<Message>, HostError> {
-        let page = self.host.inner.store.history(self.no, before, limit).await;
+        let store = &self.host.inner.store;
+        let page = store.messages(self.id, self.no, before, limit).await;
         page.map_err(|error| self.of_message(error, before))
     }
 
@@ -276,6 +292,26 @@ impl Session {
     pub async fn runs(&self) -> Result<Vec<RunRow>, HostError> {
         let runs = self.host.inner.store.runs(self.id).await;
         runs.map_err(|error| self.named(error))
+    }
+
+    /// Its runs without their messages, in the order of acceptance, page by page; at most
+    /// [`PAGE_ROWS`] at a time. A run that is accepted meanwhile comes last.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`]; [`HostError::InvalidCursor`] for a cursor that no page
+    /// answered.
+    pub async fn list_runs(
+        &self,
+        limit: u32,
+        after: Option<String>,
+    ) -> Result<Page<RunSummary>, HostError> {
+        let limit = limit.clamp(1, PAGE_ROWS);
+        let runs = self.host.inner.store.list_runs(self.id, limit + 1, after);
+        let rows = runs.await.map_err(|error| match error {
+            StoreError::Refused(Refusal::InvalidCursor) => listed(error),
+            other => self.named(other),
+        })?;
+        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.run))
     }
 
     /// Begins a session with this one's history up to and including a message. Neither
@@ -340,9 +376,14 @@ impl Session {
     /// The bytes of a data part of this session; `None` if it was never given them.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// [`HostError::UnknownSession`].
     pub async fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.host.inner.store.blob(self.no, id.clone()).await?)
+        let blob = self.host.inner.store.blob(self.no, id.clone()).await?;
+        if blob.is_none() {
+            // A session that is gone was given nothing either.
+            self.record().await?;
+        }
+        Ok(blob)
     }
 
     fn of_message(&self, error: StoreError, message: Option<MessageId>) -> HostError {

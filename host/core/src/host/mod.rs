@@ -5,6 +5,7 @@ mod builder;
 mod closing;
 mod error;
 mod held;
+mod kept;
 mod life;
 #[doc(hidden)]
 pub mod measure;
@@ -66,6 +67,8 @@ pub(crate) struct HostInner {
     /// the runs.
     pub(crate) describing: tokio::sync::Semaphore,
     agents: Mutex<HashMap<AgentId, Agent>>,
+    /// Agents are kept and forgotten one at a time, so that what is loaded is what is kept.
+    keeping: tokio::sync::Mutex<()>,
     workspaces: Workspaces,
     /// How long runs may go on once the host closes.
     drain: Duration,

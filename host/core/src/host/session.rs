@@ -187,23 +187,19 @@ impl Session {
     /// The session as it stands.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// [`HostError::UnknownSession`].
     pub async fn record(&self) -> Result<crate::session::SessionRecord, HostError> {
-        Ok(self.host.inner.store.session(self.id).await?.record)
+        let row = self.host.inner.store.session(self.id).await;
+        Ok(row.map_err(|error| self.named(error))?.record)
     }
 
     /// The session's last messages, in time order; at most
     /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// [`HostError::UnknownSession`].
     pub async fn messages(&self) -> Result<Vec<Message>, HostError> {
-        Ok(self
-            .host
-            .inner
-            .store
-            .history(self.no, None, u32::MAX)
-            .await?)
+        self.messages_page(None, u32::MAX).await
     }
 }
 

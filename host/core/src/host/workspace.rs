@@ -5,7 +5,7 @@ use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::{Capability, Grants};
 use crate::run::Run;
 use crate::sandbox::Limits;
-use crate::store::{HeldScope, StoredOptions, WorkspaceNo};
+use crate::store::{HeldScope, Refusal, StoreError, StoredOptions, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use std::fmt;
@@ -209,10 +209,11 @@ impl Workspace {
     /// Begins a session with an agent.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// [`HostError::UnknownWorkspace`] once it is purged; when the store cannot be written.
     pub async fn new_session(&self, agent: &Agent) -> Result<Session, HostError> {
         let store = &self.host.inner.store;
-        let (id, no) = store.new_session(self.inner.no, agent.id().clone()).await?;
+        let begun = store.new_session(self.inner.no, agent.id().clone()).await;
+        let (id, no) = begun.map_err(|error| self.named(error))?;
         Ok(Session {
             host: self.host.clone(),
             workspace: self.inner.id,
@@ -220,6 +221,16 @@ impl Workspace {
             id,
             no,
         })
+    }
+
+    /// A refusal of the store about this workspace, by its name.
+    pub(super) fn named(&self, error: StoreError) -> HostError {
+        match error {
+            StoreError::Refused(Refusal::UnknownWorkspace) => {
+                HostError::UnknownWorkspace(self.inner.id)
+            }
+            other => other.into(),
+        }
     }
 
     /// Goes on with a session of this workspace and agent.

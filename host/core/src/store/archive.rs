@@ -3,7 +3,6 @@
 
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
-use super::session::SessionsPage;
 use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
 use crate::event::{Event, Seq};
 use crate::id::{SessionId, WorkspaceId};
@@ -77,7 +76,7 @@ impl Archive {
         workspace: Option<WorkspaceId>,
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        session::list(&self.conn, &SessionsPage::newest(workspace, limit))
+        session::latest(&self.conn, workspace, limit)
     }
 
     /// One session.

@@ -5,7 +5,7 @@ use super::open::Store;
 use super::output::{Output, Sealed};
 use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
-use super::session::{NewSession, SessionsPage};
+use super::session::NewSession;
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
@@ -222,6 +222,23 @@ impl Store {
             .await
     }
 
+    /// As [`Store::history`], of a session that is there.
+    pub async fn messages(
+        &self,
+        id: SessionId,
+        session: SessionNo,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let read = move |conn: &Connection| {
+            // Both at one time: half a session that is being deleted is none.
+            let snapshot = conn.unchecked_transaction()?;
+            event::session_no(&snapshot, id)?;
+            message::history(&snapshot, session, before, 0, limit)
+        };
+        self.shared.readers.read(read).await
+    }
+
     /// The messages that a model shall see: the summary, if there is one, and what came after
     /// it or after the message `after`.
     pub async fn context(
@@ -271,7 +288,7 @@ impl Store {
     ) -> Result<Vec<SessionRow>, StoreError> {
         let readers = &self.shared.readers;
         readers
-            .read(move |conn| session::list(conn, &SessionsPage::newest(workspace, limit)))
+            .read(move |conn| session::latest(conn, workspace, limit))
             .await
     }
 

@@ -181,7 +181,7 @@ impl Store {
         Ok((id, no))
     }
 
-    /// A page of sessions, the one that changed last first.
+    /// A page of sessions, the newest first.
     pub async fn list(&self, page: SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
         self.shared
             .readers
@@ -199,6 +199,12 @@ impl Store {
             .readers
             .read(move |conn| session::workspaces(conn, limit, after.as_deref()))
             .await
+    }
+
+    /// One workspace that is known.
+    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
+        let readers = &self.shared.readers;
+        readers.read(move |conn| session::known(conn, id)).await
     }
 
     /// Sets a session's title, and nothing else.

@@ -27,6 +27,7 @@ mod reader;
 mod recovery;
 mod retention;
 mod run;
+mod runs;
 mod session;
 mod state;
 mod tx;
@@ -46,6 +47,7 @@ pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Output, OutputError, Sea
 pub use queue::{HeldRow, HeldScope, QueuedRow, RunAt};
 pub use recovery::Recovered;
 pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
+pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
 pub use writer::Handed;

@@ -7,7 +7,7 @@ use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use crate::session::{ForkPoint, SessionRecord, Usage};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 /// Rows of the longest page of a list; one more may be asked for, to know whether it is the
 /// last.
@@ -49,6 +49,8 @@ pub(super) fn create(
     workspace: i64,
     new: &NewSession,
 ) -> Result<SessionNo, StoreError> {
+    // A parent in it would be gone with it.
+    workspace_id(tx.conn, workspace)?;
     let parent = match new.parent {
         Some(id) => {
             let parent = find(tx.conn, id)?.no;
@@ -60,14 +62,12 @@ pub(super) fn create(
         None => None,
     };
     let forked_from = new.forked_from.as_ref();
-    let inserted = tx
-        .conn
+    tx.conn
         .prepare_cached(
             "INSERT INTO session (no, id, workspace, agent, parent, forked_from, created_ms,
                                   updated_ms)
              SELECT 1 + max(last_session, coalesce((SELECT max(no) FROM session), 0)),
-                    ?1, workspace.no, ?3, ?4, ?5, ?6, ?6
-             FROM owner, workspace WHERE workspace.no = ?2",
+                    ?1, ?2, ?3, ?4, ?5, ?6, ?6 FROM owner",
         )?
         .execute(params![
             new.id.as_bytes(),
@@ -77,9 +77,6 @@ pub(super) fn create(
             forked_from.map(serde_json::to_string).transpose()?,
             tx.now.0 as i64
         ])?;
-    if inserted != 1 {
-        return Err(Refusal::UnknownWorkspace.into());
-    }
     let no = SessionNo {
         session: tx.conn.last_insert_rowid(),
         workspace,
@@ -122,7 +119,7 @@ impl SessionRow {
     /// Where a list goes on after this session.
     #[must_use]
     pub fn cursor(&self) -> String {
-        cursor(self.record.updated_ms.0 as i64, self.no.session)
+        cursor(self.no.session)
     }
 }
 
@@ -187,41 +184,53 @@ pub struct SessionsPage {
     pub after: Option<String>,
 }
 
-impl SessionsPage {
-    /// The first page.
-    #[must_use]
-    pub fn newest(workspace: Option<WorkspaceId>, limit: u32) -> Self {
-        Self {
-            workspace,
-            limit,
-            ..Self::default()
-        }
-    }
-}
-
-/// The sessions that changed last, newest first. One that changes between two pages moves to
-/// the front: it never comes twice, and the next first page has it.
+/// A page of sessions, the newest first. Nothing that changes moves in this order: whoever
+/// reads all pages gets each session that is there throughout exactly once.
 pub(super) fn list(conn: &Connection, page: &SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
-    let (updated, no) = match &page.after {
-        Some(text) => parse_cursor(text)?,
-        None => (i64::MAX, i64::MAX),
-    };
-    // The numbers first, so that messages are counted for this page's sessions only.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM (
-           SELECT no FROM session WHERE going = 0
-             AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
-             AND (?2 IS NULL OR parent = (SELECT no FROM session WHERE id = ?2))
-             AND (updated_ms, no) < (?3, ?4)
-           ORDER BY updated_ms DESC, no DESC LIMIT ?5
-         ) listed JOIN session ON session.no = listed.no {JOINS}
-         ORDER BY session.updated_ms DESC, session.no DESC"
-    );
+    let before = page.after.as_deref().map_or(Ok(i64::MAX), parse_cursor)?;
+    let which = "going = 0
+        AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
+        AND (?2 IS NULL OR parent = (SELECT no FROM session WHERE id = ?2))
+        AND no < ?3 ORDER BY no DESC LIMIT ?4";
     let workspace = page.workspace.map(|id| id.as_bytes().to_vec());
     let parent = page.parent.map(|id| id.as_bytes().to_vec());
     let limit = page.limit.min(PAGE_ROWS + 1);
+    let params = params![workspace, parent, before, limit];
+    rows(conn, which, "session.no DESC", params)
+}
+
+/// The sessions that changed last, newest first.
+pub(super) fn latest(
+    conn: &Connection,
+    workspace: Option<WorkspaceId>,
+    limit: u32,
+) -> Result<Vec<SessionRow>, StoreError> {
+    let which = "going = 0
+        AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
+        ORDER BY updated_ms DESC, no DESC LIMIT ?2";
+    let workspace = workspace.map(|id| id.as_bytes().to_vec());
+    let params = params![workspace, limit.min(PAGE_ROWS + 1)];
+    rows(
+        conn,
+        which,
+        "session.updated_ms DESC, session.no DESC",
+        params,
+    )
+}
+
+fn rows(
+    conn: &Connection,
+    which: &str,
+    order: &str,
+    params: &[&dyn ToSql],
+) -> Result<Vec<SessionRow>, StoreError> {
+    // The numbers first, so that messages are counted for the listed sessions only.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (SELECT no FROM session WHERE {which}) listed
+         JOIN session ON session.no = listed.no {JOINS} ORDER BY {order}"
+    );
     let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query(params![workspace, parent, updated, no, limit])?;
+    let mut rows = query.query(params)?;
     let mut listed = Vec::new();
     while let Some(row) = rows.next()? {
         listed.push(read(row)?);
@@ -247,8 +256,30 @@ impl WorkspaceRow {
     /// Where a list goes on after this workspace.
     #[must_use]
     pub fn cursor(&self) -> String {
-        cursor(0, self.no)
+        cursor(self.no)
     }
+}
+
+const WORKSPACE: &str = "SELECT no, id, key, created_ms,
+    (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
+    FROM workspace";
+
+fn workspace_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
+    Ok(WorkspaceRow {
+        no: row.get(0)?,
+        id: WorkspaceId::from_bytes(row.get(1)?),
+        key: row.get(2)?,
+        created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
+        sessions: row.get::<_, i64>(4)? as u64,
+    })
+}
+
+/// One workspace that is known.
+pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
+    conn.prepare_cached(&format!("{WORKSPACE} WHERE id = ?1"))?
+        .query_row([id.as_bytes()], workspace_row)
+        .optional()?
+        .ok_or_else(|| Refusal::UnknownWorkspace.into())
 }
 
 /// The workspaces that are known, in the order in which they were first opened.
@@ -257,21 +288,10 @@ pub(super) fn workspaces(
     limit: u32,
     after: Option<&str>,
 ) -> Result<Vec<WorkspaceRow>, StoreError> {
-    let (_, no) = after.map_or(Ok((0, 0)), parse_cursor)?;
-    let mut query = conn.prepare_cached(
-        "SELECT no, id, key, created_ms,
-           (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
-         FROM workspace WHERE no > ?1 ORDER BY no LIMIT ?2",
-    )?;
-    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], |row| {
-        Ok(WorkspaceRow {
-            no: row.get(0)?,
-            id: WorkspaceId::from_bytes(row.get(1)?),
-            key: row.get(2)?,
-            created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
-            sessions: row.get::<_, i64>(4)? as u64,
-        })
-    })?;
+    let no = after.map_or(Ok(0), parse_cursor)?;
+    let sql = format!("{WORKSPACE} WHERE no > ?1 ORDER BY no LIMIT ?2");
+    let mut query = conn.prepare_cached(&sql)?;
+    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], workspace_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -292,13 +312,13 @@ pub(super) fn workspace_id(conn: &Connection, no: i64) -> Result<WorkspaceId, St
         .ok_or_else(|| Refusal::UnknownWorkspace.into())
 }
 
-fn cursor(order: i64, no: i64) -> String {
-    format!("{order:x}-{no:x}")
+/// A cursor into a list that is in the order of its rows' numbers.
+pub(super) fn cursor(no: i64) -> String {
+    format!("{no:x}")
 }
 
-fn parse_cursor(text: &str) -> Result<(i64, i64), StoreError> {
-    let parts = text.split_once('-');
-    let number = |text: &str| i64::from_str_radix(text, 16).ok().filter(|n| *n >= 0);
-    let numbers = parts.and_then(|(order, no)| Some((number(order)?, number(no)?)));
-    numbers.ok_or_else(|| Refusal::InvalidCursor.into())
+pub(super) fn parse_cursor(text: &str) -> Result<i64, StoreError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let no = i64::from_str_radix(text, 16).ok().filter(|_| digits);
+    no.ok_or_else(|| Refusal::InvalidCursor.into())
 }

@@ -63,7 +63,8 @@ struct AgentFile {
 /// Load an agent
 ///
 /// Takes a component, with its name in the query, or the path of a file on the server. The
-/// same name again replaces what later runs get.
+/// same name again replaces what later runs get. A component is kept, so that the server has
+/// it after a restart; a file is not.
 #[utoipa::path(
     post,
     path = "/agents",
@@ -112,8 +113,16 @@ async fn load_agent(
     let known = app.host.agent(&id).is_some();
     let host = app.host.clone();
     let work = async move {
-        let loaded = host.load_agent(id.as_str(), source).await;
-        loaded.map_err(unreadable)
+        let loaded = match source {
+            AgentSource::Bytes(wasm) => host.keep_agent(id.as_str(), wasm).await,
+            file @ AgentSource::File(_) => host.load_agent(id.as_str(), file).await,
+        };
+        let agent = loaded.map_err(unreadable)?;
+        // Prompts may have waited for it.
+        if let Err(error) = host.resume_held().await {
+            tracing::warn!(agent = %agent.id(), %error, "its prompts stay held");
+        }
+        Ok(agent)
     };
     let view = AgentView::from(&app.see_through(work).await?);
     let status = match known {
@@ -170,8 +179,8 @@ async fn show_agent(
 
 /// Forget an agent
 ///
-/// Runs that have begun or wait go on. Its sessions stay, and can be prompted again once it
-/// is loaded again.
+/// It is unloaded, and not kept any longer. Runs that have begun or wait go on. Its sessions
+/// stay, and can be prompted again once it is loaded again.
 #[utoipa::path(
     delete,
     path = "/agents/{a}",
@@ -188,7 +197,7 @@ async fn forget_agent(
     let id = id(&name)?;
     let host = app.host.clone();
     let work = async move {
-        match host.unload_agent(&id) {
+        match host.forget_agent(&id).await? {
             true => Ok(StatusCode::NO_CONTENT),
             false => Err(HostError::UnknownAgent(id).into()),
         }

@@ -157,21 +157,14 @@ impl App {
         if let Some(key) = self.keys().get(&id) {
             return Ok(Some(key.clone()));
         }
-        let mut after = None;
-        loop {
-            let page = self.host.known_workspaces(PAGE, after).await?;
-            let mut found = None;
-            for record in &page.items {
-                let key = super::views::key(record);
-                if record.id == id {
-                    found = Some(key.clone());
-                }
-                self.keys().insert(record.id, key);
+        match self.host.known_workspace(id).await {
+            Ok(record) => {
+                let key = super::views::key(&record);
+                self.remember(id, key.clone());
+                Ok(Some(key))
             }
-            after = page.next;
-            if found.is_some() || after.is_none() {
-                return Ok(found);
-            }
+            Err(HostError::UnknownWorkspace(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -189,9 +182,6 @@ impl App {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Workspaces that are read at once.
-const PAGE: u32 = 200;
 
 fn forbidden() -> Problem {
     Problem::new(

@@ -1,9 +1,9 @@
 //! Routes about runs: asking for one, looking at it, stopping it and going on with it.
 
 use super::App;
-use super::extract::{At, Caller, Json, objects};
+use super::extract::{Asked, At, Caller, Json, objects};
 use super::views::{PageView, RunView};
-use super::workspaces::deadline;
+use super::workspaces::{Paging, deadline, limit};
 use crate::access::Action;
 use crate::problem::Problem;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use lastword::id::{ClientId, RunId, SessionId};
 use lastword::session::Part;
-use lastword::{Prompt, Receipt};
+use lastword::{Page, Prompt, Receipt, RunSummary};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -169,29 +169,24 @@ async fn prompt_session(
 
 /// List a session's runs
 ///
-/// In the order in which they were accepted.
+/// Without their messages, in the order in which they were accepted.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/runs",
     tag = "runs",
-    params(("s" = SessionId, Path, description = "The session.")),
-    responses((status = 200, description = "All of them.", body = PageView<RunView>))
+    params(("s" = SessionId, Path, description = "The session."), Paging),
+    responses((status = 200, description = "One page of them.", body = PageView<RunSummary>))
 )]
 async fn list_runs(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
-) -> Result<axum::Json<PageView<RunView>>, Problem> {
+    Asked(paging): Asked<Paging>,
+) -> Result<axum::Json<PageView<RunSummary>>, Problem> {
+    let limit = limit(paging.limit)?;
     let session = app.session(&who, Action::Read, id).await?;
-    let runs = session.runs().await?;
-    let view = |row: lastword::RunRow| RunView {
-        run: row.id,
-        session: id,
-        state: row.state,
-        receipt: row.receipt,
-    };
-    let items = runs.into_iter().map(view).collect();
-    Ok(axum::Json(PageView { items, next: None }))
+    let Page { items, next } = session.list_runs(limit, paging.after).await?;
+    Ok(axum::Json(PageView { items, next }))
 }
 
 /// Show a run

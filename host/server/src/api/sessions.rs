@@ -135,7 +135,7 @@ pub(super) fn id<T: FromStr<Err: std::fmt::Display>>(
 
 /// List sessions
 ///
-/// Those that changed last come first.
+/// The newest come first. Each that is there from the first page to the last comes once.
 #[utoipa::path(
     get,
     path = "/sessions",
@@ -159,7 +159,7 @@ async fn list_sessions(
 
 /// List a workspace's sessions
 ///
-/// Those that changed last come first.
+/// The newest come first. Each that is there from the first page to the last comes once.
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/sessions",

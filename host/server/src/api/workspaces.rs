@@ -231,12 +231,12 @@ pub(super) fn deadline(ms: Option<u64>) -> Result<Option<Duration>, Problem> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Paging {
+pub(super) struct Paging {
     /// How many at most; fewer may come. Default: 50.
     #[param(minimum = 1, maximum = 200)]
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// The `next` of the page before.
-    after: Option<String>,
+    pub(super) after: Option<String>,
 }
 
 /// How many entries a page has.

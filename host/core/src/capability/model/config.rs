@@ -3,10 +3,12 @@
 //! knows no wire format and sends nothing.
 
 use super::guard::GuardLimits;
+use super::prices::ModelPrice;
 use super::provider::{ModelError, ModelErrorKind};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ use std::time::Duration;
 /// base_url = "http://127.0.0.1:8080/v1"
 /// api_key_env = "GATEWAY_KEY"
 /// idle_timeout_s = 30
+///
+/// [models.prices."openai:gpt-5-mini"] # or without `openai:`
+/// input = 0.15
+/// output = 0.60
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +40,9 @@ pub struct ModelsConfig {
     pub gemini: ServiceConfig,
     /// For `ollama:NAME`.
     pub ollama: ServiceConfig,
+    /// What models cost whose services do not say it, by their names in requests, with or
+    /// without the service.
+    pub prices: BTreeMap<String, ModelPrice>,
 }
 
 /// One service's table. What is absent comes from the environment; what is there wins over it.
@@ -86,6 +95,19 @@ pub enum ModelConfigError {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// A price that is none.
+    #[error(
+        "[models.prices.\"{model}\"] says {what} = {text}; expected US dollars per million \
+         tokens, from 0 to 1000000"
+    )]
+    Price {
+        /// Of which model.
+        model: String,
+        /// `input` or `output`.
+        what: &'static str,
+        /// As it was given.
+        text: String,
     },
     /// A script that cannot be used.
     #[error("failed to load the script {}: {reason}", path.display())]

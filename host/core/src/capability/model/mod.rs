@@ -6,6 +6,7 @@ mod context;
 mod guard;
 mod host;
 mod models;
+mod prices;
 mod provider;
 mod remote;
 mod script_file;
@@ -18,6 +19,7 @@ mod testing;
 pub use config::{ModelConfigError, ModelsConfig, ServiceConfig};
 pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX, Guard, GuardLimits};
 pub use models::Models;
+pub use prices::ModelPrice;
 pub use provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage, ModelProvider,
     ModelRequest, ModelStream, ToolSpec,

@@ -4,14 +4,15 @@
 
 use super::config::{Endpoint, Lookup, ModelConfigError, ModelsConfig, Service};
 use super::guard::{Guard, GuardLimits};
+use super::prices::Prices;
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
 use super::remote::Remote;
 use super::scripted::Scripted;
 use crate::clock::{Clock, SystemClock};
-use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
+use futures_util::{FutureExt, TryFutureExt};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -47,6 +48,7 @@ pub struct Models {
     scripts: BTreeMap<String, Scripted>,
     providers: BTreeMap<String, Arc<dyn ModelProvider>>,
     default: Option<String>,
+    prices: Prices,
     clock: Arc<dyn Clock>,
 }
 
@@ -59,6 +61,7 @@ impl Models {
             scripts: BTreeMap::new(),
             providers: BTreeMap::new(),
             default: None,
+            prices: Prices::default(),
             clock: SystemClock::shared(),
         }
     }
@@ -78,13 +81,17 @@ impl Models {
     /// The services that come along, as configured; the environment fills the gaps.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for an address, key file or default model that cannot be used.
+    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be
+    /// used.
     pub fn with_config(config: &ModelsConfig) -> Result<Self, ModelConfigError> {
         Self::with_lookup(config, &|name| std::env::var(name).ok())
     }
 
     fn with_lookup(config: &ModelsConfig, lookup: Lookup<'_>) -> Result<Self, ModelConfigError> {
-        let mut models = Self::none();
+        let mut models = Self {
+            prices: Prices::new(&config.prices)?,
+            ..Self::none()
+        };
         for service in Service::ALL {
             let endpoint = Endpoint::new(service, service.table(config), lookup)?;
             let limits = endpoint.limits;
@@ -157,20 +164,13 @@ impl Models {
     /// [`ModelErrorKind::Unauthorized`] when the service's key is missing.
     pub fn resolve(&self, spec: &str) -> Result<(Arc<dyn ModelProvider>, String), ModelError> {
         let unknown = |message| ModelError::new(ModelErrorKind::UnknownModel, message);
-        let whole = match (spec, &self.default) {
-            ("", None) => {
-                return Err(unknown(format!(
-                    "no model is chosen: name one, such as openai:NAME; known are {}",
-                    self.known()
-                )));
-            }
-            ("", Some(default)) => default.clone(),
-            (name, Some(default)) if !name.contains(':') => {
-                let provider = default.split(':').next().unwrap_or_default();
-                format!("{provider}:{name}")
-            }
-            (spec, _) => spec.to_owned(),
-        };
+        let whole = self.whole(spec);
+        if whole.is_empty() {
+            return Err(unknown(format!(
+                "no model is chosen: name one, such as openai:NAME; known are {}",
+                self.known()
+            )));
+        }
         let Some((provider, name)) = whole.split_once(':') else {
             return Err(unknown(format!(
                 "`{whole}` does not say whose model it is: write PROVIDER:{whole} with one of {}",
@@ -195,6 +195,18 @@ impl Models {
         Ok((Arc::new(guard), name.to_owned()))
     }
 
+    /// A spec with its provider, as far as the default says it; empty if there is no default.
+    fn whole(&self, spec: &str) -> String {
+        match (spec, &self.default) {
+            ("", default) => default.clone().unwrap_or_default(),
+            (name, Some(default)) if !name.contains(':') => {
+                let provider = default.split(':').next().unwrap_or_default();
+                format!("{provider}:{name}")
+            }
+            (spec, _) => spec.to_owned(),
+        }
+    }
+
     fn no_such_provider(&self, provider: &str) -> String {
         format!("no provider `{provider}`; known are {}", self.known())
     }
@@ -216,10 +228,15 @@ impl ModelProvider for Models {
         context: CallContext,
         mut request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
-        match self.resolve(request.model.as_deref().unwrap_or_default()) {
+        let spec = request.model.take().unwrap_or_default();
+        match self.resolve(&spec) {
             Ok((provider, name)) => {
                 request.model = Some(name);
-                provider.complete(context, request)
+                let answer = provider.complete(context, request);
+                match self.prices.find(&self.whole(&spec)) {
+                    Some(price) => answer.map_ok(move |stream| price.applied(stream)).boxed(),
+                    None => answer,
+                }
             }
             Err(error) => future::ready(Err(error)).boxed(),
         }
@@ -262,9 +279,11 @@ impl fmt::Debug for Models {
 
 #[cfg(test)]
 mod tests {
+    use super::super::provider::ModelEvent;
     use super::super::scripted::{Reply, Step};
     use super::super::testing::{context, drain, request};
     use super::*;
+    use crate::session::Usage;
 
     fn models(variables: &[(&str, &str)]) -> Models {
         let lookup = |name: &str| {
@@ -359,6 +378,48 @@ mod tests {
         let error = models.complete(context(), request).await.err().unwrap();
         assert_eq!(error.kind, ModelErrorKind::Truncated);
         assert_eq!(script.requests()[0].model.as_deref(), Some("m2"));
+    }
+
+    #[tokio::test]
+    async fn usage_costs_what_the_operator_says_unless_the_service_says_it() {
+        let counted = |cost_micros| {
+            Step::Usage(Usage {
+                input_tokens: 20,
+                output_tokens: 5,
+                cost_micros,
+            })
+        };
+        let replies = [counted(0), counted(4)].map(|step| Reply::new([step]));
+        let text = "[prices.'demo:m']\ninput = 0.15\noutput = 1\n";
+        let models = Models::with_lookup(&toml::from_str(text).unwrap(), &|_| None).unwrap();
+        let models = models.provider("demo", Scripted::new(replies));
+        for (model, cost) in [("demo:m", 8), ("demo:m", 4), ("demo:other", 0)] {
+            let mut request = request("hi");
+            request.model = Some(model.to_owned());
+            let stream = models.complete(context(), request).await.unwrap();
+            let events = drain(stream).await.0;
+            let found = events.iter().find_map(|event| match event {
+                ModelEvent::Usage(usage) => Some(usage.cost_micros),
+                _ => None,
+            });
+            assert_eq!(found, Some(cost), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_price_that_is_none_is_refused() {
+        for (price, expected) in [
+            ("input = -1\noutput = 1", "input = -1"),
+            ("input = 1\noutput = nan", "output = NaN"),
+        ] {
+            let config = toml::from_str(&format!("[prices.m]\n{price}")).unwrap();
+            let error = Models::with_lookup(&config, &|_| None).err().unwrap();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        for text in ["input = 1", "input = 1\noutput = 1\nper = 2", "input = 'x'"] {
+            let config = toml::from_str::<ModelsConfig>(&format!("[prices.m]\n{text}"));
+            assert!(config.is_err(), "{text}");
+        }
     }
 
     #[tokio::test]

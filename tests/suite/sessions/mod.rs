@@ -1,6 +1,8 @@
 //! What happens to sessions beside their runs: listed, renamed, forked, exported, deleted,
 //! and folded.
 
+mod lists;
+
 use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::session::{Export, Role, Todo, TodoStatus};
 use lastword::{Events, Host, HostError, RunState, Session, SessionFilter};
@@ -163,6 +165,33 @@ async fn a_session_is_deleted_while_it_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_is_unknown_whatever_is_asked_of_it() {
+    let fixture = Fixture::new().await;
+    fixture.run("echo hello").await;
+    let session = fixture.session.clone();
+    let message = session.messages().await.unwrap()[0].id;
+    let run = session.runs().await.unwrap()[0].id;
+    let nothing = lastword::session::BlobId("0".repeat(64));
+    assert_eq!(session.blob(&nothing).await.unwrap(), None);
+    session.delete().await.unwrap();
+    for refused in [
+        session.record().await.err(),
+        session.messages().await.err(),
+        session.messages_page(Some(message), 1).await.err(),
+        session.runs().await.err(),
+        session.list_runs(1, None).await.err(),
+        session.queue().await.err(),
+        session.fork(message).await.err(),
+        session.set_todo(vec![]).await.err(),
+        session.blob(&nothing).await.err(),
+    ] {
+        assert_eq!(refused.unwrap().name(), "unknown-session");
+    }
+    let gone = session.resume(run).await.unwrap_err();
+    assert_eq!(gone.name(), "unknown-run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_of_what_was_deleted_are_not_given_again() {
     let fixture = Fixture::new().await;
     fixture.run("echo hello").await;
@@ -295,75 +324,6 @@ async fn a_cursor_from_the_future_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_cover_every_session_once_while_some_change() {
-    let fixture = Fixture::new().await;
-    let mut sessions = vec![fixture.session.clone()];
-    for _ in 0..20 {
-        sessions.push(fixture.workspace.new_session(&fixture.agent).await.unwrap());
-    }
-    let filter = |after| SessionFilter {
-        limit: 4,
-        after,
-        ..SessionFilter::default()
-    };
-    let mut seen = Vec::new();
-    let mut changed = HashSet::new();
-    let mut after = None;
-    loop {
-        let page = fixture.host.list_sessions(filter(after)).await.unwrap();
-        seen.extend(page.items.iter().map(|record| record.id));
-        // One that was listed and one that was not: both move to the front.
-        for session in [
-            sessions.iter().find(|s| seen.contains(&s.id())),
-            sessions.iter().find(|s| !seen.contains(&s.id())),
-        ] {
-            if let Some(session) = session
-                && changed.len() < 6
-            {
-                changed.insert(session.id());
-                ended(session, "echo changed").await;
-            }
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let once: HashSet<_> = seen.iter().copied().collect();
-    assert_eq!(once.len(), seen.len(), "none comes twice");
-    let missed: Vec<_> = sessions
-        .iter()
-        .map(Session::id)
-        .filter(|id| !once.contains(id))
-        .collect();
-    assert!(
-        missed.iter().all(|id| changed.contains(id)),
-        "only what moved"
-    );
-    let front: HashSet<_> = ids(&fixture.host, SessionFilter::default())
-        .await
-        .into_iter()
-        .take(changed.len())
-        .collect();
-    assert_eq!(front, changed, "a new first page has what moved");
-    let of_nobody = SessionFilter {
-        parent: Some(fixture.session.id()),
-        ..SessionFilter::default()
-    };
-    assert_eq!(ids(&fixture.host, of_nobody).await, []);
-    for garbage in ["", "x", "1-", "-1-2", "1-2-3", "é"] {
-        let refused = fixture
-            .host
-            .list_sessions(filter(Some(garbage.to_owned())))
-            .await;
-        assert_eq!(refused.unwrap_err().name(), "invalid-cursor", "{garbage}");
-    }
-    let known = fixture.host.known_workspaces(1, None).await.unwrap();
-    assert_eq!((known.items[0].sessions, known.next), (21, None));
-    assert_eq!(known.items[0].key, fixture.workspace.key().to_string());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_export_holds_everything() {
     let fixture = Fixture::new().await;
     fixture.run("two-steps").await;
@@ -420,6 +380,20 @@ async fn a_purged_workspace_was_never_there() {
     assert_eq!(again.name(), "unknown-workspace");
     let known = fixture.host.known_workspaces(10, None).await.unwrap();
     assert_eq!(known.items.len(), 1);
+    let found = fixture.host.known_workspace(other.id()).await.unwrap();
+    assert_eq!(found, known.items[0]);
+    let gone = fixture.host.known_workspace(purged).await.unwrap_err();
+    assert_eq!(gone.name(), "unknown-workspace");
+    let (stale, agent) = (&fixture.workspace, &fixture.agent);
+    for refused in [
+        stale.new_session(agent).await.err(),
+        stale
+            .new_child_session(agent, fixture.session.id())
+            .await
+            .err(),
+    ] {
+        assert_eq!(refused.unwrap().name(), "unknown-workspace");
+    }
     assert_eq!(
         ids(&fixture.host, SessionFilter::default()).await,
         [neighbour.id()]

@@ -1,0 +1,69 @@
+//! Agents that outlive the process: handed over as bytes, kept in the store, loaded again at
+//! a start. Knows neither who hands them over nor how they are stored.
+
+use super::{Agent, AgentSource, Host, HostError, agent};
+use crate::id::AgentId;
+
+impl Host {
+    /// Loads an agent as [`Host::load_agent`] does, and keeps its component in the data
+    /// directory, instead of one that was kept under the same name: after a restart,
+    /// [`Host::load_kept_agents`] loads it again.
+    ///
+    /// # Errors
+    /// As [`Host::load_agent`]; [`HostError::StoreUnavailable`] when it cannot be kept. Then
+    /// an agent that was loaded under the name stays as it was.
+    pub async fn keep_agent(
+        &self,
+        name: impl Into<String>,
+        wasm: impl Into<Vec<u8>>,
+    ) -> Result<Agent, HostError> {
+        let (id, wasm) = (AgentId::new(name)?, wasm.into());
+        let source = AgentSource::Bytes(wasm.clone());
+        let agent = agent::load(&self.inner, id.clone(), source).await?;
+        let digest = agent.digest().to_string();
+        // What is kept last is what is loaded last.
+        let turn = self.inner.keeping.lock().await;
+        self.inner
+            .store
+            .keep_agent(id.clone(), digest, wasm)
+            .await?;
+        self.inner.agents().insert(id, agent.clone());
+        drop(turn);
+        Ok(agent)
+    }
+
+    /// Loads the agents that [`Host::keep_agent`] kept, by name. To be called at a start,
+    /// before agents from elsewhere are loaded: of two with one name, the later one stands.
+    ///
+    /// One that no longer loads is answered with the reason; it stays kept, and the others
+    /// are loaded.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load_kept_agents(
+        &self,
+    ) -> Result<Vec<(AgentId, Result<Agent, HostError>)>, HostError> {
+        let turn = self.inner.keeping.lock().await;
+        let kept = self.inner.store.kept_agents().await?;
+        let mut loaded = Vec::with_capacity(kept.len());
+        for (id, _, wasm) in kept {
+            let agent = self.load_agent(id.as_str(), wasm).await;
+            loaded.push((id, agent));
+        }
+        drop(turn);
+        Ok(loaded)
+    }
+
+    /// Unloads an agent, and keeps it no longer; runs that have begun or wait go on. Answers
+    /// whether it was loaded or kept.
+    ///
+    /// # Errors
+    /// When the store cannot be written. Then it stays loaded.
+    pub async fn forget_agent(&self, id: &AgentId) -> Result<bool, HostError> {
+        let turn = self.inner.keeping.lock().await;
+        let kept = self.inner.store.forget_agent(id.clone()).await?;
+        let loaded = self.unload_agent(id);
+        drop(turn);
+        Ok(kept || loaded)
+    }
+}
