@@ -120,6 +120,45 @@ async fn every_stream_has_all_of_its_own_in_order() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_falls_behind_misses_nothing() {
+    let fixture = Fixture::new().await;
+    let other = fixture.workspace.new_session(&fixture.agent).await.unwrap();
+    let id = fixture.workspace.id();
+    let mut followers = [
+        fixture.host.workspace_events(id, Position(0)),
+        fixture.host.events(Position(0)),
+        fixture.host.workspace_events(id, Position(0)),
+    ];
+    for follower in &mut followers {
+        // The two sessions' beginnings: it is at the head, and follows.
+        for _ in 0..2 {
+            follower.next().await.unwrap().unwrap();
+        }
+        assert!(futures_util::future::poll_immediate(follower.next()).await.is_none());
+    }
+    for number in 0..600 {
+        let title = format!("title {number}");
+        fixture.session.rename(&title).await.unwrap();
+        if number % 3 == 0 {
+            other.rename(&title).await.unwrap();
+        }
+    }
+    let whole = whole(&fixture).await.0;
+    let expected: Vec<_> = whole.iter().skip(2).map(|event| event.pos.0).collect();
+    assert_eq!(expected.len(), 800);
+    let [behind, of_all, ended] = followers;
+    for mut follower in [behind, of_all] {
+        let mut got = Vec::new();
+        while got.len() < expected.len() {
+            got.push(follower.next().await.unwrap().unwrap().pos.0);
+        }
+        assert_eq!(wrong(&got, &expected), [""; 0]);
+    }
+    let got = positions(ended.stored()).await;
+    assert_eq!(wrong(&got, &expected), [""; 0], "told to end where the log ends");
+}
+
 #[test]
 fn disorder_is_caught() {
     let cases: [(&[u64], &str); 4] = [

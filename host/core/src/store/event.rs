@@ -152,7 +152,9 @@ fn read_fresh(
 ) -> Result<Positions, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let (after, through) = (after.0 as i64, fresh.through);
-    let limit = PAGE_EVENTS as i64;
+    // One more than fits: a session that has more is seen to have it, and nothing that was
+    // written after what it has left over comes before it.
+    let limit = PAGE_EVENTS as i64 + 1;
     // The positions first: the index of the numbers has them, and the bodies stay where
     // they are.
     let mut found: Vec<(i64, i64, i64)> = Vec::new();
