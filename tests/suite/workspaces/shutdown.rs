@@ -92,9 +92,8 @@ fn broken(order: &[Lifecycle]) -> Vec<String> {
                 stopped.insert(*run, place);
             }
             Lifecycle::Ended { run, .. } => {
-                if ended.insert(*run, place).is_some() {
-                    wrong.push(format!("{run} ended twice"));
-                }
+                let twice = ended.insert(*run, place).is_some();
+                wrong.extend(twice.then(|| format!("{run} ended twice")));
             }
             _ => {}
         }
@@ -160,7 +159,7 @@ fn a_wrong_order_is_caught() {
             assert_ne!(broken(&missing), [""; 0], "{} may be missing", first + 1);
         }
     }
-    let mut twice = right.clone();
+    let mut twice = right;
     twice.insert(4, Lifecycle::Ended { workspace, run });
     assert_ne!(broken(&twice), [""; 0]);
 }
