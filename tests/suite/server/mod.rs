@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod connections;
 mod document;
 mod forms;
 mod harness;

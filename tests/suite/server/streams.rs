@@ -6,7 +6,6 @@ use lastword_tests::fixture::Plan;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_followed_from_its_first_event_to_its_end() {
@@ -87,31 +86,6 @@ async fn one_lost_stream_is_not_the_others() {
     server.prompt("echo on").await;
     let seen = other.until("run.ended").await;
     assert_eq!(ids(&seen)[0], 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_does_not_read_holds_up_nobody() {
-    let server = Server::new().await;
-    // Reads its answer's head and then nothing more: its buffers are full soon.
-    let mut slow = tokio::net::TcpStream::connect(server.address)
-        .await
-        .unwrap();
-    let head = format!(
-        "GET /v1{}/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
-        server.session(),
-        server.token.as_str(),
-    );
-    slow.write_all(head.as_bytes()).await.unwrap();
-    let mut begin = [0; 12];
-    slow.read_exact(&mut begin).await.unwrap();
-    assert_eq!(&begin, b"HTTP/1.1 200");
-    let run = server.prompt("appends 20000").await;
-    let events = Feed::open(server.get(&format!("{run}/events")))
-        .await
-        .rest()
-        .await;
-    assert_eq!(kinds(&events).last(), Some(&"run.ended"));
-    drop(slow);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,10 +26,11 @@ async fn pages_cover_every_session_once_while_some_change() {
         for session in [
             sessions.iter().rev().find(|s| seen.contains(&s.id())),
             sessions.iter().find(|s| !seen.contains(&s.id())),
-        ] {
-            if let Some(session) = session {
-                ended(session, "echo changed").await;
-            }
+        ]
+        .into_iter()
+        .flatten()
+        {
+            ended(session, "echo changed").await;
         }
         let new = fixture.workspace.new_session(&fixture.agent).await.unwrap();
         begun.insert(new.id());

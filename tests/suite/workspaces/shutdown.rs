@@ -91,8 +91,9 @@ fn broken(order: &[Lifecycle]) -> Vec<String> {
             Lifecycle::Stopping { run, .. } => {
                 stopped.insert(*run, place);
             }
-            Lifecycle::Ended { run, .. } if ended.insert(*run, place).is_some() => {
-                wrong.push(format!("{run} ended twice"));
+            Lifecycle::Ended { run, .. } => {
+                let twice = ended.insert(*run, place).is_some();
+                wrong.extend(twice.then(|| format!("{run} ended twice")));
             }
             _ => {}
         }
