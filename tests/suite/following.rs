@@ -135,7 +135,11 @@ async fn a_stream_that_falls_behind_misses_nothing() {
         for _ in 0..2 {
             follower.next().await.unwrap().unwrap();
         }
-        assert!(futures_util::future::poll_immediate(follower.next()).await.is_none());
+        assert!(
+            futures_util::future::poll_immediate(follower.next())
+                .await
+                .is_none()
+        );
     }
     for number in 0..600 {
         let title = format!("title {number}");
@@ -156,7 +160,11 @@ async fn a_stream_that_falls_behind_misses_nothing() {
         assert_eq!(wrong(&got, &expected), [""; 0]);
     }
     let got = positions(ended.stored()).await;
-    assert_eq!(wrong(&got, &expected), [""; 0], "told to end where the log ends");
+    assert_eq!(
+        wrong(&got, &expected),
+        [""; 0],
+        "told to end where the log ends"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! Knows how sessions are found by the words that people use; not how they are shown.
 
 use crate::arguments::Shared;
-use crate::client::{Api, CallError, Feed, RunView, WorkspaceView};
+use crate::client::{Api, CallError, Feed, RunListed, RunView, WorkspaceView};
 use crate::failure::Failure;
 use crate::owner;
 use crate::place::Place;
@@ -10,6 +10,7 @@ use lastword::event::{Event, Seq};
 use lastword::id::{MessageId, SessionId, WorkspaceId};
 use lastword::session::{Message, SessionRecord};
 use lastword::{Archive, OpenError, RunRow, SessionRow, StoreError};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// Where it is read.
@@ -78,7 +79,9 @@ impl Source {
                 Ok(rows.into_iter().map(Listed::from).collect())
             }
             Self::Server(api) => {
-                let records: Vec<SessionRecord> = api.all("/sessions").await?;
+                let mut records: Vec<SessionRecord> = api.all("/sessions").await?;
+                // Pages come in the order of creation.
+                records.sort_by_key(|record| Reverse(record.updated_ms));
                 let workspaces: Vec<WorkspaceView> = api.all("/workspaces").await?;
                 let key = |view: &WorkspaceView| (view.id, view.stored_key());
                 let keys: HashMap<WorkspaceId, String> = workspaces.iter().map(key).collect();
@@ -221,8 +224,14 @@ async fn at_server(api: &Api, id: SessionId) -> Result<Option<Listed>, Failure> 
 
 /// The runs of a session, in the order in which they were accepted.
 pub(crate) async fn runs(api: &Api, id: SessionId) -> Result<Vec<RunView>, CallError> {
-    let page: crate::client::Page<RunView> = api.get(&format!("/sessions/{id}/runs")).await?;
-    Ok(page.items)
+    let listed: Vec<RunListed> = api.all(&format!("/sessions/{id}/runs")).await?;
+    let view = |run: RunListed| RunView {
+        run: run.id,
+        session: id,
+        state: run.state,
+        receipt: run.receipt,
+    };
+    Ok(listed.into_iter().map(view).collect())
 }
 
 /// All messages of a session: pages come from the end backwards.

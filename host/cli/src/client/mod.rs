@@ -5,7 +5,7 @@ mod feed;
 mod types;
 
 pub(crate) use feed::Feed;
-pub(crate) use types::{AgentView, Page, RunView, WorkspaceView};
+pub(crate) use types::{AgentView, Page, RunListed, RunView, WorkspaceView};
 
 use crate::failure::{Exit, Failure};
 use lastword_server::Token;

@@ -46,6 +46,15 @@ pub(crate) struct RunView {
     pub(crate) receipt: Option<Receipt>,
 }
 
+/// A run in a list.
+#[derive(Deserialize)]
+pub(crate) struct RunListed {
+    pub(crate) id: RunId,
+    pub(crate) state: RunState,
+    #[serde(default)]
+    pub(crate) receipt: Option<Receipt>,
+}
+
 /// An agent that is loaded.
 #[derive(Deserialize)]
 pub(crate) struct AgentView {

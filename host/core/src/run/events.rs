@@ -122,7 +122,10 @@ impl Events {
     #[must_use]
     pub fn stored(mut self) -> Self {
         self.stored = true;
-        if let Source::Positions(OfPositions { live: Some(live), .. }) = &mut self.source {
+        if let Source::Positions(OfPositions {
+            live: Some(live), ..
+        }) = &mut self.source
+        {
             // What it was told and has not read is found by looking.
             live.scanning = true;
         }

@@ -286,7 +286,7 @@ impl Store {
         workspace: Option<WorkspaceId>,
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        let readers = &self.shared.readers;
+        let (readers, limit) = (&self.shared.readers, limit.min(session::PAGE_ROWS));
         readers
             .read(move |conn| session::latest(conn, workspace, limit))
             .await

@@ -209,7 +209,7 @@ pub(super) fn latest(
         AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
         ORDER BY updated_ms DESC, no DESC LIMIT ?2";
     let workspace = workspace.map(|id| id.as_bytes().to_vec());
-    let params = params![workspace, limit.min(PAGE_ROWS + 1)];
+    let params = params![workspace, limit];
     rows(
         conn,
         which,
