@@ -69,7 +69,8 @@ pub mod workspace;
 
 pub use host::{
     Agent, AgentSource, Attachment, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt,
-    QueuedRun, Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStatus,
+    QueuedRun, Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage,
+    WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

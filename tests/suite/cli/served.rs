@@ -1,7 +1,7 @@
 //! `lastword serve`: when it is ready, whom it lets in, how it ends, and what it never forgets.
 
 use super::{Done, Shell, Started, probe};
-use lastword::RunState;
+use lastword::{Archive, RunState};
 use lastword_tests::check::violations;
 use serde_json::Value;
 use std::net::TcpListener;
@@ -84,6 +84,37 @@ fn a_run_outlives_its_client_and_ends_with_the_host() {
     served.end().tells(&["stopping 1 run"]);
     let run = shell.newest().0.remove(0);
     assert_eq!(run.receipt.unwrap().cause, "shutdown");
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+/// Runs that compute, that wait in a host call, and that have not begun: each gets one end, or
+/// stays queued, and nothing that was said is lost.
+#[test]
+fn a_signal_under_load_cuts_nothing_off() {
+    const ACTIVE: usize = 8;
+    let shell = Shell::new();
+    let served = Served::start(&shell, &["--concurrent-runs", "8"]);
+    for n in 0..ACTIVE {
+        let prompt = if n % 4 == 0 { "spin before" } else { "sleep 3600000" };
+        shell.probe(prompt, &["--detach"]).exits(0);
+        let behind = ["--detach", "--session", "latest"];
+        shell.probe("echo waits", &behind).exits(0);
+    }
+    served.end().tells(&["stopping 8 runs"]);
+    let archive = Archive::open(&shell.data()).unwrap();
+    let (mut interrupted, mut queued) = (0, 0);
+    for session in shell.sessions() {
+        for run in archive.runs(session.record.id).unwrap() {
+            match run.state {
+                RunState::Interrupted => interrupted += 1,
+                RunState::Queued => queued += 1,
+                other => panic!("{other}: {run:?}"),
+            }
+            let cause = run.receipt.as_ref().map(|receipt| receipt.cause.as_str());
+            assert!(cause.is_none_or(|cause| cause == "shutdown"), "{run:?}");
+        }
+    }
+    assert_eq!((interrupted, queued), (ACTIVE, ACTIVE));
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
 

@@ -1,7 +1,7 @@
 //! Claims: holds, streams, the grace after a lost stream, release and retirement. Time is the
 //! test's own.
 
-use super::Bench;
+use super::{Bench, name};
 use futures_util::future::{join_all, poll_immediate};
 use lastword::id::ClientId;
 use lastword::{HostError, Lifecycle, OnLastClient, Prompt, RunState, WorkspaceKey};
@@ -12,10 +12,6 @@ use std::time::Duration;
 const HOLD: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 const MOMENT: Duration = Duration::from_millis(1);
-
-fn name(result: Result<impl Sized, HostError>) -> &'static str {
-    result.err().map_or("no error", |error| error.name())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_creates_of_one_path_make_one_workspace() {

@@ -1,15 +1,11 @@
 //! Closing one workspace: its runs end, its prompts are held, and no other notices.
 
-use super::Bench;
+use super::{Bench, name};
 use lastword::id::ClientId;
-use lastword::{HostError, Lifecycle, Prompt, RunState, WorkspaceKey, WorkspaceOptions};
+use lastword::{Lifecycle, Prompt, RunState, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::wait_until_said;
 use std::time::Duration;
-
-fn name(result: Result<impl Sized, HostError>) -> &'static str {
-    result.err().map_or("no error", |error| error.name())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_one_workspace_leaves_the_runs_of_another_untouched() {

@@ -17,6 +17,11 @@ use lastword_tests::guests::guest;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// The name of what went wrong.
+fn name(result: Result<impl Sized, HostError>) -> &'static str {
+    result.err().map_or("no error", |error| error.name())
+}
+
 /// A host whose time stands still, and what it tells of its life.
 struct Bench {
     host: Host,

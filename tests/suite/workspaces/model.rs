@@ -28,7 +28,8 @@ struct Real<const FLAW: usize> {
     folder: TempDir,
 }
 
-fn name(result: Result<impl Sized, HostError>) -> &'static str {
+/// The name of what went wrong; empty if nothing did.
+fn answer(result: Result<impl Sized, HostError>) -> &'static str {
     result.err().map_or("", |error| error.name())
 }
 
@@ -92,7 +93,7 @@ impl<const FLAW: usize> Real<FLAW> {
                 drop(self.streams.remove(nth));
                 ""
             }
-            Step::Release(client, space) => name(
+            Step::Release(client, space) => answer(
                 self.open(space)
                     .and_then(|w| w.release(self.clients[client])),
             ),
@@ -124,15 +125,15 @@ impl<const FLAW: usize> Real<FLAW> {
                     },
                 )
             }
-            Step::Cancel(ask) => name(self.asks[ask].cancel().await),
+            Step::Cancel(ask) => answer(self.asks[ask].cancel().await),
             Step::CancelSession(space) => match &self.spaces[space] {
-                Some((_, session)) => name(session.cancel().await),
+                Some((_, session)) => answer(session.cancel().await),
                 None => "",
             },
             Step::Withdraw(ask) => {
                 let run = &self.asks[ask];
                 let session = self.host.session(run.session()).await.unwrap();
-                name(session.withdraw(run.id()).await)
+                answer(session.withdraw(run.id()).await)
             }
             Step::Close(space) => match self.open(space) {
                 Ok(workspace) => {
@@ -142,7 +143,7 @@ impl<const FLAW: usize> Real<FLAW> {
                 Err(_) => "",
             },
             Step::ResumeHeld(space) => match self.open(space) {
-                Ok(workspace) => name(workspace.resume_held().await),
+                Ok(workspace) => answer(workspace.resume_held().await),
                 Err(error) => error.name(),
             },
             other => unreachable!("{other:?} is of a workspace"),

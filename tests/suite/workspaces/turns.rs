@@ -1,16 +1,12 @@
 //! The queue: fair turns, limits of a workspace, prompts that are listed, edited and taken
 //! back while they wait.
 
-use super::Bench;
+use super::{Bench, name};
 use lastword::id::ClientId;
 use lastword::session::Part;
-use lastword::{HostError, Lifecycle, RunState, WorkspaceKey, WorkspaceOptions};
+use lastword::{Lifecycle, RunState, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{wait_until_said, wait_until_started};
-
-fn name(result: Result<impl Sized, HostError>) -> &'static str {
-    result.err().map_or("no error", |error| error.name())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_keeps_to_its_own_limit_and_holds_nobody_else_up() {

@@ -2,6 +2,7 @@
 //! and the host with all of them. Every wait is bounded; the order is in
 //! [`Lifecycle`](crate::workspace::Lifecycle).
 
+use super::workspace::WorkspaceStage;
 use super::{Host, HostInner};
 use crate::id::{RunId, WorkspaceId};
 use crate::sandbox::Limits;
@@ -34,9 +35,8 @@ impl HostInner {
             }
             closing
         };
-        if closing.is_none() {
-            return;
-        }
+        let Some(workspace) = closing else { return };
+        workspace.reach(WorkspaceStage::Closing);
         self.workspaces.changed();
         self.dispatcher.tell(Lifecycle::Closing {
             workspace: id,

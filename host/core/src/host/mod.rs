@@ -24,7 +24,7 @@ pub use prompt::Prompt;
 pub use queue::QueuedRun;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
-pub use workspace::{Attachment, Workspace, WorkspaceOptions};
+pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;

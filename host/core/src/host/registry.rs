@@ -1,7 +1,7 @@
 //! The registry of open workspaces behind its lock, and the timers of claims: what the pure
 //! registry answers is done here. Opening is slow and holds no lock.
 
-use super::workspace::{WorkspaceInner, WorkspaceOptions, open};
+use super::workspace::{WorkspaceInner, WorkspaceOptions, WorkspaceStage, open};
 use super::{HostError, HostInner};
 use crate::id::{ClientId, WorkspaceId};
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
@@ -240,7 +240,7 @@ impl HostInner {
     /// Closes a workspace that nobody keeps open, unless runs do.
     pub(super) fn close_if_unclaimed(self: &Arc<Self>, id: WorkspaceId) {
         let has_runs = self.dispatcher.has_runs(id);
-        let idle = {
+        let closed = {
             let mut registry = self.workspaces.lock();
             if !registry.is_to_close(id, has_runs) {
                 return;
@@ -248,9 +248,10 @@ impl HostInner {
             let open = registry.open(id);
             // Barred while it is idle, so that no prompt comes in between.
             let idle = open.is_ok_and(|open| self.dispatcher.bar(&open, true));
-            idle && registry.close(id).is_some()
+            idle.then(|| registry.close(id)).flatten()
         };
-        if idle {
+        if let Some(workspace) = closed {
+            workspace.reach(WorkspaceStage::Closing);
             self.dispatcher.tell(Lifecycle::Closing {
                 workspace: id,
                 reason: CloseReason::Unclaimed,
@@ -277,6 +278,7 @@ impl HostInner {
         workspace.release();
         self.dispatcher.tell(Lifecycle::Released { workspace: id });
         self.workspaces.lock().closed(id);
+        workspace.reach(WorkspaceStage::Closed);
         self.dispatcher.tell(Lifecycle::Closed { workspace: id });
         self.workspaces.changed();
     }

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,33 @@ pub(crate) struct WorkspaceInner {
     options: RwLock<WorkspaceOptions>,
     barred: AtomicBool,
     released: AtomicBool,
+    stage: watch::Sender<WorkspaceStage>,
+}
+
+/// How far a workspace's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkspaceStage {
+    /// It takes prompts.
+    Open,
+    /// It takes no more prompts; its runs end.
+    Closing,
+    /// It is closed; its path may be opened again.
+    Closed,
+}
+
+/// Tells how far a workspace's end has come. Of this workspace only: unlike
+/// [`Host::lifecycle`], it costs nothing while other workspaces have runs.
+pub struct WorkspaceStages {
+    stage: watch::Receiver<WorkspaceStage>,
+}
+
+impl WorkspaceStages {
+    /// Waits for the next stage, and answers it; one that came and went is skipped. `None`
+    /// once there is none any more.
+    pub async fn next(&mut self) -> Option<WorkspaceStage> {
+        self.stage.changed().await.ok()?;
+        Some(*self.stage.borrow_and_update())
+    }
 }
 
 impl WorkspaceInner {
@@ -121,6 +149,10 @@ impl WorkspaceInner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub(super) fn reach(&self, stage: WorkspaceStage) {
+        self.stage.send_replace(stage);
     }
 
     /// Whether somebody is releasing it; only the first who asks is told `false`.
@@ -179,6 +211,7 @@ pub(super) async fn open(
         options: RwLock::new(options),
         barred: AtomicBool::new(false),
         released: AtomicBool::new(false),
+        stage: watch::Sender::new(WorkspaceStage::Open),
     }))
 }
 
@@ -199,6 +232,14 @@ impl Workspace {
     #[must_use]
     pub fn grants(&self) -> Grants {
         self.inner.grants()
+    }
+
+    /// Tells how far the workspace's end has come, from now on.
+    #[must_use]
+    pub fn stages(&self) -> WorkspaceStages {
+        WorkspaceStages {
+            stage: self.inner.stage.subscribe(),
+        }
     }
 
     /// Replaces what agents may do here, for the runs that start from now on.

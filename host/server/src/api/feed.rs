@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use lastword::event::Event;
 use lastword::id::WorkspaceId;
-use lastword::{Attachment, Events, Lifecycle, LifecycleEvents};
+use lastword::{Attachment, Events, WorkspaceStage, WorkspaceStages};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -30,7 +30,9 @@ pub(crate) enum Numbered {
 pub(crate) struct Feed {
     events: Option<Events>,
     numbered: Numbered,
-    notices: Option<(LifecycleEvents, WorkspaceId)>,
+    stages: Option<(WorkspaceStages, WorkspaceId)>,
+    /// Whether it was said that the workspace closes.
+    closing: bool,
     drained: Option<BoxFuture<'static, ()>>,
     heartbeat: Duration,
     /// What is said after the last event.
@@ -59,7 +61,8 @@ impl Feed {
         Self {
             events: Some(events),
             numbered,
-            notices: None,
+            stages: None,
+            closing: false,
             drained: Some(drained),
             heartbeat: app.options.heartbeat,
             farewell: None,
@@ -71,11 +74,11 @@ impl Feed {
     /// The same, with the notices of a workspace between its events.
     pub(crate) fn of_workspace(
         mut self,
-        notices: LifecycleEvents,
+        stages: Option<WorkspaceStages>,
         workspace: WorkspaceId,
         attachment: Option<Attachment>,
     ) -> Self {
-        self.notices = Some((notices, workspace));
+        self.stages = stages.map(|stages| (stages, workspace));
         self._attachment = attachment;
         self
     }
@@ -111,8 +114,8 @@ impl Feed {
                     }
                     None => self.events = None,
                 },
-                notice = notice(&mut self.notices) => {
-                    if let Some(frame) = self.noticed(notice) {
+                stage = stage(&mut self.stages) => {
+                    if let Some(frame) = self.noticed(stage) {
                         return Some(frame);
                     }
                 }
@@ -132,26 +135,20 @@ impl Feed {
         self.events = self.events.take().map(Events::stored);
     }
 
-    fn noticed(&mut self, notice: Option<Lifecycle>) -> Option<Bytes> {
-        let Some(notice) = notice else {
-            self.notices = None;
+    fn noticed(&mut self, stage: Option<WorkspaceStage>) -> Option<Bytes> {
+        let Some(stage) = stage else {
+            self.stages = None;
             return None;
         };
-        let (_, workspace) = self.notices.as_ref()?;
+        let (_, workspace) = self.stages.as_ref()?;
         let workspace = *workspace;
-        if notice.workspace() != Some(workspace) {
-            return None;
+        if stage == WorkspaceStage::Closed {
+            // Everything that its runs said is in the log by now, and comes first.
+            self.farewell = Some(announce("workspace.closed", workspace));
+            self.end_at_head();
         }
-        match notice {
-            Lifecycle::Closing { .. } => Some(announce("workspace.closing", workspace)),
-            Lifecycle::Closed { .. } => {
-                // Everything that its runs said is in the log by now, and comes first.
-                self.farewell = Some(announce("workspace.closed", workspace));
-                self.end_at_head();
-                None
-            }
-            _ => None,
-        }
+        let first = !std::mem::replace(&mut self.closing, true);
+        first.then(|| announce("workspace.closing", workspace))
     }
 
     fn frame(&self, event: &Event) -> Bytes {
@@ -163,9 +160,9 @@ impl Feed {
     }
 }
 
-async fn notice(notices: &mut Option<(LifecycleEvents, WorkspaceId)>) -> Option<Lifecycle> {
-    match notices {
-        Some((notices, _)) => notices.next().await,
+async fn stage(stages: &mut Option<(WorkspaceStages, WorkspaceId)>) -> Option<WorkspaceStage> {
+    match stages {
+        Some((stages, _)) => stages.next().await,
         None => std::future::pending().await,
     }
 }

@@ -57,7 +57,7 @@ struct Cursor {
 ///
 /// Everything that happens in all its sessions, in the order of `pos`, which is each event's
 /// id. Notices of the workspace's own life, `workspace.closing` and `workspace.closed`, have
-/// none. Ends after `workspace.closed`, and when the host shuts down.
+/// none, and come only if it is open when the stream begins. Ends after `workspace.closed`, and when the host shuts down.
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/events",
@@ -84,7 +84,8 @@ async fn follow_workspace(
     };
     app.workspace(&who, action, id).await?;
     // Before the claim and the first read, so that no notice falls between.
-    let notices = app.host.lifecycle();
+    let open = app.host.workspace(id).ok();
+    let stages = open.map(|workspace| workspace.stages());
     let mut events = app.host.workspace_events(id, Position(after));
     let sessions = format!("/v1/workspaces/{id}/sessions");
     let checked = events.check().await;
@@ -95,7 +96,7 @@ async fn follow_workspace(
     };
     let events = ending(events, query.follow);
     let feed = Feed::new(&app, events, Numbered::ByPosition);
-    Ok(feed.of_workspace(notices, id, attachment).response())
+    Ok(feed.of_workspace(stages, id, attachment).response())
 }
 
 /// Follow a session
