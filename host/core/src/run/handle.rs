@@ -111,7 +111,10 @@ impl Run {
         let at = self.stored().await?;
         match at.state {
             RunState::Held => self.take_back(&at, cause).await,
-            _ => Err(HostError::UnknownRun(self.id)),
+            // It has a row without an end, and nobody here has it.
+            _ => Err(HostError::StoreUnavailable(
+                "the end of this run is left to the host's next start".to_owned(),
+            )),
         }
     }
 
