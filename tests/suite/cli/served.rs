@@ -95,7 +95,11 @@ fn a_signal_under_load_cuts_nothing_off() {
     let shell = Shell::new();
     let served = Served::start(&shell, &["--concurrent-runs", "8"]);
     for n in 0..ACTIVE {
-        let prompt = if n % 4 == 0 { "spin before" } else { "sleep 3600000" };
+        let prompt = if n % 4 == 0 {
+            "spin before"
+        } else {
+            "sleep 3600000"
+        };
         shell.probe(prompt, &["--detach"]).exits(0);
         let behind = ["--detach", "--session", "latest"];
         shell.probe("echo waits", &behind).exits(0);
@@ -186,7 +190,7 @@ fn it_ends_when_nobody_is_there() {
     let idle = ["serve", "--listen", "none", "--exit-when-idle=0s"];
     shell.lastword(&idle).exits(0).tells(&["nobody is here"]);
     // Whoever asks in time is waited for.
-    let mut served = shell.spawn(&["serve", "--listen", "none", "--exit-when-idle=1s"]);
+    let mut served = shell.spawn(&["serve", "--listen", "none", "--exit-when-idle=4s"]);
     served.until_told("socket ");
     assert_eq!(shell.probe("echo x", &[]).exits(0).out, "x");
     served.end().exits(0);
