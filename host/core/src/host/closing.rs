@@ -2,10 +2,11 @@
 //! and the host with all of them. Every wait is bounded; the order is in
 //! [`Lifecycle`](crate::workspace::Lifecycle).
 
-use super::workspace::WorkspaceStage;
+use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::{Host, HostInner};
 use crate::id::{RunId, WorkspaceId};
 use crate::sandbox::Limits;
+use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,32 +28,49 @@ impl HostInner {
     /// The first half of closing a workspace: no new prompts, and what waits is held. Does
     /// nothing for one that is not open.
     pub(super) fn begin_close(self: &Arc<Self>, id: WorkspaceId, reason: CloseReason) {
-        let closing = {
-            let mut registry = self.workspaces.lock();
-            let closing = registry.close(id);
-            if let Some(workspace) = &closing {
-                self.dispatcher.bar(workspace, false);
-            }
-            closing
-        };
-        let Some(workspace) = closing else { return };
+        let closing = self.mark_closing(&mut self.workspaces.lock(), id, false);
+        if let Some(workspace) = closing {
+            self.hold_prompts(&workspace, reason);
+        }
+    }
+
+    /// Bars an open workspace and marks it as closing; with `only_idle`, only if no run of it
+    /// is without its end.
+    pub(super) fn mark_closing(
+        &self,
+        registry: &mut Registry<Arc<WorkspaceInner>>,
+        id: WorkspaceId,
+        only_idle: bool,
+    ) -> Option<Arc<WorkspaceInner>> {
+        let workspace = registry.open(id).ok()?;
+        let barred = self.dispatcher.bar(&workspace, only_idle);
+        barred.then(|| registry.close(id)).flatten()
+    }
+
+    /// Tells that a workspace closes, and holds what waits in it.
+    pub(super) fn hold_prompts(&self, workspace: &WorkspaceInner, reason: CloseReason) {
         workspace.reach(WorkspaceStage::Closing);
         self.workspaces.changed();
         self.dispatcher.tell(Lifecycle::Closing {
-            workspace: id,
+            workspace: workspace.id,
             reason,
         });
         // At a shutdown the next host's recovery holds them.
         let hold = reason != CloseReason::Shutdown;
-        self.dispatcher.hold_waiting(id, hold);
+        self.dispatcher.hold_waiting(workspace.id, hold);
+    }
+
+    /// The second half: what runs is stopped, and the workspace is closed once that is over.
+    pub(super) fn end_runs(&self, id: WorkspaceId) {
+        self.dispatcher.stop_workspace(id);
+        self.finish_close(id);
     }
 
     /// Closes a workspace and waits for it.
     pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> Vec<RunId> {
         let patience = self.patience();
         self.begin_close(id, CloseReason::Asked);
-        self.dispatcher.stop_workspace(id);
-        self.finish_close(id);
+        self.end_runs(id);
         let mut changes = self.workspaces.watch();
         let closed = async {
             loop {
@@ -129,8 +147,7 @@ impl Host {
                 .collect()
         };
         for id in &closing {
-            dispatcher.stop_workspace(*id);
-            inner.finish_close(*id);
+            inner.end_runs(*id);
         }
         let left = dispatcher.drained(None, patience).await;
         inner.stage.send_replace(Stage::Drained);

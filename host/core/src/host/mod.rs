@@ -36,7 +36,7 @@ use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
-use crate::store::{PromptRecord, Recovered, Refusal, SessionRow, Store, StoreError};
+use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use registry::{Workspaces, refusal};
@@ -140,7 +140,8 @@ impl Host {
         options: WorkspaceOptions,
     ) -> Result<Workspace, HostError> {
         let claimed = self.inner.claim(&key, Some(options), Claimant::Embedder);
-        Ok(self.workspace_of(claimed.await?))
+        let (inner, opened) = claimed.await?;
+        Ok(self.workspace_of(inner, opened))
     }
 
     /// Opens a workspace for a client, or finds it open: the client holds it for
@@ -158,7 +159,8 @@ impl Host {
         options: Option<WorkspaceOptions>,
     ) -> Result<Workspace, HostError> {
         let claimed = self.inner.claim(&key, options, Claimant::Client(client));
-        Ok(self.workspace_of(claimed.await?))
+        let (inner, opened) = claimed.await?;
+        Ok(self.workspace_of(inner, opened))
     }
 
     /// An open workspace.
@@ -168,13 +170,14 @@ impl Host {
     pub fn workspace(&self, id: WorkspaceId) -> Result<Workspace, HostError> {
         let open = self.inner.workspaces.lock().open(id);
         let inner = open.map_err(|refused| refusal(refused, id, None))?;
-        Ok(self.workspace_of(inner))
+        Ok(self.workspace_of(inner, false))
     }
 
-    fn workspace_of(&self, inner: Arc<WorkspaceInner>) -> Workspace {
+    fn workspace_of(&self, inner: Arc<WorkspaceInner>, opened: bool) -> Workspace {
         Workspace {
             host: self.clone(),
             inner,
+            opened,
         }
     }
 
@@ -188,24 +191,17 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
-        Ok(self.find_session(id).await?.0)
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<(Session, SessionRow), HostError> {
-        let row = match self.inner.store.session(id).await {
-            Err(StoreError::Refused(Refusal::UnknownSession)) => {
-                return Err(HostError::UnknownSession(id));
-            }
-            other => other?,
-        };
-        let session = Session {
-            host: self.clone(),
-            workspace: row.record.workspace,
-            agent: row.record.agent.clone(),
-            id,
-            no: row.no(),
-        };
-        Ok((session, row))
+        match self.inner.store.locate(id).await {
+            Err(StoreError::Refused(Refusal::UnknownSession)) => Err(HostError::UnknownSession(id)),
+            Err(error) => Err(error.into()),
+            Ok(at) => Ok(Session {
+                host: self.clone(),
+                workspace: at.workspace,
+                agent: at.agent,
+                id,
+                no: at.no,
+            }),
+        }
     }
 
     /// A run, wherever it stands.

@@ -92,12 +92,13 @@ impl Drop for Opening<'_> {
 
 impl HostInner {
     /// Opens a workspace for somebody, or finds it open; options replace those that it has.
+    /// Answers also whether this opened it.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
         options: Option<WorkspaceOptions>,
         who: Claimant,
-    ) -> Result<Arc<WorkspaceInner>, HostError> {
+    ) -> Result<(Arc<WorkspaceInner>, bool), HostError> {
         let mut changes = self.workspaces.watch();
         loop {
             changes.borrow_and_update();
@@ -106,13 +107,14 @@ impl HostInner {
                 Ask::Ready(open, claimed) => {
                     self.follow_claim(open.id, who, claimed);
                     if let Some(options) = options {
-                        let kept = self.store.keep_options(open.no, options.stored());
-                        open.set_options(options.clone());
-                        kept.await?;
+                        self.replace_options(&open, options).await?;
                     }
-                    return Ok(open);
+                    return Ok((open, false));
                 }
-                Ask::Open => return self.open(key, options.unwrap_or_default(), who).await,
+                Ask::Open => {
+                    let opened = self.open(key, options.unwrap_or_default(), who).await?;
+                    return Ok((opened, true));
+                }
                 // The sender lives as long as the host.
                 Ask::Wait => drop(changes.changed().await),
             }
@@ -149,6 +151,19 @@ impl HostInner {
                 Err(why(refused, who))
             }
         }
+    }
+
+    async fn replace_options(
+        &self,
+        workspace: &WorkspaceInner,
+        options: WorkspaceOptions,
+    ) -> Result<(), HostError> {
+        let (before, stored) = (workspace.stored_options(), options.stored());
+        workspace.set_options(options);
+        if stored != before {
+            self.store.keep_options(workspace.no, stored).await?;
+        }
+        Ok(())
     }
 
     fn follow_claim(self: &Arc<Self>, id: WorkspaceId, who: Claimant, claimed: Claimed) {
@@ -240,27 +255,17 @@ impl HostInner {
     /// Closes a workspace that nobody keeps open, unless runs do.
     pub(super) fn close_if_unclaimed(self: &Arc<Self>, id: WorkspaceId) {
         let has_runs = self.dispatcher.has_runs(id);
-        let closed = {
+        let closing = {
             let mut registry = self.workspaces.lock();
-            if !registry.is_to_close(id, has_runs) {
-                return;
+            match registry.is_to_close(id, has_runs) {
+                // Only while it is idle, if it was: so that no prompt comes in between.
+                true => self.mark_closing(&mut registry, id, !has_runs),
+                false => None,
             }
-            let open = registry.open(id);
-            // Barred while it is idle, so that no prompt comes in between.
-            let idle = open.is_ok_and(|open| self.dispatcher.bar(&open, true));
-            idle.then(|| registry.close(id)).flatten()
         };
-        if let Some(workspace) = closed {
-            workspace.reach(WorkspaceStage::Closing);
-            self.dispatcher.tell(Lifecycle::Closing {
-                workspace: id,
-                reason: CloseReason::Unclaimed,
-            });
-            self.finish_close(id);
-        } else if has_runs {
-            self.begin_close(id, CloseReason::Unclaimed);
-            self.dispatcher.stop_workspace(id);
-            self.finish_close(id);
+        if let Some(workspace) = closing {
+            self.hold_prompts(&workspace, CloseReason::Unclaimed);
+            self.end_runs(id);
         }
     }
 

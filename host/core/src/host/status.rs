@@ -1,9 +1,11 @@
 //! What a host tells of itself: its workspaces, its counters, and the steps of its life.
 
-use super::{Host, Workspace};
+use super::{Host, Workspace, WorkspaceInner};
 use crate::id::WorkspaceId;
 use crate::run::HostStats;
+use crate::workspace::claims::Claims;
 use crate::workspace::{Lifecycle, WorkspaceKey};
+use std::sync::Arc;
 use tokio::sync::broadcast;
 
 /// An open or closing workspace.
@@ -57,19 +59,31 @@ impl Host {
     #[must_use]
     pub fn open_workspaces(&self) -> Vec<WorkspaceStatus> {
         let registry = self.inner.workspaces.lock();
-        let list = registry.list().map(|(workspace, closing, claims)| {
-            let (running, queued) = self.inner.dispatcher.load(Some(workspace.id));
-            WorkspaceStatus {
-                id: workspace.id,
-                key: workspace.key.clone(),
-                closing,
-                clients: u32::try_from(claims.clients().count()).unwrap_or(u32::MAX),
-                streams: claims.streams(),
-                running,
-                queued,
-            }
-        });
+        let list = registry.list().map(|seen| self.status(seen));
         list.collect()
+    }
+
+    /// One of them; `None` for a workspace that is neither open nor closing.
+    #[must_use]
+    pub fn workspace_status(&self, id: WorkspaceId) -> Option<WorkspaceStatus> {
+        let registry = self.inner.workspaces.lock();
+        registry.find(id).map(|seen| self.status(seen))
+    }
+
+    fn status(
+        &self,
+        (workspace, closing, claims): (&Arc<WorkspaceInner>, bool, &Claims),
+    ) -> WorkspaceStatus {
+        let (running, queued) = self.inner.dispatcher.load(Some(workspace.id));
+        WorkspaceStatus {
+            id: workspace.id,
+            key: workspace.key.clone(),
+            closing,
+            clients: u32::try_from(claims.clients().count()).unwrap_or(u32::MAX),
+            streams: claims.streams(),
+            running,
+            queued,
+        }
     }
 
     /// The steps of this host's life, from now on.
@@ -104,7 +118,6 @@ impl Workspace {
     /// How it stands; `None` once it is closed.
     #[must_use]
     pub fn status(&self) -> Option<WorkspaceStatus> {
-        let all = self.host.open_workspaces();
-        all.into_iter().find(|status| status.id == self.inner.id)
+        self.host.workspace_status(self.inner.id)
     }
 }

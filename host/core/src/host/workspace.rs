@@ -11,7 +11,7 @@ use crate::workspace::claims::Stream;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -80,6 +80,7 @@ impl WorkspaceOptions {
 pub struct Workspace {
     pub(super) host: Host,
     pub(crate) inner: Arc<WorkspaceInner>,
+    pub(super) opened: bool,
 }
 
 pub(crate) struct WorkspaceInner {
@@ -120,11 +121,12 @@ impl WorkspaceStages {
 }
 
 impl WorkspaceInner {
-    fn options(&self) -> WorkspaceOptions {
-        self.options
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn options(&self) -> RwLockReadGuard<'_, WorkspaceOptions> {
+        self.options.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stored_options(&self) -> StoredOptions {
+        self.options().stored()
     }
 
     pub(super) fn set_options(&self, options: WorkspaceOptions) {
@@ -132,7 +134,7 @@ impl WorkspaceInner {
     }
 
     pub(crate) fn grants(&self) -> Grants {
-        self.options().grants
+        self.options().grants.clone()
     }
 
     pub(super) fn limits(&self) -> Option<Limits> {
@@ -201,8 +203,8 @@ pub(super) async fn open(
             Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
         }
     };
-    let (id, no) = host.store.workspace(key.stored()).await?;
-    host.store.keep_options(no, options.stored()).await?;
+    let opened = host.store.workspace(key.stored(), options.stored());
+    let (id, no) = opened.await?;
     Ok(Arc::new(WorkspaceInner {
         id,
         no,
@@ -220,6 +222,12 @@ impl Workspace {
     #[must_use]
     pub fn id(&self) -> WorkspaceId {
         self.inner.id
+    }
+
+    /// Whether the call that answered this handle opened it; `false` if it was open already.
+    #[must_use]
+    pub fn was_opened(&self) -> bool {
+        self.opened
     }
 
     /// What it is known by.
@@ -280,11 +288,12 @@ impl Workspace {
     /// [`HostError::UnknownSession`], [`HostError::OtherAgent`] or
     /// [`HostError::OtherWorkspace`].
     pub async fn session(&self, id: SessionId, agent: &Agent) -> Result<Session, HostError> {
-        let (session, row) = self.host.find_session(id).await?;
+        let session = self.host.session(id).await?;
         if session.workspace != self.inner.id {
+            let (workspace, _) = self.host.inner.store.opened_with(session.workspace).await?;
             return Err(HostError::OtherWorkspace {
                 session: id,
-                workspace: row.workspace_key,
+                workspace,
             });
         }
         if session.agent != *agent.id() {

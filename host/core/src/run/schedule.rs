@@ -39,6 +39,11 @@ impl<S, R> Lane<S, R> {
         self.used < self.limit && !self.ready.is_empty()
     }
 
+    fn load(&self) -> (u32, u32) {
+        let waiting: usize = self.lines.values().map(|line| line.waiting.len()).sum();
+        (self.used, u32::try_from(waiting).unwrap_or(u32::MAX))
+    }
+
     fn is_unused(&self) -> bool {
         self.used == 0 && self.lines.is_empty()
     }
@@ -178,14 +183,16 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
 
     /// Slots that a workspace, or all, hold, and runs that wait there.
     pub(super) fn load(&self, workspace: Option<W>) -> (u32, u32) {
-        let lanes = self.lanes.iter();
-        let of = lanes.filter(|(name, _)| workspace.is_none_or(|w| **name == w));
-        of.fold((0, 0), |(used, waiting), (_, lane)| {
-            let lines = lane.lines.values();
-            let here: usize = lines.map(|line| line.waiting.len()).sum();
-            let here = u32::try_from(here).unwrap_or(u32::MAX);
-            (used + lane.used, waiting + here)
-        })
+        match workspace {
+            Some(workspace) => self.lanes.get(&workspace).map_or((0, 0), Lane::load),
+            None => self
+                .lanes
+                .values()
+                .map(Lane::load)
+                .fold((0, 0), |(used, waiting), (here, behind)| {
+                    (used + here, waiting + behind)
+                }),
+        }
     }
 
     /// Gives a workspace its turn, if it can start something and does not wait for one yet.

@@ -2,10 +2,11 @@
 //! beside it. Knows how neither is done.
 
 use super::open::Store;
+use super::options::{self, StoredOptions};
 use super::output::{Output, Sealed};
 use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
-use super::session::NewSession;
+use super::session::{NewSession, SessionAt};
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
@@ -38,9 +39,18 @@ impl Store {
             .map_err(|_| StoreError::Closed("the writer ended".to_owned()))?
     }
 
-    /// Makes or finds a workspace.
-    pub async fn workspace(&self, key: String) -> Result<(WorkspaceId, WorkspaceNo), StoreError> {
-        let (id, no) = self.write(move |tx| session::workspace(tx, &key)).await?;
+    /// Makes or finds a workspace, and keeps what it is opened with.
+    pub async fn workspace(
+        &self,
+        key: String,
+        options: StoredOptions,
+    ) -> Result<(WorkspaceId, WorkspaceNo), StoreError> {
+        let open = move |tx: &mut Tx<'_>| {
+            let (id, no) = session::workspace(tx, &key)?;
+            options::keep(tx, no, &options)?;
+            Ok((id, no))
+        };
+        let (id, no) = self.write(open).await?;
         Ok((id, WorkspaceNo(no)))
     }
 
@@ -278,6 +288,12 @@ impl Store {
             .readers
             .read(move |conn| session::find(conn, id))
             .await
+    }
+
+    /// Where a session belongs and whom it talks to.
+    pub async fn locate(&self, id: SessionId) -> Result<SessionAt, StoreError> {
+        let readers = &self.shared.readers;
+        readers.read(move |conn| session::locate(conn, id)).await
     }
 
     /// The sessions that changed last, newest first.

@@ -48,6 +48,6 @@ pub use queue::{HeldRow, HeldScope, QueuedRow, RunAt};
 pub use recovery::Recovered;
 pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 pub use runs::{RunSummary, RunSummaryRow};
-pub use session::{PAGE_ROWS, SessionRow, SessionsPage, WorkspaceRow};
+pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
 pub use writer::Handed;

@@ -21,6 +21,19 @@ pub struct StoredOptions {
     pub deadline_ms: Option<u64>,
 }
 
+/// Keeps what a workspace is opened with.
+pub(super) fn keep(
+    tx: &mut Tx<'_>,
+    workspace: i64,
+    options: &StoredOptions,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_string(options)?;
+    tx.conn
+        .prepare_cached("UPDATE workspace SET options = ?2 WHERE no = ?1")?
+        .execute(params![workspace, json])?;
+    Ok(())
+}
+
 impl Store {
     /// Keeps what a workspace was opened with.
     pub async fn keep_options(
@@ -28,14 +41,7 @@ impl Store {
         workspace: WorkspaceNo,
         options: StoredOptions,
     ) -> Result<(), StoreError> {
-        let keep = move |tx: &mut Tx<'_>| {
-            let json = serde_json::to_string(&options)?;
-            tx.conn
-                .prepare_cached("UPDATE workspace SET options = ?2 WHERE no = ?1")?
-                .execute(params![workspace.0, json])?;
-            Ok(())
-        };
-        self.write(keep).await
+        self.write(move |tx| keep(tx, workspace.0, &options)).await
     }
 
     /// The key of a workspace as it is stored, and what it was last opened with.

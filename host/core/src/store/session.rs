@@ -158,6 +158,37 @@ fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     })
 }
 
+/// Where a session belongs and whom it talks to, without what has to be counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionAt {
+    /// The numbers that writes need.
+    pub no: SessionNo,
+    /// Where it belongs.
+    pub workspace: WorkspaceId,
+    /// Whom it talks to.
+    pub agent: AgentId,
+}
+
+/// Finds a session, unless it is being deleted.
+pub(super) fn locate(conn: &Connection, id: SessionId) -> Result<SessionAt, StoreError> {
+    let row: Option<(i64, i64, [u8; 16], String)> = conn
+        .prepare_cached(
+            "SELECT session.no, workspace.no, workspace.id, session.agent FROM session
+             JOIN workspace ON workspace.no = session.workspace
+             WHERE session.id = ?1 AND session.going = 0",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let (session, workspace, id, agent) = row.ok_or(Refusal::UnknownSession)?;
+    Ok(SessionAt {
+        no: SessionNo { session, workspace },
+        workspace: WorkspaceId::from_bytes(id),
+        agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
+    })
+}
+
 /// One session, unless it is being deleted.
 pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, StoreError> {
     let sql = format!(

@@ -72,6 +72,15 @@ pub(crate) enum Ask<W> {
 }
 
 impl<W> Entry<W> {
+    /// The workspace, whether it closes, and who claims it; nothing before it is open.
+    fn seen(&self) -> Option<(&W, bool, &Claims)> {
+        match &self.stage {
+            Stage::Opening => None,
+            Stage::Open(open) => Some((open, false, &self.claims)),
+            Stage::Closing(open) => Some((open, true, &self.claims)),
+        }
+    }
+
     fn claim(&mut self, who: Claimant) -> Claimed {
         match who {
             Claimant::Embedder => {
@@ -274,13 +283,12 @@ impl<W: Clone> Registry<W> {
 
     /// Every workspace that is open or closing, with its claims.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&W, bool, &Claims)> {
-        self.entries
-            .values()
-            .filter_map(|entry| match &entry.stage {
-                Stage::Opening => None,
-                Stage::Open(open) => Some((open, false, &entry.claims)),
-                Stage::Closing(open) => Some((open, true, &entry.claims)),
-            })
+        self.entries.values().filter_map(Entry::seen)
+    }
+
+    /// One of them.
+    pub(crate) fn find(&self, id: WorkspaceId) -> Option<(&W, bool, &Claims)> {
+        self.entries.get(self.keys.get(&id)?)?.seen()
     }
 
     /// Whether there is nothing at all.

@@ -18,8 +18,6 @@ pub(crate) struct App {
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
     pub(crate) document: String,
-    /// Creates of workspaces take turns, so that one of several says that it is new.
-    pub(crate) creating: tokio::sync::Mutex<()>,
     /// The keys of workspaces that were seen. A workspace never changes its key.
     keys: Mutex<HashMap<WorkspaceId, WorkspaceKey>>,
 }
@@ -38,7 +36,6 @@ impl App {
             options,
             // Made of nothing but texts and maps with text keys.
             document: document.to_json().unwrap_or_default(),
-            creating: tokio::sync::Mutex::new(()),
             keys: Mutex::new(HashMap::new()),
         }
     }
@@ -126,11 +123,7 @@ impl App {
     ) -> Result<Session, Problem> {
         let unknown = || Problem::from(HostError::UnknownSession(id));
         let session = self.host.session(id).await?;
-        let key = self
-            .key(session.workspace_id())
-            .await?
-            .ok_or_else(unknown)?;
-        self.demand_in(who, action, &key, unknown).await?;
+        self.demand_of(who, action, &session, unknown).await?;
         Ok(session)
     }
 
@@ -144,12 +137,21 @@ impl App {
         let unknown = || Problem::from(HostError::UnknownRun(id));
         let run = self.host.run(id).await?;
         let session = self.host.session(run.session()).await?;
-        let key = self
-            .key(session.workspace_id())
-            .await?
-            .ok_or_else(unknown)?;
-        self.demand_in(who, action, &key, unknown).await?;
+        self.demand_of(who, action, &session, unknown).await?;
         Ok((run, session))
+    }
+
+    /// As [`App::demand_in`], in the workspace of a session.
+    async fn demand_of(
+        &self,
+        who: &Principal,
+        action: Action,
+        session: &Session,
+        unknown: impl Fn() -> Problem,
+    ) -> Result<(), Problem> {
+        let key = self.key(session.workspace_id()).await?;
+        let key = key.ok_or_else(&unknown)?;
+        self.demand_in(who, action, &key, unknown).await
     }
 
     /// What a workspace is known by; `None` if there is no such workspace.
@@ -190,6 +192,6 @@ fn forbidden() -> Problem {
     )
 }
 
-pub(crate) fn unknown_workspace(id: WorkspaceId) -> Problem {
+fn unknown_workspace(id: WorkspaceId) -> Problem {
     HostError::UnknownWorkspace(id).into()
 }

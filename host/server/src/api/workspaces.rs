@@ -1,7 +1,6 @@
 //! Routes about workspaces: opening, claiming, listing and closing them.
 
 use super::App;
-use super::app::unknown_workspace;
 use super::extract::{Asked, At, Caller, Json};
 use super::streams::client;
 use super::views::{CapabilityName, PageView, WorkspaceView, key};
@@ -12,7 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use lastword::id::{RunId, WorkspaceId};
-use lastword::{Capability, Host, WorkspaceKey, WorkspaceOptions, WorkspaceStatus};
+use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -84,12 +83,6 @@ async fn open_workspace(
     let work = {
         let app = Arc::clone(&app);
         async move {
-            let _turn = app.creating.lock().await;
-            let known = app
-                .host
-                .open_workspaces()
-                .iter()
-                .any(|open| open.key == key);
             let workspace = app
                 .host
                 .claim_workspace(client, key.clone(), options)
@@ -100,13 +93,13 @@ async fn open_workspace(
             }
             let status = workspace.status();
             let view = WorkspaceView::new(workspace.id(), &key, status.as_ref());
-            Ok((known, view))
+            Ok((workspace.was_opened(), view))
         }
     };
-    let (known, view) = app.see_through(work).await?;
-    let status = match known {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
+    let (opened, view) = app.see_through(work).await?;
+    let status = match opened {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
     };
     let location = format!("/v1/workspaces/{}", view.id);
     Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
@@ -295,14 +288,8 @@ async fn show_workspace(
     At(id): At<WorkspaceId>,
 ) -> Result<axum::Json<WorkspaceView>, Problem> {
     let key = app.workspace(&who, Action::Read, id).await?;
-    let status = status(&app.host, id);
+    let status = app.host.workspace_status(id);
     Ok(axum::Json(WorkspaceView::new(id, &key, status.as_ref())))
-}
-
-fn status(host: &Host, id: WorkspaceId) -> Option<WorkspaceStatus> {
-    host.open_workspaces()
-        .into_iter()
-        .find(|open| open.id == id)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -365,10 +352,7 @@ async fn close_workspace(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     app.workspace(&who, Action::Close, id).await?;
-    let workspace = app.host.workspace(id).map_err(|error| match error {
-        lastword::HostError::UnknownWorkspace(id) => unknown_workspace(id),
-        other => other.into(),
-    })?;
+    let workspace = app.host.workspace(id)?;
     let left = app
         .see_through(async move { Ok(workspace.close().await) })
         .await?;
