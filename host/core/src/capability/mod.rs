@@ -7,8 +7,9 @@ mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
 pub mod model;
+pub mod permits;
 pub(crate) mod state;
-pub(crate) mod tools;
+pub mod tools;
 pub(crate) mod transcript;
 
 pub(crate) use convert::{part_out as part_to_guest, words_in as part_from_guest};

@@ -1,10 +1,14 @@
 //! What an agent wants, what it is granted, and what follows from both. Pure; knows neither
 //! who grants nor what a capability does.
 
+mod access;
 mod capability;
 mod grants;
 mod manifest;
+mod rule;
 
+pub use access::Access;
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;
 pub use manifest::{Manifest, Want};
+pub use rule::{InvalidRule, Rule};

@@ -1,5 +1,11 @@
 //! The host's tools: there are none yet, and a guest that asks is told so by value.
 
+mod provider;
+
+pub use provider::{
+    Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
+};
+
 use super::control::Control;
 use super::failure::{denied, unless_asked};
 use crate::permission::Capability;
