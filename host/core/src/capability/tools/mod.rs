@@ -1,9 +1,12 @@
 //! The host's tools: there are none yet, and a guest that asks is told so by value.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the host's tools"))]
+mod command;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the host's tools"))]
 mod files;
 mod provider;
 
+pub use command::Commands;
 pub use provider::{
     Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
