@@ -154,7 +154,10 @@ impl Commands {
 
     /// The commands, for people.
     pub(super) fn listed(&self) -> String {
-        let lines = self.allowed.iter().map(|words| format!("`{}`", words.join(" ")));
+        let lines = self
+            .allowed
+            .iter()
+            .map(|words| format!("`{}`", words.join(" ")));
         lines.collect::<Vec<_>>().join(", ")
     }
 }
@@ -171,9 +174,18 @@ mod tests {
 
     #[test]
     fn a_command_begins_with_the_words_of_a_rule() {
-        let commands = Commands::none().allow("cargo  test").allow("git status").allow(" ");
+        let commands = Commands::none()
+            .allow("cargo  test")
+            .allow("git status")
+            .allow(" ");
         assert!(commands.allows(&["cargo", "test", "a b"]));
-        for not in [&["cargo"][..], &["cargo", "test x"], &["cargo test"], &["git"], &[]] {
+        for not in [
+            &["cargo"][..],
+            &["cargo", "test x"],
+            &["cargo test"],
+            &["git"],
+            &[],
+        ] {
             assert!(!commands.allows(not), "{not:?}");
         }
         assert_eq!(commands.listed(), "`cargo test`, `git status`");
@@ -182,7 +194,10 @@ mod tests {
 
     #[test]
     fn a_variable_is_there_once() {
-        let commands = Commands::none().env("PATH", "/a").env("A", "1").env("A", "2");
+        let commands = Commands::none()
+            .env("PATH", "/a")
+            .env("A", "1")
+            .env("A", "2");
         let named = |name| {
             let all = commands.environment.iter();
             let values = all.filter(|(known, _)| known == name);

@@ -7,6 +7,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, PathBeneath, Ruleset, RulesetAttr as _, RulesetCreated,
     RulesetCreatedAttr as _, RulesetError, Scope, path_beneath_rules,
 };
+use rustix::fd::OwnedFd;
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities};
 use seccompiler::{
@@ -23,8 +24,20 @@ const LANDLOCK: ABI = ABI::V6;
 /// What programs need to start: themselves, their libraries and settings, and facts about the
 /// machine. With landlock, `/proc` says little about processes that are not the command's.
 const SYSTEM: [&str; 14] = [
-    "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/etc", "/opt", "/nix/store", "/proc",
-    "/sys/devices/system/cpu", "/run/systemd/resolve", "/dev/urandom", "/dev/random",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/proc",
+    "/sys/devices/system/cpu",
+    "/run/systemd/resolve",
+    "/dev/urandom",
+    "/dev/random",
 ];
 /// Devices that hold nothing.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
@@ -47,24 +60,21 @@ pub(super) struct Confinement {
 }
 
 impl Confinement {
-    pub(super) fn new(
-        commands: &Commands,
-        workspace: &File,
-        temporary: &Path,
-    ) -> io::Result<Self> {
+    pub(super) fn new(commands: &Commands, workspace: &File, temporary: &Path) -> io::Result<Self> {
         let landlock = landlock(commands, workspace, temporary).map_err(io::Error::other)?;
         let filters = filters(commands.network);
         let mut enforced = vec!["process-group", "rlimits", "no-new-privileges"];
-        let is_there = landlock::LandlockStatus::current();
-        let has_landlock = matches!(is_there, landlock::LandlockStatus::Available { .. });
-        if has_landlock {
+        // There is a ruleset only where the kernel has made one.
+        let made: Option<OwnedFd> = landlock.try_clone()?.into();
+        let landlock = made.map(|_| landlock);
+        if landlock.is_some() {
             enforced.push("landlock");
         }
         if !filters.is_empty() {
             enforced.push("seccomp");
         }
         Ok(Self {
-            landlock: has_landlock.then_some(landlock),
+            landlock,
             filters,
             limits: limits(commands.limits),
             capabilities: lesser(),
@@ -170,12 +180,15 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let machine = std::env::consts::ARCH.try_into()?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (_, x86_64, generic) in CALLS {
-        refused.extend(numbers((x86_64, generic)).into_iter().map(|number| (number, vec![])));
+        refused.extend(
+            numbers((x86_64, generic))
+                .into_iter()
+                .map(|number| (number, vec![])),
+        );
     }
     for number in numbers(SOCKET) {
-        let other = |family| {
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
-        };
+        let other =
+            |family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family);
         let rules = match network {
             // Unix sockets lead to the services of the machine, whatever landlock says.
             false => vec![],
@@ -188,14 +201,19 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     }
     for number in numbers(CLONE) {
         let mut rules = Vec::new();
-        for bit in (0..32).map(|bit| 1_u64 << bit).filter(|bit| NEW_NAMESPACES & bit != 0) {
+        for bit in (0..32)
+            .map(|bit| 1_u64 << bit)
+            .filter(|bit| NEW_NAMESPACES & bit != 0)
+        {
             let operator = SeccompCmpOp::MaskedEq(bit);
             let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, bit)?;
             rules.push(SeccompRule::new(vec![condition])?);
         }
         refused.insert(number, rules);
     }
-    let opaque = OPAQUE.into_iter().flat_map(|number| numbers((number, number)));
+    let opaque = OPAQUE
+        .into_iter()
+        .flat_map(|number| numbers((number, number)));
     let opaque = opaque.map(|number| (number, vec![])).collect();
     let filter = |rules, error| {
         let error = SeccompAction::Errno(error);
@@ -258,7 +276,10 @@ mod tests {
     fn limits_are_never_raised() {
         for (resource, limit) in limits(Commands::none().limits) {
             let known = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-            assert!(limit.maximum.is_some_and(|limit| limit <= known), "{resource:?}");
+            assert!(
+                limit.maximum.is_some_and(|limit| limit <= known),
+                "{resource:?}"
+            );
         }
     }
 }

@@ -3,15 +3,14 @@
 
 use super::confine::Confinement;
 use super::spawn;
-use rustix::fd::OwnedFd;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
 use std::fs::File;
 use std::io;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::sync::Mutex;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,7 +46,10 @@ impl Starter {
     }
 
     fn jobs(&self) -> io::Result<mpsc::Sender<Job>> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut jobs = self
+            .jobs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(jobs) = &*jobs {
             return Ok(jobs.clone());
         }
@@ -81,17 +83,17 @@ impl Group {
             confinement,
             runtime,
         } = start;
-        let (reading, writing) = pipe_with(PipeFlags::CLOEXEC)?;
-        spawn::prepare(&mut command, directory, reading, confinement);
+        let (reading, writing) = io::pipe()?;
+        spawn::prepare(&mut command, directory, reading.into(), confinement);
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(ended) => Ok(Self {
                 child: Some(child),
                 pid,
                 ended,
                 runtime,
-                _lifeline: writing,
+                _lifeline: writing.into(),
             }),
             Err(error) => {
                 kill(pid);
@@ -112,10 +114,16 @@ impl Group {
     }
 
     /// Returns once the first process has ended. It is not collected: its number stays taken.
-    pub(super) async fn ended(&self) -> io::Result<()> {
-        let ended = self.ended.try_clone()?;
-        let ended = AsyncFd::with_interest(ended, Interest::READABLE)?;
-        ended.readable().await.map(drop)
+    ///
+    /// A thread waits for it, which is free again once the group is killed.
+    pub(super) fn ended(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let ended = self.ended.try_clone();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let waiting = self.runtime.spawn_blocking(move || {
+            waitid(WaitId::PidFd(ended?.as_fd()), options)?;
+            Ok(())
+        });
+        async move { waiting.await.map_err(io::Error::other)? }
     }
 
     /// Kills what is left of the group and collects the first process, which has ended.

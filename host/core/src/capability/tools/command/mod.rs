@@ -18,5 +18,8 @@ mod tool;
 mod words;
 
 pub use commands::Commands;
-#[cfg_attr(not(test), expect(unused_imports, reason = "wired by the host's tools"))]
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "wired by the host's tools")
+)]
 pub(crate) use tool::CommandTools;

@@ -80,7 +80,10 @@ mod tests {
         let mut captured = Captured::default();
         captured.add(b"caf\xc3");
         captured.add(b"\xa9");
-        assert_eq!((captured.text().as_str(), captured.is_truncated()), ("café", false));
+        assert_eq!(
+            (captured.text().as_str(), captured.is_truncated()),
+            ("café", false)
+        );
         let whole = vec![b'x'; HEAD_BYTES + TAIL_BYTES];
         let mut captured = Captured::default();
         captured.add(&whole);

@@ -27,6 +27,8 @@ const F_SETOWN: c_int = 8;
 const F_SETSIG: c_int = 10;
 const O_ASYNC: c_int = 0o20_000;
 const SIGKILL: c_int = 9;
+const EPERM: i32 = 1;
+const ESRCH: i32 = 3;
 
 /// Prepares a command: its group, its directory, its bounds, and who ends it when the host is
 /// gone. It has to be spawned by the thread that calls this, one that lives as long as the
@@ -37,23 +39,22 @@ pub(super) fn prepare(
     command: &mut Command,
     directory: File,
     lifeline: OwnedFd,
-    confinement: Confinement,
+    mut confinement: Confinement,
 ) {
     let host = getpid();
-    let mut confinement = Some(confinement);
     let prepare = move || {
         outlived_by(host)?;
         tied(lifeline.as_fd())?;
         fchdir(&directory)?;
-        confinement.take().map_or(Ok(()), enter)
+        enter(&mut confinement)
     };
     command.process_group(0);
     // SAFETY: the closure runs in the forked process, of which only this thread is left. It
     // makes system calls, through functions that neither allocate nor lock: rustix calls the
     // kernel directly; `restrict_self` and `apply_filter` are `prctl` and their own call, on a
     // ruleset and on filters that were built before the fork; errors are made from numbers.
-    // What it captured is owned by it, and nobody in this process uses it after. Taking the
-    // confinement leaves its buffers to `forget`, so that nothing is freed either.
+    // What it captured is its own, in this process's copy of the memory; only the ruleset is
+    // dropped here, which closes a descriptor, and no memory is freed.
     unsafe {
         command.pre_exec(prepare);
     }
@@ -65,7 +66,7 @@ fn outlived_by(host: Pid) -> io::Result<()> {
     // The host may have died before this was asked for.
     match getppid() == Some(host) {
         true => Ok(()),
-        false => Err(io::Error::from_raw_os_error(3)),
+        false => Err(io::Error::from_raw_os_error(ESRCH)),
     }
 }
 
@@ -88,34 +89,20 @@ fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fcntl_setfd(lifeline, FdFlags::empty())?)
 }
 
-fn enter(confinement: Confinement) -> io::Result<()> {
-    let Confinement {
-        landlock,
-        filters,
-        limits,
-        capabilities,
-        enforced,
-    } = confinement;
-    for (resource, limit) in &limits {
+fn enter(confinement: &mut Confinement) -> io::Result<()> {
+    for (resource, limit) in &confinement.limits {
         setrlimit(*resource, *limit)?;
     }
     rustix::thread::set_no_new_privs(true)?;
-    if let Some(lesser) = capabilities {
+    if let Some(lesser) = confinement.capabilities {
         rustix::thread::set_capabilities(None, lesser)?;
     }
-    let not_permitted = || io::Error::from_raw_os_error(1);
-    if let Some(ruleset) = landlock {
-        ruleset.restrict_self().map_err(|error| {
-            std::mem::forget(error);
-            not_permitted()
-        })?;
+    let refused = || io::Error::from_raw_os_error(EPERM);
+    if let Some(ruleset) = confinement.landlock.take() {
+        ruleset.restrict_self().map_err(|_| refused())?;
     }
-    for filter in &filters {
-        seccompiler::apply_filter(filter).map_err(|error| {
-            std::mem::forget(error);
-            not_permitted()
-        })?;
+    for filter in &confinement.filters {
+        seccompiler::apply_filter(filter).map_err(|_| refused())?;
     }
-    std::mem::forget((filters, limits, enforced));
     Ok(())
 }

@@ -97,7 +97,13 @@ fn enforces(output: &ToolOutput, what: &str) -> bool {
 /// Whether a process is there and no zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+    stat.is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .starts_with(" Z")
+    })
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -111,11 +117,16 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 #[tokio::test]
 async fn a_command_answers_with_what_it_printed() {
     let bench = Bench::new(Commands::none().allow("cat").allow("pwd").allow("sh -c"));
-    let printed = bench.call(json!({"command": ["cat"], "stdin": "words"})).await;
+    let printed = bench
+        .call(json!({"command": ["cat"], "stdin": "words"}))
+        .await;
     let printed = printed.expect("it runs");
     assert_eq!(text(&printed), "[exit code 0]\n[stdout]\nwords\n");
     assert!(!printed.is_error);
-    let nothing = bench.call(json!({"command": ["cat"]})).await.expect("it runs");
+    let nothing = bench
+        .call(json!({"command": ["cat"]}))
+        .await
+        .expect("it runs");
     assert_eq!(text(&nothing), "[exit code 0]\n");
     for directory in ["sub", "/workspace/sub", "./sub/"] {
         let arguments = json!({"command": ["pwd"], "directory": directory});
@@ -123,9 +134,17 @@ async fn a_command_answers_with_what_it_printed() {
         assert!(text(&at).ends_with("/workspace/sub\n"), "{at:?}");
     }
     let failed = bench.script("echo out; echo err >&2; exit 3").await;
-    assert_eq!(text(&failed), "[exit code 3]\n[stdout]\nout\n[stderr]\nerr\n");
+    assert_eq!(
+        text(&failed),
+        "[exit code 3]\n[stdout]\nout\n[stderr]\nerr\n"
+    );
     assert!(failed.is_error);
-    let asked: Vec<_> = bench.permits.asked().into_iter().map(|access| access.title).collect();
+    let asked: Vec<_> = bench
+        .permits
+        .asked()
+        .into_iter()
+        .map(|access| access.title)
+        .collect();
     assert_eq!(asked[2], "run pwd in sub");
     assert_eq!(asked[5], "run sh -c 'echo out; echo err >&2; exit 3'");
 }
@@ -138,7 +157,10 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
         async { call.await.expect_err("it does not run").kind }
     };
     for command in [json!(["touch"]), json!(["touch", "b"]), json!(["touch a"])] {
-        assert_eq!(refused(json!({"command": command})).await, ToolErrorKind::Denied);
+        assert_eq!(
+            refused(json!({"command": command})).await,
+            ToolErrorKind::Denied
+        );
     }
     for arguments in [
         json!({"command": []}),
@@ -150,12 +172,27 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
     ] {
         assert_eq!(refused(arguments).await, ToolErrorKind::Invalid);
     }
-    for directory in ["..", "/", "none", "../workspace"] {
+    for directory in [
+        "..",
+        "/",
+        "none",
+        "../workspace",
+        "/workspaces",
+        "/workspace/..",
+    ] {
         let arguments = json!({"command": ["touch", "a"], "directory": directory});
-        assert!(bench.call(arguments).await.expect("it is tried").is_error, "{directory}");
+        assert!(
+            bench.call(arguments).await.expect("it is tried").is_error,
+            "{directory}"
+        );
     }
-    let denied = Bench { permits: Scripted::new(false), ..Bench::new(Commands::none().allow("touch")) };
-    let kind = denied.call(json!({"command": ["touch", "a"]})).await.expect_err("denied").kind;
+    let mut denied = Bench::new(Commands::none().allow("touch"));
+    denied.permits = Scripted::new(false);
+    let kind = denied
+        .call(json!({"command": ["touch", "a"]}))
+        .await
+        .expect_err("denied")
+        .kind;
     assert_eq!(kind, ToolErrorKind::Denied);
     for bench in [&bench, &denied] {
         assert!(!bench.place.join("workspace/a").exists());
@@ -170,16 +207,26 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
 
 #[tokio::test]
 async fn the_hosts_environment_stays_with_the_host() {
-    assert!(std::env::var("CARGO_MANIFEST_DIR").is_ok(), "a variable to look for");
+    assert!(
+        std::env::var("CARGO_MANIFEST_DIR").is_ok(),
+        "a variable to look for"
+    );
     let bench = Bench::new(Commands::none().allow("env").env("MINE", "1"));
-    let seen = bench.call(json!({"command": ["env"]})).await.expect("it runs");
+    let seen = bench
+        .call(json!({"command": ["env"]}))
+        .await
+        .expect("it runs");
     let lines = text(&seen).lines().skip(2);
-    let mut names: Vec<_> = lines.filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let mut names: Vec<_> = lines
+        .filter_map(|line| Some(line.split_once('=')?.0))
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["HOME", "LANG", "MINE", "PATH", "TERM", "TMPDIR"]);
     let shell = Bench::shell();
     let host = std::process::id();
-    let read = shell.script(&format!("cat /proc/{host}/environ /proc/self/status")).await;
+    let read = shell
+        .script(&format!("cat /proc/{host}/environ /proc/self/status"))
+        .await;
     if enforces(&read, "landlock") {
         assert!(!text(&read).contains("CARGO_MANIFEST_DIR"), "{read:?}");
         assert!(text(&read).contains("NoNewPrivs:\t1"));
@@ -222,7 +269,9 @@ async fn sockets_and_what_administrators_need_are_refused() {
         tried('unshare', lambda: os.unshare(os.CLONE_NEWUSER))\n\
         socket.socketpair(); print('pair worked')\n\
         print('ptrace', c.ptrace(0, 0, 0, 0), 'mount', c.mount(b'a', b'/', b'tmpfs', 0, 0))\n";
-    let tried = bench.call(json!({"command": ["python3", "-c", script]})).await;
+    let tried = bench
+        .call(json!({"command": ["python3", "-c", script]}))
+        .await;
     let tried = tried.expect("it is tried");
     let has_python = text(&tried).contains("pair worked");
     if enforces(&tried, "seccomp") && has_python {
@@ -240,12 +289,21 @@ async fn sockets_and_what_administrators_need_are_refused() {
 
 #[tokio::test]
 async fn limits_are_those_of_the_operator() {
-    let commands = Commands::none().allow("sh -c").processes(50).data_bytes(64 << 20);
+    let commands = Commands::none()
+        .allow("sh -c")
+        .processes(50)
+        .data_bytes(64 << 20);
     let bench = Bench::new(commands);
-    let limits = bench.script("cat /proc/self/limits; ulimit -c unlimited").await;
+    let limits = bench
+        .script("cat /proc/self/limits; ulimit -c unlimited")
+        .await;
     let line = |name: &str| {
         let line = text(&limits).lines().find(|line| line.starts_with(name));
-        line.expect(name).split_whitespace().rev().nth(1).map(str::to_owned)
+        line.expect(name)
+            .split_whitespace()
+            .rev()
+            .nth(1)
+            .map(str::to_owned)
     };
     assert_eq!(line("Max data size").as_deref(), Some("67108864"));
     assert_eq!(line("Max open files").as_deref(), Some("1024"));
@@ -255,7 +313,9 @@ async fn limits_are_those_of_the_operator() {
 #[tokio::test]
 async fn output_is_bounded() {
     let bench = Bench::shell();
-    let much = bench.script("head -c 50000000 /dev/zero | tr '\\0' x; echo end").await;
+    let much = bench
+        .script("head -c 50000000 /dev/zero | tr '\\0' x; echo end")
+        .await;
     assert!(text(&much).len() < 70_000);
     assert!(text(&much).contains("[truncated: ") && text(&much).ends_with("xend\n"));
     let structured = much.structured.expect("numbers");
@@ -266,7 +326,9 @@ async fn output_is_bounded() {
 async fn what_runs_on_dies_with_the_command() {
     let bench = Bench::shell();
     let begun = Instant::now();
-    let left = bench.script("sleep 1000 & echo $! > pid; (sleep 1000 &) ; echo done").await;
+    let left = bench
+        .script("sleep 1000 & echo $! > pid; (sleep 1000 &) ; echo done")
+        .await;
     assert!(text(&left).contains("done") && begun.elapsed() < SOON);
     let pid = std::fs::read_to_string(bench.place.join("workspace/pid")).expect("it is there");
     until("the background lives", || !lives(pid.trim())).await;
@@ -278,7 +340,10 @@ async fn time_is_bounded() {
     let script = "echo $$ > pid; trap '' TERM INT HUP; sleep 1000 & sleep 1000; sleep 1000";
     let arguments = json!({"command": ["sh", "-c", script], "timeout_s": 1});
     let late = bench.call(arguments).await.expect("it is tried");
-    assert!(late.is_error && text(&late).starts_with("[killed after 1 s"), "{late:?}");
+    assert!(
+        late.is_error && text(&late).starts_with("[killed after 1 s"),
+        "{late:?}"
+    );
     let pid = std::fs::read_to_string(bench.place.join("workspace/pid")).expect("it is there");
     assert!(!lives(pid.trim()));
 }
@@ -319,7 +384,10 @@ async fn a_call_dropped_early_leaves_no_process() {
             std::fs::read(entry.ok()?.path().join("cmdline")).ok()
         };
         let mut lines = processes.filter_map(line);
-        lines.any(|line| line.split(|byte| *byte == 0).any(|word| word == marker.as_bytes()))
+        lines.any(|line| {
+            line.split(|byte| *byte == 0)
+                .any(|word| word == marker.as_bytes())
+        })
     };
     until("a process is left", || !running()).await;
 }
@@ -340,7 +408,43 @@ async fn a_fork_bomb_ends_with_its_time() {
             std::fs::read_to_string(entry.ok()?.path().join("cmdline")).ok()
         };
         let lines = processes.filter_map(line);
-        lines.filter(|line| line.contains("bomb 7") || line.contains("1003")).count()
+        lines
+            .filter(|line| line.contains("bomb 7") || line.contains("1003"))
+            .count()
     };
     until("a process is left", || running() == 0).await;
+}
+
+/// The name by which this test, started again, knows that it is to be the host.
+const HOST: &str = "LASTWORD_TEST_HOST";
+
+/// The host is killed; it can do nothing about its commands any more.
+#[tokio::test]
+async fn commands_die_with_a_host_that_is_killed() {
+    const NAME: &str = "capability::tools::command::tests::commands_die_with_a_host_that_is_killed";
+    let script = "sleep 1000 & (sleep 1000 & echo $! $$ > part; mv part pids; wait); wait";
+    let bench = Bench::shell();
+    if let Ok(place) = std::env::var(HOST) {
+        let workspace = File::open(place).expect("it is there");
+        let call = bench.invocation(json!({"command": ["sh", "-c", script]}));
+        let tools = bench.tools.clone();
+        let ended = tools
+            .call(Arc::new(workspace), call, Handle::current())
+            .await;
+        panic!("the host was not killed: {ended:?}");
+    }
+    let workspace = bench.place.join("workspace");
+    let mut host = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", NAME])
+        .env(HOST, &workspace)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let file = workspace.join("pids");
+    until("nothing was started", || file.exists()).await;
+    let pids = std::fs::read_to_string(&file).expect("it is there");
+    assert!(pids.split_whitespace().count() == 2 && pids.split_whitespace().all(lives));
+    host.kill().expect("it is killed");
+    host.wait().expect("it is gone");
+    until("a process is left", || !pids.split_whitespace().any(lives)).await;
 }

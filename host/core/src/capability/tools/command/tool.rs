@@ -5,9 +5,7 @@ use super::confine::Confinement;
 use super::group::{Group, Start, Starter};
 use super::output::Captured;
 use super::words::joined;
-use crate::capability::tools::{
-    Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput,
-};
+use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use crate::permission::{Access, Capability};
 use cap_std::fs::Dir;
 use rustix::fd::OwnedFd;
@@ -157,14 +155,21 @@ impl Arguments {
         let bytes: usize = self.command.iter().map(|word| word.len() + 1).sum();
         if self.command.len() > WORDS_MAX || bytes > WORDS_BYTES_MAX {
             let message = format!("at most {WORDS_MAX} words and {WORDS_BYTES_MAX} bytes");
-            return Err(ToolError::invalid(format!("the command is too long: {message}")));
+            return Err(ToolError::invalid(format!(
+                "the command is too long: {message}"
+            )));
         }
         let stdin = self.stdin.as_deref().unwrap_or_default();
         if stdin.len() > STDIN_BYTES_MAX {
             let message = format!("stdin has more than {STDIN_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
-        if self.command.iter().chain(&self.directory).any(|word| word.contains('\0')) {
+        if self
+            .command
+            .iter()
+            .chain(&self.directory)
+            .any(|word| word.contains('\0'))
+        {
             return Err(ToolError::invalid("the command has a NUL character in it"));
         }
         // Elsewhere, the name that was allowed would be another file's.
@@ -252,12 +257,14 @@ impl Shared {
         let directory = match arguments.directory.as_deref() {
             None => root,
             Some(path) => {
+                // As guests see it; any other absolute path leads out.
                 let below = path.strip_prefix("/workspace").unwrap_or(path);
-                let relative = match below.trim_start_matches('/') {
-                    "" => ".",
-                    relative if below.len() < path.len() || !path.starts_with('/') => relative,
+                let relative = match below.strip_prefix('/') {
+                    Some(relative) if below.len() < path.len() => relative,
+                    _ if below.is_empty() => ".",
                     _ => path,
                 };
+                let relative = if relative.is_empty() { "." } else { relative };
                 root.open_dir(relative)
                     .map_err(|error| Unready::Said(format!("{path}: {error}")))?
             }
@@ -277,7 +284,12 @@ impl Shared {
             .env_clear()
             .env("HOME", &temporary.path)
             .env("TMPDIR", &temporary.path)
-            .envs(self.commands.environment.iter().map(|(name, value)| (name, value)))
+            .envs(
+                self.commands
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
             .stdin(match arguments.stdin {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),
@@ -331,8 +343,14 @@ impl Running {
         Ok(Self {
             group,
             stdin: stdin.map(sender).transpose()?.map(|stdin| (stdin, words)),
-            stdout: (receiver(stdout.map(OwnedFd::from)).transpose()?, Shown::default()),
-            stderr: (receiver(stderr.map(OwnedFd::from)).transpose()?, Shown::default()),
+            stdout: (
+                receiver(stdout.map(OwnedFd::from)).transpose()?,
+                Shown::default(),
+            ),
+            stderr: (
+                receiver(stderr.map(OwnedFd::from)).transpose()?,
+                Shown::default(),
+            ),
         })
     }
 
@@ -367,7 +385,7 @@ impl Running {
         in_time.unwrap_or(Ok(()))?;
         group.kill();
         let dead = match timed_out {
-            true => timeout(DEATH_TIME_MAX, group.ended()).await.is_ok(),
+            true => timeout(DEATH_TIME_MAX, &mut ended).await.is_ok(),
             false => true,
         };
         if !futures_util::future::FusedFuture::is_terminated(&streams) {

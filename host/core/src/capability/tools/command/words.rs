@@ -53,14 +53,22 @@ mod tests {
     use std::collections::HashMap;
 
     fn text(words: &[&str]) -> String {
-        joined(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        joined(
+            &words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn words_that_are_not_plain_are_quoted() {
         assert_eq!(text(&["cargo", "test", "-p=a/b"]), "cargo test -p=a/b");
         assert_eq!(text(&["a", "b c", "", "d'e"]), r"a 'b c' '' 'd'\''e'");
-        assert_eq!(text(&["a\nb'\u{202e}\x1b"]), r"$'a\nb\'\U0000202e\U0000001b'");
+        assert_eq!(
+            text(&["a\nb'\u{202e}\x1b"]),
+            r"$'a\nb\'\U0000202e\U0000001b'"
+        );
     }
 
     #[test]
@@ -84,7 +92,10 @@ mod tests {
             let access = Access::new(Capability::RunCommands, text(granted), "");
             let rule = Rule::exactly(&access);
             let asked = text(asked);
-            assert!(!rule.covers(Capability::RunCommands, &asked), "{rule} {asked}");
+            assert!(
+                !rule.covers(Capability::RunCommands, &asked),
+                "{rule} {asked}"
+            );
         }
     }
 

@@ -42,7 +42,11 @@ pub(super) fn current(root: &Dir, path: &str) -> Result<Option<String>, Failed> 
     }
     let (bytes, metadata) = super::path::read_whole(root, path)?;
     alone(&metadata, path)?;
-    let no_text = |_| Failed::Said(format!("{path}: it is no UTF-8 text; tools change no other"));
+    let no_text = |_| {
+        Failed::Said(format!(
+            "{path}: it is no UTF-8 text; tools change no other"
+        ))
+    };
     String::from_utf8(bytes).map(Some).map_err(no_text)
 }
 
@@ -273,4 +277,3 @@ impl Drop for Temporary<'_> {
         let _gone = self.directory.remove_file(&self.name);
     }
 }
-

@@ -118,8 +118,8 @@ pub(super) async fn call(
         fresh(&at, &path, &before)?;
         // Bounded, so it fits.
         let max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-        let after = apply(&before, &edits, max)
-            .map_err(|what| Failed::Said(format!("{path}: {what}")))?;
+        let after =
+            apply(&before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))?;
         Ok(Change {
             path,
             before: Some(before),

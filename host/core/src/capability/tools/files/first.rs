@@ -55,7 +55,10 @@ impl<T> First<T> {
         let kept = kept.unwrap_or_else(PoisonError::into_inner);
         let full = kept.weight >= self.max;
         let things = kept.things.into_iter();
-        (things.map(|(path, (_, thing))| (path, thing)).collect(), full)
+        (
+            things.map(|(path, (_, thing))| (path, thing)).collect(),
+            full,
+        )
     }
 }
 

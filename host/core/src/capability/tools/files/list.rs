@@ -166,9 +166,8 @@ fn list(
         (true, _) => text.push_str(&format!(
             "[truncated: the first {count} names; list a directory below, or give a glob]"
         )),
-        (false, Walked::Part) => text.push_str(
-            "[truncated: there is more than one walk looks at; list a directory below]",
-        ),
+        (false, Walked::Part) => text
+            .push_str("[truncated: there is more than one walk looks at; list a directory below]"),
         (false, Walked::Whole) if count == 0 => text.push_str("[no such files]"),
         (false, Walked::Whole) => {}
     }

@@ -274,7 +274,14 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_out_is_refused_by_its_words() {
-        for path in ["..", "a/../..", "/", "/etc/passwd", "/workspaces/a", "/workspace/../a"] {
+        for path in [
+            "..",
+            "a/../..",
+            "/",
+            "/etc/passwd",
+            "/workspaces/a",
+            "/workspace/../a",
+        ] {
             let error = Wanted::parse(path).expect_err(path);
             assert_eq!(error.kind, ToolErrorKind::Denied, "{path}");
         }

@@ -108,13 +108,17 @@ fn media_type(bytes: &[u8]) -> &'static str {
 /// The lines that were asked for, as many as fit.
 fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOutput {
     let number = |value: Option<u64>, default: usize| {
-        value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
+        value.map_or(default, |value| {
+            usize::try_from(value).unwrap_or(usize::MAX)
+        })
     };
     let start = number(arguments.start_line, 1).max(1);
     let count = number(arguments.line_count, usize::MAX);
     let total = text.split_inclusive('\n').count();
     if start > total.max(1) {
-        return ToolOutput::error(format!("{path} has {total} lines; there is no line {start}"));
+        return ToolOutput::error(format!(
+            "{path} has {total} lines; there is no line {start}"
+        ));
     }
     let mut from = nth_line(text, start - 1);
     let line_end = text[from..].find('\n').map_or(text.len(), |at| from + at);

@@ -24,7 +24,10 @@ pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<Stri
     for (number, edit) in edits.iter().enumerate() {
         text = replace(&text, edit, bytes_max).map_err(|what| match edits.len() {
             1 => what,
-            count => format!("edit {} of {count}: {what}; nothing was changed", number + 1),
+            count => format!(
+                "edit {} of {count}: {what}; nothing was changed",
+                number + 1
+            ),
         })?;
     }
     Ok(text)
@@ -160,7 +163,10 @@ mod tests {
         assert!(indented.contains("0 matches"), "{indented}");
         assert!(indented.contains("line 2 has the words"), "{indented}");
         let like = one("x\nlet number = 1;\n", "let numbers = 1;", "y").expect_err("not there");
-        assert!(like.contains("nearest to its first line is line 2"), "{like}");
+        assert!(
+            like.contains("nearest to its first line is line 2"),
+            "{like}"
+        );
         let nothing = one("x\n", "let numbers = 1;", "y").expect_err("not there");
         assert!(nothing.contains("nor anything like it"), "{nothing}");
         assert!(one("x", "", "y").is_err());
@@ -173,6 +179,9 @@ mod tests {
         let error = apply("a", &edits, 1_000).expect_err("the second is not there");
         assert!(error.starts_with("edit 2 of 2: "), "{error}");
         let grows = apply(&"a".repeat(100), &[edit("a", "aaaaaaaaaaaa", true)], 1_000);
-        assert_eq!(grows.expect_err("too much"), "the file would have more than 1000 bytes");
+        assert_eq!(
+            grows.expect_err("too much"),
+            "the file would have more than 1000 bytes"
+        );
     }
 }

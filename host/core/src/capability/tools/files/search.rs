@@ -154,7 +154,9 @@ impl Search {
                 ))
             })?;
         let bounded = |value: Option<u64>, default: usize, max: usize| {
-            value.map_or(default, |value| usize::try_from(value).unwrap_or(max).min(max))
+            value.map_or(default, |value| {
+                usize::try_from(value).unwrap_or(max).min(max)
+            })
         };
         Ok(Self {
             matcher,

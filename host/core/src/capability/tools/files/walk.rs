@@ -55,11 +55,8 @@ impl Entry<'_> {
 }
 
 fn open_regular(directory: impl AsFd, name: &str) -> rustix::io::Result<File> {
-    let flags = OFlags::RDONLY
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = fs::openat(directory, name, flags, Mode::empty())?;
     match FileType::from_raw_mode(fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file.into()),
@@ -257,9 +254,11 @@ impl Shared<'_> {
             if matches!(name, "." | ".." | ".git") {
                 continue;
             }
-            let left = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
-                left.checked_sub(1)
-            });
+            let left = self
+                .left
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                    left.checked_sub(1)
+                });
             if left.is_err() {
                 break;
             }

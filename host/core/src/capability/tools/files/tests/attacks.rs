@@ -16,7 +16,10 @@ fn calls(path: &str) -> [(&'static str, Value); 5] {
         ("list_files", json!({"path": path})),
         ("search_text", json!({"path": path, "pattern": "canary"})),
         ("write_file", json!({"path": path, "content": "pwned"})),
-        ("edit_file", json!({"path": path, "old_string": "canary", "new_string": "pwned"})),
+        (
+            "edit_file",
+            json!({"path": path, "old_string": "canary", "new_string": "pwned"}),
+        ),
     ]
 }
 
@@ -62,7 +65,10 @@ async fn no_path_leads_out() {
         &absolute.to_string_lossy(),
     ] {
         bench.stays_inside(path).await;
-        assert_eq!(bench.refused("read_file", json!({"path": path})).await, ToolErrorKind::Denied);
+        assert_eq!(
+            bench.refused("read_file", json!({"path": path})).await,
+            ToolErrorKind::Denied
+        );
     }
     assert_eq!(bench.asked(), [""; 0]);
 }
@@ -96,7 +102,9 @@ async fn no_link_leads_out() {
         bench.stays_inside(path).await;
     }
     assert_eq!(bench.asked(), [""; 0]);
-    let found = bench.good("search_text", json!({"pattern": "canary"})).await;
+    let found = bench
+        .good("search_text", json!({"pattern": "canary"}))
+        .await;
     assert_eq!(text(&found), "[no matches]");
 }
 
@@ -107,9 +115,23 @@ async fn a_link_inside_is_asked_for_by_where_it_leads() {
     bench.put("private/key", "x\n");
     bench.link("private", "public");
     bench.good("read_file", json!({"path": "public/key"})).await;
-    bench.good("write_file", json!({"path": "public/key", "content": "y\n"})).await;
-    bench.good("write_file", json!({"path": "public/new", "content": "y\n"})).await;
-    let asked = ["read-files private/key", "write-files private/key", "write-files private/new"];
+    bench
+        .good(
+            "write_file",
+            json!({"path": "public/key", "content": "y\n"}),
+        )
+        .await;
+    bench
+        .good(
+            "write_file",
+            json!({"path": "public/new", "content": "y\n"}),
+        )
+        .await;
+    let asked = [
+        "read-files private/key",
+        "write-files private/key",
+        "write-files private/new",
+    ];
     assert_eq!(bench.asked(), asked);
     let link = std::fs::symlink_metadata(bench.at("public")).expect("it is there");
     assert!(link.is_symlink());
@@ -153,7 +175,10 @@ async fn swapping(bench: &Bench, one: &str, other: &str, calls: impl AsyncFn(usi
         });
         done.store(true, Ordering::Release);
     });
-    assert!(swaps.into_inner() > 100, "the swaps were too slow to attack anything");
+    assert!(
+        swaps.into_inner() > 100,
+        "the swaps were too slow to attack anything"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,9 +249,19 @@ async fn a_file_with_a_name_outside_is_not_changed() {
     std::fs::hard_link(bench.outside("secret"), bench.at("hard")).expect("a link");
     bench.good("read_file", json!({"path": "hard"})).await;
     let write = json!({"path": "hard", "content": "pwned"});
-    assert!(bench.bad("write_file", write.clone()).await.contains("2 names (hard links)"));
+    assert!(
+        bench
+            .bad("write_file", write.clone())
+            .await
+            .contains("2 names (hard links)")
+    );
     let edit = json!({"path": "hard", "old_string": "canary", "new_string": "pwned"});
-    assert!(bench.bad("edit_file", edit).await.contains("2 names (hard links)"));
+    assert!(
+        bench
+            .bad("edit_file", edit)
+            .await
+            .contains("2 names (hard links)")
+    );
     bench.outside_is_whole();
 }
 

@@ -19,8 +19,16 @@ async fn an_edit_is_shown_as_a_diff_and_made() {
     assert_eq!(bench.get("src/a.rs"), "one\n2\nthree");
     let diff = "--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n\
         \\ No newline at end of file\n";
-    assert_eq!(edited.metadata, Some(json!({"path": "src/a.rs", "diff": diff})));
-    let asked = bench.asked.lock().expect("no test panicked").pop().expect("it asked");
+    assert_eq!(
+        edited.metadata,
+        Some(json!({"path": "src/a.rs", "diff": diff}))
+    );
+    let asked = bench
+        .asked
+        .lock()
+        .expect("no test panicked")
+        .pop()
+        .expect("it asked");
     assert_eq!(asked.title, "change src/a.rs");
     assert_eq!(asked.diff.as_deref(), Some(diff));
     let now = std::fs::metadata(bench.at("src/a.rs")).expect("it is there");
@@ -38,13 +46,20 @@ async fn an_edit_is_shown_as_a_diff_and_made() {
 #[tokio::test]
 async fn a_new_file_comes_with_its_directories() {
     let bench = Bench::new();
-    let new = bench.good("write_file", json!({"path": "a/b/c.txt", "content": "x\n"})).await;
+    let new = bench
+        .good("write_file", json!({"path": "a/b/c.txt", "content": "x\n"}))
+        .await;
     assert_eq!(bench.get("a/b/c.txt"), "x\n");
     assert_eq!(structured(&new)["created"], true);
     let diff = &new.metadata.expect("a diff")["diff"];
     assert_eq!(diff, "--- /dev/null\n+++ b/a/b/c.txt\n@@ -0,0 +1 @@\n+x\n");
-    bench.good("write_file", json!({"path": "a/b/c.txt", "content": "y\n"})).await;
-    assert_eq!(bench.asked(), ["write-files a/b/c.txt", "write-files a/b/c.txt"]);
+    bench
+        .good("write_file", json!({"path": "a/b/c.txt", "content": "y\n"}))
+        .await;
+    assert_eq!(
+        bench.asked(),
+        ["write-files a/b/c.txt", "write-files a/b/c.txt"]
+    );
 }
 
 #[tokio::test]
@@ -62,13 +77,33 @@ async fn what_this_run_has_not_seen_is_not_changed() {
     let bench = Bench::new();
     bench.put("a", "one\n");
     let edit = json!({"path": "a", "old_string": "one", "new_string": "two"});
-    assert!(bench.bad("edit_file", edit.clone()).await.contains("was not read yet"));
+    assert!(
+        bench
+            .bad("edit_file", edit.clone())
+            .await
+            .contains("was not read yet")
+    );
     let write = json!({"path": "a", "content": "two"});
-    assert!(bench.bad("write_file", write.clone()).await.contains("was not read yet"));
+    assert!(
+        bench
+            .bad("write_file", write.clone())
+            .await
+            .contains("was not read yet")
+    );
     bench.good("read_file", json!({"path": "a"})).await;
     bench.put("a", "one!\n");
-    assert!(bench.bad("edit_file", edit.clone()).await.contains("has changed since"));
-    assert!(bench.bad("write_file", write).await.contains("has changed since"));
+    assert!(
+        bench
+            .bad("edit_file", edit.clone())
+            .await
+            .contains("has changed since")
+    );
+    assert!(
+        bench
+            .bad("write_file", write)
+            .await
+            .contains("has changed since")
+    );
     assert_eq!(bench.get("a"), "one!\n");
     assert!(bench.asked().iter().all(|asked| asked == "read-files a"));
     bench.good("read_file", json!({"path": "a"})).await;
@@ -95,25 +130,48 @@ async fn what_changed_while_it_was_asked_is_not_written_over() {
     });
     bench.good("read_file", json!({"path": "a"})).await;
     let edit = json!({"path": "a", "old_string": "one", "new_string": "two"});
-    assert!(bench.bad("edit_file", edit).await.contains("since this change was shown"));
+    assert!(
+        bench
+            .bad("edit_file", edit)
+            .await
+            .contains("since this change was shown")
+    );
     assert_eq!(bench.get("a"), "theirs\n");
     let write = json!({"path": "new/b", "content": "ours"});
-    assert!(bench.bad("write_file", write).await.contains("somebody else has made it"));
+    assert!(
+        bench
+            .bad("write_file", write)
+            .await
+            .contains("somebody else has made it")
+    );
     assert_eq!(bench.get("new/b"), "theirs\n");
-    assert_eq!((bench.names("."), bench.names("new")), (vec!["a".into(), "new".into()], vec!["b".into()]));
+    assert_eq!(
+        (bench.names("."), bench.names("new")),
+        (vec!["a".into(), "new".into()], vec!["b".into()])
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_written_leaves_nothing() {
     let bench = Bench::with(10, Arc::new(|_| true));
     let write = json!({"path": "a/b/c", "content": "more than ten"});
-    assert_eq!(bench.refused("write_file", write).await, ToolErrorKind::Limit);
+    assert_eq!(
+        bench.refused("write_file", write).await,
+        ToolErrorKind::Limit
+    );
     assert_eq!(bench.names("."), [""; 0]);
-    bench.good("write_file", json!({"path": "a", "content": "123456"})).await;
+    bench
+        .good("write_file", json!({"path": "a", "content": "123456"}))
+        .await;
     let more = json!({"path": "b", "content": "78901"});
-    assert_eq!(bench.refused("write_file", more).await, ToolErrorKind::Limit);
+    assert_eq!(
+        bench.refused("write_file", more).await,
+        ToolErrorKind::Limit
+    );
     let large = "x".repeat((16 << 20) + 1);
-    let large = bench.bad("write_file", json!({"path": "c", "content": large})).await;
+    let large = bench
+        .bad("write_file", json!({"path": "c", "content": large}))
+        .await;
     assert!(large.contains("more than 16777216 bytes"), "{large}");
     assert_eq!(bench.names("."), ["a"]);
 }
@@ -126,11 +184,26 @@ async fn what_is_no_text_is_not_changed() {
     let edit = json!({"path": "latin", "old_string": "caf", "new_string": "x"});
     assert!(bench.bad("edit_file", edit).await.contains("no UTF-8 text"));
     let write = json!({"path": "latin", "content": "x"});
-    assert!(bench.bad("write_file", write).await.contains("no UTF-8 text"));
+    assert!(
+        bench
+            .bad("write_file", write)
+            .await
+            .contains("no UTF-8 text")
+    );
     let none = json!({"path": "none", "old_string": "a", "new_string": "b"});
-    assert!(bench.bad("edit_file", none).await.contains("write_file makes one"));
+    assert!(
+        bench
+            .bad("edit_file", none)
+            .await
+            .contains("write_file makes one")
+    );
     let directory = json!({"path": "a/", "content": ""});
-    assert!(bench.bad("write_file", directory).await.contains("names a directory"));
+    assert!(
+        bench
+            .bad("write_file", directory)
+            .await
+            .contains("names a directory")
+    );
 }
 
 /// However far a dropped call has come, the file is whole: old or new.
@@ -166,7 +239,9 @@ async fn a_dropped_call_leaves_the_old_or_the_new() {
 async fn a_diff_is_bounded() {
     let bench = Bench::new();
     let content = "a line of text\n".repeat(100_000);
-    let written = bench.good("write_file", json!({"path": "a", "content": content})).await;
+    let written = bench
+        .good("write_file", json!({"path": "a", "content": content}))
+        .await;
     assert_eq!(text(&written), "created a");
     let metadata = written.metadata.expect("a diff");
     let diff = metadata["diff"].as_str().expect("a text");

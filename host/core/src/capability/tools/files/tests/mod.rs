@@ -152,7 +152,11 @@ impl Bench {
     fn names(&self, path: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path)).expect("a directory");
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.expect("an entry").file_name().to_string_lossy().into_owned()
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
         };
         let mut names: Vec<_> = entries.map(name).collect();
         names.sort();
@@ -180,7 +184,11 @@ fn structured(output: &ToolOutput) -> &Value {
 #[test]
 fn every_tool_is_described() {
     for tool in FileTools::tools() {
-        assert_eq!(tool.parameters["additionalProperties"], false, "{}", tool.name);
+        assert_eq!(
+            tool.parameters["additionalProperties"], false,
+            "{}",
+            tool.name
+        );
         let valid = jsonschema::meta::validate(&tool.parameters);
         assert!(valid.is_ok(), "{}", tool.name);
         assert!(!tool.description.is_empty());
@@ -195,11 +203,17 @@ async fn odd_arguments_are_refused_and_nothing_panics() {
     for (tool, arguments) in [
         ("read_file", serde_json::json!({})),
         ("read_file", serde_json::json!({"path": 1})),
-        ("read_file", serde_json::json!({"path": "a", "start_line": -1})),
+        (
+            "read_file",
+            serde_json::json!({"path": "a", "start_line": -1}),
+        ),
         ("read_file", serde_json::json!({"path": "a", "more": 1})),
         ("search_text", serde_json::json!({"pattern": "("})),
         ("search_text", serde_json::json!({"pattern": ""})),
-        ("search_text", serde_json::json!({"pattern": "(\\pL{1000}){1000}"})),
+        (
+            "search_text",
+            serde_json::json!({"pattern": "(\\pL{1000}){1000}"}),
+        ),
         ("list_files", serde_json::json!({"glob": "a["})),
         ("edit_file", serde_json::json!({"path": "a"})),
         ("edit_file", serde_json::json!({"path": "a", "edits": []})),
@@ -214,10 +228,19 @@ async fn odd_arguments_are_refused_and_nothing_panics() {
         "path": "a", "start_line": 2, "start_byte": most, "line_count": most,
     });
     bench.good("read_file", arguments).await;
-    bench.good("list_files", serde_json::json!({"depth": most, "max_names": most})).await;
-    let arguments =
-        serde_json::json!({"pattern": "x", "context_lines": most, "max_matches": most});
+    bench
+        .good(
+            "list_files",
+            serde_json::json!({"depth": most, "max_names": most}),
+        )
+        .await;
+    let arguments = serde_json::json!({"pattern": "x", "context_lines": most, "max_matches": most});
     bench.good("search_text", arguments).await;
     let arguments = serde_json::json!({"path": "a", "start_line": most});
-    assert!(bench.bad("read_file", arguments).await.contains("a has 2 lines"));
+    assert!(
+        bench
+            .bad("read_file", arguments)
+            .await
+            .contains("a has 2 lines")
+    );
 }
