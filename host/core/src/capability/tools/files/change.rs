@@ -2,7 +2,7 @@
 //! then all at once by renaming. Shared by the tools that write.
 
 use super::job::{Stop, blocking};
-use super::path::{FILE_BYTES_MAX, explain, open_directory, open_file, split, step};
+use super::path::{FILE_BYTES_MAX, explain, open_at, open_directory, open_file, split, step};
 use super::seen::{Digest, Sight};
 use super::{Failed, Run};
 use crate::capability::permits::Permits;
@@ -40,8 +40,9 @@ pub(super) fn current(root: &Dir, path: &str) -> Result<Option<String>, Failed> 
         Err(error) => return Err(explain(path, &error)),
         Ok(_) => {}
     }
-    let (bytes, metadata) = super::path::read_whole(root, path)?;
-    alone(&metadata, path)?;
+    let mut opened = open_at(root, path)?;
+    alone(&opened.metadata, path)?;
+    let bytes = opened.read(path)?;
     let no_text = |_| {
         Failed::Said(format!(
             "{path}: it is no UTF-8 text; tools change no other"

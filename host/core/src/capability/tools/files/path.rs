@@ -244,13 +244,11 @@ impl Opened {
     }
 }
 
-/// The whole of a file by its resolved path.
-pub(super) fn read_whole(root: &Dir, path: &str) -> Result<(Vec<u8>, Metadata), Failed> {
+/// A file by its resolved path.
+pub(super) fn open_at(root: &Dir, path: &str) -> Result<Opened, Failed> {
     let (directory, name) = split(path);
     let directory = open_directory(root, directory).map_err(|error| explain(path, &error))?;
-    let mut opened = open_file(&directory, name, path)?;
-    let bytes = opened.read(path)?;
-    Ok((bytes, opened.metadata))
+    open_file(&directory, name, path)
 }
 
 #[cfg(test)]

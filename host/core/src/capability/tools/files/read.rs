@@ -1,17 +1,24 @@
 //! `read_file`: a text by its lines, or what a file is if it is no text.
 
 use super::job::blocking;
-use super::path::{Wanted, read_whole};
+use super::path::{Opened, Wanted, open_at};
 use super::seen::Digest;
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading};
 use crate::capability::tools::{Effects, Invocation, Tool, ToolOutput};
+use cap_std::fs::MetadataExt as _;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// Bytes at the beginning in which a NUL makes a file no text.
 const BINARY_BYTES: usize = 8 << 10;
+/// A file of at most so many bytes is read while it is resolved, and let go of unseen if that
+/// is denied: handing work to another thread twice would take longer than the work.
+const EARLY_BYTES_MAX: u64 = 256 << 10;
+/// How old what was read so may be; when the answer takes longer, the file is read again.
+const EARLY_TIME_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,20 +62,46 @@ pub(super) async fn call(
     let arguments: Arguments = arguments(&mut call)?;
     let wanted = Wanted::parse(&arguments.path)?;
     let at = Arc::clone(&run);
-    let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    let (path, early, arguments) = blocking(runtime, move |_| {
+        let root = at.root()?;
+        let path = wanted.existing(root)?;
+        let early = match open_at(root, &path) {
+            Ok(opened) if opened.metadata.size() > EARLY_BYTES_MAX => None,
+            opened => Some(opened.and_then(|opened| read(opened, &path, &arguments))),
+        };
+        Ok((path, early, arguments))
+    })
+    .await?;
+    let begun = Instant::now();
     call.permits.require(reading(&path, "read")).await?;
-    blocking(runtime, move |_| read(&run, &path, &arguments)).await
+    let early = early.filter(|_| begun.elapsed() < EARLY_TIME_MAX);
+    let (digest, answer) = match early {
+        Some(early) => early?,
+        None => {
+            let (at, path) = (Arc::clone(&run), path.clone());
+            blocking(runtime, move |_| {
+                read(open_at(at.root()?, &path)?, &path, &arguments)
+            })
+            .await?
+        }
+    };
+    run.seen.note(&path, digest);
+    Ok(answer)
 }
 
-fn read(run: &Run, path: &str, arguments: &Arguments) -> Result<ToolOutput, Failed> {
-    let (bytes, _) = read_whole(run.root()?, path)?;
+fn read(
+    mut opened: Opened,
+    path: &str,
+    arguments: &Arguments,
+) -> Result<(Digest, ToolOutput), Failed> {
+    let bytes = opened.read(path)?;
     let digest = Digest::of(&bytes);
-    run.seen.note(path, digest);
-    let binary = bytes.iter().take(BINARY_BYTES).any(|byte| *byte == 0);
-    match str::from_utf8(&bytes) {
-        Ok(text) if !binary => Ok(part(path, text, digest, arguments)),
-        _ => Ok(no_text(path, &bytes, digest)),
-    }
+    let binary = bytes[..bytes.len().min(BINARY_BYTES)].contains(&0);
+    let answer = match str::from_utf8(&bytes) {
+        Ok(text) if !binary => part(path, text, digest, arguments),
+        _ => no_text(path, &bytes, digest),
+    };
+    Ok((digest, answer))
 }
 
 fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
@@ -114,7 +147,8 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
     };
     let start = number(arguments.start_line, 1).max(1);
     let count = number(arguments.line_count, usize::MAX);
-    let total = text.split_inclusive('\n').count();
+    let ends = text.bytes().filter(|byte| *byte == b'\n').count();
+    let total = ends + usize::from(!text.is_empty() && !text.ends_with('\n'));
     if start > total.max(1) {
         return ToolOutput::error(format!(
             "{path} has {total} lines; there is no line {start}"
@@ -126,7 +160,8 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
     from = text.ceil_char_boundary(from + skipped);
     let (end, next) = extent(&text[from..], start, count);
     let shown = &text[from..from + end];
-    let last = start + shown.split_inclusive('\n').count().max(1) - 1;
+    let shown_ends = shown.bytes().filter(|byte| *byte == b'\n').count();
+    let last = start + shown_ends - usize::from(shown.ends_with('\n'));
     let more = match next {
         None => None,
         Some(Next::Line(line)) => Some(format!("start_line={line}")),
@@ -168,6 +203,9 @@ enum Next {
 
 /// How many bytes of some lines to show. What was not asked for is not left out.
 fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
+    if text.len() <= TEXT_BYTES_MAX && count == usize::MAX {
+        return (text.len(), None);
+    }
     let mut end = 0;
     let lines = text.split_inclusive('\n').take(count);
     for (line, length) in (start..).zip(lines.map(str::len)) {

@@ -3,7 +3,7 @@
 use super::first::First;
 use super::job::{Stop, blocking};
 use super::list::matcher as glob_matcher;
-use super::path::{FILE_BYTES_MAX, Wanted, explain, open_directory, open_file, split};
+use super::path::{FILE_BYTES_MAX, Wanted, explain, open_at};
 use super::walk::{Entry, Kind, Visit, Walk, Walked};
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading, reading_below};
 use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
@@ -204,10 +204,7 @@ impl Search {
     }
 
     fn file(&self, run: &Run, path: &str) -> Result<ToolOutput, Failed> {
-        let (parent, name) = split(path);
-        let parent = open_directory(run.root()?, parent).map_err(|error| explain(path, &error))?;
-        let mut opened = open_file(&parent, name, path)?;
-        let bytes = opened.read(path)?;
+        let bytes = open_at(run.root()?, path)?.read(path)?;
         let lines = self.lines(&mut self.searcher(), &*bytes);
         let passed_over = usize::from(lines.is_none());
         let files = lines.filter(|lines| !lines.is_empty());

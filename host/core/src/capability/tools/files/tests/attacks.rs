@@ -141,8 +141,9 @@ async fn a_link_inside_is_asked_for_by_where_it_leads() {
 #[tokio::test]
 async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
     let bench = Bench::new();
-    bench.put("a/key", "harmless\n");
-    bench.put("private/key", "canary\n");
+    // So large that nothing of it is read before the answer.
+    bench.put("a/key", "harmless\n".repeat(50_000));
+    bench.put("private/key", "canary\n".repeat(50_000));
     let place = bench.at("");
     let bench = bench.on_ask(move |_| {
         std::fs::rename(place.join("a"), place.join("b")).expect("it moves");
