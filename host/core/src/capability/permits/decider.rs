@@ -53,10 +53,6 @@ impl Decide for CallPermits {
             }
         })
     }
-
-    fn allows(&self, access: &Access) -> bool {
-        self.run.authority.judge(access, &[]) == Verdict::Allowed
-    }
 }
 
 impl RunPermits {
