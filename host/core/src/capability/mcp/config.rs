@@ -175,8 +175,7 @@ fn seconds(what: &str, set: Option<u64>, otherwise: u64) -> Result<Duration, Str
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
-    let unusable =
-        |error: globset::Error| format!("`tools` holds a pattern that is none: {error}");
+    let unusable = |error: globset::Error| format!("`tools` holds a pattern that is none: {error}");
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern).literal_separator(false).build();
@@ -223,9 +222,9 @@ fn check_command(command: &[String], env: &BTreeMap<String, String>) -> Result<(
     if command.iter().any(|word| word.contains('\0')) {
         return Err("`command` holds a NUL byte".to_owned());
     }
-    let unusable = env
-        .iter()
-        .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'));
+    let unusable = env.iter().find(|(name, value)| {
+        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+    });
     match unusable {
         Some((name, _)) => Err(format!("`env` holds `{name}`, which is no variable")),
         None => Ok(()),
@@ -263,7 +262,9 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, String), Strin
     let parsed = HeaderName::from_bytes(name.as_bytes());
     let parsed = parsed.map_err(|_| format!("`headers` holds `{name}`, which is no header"))?;
     match OWN_HEADERS.contains(&parsed.as_str()) {
-        true => Err(format!("`headers` holds `{name}`, which the host sets itself")),
+        true => Err(format!(
+            "`headers` holds `{name}`, which the host sets itself"
+        )),
         false => Ok((parsed, value)),
     }
 }

@@ -86,7 +86,11 @@ impl Connection {
             } => {
                 let started = Process::start(&server.name, &command, env, &directory, &stop);
                 let (process, (stdout, stdin)) = started.map_err(|error| {
-                    not_started(format!("`{}` in {}: {error}", command[0], directory.display()))
+                    not_started(format!(
+                        "`{}` in {}: {error}",
+                        command[0],
+                        directory.display()
+                    ))
                 })?;
                 let transport =
                     AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_MAX);
@@ -158,7 +162,11 @@ impl Connection {
         fill: &dyn super::launch::Fill,
     ) -> Result<(Listed, Option<Duration>), ServiceError> {
         let offers_tools = |info: &rmcp::model::ServerPeerInfo| info.capabilities.tools.is_some();
-        if !self.running.peer_info().is_none_or(|info| offers_tools(&info)) {
+        if !self
+            .running
+            .peer_info()
+            .is_none_or(|info| offers_tools(&info))
+        {
             return Ok((Listed::default(), None));
         }
         let mut offered = Vec::new();
@@ -168,7 +176,9 @@ impl Connection {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
             let page = self.running.list_tools(Some(params)).await?;
             offered.extend(page.tools);
-            holds = page.ttl_ms.map(|ms| holds.map_or(ms, |least| least.min(ms)));
+            holds = page
+                .ttl_ms
+                .map(|ms| holds.map_or(ms, |least| least.min(ms)));
             cursor = page.next_cursor;
             // The operator's allow-list is applied later: what it leaves out counts as well.
             if cursor.is_none() || offered.len() > 4 * TOOLS_MAX {

@@ -51,7 +51,10 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
             pieces.text(&text);
         }
         if text.len() > STRUCTURED_MAX {
-            pieces.note(&format!("left out: {} bytes of structured content", text.len()));
+            pieces.note(&format!(
+                "left out: {} bytes of structured content",
+                text.len()
+            ));
             structured = None;
         }
     }
@@ -215,7 +218,11 @@ mod tests {
         let output = read(answer, &NoSecrets);
         assert_eq!(
             texts(&output),
-            ["hello", "a <file:///a> (text/plain): the a", "demo://t\ninside"]
+            [
+                "hello",
+                "a <file:///a> (text/plain): the a",
+                "demo://t\ninside"
+            ]
         );
         let data = |media_type: &str, name: Option<&str>, bytes: &[u8]| ToolContent::Data {
             media_type: media_type.to_owned(),
@@ -243,7 +250,11 @@ mod tests {
         let output = read(json!({"content": [block, block, block]}), &NoSecrets);
         let texts = texts(&output);
         assert_eq!(texts[0].len(), 40 * 1024);
-        assert!(texts[1].ends_with("[truncated: 16384 more bytes]"), "{}", &texts[1][24_000..]);
+        assert!(
+            texts[1].ends_with("[truncated: 16384 more bytes]"),
+            "{}",
+            &texts[1][24_000..]
+        );
         assert_eq!(texts[2], "[truncated: 40960 more bytes]");
     }
 
@@ -255,15 +266,26 @@ mod tests {
         };
         let answer = json!({"content": [block(DATA_MAX - 3), block(30), block(3)]});
         let output = read(answer, &NoSecrets);
-        assert!(matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000));
-        assert!(matches!(&output.content[1], ToolContent::Text(text) if text.contains("image/png")));
-        let many: Vec<_> = (0..1000).map(|_| json!({"type": "text", "text": "x"})).collect();
+        assert!(
+            matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000)
+        );
+        assert!(
+            matches!(&output.content[1], ToolContent::Text(text) if text.contains("image/png"))
+        );
+        let many: Vec<_> = (0..1000)
+            .map(|_| json!({"type": "text", "text": "x"}))
+            .collect();
         let output = read(json!({ "content": many }), &NoSecrets);
         assert_eq!(output.content.len(), PIECES_MAX + 1);
         let structured = json!({"x": "x".repeat(STRUCTURED_MAX)});
         let output = read(json!({"structuredContent": structured}), &NoSecrets);
         assert_eq!(output.structured, None);
-        assert!(texts(&output).last().unwrap().contains("structured content"));
+        assert!(
+            texts(&output)
+                .last()
+                .unwrap()
+                .contains("structured content")
+        );
     }
 
     #[test]

@@ -22,20 +22,31 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
         return Failure::Lost(unauthorized(server));
     }
     match error {
+        // Some servers say so instead of answering 404.
+        ServiceError::McpError(error)
+            if matches!(error.code.0, -32_000 | -32_001)
+                && error.message.to_ascii_lowercase().contains("session") =>
+        {
+            Failure::Lost(format!(
+                "{server} knows the session no more: {}",
+                error.message
+            ))
+        }
         ServiceError::McpError(error) => Failure::Refused(ToolOutput::error(cut(
             format!("{server} refused: {}", error.message),
             ERROR_MAX,
         ))),
-        ServiceError::TransportSend(error) => {
-            Failure::Lost(format!("{server} cannot be reached: {}", causes(error.error.as_ref())))
-        }
+        ServiceError::TransportSend(error) => Failure::Lost(format!(
+            "{server} cannot be reached: {}",
+            causes(error.error.as_ref())
+        )),
         ServiceError::InputRequiredRoundsExceeded { max_rounds } => Failure::Limit(format!(
             "{server} asked for more input {max_rounds} times without coming to an end"
         )),
         ServiceError::TransportClosed => Failure::Lost(format!("{server} closed the connection")),
-        ServiceError::UnexpectedResponse => {
-            Failure::Lost(format!("{server} answered with something else than a result"))
-        }
+        ServiceError::UnexpectedResponse => Failure::Lost(format!(
+            "{server} answered with something else than a result"
+        )),
         other => Failure::Lost(format!("{server} failed: {}", causes(other))),
     }
 }
@@ -47,7 +58,10 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
     }
     let why = match error {
         ClientInitializeError::TransportError { error, .. } => {
-            return format!("{server} cannot be reached: {}", causes(error.error.as_ref()));
+            return format!(
+                "{server} cannot be reached: {}",
+                causes(error.error.as_ref())
+            );
         }
         ClientInitializeError::ConnectionClosed(_) => {
             "it closed the connection before it was ready".to_owned()

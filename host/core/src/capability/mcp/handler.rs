@@ -7,15 +7,18 @@ use super::text::cut;
 use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
 use rmcp::ClientHandler;
-#[expect(deprecated, reason = "older servers still ask for these, and report by them")]
-use rmcp::model::{
-    CreateMessageRequestParams, CreateMessageResult, ListRootsResult,
-    LoggingMessageNotificationParam, Root,
-};
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
     ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation,
     ProgressNotificationParam, ProtocolVersion, RootsCapabilities,
+};
+#[expect(
+    deprecated,
+    reason = "older servers still ask for these, and report by them"
+)]
+use rmcp::model::{
+    CreateMessageRequestParams, CreateMessageResult, ListRootsResult,
+    LoggingMessageNotificationParam, Root,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use serde_json::{Map, Value};

@@ -94,7 +94,10 @@ impl Launch {
                     variables.push((name.clone(), place(&value)?));
                 }
                 Ok(Self::Command {
-                    command: command.iter().map(|word| place(word)).collect::<Result<_, _>>()?,
+                    command: command
+                        .iter()
+                        .map(|word| place(word))
+                        .collect::<Result<_, _>>()?,
                     env: variables,
                     directory: match directory {
                         Some(directory) => PathBuf::from(place(&directory.to_string_lossy())?),
@@ -146,9 +149,9 @@ pub(super) async fn prepare(
     let filled = tokio::task::spawn_blocking(move || {
         Launch::new(&reach, workspace.as_deref(), fill.as_ref())
     });
-    filled
-        .await
-        .unwrap_or_else(|_| Err("filling in its secrets failed; the host's log says why".to_owned()))
+    filled.await.unwrap_or_else(|_| {
+        Err("filling in its secrets failed; the host's log says why".to_owned())
+    })
 }
 
 #[cfg(test)]

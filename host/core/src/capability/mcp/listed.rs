@@ -64,7 +64,10 @@ impl Listed {
 }
 
 fn shown(name: String, tool: Offered, trust: bool, fill: &dyn Fill) -> Option<Tool> {
-    let hint = tool.annotations.as_ref().and_then(|hints| hints.read_only_hint);
+    let hint = tool
+        .annotations
+        .as_ref()
+        .and_then(|hints| hints.read_only_hint);
     let described = tool.description.as_deref().or(tool.title.as_deref());
     let description = fill.redact(described.unwrap_or_default());
     let parameters = redact(Value::Object((*tool.input_schema).clone()), fill);
@@ -106,7 +109,11 @@ mod tests {
             {"name": "secret", "inputSchema": {"type": "object"}},
             {"name": "write", "title": "Writes", "inputSchema": {"type": "object"}},
         ]));
-        let listed = Listed::new(&server("tools = ['read*', 'write']"), tools.clone(), &NoSecrets);
+        let listed = Listed::new(
+            &server("tools = ['read*', 'write']"),
+            tools.clone(),
+            &NoSecrets,
+        );
         assert_eq!(listed.tools.len(), 2);
         let tool = &listed.tools[0];
         assert_eq!(tool.name, "s.read_file");
@@ -133,7 +140,10 @@ mod tests {
         let listed = Listed::new(&server(""), offered(json!(many)), &NoSecrets);
         assert_eq!(listed.tools.len(), TOOLS_MAX);
 
-        let two = json!([tool("a".into(), &"x".repeat(10_000)), tool("b".into(), &"x".repeat(70_000))]);
+        let two = json!([
+            tool("a".into(), &"x".repeat(10_000)),
+            tool("b".into(), &"x".repeat(70_000))
+        ]);
         let listed = Listed::new(&server(""), offered(two), &NoSecrets);
         assert_eq!(listed.tools.len(), 1);
         assert!(listed.tools[0].description.len() < DESCRIPTION_MAX + 64);

@@ -158,7 +158,10 @@ impl Slot {
                 Ok(result) => Ok(content::output(result, shared.fill.as_ref())),
                 Err(error) => self.failed(shared, &connection, &error).await,
             },
-            () = timeout => Err(self.too_long("answer the call")),
+            () = timeout => {
+                self.doubt(&connection).await;
+                Err(self.too_long("answer the call"))
+            }
         }
     }
 
@@ -180,7 +183,9 @@ impl Slot {
         connection: &Arc<Connection>,
     ) -> Result<Arc<Listed>, ToolError> {
         let unread = Unread(connection.take_stale().then_some(&**connection));
-        if unread.0.is_none() && let Some(seen) = self.still_holds(shared) {
+        if unread.0.is_none()
+            && let Some(seen) = self.still_holds(shared)
+        {
             return Ok(seen);
         }
         let timeout = shared.clock.sleep(self.known.server.timeout);
@@ -245,6 +250,19 @@ impl Slot {
         Err(unavailable(format!(
             "{why}. The call may have taken effect"
         )))
+    }
+
+    /// A server over HTTP that says nothing may have forgotten the session, and not every one
+    /// says so in a way that can be told from silence: what comes next gets a new one. What a
+    /// program knows is worth more.
+    async fn doubt(&self, connection: &Arc<Connection>) {
+        if matches!(*self.known.reach, Reach::Web { .. }) {
+            let mut state = self.state.lock().await;
+            let current = state.connection.as_ref();
+            if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
+                state.connection = None;
+            }
+        }
     }
 
     fn was_closed(&self) -> ToolError {
