@@ -6,7 +6,7 @@
 use futures_util::future::BoxFuture;
 use lastword::capability::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState};
 use lastword::capability::model::CallContext;
-use lastword::capability::tools::ToolProvider;
+use lastword::capability::tools::{Tool, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -64,14 +64,35 @@ async fn visit(url: String) -> Result<(), String> {
             return Err(failure);
         }
     }
-    for tool in tools {
-        let arguments = fitting(&tool.parameters);
-        eprintln!("{} {arguments}", tool.name);
-        let output = servers.call_tool(workspace, &tool.name, arguments).await;
+    for (name, arguments) in calls(&tools) {
+        eprintln!("{name} {arguments}");
+        let output = servers.call_tool(workspace, &name, arguments).await;
         eprintln!("{:?}", output.map_err(|error| error.to_string())?);
     }
     servers.close(workspace).await;
     Ok(())
+}
+
+/// What to call: what the scenario says, or every tool once.
+fn calls(tools: &[Tool]) -> Vec<(String, Value)> {
+    let scenario = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_default();
+    let scenario: Value = serde_json::from_str(&scenario).unwrap_or_default();
+    if let Some(calls) = scenario["toolCalls"].as_array() {
+        let call = |call: &Value| {
+            let name = call["name"].as_str().unwrap_or_default();
+            (format!("it.{name}"), call["arguments"].clone())
+        };
+        return calls.iter().map(call).collect();
+    }
+    let calls = tools.iter().map(|tool| {
+        let mut arguments = fitting(&tool.parameters);
+        // A tool that wants a schema wants the one that it was listed with.
+        if let Some(schema) = arguments.get_mut("schema") {
+            *schema = tools[0].parameters.clone();
+        }
+        (tool.name.clone(), arguments)
+    });
+    calls.collect()
 }
 
 /// A value that fits a schema, as far as these servers go.
