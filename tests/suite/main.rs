@@ -15,4 +15,5 @@ mod queue;
 mod server;
 mod sessions;
 mod tidy;
+mod tools;
 mod workspaces;
