@@ -11,7 +11,9 @@ use lastword::capability::tools::{
     Effects, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword::{Capability, RunState};
 use lastword_tests::clock::ManualClock;
+use lastword_tests::fixture::Plan;
 use lastword_tests::guests::root;
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader};
@@ -229,6 +231,25 @@ async fn the_server_learns_of_a_call_that_is_dropped() {
         let cancel = until_seen(&servers, workspace, is_cancel).await;
         assert_eq!(cancel["params"]["requestId"], call["id"]);
     }
+}
+
+#[tokio::test]
+async fn the_server_learns_of_a_run_that_is_cancelled() {
+    let servers = one(fake(&[]));
+    let host = servers.clone();
+    let plan = Plan::new().host(|builder| builder.tools(host));
+    let plan = plan.options(|options| options.grant(Capability::Tools));
+    let fixture = plan.build().await;
+    let workspace = fixture.workspace.id();
+    let run = fixture.start("tool it.slow {}").await;
+    let call = until_seen(&servers, workspace, is_slow_call).await;
+    let receipt = run.cancel().await.expect("the run ends");
+    assert_eq!(receipt.state, RunState::Cancelled);
+    let cancel = until_seen(&servers, workspace, is_cancel).await;
+    assert_eq!(cancel["params"]["requestId"], call["id"]);
+    let server = pid(&servers, workspace).await;
+    fixture.host.shutdown().await;
+    assert!(!is_there(&server), "{server} outlives the host");
 }
 
 #[tokio::test]

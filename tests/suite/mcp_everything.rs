@@ -5,6 +5,8 @@ use crate::mcp::{PATIENCE, context, one, text};
 use lastword::capability::mcp::{McpConfig, McpServers, McpState};
 use lastword::capability::tools::{ToolContent, ToolErrorKind, ToolProvider};
 use lastword::id::WorkspaceId;
+use lastword::permission::Rule;
+use lastword_tests::fixture::Plan;
 use lastword_tests::guests::root;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -86,7 +88,7 @@ fn over_http(port: u16) -> McpConfig {
     }
 }
 
-/// What an agent may do with the server, tool by tool.
+/// What an embedder may do with the server, tool by tool.
 async fn everything(servers: &McpServers) {
     let workspace = WorkspaceId::generate();
     let call = |tool: &str, arguments: Value| servers.call_tool(workspace, tool, arguments);
@@ -157,6 +159,45 @@ async fn everything(servers: &McpServers) {
     servers.close(workspace).await;
 }
 
+/// The same from within a guest: what it is granted, and no more.
+async fn an_agent(servers: McpServers) {
+    let host = servers.clone();
+    let plan = Plan::new().host(|builder| builder.tools(host));
+    let rule: Rule = "tools=it.get-*".parse().unwrap();
+    let fixture = plan.options(|options| options.grant(rule)).build().await;
+    let names = fixture.run("tools").await.text();
+    assert!(names.contains("it.get-sum"), "{names}");
+    assert!(!names.contains("it.echo"), "not granted: {names}");
+    let outcome = fixture.run(r#"tool it.get-sum {"a":2,"b":40}"#).await;
+    assert!(outcome.text().contains("42"), "{}", outcome.text());
+    let kinds = outcome.kinds();
+    for kind in ["part.added", "tool.started", "tool.result"] {
+        assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");
+    }
+    let outcome = fixture.run("tool it.get-tiny-image {}").await;
+    assert!(outcome.text().contains("[image/png]"), "{}", outcome.text());
+    let outcome = fixture.run(r#"tool it.echo {"message":"hello"}"#).await;
+    assert!(
+        outcome.text().starts_with("error denied"),
+        "{}",
+        outcome.text()
+    );
+    let outcome = fixture.run(r#"tool it.get-sum {"a":"two"}"#).await;
+    assert!(
+        outcome.text().starts_with("error invalid"),
+        "{}",
+        outcome.text()
+    );
+    let workspace = fixture.workspace.id();
+    assert!(matches!(
+        servers.status(workspace)[0].state,
+        McpState::Serving { .. }
+    ));
+    fixture.host.shutdown().await;
+    // It is closed with its workspace.
+    assert_eq!(servers.status(workspace)[0].state, McpState::Idle);
+}
+
 #[tokio::test]
 async fn everything_over_pipes() {
     let Some(program) = program() else { return };
@@ -165,7 +206,10 @@ async fn everything_over_pipes() {
         ..McpConfig::default()
     };
     let servers = one(config);
-    let all = everything(&servers);
+    let all = async {
+        everything(&servers).await;
+        an_agent(servers).await;
+    };
     tokio::time::timeout(PATIENCE, all)
         .await
         .expect("it is done in time");
@@ -177,7 +221,10 @@ async fn everything_over_http() {
     let port = free_port();
     let web = Web::start(program, port);
     let servers = one(over_http(port));
-    let all = everything(&servers);
+    let all = async {
+        everything(&servers).await;
+        an_agent(servers).await;
+    };
     tokio::time::timeout(PATIENCE, all)
         .await
         .expect("it is done in time");

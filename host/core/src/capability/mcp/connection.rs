@@ -7,6 +7,7 @@ use super::handler::Handler;
 use super::launch::Launch;
 use super::listed::{Listed, PAGES_MAX, TOOLS_MAX};
 use super::process::Process;
+use super::standing::{Announcing, Standing};
 use crate::capability::model::within_origin;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,
@@ -29,6 +30,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// Bytes of one message of a server; a longer one is dropped. Bytes are a third longer on the
 /// wire than they are.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+
+/// How long closing waits for a server over HTTP to be told of it.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How a connection begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,16 +102,21 @@ impl Connection {
                 (served, Some(process))
             }
             Launch::Web { url, headers } => {
-                let client = within_origin(&url).map_err(not_started)?;
+                let standing = Standing::default();
+                let client = Announcing {
+                    inner: within_origin(&url).map_err(not_started)?,
+                    standing: standing.clone(),
+                };
                 let config = StreamableHttpClientTransportConfig::with_uri(url)
                     .custom_headers(headers)
                     .max_sse_event_size(MESSAGE_MAX)
                     .max_json_response_size(MESSAGE_MAX);
                 let transport = StreamableHttpClientTransport::with_client(client, config);
-                (
-                    serve(handler, Watched::new(transport, guard), opening, &stop).await,
-                    None,
-                )
+                let served = serve(handler, Watched::new(transport, guard), opening, &stop).await;
+                if served.is_ok() {
+                    standing.settled().await;
+                }
+                (served, None)
             }
         };
         let running = match served {
@@ -211,14 +220,14 @@ impl Connection {
         }
     }
 
-    /// Ends it and waits until nothing of it is left. Bounded by the graces of a program, and
-    /// by the bound of the transport for saying goodbye.
+    /// Ends it and waits until nothing of it is left: within the graces of a program, and for
+    /// so long for a server over HTTP to be told.
     pub(super) async fn close(&self) {
         self.stop.cancel();
         if let Some(process) = &self.process {
             process.ended().await;
         }
-        self.gone.cancelled().await;
+        let _not_told = tokio::time::timeout(GOODBYE, self.gone.cancelled()).await;
     }
 }
 

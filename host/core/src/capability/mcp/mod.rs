@@ -18,6 +18,7 @@ mod names;
 mod process;
 mod servers;
 mod slot;
+mod standing;
 mod text;
 
 pub use config::{McpConfig, McpConfigError};
