@@ -4,9 +4,10 @@
 use super::source::{File, all, catches, code, has_word, holds, without_tests};
 
 /// Where values are made for a wire or a disk.
-const SERDE: [&str; 17] = [
+const SERDE: [&str; 18] = [
     "capability/convert.rs",
     "capability/log/",
+    "capability/mcp/",
     "capability/model/",
     "capability/tools/",
     "clock.rs",
