@@ -3,7 +3,9 @@
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
+use crate::capability::http::{Guarded, HttpOptions};
 use crate::capability::model::ModelProvider;
+use crate::capability::secrets::Secrets;
 use crate::clock::{Clock, SystemClock};
 use crate::run::dispatcher::{Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
@@ -31,6 +33,8 @@ pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
     model: Option<Arc<dyn ModelProvider>>,
+    secrets: Secrets,
+    http: HttpOptions,
     limits: Limits,
     concurrent_runs: u32,
     clock: Arc<dyn Clock>,
@@ -45,6 +49,8 @@ impl HostBuilder {
             data_dir: None,
             cache_dir: None,
             model: None,
+            secrets: Secrets::none(),
+            http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
             clock: SystemClock::shared(),
@@ -77,6 +83,21 @@ impl HostBuilder {
     #[must_use]
     pub fn model(mut self, provider: impl ModelProvider) -> Self {
         self.model = Some(Arc::new(provider));
+        self
+    }
+
+    /// The secrets that may be put into what the host sends. Default: none.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// How agents' requests reach the network. Default: the public internet alone, for those
+    /// that are granted `network`.
+    #[must_use]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
         self
     }
 
@@ -173,6 +194,8 @@ impl HostBuilder {
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
             store: store.clone(),
+            http: Guarded::new(self.http, self.secrets.clone(), Arc::clone(&clock)),
+            secrets: self.secrets,
             clock,
             model: self.model,
             guests: guests.handle().clone(),

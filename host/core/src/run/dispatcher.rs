@@ -7,7 +7,9 @@ use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt};
+use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
+use crate::capability::secrets::Secrets;
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -29,6 +31,9 @@ pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) secrets: Secrets,
+    /// How agents' requests reach the network.
+    pub(crate) http: Guarded,
     /// The guests' own runtime.
     pub(crate) guests: Handle,
     /// The embedder's runtime, for what the embedder brought.
@@ -110,6 +115,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) secrets: Secrets,
+    pub(crate) http: Guarded,
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
@@ -126,6 +133,8 @@ impl Dispatcher {
             store: parts.store,
             clock: parts.clock,
             model: parts.model,
+            secrets: parts.secrets,
+            http: parts.http,
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,

@@ -5,8 +5,11 @@ use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
 use super::{Cause, Ending, Receipt, RunUsage};
 use crate::capability::control::Control;
+use crate::capability::http::GuestRequests;
 use crate::capability::log::{Journal, Log};
 use crate::capability::model::{CallContext, Granted, Model};
+use crate::capability::permits::Permits;
+use crate::capability::secrets;
 use crate::capability::state::{State, Values};
 use crate::capability::tools::Tools;
 use crate::capability::transcript::{Conversation, Transcript};
@@ -164,6 +167,22 @@ fn prepare(
         },
         bytes_max: job.limits.state_bytes,
     });
+    let permits = Permits::as_granted(grants.clone());
+    let network = grants.has(Capability::Network).then(|| GuestRequests {
+        client: dispatcher.http.clone(),
+        run: live.id,
+        permits: permits.clone(),
+        runtime: dispatcher.embedder.clone(),
+    });
+    let asked = secrets::Asked {
+        control: Arc::clone(control),
+        granted: grants
+            .has(Capability::Secrets)
+            .then(|| secrets::Access {
+                secrets: dispatcher.secrets.clone(),
+                permits,
+            }),
+    };
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let files = files::of_run(directory.as_ref(), &grants, tmp, job.limits.written_bytes);
@@ -185,9 +204,14 @@ fn prepare(
             control: Arc::clone(control),
             journal: Arc::clone(journal),
         },
+        secrets: asked,
     };
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
-    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines)
+    let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
+    match network {
+        Some(network) => state.outgoing(Arc::new(network)),
+        None => state,
+    }
 }
 
 type Answer = Result<turn::Outcome, turn::Failure>;

@@ -1,10 +1,13 @@
 //! The host's tools: there are none yet, and a guest that asks is told so by value.
 
+mod fetch;
 mod provider;
 
 pub use provider::{
     Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
+
+pub(crate) use fetch::FetchUrl;
 
 use super::control::Control;
 use super::failure::{denied, unless_asked};

@@ -1,11 +1,9 @@
-//! The HTTP client of one service: which certificates it trusts and which detours it takes.
+//! The HTTP client of one service: which detours it takes.
 //! Knows no wire format and no key.
 
+use crate::capability::http::tls;
 use crate::capability::model::config::Endpoint;
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -24,7 +22,7 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
         )
     };
     let secure = endpoint.base_url.scheme() == "https";
-    let tls = tls(secure).map_err(|error| unusable(error.to_string()))?;
+    let tls = tls::config(secure, &["h2", "http/1.1"]).map_err(|error| unusable(error.to_string()))?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
@@ -34,21 +32,6 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| unusable(error.to_string()))
-}
-
-/// Certificates are checked against the system's; a plain `http` address gets by on a machine
-/// that has none.
-fn tls(secure: bool) -> Result<ClientConfig, rustls::Error> {
-    let crypto = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(crypto).with_safe_default_protocol_versions()?;
-    let config = match secure {
-        true => config.with_platform_verifier()?,
-        false => config.with_root_certificates(RootCertStore::empty()),
-    };
-    let mut config = config.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 #[cfg(test)]
