@@ -9,6 +9,7 @@ mod following;
 mod formats;
 mod interruption;
 mod models;
+mod network;
 mod queue;
 mod server;
 mod sessions;

@@ -10,6 +10,7 @@ use super::{Cause, Receipt};
 use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
 use crate::capability::secrets::Secrets;
+use crate::capability::tools::FetchUrl;
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -34,6 +35,8 @@ pub(crate) struct Dispatcher {
     pub(crate) secrets: Secrets,
     /// How agents' requests reach the network.
     pub(crate) http: Guarded,
+    #[expect(dead_code, reason = "offered once the host serves tools")]
+    pub(crate) fetch: FetchUrl,
     /// The guests' own runtime.
     pub(crate) guests: Handle,
     /// The embedder's runtime, for what the embedder brought.
@@ -134,6 +137,7 @@ impl Dispatcher {
             clock: parts.clock,
             model: parts.model,
             secrets: parts.secrets,
+            fetch: FetchUrl::new(parts.http.clone()),
             http: parts.http,
             guests: parts.guests,
             embedder: parts.embedder,

@@ -176,12 +176,10 @@ fn prepare(
     });
     let asked = secrets::Asked {
         control: Arc::clone(control),
-        granted: grants
-            .has(Capability::Secrets)
-            .then(|| secrets::Access {
-                secrets: dispatcher.secrets.clone(),
-                permits,
-            }),
+        granted: grants.has(Capability::Secrets).then(|| secrets::Access {
+            secrets: dispatcher.secrets.clone(),
+            permits,
+        }),
     };
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();

@@ -15,7 +15,11 @@ pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
 const V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),
-    ([100, 64, 0, 0], 10, "an address of a provider's own network"),
+    (
+        [100, 64, 0, 0],
+        10,
+        "an address of a provider's own network",
+    ),
     ([127, 0, 0, 0], 8, "a loopback address"),
     // Hands out a virtual machine's settings, like the link-local ones of other clouds.
     ([168, 63, 129, 16], 32, "a cloud's own address"),
@@ -44,8 +48,16 @@ fn v4(address: Ipv4Addr) -> Option<&'static str> {
 
 /// The same for IPv6, by the first 64 bits of the network.
 const V6: [(u64, u32, &str); 12] = [
-    (0x0064_ff9b_0000_0000, 64, "an address of an IPv4 translator"),
-    (0x0064_ff9b_0001_0000, 48, "an address of an IPv4 translator"),
+    (
+        0x0064_ff9b_0000_0000,
+        64,
+        "an address of an IPv4 translator",
+    ),
+    (
+        0x0064_ff9b_0001_0000,
+        48,
+        "an address of an IPv4 translator",
+    ),
     (0x0100_0000_0000_0000, 63, "an address that discards"),
     (0x2001_0000_0000_0000, 32, "an address of a Teredo tunnel"),
     (0x2001_0000_0000_0000, 23, "a reserved address"),

@@ -45,8 +45,6 @@ pub(crate) enum HttpErrorKind {
     Timeout,
     /// The run has too many requests under way.
     Busy,
-    /// The host failed.
-    Internal,
 }
 
 impl HttpError {
@@ -116,7 +114,6 @@ impl From<HttpError> for ToolError {
             | HttpErrorKind::ResponseBytes
             | HttpErrorKind::Busy => ToolErrorKind::Limit,
             HttpErrorKind::Timeout => ToolErrorKind::Timeout,
-            HttpErrorKind::Internal => ToolErrorKind::Internal,
         };
         Self::new(kind, error.message)
     }
@@ -138,7 +135,6 @@ impl From<HttpError> for OutgoingError {
             HttpErrorKind::Coding => Self::Coding,
             HttpErrorKind::Timeout => Self::Timeout,
             HttpErrorKind::Busy => Self::Busy,
-            HttpErrorKind::Internal => Self::Internal,
         }
     }
 }

@@ -107,7 +107,10 @@ impl Guarded {
         let title = title(&request.method, &request.url);
         let access = Access::new(Capability::Network, &target.text, title);
         permits.require(access).await?;
-        let names = self.inner.allowed_secrets(&request.headers, &target, permits).await?;
+        let names = self
+            .inner
+            .allowed_secrets(&request.headers, &target, permits)
+            .await?;
         let mut waits = over
             .take()
             .unwrap_or_else(|| self.inner.clock.sleep(self.inner.options.total));
@@ -131,7 +134,11 @@ impl Guarded {
 
     /// Room for one more request of a run.
     fn slot(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
-        let mut runs = self.inner.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self
+            .inner
+            .runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         runs.retain(|_, requests| requests.strong_count() > 0);
         let requests = runs.get(&run).and_then(Weak::upgrade).unwrap_or_else(|| {
             let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
@@ -234,7 +241,9 @@ impl Inner {
             self.check_address(target, *address)?;
         }
         let found = found.into_iter().take(ADDRESSES_MAX);
-        Ok(found.map(|address| SocketAddr::new(address, target.port)).collect())
+        Ok(found
+            .map(|address| SocketAddr::new(address, target.port))
+            .collect())
     }
 
     fn check_address(&self, target: &Target, address: IpAddr) -> Result<(), HttpError> {
@@ -271,7 +280,10 @@ impl Inner {
             true => Ok(()),
             false => Err(HttpError::new(
                 HttpErrorKind::Denied,
-                format!("secrets are not sent to {} over `http`; use `https`", target.text),
+                format!(
+                    "secrets are not sent to {} over `http`; use `https`",
+                    target.text
+                ),
             )),
         }
     }
@@ -290,7 +302,9 @@ impl Inner {
             let text = text.map_err(|error| unfit_header(error.to_string()))?;
             let value = HeaderValue::from_str(text.expose_secret());
             let mut value = value.map_err(|_| {
-                unfit_header(format!("a secret for `{name}` has characters that no header may"))
+                unfit_header(format!(
+                    "a secret for `{name}` has characters that no header may"
+                ))
             })?;
             value.set_sensitive(true);
             filled.append(name, value);
@@ -306,7 +320,11 @@ impl Inner {
     ) -> Result<reqwest::Client, HttpError> {
         let broken = |reason: String| HttpError::new(HttpErrorKind::Tls, reason);
         let tls = match target.secure {
-            true => self.secure.get_or_try_init(read_certificates).await?.clone(),
+            true => self
+                .secure
+                .get_or_try_init(read_certificates)
+                .await?
+                .clone(),
             false => tls::config(false, &[]).map_err(|error| broken(error.to_string()))?,
         };
         let client = reqwest::Client::builder()
@@ -321,7 +339,9 @@ impl Inner {
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
             .dns_resolver(Pinned(to));
-        client.build().map_err(|_| broken("cannot set up a connection".to_owned()))
+        client
+            .build()
+            .map_err(|_| broken("cannot set up a connection".to_owned()))
     }
 }
 

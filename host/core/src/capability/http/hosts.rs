@@ -111,7 +111,14 @@ mod tests {
 
     #[test]
     fn what_names_no_host_is_refused() {
-        for bad in ["https://a.example", "a.example/path", "u@a", "", "a b", "a\\b"] {
+        for bad in [
+            "https://a.example",
+            "a.example/path",
+            "u@a",
+            "",
+            "a b",
+            "a\\b",
+        ] {
             assert!(HostPatterns::new([bad]).is_err(), "{bad:?}");
         }
         assert!(HostPatterns::new(vec!["a"; PATTERNS_MAX + 1]).is_err());

@@ -14,13 +14,13 @@ mod target;
 pub(in crate::capability) mod tls;
 
 #[cfg(test)]
-mod hostile;
+pub(in crate::capability) mod hostile;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use body::Body;
 pub(crate) use error::{HttpError, HttpErrorKind};
-pub(crate) use guarded::{Guarded, Request, Response};
+pub(crate) use guarded::{Guarded, Response};
 pub use hosts::{HostPatterns, InvalidHostPattern};
 pub use options::{HttpOptions, Resolver};
 pub(crate) use outgoing::GuestRequests;

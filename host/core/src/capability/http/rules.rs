@@ -31,11 +31,15 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
         return Err(refused(format!("requests with {method} are not sent")));
     }
     if headers.len() > HEADERS_MAX {
-        return Err(refused(format!("a request has at most {HEADERS_MAX} headers")));
+        return Err(refused(format!(
+            "a request has at most {HEADERS_MAX} headers"
+        )));
     }
     if size(headers) > HEADER_BYTES_MAX {
         let most = HEADER_BYTES_MAX;
-        return Err(refused(format!("a request's headers have at most {most} bytes")));
+        return Err(refused(format!(
+            "a request's headers have at most {most} bytes"
+        )));
     }
     match headers.keys().find(|name| is_ours(name)) {
         Some(name) => Err(refused(format!(
@@ -52,7 +56,9 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Bytes of headers as they are sent.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let lines = headers.iter();
-    lines.map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    lines
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 #[cfg(test)]
@@ -62,14 +68,20 @@ mod tests {
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let lines = lines.iter().map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         });
         lines.collect()
     }
 
     #[test]
     fn what_frames_and_routes_a_message_is_the_hosts() {
-        for name in OURS.iter().chain(&["proxy-connection", "proxy-authorization"]) {
+        for name in OURS
+            .iter()
+            .chain(&["proxy-connection", "proxy-authorization"])
+        {
             let error = check(&Method::GET, &headers(&[("accept", "*"), (name, "x")])).unwrap_err();
             assert!(error.message.contains(name), "{error}");
         }
@@ -86,7 +98,13 @@ mod tests {
         }
         assert!(check(&Method::GET, &many).is_err());
         let value = HeaderValue::try_from("x".repeat(HEADER_BYTES_MAX)).unwrap();
-        assert!(check(&Method::GET, &HeaderMap::from_iter([(http::header::ACCEPT, value)])).is_err());
+        assert!(
+            check(
+                &Method::GET,
+                &HeaderMap::from_iter([(http::header::ACCEPT, value)])
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -90,9 +90,8 @@ mod tests {
     use super::*;
 
     fn target(text: &str) -> Result<Target, HttpError> {
-        let mut url = Url::parse(text).map_err(|e| {
-            HttpError::new(HttpErrorKind::Url, e.to_string())
-        })?;
+        let mut url =
+            Url::parse(text).map_err(|e| HttpError::new(HttpErrorKind::Url, e.to_string()))?;
         Target::of(&mut url)
     }
 
@@ -151,7 +150,10 @@ mod tests {
     #[test]
     fn people_are_shown_no_query_and_not_too_much() {
         let url = Url::parse("https://a.example/search?key=value").unwrap();
-        assert_eq!(title(&http::Method::GET, &url), "GET https://a.example/search");
+        assert_eq!(
+            title(&http::Method::GET, &url),
+            "GET https://a.example/search"
+        );
         let long = Url::parse(&format!("https://a.example/{}", "x".repeat(9000))).unwrap();
         assert!(title(&http::Method::GET, &long).len() < SHOWN_BYTES_MAX + 5);
     }

@@ -19,6 +19,9 @@ pub(in crate::capability) fn config(
         false => config.with_root_certificates(RootCertStore::empty()),
     };
     let mut config = config.with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     Ok(config)
 }

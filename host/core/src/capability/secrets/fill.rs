@@ -96,7 +96,12 @@ mod tests {
         let denied = SecretError::Denied(Denied("no".to_owned()));
         assert_eq!(fill("{{secret:a}}{{secret:b}}"), denied);
         assert_eq!(fill("{{secret:c}}"), SecretError::Unknown("c".to_owned()));
-        for malformed in ["{{secret:a", "{{secret:}}", "{{secret:a b}}", "{{secret:{{secret:a}}"] {
+        for malformed in [
+            "{{secret:a",
+            "{{secret:}}",
+            "{{secret:a b}}",
+            "{{secret:{{secret:a}}",
+        ] {
             assert_eq!(fill(malformed), SecretError::Malformed, "{malformed}");
         }
         let many = "{{secret:a}}".repeat(PLACEHOLDERS_MAX + 1);

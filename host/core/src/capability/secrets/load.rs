@@ -106,7 +106,9 @@ fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> 
     };
     let _it_has_answered = reader.join();
     match (status.success(), bytes) {
-        (false, _) => Err(format!("`{program}` failed with {status}; run it to see why")),
+        (false, _) => Err(format!(
+            "`{program}` failed with {status}; run it to see why"
+        )),
         (true, None) => Err(too_long()),
         (true, Some(bytes)) => Ok(bytes),
     }

@@ -135,7 +135,9 @@ mod tests {
             .iter()
             .map(|(name, value)| (*name, SecretString::from(*value)))
             .collect();
-        Arc::new(Needles::new(values.iter().map(|(name, value)| (*name, value))))
+        Arc::new(Needles::new(
+            values.iter().map(|(name, value)| (*name, value)),
+        ))
     }
 
     #[test]
@@ -169,7 +171,10 @@ mod tests {
 
     impl Chance {
         fn below(&mut self, bound: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (self.0 >> 33) as usize % bound
         }
     }
@@ -193,7 +198,10 @@ mod tests {
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(1 + chance.below(rest.len().min(9)));
                 seen.extend(stream.push(chunk));
-                assert!(stream.held.len() < needles.longest, "it holds back too much");
+                assert!(
+                    stream.held.len() < needles.longest,
+                    "it holds back too much"
+                );
                 for (_, value) in values {
                     let found = seen.windows(value.len()).any(|w| w == value.as_bytes());
                     assert!(!found, "a value got through");

@@ -57,7 +57,6 @@ fn is_the_hosts(kind: HttpErrorKind) -> bool {
             | HttpErrorKind::Url
             | HttpErrorKind::Header
             | HttpErrorKind::Busy
-            | HttpErrorKind::Internal
     )
 }
 
@@ -130,7 +129,11 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let is_image = essence.starts_with("image/") && essence != "image/svg+xml";
-    let most = if is_image { IMAGE_BYTES_MAX } else { TEXT_BYTES_MAX };
+    let most = if is_image {
+        IMAGE_BYTES_MAX
+    } else {
+        TEXT_BYTES_MAX
+    };
     let (mut bytes, truncated) = take(&mut response.body, most).await?;
     let facts = json!({
         "status": response.status.as_u16(),
@@ -162,7 +165,11 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
             if truncated {
                 cut_at_character(&mut bytes);
             }
-            let how = if essence == "text/html" { "\n(HTML as it is)" } else { "" };
+            let how = if essence == "text/html" {
+                "\n(HTML as it is)"
+            } else {
+                ""
+            };
             let text = String::from_utf8_lossy(&bytes);
             let cut = match truncated {
                 true => format!("\n[truncated after {} bytes]", bytes.len()),
@@ -219,6 +226,10 @@ fn cut_at_character(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::http::hostile::{Hostile, client, ok, status};
+    use crate::capability::model::testing::context;
+    use crate::capability::permits::testing::Scripted;
+    use crate::capability::secrets::Secrets;
 
     #[test]
     fn arguments_are_read_and_never_panic() {
@@ -226,7 +237,10 @@ mod tests {
             "url": "https://a.example/x", "method": "HEAD", "headers": {"Accept": "text/html"}
         }))
         .unwrap();
-        assert_eq!((method, url.as_str()), (Method::HEAD, "https://a.example/x"));
+        assert_eq!(
+            (method, url.as_str()),
+            (Method::HEAD, "https://a.example/x")
+        );
         assert_eq!(headers[header::ACCEPT], "text/html");
         for bad in [
             json!(null),
@@ -242,12 +256,85 @@ mod tests {
         }
     }
 
+    async fn fetch(client: &Guarded, allowed: bool, arguments: Value) -> Fetched {
+        let call = Invocation {
+            context: context(),
+            call_id: "c".to_owned(),
+            tool: NAME.to_owned(),
+            arguments,
+            permits: Scripted::new(allowed).permits(),
+        };
+        FetchUrl::new(client.clone()).call(call).await
+    }
+
+    type Fetched = Result<ToolOutput, ToolError>;
+
+    fn text(output: &ToolOutput) -> &str {
+        match &output.content[0] {
+            ToolContent::Text(text) => text,
+            ToolContent::Data { .. } => panic!("no text"),
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_and_pictures_are_fetched_and_bounded() {
+        let server = Hostile::serve(|asked| match asked.split(' ').nth(1).unwrap_or_default() {
+            "/html" => ok("content-type: text/html; charset=utf-8\r\n", "<p>ü"),
+            "/long" => ok("content-type: text/plain\r\n", &"ü".repeat(40_000)),
+            "/image" => ok("content-type: image/png\r\n", "png"),
+            "/large" => ok(
+                "content-type: image/png\r\n",
+                &"x".repeat(IMAGE_BYTES_MAX + 1),
+            ),
+            "/pdf" => ok("content-type: application/pdf\r\n", "%PDF"),
+            "/moved" => status("301 Moved", "location: /html\r\n", ""),
+            _ => status("404 Not Found", "content-type: text/plain\r\n", "nothing"),
+        });
+        let server = server.await;
+        let target = format!("a.example:{}", server.port);
+        let client = client(&[target.clone()], Secrets::none());
+        let get = async |path: &str| {
+            let url = format!("http://{target}{path}");
+            fetch(&client, true, json!({"url": url})).await.unwrap()
+        };
+        let page = get("/moved").await;
+        assert!(
+            text(&page).contains("/html\n(HTML as it is)\n\n<p>ü"),
+            "{page:?}"
+        );
+        assert_eq!(page.structured.unwrap()["media_type"], "text/html");
+        let long = get("/long").await;
+        assert!(text(&long).ends_with("ü\n[truncated after 65536 bytes]"));
+        assert_eq!(long.structured.unwrap()["truncated"], true);
+        let image = get("/image").await;
+        assert!(matches!(&image.content[1], ToolContent::Data { bytes, .. } if bytes == b"png"));
+        for (path, says) in [("/large", "more than"), ("/pdf", "neither"), ("/no", "404")] {
+            let output = get(path).await;
+            assert!(
+                output.is_error && text(&output).contains(says),
+                "{path}: {output:?}"
+            );
+        }
+        let url = format!("http://{target}/html");
+        let head = fetch(&client, true, json!({"url": url, "method": "HEAD"})).await;
+        assert_eq!(head.unwrap().structured.unwrap()["bytes"], 0);
+        for (allowed, url) in [(false, &*url), (true, "http://127.0.0.1/")] {
+            let error = fetch(&client, allowed, json!({"url": url}))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind, ToolErrorKind::Denied, "{url}");
+        }
+    }
+
     #[test]
     fn text_is_told_from_what_is_none() {
         assert!(is_text("text/html", b"<p>"));
         assert!(is_text("application/problem+json", b"{}"));
         assert!(is_text("", "häuser".as_bytes()));
-        assert!(is_text("", &"häuser".as_bytes()[..2]), "cut within a character");
+        assert!(
+            is_text("", &"häuser".as_bytes()[..2]),
+            "cut within a character"
+        );
         assert!(!is_text("", b"\xff\xfe"));
         assert!(!is_text("text/plain", b"a\0b"));
         assert!(!is_text("application/pdf", b"%PDF"));

@@ -22,7 +22,8 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
         )
     };
     let secure = endpoint.base_url.scheme() == "https";
-    let tls = tls::config(secure, &["h2", "http/1.1"]).map_err(|error| unusable(error.to_string()))?;
+    let tls =
+        tls::config(secure, &["h2", "http/1.1"]).map_err(|error| unusable(error.to_string()))?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
