@@ -11,6 +11,7 @@ mod interruption;
 mod mcp;
 mod mcp_everything;
 mod models;
+mod network;
 mod queue;
 mod server;
 mod sessions;

@@ -55,6 +55,7 @@ mod message;
 pub mod model;
 mod outcome;
 mod panic;
+mod secrets;
 pub mod state;
 pub mod tools;
 mod turn;
