@@ -10,6 +10,7 @@ mod formats;
 mod interruption;
 mod mcp;
 mod mcp_everything;
+mod mcp_fake;
 mod models;
 mod network;
 mod queue;
