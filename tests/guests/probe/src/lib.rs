@@ -36,7 +36,7 @@ impl Agent for Probe {
 
     fn run(turn: &Turn<Self::Config>) -> Result<Outcome> {
         let (command, argument) = word(turn.prompt());
-        let families: [Family; 7] = [
+        let families: [Family; 8] = [
             endings::run,
             forever::run,
             conversation::run,
