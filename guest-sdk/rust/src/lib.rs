@@ -85,6 +85,7 @@ pub const WORKSPACE: &str = "/workspace";
 pub mod prelude {
     pub use crate::log::Level;
     pub use crate::model::{Completion, Context, Event, Reply, Request};
+    pub use crate::run_tools::{Finished, ToolLoop};
     pub use crate::state::Scope;
     pub use crate::{
         Agent, Capability, Epilogue, Error, Interruption, Manifest, Message, Outcome, Part, Result,

@@ -4,7 +4,7 @@
 
 use crate::message::joined_text;
 use crate::model::Reply;
-use crate::{Outcome, ToolResult, Usage};
+use crate::{Error, Outcome, ToolResult, Usage};
 
 /// Why a loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub struct Step<'a> {
     pub reply: &'a Reply,
     /// The results of its calls, in their order.
     pub results: &'a [ToolResult],
+    /// What the host did not carry out: the tool's name, and why. The model was told.
+    pub failures: &'a [(String, Error)],
     /// What all of the model's answers took so far.
     pub usage: &'a Usage,
 }

@@ -161,6 +161,14 @@ impl<'a> ToolLoop<'a> {
         self
     }
 
+    /// Is told of each step, for progress or for a record of one's own.
+    pub fn on_step(self, mut tell: impl FnMut(&Step<'_>) + 'a) -> Self {
+        self.stop_when(move |step| {
+            tell(step);
+            false
+        })
+    }
+
     /// How often a request is sent again that failed before anything was said, for reasons that
     /// may pass; [`RETRIES_DEFAULT`] unless set. The host has tried by itself before.
     pub fn retries(mut self, retries: u32) -> Self {

@@ -10,7 +10,7 @@ use super::toolbox::Toolbox;
 use super::{retry, summary, trim};
 use crate::log::Level;
 use crate::model::{Context, Reply, Request};
-use crate::{Result, ToolCall, ToolResult, Turn, Usage};
+use crate::{Error, Result, ToolCall, ToolResult, Turn, Usage};
 
 /// What the model is asked for when its steps are used up.
 const CLOSING: &str = "You have used up your steps. Answer now, without calling tools: say what \
@@ -29,9 +29,13 @@ pub(super) struct Steps<'a, C> {
     usage: Usage,
 }
 
-/// The results of an answer's calls, and whether one of them was to be the last.
+/// What came of an answer's calls.
+#[derive(Default)]
 struct Carried {
     results: Vec<ToolResult>,
+    /// What the host did not carry out.
+    failures: Vec<(String, Error)>,
+    /// One of them was to be the last.
     last: bool,
 }
 
@@ -120,20 +124,23 @@ impl<'a, C> Steps<'a, C> {
     }
 
     fn reason_to_stop(&mut self, reply: &Reply, done: &Carried, circles: bool) -> Option<Reason> {
-        if circles {
-            return Some(Reason::Loop);
-        }
-        if done.last {
-            return Some(Reason::Served);
-        }
         let step = Step {
             number: self.steps,
             reply,
             results: &done.results,
+            failures: &done.failures,
             usage: &self.usage,
         };
-        let mut stops = self.settings.stop_when.iter_mut();
-        stops.any(|stop| stop(&step)).then_some(Reason::Stopped)
+        // Each is told of every step, whatever the others say.
+        let mut stopped = false;
+        for stop in &mut self.settings.stop_when {
+            stopped |= stop(&step);
+        }
+        match (circles, done.last) {
+            (true, _) => Some(Reason::Loop),
+            (_, true) => Some(Reason::Served),
+            _ => stopped.then_some(Reason::Stopped),
+        }
     }
 
     /// Asks for an answer once the steps are used up. The tools stay in the request, since some
@@ -168,65 +175,64 @@ impl<'a, C> Steps<'a, C> {
             true => Vec::new(),
             false => self.turn.tools().serve_all(&calls),
         };
+        let mut carried = Carried::default();
         let mut results = Vec::new();
         for ((at, planned), answer) in host.into_iter().zip(answers) {
-            results.push((at, self.answered(&planned.call, answer)?));
+            results.push((at, self.answered(planned.call, answer, &mut carried)?));
         }
-        let mut last = false;
         for (at, planned) in own {
-            let (result, ends) = self.carry_out(planned)?;
-            results.push((at, result));
-            last |= ends;
+            results.push((at, self.carry_out(planned, &mut carried)?));
         }
         results.sort_by_key(|(at, _)| *at);
-        let results = results.into_iter().map(|(_, result)| result).collect();
-        Ok(Carried { results, last })
+        carried.results = results.into_iter().map(|(_, result)| result).collect();
+        Ok(carried)
     }
 
     fn one_by_one(&mut self, planned: Vec<Planned>) -> Result<Carried> {
-        let mut carried = Carried {
-            results: Vec::new(),
-            last: false,
-        };
+        let mut carried = Carried::default();
         for planned in planned {
-            let (result, ends) = self.carry_out(planned)?;
+            let result = self.carry_out(planned, &mut carried)?;
             carried.results.push(result);
-            carried.last |= ends;
         }
         Ok(carried)
     }
 
-    /// Carries one call out; says whether the loop ends with it.
-    fn carry_out(&mut self, planned: Planned) -> Result<(ToolResult, bool)> {
+    fn carry_out(&mut self, planned: Planned, carried: &mut Carried) -> Result<ToolResult> {
         let Planned { call, fate } = planned;
-        let (result, last) = match fate {
+        let result = match fate {
             Fate::Host => {
                 let answer = self.turn.tools().serve(&call);
-                return Ok((self.answered(&call, answer)?, false));
+                return self.answered(call, answer, carried);
             }
-            Fate::Refused(why) => (ToolResult::error(&call.id, why), false),
+            Fate::Refused(why) => ToolResult::error(&call.id, why),
             Fate::Agent(at, arguments) => match self.toolbox.serve(at, arguments) {
                 Ok(answer) => {
-                    let last = answer.is_last();
-                    (answer.into_result(&call.id), last)
+                    carried.last |= answer.is_last();
+                    answer.into_result(&call.id)
                 }
                 Err(error) if error.is_cancelled() => return Err(error),
-                Err(error) => (ToolResult::error(&call.id, error.to_string()), false),
+                Err(error) => ToolResult::error(&call.id, error.to_string()),
             },
         };
         self.record(&result)?;
-        Ok((result, last))
+        Ok(result)
     }
 
     /// What the host made of a call. It has recorded that, failures included; only a run that
     /// is being stopped ends the loop.
-    fn answered(&self, call: &ToolCall, answer: Result<ToolResult>) -> Result<ToolResult> {
+    fn answered(
+        &self,
+        call: ToolCall,
+        answer: Result<ToolResult>,
+        carried: &mut Carried,
+    ) -> Result<ToolResult> {
         match answer {
             Ok(result) => Ok(result),
             Err(error) if error.is_cancelled() => Err(error),
             Err(error) => {
-                let result = ToolResult::error(&call.id, error.to_string());
+                let result = ToolResult::error(call.id, error.to_string());
                 self.record_unless_done(&result)?;
+                carried.failures.push((call.name, error));
                 Ok(result)
             }
         }

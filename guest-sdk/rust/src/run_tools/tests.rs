@@ -131,7 +131,13 @@ fn what_a_tool_could_not_do_is_told_to_the_model() {
             .and_call("roll", &json!({ "sides": "many" })),
         Reply::text("So be it."),
     ]);
-    let finished = go(&host, ToolLoop::new().serve(roll)).unwrap();
+    let mut denied = Vec::new();
+    let tool_loop = ToolLoop::new().serve(roll).on_step(|step| {
+        let failures = step.failures.iter();
+        denied.extend(failures.map(|(tool, error)| format!("{tool} {}", error.code())));
+    });
+    let finished = go(&host, tool_loop).unwrap();
+    assert_eq!(denied, ["read_file denied"]);
     assert_eq!(finished.reason, Reason::Answered);
     all_answered(&host.messages());
     let results = results(&host);
