@@ -11,7 +11,7 @@ use crate::units::{Deadline, Memory, Span};
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args, Parser, Subcommand};
-use lastword::Capability;
+use lastword::permission::{InvalidRule, Rule};
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -163,15 +163,15 @@ pub(crate) struct Run {
     /// Let the agent ask this model: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
     #[arg(short, long, value_name = "PROVIDER:NAME", help_heading = "Grants")]
     pub(crate) model: Option<String>,
-    /// Grant a capability; may be repeated
+    /// Grant a capability, or some of it: write-files=src/**, network=example.com; may be repeated
     #[arg(
         short,
         long,
-        value_name = "CAPABILITY",
-        value_parser = capability,
+        value_name = "CAPABILITY[=TARGET]",
+        value_parser = rule,
         help_heading = "Grants"
     )]
-    pub(crate) allow: Vec<Capability>,
+    pub(crate) allow: Vec<Rule>,
     /// Go on with a session: its id, the unique beginning of one, or `latest`
     #[arg(short, long, value_name = "ID")]
     pub(crate) session: Option<String>,
@@ -237,9 +237,8 @@ pub(crate) struct Show {
     pub(crate) json: bool,
 }
 
-fn capability(word: &str) -> Result<Capability, String> {
-    word.parse()
-        .map_err(|error: lastword::permission::UnknownCapability| error.to_string())
+fn rule(word: &str) -> Result<Rule, String> {
+    word.parse().map_err(|error: InvalidRule| error.to_string())
 }
 
 #[cfg(test)]

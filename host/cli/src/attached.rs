@@ -228,7 +228,7 @@ impl<'a> Client<'a> {
         key: &WorkspaceKey,
         grants: &Grants,
     ) -> Result<WorkspaceView, Failure> {
-        let granted: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
+        let granted: Vec<String> = grants.allowed().map(ToString::to_string).collect();
         let mut body = json!({ "client_id": self.id, "grants": granted });
         match key {
             WorkspaceKey::Directory(path) => body["directory"] = json!(path),

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
-use lastword::permission::Grants;
+use lastword::permission::{Grants, Rule};
 use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -135,17 +135,12 @@ impl Plan {
 
     /// The workspace's options.
     pub(crate) fn options(&self) -> WorkspaceOptions {
-        let grant = WorkspaceOptions::grant;
-        self.grants.iter().fold(WorkspaceOptions::new(), grant)
+        WorkspaceOptions::new().grants(self.grants.clone())
     }
 }
 
 /// What is granted by naming a directory and a model, and by itself.
-pub(crate) fn grants(
-    allowed: Vec<Capability>,
-    directory: bool,
-    model: bool,
-) -> Result<Grants, Failure> {
+pub(crate) fn grants(allowed: Vec<Rule>, directory: bool, model: bool) -> Result<Grants, Failure> {
     let mut grants = Grants::none();
     if directory {
         grants = grants.with(Capability::ReadFiles);

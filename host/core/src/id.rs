@@ -77,6 +77,10 @@ ids! {
     RunId, "a run";
     /// Names a message of a session.
     MessageId, "a message";
+    /// Names a question that a run asked.
+    QuestionId, "a question";
+    /// Names something that was granted for more than one call.
+    GrantId, "a grant";
     /// Names a client, which chooses it: any UUID will do.
     ClientId, "a client";
 }

@@ -2,8 +2,8 @@
 //! export. Knows what they look like, not what they do.
 
 use clap::{Args, ValueEnum};
-use lastword::Capability;
 use lastword::id::RunId;
+use lastword::permission::Rule;
 use std::path::PathBuf;
 
 /// Stop a run, or all that a session does: the run that goes on and every prompt that waits.
@@ -63,10 +63,10 @@ pub(crate) struct Resume {
     #[arg(
         long,
         value_name = "CAPABILITY",
-        value_parser = super::capability,
+        value_parser = super::rule,
         help_heading = "Grants"
     )]
-    pub(crate) allow: Vec<Capability>,
+    pub(crate) allow: Vec<Rule>,
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

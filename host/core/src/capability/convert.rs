@@ -44,6 +44,14 @@ pub(crate) fn message_id(text: &str) -> Result<MessageId, wit::Failure> {
         .map_err(|error: crate::id::InvalidId| failure("invalid", error.to_string()))
 }
 
+/// Bytes to be stored under their digest.
+pub(crate) fn blob_of(bytes: Vec<u8>, stored: &mut Vec<Blob>) -> BlobId {
+    let digest = Sha256::digest(&bytes);
+    let id = BlobId(digest.iter().map(|byte| format!("{byte:02x}")).collect());
+    stored.push((id.clone(), bytes));
+    id
+}
+
 /// Stored bytes under their digest, and where they are named.
 fn blob_in(blob: wit::Blob, stored: &mut Vec<Blob>) -> Result<(BlobId, u64), wit::Failure> {
     match blob.source {
@@ -52,11 +60,8 @@ fn blob_in(blob: wit::Blob, stored: &mut Vec<Blob>) -> Result<(BlobId, u64), wit
             format!("a data part holds at most {BLOB_BYTES_MAX} bytes"),
         )),
         wit::Source::Inline(bytes) => {
-            let digest = Sha256::digest(&bytes);
-            let id = BlobId(digest.iter().map(|byte| format!("{byte:02x}")).collect());
             let length = bytes.len() as u64;
-            stored.push((id.clone(), bytes));
-            Ok((id, length))
+            Ok((blob_of(bytes, stored), length))
         }
         wit::Source::Stored(id) => Ok((BlobId(id), 0)),
     }
@@ -144,7 +149,7 @@ pub(crate) fn part_in(part: wit::Part, stored: &mut Vec<Blob>) -> Result<Part, w
     })
 }
 
-fn result_out(result: &ToolResult) -> wit::ToolResult {
+pub(crate) fn result_out(result: &ToolResult) -> wit::ToolResult {
     let content = result.content.iter().map(|content| match content {
         Content::Text { text } => wit::Content::Text(text.clone()),
         Content::Data {

@@ -1,6 +1,8 @@
 //! What a guest may ask of its host: one folder for each capability. A refusal is a value
 //! with the name of the capability and what would grant it, never a trap.
 
+pub(crate) mod agents;
+pub(crate) mod budget;
 pub(crate) mod control;
 mod convert;
 mod failure;
@@ -8,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod log;
 pub mod model;
 pub mod permits;
+pub(crate) mod questions;
 pub(crate) mod state;
 pub mod tools;
 pub(crate) mod transcript;
@@ -39,6 +42,7 @@ impl Capabilities {
             model: model::Model::denied(control),
             tools: tools::Tools {
                 control: Arc::clone(control),
+                granted: None,
             },
             state: state::State {
                 control: Arc::clone(control),

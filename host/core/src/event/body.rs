@@ -5,9 +5,9 @@
 //! `message.finished`; last, and after all of them, one `run.ended`.
 
 use crate::clock::UnixMillis;
-use crate::id::{AgentId, MessageId, SessionId};
+use crate::id::{AgentId, GrantId, MessageId, QuestionId, SessionId};
 use crate::run::Receipt;
-use crate::session::{FinishReason, ForkPoint, Part, Role, Todo, Usage};
+use crate::session::{Answer, FinishReason, ForkPoint, Part, Question, Role, Todo, Usage};
 use serde::{Deserialize, Serialize};
 
 /// What happened.
@@ -122,6 +122,38 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input: Option<String>,
     },
+    /// The host begins to carry a tool call out: from here on it may have taken effect.
+    #[serde(rename = "tool.started")]
+    ToolStarted {
+        /// The message.
+        message: MessageId,
+        /// The call's place in the message, from 0.
+        index: u32,
+    },
+    /// The run asks somebody, and waits.
+    #[serde(rename = "question.asked")]
+    QuestionAsked {
+        /// What it asks.
+        question: Box<Question>,
+    },
+    /// Somebody answered. The first answer of a question, and its only one.
+    #[serde(rename = "question.answered")]
+    QuestionAnswered {
+        /// Which question.
+        question: QuestionId,
+        /// The answer.
+        #[serde(flatten)]
+        answer: Answer,
+        /// What the answer granted for longer than once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<GrantId>,
+    },
+    /// The run ended before anybody answered.
+    #[serde(rename = "question.dismissed")]
+    QuestionDismissed {
+        /// Which question.
+        question: QuestionId,
+    },
     /// A tool call got its result, as a part of a tool message.
     #[serde(rename = "tool.result")]
     ToolResult {
@@ -186,6 +218,10 @@ impl EventBody {
             Self::ReasoningDelta { .. } => "reasoning.delta",
             Self::PartAdded { .. } => "part.added",
             Self::PartFinished { .. } => "part.finished",
+            Self::ToolStarted { .. } => "tool.started",
+            Self::QuestionAsked { .. } => "question.asked",
+            Self::QuestionAnswered { .. } => "question.answered",
+            Self::QuestionDismissed { .. } => "question.dismissed",
             Self::ToolResult { .. } => "tool.result",
             Self::UsageAdded { .. } => "usage.added",
             Self::MessageFinished { .. } => "message.finished",

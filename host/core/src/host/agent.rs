@@ -5,7 +5,7 @@ use crate::capability::Capabilities;
 use crate::capability::control::Control;
 use crate::capability::log::Journal;
 use crate::id::AgentId;
-use crate::permission::{Capability, Manifest, Want};
+use crate::permission::{Capability, Manifest, Rule, Want};
 use crate::sandbox::bindings::exports::lastword::agent::turn;
 use crate::sandbox::{
     CallDescribe, ComponentError, Digest, Files, GuestLines, GuestState, Inspection, Interrupt,
@@ -62,6 +62,8 @@ pub(crate) struct AgentInner {
     pub(crate) id: AgentId,
     pub(crate) loaded: Loaded<Capabilities>,
     pub(crate) manifest: Manifest,
+    /// What the manifest asks for, ready to be held against what is done.
+    pub(crate) wants: Arc<[Rule]>,
 }
 
 impl Agent {
@@ -130,6 +132,7 @@ pub(super) async fn load(
         inner: Arc::new(AgentInner {
             id,
             loaded,
+            wants: manifest.rules().into(),
             manifest,
         }),
     })
@@ -192,14 +195,19 @@ fn read(manifest: turn::Manifest) -> Manifest {
     let mut wants = Vec::new();
     let mut unknown_wants = Vec::new();
     for want in manifest.wants {
-        match want.capability.parse::<Capability>() {
-            Ok(capability) => wants.push(Want {
-                capability,
-                scope: want.scope,
-                required: want.required,
-                reason: want.reason,
-            }),
-            Err(_) => unknown_wants.push(want.capability),
+        let Ok(capability) = want.capability.parse::<Capability>() else {
+            unknown_wants.push(want.capability);
+            continue;
+        };
+        let read = Want {
+            capability,
+            scope: want.scope,
+            required: want.required,
+            reason: want.reason,
+        };
+        match read.rules() {
+            Ok(_) => wants.push(read),
+            Err(invalid) => unknown_wants.push(invalid.to_string()),
         }
     }
     Manifest {

@@ -1,11 +1,14 @@
 //! How a host comes to be.
 
+use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::model::ModelProvider;
+use crate::capability::permits::PermissionPolicy;
+use crate::capability::tools::ToolProvider;
 use crate::clock::{Clock, SystemClock};
-use crate::run::dispatcher::{Dispatcher, Parts};
+use crate::run::dispatcher::{Brought, Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
 use crate::store::Store;
 use crate::workspace::OnLastClient;
@@ -30,7 +33,7 @@ const DETACH_GRACE: Duration = Duration::from_secs(10);
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
-    model: Option<Arc<dyn ModelProvider>>,
+    brought: Brought,
     limits: Limits,
     concurrent_runs: u32,
     clock: Arc<dyn Clock>,
@@ -44,7 +47,7 @@ impl HostBuilder {
         Self {
             data_dir: None,
             cache_dir: None,
-            model: None,
+            brought: Brought::default(),
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
             clock: SystemClock::shared(),
@@ -76,7 +79,22 @@ impl HostBuilder {
     /// Who answers when agents ask a model. Default: nobody.
     #[must_use]
     pub fn model(mut self, provider: impl ModelProvider) -> Self {
-        self.model = Some(Arc::new(provider));
+        self.brought.model = Some(Arc::new(provider));
+        self
+    }
+
+    /// Tools for agents, beside the host's own. May be called more than once; the first who
+    /// has a tool of a name serves it. Default: none.
+    #[must_use]
+    pub fn tools(mut self, provider: impl ToolProvider) -> Self {
+        self.brought.tools.push(Arc::new(provider));
+        self
+    }
+
+    /// Who decides what no rule decides, before anybody is asked. Default: nobody.
+    #[must_use]
+    pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
+        self.brought.policy = Some(Arc::new(policy));
         self
     }
 
@@ -174,7 +192,7 @@ impl HostBuilder {
             engine: Arc::clone(&engine),
             store: store.clone(),
             clock,
-            model: self.model,
+            brought: self.brought,
             guests: guests.handle().clone(),
             embedder,
             tmp,
@@ -196,9 +214,11 @@ impl HostBuilder {
             drain: self.drain,
             retention: self.retention,
             folding: std::sync::OnceLock::new(),
+            waking: std::sync::OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
             guests: Some(guests),
         });
+        let _set_once = inner.dispatcher.starts.set(Children::of(&inner));
         let host = Arc::downgrade(&inner);
         let on_idle = move |workspace| {
             if let Some(host) = host.upgrade() {
@@ -206,6 +226,7 @@ impl HostBuilder {
             }
         };
         let _set_once = inner.dispatcher.on_idle.set(Box::new(on_idle));
+        let _set_once = inner.waking.set(inner.keep_waking());
         if let Some(age) = self.retention {
             let _set_once = inner.folding.set(inner.keep_folding(age));
         }

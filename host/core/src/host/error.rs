@@ -1,8 +1,12 @@
 //! What can go wrong for an embedder, under the contract's names.
 
-use crate::id::{AgentId, ClientId, InvalidAgentId, MessageId, RunId, SessionId, WorkspaceId};
+use crate::id::{
+    AgentId, ClientId, GrantId, InvalidAgentId, MessageId, QuestionId, RunId, SessionId,
+    WorkspaceId,
+};
 use crate::run::RunState;
 use crate::sandbox::{ComponentError, EngineError};
+use crate::session::Answer;
 use crate::store::{OpenError, Refusal, StoreError};
 use std::path::PathBuf;
 
@@ -95,6 +99,23 @@ pub enum HostError {
         /// Where it stands.
         state: RunState,
     },
+    /// There is no such question.
+    #[error("there is no question {0}")]
+    UnknownQuestion(QuestionId),
+    /// Somebody was quicker.
+    #[error("the question {question} was answered already; the first answer counts")]
+    AlreadyAnswered {
+        /// The question.
+        question: QuestionId,
+        /// The answer that counts.
+        answer: Answer,
+    },
+    /// The run that asked ended before anybody answered.
+    #[error("the run that asked the question {0} is over; nobody waits for an answer any more")]
+    QuestionDismissed(QuestionId),
+    /// There is no such grant.
+    #[error("there is no grant {0}; it may have been revoked already")]
+    UnknownGrant(GrantId),
     /// There is no such message in the session.
     #[error("there is no message {0} in the session's history")]
     UnknownMessage(MessageId),
@@ -175,6 +196,10 @@ impl HostError {
             Self::Held(_) => "run-held",
             Self::NotResumable { .. } => "not-resumable",
             Self::UnknownMessage(_) => "unknown-message",
+            Self::UnknownQuestion(_) => "unknown-question",
+            Self::AlreadyAnswered { .. } => "already-answered",
+            Self::QuestionDismissed(_) => "question-dismissed",
+            Self::UnknownGrant(_) => "unknown-grant",
             Self::Invalid(_) => "invalid-value",
             Self::HostClosing => "host-closing",
             Self::StoreUnavailable(_) => "store-unavailable",

@@ -77,7 +77,7 @@ impl Host {
 
 impl HostInner {
     /// Opens a workspace as it was opened last, and keeps it open until it is let go.
-    async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<(), HostError> {
+    pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<(), HostError> {
         let (key, stored) = self.store.opened_with(id).await?;
         let open = self.workspaces.lock().open(id).is_ok();
         let options = (!open).then(|| WorkspaceOptions::from_stored(&stored, self.limits));

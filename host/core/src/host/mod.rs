@@ -1,7 +1,9 @@
 //! The host as an embedder sees it, and the only place where its parts are wired together.
 
 mod agent;
+mod answers;
 mod builder;
+mod children;
 mod closing;
 mod error;
 mod held;
@@ -14,9 +16,11 @@ mod queue;
 mod registry;
 mod session;
 mod status;
+mod waking;
 mod workspace;
 
 pub use agent::{Agent, AgentSource};
+pub use answers::Answered;
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
@@ -76,6 +80,7 @@ pub(crate) struct HostInner {
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
     folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
+    waking: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     guests: Option<Runtime>,
 }
 
@@ -103,6 +108,8 @@ impl Host {
         let id = AgentId::new(name)?;
         let agent = agent::load(&self.inner, id.clone(), source.into()).await?;
         self.inner.agents().insert(id, agent.clone());
+        // A session may have waited for it.
+        self.inner.dispatcher.waits.notify_one();
         Ok(agent)
     }
 
@@ -316,6 +323,7 @@ impl HostInner {
             workspace,
             prompt,
             limits,
+            lineage: None,
         })
     }
 }

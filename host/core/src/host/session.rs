@@ -3,7 +3,7 @@
 use super::{Host, HostError, Prompt};
 use crate::event::Seq;
 use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
-use crate::run::dispatcher::NotAccepted;
+use crate::run::dispatcher::{Admission, NotAccepted};
 use crate::run::{Cause, Events, Receipt, Run, RunState};
 use crate::session::{Message, Part};
 use crate::store::{HeldScope, PromptRecord, RunAt, SessionNo};
@@ -80,16 +80,28 @@ impl Session {
         }
     }
 
+    /// Asks what the host itself has to ask, once for each key.
+    pub(super) async fn ask_with_key(
+        &self,
+        record: PromptRecord,
+        key: String,
+    ) -> Result<Run, HostError> {
+        self.ask(record, &Prompt::default().key(key)).await
+    }
+
     async fn ask(&self, record: PromptRecord, prompt: &Prompt) -> Result<Run, HostError> {
         let id = RunId::generate();
         let inner = &self.host.inner;
         let job = inner.job(self, id, record, prompt.bound_to)?;
         let run = inner.handle(Arc::clone(&job.live));
-        let answer = inner.dispatcher.accept(job, prompt.key.clone());
+        let answer = inner
+            .dispatcher
+            .accept(job, prompt.key.clone(), Admission::InTurn);
         match answer.await {
             Ok(Ok(accepted)) if accepted == id => Ok(run),
             Ok(Ok(known)) => Ok(self.run(known)),
-            Ok(Err(NotAccepted::HostClosing)) => Err(HostError::HostClosing),
+            // One that waits its turn needs no slot.
+            Ok(Err(NotAccepted::HostClosing | NotAccepted::NoSlot)) => Err(HostError::HostClosing),
             Ok(Err(NotAccepted::WorkspaceClosing)) => Err(HostError::WorkspaceClosing),
             Ok(Err(NotAccepted::Store(error))) => Err(self.named(error)),
             Err(_) => Err(HostError::HostClosing),

@@ -2,7 +2,7 @@
 
 use super::{Agent, Host, HostError, Session};
 use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
-use crate::permission::{Capability, Grants};
+use crate::permission::{Grants, Rule};
 use crate::run::Run;
 use crate::sandbox::Limits;
 use crate::store::{HeldScope, Refusal, StoreError, StoredOptions, WorkspaceNo};
@@ -21,6 +21,7 @@ pub struct WorkspaceOptions {
     grants: Grants,
     limits: Option<Limits>,
     concurrent_runs: Option<u32>,
+    asks: bool,
 }
 
 impl WorkspaceOptions {
@@ -30,10 +31,33 @@ impl WorkspaceOptions {
         Self::default()
     }
 
-    /// Grants a capability to every agent that wants it.
+    /// Grants a capability, or what a rule extends to, to every agent that wants it.
     #[must_use]
-    pub fn grant(mut self, capability: Capability) -> Self {
-        self.grants = self.grants.with(capability);
+    pub fn grant(mut self, rule: impl Into<Rule>) -> Self {
+        self.grants = self.grants.with(rule);
+        self
+    }
+
+    /// These grants and denials instead of those so far.
+    #[must_use]
+    pub fn grants(mut self, grants: Grants) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// Denies a capability, or what a rule extends to, whoever grants it.
+    #[must_use]
+    pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
+        self.grants = self.grants.without(rule);
+        self
+    }
+
+    /// Whether somebody is there to be asked: runs then wait for answers to what no rule
+    /// decides, and agents may ask questions. Default: nobody is, and what is not granted is
+    /// denied.
+    #[must_use]
+    pub fn ask(mut self, asks: bool) -> Self {
+        self.asks = asks;
         self
     }
 
@@ -48,19 +72,26 @@ impl WorkspaceOptions {
     pub(super) fn stored(&self) -> StoredOptions {
         let deadline = self.limits.and_then(|limits| limits.deadline);
         StoredOptions {
-            grants: self.grants.iter().map(|grant| grant.to_string()).collect(),
+            grants: self.grants.allowed().map(Rule::to_string).collect(),
+            denied: self.grants.denied().map(Rule::to_string).collect(),
+            asks: self.asks,
             concurrent_runs: self.concurrent_runs,
             deadline_ms: deadline.and_then(|time| u64::try_from(time.as_millis()).ok()),
         }
     }
 
-    /// What a workspace was opened with before; words that this host does not know grant
-    /// nothing.
+    /// What a workspace was opened with before. Words that this host does not know grant
+    /// nothing; were they a denial, nothing is granted at all.
     pub(super) fn from_stored(stored: &StoredOptions, limits: Limits) -> Self {
-        let grants = stored.grants.iter().filter_map(|word| word.parse().ok());
+        let rule = |words: &String| words.parse::<Rule>().ok();
+        let grants = stored.grants.iter().filter_map(rule);
+        let grants = grants.fold(Grants::none(), Grants::with);
+        let denied: Option<Vec<Rule>> = stored.denied.iter().map(rule).collect();
+        let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::without));
         let deadline = stored.deadline_ms.map(Duration::from_millis);
         Self {
-            grants: grants.fold(Grants::none(), Grants::with),
+            grants: denied.unwrap_or_default(),
+            asks: stored.asks,
             limits: deadline.map(|deadline| limits.deadline(Some(deadline))),
             concurrent_runs: stored.concurrent_runs,
         }
@@ -135,6 +166,11 @@ impl WorkspaceInner {
 
     pub(crate) fn grants(&self) -> Grants {
         self.options().grants.clone()
+    }
+
+    /// Whether somebody is there to be asked.
+    pub(crate) fn asks(&self) -> bool {
+        self.options().asks
     }
 
     pub(super) fn limits(&self) -> Option<Limits> {

@@ -1,12 +1,12 @@
-//! What somebody granted, and what an agent effectively has.
+//! What somebody granted and what somebody denied, as rules.
 
-use super::{Capability, Manifest};
-use std::collections::BTreeSet;
+use super::{Capability, Manifest, Rule};
 
-/// A set of granted capabilities. Empty by default.
+/// Rules that allow, and rules that deny whatever is allowed. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    granted: BTreeSet<Capability>,
+    allowed: Vec<Rule>,
+    denied: Vec<Rule>,
 }
 
 impl Grants {
@@ -16,40 +16,78 @@ impl Grants {
         Self::default()
     }
 
-    /// The same and one more. Writing files includes reading them.
+    /// The same and one more: a whole [`Capability`], or a [`Rule`]. Writing files includes
+    /// reading them.
     #[must_use]
-    pub fn with(mut self, capability: Capability) -> Self {
-        self.granted.insert(capability);
-        if capability == Capability::WriteFiles {
-            self.granted.insert(Capability::ReadFiles);
+    pub fn with(mut self, rule: impl Into<Rule>) -> Self {
+        let rule = rule.into();
+        if !self.allowed.contains(&rule) {
+            self.allowed.push(rule);
         }
         self
     }
 
-    /// Whether this is granted.
+    /// The same but for what a rule denies, whoever allows it.
+    #[must_use]
+    pub fn without(mut self, rule: impl Into<Rule>) -> Self {
+        let rule = rule.into();
+        if !self.denied.contains(&rule) {
+            self.denied.push(rule);
+        }
+        self
+    }
+
+    /// Whether some of this capability is granted.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
-        self.granted.contains(&capability)
+        let some = |rule: &Rule| rule.is_about(capability);
+        self.allowed.iter().any(some) && !self.denies_all(capability)
     }
 
-    /// What is granted, in the order of declaration.
-    pub fn iter(&self) -> impl Iterator<Item = Capability> {
-        self.granted.iter().copied()
-    }
-
-    /// What an agent has of it: what its manifest wants ∩ what is granted.
+    /// Whether all of this capability is granted, without exception.
     #[must_use]
-    pub fn effective(&self, manifest: &Manifest) -> Self {
-        let wanted = |capability: Capability| {
-            manifest.wants.iter().any(|want| {
-                want.capability == capability
-                    || (want.capability == Capability::WriteFiles
-                        && capability == Capability::ReadFiles)
-            })
+    pub fn has_all(&self, capability: Capability) -> bool {
+        let all = |rule: &Rule| rule.pattern().is_none() && rule.is_about(capability);
+        let exception = |rule: &Rule| {
+            rule.capability() == capability
+                || (rule.capability() == Capability::ReadFiles
+                    && capability == Capability::WriteFiles)
         };
-        Self {
-            granted: self.iter().filter(|c| wanted(*c)).collect(),
-        }
+        self.allowed.iter().any(all) && !self.denied.iter().any(exception)
+    }
+
+    /// Whether this is granted, denials aside.
+    #[must_use]
+    pub fn covers(&self, capability: Capability, target: &str) -> bool {
+        self.allowed
+            .iter()
+            .any(|rule| rule.covers(capability, target))
+    }
+
+    /// The rule that denies this, if there is one.
+    #[must_use]
+    pub fn denial(&self, capability: Capability, target: &str) -> Option<&Rule> {
+        self.denied
+            .iter()
+            .find(|rule| rule.bars(capability, target))
+    }
+
+    /// Whether everything of this capability is denied.
+    #[must_use]
+    pub fn denies_all(&self, capability: Capability) -> bool {
+        self.denied
+            .iter()
+            .any(|rule| rule.pattern().is_none() && rule.bars(capability, ""))
+    }
+
+    /// What is granted, in the order in which it was.
+    pub fn allowed(&self) -> impl Iterator<Item = &Rule> {
+        self.allowed.iter()
+    }
+
+    /// What is denied, in the order in which it was.
+    pub fn denied(&self) -> impl Iterator<Item = &Rule> {
+        self.denied.iter()
     }
 
     /// What the manifest requires and nobody granted.
@@ -66,45 +104,32 @@ impl Grants {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permission::Want;
 
-    fn manifest(wants: &[(Capability, bool)]) -> Manifest {
-        let want = |&(capability, required): &(Capability, bool)| Want {
-            capability,
-            scope: Vec::new(),
-            required,
-            reason: String::new(),
-        };
-        Manifest {
-            wants: wants.iter().map(want).collect(),
-            ..Manifest::default()
-        }
+    fn rule(words: &str) -> Rule {
+        words.parse().expect("a rule")
     }
 
     #[test]
-    fn an_agent_has_what_it_wants_and_was_granted_and_nothing_else() {
+    fn writing_includes_reading_and_never_the_other_way() {
+        let writes = Grants::none().with(Capability::WriteFiles);
+        assert!(writes.has_all(Capability::ReadFiles));
+        let reads = Grants::none().with(Capability::ReadFiles);
+        assert!(!reads.has(Capability::WriteFiles));
+    }
+
+    #[test]
+    fn a_denial_stands_before_every_grant() {
         let grants = Grants::none()
-            .with(Capability::ReadFiles)
-            .with(Capability::State);
-        let wants = manifest(&[(Capability::ReadFiles, true), (Capability::Model, true)]);
-        let effective = grants.effective(&wants);
-        assert!(effective.has(Capability::ReadFiles));
-        assert!(!effective.has(Capability::State), "granted but not wanted");
-        assert!(!effective.has(Capability::Model), "wanted but not granted");
-        assert_eq!(grants.missing(&wants), [Capability::Model]);
-    }
-
-    #[test]
-    fn writing_includes_reading() {
-        let grants = Grants::none().with(Capability::WriteFiles);
-        let effective = grants.effective(&manifest(&[(Capability::WriteFiles, true)]));
-        assert!(effective.has(Capability::ReadFiles));
-    }
-
-    #[test]
-    fn reading_never_includes_writing() {
-        let grants = Grants::none().with(Capability::ReadFiles);
-        let effective = grants.effective(&manifest(&[(Capability::WriteFiles, true)]));
-        assert!(!effective.has(Capability::WriteFiles));
+            .with(Capability::WriteFiles)
+            .without(rule("read-files=.env"));
+        assert!(grants.has(Capability::ReadFiles));
+        assert!(!grants.has_all(Capability::ReadFiles));
+        assert!(!grants.has_all(Capability::WriteFiles));
+        assert!(grants.denial(Capability::ReadFiles, ".env").is_some());
+        assert!(grants.denial(Capability::WriteFiles, ".env").is_some());
+        assert!(grants.denial(Capability::ReadFiles, "a").is_none());
+        let read_only = grants.without(Capability::WriteFiles);
+        assert!(!read_only.has(Capability::WriteFiles));
+        assert!(read_only.has(Capability::ReadFiles));
     }
 }

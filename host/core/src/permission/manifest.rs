@@ -1,6 +1,6 @@
 //! What an agent says of itself. Nothing in it is trusted: it can only ask.
 
-use super::Capability;
+use super::{Capability, InvalidRule, Rule};
 
 /// What an agent says of itself when it is loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,29 @@ pub struct Manifest {
     pub config_schema: Option<String>,
     /// What an empty prompt stands for.
     pub default_prompt: Option<String>,
+}
+
+impl Manifest {
+    /// What it asks for, as rules.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rule> {
+        let rules = self.wants.iter().filter_map(|want| want.rules().ok());
+        rules.flatten().collect()
+    }
+}
+
+impl Want {
+    /// The same as rules: one for each target, or one for all.
+    ///
+    /// # Errors
+    /// [`InvalidRule`] for a target that is no pattern.
+    pub fn rules(&self) -> Result<Vec<Rule>, InvalidRule> {
+        if self.scope.is_empty() {
+            return Ok(vec![Rule::any(self.capability)]);
+        }
+        let only = |target: &String| Rule::only(self.capability, target.as_str());
+        self.scope.iter().map(only).collect()
+    }
 }
 
 /// One capability that an agent asks for.

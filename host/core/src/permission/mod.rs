@@ -2,12 +2,14 @@
 //! who grants nor what a capability does.
 
 mod access;
+mod authority;
 mod capability;
 mod grants;
 mod manifest;
 mod rule;
 
 pub use access::Access;
+pub use authority::{Authority, Verdict, Why};
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;
 pub use manifest::{Manifest, Want};

@@ -6,7 +6,8 @@
 //! network=api.example.com   a host, at the port of its scheme
 //! network=*.example.com:8443
 //! tools=github.*            names, with `*` for any characters
-//! run-commands=cargo test   a program and the first of its arguments
+//! run-commands=cargo test   a program with just these arguments
+//! run-commands=cargo test * the same with any further ones
 //! ```
 
 use super::{Access, Capability, UnknownCapability};
@@ -104,25 +105,46 @@ impl Rule {
         self.pattern.as_deref()
     }
 
-    /// Whether the rule extends to this target. Writing files includes reading them.
+    /// Whether the rule, where it allows, says anything of this capability. Writing files
+    /// includes reading them.
+    #[must_use]
+    pub fn is_about(&self, capability: Capability) -> bool {
+        self.capability == capability
+            || (self.capability == Capability::WriteFiles && capability == Capability::ReadFiles)
+    }
+
+    /// Whether the rule, where it allows, extends to this. Writing files includes reading them.
     #[must_use]
     pub fn covers(&self, capability: Capability, target: &str) -> bool {
+        self.is_about(capability) && self.matches(target)
+    }
+
+    /// Whether the rule, where it denies, extends to this. What may not be read may not be
+    /// written either.
+    #[must_use]
+    pub fn bars(&self, capability: Capability, target: &str) -> bool {
         let same = self.capability == capability
-            || (self.capability == Capability::WriteFiles && capability == Capability::ReadFiles);
-        let Some(pattern) = self.pattern.as_deref().filter(|_| same) else {
-            return same;
-        };
-        match &self.matcher {
-            Some(matcher) => matcher.is_match(target),
-            None => begins_with_words(target, pattern),
+            || (self.capability == Capability::ReadFiles && capability == Capability::WriteFiles);
+        same && self.matches(target)
+    }
+
+    fn matches(&self, target: &str) -> bool {
+        match (&self.pattern, &self.matcher) {
+            (None, _) => true,
+            (Some(_), Some(matcher)) => matcher.is_match(target),
+            (Some(pattern), None) => is_command(pattern, target),
         }
     }
 }
 
-/// Whether a command line is a program with these first arguments.
-fn begins_with_words(target: &str, pattern: &str) -> bool {
-    let mut words = target.split(' ');
-    pattern.split(' ').all(|word| words.next() == Some(word))
+/// Whether a command line is this one, or begins like this one if that ends in ` *`.
+fn is_command(pattern: &str, target: &str) -> bool {
+    match pattern.strip_suffix(" *") {
+        None => pattern == target,
+        Some(beginning) => target
+            .strip_prefix(beginning)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')),
+    }
 }
 
 fn matcher(capability: Capability, pattern: &str) -> Result<GlobMatcher, InvalidRule> {
@@ -239,6 +261,12 @@ mod tests {
         );
         check(
             "run-commands=cargo test",
+            RunCommands,
+            &["cargo test"],
+            &["cargo", "cargo test -p x"],
+        );
+        check(
+            "run-commands=cargo test *",
             RunCommands,
             &["cargo test", "cargo test -p x"],
             &["cargo", "cargo tests", "cargo build test"],

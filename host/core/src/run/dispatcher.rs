@@ -7,7 +7,11 @@ use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt};
+use crate::capability::agents::{Lineage, StartRun};
 use crate::capability::model::ModelProvider;
+use crate::capability::permits::PermissionPolicy;
+use crate::capability::questions::Questions;
+use crate::capability::tools::ToolProvider;
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -28,7 +32,11 @@ pub(crate) struct Dispatcher {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) brought: Brought,
+    /// The questions that runs wait for.
+    pub(crate) questions: Arc<Questions>,
+    /// Who starts the runs that runs ask for; the host, once it is there.
+    pub(crate) starts: OnceLock<Arc<dyn StartRun>>,
     /// The guests' own runtime.
     pub(crate) guests: Handle,
     /// The embedder's runtime, for what the embedder brought.
@@ -40,6 +48,8 @@ pub(crate) struct Dispatcher {
     pub(crate) on_idle: OnceLock<OnIdle>,
     pub(super) inner: Mutex<Inner>,
     pub(super) drained: Notify,
+    /// Told when a run ended waiting for a time.
+    pub(crate) waits: Notify,
 }
 
 pub(super) struct Inner {
@@ -89,6 +99,8 @@ pub(crate) struct RunJob {
     pub(crate) workspace: Arc<WorkspaceInner>,
     pub(crate) prompt: PromptRecord,
     pub(crate) limits: Limits,
+    /// What it has from the run that started it, if one did.
+    pub(crate) lineage: Option<Lineage>,
 }
 
 pub(super) struct Waiting {
@@ -96,12 +108,32 @@ pub(super) struct Waiting {
     pub(super) run: RunNo,
 }
 
+/// Whether a prompt may wait for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It waits where it has to.
+    InTurn,
+    /// It starts at once, or is not accepted: whoever asks holds a slot already, and a run that
+    /// waits for one that waits for a slot would wait for ever.
+    AtOnce,
+}
+
 /// Why a prompt was not accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum NotAccepted {
     HostClosing,
     WorkspaceClosing,
+    /// It was to start at once, and cannot.
+    NoSlot,
     Store(StoreError),
+}
+
+/// What the embedder brought for runs to use.
+#[derive(Clone, Default)]
+pub(crate) struct Brought {
+    pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) tools: Vec<Arc<dyn ToolProvider>>,
+    pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
 }
 
 /// What the dispatcher is made of.
@@ -109,7 +141,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) brought: Brought,
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
@@ -123,9 +155,11 @@ impl Dispatcher {
         let slots = parts.engine.concurrent_runs();
         Arc::new(Self {
             engine: parts.engine,
+            questions: Questions::new(parts.store.clone()),
             store: parts.store,
             clock: parts.clock,
-            model: parts.model,
+            brought: parts.brought,
+            starts: OnceLock::new(),
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,
@@ -139,6 +173,7 @@ impl Dispatcher {
                 closing: false,
             }),
             drained: Notify::new(),
+            waits: Notify::new(),
         })
     }
 
@@ -159,6 +194,7 @@ impl Dispatcher {
         self: &Arc<Self>,
         job: RunJob,
         key: Option<String>,
+        admission: Admission,
     ) -> oneshot::Receiver<Result<RunId, NotAccepted>> {
         let (answer, receiver) = oneshot::channel();
         let session = job.live.session_no;
@@ -174,6 +210,10 @@ impl Dispatcher {
         }
         let limit = job.workspace.concurrent_runs();
         let start = inner.schedule.admit(job.live.workspace, limit, session);
+        if !start && admission == Admission::AtOnce {
+            let _nobody_waits = answer.send(Err(NotAccepted::NoSlot));
+            return receiver;
+        }
         inner.insert(&job.live);
         let accept = Accept {
             run: job.live.id,

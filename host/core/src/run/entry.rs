@@ -2,7 +2,7 @@
 
 use super::transcript::MESSAGE_PARTS_MAX;
 use crate::event::EventBody;
-use crate::session::{BlobId, Message};
+use crate::session::{BlobId, Granted, Message};
 
 /// One thing for the store to write, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Entry {
     Message(Box<Message>),
     /// To be kept before an entry names it.
     Blob(BlobId, Vec<u8>),
+    /// To be kept until somebody revokes it.
+    Grant(Box<Granted>),
     /// The session's new title, to be logged and kept.
     Title(String),
 }

@@ -3,22 +3,19 @@
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
-use super::{Cause, Ending, Receipt, RunUsage};
+use super::prepare::prepare;
+use super::waiting::{self, Waiter};
+use super::{Cause, Ending, Receipt, RunUsage, Wait};
 use crate::capability::control::Control;
-use crate::capability::log::{Journal, Log};
-use crate::capability::model::{CallContext, Granted, Model};
-use crate::capability::state::{State, Values};
-use crate::capability::tools::Tools;
-use crate::capability::transcript::{Conversation, Transcript};
-use crate::capability::{Capabilities, files, part_from_guest, part_to_guest};
-use crate::permission::Capability;
+use crate::capability::log::Journal;
+use crate::capability::{Capabilities, part_from_guest, part_to_guest};
 use crate::run::live::LiveRun;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use crate::sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
 use crate::session::{FinishReason, PartBody};
-use crate::store::{Output, RunNo, Sealed, StateOwner, StoreError};
+use crate::store::{Output, RunNo, Sealed, StoreError};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,16 +64,17 @@ async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
         &job.agent.loaded,
         state,
         &live.interrupt,
-        at_deadline(&dispatcher, &live),
+        at_limits(&dispatcher, &live),
         CallRun(prompt(&job)),
     )
     .await;
-    let usage = conclude(&live, &output, &journal, called);
+    let (usage, wait) = conclude(&job, &output, &journal, called);
     let gone = Instant::now();
     let stop = live
         .latched()
         .map_or(Duration::ZERO, |latched| gone - latched.at);
     let mut ending = live.ending(stop, usage);
+    ending.wait = wait.filter(|_| ending.cause == Cause::Returned(FinishReason::Waiting));
     let at = dispatcher.clock.elapsed();
     live.set_phase(Phase::Gone {
         at,
@@ -93,8 +91,12 @@ async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
     let ended = {
         let dispatcher = Arc::clone(&dispatcher);
         let span = Span::current();
+        let waits = ending.wait.is_some();
         Box::new(move |outcome| {
             note(&span, &outcome);
+            if waits {
+                dispatcher.waits.notify_one();
+            }
             dispatcher.ended(&live, outcome);
         })
     };
@@ -103,12 +105,19 @@ async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
         .finish(job.live.id, sealed, ending, at, ended);
 }
 
-/// Throws the switch when the run's time is up.
-async fn at_deadline(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
-    if let Some(deadline) = live.run_deadline {
-        dispatcher.clock.sleep(deadline).await;
-        live.stop(Cause::Deadline, &dispatcher.guests);
-    }
+/// Throws the switch when the run's time is up, or one of its budgets.
+async fn at_limits(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
+    let deadline = async {
+        match live.run_deadline {
+            Some(deadline) => dispatcher.clock.sleep(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (cause, detail) = tokio::select! {
+        () = deadline => (Cause::Deadline, None),
+        (kind, detail) = live.control.exceeded() => (Cause::Limit(kind.to_owned()), Some(detail)),
+    };
+    live.stop_because(cause, detail, &dispatcher.guests);
     std::future::pending().await
 }
 
@@ -123,82 +132,17 @@ fn prompt(job: &RunJob) -> turn::Prompt {
     }
 }
 
-fn prepare(
-    dispatcher: &Dispatcher,
-    job: &RunJob,
-    run: RunNo,
-    output: &Arc<Output>,
-    journal: &Arc<Journal>,
-) -> GuestState<Capabilities> {
-    let live = &job.live;
-    let control = &live.control;
-    let grants = job.workspace.grants().effective(&job.agent.manifest);
-    let conversation = Conversation {
-        store: dispatcher.store.clone(),
-        session: live.session_no,
-        id: live.id,
-        run,
-        output: Arc::clone(output),
-    };
-    let context = CallContext {
-        workspace: job.workspace.id,
-        session: live.session,
-        run: live.id,
-        agent: job.agent.id.clone(),
-    };
-    let provider = dispatcher
-        .model
-        .as_ref()
-        .filter(|_| grants.has(Capability::Model));
-    let model = provider.map(|provider| Granted {
-        provider: Arc::clone(provider),
-        runtime: dispatcher.embedder.clone(),
-        context,
-        conversation: conversation.clone(),
-    });
-    let values = grants.has(Capability::State).then(|| Values {
-        store: dispatcher.store.clone(),
-        owner: StateOwner {
-            session: live.session_no,
-            agent: job.agent.id.clone(),
-        },
-        bytes_max: job.limits.state_bytes,
-    });
-    let tmp = dispatcher.tmp.join(live.id.to_string());
-    let directory = job.workspace.directory();
-    let files = files::of_run(directory.as_ref(), &grants, tmp, job.limits.written_bytes);
-    let capabilities = Capabilities {
-        transcript: Transcript {
-            control: Arc::clone(control),
-            conversation: Some(conversation),
-        },
-        model: Model::new(control, model),
-        tools: Tools {
-            control: Arc::clone(control),
-        },
-        state: State {
-            control: Arc::clone(control),
-            values,
-        },
-        control: Arc::clone(control),
-        log: Log {
-            control: Arc::clone(control),
-            journal: Arc::clone(journal),
-        },
-    };
-    let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
-    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines)
-}
-
 type Answer = Result<turn::Outcome, turn::Failure>;
 
 /// Latches what the call came to, unless a cause was there before.
 fn conclude(
-    live: &LiveRun,
+    job: &RunJob,
     output: &Arc<Output>,
     journal: &Journal,
     called: Called<Capabilities, Answer>,
-) -> RunUsage {
+) -> (RunUsage, Option<Wait>) {
+    let live = &job.live;
+    let mut wait = None;
     let mut usage = RunUsage {
         guest_cpu_us: u64::try_from(called.busy.as_micros()).unwrap_or(u64::MAX),
         host_calls: live.control.calls(),
@@ -218,7 +162,13 @@ fn conclude(
                     tracing::warn!(run = %live.id, %error, "the agent's output was not taken");
                 }
             }
-            returned(outcome.finish.as_deref())
+            match waits_for(job, &outcome.extra) {
+                Ok(read) => {
+                    wait = read;
+                    returned(outcome.finish.as_deref())
+                }
+                Err(why) => (Cause::AgentError, Some(why)),
+            }
         }
         Ok(Err(failure)) => (
             Cause::AgentError,
@@ -227,7 +177,18 @@ fn conclude(
         Err(fault) => failed(fault, journal.last_words()),
     };
     live.latch(cause, detail);
-    usage
+    (usage, wait)
+}
+
+fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, String> {
+    let live = &job.live;
+    let waiter = Waiter {
+        session: live.session,
+        run: live.id,
+        agent: job.agent.id.clone(),
+        now: live.control.clock().now(),
+    };
+    waiting::read(extra, waiter)
 }
 
 fn returned(finish: Option<&str>) -> (Cause, Option<String>) {

@@ -1,8 +1,9 @@
 //! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls
 //! it for a run that it saw end, recovery for one that it found; neither adds anything.
 
-use super::{Ending, Entry, MessageEnd, Said, Transcript};
+use super::{Ending, Entry, MessageEnd, Said, Transcript, Wait};
 use crate::clock::UnixMillis;
+use crate::event::EventBody;
 
 /// What the finishing transaction writes before the run's own row and its `run.ended`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,16 @@ pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Chang
         title: ending.cause.title().map(str::to_owned),
         details: ending.detail.clone(),
     };
+    if let Some(Wait {
+        question: Some(question),
+        ..
+    }) = &ending.wait
+    {
+        // Not the transcript's: it stays open when the run is over.
+        entries.push(Entry::Event(EventBody::QuestionAsked {
+            question: Box::new(question.clone()),
+        }));
+    }
     let missing = |call: &crate::session::ToolCall| ending.cause.missing_result(call.started);
     let said = transcript.finish(end, missing, now, &mut entries);
     Changes { entries, said }

@@ -113,8 +113,18 @@ impl LiveRun {
     /// The one door: latches the cause, asks the agent if it has a grace period, and then
     /// interrupts it. Only the first call does anything.
     pub(crate) fn stop(self: &Arc<Self>, cause: Cause, runtime: &Handle) {
+        self.stop_because(cause, None, runtime);
+    }
+
+    /// The same, with what to say of it.
+    pub(crate) fn stop_because(
+        self: &Arc<Self>,
+        cause: Cause,
+        detail: Option<String>,
+        runtime: &Handle,
+    ) {
         let name = cause.name();
-        if !self.latch(cause, None) {
+        if !self.latch(cause, detail) {
             return;
         }
         if self.grace.is_zero() {
@@ -227,6 +237,7 @@ impl LiveRun {
             run_deadline: self.run_deadline,
             finish_deadline: self.finish_deadline,
             usage,
+            wait: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! stops them, `execute` sees one through, `live` is the door through which it is stopped, `handle` and `events` are
 //! what an embedder holds.
 
+mod asking;
 mod cause;
 pub(crate) mod dispatcher;
 mod entry;
@@ -11,6 +12,7 @@ mod execute;
 mod finishing;
 mod handle;
 pub(crate) mod live;
+mod prepare;
 mod receipt;
 mod replay;
 mod schedule;
@@ -18,13 +20,14 @@ mod state;
 pub(crate) mod stats;
 mod stopping;
 mod transcript;
+mod waiting;
 
 pub use cause::Cause;
 pub use entry::{Entry, OutputRefused};
 pub use events::Events;
 pub use finishing::{Changes, finish};
 pub use handle::Run;
-pub use receipt::{Ending, Receipt, RunUsage, Said};
+pub use receipt::{Ending, Receipt, RunUsage, Said, Wait};
 pub use state::{IllegalTransition, RunEvent, RunState};
 pub use stats::{BUCKETS_US, Histogram, HostStats};
 pub use transcript::{DELTA_BYTES_MAX, MESSAGE_PARTS_MAX, MessageEnd, Transcript};

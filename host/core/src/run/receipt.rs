@@ -3,7 +3,7 @@
 
 use super::{Cause, RunState};
 use crate::id::RunId;
-use crate::session::{FinishReason, Usage};
+use crate::session::{FinishReason, Question, Usage};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -82,6 +82,18 @@ pub struct Ending {
     pub finish_deadline: Duration,
     /// Guest memory, processor time and calls; the tokens are the transcript's.
     pub usage: RunUsage,
+    /// What queues the session's next run, if the run ended waiting for something.
+    pub wait: Option<Wait>,
+}
+
+/// What a run that is over waits for. Whichever comes first queues the session's next run,
+/// which is durable in its turn; nothing is kept in memory for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wait {
+    /// A time, from the run's end on.
+    pub after: Option<Duration>,
+    /// Somebody's answer.
+    pub question: Option<Question>,
 }
 
 impl Ending {
@@ -96,6 +108,7 @@ impl Ending {
             run_deadline: None,
             finish_deadline: Duration::ZERO,
             usage: RunUsage::default(),
+            wait: None,
         }
     }
 

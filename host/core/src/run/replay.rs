@@ -56,7 +56,7 @@ impl Transcript {
                 self.assistant.take_if(|open| open.id == message);
                 self.tool.take_if(|open| open.id == message);
             }
-            _ => {}
+            other => self.replay_asking(&other),
         }
     }
 

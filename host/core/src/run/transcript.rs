@@ -6,7 +6,7 @@
 
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
-use crate::id::{MessageId, RunId};
+use crate::id::{MessageId, QuestionId, RunId};
 use crate::run::{Entry, OutputRefused, Said};
 use crate::session::{FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage};
 
@@ -24,6 +24,8 @@ pub struct Transcript {
     pub(super) said: Said,
     pub(super) assistant: Option<Message>,
     pub(super) tool: Option<Message>,
+    /// Asked and not answered.
+    pub(super) questions: Vec<QuestionId>,
     /// The name of the model that wrote last, and where it runs.
     model: Option<(String, String)>,
 }
@@ -39,6 +41,7 @@ impl Transcript {
             said: Said::default(),
             assistant: None,
             tool: None,
+            questions: Vec::new(),
             model: None,
         }
     }
@@ -243,9 +246,9 @@ impl Transcript {
         log.push(Entry::Event(EventBody::UsageAdded { usage }));
     }
 
-    /// Ends the transcript: open reasoning is closed, half calls are finished with `{}`,
-    /// missing results are made by `missing`, and the assistant message, begun now if there
-    /// is none, gets its end.
+    /// Ends the transcript: open questions are dismissed, open reasoning is closed, half calls
+    /// are finished with `{}`, missing results are made by `missing`, and the assistant
+    /// message, begun now if there is none, gets its end.
     pub fn finish(
         mut self,
         end: MessageEnd,
@@ -253,6 +256,7 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Said {
+        self.dismiss_questions(log);
         self.begin_if_none(now, log);
         let message = self.assistant.as_mut().expect("begun above");
         close_reasoning(message, now, log);
@@ -317,11 +321,11 @@ impl Transcript {
         }
     }
 
-    fn step_is_over(&self) -> bool {
+    pub(super) fn step_is_over(&self) -> bool {
         self.tool.is_some() && self.calls().all(|call| self.answered(&call.id))
     }
 
-    fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+    pub(super) fn calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.open_parts()
             .iter()
             .filter_map(|part| match &part.body {
@@ -330,7 +334,7 @@ impl Transcript {
             })
     }
 
-    fn answered(&self, id: &str) -> bool {
+    pub(super) fn answered(&self, id: &str) -> bool {
         self.tool
             .iter()
             .flat_map(|message| &message.parts)

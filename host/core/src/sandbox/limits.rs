@@ -32,6 +32,17 @@ pub struct Limits {
     pub state_bytes: u64,
     /// Prompts of one session that may wait. Default 100.
     pub queue: u32,
+    /// Tokens that the models of one run, and of those that it starts, may read and write
+    /// together. What goes beyond ends the run with `limit(tokens)`. Default: no bound.
+    pub tokens: Option<u64>,
+    /// What they may cost, in millionths of a US dollar, where prices are known:
+    /// `limit(cost)`. Default: no bound.
+    pub cost_micros: Option<u64>,
+    /// Tool calls of one run and of those that it starts: `limit(tool-calls)`. Default 1,000.
+    pub tool_calls: u32,
+    /// How many runs may stand above one another: a run that a user asked for is at 0, one
+    /// that it started at 1. Default 3.
+    pub child_depth: u32,
 }
 
 impl Default for Limits {
@@ -47,6 +58,10 @@ impl Default for Limits {
             epilogue: Duration::from_millis(200),
             state_bytes: 1 << 20,
             queue: 100,
+            tokens: None,
+            cost_micros: None,
+            tool_calls: 1000,
+            child_depth: 3,
         }
     }
 }
@@ -98,6 +113,34 @@ impl Limits {
     #[must_use]
     pub fn state_bytes(mut self, bytes: u64) -> Self {
         self.state_bytes = bytes;
+        self
+    }
+
+    /// Tokens that a run's models may read and write together.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Option<u64>) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// What a run's models may cost, in millionths of a US dollar.
+    #[must_use]
+    pub fn cost_micros(mut self, cost: Option<u64>) -> Self {
+        self.cost_micros = cost;
+        self
+    }
+
+    /// Tool calls of one run.
+    #[must_use]
+    pub fn tool_calls(mut self, calls: u32) -> Self {
+        self.tool_calls = calls;
+        self
+    }
+
+    /// How many runs may stand above one another.
+    #[must_use]
+    pub fn child_depth(mut self, depth: u32) -> Self {
+        self.child_depth = depth;
         self
     }
 

@@ -6,12 +6,14 @@ mod export;
 mod finish;
 mod message;
 mod part;
+mod question;
 mod record;
 
 pub use export::{Export, ExportedRun};
 pub use finish::FinishReason;
 pub use message::{Message, Role};
 pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
+pub use question::{Answer, Asked, Granted, Question, QuestionState, Remember, Within};
 pub use record::{
     ForkPoint, SessionRecord, TITLE_CHARS_MAX, TITLE_GIVEN_CHARS_MAX, Todo, TodoStatus, Usage,
     WorkspaceKind, WorkspaceRecord, title_from, title_given,

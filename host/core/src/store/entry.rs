@@ -1,9 +1,9 @@
 //! Writes what a run said: log events, whole messages, stored bytes, titles.
 //! Knows nothing of where a run stands.
 
-use super::StoreError;
 use super::run::RunNo;
 use super::tx::{Log, Tx};
+use super::{StoreError, grant, question};
 use crate::event::EventBody;
 use crate::run::Entry;
 use crate::session::{Message, PartBody};
@@ -29,7 +29,11 @@ fn write_one(
     entry: &Entry,
 ) -> Result<(), StoreError> {
     match entry {
-        Entry::Event(body) => log.push(Some(run.run), body),
+        Entry::Event(body) => {
+            question::note(conn, run, body)?;
+            log.push(Some(run.run), body)
+        }
+        Entry::Grant(granted) => grant::keep(conn, run, granted),
         Entry::Message(message) => {
             let place = Some(next_ordinal(conn, run.session.session)?);
             insert_message(conn, run, message, place)?;

@@ -8,7 +8,7 @@ use super::run::{self, RunNo};
 use super::tx::{Apart, Tx};
 use super::work::Work;
 use super::writer::in_savepoint;
-use super::{Refusal, StoreError, entry};
+use super::{Refusal, StoreError, entry, wake};
 use crate::event::EventBody;
 use crate::id::RunId;
 use crate::run::{Cause, Changes, Ending, Receipt, RunEvent, RunState, Said};
@@ -68,6 +68,9 @@ impl Work for Finish {
         let whole = |tx: &mut Tx<'_>| {
             entry::write(tx, self.run, &self.pending)?;
             entry::write(tx, self.run, &changes.entries)?;
+            if let Some(wait) = &self.ending.wait {
+                wake::keep(tx, self.run, wait)?;
+            }
             end(tx, self.run, &self.ending.cause, &receipt)
         };
         let whole = match tx.apart {
@@ -180,7 +183,9 @@ pub(super) fn withdraw(
                 log.push(Some(run.run), &entry::finished(&message))?;
                 messages.push(message);
             }
-            crate::run::Entry::Blob(..) | crate::run::Entry::Title(_) => {}
+            crate::run::Entry::Blob(..)
+            | crate::run::Entry::Grant(_)
+            | crate::run::Entry::Title(_) => {}
         }
     }
     for message in messages {

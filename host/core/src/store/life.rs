@@ -70,6 +70,11 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     let mut left = ROWS_MAX;
     for sql in [
         "DELETE FROM event WHERE pos IN (SELECT pos FROM event WHERE session = ?1 LIMIT ?2)",
+        "DELETE FROM wake WHERE run IN (
+           SELECT wake.run FROM run JOIN wake ON wake.run = run.no
+           WHERE run.session = ?1 LIMIT ?2)",
+        "DELETE FROM question WHERE no IN (SELECT no FROM question WHERE session = ?1 LIMIT ?2)",
+        "DELETE FROM granted WHERE id IN (SELECT id FROM granted WHERE session = ?1 LIMIT ?2)",
         "DELETE FROM message WHERE no IN (
            SELECT no FROM message WHERE session = ?1 AND ordinal IS NOT NULL LIMIT ?2)",
         "DELETE FROM message WHERE no IN (
@@ -153,6 +158,9 @@ fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
     });
     tx.conn
         .prepare_cached("DELETE FROM state WHERE scope = 2 AND owner = ?1")?
+        .execute([no])?;
+    tx.conn
+        .prepare_cached("DELETE FROM granted WHERE workspace = ?1")?
         .execute([no])?;
     tx.conn
         .prepare_cached("DELETE FROM workspace WHERE no = ?1")?

@@ -11,8 +11,14 @@ use serde::{Deserialize, Serialize};
 /// The options of a workspace that outlive its being open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredOptions {
-    /// The names of the capabilities that were granted.
+    /// The rules that grant.
     pub grants: Vec<String>,
+    /// The rules that deny.
+    #[serde(default)]
+    pub denied: Vec<String>,
+    /// Whether somebody is there to be asked.
+    #[serde(default)]
+    pub asks: bool,
     /// Runs at the same time, if they are limited.
     #[serde(default)]
     pub concurrent_runs: Option<u32>,

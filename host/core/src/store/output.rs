@@ -5,12 +5,13 @@
 //! finishing job, and from then on nothing more is taken.
 
 use super::run::RunNo;
-use super::work::Work;
+use super::work::{Then, Work};
 use super::writer::Queue;
 use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
+use crate::id::QuestionId;
 use crate::run::{Entry, OutputRefused, Transcript};
-use crate::session::{Part, ToolResult, Usage};
+use crate::session::{Answer, Granted, Part, Question, ToolCall, ToolResult, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a run may have appended and not yet committed before `append` waits.
@@ -150,6 +151,55 @@ impl Output {
             t.usage(usage, log);
             Ok(())
         })
+    }
+
+    /// Notes a tool call that the host is asked to carry out.
+    pub fn call(self: &Arc<Self>, call: &ToolCall) -> Result<(), OutputError> {
+        self.take(call.input.len(), |t, now, log| t.call(call, now, log))
+    }
+
+    /// Notes that the host begins to carry a tool call out.
+    pub fn start(self: &Arc<Self>, call: &str) -> Result<(), OutputError> {
+        self.take(0, |t, _, log| t.start(call, log))
+    }
+
+    /// Asks somebody. They see it once it is committed.
+    pub fn ask(self: &Arc<Self>, question: Question) -> Result<(), OutputError> {
+        self.take(0, |t, _, log| {
+            t.ask(question, log);
+            Ok(())
+        })
+    }
+
+    /// Notes the answer of an open question, and what it grants.
+    pub fn answer(
+        self: &Arc<Self>,
+        question: QuestionId,
+        answer: Answer,
+        granted: Option<Granted>,
+    ) -> Result<(), OutputError> {
+        self.take(0, |t, _, log| t.answer(question, answer, granted, log))
+    }
+
+    /// Waits until everything that was taken so far is on disk.
+    ///
+    /// # Errors
+    /// When the store rejected it, or cannot write any more in this process.
+    pub async fn committed(&self) -> Result<(), StoreError> {
+        let (answer, committed) = tokio::sync::oneshot::channel();
+        let barrier = Then::kept(
+            |_| Ok(()),
+            move |outcome| {
+                let _nobody_waits = answer.send(outcome);
+            },
+        );
+        drop(self.queue.push(barrier));
+        let gone = || StoreError::Closed("the store was closed".to_owned());
+        committed.await.map_err(|_| gone())??;
+        match self.lock().rejected {
+            true => Err(StoreError::Content("rejected".to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Names the model that writes from here on.

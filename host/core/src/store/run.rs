@@ -38,7 +38,8 @@ pub struct SessionNo {
 /// What a caller asks of a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
-    /// `user`, `parent`, `resume`, `wake` or `answer`. Only `user` makes a user message.
+    /// `user`, `parent`, `resume`, `wake` or `answer`. Those that bring words make a user
+    /// message: `user`, `parent` and `answer`.
     pub origin: String,
     /// What is asked.
     pub parts: Vec<Part>,
@@ -159,7 +160,7 @@ fn log_accepted(
 
 /// The user's message, with a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
-    if accept.prompt.origin != "user" {
+    if !matches!(accept.prompt.origin.as_str(), "user" | "parent" | "answer") {
         touch(tx, run.session, None)?;
         return Ok(None);
     }

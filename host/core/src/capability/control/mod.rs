@@ -15,6 +15,9 @@ pub(crate) struct Control {
     ends_at: OnceLock<Duration>,
     asked: CancellationToken,
     cause: OnceLock<String>,
+    /// The budget that the run is beyond, and what to say of it.
+    exceeded: OnceLock<(&'static str, String)>,
+    is_beyond: CancellationToken,
     calls: AtomicU64,
 }
 
@@ -25,6 +28,8 @@ impl Control {
             ends_at: OnceLock::new(),
             asked: CancellationToken::new(),
             cause: OnceLock::new(),
+            exceeded: OnceLock::new(),
+            is_beyond: CancellationToken::new(),
             calls: AtomicU64::new(0),
         })
     }
@@ -51,6 +56,24 @@ impl Control {
     /// Completes once the agent is asked to end.
     pub(crate) async fn asked(&self) {
         self.asked.cancelled().await;
+    }
+
+    /// The run is beyond one of its budgets: it is to be stopped. The first one counts.
+    pub(crate) fn exceed(&self, kind: &'static str, detail: String) {
+        let _first_stays = self.exceeded.set((kind, detail));
+        self.is_beyond.cancel();
+    }
+
+    /// Completes once the run is beyond a budget, with its kind and what to say of it.
+    pub(crate) async fn exceeded(&self) -> (&'static str, String) {
+        self.is_beyond.cancelled().await;
+        self.exceeded.get().cloned().unwrap_or_default()
+    }
+
+    /// The budget that the run is beyond, if it is.
+    #[cfg(test)]
+    pub(crate) fn exceeded_kind(&self) -> Option<&'static str> {
+        self.exceeded.get().map(|(kind, _)| *kind)
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -2,8 +2,10 @@
 //! and the task on the embedder's runtime that carries it out. Knows no provider.
 
 use super::{CallContext, ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest};
+use crate::capability::budget::Budget;
 use crate::capability::control::Control;
 use crate::capability::transcript::Conversation;
+use crate::permission::Authority;
 use crate::sandbox::ResourceTable;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -28,6 +30,9 @@ pub(crate) struct Granted {
     pub(crate) provider: Arc<dyn ModelProvider>,
     /// The embedder's: its futures never run on a guest's stack.
     pub(crate) runtime: Handle,
+    /// Which models may be asked.
+    pub(crate) authority: Authority,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) context: CallContext,
     pub(crate) conversation: Conversation,
 }

@@ -4,7 +4,7 @@ use super::context::{Completion, Granted, Model};
 use super::{ModelEvent, ModelMessage, ModelRequest, ToolSpec};
 use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
 use crate::capability::failure::{cancelled, denied, failure, unless_asked};
-use crate::permission::Capability;
+use crate::permission::{Access, Capability, Verdict};
 use crate::sandbox::bindings::lastword::agent::model as wit;
 use crate::sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
 use crate::sandbox::{HostResult, Resource};
@@ -39,6 +39,7 @@ impl Model {
         let began = Self::or_cancelled(&self.control, async {
             let request = assemble(granted, request).await?;
             let (name, provider) = named(granted, request.model.as_deref())?;
+            allowed(granted, &name)?;
             granted.conversation.output.set_model(name, provider);
             Ok(Completion::begin(granted, request).await?)
         });
@@ -64,7 +65,13 @@ impl Model {
         let next = Self::or_cancelled(control, async { Ok(completion.next().await?) });
         let event = next.await?;
         match &event {
-            Some(ModelEvent::Usage(usage)) => granted.conversation.output.usage(*usage)?,
+            Some(ModelEvent::Usage(usage)) => {
+                granted.conversation.output.usage(*usage)?;
+                if !granted.budget.usage(*usage) {
+                    // Whoever stops the run does it in this very moment.
+                    std::future::pending::<()>().await;
+                }
+            }
             Some(ModelEvent::Part(part)) => {
                 let part = part.clone();
                 granted.conversation.say(|out| out.part(part, None)).await?;
@@ -154,6 +161,21 @@ fn named(granted: &Granted, model: Option<&str>) -> Result<(String, String), Fai
         (None, None) => Err(failure(
             "not-found",
             "the host has no model; name one with `--model PROVIDER:NAME`",
+        )),
+    }
+}
+
+/// Whether this very model may be asked.
+fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
+    let access = Access::new(Capability::Model, name, "");
+    match granted.authority.judge(&access, &[]) {
+        Verdict::Allowed => Ok(()),
+        _ => Err(failure(
+            "denied",
+            format!(
+                "the model {name} is not among those that the agent asks for and that are \
+                 granted; grant it with `--allow model={name}`"
+            ),
         )),
     }
 }

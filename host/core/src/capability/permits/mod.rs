@@ -1,6 +1,12 @@
 //! Deciding whether what a tool or a guest is about to do is allowed: by rules, by grants, by
 //! policy, and by asking somebody. Knows neither tools nor how a question reaches a person.
 
+mod decider;
+mod policy;
+
+pub(crate) use decider::{CallPermits, RunPermits};
+pub use policy::{Decision, PermissionPolicy};
+
 use crate::capability::tools::{ToolError, ToolErrorKind};
 use crate::permission::Access;
 use futures_util::future::BoxFuture;
@@ -16,6 +22,9 @@ pub struct Permits {
 /// Somebody who decides.
 pub(crate) trait Decide: Send + Sync + 'static {
     fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>>;
+
+    /// Whether rules alone allow it; asks nobody.
+    fn allows(&self, access: &Access) -> bool;
 }
 
 /// It is not allowed: who said so, and what would allow it.
@@ -34,6 +43,13 @@ impl Permits {
     /// [`Denied`], with who said so and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
         self.decider.decide(access).await
+    }
+
+    /// Whether rules alone allow it. Asks nobody and waits for nothing: for leaving out of a
+    /// list what may not be seen.
+    #[must_use]
+    pub fn allows(&self, access: &Access) -> bool {
+        self.decider.allows(access)
     }
 }
 
@@ -90,6 +106,10 @@ pub(crate) mod testing {
                 .push(access);
             let answer = if self.allows { Ok(()) } else { Err(denied) };
             Box::pin(std::future::ready(answer))
+        }
+
+        fn allows(&self, _: &Access) -> bool {
+            self.allows
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The order of decision for one call: deny rules and grants, what answers granted before,
+//! policy, and at last a question. What is allowed and may have effects is noted as begun, on
+//! disk, before the call goes on.
+
+use super::{Decide, Decision, Denied, PermissionPolicy};
+use crate::capability::agents::Holder;
+use crate::capability::model::CallContext;
+use crate::capability::questions::{Asker, Questions, offers};
+use crate::capability::tools::Effects;
+use crate::clock::Clock;
+use crate::permission::{Access, Authority, Rule, Verdict, Why};
+use crate::session::{Answer, Asked};
+use crate::store::Store;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Everything that decisions of one run need and share.
+#[derive(Clone)]
+pub(crate) struct RunPermits {
+    pub(crate) authority: Authority,
+    pub(crate) context: CallContext,
+    pub(crate) asker: Asker,
+    /// Whose remembered grants count: the agent that a user asked, where.
+    pub(crate) holder: Holder,
+    pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
+    /// Whether somebody is there to be asked.
+    pub(crate) asks: bool,
+    pub(crate) questions: Arc<Questions>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The decisions of one call.
+pub(crate) struct CallPermits {
+    pub(crate) run: Arc<RunPermits>,
+    /// The tool call, if it is one.
+    pub(crate) call: Option<String>,
+    pub(crate) effects: Effects,
+}
+
+impl Decide for CallPermits {
+    fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>> {
+        let run = Arc::clone(&self.run);
+        let call = self.call.clone();
+        let begins = (self.effects == Effects::Some)
+            .then(|| call.clone())
+            .flatten();
+        Box::pin(async move {
+            run.allow(access, call).await?;
+            match begins {
+                Some(call) => run.begin(&call).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn allows(&self, access: &Access) -> bool {
+        self.run.authority.judge(access, &[]) == Verdict::Allowed
+    }
+}
+
+impl RunPermits {
+    async fn allow(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
+        match self.authority.judge(&access, &[]) {
+            Verdict::Allowed => return Ok(()),
+            Verdict::Denied(why) => return Err(refusal(&access, &why)),
+            Verdict::Undecided => {}
+        }
+        if self.is_remembered(&access).await? {
+            return Ok(());
+        }
+        let decision = match &self.policy {
+            Some(policy) => policy.decide(self.context.clone(), access.clone()).await,
+            None => Decision::Ask,
+        };
+        match decision {
+            Decision::Allow => Ok(()),
+            Decision::Deny(reason) => Err(Denied(format!("not allowed: {reason}"))),
+            Decision::Ask if self.asks => self.ask(access, call).await,
+            Decision::Ask => Err(nobody_granted(&access)),
+        }
+    }
+
+    async fn is_remembered(&self, access: &Access) -> Result<bool, Denied> {
+        let Holder {
+            agent, session_no, ..
+        } = &self.holder;
+        let granted = self.store.granted(*session_no, agent.clone()).await;
+        let granted = granted.map_err(|error| {
+            tracing::warn!(%error, "grants cannot be read");
+            Denied("what was granted before cannot be read now; try again".to_owned())
+        })?;
+        let rules: Vec<Rule> = granted
+            .iter()
+            .filter_map(|rule| rule.parse().ok())
+            .collect();
+        Ok(self.authority.judge(access, &rules) == Verdict::Allowed)
+    }
+
+    async fn ask(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
+        let asked = Asked::Permission {
+            offers: offers(&access),
+            capability: access.capability.to_string(),
+            target: access.target,
+            title: access.title,
+            diff: access.diff,
+        };
+        let now = self.clock.now();
+        match self.questions.ask(&self.asker, call, asked, now).await {
+            Ok(Answer::Allow { .. }) => Ok(()),
+            Ok(Answer::Deny { reason: None }) => Err(Denied("the user said no".to_owned())),
+            Ok(Answer::Deny { reason: Some(why) } | Answer::Text { text: why }) => {
+                Err(Denied(format!("the user said no: {why}")))
+            }
+            Err(unanswered) => Err(Denied(unanswered.to_string())),
+        }
+    }
+
+    /// Notes that a call may have effects from here on, and waits until that is on disk.
+    pub(crate) async fn begin(&self, call: &str) -> Result<(), Denied> {
+        let failed = |why: String| Denied(format!("the call cannot be recorded: {why}"));
+        let output = &self.asker.output;
+        output
+            .start(call)
+            .map_err(|error| failed(error.to_string()))?;
+        let committed = output.committed().await;
+        committed.map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn nobody_granted(access: &Access) -> Denied {
+    let (capability, target) = (access.capability, &access.target);
+    Denied(format!(
+        "the capability `{capability}` is not granted for {target}, and nobody is there to be \
+         asked; grant it with `--allow {}`, or with `--allow {capability}` for everything",
+        Rule::exactly(access)
+    ))
+}
+
+fn refusal(access: &Access, why: &Why) -> Denied {
+    let (capability, target) = (access.capability, &access.target);
+    Denied(match why {
+        Why::NotWanted => format!(
+            "the agent's manifest does not ask for `{capability}` of {target}, so that nobody \
+             can grant it; its author would have to add it"
+        ),
+        Why::NotAbove => format!(
+            "the agent that started this one may not do that either (`{capability}` of \
+             {target}); a child never has more than its parent"
+        ),
+        Why::Rule(rule) => {
+            format!("the rule `{rule}` denies it; whoever wrote it would have to change it")
+        }
+    })
+}

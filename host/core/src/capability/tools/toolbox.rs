@@ -1,0 +1,229 @@
+//! What one run has of tools: the host's own, the embedder's, those of MCP servers; and what
+//! every call goes through, whoever serves it: its record, its arguments' schema, its
+//! permission, its bounds, its result. Knows no guest's types.
+
+use super::listed::Listed;
+use super::own::Own;
+use super::result::recorded;
+use super::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
+use crate::capability::budget::Budget;
+use crate::capability::convert::Blob;
+use crate::capability::permits::{CallPermits, Permits, RunPermits};
+use crate::capability::transcript::Conversation;
+use crate::permission::{Access, Capability, Verdict};
+use crate::session::{ToolCall, ToolResult};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of the largest arguments of one call.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+/// Tools that one run may see.
+const TOOLS_MAX: usize = 1024;
+/// Bytes of the longest name of a tool.
+const NAME_BYTES_MAX: usize = 128;
+
+/// One run's tools.
+pub(crate) struct Toolbox {
+    pub(crate) own: Own,
+    pub(crate) providers: Vec<Arc<dyn ToolProvider>>,
+    pub(crate) permits: Arc<RunPermits>,
+    pub(crate) conversation: Conversation,
+    pub(crate) budget: Arc<Budget>,
+    /// The embedder's: tools never run on a guest's stack.
+    pub(crate) runtime: Handle,
+    /// What the providers answered last.
+    pub(crate) listed: Mutex<Option<Arc<Vec<Arc<Listed>>>>>,
+}
+
+/// Why a call has no result from its tool.
+#[derive(Debug)]
+pub(crate) enum NoResult {
+    /// It was refused or failed; the transcript says so.
+    Failed(ToolError),
+    /// It was not even recorded.
+    Unrecorded(crate::store::OutputError),
+    /// The run is beyond its budget, and about to be stopped.
+    Beyond,
+}
+
+impl Toolbox {
+    /// The tools that the run may call, or may ask to.
+    pub(crate) async fn available(self: &Arc<Self>) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+        let this = Arc::clone(self);
+        let listed = self.apart(async move { this.list().await }).await?;
+        *self.lock() = Some(Arc::clone(&listed));
+        Ok(listed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Vec<Arc<Listed>>>>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn list(&self) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+        let mut listed = self.own.tools();
+        listed.retain(|listed| self.is_open(&listed.tool));
+        let mut names: HashSet<String> = listed.iter().map(|l| l.tool.name.clone()).collect();
+        for provider in &self.providers {
+            let tools = match provider.tools(&self.permits.context).await {
+                Ok(tools) => tools,
+                Err(error) => {
+                    // One that cannot be reached takes no other's tools away.
+                    tracing::warn!(%error, "a source of tools has none now");
+                    continue;
+                }
+            };
+            for tool in tools {
+                let fits = is_name(&tool.name) && names.len() < TOOLS_MAX;
+                if !fits || !names.insert(tool.name.clone()) {
+                    tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
+                } else if self.may_call(&tool.name) {
+                    listed.push(Arc::new(Listed::of(tool, Arc::clone(provider))));
+                }
+            }
+        }
+        Ok(Arc::new(listed))
+    }
+
+    /// Whether a tool of the host's own is of any use: the manifest wants it, and what it
+    /// touches is granted, or can be asked for.
+    fn is_open(&self, tool: &Tool) -> bool {
+        let wanted = self.permits.authority.judge(&named(&tool.name), &[]);
+        let wanted = !matches!(wanted, Verdict::Denied(_));
+        wanted && Own::needs(&tool.name).is_none_or(|capability| self.is_to_be_had(capability))
+    }
+
+    fn is_to_be_had(&self, capability: Capability) -> bool {
+        let authority = &self.permits.authority;
+        let asks = self.permits.asks || self.permits.policy.is_some();
+        authority.has(capability) || (asks && authority.could_have(capability))
+    }
+
+    fn may_call(&self, name: &str) -> bool {
+        match self.permits.authority.judge(&named(name), &[]) {
+            Verdict::Allowed => true,
+            Verdict::Denied(_) => false,
+            // An earlier answer may have allowed it, and it can be asked for.
+            Verdict::Undecided => self.permits.asks || self.permits.policy.is_some(),
+        }
+    }
+
+    async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<Listed>, ToolError> {
+        if let Some(own) = Own::tool(name) {
+            return match self.is_open(&own.tool) {
+                true => Ok(Arc::clone(own)),
+                false => Err(self.closed(&own.tool)),
+            };
+        }
+        let among = |listed: &[Arc<Listed>]| {
+            let found = listed.iter().find(|listed| listed.tool.name == name);
+            found.cloned()
+        };
+        let known = self.lock().clone();
+        if let Some(found) = known.and_then(|listed| among(&listed)) {
+            return Ok(found);
+        }
+        let listed = self.available().await?;
+        among(&listed).ok_or_else(|| {
+            ToolError::new(
+                ToolErrorKind::UnknownTool,
+                format!("there is no tool `{name}`; `tools.available` lists those that there are"),
+            )
+        })
+    }
+
+    /// Why a tool of the host's own is not to be had.
+    fn closed(&self, tool: &Tool) -> ToolError {
+        let how = match Own::needs(&tool.name) {
+            Some(capability) => format!(
+                "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
+                 has to ask for and somebody has to grant: {}",
+                tool.name,
+                capability.how_to_grant()
+            ),
+            None => format!(
+                "the agent's manifest does not ask for the tool `{}`",
+                tool.name
+            ),
+        };
+        ToolError::new(ToolErrorKind::Denied, how)
+    }
+
+    /// Carries a call out, from its record to its result's.
+    pub(crate) async fn call(self: &Arc<Self>, call: ToolCall) -> Result<ToolResult, NoResult> {
+        if !self.budget.call() {
+            return Err(NoResult::Beyond);
+        }
+        let output = &self.conversation.output;
+        output.call(&call).map_err(NoResult::Unrecorded)?;
+        let this = Arc::clone(self);
+        let (id, name) = (call.id.clone(), call.name.clone());
+        let made = self.apart(async move { this.carry_out(call).await }).await;
+        let (result, blobs, failed) = recorded(&id, name, made);
+        output
+            .result(result.clone(), blobs)
+            .map_err(NoResult::Unrecorded)?;
+        match failed {
+            None => Ok(result),
+            Some(error) => Err(NoResult::Failed(error)),
+        }
+    }
+
+    async fn carry_out(self: &Arc<Self>, call: ToolCall) -> Result<ToolOutput, ToolError> {
+        let listed = self.find(&call.name).await?;
+        let arguments: Value = serde_json::from_str(&call.input)
+            .map_err(|error| ToolError::invalid(format!("the arguments are not JSON: {error}")))?;
+        listed.check(&arguments)?;
+        let permits = Permits::new(Arc::new(CallPermits {
+            run: Arc::clone(&self.permits),
+            call: Some(call.id.clone()),
+            effects: listed.tool.effects,
+        }));
+        let invocation = Invocation {
+            context: self.permits.context.clone(),
+            call_id: call.id,
+            tool: call.name,
+            arguments,
+            permits,
+        };
+        match &listed.provider {
+            None => self.own.call(self, invocation).await,
+            Some(provider) => {
+                let title = format!("call {}", invocation.tool);
+                let mut access = named(&invocation.tool);
+                access.title = title;
+                access.diff = None;
+                // Asking notes an effectful call as begun once it is allowed.
+                invocation.permits.require(access).await?;
+                provider.call(invocation).await
+            }
+        }
+    }
+
+    /// Runs something on the embedder's runtime: a panic there is an error here, and dropping
+    /// the future ends it.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
+    ) -> Result<T, ToolError> {
+        let task = AbortOnDropHandle::new(self.runtime.spawn(work));
+        task.await.unwrap_or_else(|_| {
+            let why = "the tool failed inside the host; its log says why";
+            Err(ToolError::new(ToolErrorKind::Internal, why))
+        })
+    }
+}
+
+fn named(tool: &str) -> Access {
+    Access::new(Capability::Tools, tool, "")
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(fits)
+}
+
+/// The bytes that a result names, and the result.
+pub(super) type Recorded = (ToolResult, Vec<Blob>, Option<ToolError>);

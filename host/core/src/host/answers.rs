@@ -1,0 +1,172 @@
+//! Questions and grants as an embedder sees them: what is open, answering, what answers have
+//! granted, taking that back.
+
+use super::{Host, HostError, Session, Workspace};
+use crate::capability::questions::Refused;
+use crate::id::{GrantId, QuestionId, WorkspaceId};
+use crate::run::Run;
+use crate::session::{Answer, Granted, Part, Question, QuestionState};
+use crate::store::{OpenQuestions, PromptRecord};
+
+/// What an answer came to.
+#[derive(Clone)]
+pub struct Answered {
+    /// What it granted for longer than once.
+    pub grant: Option<Granted>,
+    /// The run that it queued, if the one that asked was over.
+    pub run: Option<Run>,
+}
+
+impl Host {
+    /// The questions of all sessions that nobody has answered, the oldest first; at most
+    /// 1,000.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
+        Ok(self.inner.store.open_questions(OpenQuestions::All).await?)
+    }
+
+    /// A question and how it stands, with the workspace that it is asked in.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownQuestion`].
+    pub async fn question(
+        &self,
+        id: QuestionId,
+    ) -> Result<(WorkspaceId, Question, QuestionState), HostError> {
+        let at = self.inner.store.question(id).await?;
+        let at = at.ok_or(HostError::UnknownQuestion(id))?;
+        Ok((at.workspace, at.question, at.state))
+    }
+
+    /// Answers a question. The first answer counts and is on disk once this returns, with
+    /// what it grants. Of a run that ended waiting for it, it queues the session's next run.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownQuestion`]; [`HostError::AlreadyAnswered`] with the answer that was
+    /// first; [`HostError::QuestionDismissed`] if the run ended meanwhile;
+    /// [`HostError::Invalid`] for an answer that does not fit the question; and as
+    /// [`Session::prompt`] where it queues a run.
+    pub async fn answer(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
+        let dispatcher = &self.inner.dispatcher;
+        let now = dispatcher.clock.now();
+        match dispatcher.questions.answer(id, answer.clone(), now).await {
+            Ok(grant) => Ok(Answered { grant, run: None }),
+            Err(Refused::Unknown) => Err(HostError::UnknownQuestion(id)),
+            Err(Refused::Answered(first)) => Err(HostError::AlreadyAnswered {
+                question: id,
+                answer: first,
+            }),
+            Err(Refused::Dismissed) => Err(HostError::QuestionDismissed(id)),
+            Err(Refused::Unfit(why)) => Err(HostError::Invalid(why)),
+            Err(Refused::Store(error)) => Err(error.into()),
+            Err(Refused::Waits) => self.go_on(id, answer).await,
+        }
+    }
+
+    /// The run that asked is over: the answer is the session's next prompt. Accepted under a
+    /// key of the question's own, so that it is queued once however often it is tried.
+    async fn go_on(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
+        let store = &self.inner.store;
+        let at = store.question(id).await?;
+        let at = at.ok_or(HostError::UnknownQuestion(id))?;
+        let asked = store.run(at.question.run).await?;
+        let text = match &answer {
+            Answer::Text { text } => text.clone(),
+            Answer::Deny { reason: Some(why) } => format!("I do not want to answer that: {why}"),
+            Answer::Deny { reason: None } | Answer::Allow { .. } => {
+                "I do not want to answer that.".to_owned()
+            }
+        };
+        let record = PromptRecord {
+            origin: "answer".to_owned(),
+            parts: vec![Part::text(text)],
+            ..asked.prompt
+        };
+        let session = self.session(at.question.session).await?;
+        let key = format!("answer:{id}");
+        let run = match self.ask_reopened(&session, record, key).await {
+            Err(HostError::KeyConflict) => return Err(self.lost(id).await),
+            run => run?,
+        };
+        match store.answer_waiting(at.session, id, answer).await {
+            Ok(()) => Ok(Answered {
+                grant: None,
+                run: Some(run),
+            }),
+            Err(crate::store::StoreError::Refused(_)) => Err(self.lost(id).await),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What to tell somebody who came second.
+    async fn lost(&self, id: QuestionId) -> HostError {
+        match self.question(id).await {
+            Ok((_, _, QuestionState::Answered(answer))) => HostError::AlreadyAnswered {
+                question: id,
+                answer,
+            },
+            Ok(_) => HostError::QuestionDismissed(id),
+            Err(error) => error,
+        }
+    }
+
+    /// A grant that an answer made, and the workspace in which it stands.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownGrant`].
+    pub async fn grant(&self, id: GrantId) -> Result<(WorkspaceId, Granted), HostError> {
+        let found = self.inner.store.grant(id).await?;
+        found.ok_or(HostError::UnknownGrant(id))
+    }
+
+    /// Takes a grant back, for every decision from now on.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownGrant`].
+    pub async fn revoke(&self, id: GrantId) -> Result<(), HostError> {
+        match self.inner.store.revoke(id).await? {
+            true => Ok(()),
+            false => Err(HostError::UnknownGrant(id)),
+        }
+    }
+
+    /// What answers have granted in a workspace, open or not, the oldest first.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`].
+    pub async fn grants(&self, workspace: WorkspaceId) -> Result<Vec<Granted>, HostError> {
+        let no = self.inner.store.workspace_no(workspace).await;
+        let no = no.map_err(|error| match error {
+            crate::store::StoreError::Refused(crate::store::Refusal::UnknownWorkspace) => {
+                HostError::UnknownWorkspace(workspace)
+            }
+            other => other.into(),
+        })?;
+        Ok(self.inner.store.grants(no).await?)
+    }
+}
+
+impl Workspace {
+    /// The questions of its sessions that nobody has answered, the oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
+        let of = OpenQuestions::Workspace(self.inner.no);
+        Ok(self.host.inner.store.open_questions(of).await?)
+    }
+}
+
+impl Session {
+    /// The questions that nobody has answered, the oldest first.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`].
+    pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
+        let store = &self.host.inner.store;
+        let open = store.open_questions(OpenQuestions::Session(self.id)).await;
+        open.map_err(|error| self.named(error))
+    }
+}

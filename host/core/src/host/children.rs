@@ -1,0 +1,153 @@
+//! Runs that runs start: in a session of their own below that of the one that asks, with a
+//! slot at once or not at all, and stopped with it.
+
+use super::{Host, HostInner, Session};
+use crate::capability::agents::{Child, ChildEnd, StartRun};
+use crate::capability::tools::{ToolError, ToolErrorKind};
+use crate::id::{AgentId, RunId};
+use crate::run::dispatcher::{Admission, Dispatcher, NotAccepted};
+use crate::run::live::{LiveRun, NoEnd};
+use crate::run::{Cause, Receipt};
+use crate::session::{Message, Part, PartBody, Role};
+use crate::store::{PromptRecord, StoreError};
+use futures_util::future::BoxFuture;
+use std::sync::{Arc, Weak};
+
+/// Starts runs for runs, as long as the host is there.
+pub(super) struct Children(Weak<HostInner>);
+
+impl Children {
+    pub(super) fn of(host: &Arc<HostInner>) -> Arc<dyn StartRun> {
+        Arc::new(Self(Arc::downgrade(host)))
+    }
+}
+
+impl StartRun for Children {
+    fn start(&self, child: Child) -> BoxFuture<'static, Result<ChildEnd, ToolError>> {
+        let host = self.0.upgrade();
+        Box::pin(async move {
+            let inner = host.ok_or_else(|| unavailable("the host is gone"))?;
+            Host { inner }.start(child).await
+        })
+    }
+
+    fn agents(&self) -> Vec<(AgentId, String)> {
+        let Some(inner) = self.0.upgrade() else {
+            return Vec::new();
+        };
+        let agents = Host { inner }.agents().into_iter();
+        let told = agents.map(|agent| {
+            let about = agent.manifest().description.clone();
+            (agent.id().clone(), about)
+        });
+        told.collect()
+    }
+}
+
+/// Stops a run whose parent does not wait for it any more.
+struct WithParent {
+    dispatcher: Arc<Dispatcher>,
+    live: Arc<LiveRun>,
+}
+
+impl Drop for WithParent {
+    fn drop(&mut self) {
+        // Of one that has its end: nothing.
+        self.dispatcher.stop(&self.live, &Cause::Parent);
+    }
+}
+
+impl Host {
+    async fn start(&self, child: Child) -> Result<ChildEnd, ToolError> {
+        let session = self.child_session(&child).await?;
+        let record = PromptRecord {
+            origin: "parent".to_owned(),
+            parts: vec![Part::text(child.prompt)],
+            config: child.config.unwrap_or_else(|| "{}".to_owned()),
+            deadline: None,
+        };
+        let job = self.inner.job(&session, RunId::generate(), record, None);
+        let mut job = job.map_err(|error| unavailable(error.to_string()))?;
+        job.lineage = Some(child.lineage);
+        let live = Arc::clone(&job.live);
+        let dispatcher = Arc::clone(&self.inner.dispatcher);
+        let accepted = dispatcher.accept(job, None, Admission::AtOnce);
+        let with_parent = WithParent {
+            dispatcher,
+            live: Arc::clone(&live),
+        };
+        match accepted.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(NotAccepted::NoSlot)) => {
+                return Err(ToolError::new(
+                    ToolErrorKind::Limit,
+                    "as many runs go on as may; do it yourself, or start fewer at a time",
+                ));
+            }
+            Ok(Err(NotAccepted::HostClosing | NotAccepted::WorkspaceClosing)) | Err(_) => {
+                return Err(unavailable("the workspace is closing"));
+            }
+            Ok(Err(NotAccepted::Store(error))) => return Err(failed(&error)),
+        }
+        let receipt = match live.ended().await {
+            Ok(receipt) => receipt,
+            Err(NoEnd::Held) => return Err(unavailable("the workspace is closing")),
+            Err(NoEnd::Lost(error)) => return Err(failed(&error)),
+        };
+        drop(with_parent);
+        let messages = session.messages().await;
+        let messages = messages.map_err(|error| unavailable(error.to_string()))?;
+        Ok(told(&session, &receipt, &messages))
+    }
+
+    async fn child_session(&self, child: &Child) -> Result<Session, ToolError> {
+        let agent = AgentId::new(child.agent.as_str()).ok();
+        let agent = agent.and_then(|id| self.agent(&id)).ok_or_else(|| {
+            let names: Vec<String> = self.agents().iter().map(|a| a.id().to_string()).collect();
+            ToolError::invalid(format!(
+                "there is no agent `{}`; the agents are: {}",
+                child.agent,
+                names.join(", ")
+            ))
+        })?;
+        let workspace = self.workspace(child.parent.workspace);
+        let workspace = workspace.map_err(|error| unavailable(error.to_string()))?;
+        let session = workspace.new_child_session(&agent, child.parent.session);
+        let session = session.await.map_err(|e| unavailable(e.to_string()))?;
+        if let Some(title) = &child.title {
+            let renamed = session.rename(title).await;
+            renamed.map_err(|error| ToolError::invalid(error.to_string()))?;
+        }
+        Ok(session)
+    }
+}
+
+fn told(session: &Session, receipt: &Receipt, messages: &[Message]) -> ChildEnd {
+    let own = |message: &&Message| message.run == receipt.run && message.role == Role::Assistant;
+    let last = messages.iter().rev().find(own);
+    let output = last.and_then(|message| {
+        let output = |part: &Part| match &part.body {
+            PartBody::Other { kind, json } if kind == "output" => Some(json.clone()),
+            _ => None,
+        };
+        message.parts.iter().rev().find_map(output)
+    });
+    ChildEnd {
+        session: session.id(),
+        run: receipt.run,
+        state: receipt.state,
+        cause: receipt.cause.clone(),
+        detail: receipt.detail.clone(),
+        text: last.map(Message::text).unwrap_or_default(),
+        output,
+    }
+}
+
+fn unavailable(why: impl Into<String>) -> ToolError {
+    ToolError::new(ToolErrorKind::Unavailable, why)
+}
+
+fn failed(error: &StoreError) -> ToolError {
+    tracing::warn!(%error, "a run could not be started for another");
+    ToolError::new(ToolErrorKind::Internal, "the host's store failed")
+}

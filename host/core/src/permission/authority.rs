@@ -1,0 +1,172 @@
+//! What a run may do: what its agent wants, and every agent above it wanted, within what is
+//! granted. The one place where that is decided; it asks nobody.
+
+use super::{Access, Capability, Grants, Rule};
+use std::sync::Arc;
+
+/// What one run may do.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// What each agent in the line wants, this run's own last.
+    wants: Vec<Arc<[Rule]>>,
+    grants: Grants,
+}
+
+/// What follows from rules alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is granted.
+    Allowed,
+    /// It is not to be had.
+    Denied(Why),
+    /// No rule says anything of it.
+    Undecided,
+}
+
+/// Why something is denied whatever anybody answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The agent's manifest does not ask for it.
+    NotWanted,
+    /// An agent that started this one does not have it either.
+    NotAbove,
+    /// A rule denies it.
+    Rule(Rule),
+}
+
+impl Authority {
+    /// Of an agent that nobody started but a user.
+    #[must_use]
+    pub fn new(wants: Arc<[Rule]>, grants: Grants) -> Self {
+        Self {
+            wants: vec![wants],
+            grants,
+        }
+    }
+
+    /// Of an agent that this run starts: never more than this run's own.
+    #[must_use]
+    pub fn child(&self, wants: Arc<[Rule]>) -> Self {
+        let mut child = self.clone();
+        child.wants.push(wants);
+        child
+    }
+
+    /// How many agents stand above.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.wants.len() - 1
+    }
+
+    /// What follows from the rules, and from what answers granted before.
+    #[must_use]
+    pub fn judge(&self, access: &Access, remembered: &[Rule]) -> Verdict {
+        let (capability, target) = (access.capability, access.target.as_str());
+        let covers = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(capability, target));
+        match self.wants.split_last() {
+            Some((own, _)) if !covers(own) => return Verdict::Denied(Why::NotWanted),
+            Some((_, above)) if !above.iter().all(|wants| covers(wants)) => {
+                return Verdict::Denied(Why::NotAbove);
+            }
+            _ => {}
+        }
+        if let Some(rule) = self.grants.denial(capability, target) {
+            return Verdict::Denied(Why::Rule(rule.clone()));
+        }
+        match self.grants.covers(capability, target) || covers(remembered) {
+            true => Verdict::Allowed,
+            false => Verdict::Undecided,
+        }
+    }
+
+    /// Whether some of this capability is wanted and granted.
+    #[must_use]
+    pub fn has(&self, capability: Capability) -> bool {
+        self.wants_some(capability) && self.grants.has(capability)
+    }
+
+    /// Whether all of it is wanted and granted, without exception.
+    #[must_use]
+    pub fn has_all(&self, capability: Capability) -> bool {
+        let whole = |rule: &Rule| rule.pattern().is_none() && rule.is_about(capability);
+        let all = |wants: &Arc<[Rule]>| wants.iter().any(whole);
+        self.wants.iter().all(all) && self.grants.has_all(capability)
+    }
+
+    /// Whether some of it is wanted, and not all of it denied: it might be had by asking.
+    #[must_use]
+    pub fn could_have(&self, capability: Capability) -> bool {
+        self.wants_some(capability) && !self.grants.denies_all(capability)
+    }
+
+    fn wants_some(&self, capability: Capability) -> bool {
+        let some = |wants: &Arc<[Rule]>| wants.iter().any(|rule| rule.is_about(capability));
+        self.wants.iter().all(some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(words: &[&str]) -> Arc<[Rule]> {
+        let rules = words.iter().map(|word| word.parse().expect("a rule"));
+        rules.collect()
+    }
+
+    fn write(path: &str) -> Access {
+        Access::new(Capability::WriteFiles, path, "")
+    }
+
+    #[test]
+    fn an_agent_has_what_it_wants_and_was_granted_and_nothing_else() {
+        let grants = Grants::none()
+            .with(Capability::ReadFiles)
+            .with(Capability::State);
+        let authority = Authority::new(rules(&["read-files", "model"]), grants);
+        assert!(authority.has(Capability::ReadFiles));
+        assert!(!authority.has(Capability::State), "granted but not wanted");
+        assert!(!authority.has(Capability::Model), "wanted but not granted");
+        assert!(authority.could_have(Capability::Model));
+    }
+
+    #[test]
+    fn a_scope_in_the_manifest_bounds_what_is_granted() {
+        let grants = Grants::none().with(Capability::WriteFiles);
+        let authority = Authority::new(rules(&["write-files=docs/**"]), grants);
+        assert_eq!(authority.judge(&write("docs/a"), &[]), Verdict::Allowed);
+        let outside = authority.judge(&write("src/a"), &[]);
+        assert_eq!(outside, Verdict::Denied(Why::NotWanted));
+        assert!(!authority.has_all(Capability::WriteFiles));
+    }
+
+    #[test]
+    fn a_child_never_has_more_than_its_parent() {
+        let grants = Grants::none()
+            .with(Capability::WriteFiles)
+            .with(Capability::Network);
+        let parent = Authority::new(rules(&["write-files=docs/**", "run-agents"]), grants);
+        let child = parent.child(rules(&["write-files", "network"]));
+        assert_eq!(child.judge(&write("docs/a"), &[]), Verdict::Allowed);
+        let above = Verdict::Denied(Why::NotAbove);
+        assert_eq!(child.judge(&write("src/a"), &[]), above);
+        assert!(!child.could_have(Capability::Network));
+        let remembered = rules(&["write-files"]);
+        assert_eq!(child.judge(&write("src/a"), &remembered), above);
+        let grandchild = child.child(rules(&["write-files"]));
+        assert_eq!(grandchild.judge(&write("src/a"), &[]), above);
+        assert_eq!(grandchild.depth(), 2);
+    }
+
+    #[test]
+    fn what_nobody_speaks_of_is_undecided_and_a_denial_is_final() {
+        let rule: Rule = "write-files=.git/**".parse().expect("a rule");
+        let grants = Grants::none().without(rule);
+        let authority = Authority::new(rules(&["write-files"]), grants);
+        assert_eq!(authority.judge(&write("a"), &[]), Verdict::Undecided);
+        let remembered = rules(&["write-files"]);
+        assert_eq!(authority.judge(&write("a"), &remembered), Verdict::Allowed);
+        let denied = authority.judge(&write(".git/config"), &remembered);
+        assert!(matches!(denied, Verdict::Denied(Why::Rule(_))));
+    }
+}

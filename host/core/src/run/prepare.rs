@@ -1,0 +1,169 @@
+//! What a run's guest is given before it is called: its capabilities, each with what the run
+//! may do, and its files. Knows no call and no end.
+
+use super::dispatcher::{Dispatcher, RunJob};
+use super::live::LiveRun;
+use crate::capability::agents::Holder;
+use crate::capability::budget::Budget;
+use crate::capability::log::{Journal, Log};
+use crate::capability::model::{CallContext, Granted, Model};
+use crate::capability::permits::RunPermits;
+use crate::capability::questions::Asker;
+use crate::capability::state::{State, Values};
+use crate::capability::tools::{Own, Toolbox, Tools};
+use crate::capability::transcript::{Conversation, Transcript};
+use crate::capability::{Capabilities, files};
+use crate::permission::{Authority, Capability};
+use crate::sandbox::{GuestLines, GuestState, Limiter};
+use crate::store::{Output, RunNo, StateOwner};
+use std::sync::{Arc, Mutex};
+
+/// What one run may do and use, and on whose behalf.
+struct Means {
+    authority: Authority,
+    budget: Arc<Budget>,
+    holder: Holder,
+    context: CallContext,
+    conversation: Conversation,
+}
+
+impl Means {
+    fn of(dispatcher: &Dispatcher, job: &RunJob, run: RunNo, output: &Arc<Output>) -> Self {
+        let live = &job.live;
+        let wants = Arc::clone(&job.agent.wants);
+        let (authority, above, holder) = match &job.lineage {
+            Some(lineage) => (
+                lineage.authority.child(wants),
+                Some(Arc::clone(&lineage.budget)),
+                lineage.holder.clone(),
+            ),
+            None => {
+                let holder = Holder {
+                    agent: job.agent.id.clone(),
+                    session: live.session,
+                    session_no: live.session_no,
+                };
+                (Authority::new(wants, job.workspace.grants()), None, holder)
+            }
+        };
+        Self {
+            authority,
+            budget: Budget::new(&live.control, &job.limits, above),
+            holder,
+            context: CallContext {
+                workspace: job.workspace.id,
+                session: live.session,
+                run: live.id,
+                agent: job.agent.id.clone(),
+            },
+            conversation: Conversation {
+                store: dispatcher.store.clone(),
+                session: live.session_no,
+                id: live.id,
+                run,
+                output: Arc::clone(output),
+            },
+        }
+    }
+}
+
+/// Everything that a guest is given.
+pub(super) fn prepare(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    run: RunNo,
+    output: &Arc<Output>,
+    journal: &Arc<Journal>,
+) -> GuestState<Capabilities> {
+    let live = &job.live;
+    let control = &live.control;
+    let means = Means::of(dispatcher, job, run, output);
+    let authority = &means.authority;
+    let tmp = dispatcher.tmp.join(live.id.to_string());
+    let directory = job.workspace.directory();
+    let files = files::of_run(directory.as_ref(), authority, tmp, job.limits.written_bytes);
+    let capabilities = Capabilities {
+        transcript: Transcript {
+            control: Arc::clone(control),
+            conversation: Some(means.conversation.clone()),
+        },
+        model: Model::new(control, model(dispatcher, &means)),
+        state: State {
+            control: Arc::clone(control),
+            values: values(dispatcher, job, authority),
+        },
+        tools: Tools {
+            control: Arc::clone(control),
+            granted: toolbox(dispatcher, job, means),
+        },
+        control: Arc::clone(control),
+        log: Log {
+            control: Arc::clone(control),
+            journal: Arc::clone(journal),
+        },
+    };
+    let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
+    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines)
+}
+
+fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {
+    let provider = dispatcher.brought.model.as_ref();
+    let provider = provider.filter(|_| means.authority.has(Capability::Model))?;
+    Some(Granted {
+        provider: Arc::clone(provider),
+        runtime: dispatcher.embedder.clone(),
+        authority: means.authority.clone(),
+        budget: Arc::clone(&means.budget),
+        context: means.context.clone(),
+        conversation: means.conversation.clone(),
+    })
+}
+
+fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Option<Values> {
+    authority.has(Capability::State).then(|| Values {
+        store: dispatcher.store.clone(),
+        owner: StateOwner {
+            session: job.live.session_no,
+            agent: job.agent.id.clone(),
+        },
+        bytes_max: job.limits.state_bytes,
+    })
+}
+
+/// The run's tools, if the agent asks for any.
+fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: Means) -> Option<Arc<Toolbox>> {
+    let live: &LiveRun = &job.live;
+    if !means.authority.could_have(Capability::Tools) {
+        return None;
+    }
+    let starts = dispatcher.starts.get()?;
+    let asker = Asker {
+        session: live.session,
+        run: live.id,
+        agent: job.agent.id.clone(),
+        holder: means.holder.clone(),
+        output: Arc::clone(&means.conversation.output),
+    };
+    Some(Arc::new(Toolbox {
+        own: Own {
+            starts: Arc::clone(starts),
+            child_depth: job.limits.child_depth,
+        },
+        providers: dispatcher.brought.tools.clone(),
+        permits: Arc::new(RunPermits {
+            authority: means.authority,
+            context: means.context,
+            asker,
+            holder: means.holder,
+            policy: dispatcher.brought.policy.clone(),
+            asks: job.workspace.asks(),
+            questions: Arc::clone(&dispatcher.questions),
+            store: dispatcher.store.clone(),
+            clock: Arc::clone(&dispatcher.clock),
+        }),
+        conversation: means.conversation,
+        budget: means.budget,
+        runtime: dispatcher.embedder.clone(),
+        listed: Mutex::default(),
+    }))
+}

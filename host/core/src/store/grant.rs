@@ -1,0 +1,117 @@
+//! What answers granted for longer than once: kept with the answer, listed, revoked. Rules are
+//! words here; what they allow is not known.
+
+use super::handle::WorkspaceNo;
+use super::run::{RunNo, SessionNo};
+use super::{Store, StoreError};
+use crate::clock::UnixMillis;
+use crate::id::{AgentId, GrantId, SessionId, WorkspaceId};
+use crate::session::Granted;
+use rusqlite::{Connection, Row, ToSql, params};
+
+/// The most grants that are listed, and that count, for one agent in one workspace.
+const GRANTS_MAX: i64 = 10_000;
+
+const COLUMNS: &str = "SELECT granted.id, session.id, granted.agent, rule, granted_ms
+    FROM granted LEFT JOIN session ON session.no = granted.session";
+
+/// Keeps a grant, with the answer that made it.
+pub(super) fn keep(conn: &Connection, run: RunNo, granted: &Granted) -> Result<(), StoreError> {
+    conn.prepare_cached(
+        "INSERT OR IGNORE INTO granted (id, workspace, session, agent, rule, granted_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        granted.id.as_bytes(),
+        run.session.workspace,
+        granted.session.map(|_| run.session.session),
+        granted.agent.as_str(),
+        granted.rule,
+        granted.granted_ms.0 as i64,
+    ])?;
+    Ok(())
+}
+
+fn granted(row: &Row<'_>) -> Result<Granted, StoreError> {
+    let agent: String = row.get(2)?;
+    let session: Option<[u8; 16]> = row.get(1)?;
+    Ok(Granted {
+        id: GrantId::from_bytes(row.get(0)?),
+        session: session.map(SessionId::from_bytes),
+        agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
+        rule: row.get(3)?,
+        granted_ms: UnixMillis(row.get::<_, i64>(4)? as u64),
+    })
+}
+
+fn all(conn: &Connection, which: &str, bound: &[&dyn ToSql]) -> Result<Vec<Granted>, StoreError> {
+    let sql = format!("{COLUMNS} WHERE {which} ORDER BY granted_ms, granted.id LIMIT {GRANTS_MAX}");
+    let mut query = conn.prepare_cached(&sql)?;
+    let mut rows = query.query(bound)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(granted(row)?);
+    }
+    Ok(found)
+}
+
+impl Store {
+    /// The rules that answers granted to an agent for a session: there, and in its workspace.
+    pub async fn granted(
+        &self,
+        session: SessionNo,
+        agent: AgentId,
+    ) -> Result<Vec<String>, StoreError> {
+        let read = move |conn: &Connection| {
+            let mut query = conn.prepare_cached(
+                "SELECT rule FROM granted
+                 WHERE workspace = ?1 AND agent = ?2 AND coalesce(session, ?3) = ?3 LIMIT ?4",
+            )?;
+            let bound = params![
+                session.workspace,
+                agent.as_str(),
+                session.session,
+                GRANTS_MAX
+            ];
+            let rows = query.query_map(bound, |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Every grant of a workspace, the oldest first.
+    pub async fn grants(&self, workspace: WorkspaceNo) -> Result<Vec<Granted>, StoreError> {
+        let read = move |conn: &Connection| all(conn, "granted.workspace = ?1", &[&workspace.0]);
+        self.shared.readers.read(read).await
+    }
+
+    /// A grant and the workspace in which it stands.
+    pub async fn grant(&self, id: GrantId) -> Result<Option<(WorkspaceId, Granted)>, StoreError> {
+        let read = move |conn: &Connection| {
+            let found = all(conn, "granted.id = ?1", &[id.as_bytes()])?;
+            let Some(granted) = found.into_iter().next() else {
+                return Ok(None);
+            };
+            let workspace: [u8; 16] = conn
+                .prepare_cached(
+                    "SELECT workspace.id FROM granted
+                     JOIN workspace ON workspace.no = granted.workspace WHERE granted.id = ?1",
+                )?
+                .query_row([id.as_bytes()], |row| row.get(0))?;
+            Ok(Some((WorkspaceId::from_bytes(workspace), granted)))
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Takes a grant back; answers whether there was one.
+    pub async fn revoke(&self, id: GrantId) -> Result<bool, StoreError> {
+        let delete = move |tx: &mut super::tx::Tx<'_>| {
+            let deleted = tx
+                .conn
+                .prepare_cached("DELETE FROM granted WHERE id = ?1")?
+                .execute([id.as_bytes()])?;
+            Ok(deleted == 1)
+        };
+        self.write(delete).await
+    }
+}

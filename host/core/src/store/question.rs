@@ -1,0 +1,181 @@
+//! Questions and their answers: a row beside the log's events, so that what is open can be
+//! listed, and so that whoever answers late learns what was answered.
+
+use super::handle::WorkspaceNo;
+use super::run::{RunNo, SessionNo};
+use super::{Refusal, Store, StoreError};
+use crate::event::EventBody;
+use crate::id::{QuestionId, SessionId, WorkspaceId};
+use crate::session::{Answer, Question, QuestionState};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// The most open questions that are listed.
+const QUESTIONS_MAX: i64 = 1000;
+
+/// Whose open questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenQuestions {
+    /// Everybody's.
+    All,
+    /// Those of a workspace.
+    Workspace(WorkspaceNo),
+    /// Those of a session.
+    Session(SessionId),
+}
+
+/// A question as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuestionAt {
+    /// What is asked.
+    pub question: Question,
+    /// Whether it is answered.
+    pub state: QuestionState,
+    /// The session that asks.
+    pub session: SessionNo,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// Whether the run that asks is over: its answer queues another.
+    pub waits: bool,
+}
+
+/// Notes a question with the event that asks it, its answer with the event that answers.
+pub(super) fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
+    match body {
+        EventBody::QuestionAsked { question } => {
+            conn.prepare_cached(
+                "INSERT OR IGNORE INTO question (id, session, run, body) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                question.id.as_bytes(),
+                run.session.session,
+                run.run,
+                serde_json::to_string(question)?
+            ])?;
+            Ok(())
+        }
+        EventBody::QuestionAnswered {
+            question, answer, ..
+        } => settle(conn, *question, Some(answer)).map(drop),
+        EventBody::QuestionDismissed { question } => settle(conn, *question, None).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Notes the fate of a question that is open. Answers whether it was.
+fn settle(
+    conn: &Connection,
+    question: QuestionId,
+    answer: Option<&Answer>,
+) -> Result<bool, StoreError> {
+    let changed = conn
+        .prepare_cached("UPDATE question SET answer = ?2 WHERE id = ?1 AND answer IS NULL")?
+        .execute(params![
+            question.as_bytes(),
+            serde_json::to_string(&answer)?
+        ])?;
+    Ok(changed == 1)
+}
+
+fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
+    let row: Option<(String, Option<String>, i64, i64, [u8; 16], bool)> = conn
+        .prepare_cached(
+            "SELECT body, answer, question.session, session.workspace, workspace.id,
+                    EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)
+             FROM question JOIN session ON session.no = question.session
+             JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+                row.get(5)?,
+            ))
+        })
+        .optional()?;
+    let Some((body, answer, session, no, workspace, waits)) = row else {
+        return Ok(None);
+    };
+    let state = match answer.as_deref().map(serde_json::from_str).transpose()? {
+        None => QuestionState::Open,
+        Some(None) => QuestionState::Dismissed,
+        Some(Some(answer)) => QuestionState::Answered(answer),
+    };
+    Ok(Some(QuestionAt {
+        question: serde_json::from_str(&body)?,
+        state,
+        session: SessionNo {
+            session,
+            workspace: no,
+        },
+        workspace: WorkspaceId::from_bytes(workspace),
+        waits,
+    }))
+}
+
+impl Store {
+    /// A question, however it stands.
+    pub async fn question(&self, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
+        self.shared.readers.read(move |conn| find(conn, id)).await
+    }
+
+    /// The questions that nobody has answered, the oldest first.
+    pub async fn open_questions(&self, of: OpenQuestions) -> Result<Vec<Question>, StoreError> {
+        let read = move |conn: &Connection| {
+            let (which, bound): (_, Option<i64>) = match of {
+                OpenQuestions::All => ("?1 IS NULL", None),
+                OpenQuestions::Workspace(no) => ("session.workspace = ?1", Some(no.0)),
+                OpenQuestions::Session(id) => {
+                    ("session.no = ?1", Some(super::event::session_no(conn, id)?))
+                }
+            };
+            let sql = format!(
+                "SELECT body FROM question JOIN session ON session.no = question.session
+                 WHERE answer IS NULL AND {which} ORDER BY question.no LIMIT ?2"
+            );
+            let mut query = conn.prepare_cached(&sql)?;
+            let mut rows = query.query(params![bound, QUESTIONS_MAX])?;
+            let mut open = Vec::new();
+            while let Some(row) = rows.next()? {
+                open.push(serde_json::from_str(
+                    row.get_ref(0)?.as_str().unwrap_or_default(),
+                )?);
+            }
+            Ok(open)
+        };
+        self.shared.readers.read(read).await
+    }
+
+    /// Answers a question whose run is over, and takes back what else woke its session.
+    ///
+    /// # Errors
+    /// [`Refusal::WrongState`] if it is not open any more.
+    pub async fn answer_waiting(
+        &self,
+        at: SessionNo,
+        id: QuestionId,
+        answer: Answer,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            if !settle(tx.conn, id, Some(&answer))? {
+                return Err(Refusal::WrongState.into());
+            }
+            tx.conn
+                .prepare_cached(
+                    "DELETE FROM wake WHERE question = (SELECT no FROM question WHERE id = ?1)",
+                )?
+                .execute([id.as_bytes()])?;
+            tx.log(at)?.push(
+                None,
+                &EventBody::QuestionAnswered {
+                    question: id,
+                    answer: answer.clone(),
+                    grant: None,
+                },
+            )
+        })
+        .await
+    }
+}
