@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 
 use crate::bindings::model;
-use crate::host;
+use crate::host::model as imports;
 use crate::tools::ToolSpec;
 use crate::{Part, Result, Role};
 
@@ -40,7 +40,7 @@ impl Model<'_> {
     /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
     /// otherwise as the host answers.
     pub fn complete(&self, request: Request) -> Result<Completion> {
-        let inner = host::model::complete(&request.into())?;
+        let inner = imports::complete(&request.into())?;
         Ok(Completion {
             inner,
             ended: false,
@@ -53,7 +53,7 @@ impl Model<'_> {
     ///
     /// `cancelled` or `denied`.
     pub fn models(&self) -> Result<Vec<ModelInfo>> {
-        Ok(host::model::models()?)
+        Ok(imports::models()?)
     }
 }
 
@@ -195,7 +195,7 @@ impl From<Request> for model::Request {
 /// ends the request.
 #[derive(Debug)]
 pub struct Completion {
-    inner: host::model::Completion,
+    inner: imports::Completion,
     ended: bool,
 }
 
