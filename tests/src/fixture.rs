@@ -27,7 +27,7 @@ pub struct Fixture {
 pub struct Plan {
     builder: HostBuilder,
     agent: &'static str,
-    grants: Vec<Capability>,
+    options: WorkspaceOptions,
     folder: TempDir,
 }
 
@@ -49,7 +49,21 @@ impl Plan {
         Self {
             builder: builder(folder.path()),
             agent: "probe",
-            grants: vec![Capability::WriteFiles, Capability::Model, Capability::State],
+            options: WorkspaceOptions::new()
+                .grant(Capability::WriteFiles)
+                .grant(Capability::Model)
+                .grant(Capability::State),
+            folder,
+        }
+    }
+
+    /// The same over what an earlier host left, whose host has ended. Grants nothing.
+    #[must_use]
+    pub fn again(folder: TempDir) -> Self {
+        Self {
+            builder: builder(folder.path()),
+            agent: "probe",
+            options: WorkspaceOptions::new(),
             folder,
         }
     }
@@ -64,7 +78,16 @@ impl Plan {
     /// Other grants.
     #[must_use]
     pub fn grants(mut self, grants: impl Into<Vec<Capability>>) -> Self {
-        self.grants = grants.into();
+        let grant = |options: WorkspaceOptions, capability| options.grant(capability);
+        let grants = grants.into().into_iter();
+        self.options = grants.fold(WorkspaceOptions::new(), grant);
+        self
+    }
+
+    /// Other options of the workspace.
+    #[must_use]
+    pub fn options(mut self, change: impl FnOnce(WorkspaceOptions) -> WorkspaceOptions) -> Self {
+        self.options = change(self.options);
         self
     }
 
@@ -92,10 +115,8 @@ impl Plan {
             .await
             .expect("the agent loads");
         let key = WorkspaceKey::directory(self.folder.path().join("files")).expect("a path");
-        let grant = |options: WorkspaceOptions, capability| options.grant(capability);
-        let options = self.grants.into_iter().fold(WorkspaceOptions::new(), grant);
         let workspace = host
-            .open_workspace(key, options)
+            .open_workspace(key, self.options)
             .await
             .expect("the workspace opens");
         let session = workspace

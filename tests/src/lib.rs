@@ -6,4 +6,5 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod tools;
 pub mod wat;

@@ -13,4 +13,5 @@ mod queue;
 mod server;
 mod sessions;
 mod tidy;
+mod tools;
 mod workspaces;

@@ -61,7 +61,7 @@ impl HostInner {
     }
 
     /// The second half: what runs is stopped, and the workspace is closed once that is over.
-    pub(super) fn end_runs(&self, id: WorkspaceId) {
+    pub(super) fn end_runs(self: &Arc<Self>, id: WorkspaceId) {
         self.dispatcher.stop_workspace(id);
         self.finish_close(id);
     }
@@ -87,6 +87,25 @@ impl HostInner {
             () = self.dispatcher.clock.sleep(patience) => {
                 self.dispatcher.drained(Some(id), Duration::ZERO).await
             }
+        }
+    }
+
+    /// Waits until every workspace has let go of what it had open.
+    async fn all_closed(&self, patience: Duration) {
+        let mut changes = self.workspaces.watch();
+        let closed = async {
+            loop {
+                changes.borrow_and_update();
+                if self.workspaces.lock().is_empty() {
+                    return;
+                }
+                drop(changes.changed().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = closed => {}
+            () = self.dispatcher.clock.sleep(patience) => {}
         }
     }
 
@@ -150,6 +169,9 @@ impl Host {
             inner.end_runs(*id);
         }
         let left = dispatcher.drained(None, patience).await;
+        if left.is_empty() && !dispatcher.brought.tools.is_empty() {
+            inner.all_closed(patience).await;
+        }
         inner.stage.send_replace(Stage::Drained);
         left
     }

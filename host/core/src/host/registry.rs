@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+/// How long closing a workspace waits for its tools.
+const TOOLS_CLOSE: Duration = Duration::from_secs(5);
+
 /// How long claims last, and what follows their end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClaimSettings {
@@ -271,7 +274,7 @@ impl HostInner {
 
     /// Everything that closing a workspace has behind it once its runs are over. Does nothing
     /// for one that is not closing, or whose runs are not over.
-    pub(super) fn finish_close(&self, id: WorkspaceId) {
+    pub(super) fn finish_close(self: &Arc<Self>, id: WorkspaceId) {
         let closing = self.workspaces.lock().closing(id);
         let Some(workspace) = closing else { return };
         if self.dispatcher.has_runs(id) || workspace.is_released() {
@@ -280,6 +283,32 @@ impl HostInner {
         // Every run's end is committed, and so is what was held: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
+        if self.dispatcher.brought.tools.is_empty() {
+            return self.released(&workspace);
+        }
+        let host = Arc::clone(self);
+        drop(self.dispatcher.embedder.spawn(async move {
+            host.close_tools(id).await;
+            host.released(&workspace);
+        }));
+    }
+
+    /// Has every source of tools close what it has open for a workspace, within a bound.
+    async fn close_tools(&self, id: WorkspaceId) {
+        let tools = &self.dispatcher.brought.tools;
+        let all = tools.iter().map(|provider| provider.close(id));
+        let all = futures_util::future::join_all(all);
+        tokio::select! {
+            _ = all => {}
+            () = self.dispatcher.clock.sleep(TOOLS_CLOSE) => {
+                tracing::warn!(workspace = %id, "a source of tools takes too long to close");
+            }
+        }
+    }
+
+    /// Everything that a workspace had open is closed.
+    fn released(&self, workspace: &WorkspaceInner) {
+        let id = workspace.id;
         workspace.release();
         self.dispatcher.tell(Lifecycle::Released { workspace: id });
         self.workspaces.lock().closed(id);

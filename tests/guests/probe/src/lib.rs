@@ -9,6 +9,7 @@ mod forever;
 mod keeping;
 mod machine;
 mod thinking;
+mod tooling;
 
 use lastword_guest::prelude::*;
 
@@ -25,17 +26,23 @@ impl Agent for Probe {
             .wants(Capability::Model, "to ask what it is told to")
             .wants(Capability::WriteFiles, "to write what it is told to")
             .wants(Capability::State, "to keep what it is told to")
+            .wants(Capability::Tools, "to call what it is told to")
+            .wants(Capability::Network, "to fetch what it is told to")
+            .wants(Capability::RunAgents, "to run whom it is told to")
+            .wants(Capability::RunCommands, "to run what it is told to")
+            .wants(Capability::Secrets, "to use what it is told to")
     }
 
     fn run(turn: &Turn<Self::Config>) -> Result<Outcome> {
         let (command, argument) = word(turn.prompt());
-        let families: [Family; 6] = [
+        let families: [Family; 7] = [
             endings::run,
             forever::run,
             conversation::run,
             thinking::run,
             keeping::run,
             machine::run,
+            tooling::run,
         ];
         families
             .iter()

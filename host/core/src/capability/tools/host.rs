@@ -43,7 +43,8 @@ impl Tools {
         let toolbox = self.granted()?;
         let listed = async { Ok(toolbox.available().await?) };
         let listed = self.or_cancelled(listed).await?;
-        Ok(listed.iter().map(|listed| spec_out(listed)).collect())
+        let shown = listed.iter().filter(|listed| listed.shown);
+        Ok(shown.map(|listed| spec_out(listed)).collect())
     }
 
     async fn one(&self, call: ToolCall) -> Result<ToolResult, Failure> {

@@ -13,6 +13,9 @@ pub(crate) struct Listed {
     pub(crate) tool: Tool,
     /// `None` for the host's own.
     pub(crate) provider: Option<Arc<dyn ToolProvider>>,
+    /// Whether the run is told of it. One that it is not told of, it may still name: and is
+    /// then told what would allow it.
+    pub(crate) shown: bool,
     /// Made when it is first needed; none for a schema that is none.
     schema: OnceLock<Option<Validator>>,
 }
@@ -23,14 +26,16 @@ impl Listed {
         Self {
             tool,
             provider: None,
+            shown: true,
             schema: OnceLock::new(),
         }
     }
 
     /// A tool of somebody else's.
-    pub(crate) fn of(tool: Tool, provider: Arc<dyn ToolProvider>) -> Self {
+    pub(crate) fn of(tool: Tool, provider: Arc<dyn ToolProvider>, shown: bool) -> Self {
         Self {
             provider: Some(provider),
+            shown,
             ..Self::own(tool)
         }
     }

@@ -79,8 +79,9 @@ impl Toolbox {
                 let fits = is_name(&tool.name) && names.len() < TOOLS_MAX;
                 if !fits || !names.insert(tool.name.clone()) {
                     tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
-                } else if self.may_call(&tool.name) {
-                    listed.push(Arc::new(Listed::of(tool, Arc::clone(provider))));
+                } else {
+                    let shown = self.may_call(&tool.name);
+                    listed.push(Arc::new(Listed::of(tool, Arc::clone(provider), shown)));
                 }
             }
         }

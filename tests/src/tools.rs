@@ -1,0 +1,122 @@
+//! Tools for tests: what an embedder would bring.
+
+use futures_util::future::BoxFuture;
+use lastword::capability::model::CallContext;
+use lastword::capability::tools::{
+    Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
+};
+use lastword::id::WorkspaceId;
+use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// A few tools that do what their names say, and count.
+#[derive(Clone, Default)]
+pub struct TestTools {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    begun: AtomicUsize,
+    dropped: AtomicUsize,
+    began: Notify,
+    closed: Mutex<Vec<WorkspaceId>>,
+}
+
+impl TestTools {
+    /// Calls of `hang` that have begun.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        self.shared.begun.load(Ordering::SeqCst)
+    }
+
+    /// Calls of `hang` whose future was dropped.
+    #[must_use]
+    pub fn dropped(&self) -> usize {
+        self.shared.dropped.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a call of `hang` has begun.
+    pub async fn wait_until_begun(&self) {
+        while self.begun() == 0 {
+            self.shared.began.notified().await;
+        }
+    }
+
+    /// The workspaces that were closed.
+    #[must_use]
+    pub fn closed(&self) -> Vec<WorkspaceId> {
+        let closed = self.shared.closed.lock();
+        closed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Dropped(Arc<Shared>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn tool(name: &str, effects: Effects) -> Tool {
+    Tool {
+        name: name.to_owned(),
+        description: format!("Does {name}."),
+        parameters: json!({
+            "type": "object",
+            "properties": { "text": { "type": "string" } },
+            "required": ["text"],
+            "additionalProperties": false
+        }),
+        effects,
+    }
+}
+
+impl ToolProvider for TestTools {
+    fn tools(&self, _: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
+        let tools = vec![
+            tool("test.echo", Effects::None),
+            tool("test.change", Effects::Some),
+            tool("test.fail", Effects::None),
+            tool("test.panic", Effects::None),
+            tool("test.hang", Effects::Some),
+            tool("test.flood", Effects::None),
+            tool("no name", Effects::None),
+        ];
+        Box::pin(std::future::ready(Ok(tools)))
+    }
+
+    fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
+        let shared = Arc::clone(&self.shared);
+        let text = call.arguments["text"].as_str().unwrap_or("").to_owned();
+        Box::pin(async move {
+            match call.tool.as_str() {
+                "test.fail" => Err(ToolError::new(
+                    ToolErrorKind::Unavailable,
+                    "nobody is there",
+                )),
+                "test.panic" => panic!("a tool panics"),
+                "test.flood" => Ok(ToolOutput::text("x".repeat(1 << 20))),
+                "test.hang" => {
+                    let _counted = Dropped(Arc::clone(&shared));
+                    shared.begun.fetch_add(1, Ordering::SeqCst);
+                    shared.began.notify_waiters();
+                    shared.began.notify_one();
+                    std::future::pending().await
+                }
+                _ => Ok(ToolOutput::text(text)),
+            }
+        })
+    }
+
+    fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
+        let closed = self.shared.closed.lock();
+        closed
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(workspace);
+        Box::pin(std::future::ready(()))
+    }
+}

@@ -1,0 +1,200 @@
+//! Runs that runs start: in sessions of their own, with no more than those above them have.
+
+use super::{results, text};
+use lastword::event::{EventBody, Position};
+use lastword::{Capability, Limits, RunState, SessionFilter};
+use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::tools::TestTools;
+use serde_json::json;
+
+/// A call that runs the probe, which does what its prompt says.
+fn nested(prompt: &str) -> String {
+    let arguments = json!({ "agent": "probe", "prompt": prompt });
+    format!("tool run_agent {arguments}")
+}
+
+async fn with(tools: &TestTools, change: impl FnOnce(Plan) -> Plan) -> Fixture {
+    let tools = tools.clone();
+    let plan = Plan::new()
+        .host(|host| host.tools(tools))
+        .options(|options| {
+            let options = options.grant(Capability::RunAgents);
+            options.grant(Capability::Tools)
+        });
+    change(plan).build().await
+}
+
+async fn plain() -> Fixture {
+    with(&TestTools::default(), |plan| plan).await
+}
+
+#[tokio::test]
+async fn a_child_answers_in_a_session_of_its_own() {
+    let fixture = plain().await;
+    let outcome = fixture.run(&nested("origin hello")).await;
+    assert_eq!(outcome.text(), "parent: hello");
+    let filter = SessionFilter {
+        parent: Some(fixture.session.id()),
+        ..SessionFilter::default()
+    };
+    let children = fixture
+        .host
+        .list_sessions(filter)
+        .await
+        .expect("the sessions");
+    let [child] = &children.items[..] else {
+        panic!("one child");
+    };
+    let result = &results(&outcome)[0];
+    let structured = result.structured.as_deref().expect("where to look");
+    assert!(structured.contains(&child.id.to_string()), "{structured}");
+    let session = fixture.host.session(child.id).await.expect("the session");
+    let messages = session.messages().await.expect("its messages");
+    assert_eq!(
+        messages[0].text(),
+        "origin hello",
+        "its prompt is in its history"
+    );
+}
+
+#[tokio::test]
+async fn a_child_that_fails_is_an_error_with_what_it_had_said() {
+    let fixture = plain().await;
+    let outcome = fixture.run(&nested("panic at the disco")).await;
+    let said = outcome.text();
+    assert!(
+        said.starts_with("failed: The agent did not finish (failed"),
+        "{said}"
+    );
+    assert!(said.contains("before"), "{said}");
+    assert_eq!(
+        outcome.receipt.state,
+        RunState::Completed,
+        "the parent goes on"
+    );
+}
+
+#[tokio::test]
+async fn a_child_ends_with_its_parent() {
+    let tools = TestTools::default();
+    let fixture = with(&tools, |plan| plan).await;
+    let run = fixture
+        .start(&nested(r#"tool test.hang {"text":""}"#))
+        .await;
+    tools.wait_until_begun().await;
+    let mut events = fixture.host.events(Position(0));
+    let receipt = run.cancel().await.expect("the run ends");
+    assert_eq!(receipt.state, RunState::Cancelled);
+    let child = loop {
+        let event = events
+            .next()
+            .await
+            .expect("it goes on")
+            .expect("the log is read");
+        match event.body {
+            EventBody::RunEnded { receipt } if receipt.run != run.id() => break receipt,
+            _ => {}
+        }
+    };
+    assert_eq!(
+        (child.state, child.cause.as_str()),
+        (RunState::Cancelled, "parent")
+    );
+    assert_eq!(tools.dropped(), 1);
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert!(text(&results(&outcome)[0]).contains("may have taken effect"));
+}
+
+#[tokio::test]
+async fn recursion_ends_at_its_depth() {
+    let limits = Limits::default().child_depth(3);
+    let fixture = with(&TestTools::default(), |plan| plan.limits(limits)).await;
+    let mut prompt = "origin bottom".to_owned();
+    for _ in 0..3 {
+        prompt = nested(&prompt);
+    }
+    assert_eq!(fixture.run(&prompt).await.text(), "parent: bottom");
+    let deeper = fixture.run(&nested(&prompt)).await.text();
+    assert!(deeper.contains("error limit"), "{deeper}");
+    assert!(deeper.contains("depth 3"), "{deeper}");
+}
+
+#[tokio::test]
+async fn a_child_without_a_slot_is_refused_at_once() {
+    let plan = |plan: Plan| plan.options(|options| options.concurrent_runs(1));
+    let fixture = with(&TestTools::default(), plan).await;
+    let outcome = fixture.run(&nested("echo hello")).await;
+    assert!(
+        outcome.text().starts_with("error limit"),
+        "{}",
+        outcome.text()
+    );
+    assert!(
+        outcome.text().contains("as many runs go on as may"),
+        "{}",
+        outcome.text()
+    );
+}
+
+#[tokio::test]
+async fn children_use_their_parent_s_budget() {
+    let limits = Limits::default().tool_calls(5);
+    let fixture = with(&TestTools::default(), |plan| plan.limits(limits)).await;
+    let busy = nested(r#"tool-times 10 test.echo {"text":""}"#);
+    let outcome = fixture.run(&busy).await;
+    assert_eq!(
+        outcome.receipt.cause, "limit(tool-calls)",
+        "the parent is beyond it too"
+    );
+}
+
+#[tokio::test]
+async fn a_child_has_no_more_than_its_parent() {
+    // The hog wants nothing; the probe below the epilogue probe gets nothing that that one does
+    // not want either.
+    let tools = TestTools::default();
+    let rule: lastword::permission::Rule = "tools=test.echo".parse().expect("a rule");
+    let brought = tools.clone();
+    let plan = Plan::new()
+        .host(|host| host.tools(brought))
+        .options(|options| {
+            let options = options.grant(Capability::RunAgents);
+            options.grant(rule).ask(false)
+        });
+    let fixture = plan.build().await;
+    let may = fixture.run(&nested(r#"tool test.echo {"text":"a"}"#)).await;
+    assert_eq!(may.text(), "a");
+    let may_not = fixture
+        .run(&nested(r#"tool test.change {"text":"a"}"#))
+        .await;
+    assert!(
+        may_not.text().contains("error denied"),
+        "{}",
+        may_not.text()
+    );
+}
+
+#[tokio::test]
+async fn whom_there_is_not_cannot_be_run() {
+    let fixture = plain().await;
+    let outcome = fixture
+        .run(r#"tool run_agent {"agent":"nobody","prompt":"x"}"#)
+        .await;
+    assert!(
+        outcome.text().contains("the agents are: probe"),
+        "{}",
+        outcome.text()
+    );
+    let plan = Plan::new();
+    let denied = plan.build().await.run(&nested("echo x")).await;
+    assert!(
+        denied.text().starts_with("error denied"),
+        "{}",
+        denied.text()
+    );
+    assert!(
+        denied.text().contains("--allow run-agents"),
+        "{}",
+        denied.text()
+    );
+}

@@ -1,0 +1,395 @@
+//! Permissions: what is granted goes on, what is not is asked or denied; the first answer
+//! counts, and grants what was asked for and nothing else.
+
+use super::{calls, results, text};
+use futures_util::future::BoxFuture;
+use lastword::capability::model::CallContext;
+use lastword::capability::permits::{Decision, PermissionPolicy};
+use lastword::event::EventBody;
+use lastword::id::QuestionId;
+use lastword::permission::Access;
+use lastword::session::{Answer, Asked, Question, QuestionState, Remember, Within};
+use lastword::{HostError, Run, RunState};
+use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::tools::TestTools;
+
+const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
+
+/// A host whose tools nobody granted, and where somebody is there to be asked.
+async fn asking(tools: &TestTools) -> Fixture {
+    let tools = tools.clone();
+    Plan::new()
+        .host(|host| host.tools(tools))
+        .options(|options| options.ask(true))
+        .build()
+        .await
+}
+
+/// The question that a run asks next, as a client sees it.
+async fn asked(run: &Run) -> Question {
+    let mut events = run.events();
+    while let Some(event) = events.next().await {
+        if let EventBody::QuestionAsked { question } = event.expect("the log is read").body {
+            return *question;
+        }
+    }
+    panic!("the run ended without a question");
+}
+
+fn allow() -> Answer {
+    Answer::Allow { remember: None }
+}
+
+fn deny() -> Answer {
+    Answer::Deny { reason: None }
+}
+
+fn remember(within: Within, rule: Option<&str>) -> Answer {
+    Answer::Allow {
+        remember: Some(Remember {
+            within,
+            rule: rule.map(str::to_owned),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn what_is_allowed_goes_on_and_what_is_not_does_not() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let question = asked(&run).await;
+    let Asked::Permission { target, offers, .. } = &question.asked else {
+        panic!("a permission: {question:?}");
+    };
+    assert_eq!(target, "test.change");
+    assert_eq!(offers, &["tools=test.change", "tools=test.*"]);
+    let open = fixture.workspace.questions().await.expect("the questions");
+    assert_eq!(open, [question.clone()]);
+    fixture
+        .host
+        .answer(question.id, allow())
+        .await
+        .expect("it counts");
+    let receipt = run.ended().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert_eq!(outcome.text(), "done");
+    assert_eq!(calls(&outcome)[0].id, question.call.expect("a call's"));
+    assert!(
+        fixture
+            .workspace
+            .questions()
+            .await
+            .expect("the questions")
+            .is_empty()
+    );
+
+    let run = fixture.start(CHANGE).await;
+    let question = asked(&run).await;
+    let why = Answer::Deny {
+        reason: Some("not on a Friday".to_owned()),
+    };
+    fixture
+        .host
+        .answer(question.id, why)
+        .await
+        .expect("it counts");
+    let receipt = run.ended().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert!(
+        outcome.text().starts_with("error denied"),
+        "{}",
+        outcome.text()
+    );
+    assert!(text(&results(&outcome)[0]).contains("not on a Friday"));
+    assert!(!calls(&outcome)[0].started, "what was denied never began");
+}
+
+#[tokio::test]
+async fn the_first_answer_counts_and_the_second_learns_it() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    let (one, two) = tokio::join!(
+        fixture.host.answer(id, allow()),
+        fixture.host.answer(id, deny())
+    );
+    let (first, lost) = match (one, two) {
+        (Ok(_), Err(lost)) => (allow(), lost),
+        (Err(lost), Ok(_)) => (deny(), lost),
+        (one, two) => panic!("one counts: {:?} {:?}", one.err(), two.err()),
+    };
+    let HostError::AlreadyAnswered { answer, .. } = lost else {
+        panic!("the second learns: {lost}");
+    };
+    assert_eq!(answer, first);
+    run.ended().await.expect("the run ends");
+    let late = fixture.host.answer(id, deny()).await;
+    assert!(matches!(
+        late.err(),
+        Some(HostError::AlreadyAnswered { .. })
+    ));
+    let unknown = fixture.host.answer(QuestionId::generate(), deny()).await;
+    assert!(matches!(unknown.err(), Some(HostError::UnknownQuestion(_))));
+}
+
+#[tokio::test]
+async fn one_session_s_question_does_not_hold_up_another_s() {
+    let fixture = asking(&TestTools::default()).await;
+    let other = fixture
+        .workspace
+        .new_session(&fixture.agent)
+        .await
+        .expect("a session");
+    let (one, two) = (
+        fixture.start(CHANGE).await,
+        other.prompt(CHANGE).await.expect("accepted"),
+    );
+    let (first, second) = (asked(&one).await, asked(&two).await);
+    fixture
+        .host
+        .answer(second.id, allow())
+        .await
+        .expect("it counts");
+    let receipt = two.ended().await.expect("the run ends");
+    assert_eq!(receipt.state, RunState::Completed);
+    let open = fixture.workspace.questions().await.expect("the questions");
+    assert_eq!(open, [first.clone()], "the first still waits");
+    fixture
+        .host
+        .answer(first.id, allow())
+        .await
+        .expect("it counts");
+    one.ended().await.expect("the run ends");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_takes_its_question_back() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    let receipt = run.cancel().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert!(outcome.kinds().contains(&"question.dismissed"));
+    assert_eq!(
+        text(&results(&outcome)[0]),
+        "Tool call cancelled by the user"
+    );
+    assert!(
+        fixture
+            .workspace
+            .questions()
+            .await
+            .expect("the questions")
+            .is_empty()
+    );
+    let late = fixture.host.answer(id, allow()).await;
+    assert!(matches!(late.err(), Some(HostError::QuestionDismissed(_))));
+}
+
+#[tokio::test]
+async fn an_answer_for_a_session_stands_in_that_session_alone() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    let answer = remember(Within::Session, None);
+    let answered = fixture.host.answer(id, answer).await.expect("it counts");
+    let grant = answered.grant.expect("a grant");
+    assert_eq!(grant.rule, "tools=test.change");
+    run.ended().await.expect("the run ends");
+    assert_eq!(fixture.run(CHANGE).await.text(), "done", "asked once");
+
+    let other = fixture
+        .workspace
+        .new_session(&fixture.agent)
+        .await
+        .expect("a session");
+    let run = other.prompt(CHANGE).await.expect("accepted");
+    fixture
+        .host
+        .answer(asked(&run).await.id, deny())
+        .await
+        .expect("asked again");
+    run.ended().await.expect("the run ends");
+
+    let grants = fixture
+        .host
+        .grants(fixture.workspace.id())
+        .await
+        .expect("the grants");
+    assert_eq!(grants, [grant.clone()]);
+    fixture.host.revoke(grant.id).await.expect("it is revoked");
+    let again = fixture.host.revoke(grant.id).await;
+    assert!(matches!(again, Err(HostError::UnknownGrant(_))));
+    let run = fixture.start(CHANGE).await;
+    fixture
+        .host
+        .answer(asked(&run).await.id, deny())
+        .await
+        .expect("asked again");
+    run.ended().await.expect("the run ends");
+}
+
+#[tokio::test]
+async fn an_answer_for_a_workspace_outlives_the_host() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    let answer = remember(Within::Workspace, Some("tools=test.*"));
+    fixture.host.answer(id, answer).await.expect("it counts");
+    run.ended().await.expect("the run ends");
+    assert!(fixture.host.shutdown().await.is_empty());
+    let Fixture { folder, .. } = fixture;
+    let again = Plan::again(folder)
+        .host(|host| host.tools(TestTools::default()))
+        .build()
+        .await;
+    let outcome = again.run(r#"tool test.echo {"text":"still"}"#).await;
+    assert_eq!(
+        outcome.text(),
+        "still",
+        "in another session, with nobody to ask"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_grants_nothing_that_was_not_asked_for() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    for rule in ["tools", "write-files", "tools=*", "tools=test.echo"] {
+        let answer = remember(Within::Workspace, Some(rule));
+        let refused = fixture
+            .host
+            .answer(id, answer)
+            .await
+            .err()
+            .expect("refused");
+        assert!(
+            refused.to_string().contains("nothing else"),
+            "{rule}: {refused}"
+        );
+    }
+    let words = Answer::Text {
+        text: "yes".to_owned(),
+    };
+    let refused = fixture.host.answer(id, words).await.err().expect("refused");
+    assert!(
+        refused.to_string().contains("`allow` or `deny`"),
+        "{refused}"
+    );
+    let (_, _, state) = fixture.host.question(id).await.expect("the question");
+    assert_eq!(state, QuestionState::Open, "a bad answer is none");
+    fixture.host.answer(id, allow()).await.expect("it counts");
+    run.ended().await.expect("the run ends");
+    assert!(
+        fixture
+            .host
+            .grants(fixture.workspace.id())
+            .await
+            .expect("read")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn with_nobody_to_ask_what_is_not_granted_is_denied_with_what_would_grant_it() {
+    let plan = Plan::new().host(|host| host.tools(TestTools::default()));
+    let fixture = plan.build().await;
+    let outcome = fixture.run(CHANGE).await;
+    let said = outcome.text();
+    assert!(said.starts_with("error denied"), "{said}");
+    assert!(said.contains("`--allow tools=test.change`"), "{said}");
+    let outcome = fixture.run(r#"tool ask_user {"question":"Which?"}"#).await;
+    assert!(
+        outcome.text().starts_with("failed: Nobody is there"),
+        "{}",
+        outcome.text()
+    );
+}
+
+#[tokio::test]
+async fn a_user_is_asked_and_answers_in_words() {
+    let fixture = asking(&TestTools::default()).await;
+    let call = r#"tool ask_user {"question":"Which?","choices":["a","b"]}"#;
+    let run = fixture.start(call).await;
+    let question = asked(&run).await;
+    let refused = fixture
+        .host
+        .answer(question.id, allow())
+        .await
+        .err()
+        .expect("refused");
+    assert!(
+        refused.to_string().contains("answer with `text`"),
+        "{refused}"
+    );
+    let answer = Answer::Text {
+        text: "the second".to_owned(),
+    };
+    fixture
+        .host
+        .answer(question.id, answer)
+        .await
+        .expect("it counts");
+    let receipt = run.ended().await.expect("the run ends");
+    assert_eq!(fixture.outcome(&run, receipt).await.text(), "the second");
+}
+
+/// Allows one tool, denies another, and leaves the rest to people.
+struct Policy;
+
+impl PermissionPolicy for Policy {
+    fn decide(&self, _: CallContext, access: Access) -> BoxFuture<'static, Decision> {
+        let decision = match access.target.as_str() {
+            "test.echo" => Decision::Allow,
+            "test.change" => Decision::Deny("the house rules forbid it".to_owned()),
+            _ => Decision::Ask,
+        };
+        Box::pin(std::future::ready(decision))
+    }
+}
+
+#[tokio::test]
+async fn a_policy_decides_after_grants_and_before_people() {
+    let plan = Plan::new().host(|host| {
+        let host = host.tools(TestTools::default());
+        host.permission_policy(Policy)
+    });
+    let fixture = plan.build().await;
+    assert_eq!(
+        fixture.run(r#"tool test.echo {"text":"yes"}"#).await.text(),
+        "yes"
+    );
+    let denied = fixture.run(CHANGE).await;
+    assert!(
+        denied.text().contains("the house rules forbid it"),
+        "{}",
+        denied.text()
+    );
+    let asks = fixture.run(r#"tool test.flood {"text":""}"#).await;
+    assert!(
+        asks.text().contains("nobody is there to be asked"),
+        "{}",
+        asks.text()
+    );
+}
+
+#[tokio::test]
+async fn a_denial_stands_before_everything() {
+    let rule: lastword::permission::Rule = "tools=test.change".parse().expect("a rule");
+    let plan = Plan::new().host(|host| {
+        let host = host.tools(TestTools::default());
+        host.permission_policy(Policy)
+    });
+    let plan = plan.options(|options| {
+        let options = options.grant(lastword::Capability::Tools);
+        options.deny(rule).ask(true)
+    });
+    let fixture = plan.build().await;
+    let denied = fixture.run(CHANGE).await;
+    assert!(
+        denied.text().contains("`tools=test.change` denies it"),
+        "{}",
+        denied.text()
+    );
+}
