@@ -116,7 +116,8 @@ fn split(turn: &Turn<Settings>) -> Result<Plan> {
     plan.checked(turn.prompt(), most)
 }
 
-/// Starts one agent for each part, all at once, and waits for them.
+/// Starts one agent for each part, all at once, and waits for them. The host starts as many
+/// side by side as it has slots for; the others follow one by one.
 fn look_into(turn: &Turn<Settings>, plan: &Plan) -> Result<Vec<Finding>> {
     let calls = plan.parts.iter().map(|part| ToolCall {
         id: String::new(),
@@ -129,7 +130,14 @@ fn look_into(turn: &Turn<Settings>, plan: &Plan) -> Result<Vec<Finding>> {
         .to_string(),
     });
     let calls: Vec<_> = calls.collect();
-    findings(plan, turn.tools().serve_all(&calls))
+    let mut answers = turn.tools().serve_all(&calls);
+    // Those for whom there was no slot beside the others: now there is one.
+    for (call, answer) in calls.iter().zip(&mut answers) {
+        if matches!(answer, Err(error) if error.code() == "limit") {
+            *answer = turn.tools().serve(call);
+        }
+    }
+    findings(plan, answers)
 }
 
 /// Nobody found anything: says why, instead of letting a model make something up.

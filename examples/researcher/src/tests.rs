@@ -12,12 +12,17 @@ fn host() -> Host {
         .required("agent", Kind::Text, "Who")
         .required("prompt", Kind::Text, "What")
         .optional("title", Kind::Text, "A name");
-    let run = Tool::new(RUN_AGENT, "Runs", &parameters, |arguments: Value| {
+    let mut slots = 0;
+    let run = Tool::new(RUN_AGENT, "Runs", &parameters, move |arguments: Value| {
         let prompt = arguments["prompt"].as_str().unwrap_or_default().to_owned();
         match prompt.as_str() {
             "Broken?" => Ok(Answer::error("it failed: agent-error")),
             "Silent?" => Ok(Answer::text(" ").structured(json!({ "state": "completed" }))),
             "Full?" => Err(Error::new("limit", "no slot is free")),
+            "Later?" if slots == 0 => {
+                slots += 1;
+                Err(Error::new("limit", "no slot is free"))
+            }
             "Stop?" => Err(Error::new("cancelled", "the run is being stopped")),
             _ => Ok(Answer::text(format!(
                 "{} knows {prompt}",
@@ -50,6 +55,17 @@ fn the_parts_are_looked_into_and_summed_up() {
     let material = requests[1].last_text();
     assert!(material.contains("What about both?"));
     assert!(material.contains("\"reader\" knows One?") && material.contains("knows Two?"));
+}
+
+#[test]
+fn those_for_whom_there_was_no_slot_are_asked_again() {
+    let host = host()
+        .reply(plan(&["Later?", "One?"]))
+        .reply(Reply::text("Both."));
+    host.run::<Researcher>("All?").unwrap();
+    let material = host.requests()[1].last_text();
+    assert!(material.contains("knows Later?"), "{material}");
+    assert!(!host.text().contains("Not found out"));
 }
 
 #[test]
