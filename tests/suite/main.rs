@@ -8,6 +8,8 @@ mod finishing;
 mod following;
 mod formats;
 mod interruption;
+mod mcp;
+mod mcp_everything;
 mod models;
 mod queue;
 mod server;

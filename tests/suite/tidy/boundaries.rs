@@ -4,19 +4,23 @@
 use super::source::{File, all, catches, code, has_word, holds, without_tests};
 
 /// Where values are made for a wire or a disk.
-const SERDE: [&str; 14] = [
+const SERDE: [&str; 18] = [
     "capability/convert.rs",
     "capability/log/",
+    "capability/mcp/",
     "capability/model/",
+    "capability/tools/",
     "clock.rs",
     "config.rs",
     "event/",
     "host/queue.rs",
     "id.rs",
+    "run/asking.rs",
     "run/cause.rs",
     "run/receipt.rs",
     "run/state.rs",
     "run/transcript.rs",
+    "run/waiting.rs",
     "session/",
     "workspace/lifecycle.rs",
 ];

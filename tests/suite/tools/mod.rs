@@ -2,6 +2,8 @@
 
 mod budgets;
 mod children;
+mod commands;
+mod files;
 mod questions;
 mod waiting;
 

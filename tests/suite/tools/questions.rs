@@ -26,7 +26,7 @@ async fn asking(tools: &TestTools) -> Fixture {
 }
 
 /// The question that a run asks next, as a client sees it.
-async fn asked(run: &Run) -> Question {
+pub(super) async fn asked(run: &Run) -> Question {
     let mut events = run.events();
     while let Some(event) = events.next().await {
         if let EventBody::QuestionAsked { question } = event.expect("the log is read").body {
@@ -36,7 +36,7 @@ async fn asked(run: &Run) -> Question {
     panic!("the run ended without a question");
 }
 
-fn allow() -> Answer {
+pub(super) fn allow() -> Answer {
     Answer::Allow { remember: None }
 }
 
@@ -64,7 +64,7 @@ async fn what_is_allowed_goes_on_and_what_is_not_does_not() {
     assert_eq!(target, "test.change");
     assert_eq!(offers, &["tools=test.change", "tools=test.*"]);
     let open = fixture.workspace.questions().await.expect("the questions");
-    assert_eq!(open, [question.clone()]);
+    assert_eq!(open, std::slice::from_ref(&question));
     fixture
         .host
         .answer(question.id, allow())
@@ -153,7 +153,7 @@ async fn one_session_s_question_does_not_hold_up_another_s() {
     let receipt = two.ended().await.expect("the run ends");
     assert_eq!(receipt.state, RunState::Completed);
     let open = fixture.workspace.questions().await.expect("the questions");
-    assert_eq!(open, [first.clone()], "the first still waits");
+    assert_eq!(open, std::slice::from_ref(&first), "the first still waits");
     fixture
         .host
         .answer(first.id, allow())
@@ -216,7 +216,7 @@ async fn an_answer_for_a_session_stands_in_that_session_alone() {
         .grants(fixture.workspace.id())
         .await
         .expect("the grants");
-    assert_eq!(grants, [grant.clone()]);
+    assert_eq!(grants, std::slice::from_ref(&grant));
     fixture.host.revoke(grant.id).await.expect("it is revoked");
     let again = fixture.host.revoke(grant.id).await;
     assert!(matches!(again, Err(HostError::UnknownGrant(_))));

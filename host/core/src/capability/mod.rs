@@ -8,6 +8,7 @@ mod convert;
 mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
+pub mod mcp;
 pub mod model;
 pub mod permits;
 pub(crate) mod questions;

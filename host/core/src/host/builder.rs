@@ -6,7 +6,7 @@ use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
-use crate::capability::tools::ToolProvider;
+use crate::capability::tools::{CommandTools, Commands, OwnTools, ToolProvider};
 use crate::clock::{Clock, SystemClock};
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
@@ -34,6 +34,7 @@ pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
     brought: Brought,
+    commands: Commands,
     limits: Limits,
     concurrent_runs: u32,
     clock: Arc<dyn Clock>,
@@ -48,6 +49,7 @@ impl HostBuilder {
             data_dir: None,
             cache_dir: None,
             brought: Brought::default(),
+            commands: Commands::none(),
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
             clock: SystemClock::shared(),
@@ -88,6 +90,13 @@ impl HostBuilder {
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
         self.brought.tools.push(Arc::new(provider));
+        self
+    }
+
+    /// Which commands agents may run that are granted `run-commands`. Default: none.
+    #[must_use]
+    pub fn commands(mut self, commands: Commands) -> Self {
+        self.commands = commands;
         self
     }
 
@@ -193,6 +202,7 @@ impl HostBuilder {
             store: store.clone(),
             clock,
             brought: self.brought,
+            own_tools: OwnTools::new(CommandTools::new(self.commands, tmp.join("commands"))),
             guests: guests.handle().clone(),
             embedder,
             tmp,

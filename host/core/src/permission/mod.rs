@@ -6,6 +6,7 @@ mod authority;
 mod capability;
 mod grants;
 mod manifest;
+mod offers;
 mod rule;
 
 pub use access::Access;
@@ -13,4 +14,5 @@ pub use authority::{Authority, Verdict, Why};
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;
 pub use manifest::{Manifest, Want};
+pub use offers::offers;
 pub use rule::{InvalidRule, Rule};

@@ -11,7 +11,7 @@ use crate::capability::agents::{Lineage, StartRun};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::questions::Questions;
-use crate::capability::tools::ToolProvider;
+use crate::capability::tools::{OwnTools, ToolProvider};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -33,6 +33,8 @@ pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) brought: Brought,
+    /// The host's own tools.
+    pub(crate) own_tools: Arc<OwnTools>,
     /// The questions that runs wait for.
     pub(crate) questions: Arc<Questions>,
     /// Who starts the runs that runs ask for; the host, once it is there.
@@ -142,6 +144,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) brought: Brought,
+    pub(crate) own_tools: Arc<OwnTools>,
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
@@ -159,6 +162,7 @@ impl Dispatcher {
             store: parts.store,
             clock: parts.clock,
             brought: parts.brought,
+            own_tools: parts.own_tools,
             starts: OnceLock::new(),
             guests: parts.guests,
             embedder: parts.embedder,

@@ -188,7 +188,7 @@ fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, S
         agent: job.agent.id.clone(),
         now: live.control.clock().now(),
     };
-    waiting::read(extra, waiter)
+    waiting::read(extra, &waiter)
 }
 
 fn returned(finish: Option<&str>) -> (Cause, Option<String>) {

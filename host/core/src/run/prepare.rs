@@ -10,12 +10,14 @@ use crate::capability::model::{CallContext, Granted, Model};
 use crate::capability::permits::RunPermits;
 use crate::capability::questions::Asker;
 use crate::capability::state::{State, Values};
-use crate::capability::tools::{Own, Toolbox, Tools};
+use crate::capability::tools::{FileTools, Own, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
-use crate::permission::{Authority, Capability};
+use crate::permission::{Access, Authority, Capability, Verdict};
 use crate::sandbox::{GuestLines, GuestState, Limiter};
 use crate::store::{Output, RunNo, StateOwner};
+use std::fs::File;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// What one run may do and use, and on whose behalf.
@@ -25,6 +27,8 @@ struct Means {
     holder: Holder,
     context: CallContext,
     conversation: Conversation,
+    /// Bytes of files that the run may still write, by whatever means.
+    written: Arc<AtomicU64>,
 }
 
 impl Means {
@@ -63,6 +67,7 @@ impl Means {
                 run,
                 output: Arc::clone(output),
             },
+            written: Arc::new(AtomicU64::new(job.limits.written_bytes)),
         }
     }
 }
@@ -81,7 +86,8 @@ pub(super) fn prepare(
     let authority = &means.authority;
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
-    let files = files::of_run(directory.as_ref(), authority, tmp, job.limits.written_bytes);
+    let written = Arc::clone(&means.written);
+    let files = files::of_run(directory.as_ref(), authority, tmp, written);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),
@@ -146,6 +152,8 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: Means) -> Option<Arc<To
     };
     Some(Arc::new(Toolbox {
         own: Own {
+            shared: Arc::clone(&dispatcher.own_tools),
+            directory: directory(job, &means),
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
@@ -166,4 +174,18 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: Means) -> Option<Arc<To
         runtime: dispatcher.embedder.clone(),
         listed: Mutex::default(),
     }))
+}
+
+/// The workspace's directory and the tools for it, if it has one.
+fn directory(job: &RunJob, means: &Means) -> Option<(Arc<File>, FileTools)> {
+    let file = job.workspace.directory()?;
+    let authority = means.authority.clone();
+    // A walk is asked for as a whole; what a rule denies is left out of it.
+    let readable = move |path: &str| {
+        let access = Access::new(Capability::ReadFiles, path, "");
+        !matches!(authority.judge(&access, &[]), Verdict::Denied(_))
+    };
+    let written = Arc::clone(&means.written);
+    let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable));
+    Some((file, files))
 }

@@ -34,7 +34,7 @@ pub(super) struct Waiter {
 ///
 /// # Errors
 /// What cannot be read, for people.
-pub(super) fn read(extra: &[(String, String)], waiter: Waiter) -> Result<Option<Wait>, String> {
+pub(super) fn read(extra: &[(String, String)], waiter: &Waiter) -> Result<Option<Wait>, String> {
     let mut wait = Wait::default();
     for (name, json) in extra {
         match name.as_str() {
@@ -44,7 +44,7 @@ pub(super) fn read(extra: &[(String, String)], waiter: Waiter) -> Result<Option<
                 })?;
                 wait.after = Some(Duration::from_millis(after).min(AFTER_MAX));
             }
-            "ask" => wait.question = Some(question(json, &waiter)?),
+            "ask" => wait.question = Some(question(json, waiter)?),
             _ => {}
         }
     }
@@ -86,7 +86,7 @@ mod tests {
             agent: AgentId::new("a").expect("a name"),
             now: UnixMillis(0),
         };
-        read(&extra, waiter)
+        read(&extra, &waiter)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{Refusal, Store, StoreError};
 use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
 use crate::session::{Answer, Question, QuestionState};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 /// The most open questions that are listed.
 const QUESTIONS_MAX: i64 = 1000;
@@ -77,41 +77,31 @@ fn settle(
 }
 
 fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
-    let row: Option<(String, Option<String>, i64, i64, [u8; 16], bool)> = conn
-        .prepare_cached(
-            "SELECT body, answer, question.session, session.workspace, workspace.id,
-                    EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)
-             FROM question JOIN session ON session.no = question.session
-             JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
-        )?
-        .query_row([id.as_bytes()], |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-                row.get(5)?,
-            ))
-        })
-        .optional()?;
-    let Some((body, answer, session, no, workspace, waits)) = row else {
+    let mut query = conn.prepare_cached(
+        "SELECT body, answer, question.session, session.workspace, workspace.id,
+                EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)
+         FROM question JOIN session ON session.no = question.session
+         JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
+    )?;
+    let mut rows = query.query([id.as_bytes()])?;
+    let Some(row) = rows.next()? else {
         return Ok(None);
     };
+    let answer: Option<String> = row.get(1)?;
     let state = match answer.as_deref().map(serde_json::from_str).transpose()? {
         None => QuestionState::Open,
         Some(None) => QuestionState::Dismissed,
         Some(Some(answer)) => QuestionState::Answered(answer),
     };
     Ok(Some(QuestionAt {
-        question: serde_json::from_str(&body)?,
+        question: serde_json::from_str(row.get_ref(0)?.as_str().unwrap_or_default())?,
         state,
         session: SessionNo {
-            session,
-            workspace: no,
+            session: row.get(2)?,
+            workspace: row.get(3)?,
         },
-        workspace: WorkspaceId::from_bytes(workspace),
-        waits,
+        workspace: WorkspaceId::from_bytes(row.get(4)?),
+        waits: row.get(5)?,
     }))
 }
 

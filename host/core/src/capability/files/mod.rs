@@ -5,6 +5,7 @@ use crate::sandbox::{Directory, Files};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// The files of one run: `/workspace` if all reading is granted, writable if all writing is,
 /// and a `/tmp` at `tmp`, a path of its own. A part of either is had by tools alone: what a
@@ -13,12 +14,12 @@ pub(crate) fn of_run(
     workspace: Option<&Arc<File>>,
     authority: &Authority,
     tmp: PathBuf,
-    written_bytes: u64,
+    written: Arc<AtomicU64>,
 ) -> Files {
     let granted = workspace.filter(|_| authority.has_all(Capability::ReadFiles));
     let directory = granted.map(|file| Directory {
         file: Arc::clone(file),
         writable: authority.has_all(Capability::WriteFiles),
     });
-    Files::new(directory, tmp, written_bytes)
+    Files::new(directory, tmp, written)
 }

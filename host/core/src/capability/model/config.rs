@@ -259,11 +259,16 @@ impl Endpoint {
 
     /// Whether the server is on this machine, where no proxy belongs in between.
     pub(super) fn is_loopback(&self) -> bool {
-        match self.base_url.host_str() {
-            Some("localhost" | "[::1]") => true,
-            Some(host) => host.starts_with("127."),
-            None => false,
-        }
+        is_loopback(&self.base_url)
+    }
+}
+
+/// Whether an address is on this machine.
+pub(super) fn is_loopback(address: &Url) -> bool {
+    match address.host_str() {
+        Some("localhost" | "[::1]") => true,
+        Some(host) => host.starts_with("127."),
+        None => false,
     }
 }
 

@@ -13,6 +13,7 @@ mod script_file;
 mod scripted;
 
 pub(crate) use context::{Granted, Model};
+pub(crate) use remote::within_origin;
 #[cfg(test)]
 mod testing;
 

@@ -5,10 +5,10 @@
 use super::{Decide, Decision, Denied, PermissionPolicy};
 use crate::capability::agents::Holder;
 use crate::capability::model::CallContext;
-use crate::capability::questions::{Asker, Questions, offers};
+use crate::capability::questions::{Asker, Questions};
 use crate::capability::tools::Effects;
 use crate::clock::Clock;
-use crate::permission::{Access, Authority, Rule, Verdict, Why};
+use crate::permission::{Access, Authority, Rule, Verdict, Why, offers};
 use crate::session::{Answer, Asked};
 use crate::store::Store;
 use futures_util::future::BoxFuture;
@@ -53,10 +53,6 @@ impl Decide for CallPermits {
             }
         })
     }
-
-    fn allows(&self, access: &Access) -> bool {
-        self.run.authority.judge(access, &[]) == Verdict::Allowed
-    }
 }
 
 impl RunPermits {
@@ -99,7 +95,7 @@ impl RunPermits {
 
     async fn ask(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
         let asked = Asked::Permission {
-            offers: offers(&access),
+            offers: offers(&access).iter().map(Rule::to_string).collect(),
             capability: access.capability.to_string(),
             target: access.target,
             title: access.title,

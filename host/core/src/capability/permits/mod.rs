@@ -22,9 +22,6 @@ pub struct Permits {
 /// Somebody who decides.
 pub(crate) trait Decide: Send + Sync + 'static {
     fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>>;
-
-    /// Whether rules alone allow it; asks nobody.
-    fn allows(&self, access: &Access) -> bool;
 }
 
 /// It is not allowed: who said so, and what would allow it.
@@ -43,13 +40,6 @@ impl Permits {
     /// [`Denied`], with who said so and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
         self.decider.decide(access).await
-    }
-
-    /// Whether rules alone allow it. Asks nobody and waits for nothing: for leaving out of a
-    /// list what may not be seen.
-    #[must_use]
-    pub fn allows(&self, access: &Access) -> bool {
-        self.decider.allows(access)
     }
 }
 
@@ -106,10 +96,6 @@ pub(crate) mod testing {
                 .push(access);
             let answer = if self.allows { Ok(()) } else { Err(denied) };
             Box::pin(std::future::ready(answer))
-        }
-
-        fn allows(&self, _: &Access) -> bool {
-            self.allows
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use crate::capability::agents::Holder;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
-use crate::permission::Rule;
 use crate::session::{Answer, Asked, Granted, Question, QuestionState, Within};
 use crate::store::{Output, OutputError, Store, StoreError};
 use std::collections::HashMap;
@@ -284,40 +283,4 @@ fn kinds_fit(asked: &Asked, answer: &Answer) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// What an answer may allow for longer than once: the very thing, then what it is part of.
-pub(crate) fn offers(access: &crate::permission::Access) -> Vec<String> {
-    use crate::permission::Capability::{ReadFiles, RunCommands, Tools, WriteFiles};
-    let target = &access.target;
-    let wider = match access.capability {
-        ReadFiles | WriteFiles => {
-            let folder = target.rsplit_once('/').map(|(folder, _)| folder);
-            let below = folder.map(|folder| format!("{}/**", globset::escape(folder)));
-            vec![below, None]
-        }
-        RunCommands => {
-            let program = target.split(' ').next().unwrap_or(target);
-            vec![Some(format!("{target} *")), Some(format!("{program} *"))]
-        }
-        Tools => {
-            let server = target.split_once('.').map(|(server, _)| server);
-            vec![server.map(|server| format!("{}.*", globset::escape(server)))]
-        }
-        _ => Vec::new(),
-    };
-    let mut offers = vec![Rule::exactly(access).to_string()];
-    let is_file = matches!(access.capability, ReadFiles | WriteFiles);
-    for pattern in wider {
-        let rule = match pattern {
-            Some(pattern) => Rule::only(access.capability, pattern).ok(),
-            None => is_file.then(|| Rule::any(access.capability)),
-        };
-        if let Some(rule) = rule.map(|rule| rule.to_string())
-            && !offers.contains(&rule)
-        {
-            offers.push(rule);
-        }
-    }
-    offers
 }

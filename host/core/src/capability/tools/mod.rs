@@ -1,6 +1,8 @@
 //! Tools: what a guest may have done by others. The host's own, those that the embedder
 //! brings, and those of MCP servers all go through the same door.
 
+mod command;
+mod files;
 mod host;
 mod listed;
 mod own;
@@ -8,7 +10,10 @@ mod provider;
 mod result;
 mod toolbox;
 
-pub(crate) use own::Own;
+pub(crate) use command::CommandTools;
+pub use command::Commands;
+pub(crate) use files::FileTools;
+pub(crate) use own::{Own, OwnTools};
 pub use provider::{
     Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };

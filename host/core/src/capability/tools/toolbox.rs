@@ -93,7 +93,9 @@ impl Toolbox {
     fn is_open(&self, tool: &Tool) -> bool {
         let wanted = self.permits.authority.judge(&named(&tool.name), &[]);
         let wanted = !matches!(wanted, Verdict::Denied(_));
-        wanted && Own::needs(&tool.name).is_none_or(|capability| self.is_to_be_had(capability))
+        wanted
+            && !self.own.lacks_directory(&tool.name)
+            && Own::needs(&tool.name).is_none_or(|capability| self.is_to_be_had(capability))
     }
 
     fn is_to_be_had(&self, capability: Capability) -> bool {
@@ -112,7 +114,7 @@ impl Toolbox {
     }
 
     async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<Listed>, ToolError> {
-        if let Some(own) = Own::tool(name) {
+        if let Some(own) = self.own.tool(name) {
             return match self.is_open(&own.tool) {
                 true => Ok(Arc::clone(own)),
                 false => Err(self.closed(&own.tool)),
@@ -138,6 +140,10 @@ impl Toolbox {
     /// Why a tool of the host's own is not to be had.
     fn closed(&self, tool: &Tool) -> ToolError {
         let how = match Own::needs(&tool.name) {
+            _ if self.own.lacks_directory(&tool.name) => format!(
+                "the tool `{}` needs a directory, and this workspace is a name without one",
+                tool.name
+            ),
             Some(capability) => format!(
                 "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
                  has to ask for and somebody has to grant: {}",

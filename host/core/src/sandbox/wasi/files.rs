@@ -53,12 +53,13 @@ impl Files {
         }
     }
 
-    /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses.
-    pub(crate) fn new(workspace: Option<Directory>, tmp: PathBuf, written_bytes: u64) -> Self {
+    /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses. `budget`
+    /// is what may still be written, in bytes, shared with whatever else the run writes by.
+    pub(crate) fn new(workspace: Option<Directory>, tmp: PathBuf, budget: Arc<AtomicU64>) -> Self {
         Self {
             workspace,
             tmp: Some((tmp, false)),
-            budget: Arc::new(AtomicU64::new(written_bytes)),
+            budget,
         }
     }
 

@@ -16,3 +16,4 @@ mod real;
 mod tests;
 
 pub(super) use adapter::Remote;
+pub(crate) use tls::within_origin;

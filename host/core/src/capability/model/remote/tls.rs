@@ -1,8 +1,9 @@
 //! The HTTP client of one service: which certificates it trusts and which detours it takes.
 //! Knows no wire format and no key.
 
-use crate::capability::model::config::Endpoint;
+use crate::capability::model::config::{Endpoint, is_loopback};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
+use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Redirects that are followed where any are.
+const REDIRECTS_MAX: usize = 5;
 
 /// A client for `endpoint`. It follows no redirects, which would carry keys to places that
 /// nobody configured, and takes no proxy to its own machine.
@@ -24,16 +27,36 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
         )
     };
     let secure = endpoint.base_url.scheme() == "https";
-    let tls = tls(secure).map_err(|error| unusable(error.to_string()))?;
+    build(secure, endpoint.is_loopback(), Policy::none()).map_err(unusable)
+}
+
+/// A client for the server at `address`, which may redirect within its own origin alone and
+/// only so that a request stays what it was: its headers reach nobody else.
+pub(crate) fn within_origin(address: &str) -> Result<reqwest::Client, String> {
+    let url = reqwest::Url::parse(address).map_err(|error| error.to_string())?;
+    let policy = Policy::custom(|attempt| {
+        let kept = matches!(attempt.status().as_u16(), 307 | 308);
+        let first = attempt.previous().first();
+        let within = first.is_some_and(|first| first.origin() == attempt.url().origin());
+        match kept && within && attempt.previous().len() <= REDIRECTS_MAX {
+            true => attempt.follow(),
+            false => attempt.stop(),
+        }
+    });
+    build(url.scheme() == "https", is_loopback(&url), policy)
+}
+
+fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Client, String> {
+    let tls = tls(secure).map_err(|error| error.to_string())?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
+        .redirect(redirects)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
-    if endpoint.is_loopback() {
+    if loopback {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| unusable(error.to_string()))
+    builder.build().map_err(|error| error.to_string())
 }
 
 /// Certificates are checked against the system's; a plain `http` address gets by on a machine

@@ -6,26 +6,41 @@ mod todo;
 
 use super::listed::Listed;
 use super::toolbox::Toolbox;
-use super::{Invocation, ToolError, ToolErrorKind, ToolOutput};
+use super::{CommandTools, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
 use crate::capability::agents::StartRun;
 use crate::permission::Capability;
-use std::sync::{Arc, LazyLock};
+use std::fs::File;
+use std::sync::Arc;
+
+/// The tools that every run of a host shares: each schema is made ready once.
+pub(crate) struct OwnTools {
+    /// In the order in which a model sees them.
+    listed: Vec<Arc<Listed>>,
+    commands: CommandTools,
+}
+
+impl OwnTools {
+    pub(crate) fn new(commands: CommandTools) -> Arc<Self> {
+        let mut tools = FileTools::tools();
+        tools.extend(commands.tools());
+        tools.extend([todo::tool(), ask::tool(), agent::tool(&[])]);
+        let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
+        Arc::new(Self {
+            listed: listed.collect(),
+            commands,
+        })
+    }
+}
 
 /// What the host's own tools need of the host, for one run.
 pub(crate) struct Own {
+    pub(crate) shared: Arc<OwnTools>,
+    /// None without a directory.
+    pub(crate) directory: Option<(Arc<File>, FileTools)>,
     pub(crate) starts: Arc<dyn StartRun>,
     /// Above which agents may not start further ones.
     pub(crate) child_depth: u32,
 }
-
-/// Every tool of the host's own, in the order in which a model sees them. Constant, so that
-/// each schema is made ready once.
-static ALL: LazyLock<Vec<Arc<Listed>>> = LazyLock::new(|| {
-    let all = [todo::tool(), ask::tool(), agent::tool(&[])];
-    all.into_iter()
-        .map(|tool| Arc::new(Listed::own(tool)))
-        .collect()
-});
 
 impl Own {
     /// Every tool, as a model is told of it in this run.
@@ -34,20 +49,31 @@ impl Own {
             agent::NAME => Arc::new(Listed::own(agent::tool(&self.starts.agents()))),
             _ => Arc::clone(listed),
         };
-        ALL.iter().map(told).collect()
+        self.shared.listed.iter().map(told).collect()
     }
 
     /// One tool.
-    pub(super) fn tool(name: &str) -> Option<&'static Arc<Listed>> {
-        ALL.iter().find(|listed| listed.tool.name == name)
+    pub(super) fn tool(&self, name: &str) -> Option<&Arc<Listed>> {
+        let mut listed = self.shared.listed.iter();
+        listed.find(|listed| listed.tool.name == name)
     }
 
     /// The capability without which a tool is of no use.
     pub(super) fn needs(name: &str) -> Option<Capability> {
         match name {
+            "read_file" | "list_files" | "search_text" => Some(Capability::ReadFiles),
+            "write_file" | "edit_file" => Some(Capability::WriteFiles),
+            "run_command" => Some(Capability::RunCommands),
             agent::NAME => Some(Capability::RunAgents),
             _ => None,
         }
+    }
+
+    /// Whether a tool needs a directory, and there is none.
+    pub(super) fn lacks_directory(&self, name: &str) -> bool {
+        use Capability::{ReadFiles, RunCommands, WriteFiles};
+        let needs = Self::needs(name);
+        self.directory.is_none() && matches!(needs, Some(ReadFiles | WriteFiles | RunCommands))
     }
 
     /// Carries a call out.
@@ -56,13 +82,19 @@ impl Own {
         toolbox: &Toolbox,
         call: Invocation,
     ) -> Result<ToolOutput, ToolError> {
-        match call.tool.as_str() {
-            todo::NAME => todo::call(toolbox, call).await,
-            ask::NAME => ask::call(toolbox, call).await,
-            agent::NAME => agent::call(self, toolbox, call).await,
-            _ => Err(ToolError::new(
-                ToolErrorKind::UnknownTool,
-                "there is no such tool",
+        match (call.tool.as_str(), &self.directory) {
+            (todo::NAME, _) => todo::call(toolbox, call).await,
+            (ask::NAME, _) => ask::call(toolbox, call).await,
+            (agent::NAME, _) => agent::call(self, toolbox, call).await,
+            ("run_command", Some((file, _))) => {
+                let commands = self.shared.commands.clone();
+                let runtime = toolbox.runtime.clone();
+                commands.call(Arc::clone(file), call, runtime).await
+            }
+            (_, Some((_, files))) => files.clone().call(call, toolbox.runtime.clone()).await,
+            (_, None) => Err(ToolError::new(
+                ToolErrorKind::Unavailable,
+                "this workspace is a name without a directory, so that it has no files",
             )),
         }
     }

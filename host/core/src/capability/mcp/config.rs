@@ -1,0 +1,331 @@
+//! What an operator may set for MCP servers, and whether it makes sense. Knows neither
+//! processes nor the network; secrets are placeholders here.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use http::{HeaderName, Uri};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a call may take unless the configuration says otherwise.
+const TIMEOUT_S: u64 = 60;
+/// How long a server may take to be ready unless the configuration says otherwise.
+const START_TIMEOUT_S: u64 = 30;
+/// The longest that either may be set to.
+const TIMEOUT_MAX_S: u64 = 24 * 60 * 60;
+/// The longest name of a server.
+const NAME_MAX: usize = 32;
+
+/// The table `[mcp.NAME]` of an operator's configuration: a program to start, or an address.
+///
+/// ```toml
+/// [mcp.files]
+/// command = ["npx", "-y", "@modelcontextprotocol/server-filesystem", "{{workspace}}"]
+/// env = { API_KEY = "{{secret:FILES_KEY}}" }
+/// tools = ["read_*", "list_*"]
+///
+/// [mcp.tracker]
+/// url = "https://tracker.example/mcp"
+/// headers = { Authorization = "Bearer {{secret:TRACKER_TOKEN}}" }
+/// ```
+///
+/// `{{workspace}}` in `command`, `env` and `directory` stands for the workspace's directory.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpConfig {
+    /// The program and its arguments. It runs outside the sandbox, without a shell.
+    pub command: Vec<String>,
+    /// Variables for the program, beside a few of the host's own such as `PATH` and `HOME`.
+    /// Values may hold `{{secret:NAME}}`.
+    pub env: BTreeMap<String, String>,
+    /// Where the program runs; otherwise in the host's `HOME`, since a workspace's own files
+    /// must not decide what `npx` and the like start.
+    pub directory: Option<PathBuf>,
+    /// The address of a server that speaks streamable HTTP.
+    pub url: Option<String>,
+    /// Headers of every request to it. Values may hold `{{secret:NAME}}`.
+    pub headers: BTreeMap<String, String>,
+    /// Seconds that a call may take; otherwise 60.
+    pub timeout_s: Option<u64>,
+    /// Seconds until the server must be ready; otherwise 30.
+    pub start_timeout_s: Option<u64>,
+    /// The server's tools that may be seen, with `*` for any characters; otherwise all.
+    pub tools: Option<Vec<String>>,
+    /// Believe the server which of its tools change nothing. Otherwise all of them may.
+    pub trust_read_only: bool,
+}
+
+/// Shows names and not values, which may be secrets.
+impl fmt::Debug for McpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpConfig")
+            .field("command", &self.command)
+            .field("env", &self.env.keys())
+            .field("directory", &self.directory)
+            .field("url", &self.url)
+            .field("headers", &self.headers.keys())
+            .field("timeout_s", &self.timeout_s)
+            .field("start_timeout_s", &self.start_timeout_s)
+            .field("tools", &self.tools)
+            .field("trust_read_only", &self.trust_read_only)
+            .finish()
+    }
+}
+
+/// A table that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("[mcp.{server}] cannot be used: {reason}")]
+pub struct McpConfigError {
+    /// Which table.
+    pub server: String,
+    /// What is wrong with it and what would be right.
+    pub reason: String,
+}
+
+/// One server, checked.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: String,
+    pub(super) timeout: Duration,
+    pub(super) start_timeout: Duration,
+    pub(super) trust_read_only: bool,
+    allowed: Option<GlobSet>,
+}
+
+/// How a server is reached. Values still have their placeholders.
+pub(super) enum Reach {
+    Command {
+        command: Vec<String>,
+        env: BTreeMap<String, String>,
+        directory: Option<PathBuf>,
+    },
+    Web {
+        url: String,
+        headers: Vec<(HeaderName, String)>,
+    },
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+impl Reach {
+    /// What people recognise it by.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Command { command, .. } => command.join(" "),
+            // A query may carry a token.
+            Self::Web { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl Server {
+    /// The server of a table, and how it is reached.
+    pub(super) fn new(name: &str, config: McpConfig) -> Result<(Self, Reach), McpConfigError> {
+        let refuse = |reason: String| McpConfigError {
+            server: name.to_owned(),
+            reason,
+        };
+        check_name(name).map_err(refuse)?;
+        let timeout = seconds("timeout_s", config.timeout_s, TIMEOUT_S).map_err(refuse)?;
+        let start_timeout =
+            seconds("start_timeout_s", config.start_timeout_s, START_TIMEOUT_S).map_err(refuse)?;
+        let allowed = config.tools.as_deref().map(globs).transpose();
+        let server = Self {
+            name: name.to_owned(),
+            allowed: allowed.map_err(refuse)?,
+            trust_read_only: config.trust_read_only,
+            timeout,
+            start_timeout,
+        };
+        Ok((server, reach(config).map_err(refuse)?))
+    }
+
+    /// Whether the operator lets this tool be seen.
+    pub(super) fn allows(&self, tool: &str) -> bool {
+        self.allowed
+            .as_ref()
+            .is_none_or(|allowed| allowed.is_match(tool))
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits) {
+        true => Ok(()),
+        false => Err(format!(
+            "its name is what its tools begin with: use 1 to {NAME_MAX} letters, digits, `_` \
+             and `-`"
+        )),
+    }
+}
+
+fn seconds(what: &str, set: Option<u64>, otherwise: u64) -> Result<Duration, String> {
+    match set.unwrap_or(otherwise) {
+        seconds @ 1..=TIMEOUT_MAX_S => Ok(Duration::from_secs(seconds)),
+        seconds => Err(format!(
+            "{what} = {seconds}; expected 1 to {TIMEOUT_MAX_S} seconds"
+        )),
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet, String> {
+    let unusable = |error: globset::Error| format!("`tools` holds a pattern that is none: {error}");
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).literal_separator(false).build();
+        set.add(glob.map_err(unusable)?);
+    }
+    set.build().map_err(unusable)
+}
+
+fn reach(config: McpConfig) -> Result<Reach, String> {
+    match (config.url, config.command.is_empty()) {
+        (None, true) => Err(
+            "it needs `command = [\"PROGRAM\", \"ARGUMENT\"]` or `url = \"https://…\"`".to_owned(),
+        ),
+        (Some(_), false) => Err("it has both `command` and `url`: leave one out".to_owned()),
+        (None, false) => {
+            if !config.headers.is_empty() {
+                return Err("`headers` are for servers with a `url`; use `env`".to_owned());
+            }
+            check_command(&config.command, &config.env)?;
+            Ok(Reach::Command {
+                command: config.command,
+                env: config.env,
+                directory: config.directory,
+            })
+        }
+        (Some(url), true) => {
+            if !config.env.is_empty() || config.directory.is_some() {
+                return Err("`env` and `directory` are for servers with a `command`".to_owned());
+            }
+            check_url(&url)?;
+            let headers = config.headers.into_iter().map(header);
+            Ok(Reach::Web {
+                headers: headers.collect::<Result<_, _>>()?,
+                url,
+            })
+        }
+    }
+}
+
+fn check_command(command: &[String], env: &BTreeMap<String, String>) -> Result<(), String> {
+    if command[0].trim().is_empty() {
+        return Err("`command` begins with an empty program".to_owned());
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err("`command` holds a NUL byte".to_owned());
+    }
+    let unusable = env.iter().find(|(name, value)| {
+        name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+    });
+    match unusable {
+        Some((name, _)) => Err(format!("`env` holds `{name}`, which is no variable")),
+        None => Ok(()),
+    }
+}
+
+fn check_url(url: &str) -> Result<(), String> {
+    let expected = "expected something like https://example.com/mcp";
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| format!("`url` is no address ({error}); {expected}"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+        return Err(format!("`url` is no HTTP address; {expected}"));
+    }
+    // It would be shown whenever the address is.
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    match authority.is_some_and(|authority| authority.contains('@')) {
+        true => Err("`url` holds a password: put it into `headers`".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// Headers that the protocol sets itself.
+const OWN_HEADERS: [&str; 7] = [
+    "accept",
+    "content-length",
+    "content-type",
+    "host",
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+];
+
+fn header((name, value): (String, String)) -> Result<(HeaderName, String), String> {
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    let parsed = parsed.map_err(|_| format!("`headers` holds `{name}`, which is no header"))?;
+    match OWN_HEADERS.contains(&parsed.as_str()) {
+        true => Err(format!(
+            "`headers` holds `{name}`, which the host sets itself"
+        )),
+        false => Ok((parsed, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> Result<(Server, Reach), String> {
+        let config = toml::from_str::<McpConfig>(text).map_err(|error| error.to_string())?;
+        Server::new("it", config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_hold_and_tables_win() {
+        let (plain, _) = server("command = ['npx', '-y', 'x']").unwrap();
+        assert_eq!(plain.timeout, Duration::from_secs(60));
+        assert_eq!(plain.start_timeout, Duration::from_secs(30));
+        assert!(!plain.trust_read_only);
+        assert!(plain.allows("anything"));
+        let set = server("url = 'https://h/mcp?k=1'\ntimeout_s = 5\ntools = ['read_*', 'x']");
+        let (set, reach) = set.unwrap();
+        assert_eq!(set.timeout, Duration::from_secs(5));
+        assert_eq!(reach.shown(), "https://h/mcp");
+        assert!(set.allows("read_file") && set.allows("x"));
+        assert!(!set.allows("write_file") && !set.allows("xy"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_what_would() {
+        for (text, expected) in [
+            ("", "it needs `command"),
+            ("command = ['x']\nurl = 'http://h'", "leave one out"),
+            ("command = ['']", "empty program"),
+            ("command = ['x']\nheaders = {A = 'b'}", "use `env`"),
+            ("url = 'http://h'\nenv = {A = 'b'}", "with a `command`"),
+            ("url = 'ftp://h'", "expected something like"),
+            ("url = '/mcp'", "expected something like"),
+            ("url = 'http://me:hunter2@h/'", "put it into `headers`"),
+            ("url = 'http://h'\nheaders = {'a b' = ''}", "no header"),
+            ("url = 'http://h'\nheaders = {Accept = ''}", "sets itself"),
+            ("command = ['x']\ntimeout_s = 0", "timeout_s = 0; expected"),
+            ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),
+            ("command = ['x']\ntools = ['[']", "pattern that is none"),
+            ("comand = ['x']", "comand"),
+        ] {
+            let error = server(text).unwrap_err();
+            assert!(error.contains(expected), "`{text}`: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = Server::new("a.b", McpConfig::default()).unwrap_err();
+        assert!(error.to_string().starts_with("[mcp.a.b]"), "{error}");
+    }
+
+    #[test]
+    fn values_are_not_shown() {
+        let text = "command = ['x']\nenv = {TOKEN = 'canary'}";
+        let config: McpConfig = toml::from_str(text).unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("canary"));
+        let server = Server::new("it", config).unwrap();
+        assert!(!format!("{server:?}").contains("canary"));
+    }
+}

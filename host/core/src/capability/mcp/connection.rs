@@ -1,0 +1,324 @@
+//! One connection to one server: how it comes about, what is asked over it, and how it ends.
+//! Knows neither workspaces' closing nor when to try again.
+
+use super::config::Server;
+use super::failure;
+use super::handler::Handler;
+use super::launch::Launch;
+use super::listed::{Listed, PAGES_MAX, TOOLS_MAX};
+use super::process::Process;
+use super::standing::{Announcing, Standing};
+use crate::capability::model::within_origin;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,
+    ServerNotification, SubscriptionFilter,
+};
+use rmcp::service::{
+    ClientInitializeError, RoleClient, RunningService, RxJsonRpcMessage, TxJsonRpcMessage,
+    serve_client_with_lifecycle_and_ct,
+};
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::transport::{StreamableHttpClientTransport, Transport};
+use rmcp::{ClientCacheConfig, ClientLifecycleMode, Peer, ServiceError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of one message of a server; a longer one is dropped. Bytes are a third longer on the
+/// wire than they are.
+const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+
+/// How long closing waits for a server over HTTP to be told of it.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// Ask which protocols the server speaks, which those before 2026-07-28 refuse to say, and
+    /// shake hands then.
+    Discover,
+    /// Shake hands at once, as all servers before 2026-07-28 expect.
+    Handshake,
+}
+
+/// Why there is no connection.
+pub(super) struct NotOpened {
+    /// For people.
+    pub(super) why: String,
+    /// Whether a server that knows nothing of discovery may have behaved like this.
+    pub(super) may_be_older: bool,
+    /// Whether it went away instead of answering.
+    pub(super) hung_up: bool,
+}
+
+/// A connection that came about. Dropping it ends it, and a program with it.
+pub(super) struct Connection {
+    running: RunningService<RoleClient, Handler>,
+    process: Option<Process>,
+    /// Cancelled once the transport is closed.
+    gone: CancellationToken,
+    stop: CancellationToken,
+    stale: Arc<AtomicBool>,
+    _listener: Option<AbortOnDropHandle<()>>,
+}
+
+impl Connection {
+    /// Reaches the server. Dropping the future gives up, and ends a program that was started.
+    pub(super) async fn open(
+        server: &Server,
+        launch: Launch,
+        handler: Handler,
+        opening: Opening,
+        stop: CancellationToken,
+    ) -> Result<Self, NotOpened> {
+        let stale = Arc::clone(&handler.stale);
+        let gone = CancellationToken::new();
+        let guard = gone.clone().drop_guard();
+        let not_started = |why: String| NotOpened {
+            why: format!("{} cannot be started: {why}", server.name),
+            may_be_older: false,
+            hung_up: false,
+        };
+        let (served, process) = match launch {
+            Launch::Command {
+                command,
+                env,
+                directory,
+            } => {
+                let started = Process::start(&server.name, &command, env, &directory, &stop);
+                let (process, (stdout, stdin)) = started.map_err(|error| {
+                    not_started(format!(
+                        "`{}` in {}: {error}",
+                        command[0],
+                        directory.display()
+                    ))
+                })?;
+                let transport =
+                    AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_MAX);
+                let served = serve(handler, Watched::new(transport, guard), opening, &stop).await;
+                (served, Some(process))
+            }
+            Launch::Web { url, headers } => {
+                let standing = Standing::default();
+                let client = Announcing {
+                    inner: within_origin(&url).map_err(not_started)?,
+                    standing: standing.clone(),
+                };
+                let config = StreamableHttpClientTransportConfig::with_uri(url)
+                    .custom_headers(headers)
+                    .max_sse_event_size(MESSAGE_MAX)
+                    .max_json_response_size(MESSAGE_MAX);
+                let transport = StreamableHttpClientTransport::with_client(client, config);
+                let served = serve(handler, Watched::new(transport, guard), opening, &stop).await;
+                if served.is_ok() {
+                    standing.settled().await;
+                }
+                (served, None)
+            }
+        };
+        let running = match served {
+            Ok(running) => running,
+            Err(error) => return Err(not_opened(&server.name, &error, process).await),
+        };
+        // The host keeps what it needs, and knows when to ask again.
+        running
+            .set_response_cache_config(ClientCacheConfig::disabled())
+            .await;
+        let listener = listen(&running, &stale);
+        Ok(Self {
+            running,
+            process,
+            gone,
+            stop,
+            stale,
+            _listener: listener,
+        })
+    }
+
+    /// The protocol that was agreed on.
+    pub(super) fn protocol(&self) -> Option<String> {
+        let info = self.running.peer_info();
+        info.map(|info| info.protocol_version.to_string())
+    }
+
+    /// Whether the server shook hands, as those before 2026-07-28 do.
+    pub(super) fn shook_hands(&self) -> bool {
+        let info = self.running.peer_info();
+        info.is_some_and(|info| info.protocol_version.has_initialize())
+    }
+
+    /// Whether nothing can be asked over it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.is_cancelled() || self.stop.is_cancelled() || self.running.is_transport_closed()
+    }
+
+    /// Takes note that the list of tools is about to be read; true if it has to be.
+    pub(super) fn take_stale(&self) -> bool {
+        self.stale.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn set_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// Reads the list of tools, and for how long the server says that it holds.
+    pub(super) async fn list(
+        &self,
+        server: &Server,
+        fill: &dyn super::launch::Fill,
+    ) -> Result<(Listed, Option<Duration>), ServiceError> {
+        let offers_tools = |info: &rmcp::model::ServerPeerInfo| info.capabilities.tools.is_some();
+        if !self
+            .running
+            .peer_info()
+            .is_none_or(|info| offers_tools(&info))
+        {
+            return Ok((Listed::default(), None));
+        }
+        let mut offered = Vec::new();
+        let mut cursor = None;
+        let mut holds: Option<u64> = None;
+        for _page in 0..PAGES_MAX {
+            let params = PaginatedRequestParams::default().with_cursor(cursor.take());
+            let page = self.running.list_tools(Some(params)).await?;
+            offered.extend(page.tools);
+            holds = page
+                .ttl_ms
+                .map(|ms| holds.map_or(ms, |least| least.min(ms)));
+            cursor = page.next_cursor;
+            // The operator's allow-list is applied later: what it leaves out counts as well.
+            if cursor.is_none() || offered.len() > 4 * TOOLS_MAX {
+                break;
+            }
+        }
+        if cursor.is_some() {
+            let server = &server.name;
+            tracing::warn!(target: "lastword::mcp", server, "its list of tools has no end");
+        }
+        let listed = Listed::new(server, offered, fill);
+        Ok((listed, holds.map(Duration::from_millis)))
+    }
+
+    /// Calls a tool by the server's own name. Dropping the future tells the server so.
+    pub(super) async fn call(
+        &self,
+        tool: String,
+        arguments: JsonObject,
+    ) -> Result<CallToolResult, ServiceError> {
+        let params = CallToolRequestParams::new(tool).with_arguments(arguments);
+        self.running.call_tool(params).await
+    }
+
+    /// How the program ended and what it said last; `None` if there is no program.
+    pub(super) async fn epitaph(&self) -> Option<String> {
+        match &self.process {
+            Some(process) => Some(process.epitaph().await),
+            None => None,
+        }
+    }
+
+    /// Ends it and waits until nothing of it is left: within the graces of a program, and for
+    /// so long for a server over HTTP to be told.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        if let Some(process) = &self.process {
+            process.ended().await;
+        }
+        let _not_told = tokio::time::timeout(GOODBYE, self.gone.cancelled()).await;
+    }
+}
+
+async fn serve<T: Transport<RoleClient> + 'static>(
+    handler: Handler,
+    transport: T,
+    opening: Opening,
+    stop: &CancellationToken,
+) -> Result<RunningService<RoleClient, Handler>, ClientInitializeError> {
+    let lifecycle = match opening {
+        Opening::Handshake => ClientLifecycleMode::Initialize,
+        Opening::Discover => ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        },
+    };
+    serve_client_with_lifecycle_and_ct(handler, transport, lifecycle, stop.child_token()).await
+}
+
+async fn not_opened(
+    server: &str,
+    error: &ClientInitializeError,
+    process: Option<Process>,
+) -> NotOpened {
+    let mut why = failure::of_start(server, error);
+    let hung_up = matches!(error, ClientInitializeError::ConnectionClosed(_));
+    if let Some(process) = process {
+        why = format!("{why}; {}", process.epitaph().await);
+    }
+    let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
+    NotOpened {
+        why,
+        may_be_older: !refused_twice && !error.is_authorization_required(),
+        hung_up,
+    }
+}
+
+/// Servers since 2026-07-28 tell of changes only those who subscribe.
+fn listen(
+    running: &RunningService<RoleClient, Handler>,
+    stale: &Arc<AtomicBool>,
+) -> Option<AbortOnDropHandle<()>> {
+    let info = running.peer_info()?;
+    let tools = info.capabilities.tools.as_ref()?;
+    if info.protocol_version.has_initialize() || tools.list_changed != Some(true) {
+        return None;
+    }
+    let peer: Peer<RoleClient> = running.peer().clone();
+    let stale = Arc::clone(stale);
+    Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        let filter = SubscriptionFilter::builder().tools_list_changed().build();
+        let Ok(mut subscription) = peer.listen(filter).await else {
+            return;
+        };
+        while let Ok(Some(told)) = subscription.next().await {
+            if matches!(told, ServerNotification::ToolListChangedNotification(_)) {
+                stale.store(true, Ordering::Release);
+            }
+        }
+        // Whoever listens no more has to look.
+        stale.store(true, Ordering::Release);
+    })))
+}
+
+/// A transport that tells when it is gone.
+struct Watched<T> {
+    inner: T,
+    _gone: DropGuard,
+}
+
+impl<T> Watched<T> {
+    fn new(inner: T, gone: DropGuard) -> Self {
+        Self { inner, _gone: gone }
+    }
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Watched<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.inner.send(item)
+    }
+
+    fn receive(&mut self) -> impl Future<Output = Option<RxJsonRpcMessage<RoleClient>>> + Send {
+        self.inner.receive()
+    }
+
+    fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        self.inner.close()
+    }
+}

@@ -1,0 +1,96 @@
+//! What went wrong with a server, said for people and models. Knows no connection.
+
+use super::text::{ERROR_MAX, causes, cut};
+use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
+use rmcp::ServiceError;
+use rmcp::service::ClientInitializeError;
+use std::error::Error;
+
+/// What the failure of a request means.
+pub(super) enum Failure {
+    /// The server answered, and refused: that is for the model to read.
+    Refused(ToolOutput),
+    /// The connection may be of no more use.
+    Lost(String),
+    /// The server wants what this host does not give.
+    Limit(String),
+}
+
+/// What became of a request to `server`.
+pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
+    if error.is_authorization_required() || error.auth_challenge().is_some() {
+        return Failure::Lost(unauthorized(server));
+    }
+    match error {
+        // Some servers say so instead of answering 404.
+        ServiceError::McpError(error)
+            if matches!(error.code.0, -32_000 | -32_001)
+                && error.message.to_ascii_lowercase().contains("session") =>
+        {
+            Failure::Lost(format!(
+                "{server} knows the session no more: {}",
+                error.message
+            ))
+        }
+        ServiceError::McpError(error) => Failure::Refused(ToolOutput::error(cut(
+            format!("{server} refused: {}", error.message),
+            ERROR_MAX,
+        ))),
+        ServiceError::TransportSend(error) => Failure::Lost(format!(
+            "{server} cannot be reached: {}",
+            causes(error.error.as_ref())
+        )),
+        ServiceError::InputRequiredRoundsExceeded { max_rounds } => Failure::Limit(format!(
+            "{server} asked for more input {max_rounds} times without coming to an end"
+        )),
+        ServiceError::TransportClosed => Failure::Lost(format!("{server} closed the connection")),
+        ServiceError::UnexpectedResponse => Failure::Lost(format!(
+            "{server} answered with something else than a result"
+        )),
+        other => Failure::Lost(format!("{server} failed: {}", causes(other))),
+    }
+}
+
+/// Why no connection came about.
+pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
+    if error.is_authorization_required() || error.auth_challenge().is_some() {
+        return unauthorized(server);
+    }
+    let why = match error {
+        ClientInitializeError::TransportError { error, .. } => {
+            return format!(
+                "{server} cannot be reached: {}",
+                causes(error.error.as_ref())
+            );
+        }
+        ClientInitializeError::ConnectionClosed(_) => {
+            "it closed the connection before it was ready".to_owned()
+        }
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => {
+            return of_start(server, fallback);
+        }
+        ClientInitializeError::JsonRpcError(error) => format!("it refused: {}", error.message),
+        ClientInitializeError::ExpectedInitResponse(_)
+        | ClientInitializeError::ExpectedInitResult(_) => {
+            "its first answer is none to the question".to_owned()
+        }
+        other => causes(other as &(dyn Error + 'static)),
+    };
+    cut(format!("{server} did not get ready: {why}"), ERROR_MAX)
+}
+
+/// A failure in its own words.
+pub(super) fn causes_of(error: &ServiceError) -> String {
+    causes(error)
+}
+
+fn unauthorized(server: &str) -> String {
+    format!(
+        "{server} asks for authorization: put a token into `headers` of [mcp.{server}], such as \
+         Authorization = \"Bearer {{{{secret:NAME}}}}\""
+    )
+}
+
+pub(super) fn unavailable(message: impl Into<String>) -> ToolError {
+    ToolError::new(ToolErrorKind::Unavailable, message)
+}

@@ -1,0 +1,249 @@
+//! The tools of all configured servers, as the host asks for them. Each workspace has
+//! connections of its own. Knows neither protocol nor process.
+
+use super::config::{McpConfig, McpConfigError, Server};
+use super::handler::Elicit;
+use super::launch::{Fill, NoSecrets};
+use super::slot::{Doing, Known, Shared, Slot};
+use crate::capability::model::CallContext;
+use crate::capability::tools::{
+    Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
+};
+use crate::clock::{Clock, SystemClock};
+use crate::id::WorkspaceId;
+use futures_util::future::{BoxFuture, join_all};
+use rmcp::model::JsonObject;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The servers of an operator's configuration, and every workspace's connections to them.
+///
+/// A connection is made when a workspace first needs it and belongs to that workspace alone.
+/// Its tools are called `server.tool`. A server that cannot be reached is an error value; it
+/// is tried again at most once per back-off.
+#[derive(Clone)]
+pub struct McpServers {
+    servers: Arc<Vec<Arc<Known>>>,
+    shared: Arc<Shared>,
+    slots: Arc<Mutex<HashMap<WorkspaceId, Vec<Arc<Slot>>>>>,
+}
+
+/// How a workspace stands with one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpStatus {
+    /// The server's name.
+    pub server: String,
+    /// What is with it.
+    pub state: McpState,
+    /// How many tools were last seen.
+    pub tools: usize,
+}
+
+/// What is with a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum McpState {
+    /// It was not needed yet.
+    Idle,
+    /// It is being started or asked.
+    Starting,
+    /// There is a connection.
+    Serving {
+        /// The protocol that was agreed on, such as `2025-11-25`.
+        protocol: Option<String>,
+    },
+    /// It failed.
+    Failed {
+        /// What happened, without secrets.
+        failure: String,
+        /// How long it is still left alone.
+        retry: Duration,
+    },
+}
+
+impl McpServers {
+    /// The servers of these tables, by their names. Starts nothing yet.
+    ///
+    /// # Errors
+    /// [`McpConfigError`] for a table that cannot be used.
+    pub fn new(tables: BTreeMap<String, McpConfig>) -> Result<Self, McpConfigError> {
+        let mut servers = Vec::new();
+        for (name, table) in tables {
+            let (server, reach) = Server::new(&name, table)?;
+            servers.push(Arc::new(Known::new(server, reach)));
+        }
+        Ok(Self {
+            servers: Arc::new(servers),
+            shared: Arc::new(Shared {
+                fill: Arc::new(NoSecrets),
+                clock: SystemClock::shared(),
+                directories: Arc::new(|_| None),
+                elicit: None,
+            }),
+            slots: Arc::default(),
+        })
+    }
+
+    /// Takes secrets from here, and keeps them out of everything that servers say.
+    #[must_use]
+    pub fn secrets(self, fill: Arc<dyn Fill>) -> Self {
+        self.with(|shared| shared.fill = fill)
+    }
+
+    /// Takes its time from here.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|shared| shared.clock = clock)
+    }
+
+    /// Knows from here where a workspace is, for `{{workspace}}` and for servers that ask.
+    #[must_use]
+    pub fn directories(
+        self,
+        directories: impl Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|shared| shared.directories = Arc::new(directories))
+    }
+
+    /// Lets servers ask a person.
+    #[must_use]
+    pub fn elicit(self, elicit: Arc<dyn Elicit>) -> Self {
+        self.with(|shared| shared.elicit = Some(elicit))
+    }
+
+    /// The same servers with another setting, and no connections yet.
+    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared {
+            fill: Arc::clone(&self.shared.fill),
+            clock: Arc::clone(&self.shared.clock),
+            directories: Arc::clone(&self.shared.directories),
+            elicit: self.shared.elicit.clone(),
+        };
+        change(&mut shared);
+        Self {
+            shared: Arc::new(shared),
+            slots: Arc::default(),
+            ..self
+        }
+    }
+
+    /// How a workspace stands with each server.
+    #[must_use]
+    pub fn status(&self, workspace: WorkspaceId) -> Vec<McpStatus> {
+        let slots = self.lock().get(&workspace).cloned();
+        let now = self.shared.clock.elapsed();
+        let servers = self.servers.iter().enumerate();
+        let statuses = servers.map(|(at, known)| {
+            let slot = slots.as_ref().map(|slots| &slots[at]);
+            let state = match slot.map_or(Doing::Nothing, |slot| slot.doing(now)) {
+                Doing::Nothing => McpState::Idle,
+                Doing::Starting => McpState::Starting,
+                Doing::Serving { protocol } => McpState::Serving { protocol },
+                Doing::Waiting { failure, retry } => McpState::Failed { failure, retry },
+            };
+            let seen = slot.and_then(|slot| slot.seen());
+            McpStatus {
+                server: known.server.name.clone(),
+                state,
+                tools: seen.map_or(0, |seen| seen.tools.len()),
+            }
+        });
+        statuses.collect()
+    }
+
+    /// Carries a call out for a workspace, without asking anybody: that is the host's part.
+    pub fn call_tool(
+        &self,
+        workspace: WorkspaceId,
+        tool: &str,
+        arguments: Value,
+    ) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
+        let slot = self.slot_of(workspace, tool);
+        let shared = Arc::clone(&self.shared);
+        let tool = tool.to_owned();
+        Box::pin(async move { slot?.call(&shared, &tool, object(arguments)?).await })
+    }
+
+    /// What a tool's name belongs to.
+    fn slot_of(&self, workspace: WorkspaceId, tool: &str) -> Result<Arc<Slot>, ToolError> {
+        let server = tool.split_once('.').map(|(server, _)| server);
+        let at = self
+            .servers
+            .iter()
+            .position(|known| Some(known.server.name.as_str()) == server);
+        match at {
+            Some(at) => Ok(Arc::clone(&self.slots_of(workspace)[at])),
+            None => Err(ToolError::new(
+                ToolErrorKind::UnknownTool,
+                format!("no MCP server has a tool `{tool}`"),
+            )),
+        }
+    }
+
+    fn slots_of(&self, workspace: WorkspaceId) -> Vec<Arc<Slot>> {
+        let mut slots = self.lock();
+        let slots = slots.entry(workspace).or_insert_with(|| {
+            let servers = self.servers.iter();
+            let slots = servers.map(|known| Arc::new(Slot::new(Arc::clone(known), workspace)));
+            slots.collect()
+        });
+        slots.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, Vec<Arc<Slot>>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn object(arguments: Value) -> Result<JsonObject, ToolError> {
+    match arguments {
+        Value::Object(arguments) => Ok(arguments),
+        Value::Null => Ok(JsonObject::new()),
+        _ => Err(ToolError::invalid("the arguments of a tool are an object")),
+    }
+}
+
+impl fmt::Debug for McpServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.servers.iter().map(|known| &known.server.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl ToolProvider for McpServers {
+    /// The tools of every server that is there. Of one that is not, those that were last seen:
+    /// whoever calls them learns what is wrong.
+    fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
+        let slots = self.slots_of(context.workspace);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let listed = join_all(slots.iter().map(|slot| slot.tools(&shared))).await;
+            let mut tools = Vec::new();
+            for (slot, listed) in slots.iter().zip(listed) {
+                let listed = listed.map_or_else(
+                    |error| {
+                        tracing::warn!(target: "lastword::mcp", "no tools: {error}");
+                        slot.seen()
+                    },
+                    Some,
+                );
+                tools.extend(listed.iter().flat_map(|listed| listed.tools.clone()));
+            }
+            Ok(tools)
+        })
+    }
+
+    fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
+        self.call_tool(call.context.workspace, &call.tool, call.arguments)
+    }
+
+    fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
+        let slots = self.lock().remove(&workspace);
+        Box::pin(async move {
+            join_all(slots.iter().flatten().map(|slot| slot.close())).await;
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! Texts of servers, cut to what people and models can use. Knows nothing of where they
+//! come from.
+
+/// The longest text of an error.
+pub(super) const ERROR_MAX: usize = 2 * 1024;
+
+/// The longest prefix of at most `max` bytes that ends between characters.
+pub(super) fn prefix(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+/// The text, or its beginning and how much is missing.
+pub(super) fn cut(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
+    }
+    let kept = prefix(&text, max);
+    let missing = text.len() - kept.len();
+    format!("{kept}\n[truncated: {missing} more bytes]")
+}
+
+/// An error and its causes in one line, each said once.
+pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said.push_str(": ");
+            said.push_str(&text);
+        }
+        cause = error.source();
+    }
+    cut(said, ERROR_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(prefix("aé", 2), "a");
+        assert_eq!(cut("abc".to_owned(), 3), "abc");
+        assert_eq!(cut("aéb".to_owned(), 2), "a\n[truncated: 3 more bytes]");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = std::io::Error::other("refused");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(causes(&outer), "refused");
+    }
+}

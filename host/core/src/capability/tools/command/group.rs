@@ -1,0 +1,162 @@
+//! Process groups: started by one thread that lives as long as the host's commands do, and
+//! killed as a whole by whoever lets go of one. Knows neither tools nor what is run.
+
+use super::confine::Confinement;
+use super::spawn;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
+use std::fs::File;
+use std::io;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that wait to be started at the most; further ones wait to wait.
+const WAITING_MAX: usize = 16;
+
+/// What to start.
+pub(super) struct Start {
+    pub(super) command: Command,
+    pub(super) directory: File,
+    pub(super) confinement: Confinement,
+    /// Where the group's end is waited for if nobody else does.
+    pub(super) runtime: Handle,
+}
+
+type Job = (Start, oneshot::Sender<io::Result<Group>>);
+
+/// The thread that starts commands. They are killed when it ends, which it does when this is
+/// dropped.
+#[derive(Default)]
+pub(super) struct Starter {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+impl Starter {
+    /// Starts a command. Dropping the future kills what was started meanwhile.
+    pub(super) async fn start(&self, start: Start) -> io::Result<Group> {
+        let gone = || io::Error::other("the thread that starts commands is gone");
+        let (answer, started) = oneshot::channel();
+        let jobs = self.jobs()?;
+        jobs.send((start, answer)).await.map_err(|_| gone())?;
+        started.await.map_err(|_| gone())?
+    }
+
+    fn jobs(&self) -> io::Result<mpsc::Sender<Job>> {
+        let mut jobs = self
+            .jobs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(jobs) = &*jobs {
+            return Ok(jobs.clone());
+        }
+        let (sender, mut receiver) = mpsc::channel::<Job>(WAITING_MAX);
+        let thread = std::thread::Builder::new().name("lastword-spawn".to_owned());
+        thread.spawn(move || {
+            while let Some((start, answer)) = receiver.blocking_recv() {
+                // A group that nobody waits for any more is dropped, which kills it.
+                let _dropped = answer.send(Group::start(start));
+            }
+        })?;
+        Ok(jobs.insert(sender).clone())
+    }
+}
+
+/// A command's processes. Dropping it kills them all.
+pub(super) struct Group {
+    child: Option<Child>,
+    pid: Pid,
+    ended: OwnedFd,
+    runtime: Handle,
+    /// Closed when the host dies, which kills the group.
+    _lifeline: OwnedFd,
+}
+
+impl Group {
+    fn start(start: Start) -> io::Result<Self> {
+        let Start {
+            mut command,
+            directory,
+            confinement,
+            runtime,
+        } = start;
+        let (reading, writing) = io::pipe()?;
+        spawn::prepare(&mut command, directory, reading.into(), confinement);
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(ended) => Ok(Self {
+                child: Some(child),
+                pid,
+                ended,
+                runtime,
+                _lifeline: writing.into(),
+            }),
+            Err(error) => {
+                kill(pid);
+                child.wait()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What it reads from and prints to, once.
+    pub(super) fn streams(
+        &mut self,
+    ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        match &mut self.child {
+            Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
+            None => (None, None, None),
+        }
+    }
+
+    /// Returns once the first process has ended. It is not collected: its number stays taken.
+    ///
+    /// A thread waits for it, which is free again once the group is killed.
+    pub(super) fn ended(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let ended = self.ended.try_clone();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let waiting = self.runtime.spawn_blocking(move || {
+            waitid(WaitId::PidFd(ended?.as_fd()), options)?;
+            Ok(())
+        });
+        async move { waiting.await.map_err(io::Error::other)? }
+    }
+
+    /// Kills what is left of the group and collects the first process, which has ended.
+    pub(super) fn collect(mut self) -> io::Result<ExitStatus> {
+        kill(self.pid);
+        match self.child.take() {
+            Some(mut child) => child.wait(),
+            None => Err(io::Error::other("it was collected already")),
+        }
+    }
+
+    /// Kills the group.
+    pub(super) fn kill(&self) {
+        kill(self.pid);
+    }
+}
+
+/// Only while the first process is not collected, so that the number is the group's.
+fn kill(group: Pid) {
+    // A group of which nobody is left is what was wanted.
+    let _gone = kill_process_group(group, Signal::KILL);
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        kill(self.pid);
+        match child.try_wait() {
+            Ok(Some(_)) => {}
+            // It is dead, but the kernel may not be done with it.
+            _ => drop(self.runtime.spawn_blocking(move || child.wait())),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a command's process does before it becomes the command: the one place of the library
+//! that runs code between fork and exec. Decides nothing; all is made ready before.
+#![expect(
+    unsafe_code,
+    reason = "only the process itself can be confined, between its fork and its exec"
+)]
+
+use super::confine::Confinement;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{
+    Pid, Signal, fchdir, getpid, getppid, set_parent_process_death_signal, setrlimit,
+};
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+unsafe extern "C" {
+    /// Of the C library that the standard library is linked with.
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+}
+
+const F_SETFL: c_int = 4;
+const F_SETOWN: c_int = 8;
+const F_SETSIG: c_int = 10;
+const O_ASYNC: c_int = 0o20_000;
+const SIGKILL: c_int = 9;
+const EPERM: i32 = 1;
+const ESRCH: i32 = 3;
+
+/// Prepares a command: its group, its directory, its bounds, and who ends it when the host is
+/// gone. It has to be spawned by the thread that calls this, one that lives as long as the
+/// host: the kernel watches the thread, not the process.
+///
+/// `lifeline` is the reading end of a pipe whose other end the host holds and nobody else.
+pub(super) fn prepare(
+    command: &mut Command,
+    directory: File,
+    lifeline: OwnedFd,
+    mut confinement: Confinement,
+) {
+    let host = getpid();
+    let prepare = move || {
+        outlived_by(host)?;
+        tied(lifeline.as_fd())?;
+        fchdir(&directory)?;
+        enter(&mut confinement)
+    };
+    command.process_group(0);
+    // SAFETY: the closure runs in the forked process, of which only this thread is left. It
+    // makes system calls, through functions that neither allocate nor lock: rustix calls the
+    // kernel directly; `restrict_self` and `apply_filter` are `prctl` and their own call, on a
+    // ruleset and on filters that were built before the fork; errors are made from numbers.
+    // What it captured is its own, in this process's copy of the memory; only the ruleset is
+    // dropped here, which closes a descriptor, and no memory is freed.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// The first process dies with the thread that started it.
+fn outlived_by(host: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The host may have died before this was asked for.
+    match getppid() == Some(host) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(ESRCH)),
+    }
+}
+
+/// Every process of the group dies with the host: when the last writing end of the pipe is
+/// closed, the kernel signals those whom its reading end belongs to. It stays open in all of
+/// them that do not close it, and one is enough.
+fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
+    let group = -getpid().as_raw_nonzero().get();
+    let fd = lifeline.as_raw_fd();
+    let check = |answer: c_int| match answer {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    };
+    // SAFETY: three commands of `fcntl` that take a number, on a descriptor that is open.
+    unsafe {
+        check(fcntl(fd, F_SETOWN, group))?;
+        check(fcntl(fd, F_SETSIG, SIGKILL))?;
+        check(fcntl(fd, F_SETFL, O_ASYNC))?;
+    }
+    Ok(fcntl_setfd(lifeline, FdFlags::empty())?)
+}
+
+fn enter(confinement: &mut Confinement) -> io::Result<()> {
+    for (resource, limit) in &confinement.limits {
+        setrlimit(*resource, *limit)?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    if let Some(lesser) = confinement.capabilities {
+        rustix::thread::set_capabilities(None, lesser)?;
+    }
+    let refused = || io::Error::from_raw_os_error(EPERM);
+    if let Some(ruleset) = confinement.landlock.take() {
+        ruleset.restrict_self().map_err(|_| refused())?;
+    }
+    for filter in &confinement.filters {
+        seccompiler::apply_filter(filter).map_err(|_| refused())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! A command line as one text for people and rules: words that are not plain are quoted, so
+//! that two different commands are never one text. Pure.
+//!
+//! Rules compare words between spaces. A space within an argument always stands inside quotes
+//! that are open, while the words of a rule that somebody wrote down close theirs; so a rule
+//! ends where an argument does: `cargo test` does not cover `cargo 'test x'`.
+
+use std::fmt::Write as _;
+
+/// The words of a command, separated by spaces.
+pub(super) fn joined(command: &[String]) -> String {
+    let words = command.iter().map(|word| quoted(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    // As a shell has it: 'plain', and $'with \n escapes' where not all of it can be seen.
+    if word.chars().any(unseen) {
+        let mut escaped = String::from("$'");
+        for c in word.chars() {
+            match c {
+                '\'' | '\\' => escaped.extend(['\\', c]),
+                '\n' => escaped.push_str("\\n"),
+                '\t' => escaped.push_str("\\t"),
+                c if unseen(c) => {
+                    // Writing to a text does not fail.
+                    let _written = write!(escaped, "\\U{:08x}", u32::from(c));
+                }
+                c => escaped.push(c),
+            }
+        }
+        return escaped + "'";
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// What does not show, or turns around what does.
+fn unseen(c: char) -> bool {
+    c.is_control()
+        || (c.is_whitespace() && c != ' ')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permission::{Access, Capability, Rule};
+    use std::collections::HashMap;
+
+    fn text(words: &[&str]) -> String {
+        joined(
+            &words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn words_that_are_not_plain_are_quoted() {
+        assert_eq!(text(&["cargo", "test", "-p=a/b"]), "cargo test -p=a/b");
+        assert_eq!(text(&["a", "b c", "", "d'e"]), r"a 'b c' '' 'd'\''e'");
+        assert_eq!(
+            text(&["a\nb'\u{202e}\x1b"]),
+            r"$'a\nb\'\U0000202e\U0000001b'"
+        );
+    }
+
+    #[test]
+    fn an_argument_with_spaces_is_not_covered_as_several() {
+        let covers = |rule: &str, words: &[&str]| {
+            let rule = Rule::only(Capability::RunCommands, rule).expect("a rule");
+            rule.covers(Capability::RunCommands, &text(words))
+        };
+        assert!(covers("cargo test", &["cargo", "test", "x y"]));
+        assert!(!covers("cargo test", &["cargo", "test x"]));
+        assert!(!covers("cargo test", &["cargo test"]));
+        assert!(!covers("cargo test x", &["cargo", "test", "x y"]));
+        // What somebody allowed with its quotes ends where its last argument does.
+        for (granted, asked) in [
+            (&["a", "b c"][..], &["a", "b c d"][..]),
+            (&["a", "b c"], &["a", "b c'"]),
+            (&["a", "b c"], &["a", "b c' d"]),
+            (&["a", "b"], &["a", "b\nc"]),
+            (&["a", ""], &["a", " b"]),
+        ] {
+            let access = Access::new(Capability::RunCommands, text(granted), "");
+            let rule = Rule::exactly(&access);
+            let asked = text(asked);
+            assert!(
+                !rule.covers(Capability::RunCommands, &asked),
+                "{rule} {asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn different_commands_are_different_texts() {
+        let pieces = ["a", "b", " ", "'", "\\", "\n", "$", "\"", ""];
+        let mut seen = HashMap::new();
+        for one in pieces {
+            for two in pieces {
+                for three in pieces {
+                    let commands = [
+                        vec![format!("{one}{two}{three}")],
+                        vec![format!("{one}{two}"), three.to_owned()],
+                        vec![one.to_owned(), format!("{two}{three}")],
+                        vec![one.to_owned(), two.to_owned(), three.to_owned()],
+                    ];
+                    for command in commands {
+                        let text = joined(&command);
+                        let before = seen.insert(text.clone(), command.clone());
+                        assert!(before.is_none_or(|before| before == command), "{text}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which names a directory's `.gitignore` and `.ignore` leave out, below it and below all the
+//! directories above it. Reads their words from what it is given; opens nothing.
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::sync::Arc;
+
+/// Files with such rules, the weakest first.
+pub(super) const FILES: [&str; 2] = [".gitignore", ".ignore"];
+
+/// The rules of a directory and of those above it.
+#[derive(Clone, Default)]
+pub(super) struct Rules(Option<Arc<Level>>);
+
+struct Level {
+    rules: Gitignore,
+    above: Rules,
+}
+
+impl Rules {
+    /// These rules and those of one more directory. What is no rule is passed over, as git does.
+    pub(super) fn below(&self, directory: &str, files: &[String]) -> Self {
+        if files.is_empty() {
+            return self.clone();
+        }
+        let root = if directory == "." { "" } else { directory };
+        let mut builder = GitignoreBuilder::new(root);
+        for line in files.iter().flat_map(|file| file.lines()) {
+            if let Err(error) = builder.add_line(None, line) {
+                tracing::trace!(%error, line, "no rule of what to ignore");
+            }
+        }
+        match builder.build() {
+            Ok(rules) if !rules.is_empty() => Self(Some(Arc::new(Level {
+                rules,
+                above: self.clone(),
+            }))),
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether a path is left out. The nearest directory with something to say decides.
+    pub(super) fn leave_out(&self, path: &str, is_directory: bool) -> bool {
+        let mut rules = self;
+        while let Some(level) = &rules.0 {
+            match level.rules.matched(path, is_directory) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => rules = &level.above,
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_rule_decides() {
+        let root = Rules::default().below(".", &["*.log\n/target/\n[\n".to_owned()]);
+        let sub = root.below("sub", &["!keep.log\nmade\n".to_owned()]);
+        assert!(root.leave_out("a.log", false));
+        assert!(root.leave_out("target", true));
+        assert!(!root.leave_out("target", false), "only a directory");
+        assert!(!root.leave_out("sub/target", true), "only at the root");
+        assert!(sub.leave_out("sub/x/a.log", false));
+        assert!(!sub.leave_out("sub/keep.log", false));
+        assert!(sub.leave_out("sub/made", false));
+        assert!(!sub.leave_out("sub/other", false));
+    }
+}

@@ -1,0 +1,174 @@
+//! The host's tools for files: what a run may read, find and change in its workspace.
+//!
+//! Made once per run, which costs nothing: directories are opened when a tool is first called.
+//! Each tool resolves its path inside the workspace (`path`), asks for what it resolved, and
+//! then opens exactly that, without following links. All of it happens where blocking is
+//! allowed, and stops when nobody waits for it any more (`job`).
+//!
+//! Hard links: a second name of a file outside looks like any other file, so whoever can make
+//! one has given the file to the workspace; it can be read. Changing a file replaces it by
+//! renaming, so that another name never sees the change; and because that parts the names,
+//! which somebody joined on purpose, files with several names are not changed at all.
+
+mod change;
+mod edit;
+mod first;
+mod ignored;
+mod job;
+mod list;
+mod path;
+mod read;
+mod replace;
+mod search;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod write;
+
+use crate::capability::permits::Denied;
+use crate::capability::tools::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
+use crate::permission::{Access, Capability};
+use cap_std::fs::Dir;
+use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use tokio::runtime::Handle;
+
+/// Whether a file that a walk came upon may be shown, by its path. The walk itself was asked
+/// for and allowed; this leaves out what a rule denies.
+pub(crate) type Readable = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Bytes of text in one answer, about.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// The tools for files of one run. A cloneable handle.
+#[derive(Clone)]
+pub(crate) struct FileTools {
+    run: Arc<Run>,
+}
+
+/// What the tools of one run share.
+struct Run {
+    /// The workspace's directory, opened once per workspace.
+    file: Arc<File>,
+    /// The same to resolve paths in, from the first call on.
+    root: OnceLock<Dir>,
+    /// What this run has read and written.
+    seen: seen::Seen,
+    /// Bytes that it may still write.
+    budget: Arc<AtomicU64>,
+    readable: Readable,
+}
+
+impl Run {
+    fn root(&self) -> Result<&Dir, Failed> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let file = self.file.try_clone().map_err(|error| {
+            let message = format!("the workspace cannot be opened: {error}");
+            ToolError::new(ToolErrorKind::Unavailable, message)
+        })?;
+        Ok(self.root.get_or_init(|| Dir::from_std_file(file)))
+    }
+}
+
+/// Why a tool did not do what it was asked for.
+#[derive(Debug)]
+enum Failed {
+    /// It tried; the model should read this.
+    Said(String),
+    /// It was not carried out.
+    Error(ToolError),
+}
+
+impl From<ToolError> for Failed {
+    fn from(error: ToolError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Denied> for Failed {
+    fn from(denied: Denied) -> Self {
+        Self::Error(denied.into())
+    }
+}
+
+impl FileTools {
+    /// Tools for a workspace's opened directory. `budget` is how many bytes the run may still
+    /// write, shared with whatever else of it writes.
+    pub(crate) fn new(file: Arc<File>, budget: Arc<AtomicU64>, readable: Readable) -> Self {
+        Self {
+            run: Arc::new(Run {
+                file,
+                root: OnceLock::new(),
+                seen: seen::Seen::default(),
+                budget,
+                readable,
+            }),
+        }
+    }
+
+    /// What the tools are.
+    pub(crate) fn tools() -> Vec<Tool> {
+        vec![
+            read::tool(),
+            list::tool(),
+            search::tool(),
+            edit::tool(),
+            write::tool(),
+        ]
+    }
+
+    /// Carries a call out; what blocks does so on `blocking`.
+    ///
+    /// Dropping the future asks the work to stop: before a change is in place it leaves
+    /// nothing behind, afterwards it leaves the whole change.
+    ///
+    /// # Errors
+    /// When the arguments do not do, the path leads out of the workspace, nobody allows it, or
+    /// the run has no bytes left to write. Whatever else goes wrong is for the model to read.
+    pub(crate) async fn call(
+        self,
+        call: Invocation,
+        blocking: Handle,
+    ) -> Result<ToolOutput, ToolError> {
+        let run = Arc::clone(&self.run);
+        let done = match call.tool.as_str() {
+            "read_file" => read::call(run, call, &blocking).await,
+            "list_files" => list::call(run, call, &blocking).await,
+            "search_text" => search::call(run, call, &blocking).await,
+            "edit_file" => edit::call(run, call, &blocking).await,
+            "write_file" => write::call(run, call, &blocking).await,
+            name => {
+                let message = format!("there is no tool `{name}` among those for files");
+                Err(ToolError::new(ToolErrorKind::UnknownTool, message).into())
+            }
+        };
+        done.or_else(|failed| match failed {
+            Failed::Said(text) => Ok(ToolOutput::error(text)),
+            Failed::Error(error) => Err(error),
+        })
+    }
+}
+
+fn arguments<T: DeserializeOwned>(call: &mut Invocation) -> Result<T, ToolError> {
+    let arguments = call.arguments.take();
+    serde_json::from_value(arguments)
+        .map_err(|error| ToolError::invalid(format!("the arguments do not do: {error}")))
+}
+
+/// Reading a file, by its resolved path.
+fn reading(path: &str, verb: &str) -> Access {
+    Access::new(Capability::ReadFiles, path, format!("{verb} {path}"))
+}
+
+/// Reading below a directory: its path ends in a slash, so that `src/**` covers `src/`.
+fn reading_below(path: &str, verb: &str) -> Access {
+    match path {
+        "." => Access::new(Capability::ReadFiles, ".", format!("{verb} the workspace")),
+        _ => reading(&format!("{path}/"), verb),
+    }
+}

@@ -1,0 +1,333 @@
+//! Everything below a directory, by a few threads: hidden and ignored names left out, no link
+//! followed, nothing opened but by its name in a directory that is open already. Knows neither
+//! globs nor what is done with what it finds.
+
+use super::ignored::{self, Rules};
+use super::job::Stop;
+use super::path::{self, join};
+use cap_std::fs::Dir;
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Threads of one walk at the most.
+const THREADS_MAX: usize = 8;
+/// Names that one walk looks at, at the most.
+const ENTRIES_MAX: usize = 500_000;
+/// How deep a walk goes at the most.
+pub(super) const DEPTH_MAX: usize = 64;
+/// How long one walk takes at the most.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a file with rules of what to ignore, at the most.
+const RULES_BYTES_MAX: u64 = 1 << 20;
+/// Files that are handed to one thread at a time.
+const CHUNK: usize = 64;
+
+/// What a walk found.
+pub(super) struct Entry<'a> {
+    directory: &'a OwnedFd,
+    name: &'a str,
+    pub(super) path: String,
+    pub(super) kind: Kind,
+    /// 1 for what lies in the directory that the walk began at.
+    pub(super) depth: usize,
+}
+
+/// What kind of thing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Link,
+    /// A pipe, a socket or a device.
+    Other,
+}
+
+impl Entry<'_> {
+    /// Opens it if it is a regular file, still; waits for nobody.
+    pub(super) fn open(&self) -> rustix::io::Result<File> {
+        open_regular(self.directory, self.name)
+    }
+}
+
+fn open_regular(directory: impl AsFd, name: &str) -> rustix::io::Result<File> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = fs::openat(directory, name, flags, Mode::empty())?;
+    match FileType::from_raw_mode(fs::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file.into()),
+        _ => Err(rustix::io::Errno::INVAL),
+    }
+}
+
+/// What looks at the entries, one for each thread.
+pub(super) trait Visit {
+    /// Whether to go into a directory, whose path this is.
+    fn enter(&mut self, path: &str, depth: usize) -> bool;
+    /// Something that is neither hidden nor ignored.
+    fn entry(&mut self, entry: Entry<'_>);
+}
+
+/// Where to begin, and what to leave out.
+pub(super) struct Walk<'a> {
+    /// The workspace.
+    pub(super) root: &'a Dir,
+    /// A directory, by its resolved path.
+    pub(super) start: &'a str,
+    /// Names that begin with a dot, other than `.git`, are not left out.
+    pub(super) hidden: bool,
+    pub(super) stop: &'a Stop,
+}
+
+/// Whether a walk saw everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walked {
+    Whole,
+    /// It met one of its bounds, or somebody stopped it.
+    Part,
+}
+
+/// A directory that is open.
+struct Level {
+    fd: OwnedFd,
+    path: String,
+    rules: Rules,
+    depth: usize,
+}
+
+enum Task {
+    Directory(Arc<Level>, String),
+    Entries(Arc<Level>, Vec<(String, Kind)>),
+}
+
+struct Queue {
+    tasks: Vec<Task>,
+    working: usize,
+}
+
+struct Shared<'a> {
+    walk: &'a Walk<'a>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    left: AtomicUsize,
+    until: Instant,
+}
+
+impl Walk<'_> {
+    /// Walks; `visitor` makes one for each thread.
+    ///
+    /// # Errors
+    /// When the directory to begin at cannot be read.
+    pub(super) fn run<V: Visit>(&self, visitor: impl Fn() -> V + Sync) -> std::io::Result<Walked> {
+        let first = self.begin()?;
+        let shared = Shared {
+            walk: self,
+            queue: Mutex::new(Queue {
+                tasks: vec![],
+                working: 1,
+            }),
+            changed: Condvar::new(),
+            left: AtomicUsize::new(ENTRIES_MAX),
+            until: Instant::now() + TIME_MAX,
+        };
+        let tasks = shared.list(first, &mut visitor())?;
+        shared.done(tasks);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 1..threads.min(THREADS_MAX) {
+                scope.spawn(|| shared.work(&mut visitor()));
+            }
+            shared.work(&mut visitor());
+        });
+        let all = shared.left.load(Ordering::Acquire) > 0 && !shared.over();
+        Ok(if all { Walked::Whole } else { Walked::Part })
+    }
+
+    /// Opens the first directory with the rules of all that are above it.
+    fn begin(&self) -> std::io::Result<Level> {
+        let mut directory = self.root.try_clone()?;
+        let mut path = ".".to_owned();
+        let mut rules = Rules::default();
+        for name in self.start.split('/').filter(|name| *name != ".") {
+            rules = rules.below(&path, &words(&directory, &ignored::FILES));
+            directory = path::step(&directory, name)?;
+            path = join(&path, name);
+        }
+        Ok(Level {
+            fd: directory.into_std_file().into(),
+            path,
+            rules,
+            depth: 0,
+        })
+    }
+}
+
+/// The words of those files of a directory that are there.
+fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
+    let read = |name: &&str| {
+        let file = open_regular(&directory, name).ok()?;
+        let mut bytes = Vec::new();
+        file.take(RULES_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    names.iter().filter_map(read).collect()
+}
+
+impl Shared<'_> {
+    fn over(&self) -> bool {
+        self.walk.stop.is_asked() || Instant::now() >= self.until
+    }
+
+    /// Adds tasks, the last of which is done first, at the end of one's own.
+    fn done(&self, tasks: Vec<Task>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.tasks.extend(tasks);
+        queue.working -= 1;
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// The next task; none once all is done.
+    fn next(&self) -> Option<Task> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(task) = queue.tasks.pop() {
+                queue.working += 1;
+                return Some(task);
+            }
+            if queue.working == 0 {
+                return None;
+            }
+            let waited = self.changed.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn work(&self, visitor: &mut impl Visit) {
+        // What a panic leaves behind is done as well: nobody waits for it.
+        struct Done<'a, 'b>(&'a Shared<'b>, Vec<Task>);
+        impl Drop for Done<'_, '_> {
+            fn drop(&mut self) {
+                self.0.done(std::mem::take(&mut self.1));
+            }
+        }
+        while let Some(task) = self.next() {
+            let mut done = Done(self, vec![]);
+            match task {
+                _ if self.over() => {}
+                Task::Entries(level, entries) => self.show(&level, entries, visitor),
+                Task::Directory(above, name) => {
+                    // A directory that went away or that nobody may read has nothing to show.
+                    done.1 = self
+                        .enter(&above, &name)
+                        .and_then(|level| self.list(level, visitor))
+                        .unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    fn enter(&self, above: &Level, name: &str) -> std::io::Result<Level> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Level {
+            fd: fs::openat(&above.fd, name, flags, Mode::empty())?,
+            path: join(&above.path, name),
+            rules: above.rules.clone(),
+            depth: above.depth + 1,
+        })
+    }
+
+    /// Reads a directory and makes tasks of what is in it.
+    fn list(&self, mut level: Level, visitor: &mut impl Visit) -> std::io::Result<Vec<Task>> {
+        let mut names = Vec::new();
+        let mut rules = Vec::new();
+        for entry in fs::Dir::read_from(&level.fd)? {
+            let entry = entry?;
+            // A name that is not UTF-8 cannot be asked for.
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if matches!(name, "." | ".." | ".git") {
+                continue;
+            }
+            let left = self
+                .left
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                    left.checked_sub(1)
+                });
+            if left.is_err() {
+                break;
+            }
+            rules.extend(ignored::FILES.into_iter().filter(|file| *file == name));
+            if self.walk.hidden || !name.starts_with('.') {
+                names.push((name.to_owned(), entry.file_type()));
+            }
+        }
+        rules.sort_unstable();
+        level.rules = level.rules.below(&level.path, &words(&level.fd, &rules));
+        Ok(self.tasks(&Arc::new(level), names, visitor))
+    }
+
+    fn tasks(
+        &self,
+        level: &Arc<Level>,
+        names: Vec<(String, FileType)>,
+        visitor: &mut impl Visit,
+    ) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        let mut entries = Vec::new();
+        for (name, kind) in names {
+            let kind = self.kind(level, &name, kind);
+            let path = join(&level.path, &name);
+            if level.rules.leave_out(&path, kind == Kind::Directory) {
+                continue;
+            }
+            let depth = level.depth + 1;
+            if kind == Kind::Directory && depth < DEPTH_MAX && visitor.enter(&path, depth) {
+                tasks.push(Task::Directory(Arc::clone(level), name.clone()));
+            }
+            entries.push((name, kind));
+        }
+        while !entries.is_empty() {
+            let rest = entries.split_off(entries.len().min(CHUNK));
+            tasks.push(Task::Entries(Arc::clone(level), entries));
+            entries = rest;
+        }
+        tasks
+    }
+
+    fn kind(&self, level: &Level, name: &str, kind: FileType) -> Kind {
+        let kind = match kind {
+            FileType::Unknown => fs::statat(&level.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_or(FileType::Unknown, |stat| {
+                    FileType::from_raw_mode(stat.st_mode)
+                }),
+            known => known,
+        };
+        match kind {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Other,
+        }
+    }
+
+    fn show(&self, level: &Level, entries: Vec<(String, Kind)>, visitor: &mut impl Visit) {
+        for (name, kind) in entries {
+            if self.walk.stop.is_asked() {
+                return;
+            }
+            visitor.entry(Entry {
+                directory: &level.fd,
+                path: join(&level.path, &name),
+                name: &name,
+                kind,
+                depth: level.depth + 1,
+            });
+        }
+    }
+}

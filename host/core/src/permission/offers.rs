@@ -1,0 +1,78 @@
+//! What an answer to a question may allow for longer than once: derived from the request, so
+//! that nobody grants more by answering than what was asked about.
+
+use super::Capability::{ReadFiles, RunCommands, Tools, WriteFiles};
+use super::{Access, Rule};
+
+/// The rules that an answer may grant, the narrowest first: the very thing, then what it is
+/// part of.
+#[must_use]
+pub fn offers(access: &Access) -> Vec<Rule> {
+    let target = access.target.as_str();
+    let only = |pattern: String| Rule::only(access.capability, pattern).ok();
+    let below = |path: &str| only(format!("{}/**", globset::escape(path)));
+    let wider = match access.capability {
+        ReadFiles | WriteFiles => {
+            let folder = target
+                .rsplit_once('/')
+                .and_then(|(folder, _)| below(folder));
+            vec![folder, Some(Rule::any(access.capability))]
+        }
+        RunCommands => {
+            let program = target.split(' ').next().unwrap_or(target);
+            vec![only(format!("{target} *")), only(format!("{program} *"))]
+        }
+        Tools => {
+            let server = target
+                .split_once('.')
+                .map(|(server, _)| globset::escape(server));
+            vec![server.and_then(|server| only(format!("{server}.*")))]
+        }
+        _ => Vec::new(),
+    };
+    let mut offers = vec![Rule::exactly(access)];
+    for rule in wider.into_iter().flatten() {
+        if !offers.contains(&rule) {
+            offers.push(rule);
+        }
+    }
+    offers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permission::Capability;
+
+    fn check(capability: Capability, target: &str, expected: &[&str]) {
+        let access = Access::new(capability, target, "");
+        let offered = offers(&access);
+        let words: Vec<String> = offered.iter().map(Rule::to_string).collect();
+        assert_eq!(words, expected);
+        for rule in &offered {
+            assert!(rule.covers(capability, target), "{rule} covers {target}");
+        }
+    }
+
+    #[test]
+    fn what_is_offered_covers_what_was_asked() {
+        check(
+            WriteFiles,
+            "src/a.rs",
+            &["write-files=src/a.rs", "write-files=src/**", "write-files"],
+        );
+        check(WriteFiles, "a", &["write-files=a", "write-files"]);
+        check(
+            RunCommands,
+            "cargo test",
+            &[
+                "run-commands=cargo test",
+                "run-commands=cargo test *",
+                "run-commands=cargo *",
+            ],
+        );
+        check(Tools, "git.log", &["tools=git.log", "tools=git.*"]);
+        check(Capability::Network, "a.b:443", &["network=a.b:443"]);
+        check(Capability::Secrets, "KEY", &["secrets=KEY"]);
+    }
+}

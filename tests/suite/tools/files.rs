@@ -1,0 +1,276 @@
+//! The file tools through a guest: what they change, what is asked, and what leads out.
+
+use super::questions::{allow, asked};
+use super::{results, text};
+use lastword::Capability;
+use lastword::session::Asked;
+use lastword_tests::fixture::{Fixture, Plan};
+use serde_json::json;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+async fn granted(capability: Capability) -> Fixture {
+    Plan::new()
+        .grants([capability, Capability::Tools])
+        .build()
+        .await
+}
+
+fn call(tool: &str, arguments: &serde_json::Value) -> String {
+    format!("tool {tool} {arguments}")
+}
+
+#[tokio::test]
+async fn a_file_is_read_found_and_changed() {
+    let fixture = granted(Capability::WriteFiles).await;
+    std::fs::create_dir(fixture.files().join("src")).expect("a folder");
+    std::fs::write(fixture.files().join("src/a.rs"), "fn one() {}\n").expect("a file");
+    let listed = fixture.run(&call("list_files", &json!({}))).await.text();
+    assert!(listed.contains("src/a.rs"), "{listed}");
+    let found = call("search_text", &json!({ "pattern": "fn \\w+" }));
+    let found = fixture.run(&found).await.text();
+    assert!(found.contains("a.rs"), "{found}");
+    let lines = format!(
+        "{}\n{}",
+        format_args!("read_file {}", json!({ "path": "src/a.rs" })),
+        format_args!("todo {}", json!({ "todo": [] }))
+    );
+    let both = fixture.run(&format!("tools-all {lines}")).await.text();
+    assert!(both.contains("fn one()"), "{both}");
+    let written = call(
+        "write_file",
+        &json!({ "path": "b/c.txt", "content": "new\n" }),
+    );
+    fixture.run(&written).await;
+    let there = std::fs::read_to_string(fixture.files().join("b/c.txt"));
+    assert_eq!(there.expect("it is there"), "new\n");
+}
+
+#[tokio::test]
+async fn a_change_is_asked_with_its_diff_and_kept_with_its_result() {
+    let plan = Plan::new().grants([Capability::ReadFiles, Capability::Tools]);
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    let change = call(
+        "write_file",
+        &json!({ "path": "a.txt", "content": "new\n" }),
+    );
+    let run = fixture.start(&change).await;
+    let question = asked(&run).await;
+    let Asked::Permission { target, diff, .. } = &question.asked else {
+        panic!("a permission: {question:?}");
+    };
+    assert_eq!(target, "a.txt");
+    assert!(
+        diff.as_deref().is_some_and(|diff| diff.contains("+new")),
+        "{diff:?}"
+    );
+    assert!(
+        !fixture.files().join("a.txt").exists(),
+        "nothing is done before"
+    );
+    fixture
+        .host
+        .answer(question.id, allow())
+        .await
+        .expect("it counts");
+    let receipt = run.ended().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    let there = std::fs::read_to_string(fixture.files().join("a.txt"));
+    assert_eq!(there.expect("it is there"), "new\n");
+    let metadata = results(&outcome)[0].metadata.clone().expect("the diff");
+    assert!(metadata.contains("+new"), "{metadata}");
+}
+
+#[tokio::test]
+async fn a_run_cancelled_while_it_asks_changes_nothing() {
+    let plan = Plan::new().grants([Capability::ReadFiles, Capability::Tools]);
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    let change = call(
+        "write_file",
+        &json!({ "path": "a.txt", "content": "new\n" }),
+    );
+    let run = fixture.start(&change).await;
+    asked(&run).await;
+    let receipt = run.cancel().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert_eq!(
+        text(&results(&outcome)[0]),
+        "Tool call cancelled by the user"
+    );
+    assert_eq!(
+        std::fs::read_dir(fixture.files())
+            .expect("a folder")
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn nothing_leads_out_of_the_workspace() {
+    let fixture = granted(Capability::WriteFiles).await;
+    let outside = fixture.folder.path().join("outside");
+    std::fs::create_dir(&outside).expect("a folder");
+    std::fs::write(outside.join("secret"), "canary").expect("a file");
+    let files = fixture.files();
+    symlink(&outside, files.join("out")).expect("a link");
+    symlink(outside.join("secret"), files.join("link")).expect("a link");
+    std::fs::hard_link(outside.join("secret"), files.join("hard")).expect("a link");
+    let absolute = outside.join("secret").display().to_string();
+    for path in [
+        "../outside/secret",
+        "out/secret",
+        "link",
+        "src/../../outside/secret",
+        "/proc/self/root/etc/hostname",
+        "/etc/hostname",
+        "secret/",
+        "a\0b",
+        "",
+        absolute.as_str(),
+    ] {
+        let read = fixture
+            .run(&call("read_file", &json!({ "path": path })))
+            .await;
+        let said = read.text();
+        assert!(!said.contains("canary"), "{path}: {said}");
+        let refused = said.starts_with("failed: ") || said.starts_with("error ");
+        assert!(refused, "{path}: {said}");
+        let write = json!({ "path": path, "content": "changed" });
+        fixture.run(&call("write_file", &write)).await;
+    }
+    for tool in ["list_files", "search_text"] {
+        let arguments = json!({ "path": "out", "pattern": "canary" });
+        let said = fixture.run(&call(tool, &arguments)).await.text();
+        assert!(!said.contains("canary"), "{tool}: {said}");
+    }
+    let found = fixture
+        .run(&call("search_text", &json!({ "pattern": "canary" })))
+        .await;
+    assert!(!found.text().contains("link"), "{}", found.text());
+    // A hard link is a file of the workspace's own, as far as anybody can tell; a change of it
+    // must not reach its other name.
+    let write = json!({ "path": "hard", "content": "changed" });
+    fixture.run(&call("write_file", &write)).await;
+    let kept = std::fs::read_to_string(outside.join("secret")).expect("it is there");
+    assert_eq!(kept, "canary");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_changes_while_it_is_followed_leads_nowhere() {
+    let fixture = granted(Capability::WriteFiles).await;
+    let outside = fixture.folder.path().join("outside");
+    std::fs::create_dir(&outside).expect("a folder");
+    std::fs::write(outside.join("file"), "canary").expect("a file");
+    let files = fixture.files();
+    std::fs::create_dir(files.join("inside")).expect("a folder");
+    std::fs::write(files.join("inside/file"), "harmless").expect("a file");
+    let over = Arc::new(AtomicBool::new(false));
+    let swapping = {
+        let (over, files, outside) = (Arc::clone(&over), files.clone(), outside.clone());
+        std::thread::spawn(move || {
+            let (name, spare) = (files.join("dir"), files.join("spare"));
+            let mut swaps = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                let to = if swaps % 2 == 0 {
+                    files.join("inside")
+                } else {
+                    outside.clone()
+                };
+                symlink(to, &spare).expect("a link");
+                std::fs::rename(&spare, &name).expect("it is put in place");
+                swaps += 1;
+            }
+            swaps
+        })
+    };
+    let write = json!({ "path": "dir/file", "content": "changed" });
+    let calls = [
+        format!("read_file {}", json!({ "path": "dir/file" })),
+        format!("write_file {write}"),
+        format!(
+            "search_text {}",
+            json!({ "path": "dir", "pattern": "canary" })
+        ),
+    ];
+    let lines: Vec<&str> = calls.iter().map(String::as_str).cycle().take(240).collect();
+    let outcome = fixture
+        .run(&format!("tools-all {}", lines.join("\n")))
+        .await;
+    over.store(true, Ordering::Relaxed);
+    let swaps = swapping.join().expect("it swaps");
+    assert!(swaps > 100, "the race was on: {swaps}");
+    // The pattern itself is no leak: what is found would be quoted with its place.
+    for result in results(&outcome) {
+        let said = format!("{:?}", result.content);
+        assert!(
+            !said.contains("canary\\n") && !said.contains(": canary"),
+            "{said}"
+        );
+    }
+    let kept = std::fs::read_to_string(outside.join("file")).expect("it is there");
+    assert_eq!(kept, "canary");
+}
+
+#[tokio::test]
+async fn a_rule_denies_what_it_names_to_every_tool() {
+    let rule: lastword::permission::Rule = "read-files=.env".parse().expect("a rule");
+    let plan = Plan::new().grants([Capability::WriteFiles, Capability::Tools]);
+    let fixture = plan.options(|options| options.deny(rule)).build().await;
+    std::fs::write(fixture.files().join(".env"), "KEY=canary\n").expect("a file");
+    std::fs::write(fixture.files().join("a"), "KEY=harmless\n").expect("a file");
+    for (tool, arguments) in [
+        ("read_file", json!({ "path": ".env" })),
+        (
+            "search_text",
+            json!({ "pattern": "KEY=\\w+", "hidden": true }),
+        ),
+        ("search_text", json!({ "pattern": "KEY=\\w+" })),
+    ] {
+        let said = fixture.run(&call(tool, &arguments)).await.text();
+        assert!(!said.contains("canary"), "{tool}: {said}");
+    }
+    let read = fixture.run("read /workspace/.env").await.text();
+    assert!(
+        !read.contains("canary"),
+        "a guest cannot open it by itself: {read}"
+    );
+    let write = json!({ "path": ".env", "content": "x" });
+    let said = fixture.run(&call("write_file", &write)).await.text();
+    assert!(
+        said.starts_with("error ") || said.starts_with("failed: "),
+        "{said}"
+    );
+    let kept = std::fs::read_to_string(fixture.files().join(".env")).expect("it is there");
+    assert_eq!(kept, "KEY=canary\n");
+}
+
+#[tokio::test]
+async fn a_name_without_a_directory_has_no_file_tools() {
+    let fixture = granted(Capability::WriteFiles).await;
+    let key = lastword::WorkspaceKey::name("only-a-name");
+    let options = lastword::WorkspaceOptions::new();
+    let options = options
+        .grant(Capability::WriteFiles)
+        .grant(Capability::Tools);
+    let workspace = fixture
+        .host
+        .open_workspace(key, options)
+        .await
+        .expect("it opens");
+    let session = workspace
+        .new_session(&fixture.agent)
+        .await
+        .expect("a session");
+    let run = session
+        .prompt("tool read_file {\"path\":\"a\"}")
+        .await
+        .expect("accepted");
+    run.ended().await.expect("the run ends");
+    let messages = session.messages().await.expect("the messages");
+    let said = messages
+        .last()
+        .map(lastword::session::Message::text)
+        .unwrap_or_default();
+    assert!(said.contains("name without one"), "{said}");
+}
