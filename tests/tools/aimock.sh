@@ -30,6 +30,8 @@ if [[ ! -e $folder/installed ]]; then
     touch "$folder/installed"
 fi
 
+# A place in a conversation counts exactly: only a request with the whole history gets on.
+export AIMOCK_STRICT_TURN_INDEX=1
 # Its own way of saying where it listens goes to stderr with the rest of its log.
 exec node "$here/aimock/serve.mjs" \
     "$folder/node_modules/@copilotkit/aimock/dist/index.js" "$port" "$fixtures"

@@ -16,6 +16,10 @@ const STEPS_MAX: u32 = 40;
 /// Refusals that are told at the end, at the most.
 const REFUSALS_MAX: usize = 5;
 
+/// Whatever a model claims.
+const NOTHING_CHANGED: &str = "\n\nI was not allowed to change files, so none was changed: \
+    `write-files` was not granted.\n";
+
 struct Workbench;
 
 impl Agent for Workbench {
@@ -62,7 +66,13 @@ impl Agent for Workbench {
                 }),
         );
         let finished = finished.map_err(explain)?;
-        let closing = closing(&finished, refusals);
+        let may_change = ["edit_file", "write_file"]
+            .iter()
+            .any(|tool| names.contains(tool));
+        let mut closing = closing(&finished, refusals);
+        if !may_change {
+            closing.push_str(NOTHING_CHANGED);
+        }
         if !closing.is_empty() {
             turn.say(&closing)?;
         }

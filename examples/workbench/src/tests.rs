@@ -81,6 +81,15 @@ fn what_was_denied_is_said_whatever_the_model_says() {
 }
 
 #[test]
+fn without_tools_that_change_files_it_says_that_nothing_was_changed() {
+    let host = Host::new().reply(Reply::text("I changed everything."));
+    host.run::<Workbench>("Mend it").unwrap();
+    assert!(host.text().contains("so none was changed"));
+    let task = host.requests()[0].system.clone().unwrap_or_default();
+    assert!(task.contains("may not change files"));
+}
+
+#[test]
 fn without_tools_it_says_so() {
     let denied = host(&file(), true).deny(Capability::Tools);
     let error = denied.run::<Workbench>("Mend it").unwrap_err();
