@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Every function that the world imports. A tidy test holds this list against the WIT files:
 /// an import without an interruption fails the build.
-const IMPORTS: [&str; 23] = [
+const IMPORTS: [&str; 24] = [
     "transcript/history",
     "transcript/append-text",
     "transcript/append-reasoning",
@@ -36,6 +36,7 @@ const IMPORTS: [&str; 23] = [
     "control/interruption",
     "control/remaining-ms",
     "log/write",
+    "secrets/exists",
 ];
 
 /// A run that was cancelled by a user, with nothing lost.

@@ -12,7 +12,7 @@ request. Speaks the protocol by hand, so that it does not share the mistakes of 
     --http     serve on a free port, and print its address first; sessions are forgotten
                when the tool `forget` is called
 
-Every message that it receives is kept, and the tool `seen` tells them.
+Every message that it receives is kept, and the tool `seen` tells them, but for its own calls.
 """
 
 import json
@@ -129,8 +129,10 @@ class Server:
 
     def receive(self, message):
         """The answer to a message; `None` if there is none."""
-        with LOCK:
-            SEEN.append(message)
+        # Whoever keeps looking must not see more and more of that.
+        if (message.get("params") or {}).get("name") != "seen":
+            with LOCK:
+                SEEN.append(message)
         if "method" not in message:
             event, reply = REPLIES[message["id"]]
             reply.append(message.get("result", message.get("error")))

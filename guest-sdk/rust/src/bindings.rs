@@ -31,7 +31,7 @@ pub mod closing {
 }
 
 pub use agent::exports::lastword::agent::turn;
-pub use agent::lastword::agent::{control, log, model, state, tools, transcript, types};
+pub use agent::lastword::agent::{control, log, model, secrets, state, tools, transcript, types};
 pub use closing::exports::lastword::agent::epilogue;
 
 pub fn check_agent<A: Agent>() {}

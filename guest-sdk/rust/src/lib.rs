@@ -60,6 +60,7 @@ pub mod model;
 mod outcome;
 mod panic;
 pub mod run_tools;
+mod secrets;
 pub mod state;
 mod structured;
 #[cfg(not(target_family = "wasm"))]

@@ -4,11 +4,12 @@
 use super::source::{File, all, catches, code, has_word, holds, without_tests};
 
 /// Where values are made for a wire or a disk.
-const SERDE: [&str; 18] = [
+const SERDE: [&str; 19] = [
     "capability/convert.rs",
     "capability/log/",
     "capability/mcp/",
     "capability/model/",
+    "capability/secrets/",
     "capability/tools/",
     "clock.rs",
     "config.rs",

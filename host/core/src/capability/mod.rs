@@ -7,11 +7,13 @@ pub(crate) mod control;
 mod convert;
 mod failure;
 pub(crate) mod files;
+pub mod http;
 pub(crate) mod log;
 pub mod mcp;
 pub mod model;
 pub mod permits;
 pub(crate) mod questions;
+pub mod secrets;
 pub(crate) mod state;
 pub mod tools;
 pub(crate) mod transcript;
@@ -30,6 +32,7 @@ pub(crate) struct Capabilities {
     pub(crate) state: state::State,
     pub(crate) control: Arc<control::Control>,
     pub(crate) log: log::Log,
+    pub(crate) secrets: secrets::Asked,
 }
 
 impl Capabilities {
@@ -53,6 +56,10 @@ impl Capabilities {
             log: log::Log {
                 control: Arc::clone(control),
                 journal: Arc::clone(journal),
+            },
+            secrets: secrets::Asked {
+                control: Arc::clone(control),
+                granted: None,
             },
         }
     }
@@ -80,6 +87,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> HostResult<()> {
     })?;
     wit::control::add_to_linker::<_, HasSelf<Arc<control::Control>>>(linker, |s: &mut State| {
         &mut s.host.control
+    })?;
+    wit::secrets::add_to_linker::<_, HasSelf<secrets::Asked>>(linker, |s: &mut State| {
+        &mut s.host.secrets
     })?;
     wit::log::add_to_linker::<_, HasSelf<log::Log>>(linker, |s: &mut State| &mut s.host.log)
 }

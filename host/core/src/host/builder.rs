@@ -4,9 +4,11 @@ use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
+use crate::capability::http::{Guarded, HttpOptions};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
-use crate::capability::tools::{CommandTools, Commands, OwnTools, ToolProvider};
+use crate::capability::secrets::Secrets;
+use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, ToolProvider};
 use crate::clock::{Clock, SystemClock};
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
@@ -35,6 +37,7 @@ pub struct HostBuilder {
     cache_dir: Option<PathBuf>,
     brought: Brought,
     commands: Commands,
+    http: HttpOptions,
     limits: Limits,
     concurrent_runs: u32,
     clock: Arc<dyn Clock>,
@@ -50,6 +53,7 @@ impl HostBuilder {
             cache_dir: None,
             brought: Brought::default(),
             commands: Commands::none(),
+            http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
             clock: SystemClock::shared(),
@@ -104,6 +108,21 @@ impl HostBuilder {
     #[must_use]
     pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
         self.brought.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// The secrets that may be put into what the host sends. Default: none.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Secrets) -> Self {
+        self.brought.secrets = secrets;
+        self
+    }
+
+    /// How agents' requests reach the network. Default: the public internet alone, for those
+    /// that are granted `network`.
+    #[must_use]
+    pub fn http(mut self, options: HttpOptions) -> Self {
+        self.http = options;
         self
     }
 
@@ -197,12 +216,16 @@ impl HostBuilder {
         let mut linker = crate::sandbox::linker(&engine).map_err(unlinkable)?;
         crate::capability::link(&mut linker).map_err(unlinkable)?;
         let guests = guests_runtime()?;
+        let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
+        let commands = CommandTools::new(self.commands, tmp.join("commands"));
+        let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
             store: store.clone(),
+            http,
             clock,
             brought: self.brought,
-            own_tools: OwnTools::new(CommandTools::new(self.commands, tmp.join("commands"))),
+            own_tools,
             guests: guests.handle().clone(),
             embedder,
             tmp,

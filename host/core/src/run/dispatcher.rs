@@ -8,9 +8,11 @@ use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt};
 use crate::capability::agents::{Lineage, StartRun};
+use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::questions::Questions;
+use crate::capability::secrets::Secrets;
 use crate::capability::tools::{OwnTools, ToolProvider};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
@@ -39,6 +41,8 @@ pub(crate) struct Dispatcher {
     pub(crate) questions: Arc<Questions>,
     /// Who starts the runs that runs ask for; the host, once it is there.
     pub(crate) starts: OnceLock<Arc<dyn StartRun>>,
+    /// How agents' requests reach the network.
+    pub(crate) http: Guarded,
     /// The guests' own runtime.
     pub(crate) guests: Handle,
     /// The embedder's runtime, for what the embedder brought.
@@ -131,11 +135,12 @@ pub(crate) enum NotAccepted {
 }
 
 /// What the embedder brought for runs to use.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Brought {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
     pub(crate) tools: Vec<Arc<dyn ToolProvider>>,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
+    pub(crate) secrets: Secrets,
 }
 
 /// What the dispatcher is made of.
@@ -145,6 +150,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) brought: Brought,
     pub(crate) own_tools: Arc<OwnTools>,
+    pub(crate) http: Guarded,
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
@@ -164,6 +170,7 @@ impl Dispatcher {
             brought: parts.brought,
             own_tools: parts.own_tools,
             starts: OnceLock::new(),
+            http: parts.http,
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,

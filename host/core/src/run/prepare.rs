@@ -2,15 +2,16 @@
 //! may do, and its files. Knows no call and no end.
 
 use super::dispatcher::{Dispatcher, RunJob};
-use super::live::LiveRun;
 use crate::capability::agents::Holder;
 use crate::capability::budget::Budget;
+use crate::capability::http::GuestRequests;
 use crate::capability::log::{Journal, Log};
 use crate::capability::model::{CallContext, Granted, Model};
-use crate::capability::permits::RunPermits;
+use crate::capability::permits::{CallPermits, Permits, RunPermits};
 use crate::capability::questions::Asker;
+use crate::capability::secrets;
 use crate::capability::state::{State, Values};
-use crate::capability::tools::{FileTools, Own, Toolbox, Tools};
+use crate::capability::tools::{Effects, FileTools, Own, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
 use crate::permission::{Access, Authority, Capability, Verdict};
@@ -22,10 +23,8 @@ use std::sync::{Arc, Mutex};
 
 /// What one run may do and use, and on whose behalf.
 struct Means {
-    authority: Authority,
+    permits: Arc<RunPermits>,
     budget: Arc<Budget>,
-    holder: Holder,
-    context: CallContext,
     conversation: Conversation,
     /// Bytes of files that the run may still write, by whatever means.
     written: Arc<AtomicU64>,
@@ -51,15 +50,8 @@ impl Means {
             }
         };
         Self {
-            authority,
+            permits: permits(dispatcher, job, output, authority, holder),
             budget: Budget::new(&live.control, &job.limits, above),
-            holder,
-            context: CallContext {
-                workspace: job.workspace.id,
-                session: live.session,
-                run: live.id,
-                agent: job.agent.id.clone(),
-            },
             conversation: Conversation {
                 store: dispatcher.store.clone(),
                 session: live.session_no,
@@ -70,6 +62,51 @@ impl Means {
             written: Arc::new(AtomicU64::new(job.limits.written_bytes)),
         }
     }
+
+    fn authority(&self) -> &Authority {
+        &self.permits.authority
+    }
+
+    /// For what a guest does by itself, and not by a tool call.
+    fn own_permits(&self) -> Permits {
+        Permits::new(Arc::new(CallPermits {
+            run: Arc::clone(&self.permits),
+            call: None,
+            effects: Effects::None,
+        }))
+    }
+}
+
+fn permits(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    output: &Arc<Output>,
+    authority: Authority,
+    holder: Holder,
+) -> Arc<RunPermits> {
+    let live = &job.live;
+    Arc::new(RunPermits {
+        authority,
+        context: CallContext {
+            workspace: job.workspace.id,
+            session: live.session,
+            run: live.id,
+            agent: job.agent.id.clone(),
+        },
+        asker: Asker {
+            session: live.session,
+            run: live.id,
+            agent: job.agent.id.clone(),
+            holder: holder.clone(),
+            output: Arc::clone(output),
+        },
+        holder,
+        policy: dispatcher.brought.policy.clone(),
+        asks: job.workspace.asks(),
+        questions: Arc::clone(&dispatcher.questions),
+        store: dispatcher.store.clone(),
+        clock: Arc::clone(&dispatcher.clock),
+    })
 }
 
 /// Everything that a guest is given.
@@ -83,11 +120,10 @@ pub(super) fn prepare(
     let live = &job.live;
     let control = &live.control;
     let means = Means::of(dispatcher, job, run, output);
-    let authority = &means.authority;
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
-    let files = files::of_run(directory.as_ref(), authority, tmp, written);
+    let files = files::of_run(directory.as_ref(), means.authority(), tmp, written);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),
@@ -96,31 +132,50 @@ pub(super) fn prepare(
         model: Model::new(control, model(dispatcher, &means)),
         state: State {
             control: Arc::clone(control),
-            values: values(dispatcher, job, authority),
+            values: values(dispatcher, job, means.authority()),
         },
         tools: Tools {
             control: Arc::clone(control),
-            granted: toolbox(dispatcher, job, means),
+            granted: toolbox(dispatcher, job, &means),
         },
         control: Arc::clone(control),
         log: Log {
             control: Arc::clone(control),
             journal: Arc::clone(journal),
         },
+        secrets: secrets::Asked {
+            control: Arc::clone(control),
+            granted: means
+                .permits
+                .is_to_be_had(Capability::Secrets)
+                .then(|| secrets::Access {
+                    secrets: dispatcher.brought.secrets.clone(),
+                    permits: means.own_permits(),
+                }),
+        },
     };
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
-    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines)
+    let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
+    match means.permits.is_to_be_had(Capability::Network) {
+        true => state.outgoing(Arc::new(GuestRequests {
+            client: dispatcher.http.clone(),
+            run: live.id,
+            permits: means.own_permits(),
+            runtime: dispatcher.embedder.clone(),
+        })),
+        false => state,
+    }
 }
 
 fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {
     let provider = dispatcher.brought.model.as_ref();
-    let provider = provider.filter(|_| means.authority.has(Capability::Model))?;
+    let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
     Some(Granted {
         provider: Arc::clone(provider),
         runtime: dispatcher.embedder.clone(),
-        authority: means.authority.clone(),
+        authority: means.authority().clone(),
         budget: Arc::clone(&means.budget),
-        context: means.context.clone(),
+        context: means.permits.context.clone(),
         conversation: means.conversation.clone(),
     })
 }
@@ -137,40 +192,23 @@ fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Optio
 }
 
 /// The run's tools, if the agent asks for any.
-fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: Means) -> Option<Arc<Toolbox>> {
-    let live: &LiveRun = &job.live;
-    if !means.authority.could_have(Capability::Tools) {
+fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<Toolbox>> {
+    if !means.authority().could_have(Capability::Tools) {
         return None;
     }
     let starts = dispatcher.starts.get()?;
-    let asker = Asker {
-        session: live.session,
-        run: live.id,
-        agent: job.agent.id.clone(),
-        holder: means.holder.clone(),
-        output: Arc::clone(&means.conversation.output),
-    };
     Some(Arc::new(Toolbox {
         own: Own {
             shared: Arc::clone(&dispatcher.own_tools),
-            directory: directory(job, &means),
+            directory: directory(job, means),
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
         providers: dispatcher.brought.tools.clone(),
-        permits: Arc::new(RunPermits {
-            authority: means.authority,
-            context: means.context,
-            asker,
-            holder: means.holder,
-            policy: dispatcher.brought.policy.clone(),
-            asks: job.workspace.asks(),
-            questions: Arc::clone(&dispatcher.questions),
-            store: dispatcher.store.clone(),
-            clock: Arc::clone(&dispatcher.clock),
-        }),
-        conversation: means.conversation,
-        budget: means.budget,
+        secrets: dispatcher.brought.secrets.clone(),
+        permits: Arc::clone(&means.permits),
+        conversation: means.conversation.clone(),
+        budget: Arc::clone(&means.budget),
         runtime: dispatcher.embedder.clone(),
         listed: Mutex::default(),
     }))
@@ -179,7 +217,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: Means) -> Option<Arc<To
 /// The workspace's directory and the tools for it, if it has one.
 fn directory(job: &RunJob, means: &Means) -> Option<(Arc<File>, FileTools)> {
     let file = job.workspace.directory()?;
-    let authority = means.authority.clone();
+    let authority = means.authority().clone();
     // A walk is asked for as a whole; what a rule denies is left out of it.
     let readable = move |path: &str| {
         let access = Access::new(Capability::ReadFiles, path, "");

@@ -10,7 +10,7 @@ pub const WIT_PACKAGE: &str = "lastword:agent";
 /// that semver calls compatible.
 pub const WIT_VERSION: &str = "0.1.0";
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "types",
     "transcript",
     "model",
@@ -18,12 +18,13 @@ const OURS: [&str; 8] = [
     "state",
     "control",
     "log",
+    "secrets",
     "turn",
 ];
 
 /// The WASI interfaces that are linked, without version; any 0.2 is compatible. Sockets are
 /// there because guests in some languages import them, and every operation on them is denied.
-const WASI: [&str; 27] = [
+const WASI: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stdin",
@@ -38,6 +39,8 @@ const WASI: [&str; 27] = [
     "wasi:clocks/monotonic-clock",
     "wasi:filesystem/types",
     "wasi:filesystem/preopens",
+    "wasi:http/types",
+    "wasi:http/outgoing-handler",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",

@@ -21,7 +21,9 @@ pub(crate) use engine::{Engine, EngineOptions};
 pub(crate) use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use limits::Limiter;
-pub(crate) use wasi::{Directory, Files, GuestLines, GuestState, LineSource};
+pub(crate) use wasi::{
+    Directory, Files, GuestLines, GuestState, LineSource, Outgoing, OutgoingBody, OutgoingError,
+};
 
 /// What capabilities need of the engine's types.
 pub(crate) use wasmtime::Result as HostResult;

@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use lastword_guest::bindings::{control, log, model, state, tools, transcript, types};
+use lastword_guest::bindings::{control, log, model, secrets, state, tools, transcript, types};
 use lastword_guest::model::Request;
 use lastword_guest::prelude::*;
 
@@ -107,6 +107,7 @@ fn each_import(name: &str) -> Result<Outcome> {
         "state/keys" => || _ = state::keys(Scope::Session, ""),
         "control/interruption" => || _ = control::interruption(),
         "control/remaining-ms" => || _ = control::remaining_ms(),
+        "secrets/exists" => || _ = secrets::exists("no-such-secret"),
         "log/write" => || log::write(Level::Debug, "x", None),
         _ => return Err(Error::new("invalid", format!("no import `{name}`"))),
     };

@@ -8,6 +8,7 @@ mod endings;
 mod forever;
 mod keeping;
 mod machine;
+mod network;
 mod thinking;
 mod tooling;
 
@@ -43,6 +44,7 @@ impl Agent for Probe {
             keeping::run,
             machine::run,
             tooling::run,
+            network::run,
         ];
         families
             .iter()

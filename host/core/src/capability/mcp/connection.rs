@@ -4,11 +4,12 @@
 use super::config::Server;
 use super::failure;
 use super::handler::Handler;
-use super::launch::Launch;
+use super::launch::{Fill, Launch};
 use super::listed::{Listed, PAGES_MAX, TOOLS_MAX};
 use super::process::Process;
 use super::standing::{Announcing, Standing};
 use crate::capability::model::within_origin;
+use http::{HeaderName, HeaderValue};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,
     ServerNotification, SubscriptionFilter,
@@ -21,6 +22,7 @@ use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, Transport};
 use rmcp::{ClientCacheConfig, ClientLifecycleMode, Peer, ServiceError};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -75,6 +77,7 @@ impl Connection {
         stop: CancellationToken,
     ) -> Result<Self, NotOpened> {
         let stale = Arc::clone(&handler.stale);
+        let fill = Arc::clone(&handler.fill);
         let gone = CancellationToken::new();
         let guard = gone.clone().drop_guard();
         let not_started = |why: String| NotOpened {
@@ -102,26 +105,14 @@ impl Connection {
                 (served, Some(process))
             }
             Launch::Web { url, headers } => {
-                let standing = Standing::default();
-                let client = Announcing {
-                    inner: within_origin(&url).map_err(not_started)?,
-                    standing: standing.clone(),
-                };
-                let config = StreamableHttpClientTransportConfig::with_uri(url)
-                    .custom_headers(headers)
-                    .max_sse_event_size(MESSAGE_MAX)
-                    .max_json_response_size(MESSAGE_MAX);
-                let transport = StreamableHttpClientTransport::with_client(client, config);
-                let served = serve(handler, Watched::new(transport, guard), opening, &stop).await;
-                if served.is_ok() {
-                    standing.settled().await;
-                }
+                let served = visit(handler, url, headers, guard, opening, &stop).await;
+                let served = served.map_err(not_started)?;
                 (served, None)
             }
         };
         let running = match served {
             Ok(running) => running,
-            Err(error) => return Err(not_opened(&server.name, &error, process).await),
+            Err(error) => return Err(not_opened(&server.name, &error, process, &*fill).await),
         };
         // The host keeps what it needs, and knows when to ask again.
         running
@@ -168,7 +159,7 @@ impl Connection {
     pub(super) async fn list(
         &self,
         server: &Server,
-        fill: &dyn super::launch::Fill,
+        fill: &dyn Fill,
     ) -> Result<(Listed, Option<Duration>), ServiceError> {
         let offers_tools = |info: &rmcp::model::ServerPeerInfo| info.capabilities.tools.is_some();
         if !self
@@ -213,9 +204,9 @@ impl Connection {
     }
 
     /// How the program ended and what it said last; `None` if there is no program.
-    pub(super) async fn epitaph(&self) -> Option<String> {
+    pub(super) async fn epitaph(&self, fill: &dyn Fill) -> Option<String> {
         match &self.process {
-            Some(process) => Some(process.epitaph().await),
+            Some(process) => Some(process.epitaph(fill).await),
             None => None,
         }
     }
@@ -231,12 +222,40 @@ impl Connection {
     }
 }
 
+type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
+
+/// Reaches a server over HTTP.
+async fn visit(
+    handler: Handler,
+    url: String,
+    headers: HashMap<HeaderName, HeaderValue>,
+    gone: DropGuard,
+    opening: Opening,
+    stop: &CancellationToken,
+) -> Result<Served, String> {
+    let standing = Standing::default();
+    let client = Announcing {
+        inner: within_origin(&url)?,
+        standing: standing.clone(),
+    };
+    let config = StreamableHttpClientTransportConfig::with_uri(url)
+        .custom_headers(headers)
+        .max_sse_event_size(MESSAGE_MAX)
+        .max_json_response_size(MESSAGE_MAX);
+    let transport = StreamableHttpClientTransport::with_client(client, config);
+    let served = serve(handler, Watched::new(transport, gone), opening, stop).await;
+    if served.is_ok() {
+        standing.settled().await;
+    }
+    Ok(served)
+}
+
 async fn serve<T: Transport<RoleClient> + 'static>(
     handler: Handler,
     transport: T,
     opening: Opening,
     stop: &CancellationToken,
-) -> Result<RunningService<RoleClient, Handler>, ClientInitializeError> {
+) -> Served {
     let lifecycle = match opening {
         Opening::Handshake => ClientLifecycleMode::Initialize,
         Opening::Discover => ClientLifecycleMode::Auto {
@@ -251,11 +270,12 @@ async fn not_opened(
     server: &str,
     error: &ClientInitializeError,
     process: Option<Process>,
+    fill: &dyn Fill,
 ) -> NotOpened {
     let mut why = failure::of_start(server, error);
     let hung_up = matches!(error, ClientInitializeError::ConnectionClosed(_));
     if let Some(process) = process {
-        why = format!("{why}; {}", process.epitaph().await);
+        why = format!("{why}; {}", process.epitaph(fill).await);
     }
     let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
     NotOpened {

@@ -70,8 +70,8 @@ impl Pieces<'_> {
     fn block(&mut self, block: ContentBlock) {
         match block {
             ContentBlock::Text(block) => self.text(&block.text),
-            ContentBlock::Image(image) => self.data("image", &image.data, image.mime_type, None),
-            ContentBlock::Audio(audio) => self.data("audio", &audio.data, audio.mime_type, None),
+            ContentBlock::Image(image) => self.data("image", &image.data, &image.mime_type, None),
+            ContentBlock::Audio(audio) => self.data("audio", &audio.data, &audio.mime_type, None),
             ContentBlock::ResourceLink(link) => self.text(&described(&link)),
             ContentBlock::Resource(embedded) => self.resource(embedded.resource),
             // The protocol may grow.
@@ -90,7 +90,7 @@ impl Pieces<'_> {
                 blob,
                 ..
             } => {
-                let media_type = mime_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+                let media_type = mime_type.as_deref().unwrap_or("application/octet-stream");
                 let name = uri.rsplit('/').next().filter(|name| !name.is_empty());
                 self.data("resource", &blob, media_type, name);
             }
@@ -117,8 +117,8 @@ impl Pieces<'_> {
         self.content.push(ToolContent::Text(format!("[{note}]")));
     }
 
-    fn data(&mut self, what: &str, encoded: &str, media_type: String, name: Option<&str>) {
-        let media_type = text::prefix(&self.fill.redact(&media_type), NAME_MAX).to_owned();
+    fn data(&mut self, what: &str, encoded: &str, media_type: &str, name: Option<&str>) {
+        let media_type = text::prefix(&self.fill.redact(media_type), NAME_MAX).to_owned();
         let name = name.map(|name| self.fill.redact(name));
         let name = name.map(|name| text::prefix(&name, NAME_MAX).to_owned());
         // Before decoding, so that what is too much takes no memory.

@@ -1,6 +1,8 @@
-//! What went wrong with a server, said for people and models. Knows no connection.
+//! What went wrong with a server, said for people and models. Texts are as long as the
+//! server made them, and may hold what they must not: who passes them on redacts and cuts
+//! them, in this order, since half a secret would not be recognised. Knows no connection.
 
-use super::text::{ERROR_MAX, causes, cut};
+use super::text::causes;
 use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use rmcp::ServiceError;
 use rmcp::service::ClientInitializeError;
@@ -32,9 +34,9 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
                 error.message
             ))
         }
-        ServiceError::McpError(error) => Failure::Refused(ToolOutput::error(cut(
-            format!("{server} refused: {}", error.message),
-            ERROR_MAX,
+        ServiceError::McpError(error) => Failure::Refused(ToolOutput::error(format!(
+            "{server} refused: {}",
+            error.message
         ))),
         ServiceError::TransportSend(error) => Failure::Lost(format!(
             "{server} cannot be reached: {}",
@@ -76,7 +78,7 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
         }
         other => causes(other as &(dyn Error + 'static)),
     };
-    cut(format!("{server} did not get ready: {why}"), ERROR_MAX)
+    format!("{server} did not get ready: {why}")
 }
 
 /// A failure in its own words.

@@ -64,8 +64,8 @@ pub(super) struct Handler {
 }
 
 impl Handler {
-    fn said(&self, text: String) -> String {
-        cut(self.fill.redact(&text), LOG_MAX)
+    fn said(&self, text: &str) -> String {
+        cut(self.fill.redact(text), LOG_MAX)
     }
 
     async fn ask(&self, request: ElicitRequestParams) -> Option<Map<String, Value>> {
@@ -83,7 +83,7 @@ impl Handler {
         let answers = elicit.elicit(Elicitation {
             server: self.server.to_string(),
             workspace: self.workspace,
-            message: self.said(message),
+            message: self.said(&message),
             schema: schema.clone(),
         });
         Some(with_defaults(answers.await?, &schema))
@@ -174,7 +174,7 @@ impl ClientHandler for Handler {
         progress: ProgressNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        let said = self.said(progress.message.unwrap_or_default());
+        let said = self.said(progress.message.as_deref().unwrap_or_default());
         let (server, done, total) = (&*self.server, progress.progress, progress.total);
         tracing::debug!(target: "lastword::mcp", server, done, total, "progress: {said}");
     }
@@ -188,7 +188,7 @@ impl ClientHandler for Handler {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let (server, said) = (&*self.server, self.said(said));
+        let (server, said) = (&*self.server, self.said(&said));
         // What a server thinks alarming is not yet alarming for the host.
         tracing::debug!(target: "lastword::mcp", server, level = ?message.level, "{said}");
     }

@@ -42,7 +42,7 @@ impl Listed {
         let mut listed = Self::default();
         for (name, tool) in names.into_iter().zip(offered) {
             let original = tool.name.to_string();
-            match name.and_then(|name| shown(name, tool, server.trust_read_only, fill)) {
+            match name.and_then(|name| shown(name, &tool, server.trust_read_only, fill)) {
                 Some(tool) => {
                     listed.originals.insert(tool.name.clone(), original);
                     listed.tools.push(tool);
@@ -63,7 +63,7 @@ impl Listed {
     }
 }
 
-fn shown(name: String, tool: Offered, trust: bool, fill: &dyn Fill) -> Option<Tool> {
+fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Option<Tool> {
     let hint = tool
         .annotations
         .as_ref()

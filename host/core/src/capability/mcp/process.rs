@@ -1,6 +1,7 @@
 //! A server that is a program: started in a process group of its own, and ended with all of
 //! it. Knows its standard streams, and nothing of what goes over them.
 
+use super::launch::Fill;
 use super::text;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::collections::VecDeque;
@@ -24,7 +25,9 @@ pub(super) const TERM_GRACE: Duration = Duration::from_secs(1);
 const EPITAPH_WAIT: Duration = Duration::from_millis(500);
 /// Lines of stderr that are kept for an error, the last ones.
 const STDERR_LINES: usize = 10;
-/// Bytes of a line of stderr that are kept.
+/// Bytes of a line of stderr that are kept; a longer one counts as several.
+const STDERR_LINE_KEPT: usize = 4 * 1024;
+/// Bytes of it that are shown.
 const STDERR_LINE_MAX: usize = 256;
 
 /// A program under way. Dropping it ends the program, without waiting for it.
@@ -95,8 +98,8 @@ impl Process {
         let _supervisor_gone = ended.wait_for(Option::is_some).await;
     }
 
-    /// How it ended and what it said last, for people.
-    pub(super) async fn epitaph(&self) -> String {
+    /// How it ended and what it said last, for people and without secrets.
+    pub(super) async fn epitaph(&self, fill: &dyn Fill) -> String {
         let _still_running = tokio::time::timeout(EPITAPH_WAIT, self.ended()).await;
         let how = self.ended.borrow().clone();
         let how = how.unwrap_or_else(|| "it closed its stdout and still runs".to_owned());
@@ -104,7 +107,11 @@ impl Process {
         if tail.0.is_empty() {
             return format!("{how}; it wrote nothing to stderr");
         }
-        let lines = tail.0.iter().map(String::as_str).collect::<Vec<_>>();
+        let lines = tail.0.iter().map(|line| {
+            let line = fill.redact(line);
+            text::prefix(&line, STDERR_LINE_MAX).to_owned()
+        });
+        let lines = lines.collect::<Vec<_>>();
         format!("{how}; its stderr ends with:\n{}", lines.join("\n"))
     }
 }
@@ -180,13 +187,13 @@ fn read_stderr(
         let mut line = Vec::new();
         loop {
             line.clear();
-            let bound = u64::try_from(4 * STDERR_LINE_MAX).unwrap_or(u64::MAX);
+            let bound = u64::try_from(STDERR_LINE_KEPT).unwrap_or(u64::MAX);
             match (&mut lines).take(bound).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
             let said = String::from_utf8_lossy(&line);
-            let said = text::prefix(said.trim_end(), STDERR_LINE_MAX).to_owned();
+            let said = said.trim_end().to_owned();
             if said.is_empty() {
                 continue;
             }
@@ -202,6 +209,7 @@ fn read_stderr(
 
 #[cfg(test)]
 mod tests {
+    use super::super::launch::NoSecrets;
     use super::*;
     use std::time::Instant;
 
@@ -231,7 +239,7 @@ mod tests {
         let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3";
         let (process, _streams) = start(script, &stop);
         process.ended().await;
-        let epitaph = process.epitaph().await;
+        let epitaph = process.epitaph(&NoSecrets).await;
         assert!(epitaph.contains("exit status: 3"), "{epitaph}");
         assert!(epitaph.ends_with("line 11\nline 12"), "{epitaph}");
         assert!(!epitaph.contains("line 2\n"), "{epitaph}");
@@ -243,7 +251,7 @@ mod tests {
         let (process, (_stdout, stdin)) = start("cat >/dev/null; echo bye >&2; exit 0", &stop);
         drop(stdin);
         process.ended().await;
-        let epitaph = process.epitaph().await;
+        let epitaph = process.epitaph(&NoSecrets).await;
         assert!(epitaph.contains("exit status: 0"), "{epitaph}");
         assert!(epitaph.contains("bye"), "{epitaph}");
     }

@@ -9,6 +9,7 @@ use super::failure::{self, Failure, unavailable};
 use super::handler::{Elicit, Handler};
 use super::launch::{self, Fill};
 use super::listed::Listed;
+use super::text::{ERROR_MAX, cut};
 use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use crate::clock::Clock;
 use crate::id::WorkspaceId;
@@ -33,6 +34,13 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) directories: Directories,
     pub(super) elicit: Option<Arc<dyn Elicit>>,
+}
+
+impl Shared {
+    /// What may be said of a failure.
+    fn said(&self, why: &str) -> String {
+        cut(self.fill.redact(why), ERROR_MAX)
+    }
 }
 
 /// A server, and what was learnt about it.
@@ -199,8 +207,7 @@ impl Slot {
             Err(error) => {
                 self.failed(shared, connection, &error).await?;
                 // It answered, and refused.
-                let why = failure::causes_of(&error);
-                let why = shared.fill.redact(&why);
+                let why = shared.said(&failure::causes_of(&error));
                 return Err(unavailable(format!(
                     "{} does not list its tools: {why}",
                     self.name()
@@ -211,7 +218,7 @@ impl Slot {
             listed: Arc::new(listed),
             until: holds.map(|holds| shared.clock.elapsed().saturating_add(holds)),
         };
-        unread.is_read();
+        unread.done();
         let listed = Arc::clone(&seen.listed);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(listed)
@@ -240,11 +247,11 @@ impl Slot {
             Failure::Lost(why) => why,
         };
         let epitaph = match connection.is_gone() {
-            true => connection.epitaph().await,
+            true => connection.epitaph(shared.fill.as_ref()).await,
             false => None,
         };
         let why = epitaph.map_or(why.clone(), |epitaph| format!("{why}: {epitaph}"));
-        let why = shared.fill.redact(&why);
+        let why = shared.said(&why);
         let mut state = self.state.lock().await;
         state.give_up(connection, &why, shared.clock.elapsed());
         Err(unavailable(format!(
@@ -279,9 +286,9 @@ impl Slot {
             if !connection.is_gone() {
                 return Ok(connection);
             }
-            let epitaph = connection.epitaph().await;
+            let epitaph = connection.epitaph(shared.fill.as_ref()).await;
             let epitaph = epitaph.unwrap_or_else(|| "it closed the connection".to_owned());
-            let why = shared.fill.redact(&format!("{}: {epitaph}", self.name()));
+            let why = shared.said(&format!("{}: {epitaph}", self.name()));
             state.give_up(&connection, &why, shared.clock.elapsed());
         }
         if let Some(wait) = state.backoff.wait(shared.clock.elapsed()) {
@@ -300,7 +307,7 @@ impl Slot {
             }
             Err(_) if self.closed.is_cancelled() => Err(self.was_closed()),
             Err(why) => {
-                state.last_failure = shared.fill.redact(&why);
+                state.last_failure = shared.said(&why);
                 state.backoff.failed(shared.clock.elapsed());
                 Err(unavailable(state.last_failure.clone()))
             }
@@ -381,7 +388,7 @@ impl Slot {
 struct Unread<'a>(Option<&'a Connection>);
 
 impl Unread<'_> {
-    fn is_read(mut self) {
+    fn done(mut self) {
         self.0 = None;
     }
 }
@@ -415,7 +422,7 @@ impl State {
 fn redacted(mut output: ToolOutput, shared: &Shared) -> ToolOutput {
     for piece in &mut output.content {
         if let crate::capability::tools::ToolContent::Text(text) = piece {
-            *text = shared.fill.redact(text);
+            *text = shared.said(text);
         }
     }
     output

@@ -1,8 +1,8 @@
 //! Texts of servers, cut to what people and models can use. Knows nothing of where they
 //! come from.
 
-/// The longest text of an error.
-pub(super) const ERROR_MAX: usize = 2 * 1024;
+/// The longest text of an error: what happened, and the last lines of a program.
+pub(super) const ERROR_MAX: usize = 4 * 1024;
 
 /// The longest prefix of at most `max` bytes that ends between characters.
 pub(super) fn prefix(text: &str, max: usize) -> &str {
@@ -31,7 +31,7 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    cut(said, ERROR_MAX)
+    said
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod scripted;
 pub(crate) use context::{Granted, Model};
 pub(crate) use remote::within_origin;
 #[cfg(test)]
-mod testing;
+pub(in crate::capability) mod testing;
 
 pub use config::{ModelConfigError, ModelsConfig, ServiceConfig};
 pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX, Guard, GuardLimits};

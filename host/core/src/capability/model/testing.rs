@@ -80,7 +80,7 @@ impl Drop for Sleep {
     }
 }
 
-pub(super) fn context() -> CallContext {
+pub(in crate::capability) fn context() -> CallContext {
     CallContext {
         workspace: WorkspaceId::generate(),
         session: SessionId::generate(),

@@ -8,7 +8,7 @@ use crate::capability::model::CallContext;
 use crate::capability::questions::{Asker, Questions};
 use crate::capability::tools::Effects;
 use crate::clock::Clock;
-use crate::permission::{Access, Authority, Rule, Verdict, Why, offers};
+use crate::permission::{Access, Authority, Capability, Rule, Verdict, Why, offers};
 use crate::session::{Answer, Asked};
 use crate::store::Store;
 use futures_util::future::BoxFuture;
@@ -56,6 +56,12 @@ impl Decide for CallPermits {
 }
 
 impl RunPermits {
+    /// Whether some of a capability is granted, or might be on asking.
+    pub(crate) fn is_to_be_had(&self, capability: Capability) -> bool {
+        let asks = self.asks || self.policy.is_some();
+        self.authority.has(capability) || (asks && self.authority.could_have(capability))
+    }
+
     async fn allow(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
         match self.authority.judge(&access, &[]) {
             Verdict::Allowed => return Ok(()),

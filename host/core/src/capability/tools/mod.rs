@@ -2,6 +2,7 @@
 //! brings, and those of MCP servers all go through the same door.
 
 mod command;
+mod fetch;
 mod files;
 mod host;
 mod listed;
@@ -18,6 +19,8 @@ pub use provider::{
     Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
 pub(crate) use toolbox::Toolbox;
+
+pub(crate) use fetch::FetchUrl;
 
 use super::control::Control;
 use std::sync::Arc;

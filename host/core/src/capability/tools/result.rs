@@ -3,12 +3,44 @@
 use super::toolbox::Recorded;
 use super::{ToolContent, ToolError, ToolOutput};
 use crate::capability::convert::{BLOB_BYTES_MAX, Blob, blob_of};
+use crate::capability::secrets::Secrets;
 use crate::session::{Content, ToolResult};
+use serde_json::Value;
 
 /// Bytes of text that one result may have; each of the host's own tools keeps to less.
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Pieces that one result may have.
 const PIECES_MAX: usize = 256;
+
+/// The same without the value of any secret: whoever serves a tool may have been given some.
+pub(super) fn redacted(
+    secrets: &Secrets,
+    made: Result<ToolOutput, ToolError>,
+) -> Result<ToolOutput, ToolError> {
+    if secrets.is_empty() {
+        return made;
+    }
+    let clean = |text: String| secrets.redact(&text).into_owned();
+    let json = |value: Value| {
+        let text = clean(value.to_string());
+        // A value that was cut out of a number or a name may leave what is no JSON.
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    };
+    match made {
+        Ok(mut output) => {
+            for piece in &mut output.content {
+                match piece {
+                    ToolContent::Text(text) => *text = clean(std::mem::take(text)),
+                    ToolContent::Data { bytes, .. } => *bytes = secrets.redact_bytes(bytes),
+                }
+            }
+            output.structured = output.structured.map(json);
+            output.metadata = output.metadata.map(json);
+            Ok(output)
+        }
+        Err(error) => Err(ToolError::new(error.kind, clean(error.message))),
+    }
+}
 
 /// The result of a call, and the failure that it stands for, if it does for one.
 pub(super) fn recorded(

@@ -4,11 +4,12 @@
 
 use super::listed::Listed;
 use super::own::Own;
-use super::result::recorded;
+use super::result::{recorded, redacted};
 use super::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use crate::capability::budget::Budget;
 use crate::capability::convert::Blob;
 use crate::capability::permits::{CallPermits, Permits, RunPermits};
+use crate::capability::secrets::Secrets;
 use crate::capability::transcript::Conversation;
 use crate::permission::{Access, Capability, Verdict};
 use crate::session::{ToolCall, ToolResult};
@@ -29,6 +30,8 @@ const NAME_BYTES_MAX: usize = 128;
 pub(crate) struct Toolbox {
     pub(crate) own: Own,
     pub(crate) providers: Vec<Arc<dyn ToolProvider>>,
+    /// Whose values no result may hold.
+    pub(crate) secrets: Secrets,
     pub(crate) permits: Arc<RunPermits>,
     pub(crate) conversation: Conversation,
     pub(crate) budget: Arc<Budget>,
@@ -95,13 +98,7 @@ impl Toolbox {
         let wanted = !matches!(wanted, Verdict::Denied(_));
         wanted
             && !self.own.lacks_directory(&tool.name)
-            && Own::needs(&tool.name).is_none_or(|capability| self.is_to_be_had(capability))
-    }
-
-    fn is_to_be_had(&self, capability: Capability) -> bool {
-        let authority = &self.permits.authority;
-        let asks = self.permits.asks || self.permits.policy.is_some();
-        authority.has(capability) || (asks && authority.could_have(capability))
+            && Own::needs(&tool.name).is_none_or(|capability| self.permits.is_to_be_had(capability))
     }
 
     fn may_call(&self, name: &str) -> bool {
@@ -168,6 +165,7 @@ impl Toolbox {
         let this = Arc::clone(self);
         let (id, name) = (call.id.clone(), call.name.clone());
         let made = self.apart(async move { this.carry_out(call).await }).await;
+        let made = redacted(&self.secrets, made);
         let (result, blobs, failed) = recorded(&id, name, made);
         output
             .result(result.clone(), blobs)

@@ -1,13 +1,15 @@
 //! The system that a guest sees: the workspace at `/workspace`, a `/tmp` of its own, a clock,
 //! randomness, and standard output that becomes log lines. No environment, no arguments, no
-//! standard input, no network.
+//! standard input, no sockets; requests over HTTP as the host carries them out.
 //!
 //! Everything is WASI 0.2 as wasmtime implements it, but for what [`files`] puts before it.
 
 mod files;
+mod http;
 mod stdio;
 
 pub(crate) use files::{Directory, Files};
+pub(crate) use http::{Outgoing, OutgoingBody, OutgoingError};
 pub(crate) use stdio::{GuestLines, LineSource};
 
 use super::Limiter;
@@ -26,6 +28,7 @@ pub(crate) struct GuestState<T> {
     pub(crate) host: T,
     limiter: Limiter,
     files: Files,
+    http: http::Http,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -48,9 +51,16 @@ impl<T> GuestState<T> {
             host,
             limiter,
             files,
+            http: http::Http::denied(),
             wasi: wasi.build(),
             table,
         }
+    }
+
+    /// The same with somebody who carries its requests out; without, they are denied.
+    pub(crate) fn outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
+        self.http.allow(outgoing);
+        self
     }
 
     pub(crate) fn limiter(&mut self) -> &mut Limiter {
@@ -70,6 +80,7 @@ impl<T: Send> WasiView for GuestState<T> {
 /// Links WASI, with our own checks before opening and writing files.
 pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    http::link(linker)?;
     linker.allow_shadowing(true);
     files::link(linker)?;
     linker.allow_shadowing(false);

@@ -1,12 +1,10 @@
-//! The HTTP client of one service: which certificates it trusts and which detours it takes.
+//! The HTTP client of one service: which detours it takes.
 //! Knows no wire format and no key.
 
+use crate::capability::http::tls;
 use crate::capability::model::config::{Endpoint, is_loopback};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use reqwest::redirect::Policy;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -47,7 +45,7 @@ pub(crate) fn within_origin(address: &str) -> Result<reqwest::Client, String> {
 }
 
 fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Client, String> {
-    let tls = tls(secure).map_err(|error| error.to_string())?;
+    let tls = tls::config(secure, &["h2", "http/1.1"]).map_err(|error| error.to_string())?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirects)
@@ -57,21 +55,6 @@ fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Cli
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| error.to_string())
-}
-
-/// Certificates are checked against the system's; a plain `http` address gets by on a machine
-/// that has none.
-fn tls(secure: bool) -> Result<ClientConfig, rustls::Error> {
-    let crypto = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(crypto).with_safe_default_protocol_versions()?;
-    let config = match secure {
-        true => config.with_platform_verifier()?,
-        false => config.with_root_certificates(RootCertStore::empty()),
-    };
-    let mut config = config.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 #[cfg(test)]

@@ -331,3 +331,68 @@ impl Shared<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    /// Exchanges what it is shown for a link to the outside, right before that is opened.
+    struct Exchange<'a> {
+        place: &'a Path,
+        read: &'a Mutex<Vec<String>>,
+    }
+
+    impl Exchange<'_> {
+        fn exchange(&self, path: &str, outside: &str) {
+            let path = self.place.join("in").join(path);
+            std::fs::rename(&path, path.with_extension("moved")).expect("it moves");
+            std::os::unix::fs::symlink(self.place.join(outside), path).expect("a link");
+        }
+    }
+
+    impl Visit for Exchange<'_> {
+        fn enter(&mut self, path: &str, _: usize) -> bool {
+            self.exchange(path, "out");
+            true
+        }
+
+        fn entry(&mut self, entry: Entry<'_>) {
+            let mut read = self.read.lock().expect("no test panicked");
+            read.push(entry.path.clone());
+            if entry.kind == Kind::File {
+                self.exchange(&entry.path, "out/secret");
+                assert!(entry.open().is_err(), "{} leads out", entry.path);
+            }
+        }
+    }
+
+    #[test]
+    fn what_becomes_a_link_at_the_worst_moment_is_not_followed() {
+        let name = format!("lastword-walk-{}", uuid::Uuid::now_v7());
+        let place: PathBuf = std::env::temp_dir().join(name);
+        for directory in ["in/d", "out"] {
+            std::fs::create_dir_all(place.join(directory)).expect("a directory");
+        }
+        for file in ["in/f", "in/d/g", "out/secret"] {
+            std::fs::write(place.join(file), "canary").expect("a file");
+        }
+        let root = File::open(place.join("in")).expect("it is there");
+        let walk = Walk {
+            root: &Dir::from_std_file(root),
+            start: ".",
+            hidden: false,
+            stop: &Stop::default(),
+        };
+        let read = Mutex::default();
+        let visitor = || Exchange {
+            place: &place,
+            read: &read,
+        };
+        walk.run(visitor).expect("it begins");
+        let mut read = read.into_inner().expect("no test panicked");
+        read.sort();
+        assert_eq!(read, ["d", "f"]);
+        std::fs::remove_dir_all(&place).expect("it goes");
+    }
+}

@@ -4,9 +4,10 @@ mod agent;
 mod ask;
 mod todo;
 
+use super::fetch;
 use super::listed::Listed;
 use super::toolbox::Toolbox;
-use super::{CommandTools, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
+use super::{CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
 use crate::capability::agents::StartRun;
 use crate::permission::Capability;
 use std::fs::File;
@@ -17,17 +18,19 @@ pub(crate) struct OwnTools {
     /// In the order in which a model sees them.
     listed: Vec<Arc<Listed>>,
     commands: CommandTools,
+    fetch: FetchUrl,
 }
 
 impl OwnTools {
-    pub(crate) fn new(commands: CommandTools) -> Arc<Self> {
+    pub(crate) fn new(commands: CommandTools, fetch: FetchUrl) -> Arc<Self> {
         let mut tools = FileTools::tools();
         tools.extend(commands.tools());
-        tools.extend([todo::tool(), ask::tool(), agent::tool(&[])]);
+        tools.extend([fetch::tool(), todo::tool(), ask::tool(), agent::tool(&[])]);
         let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
         Arc::new(Self {
             listed: listed.collect(),
             commands,
+            fetch,
         })
     }
 }
@@ -64,6 +67,7 @@ impl Own {
             "read_file" | "list_files" | "search_text" => Some(Capability::ReadFiles),
             "write_file" | "edit_file" => Some(Capability::WriteFiles),
             "run_command" => Some(Capability::RunCommands),
+            fetch::NAME => Some(Capability::Network),
             agent::NAME => Some(Capability::RunAgents),
             _ => None,
         }
@@ -85,6 +89,7 @@ impl Own {
         match (call.tool.as_str(), &self.directory) {
             (todo::NAME, _) => todo::call(toolbox, call).await,
             (ask::NAME, _) => ask::call(toolbox, call).await,
+            (fetch::NAME, _) => self.shared.fetch.call(call).await,
             (agent::NAME, _) => agent::call(self, toolbox, call).await,
             ("run_command", Some((file, _))) => {
                 let commands = self.shared.commands.clone();

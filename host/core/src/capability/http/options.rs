@@ -1,0 +1,127 @@
+//! What an embedder may set for requests of agents: which private places they may reach, who
+//! resolves names, and how long and how large a request may be.
+
+use super::hosts::HostPatterns;
+use futures_util::future::BoxFuture;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who finds the addresses of a name. Asked once per request, and once more per redirect.
+pub trait Resolver: Send + Sync + 'static {
+    /// All addresses of a name.
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// The machine's own resolver.
+#[derive(Debug)]
+struct System;
+
+impl Resolver for System {
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// How agents' requests are made. The defaults reach the public internet and nothing else.
+#[derive(Clone)]
+pub struct HttpOptions {
+    pub(super) private: HostPatterns,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) total: Duration,
+    pub(super) connect: Duration,
+    pub(super) idle: Duration,
+    pub(super) request_bytes: usize,
+    pub(super) response_bytes: u64,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            private: HostPatterns::default(),
+            resolver: Arc::new(System),
+            total: Duration::from_secs(30),
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(10),
+            request_bytes: 8 << 20,
+            response_bytes: 16 << 20,
+        }
+    }
+}
+
+impl HttpOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Which names or addresses may lead to the machine itself or to a private network:
+    /// `ollama.internal:11434`, `127.0.0.1:8080`. The grant of `network` is needed besides.
+    /// Default: none.
+    #[must_use]
+    pub fn private(mut self, patterns: HostPatterns) -> Self {
+        self.private = patterns;
+        self
+    }
+
+    /// Who resolves names. Default: the machine.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// How long a request may take from when it was allowed to the end of its answer.
+    /// Default 30 s.
+    #[must_use]
+    pub fn total(mut self, time: Duration) -> Self {
+        self.total = time;
+        self
+    }
+
+    /// How long a connection may take to come about. Default 10 s.
+    #[must_use]
+    pub fn connect(mut self, time: Duration) -> Self {
+        self.connect = time;
+        self
+    }
+
+    /// How long an answer may pause. Default 10 s.
+    #[must_use]
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = time;
+        self
+    }
+
+    /// Bytes of the largest body that is sent. Default 8 MiB.
+    #[must_use]
+    pub fn request_bytes(mut self, bytes: usize) -> Self {
+        self.request_bytes = bytes;
+        self
+    }
+
+    /// Bytes of the largest body that is received, after decompression. Default 16 MiB.
+    #[must_use]
+    pub fn response_bytes(mut self, bytes: u64) -> Self {
+        self.response_bytes = bytes;
+        self
+    }
+}
+
+impl fmt::Debug for HttpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpOptions")
+            .field("private", &self.private)
+            .field("total", &self.total)
+            .field("connect", &self.connect)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! Which headers a guest may set: none that say where a message begins, ends or goes. Sends
+//! nothing.
+
+use super::error::{HttpError, HttpErrorKind};
+use http::{HeaderMap, HeaderName, Method};
+
+/// Bytes of all headers of a request, and of an answer.
+pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Headers of a request.
+const HEADERS_MAX: usize = 128;
+
+/// What only the host sets; everything that begins with `proxy-` besides.
+const OURS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Refuses what a guest may not set.
+pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpError> {
+    let refused = |message: String| HttpError::new(HttpErrorKind::Header, message);
+    if [Method::CONNECT, Method::TRACE].contains(method) {
+        return Err(refused(format!("requests with {method} are not sent")));
+    }
+    if headers.len() > HEADERS_MAX {
+        return Err(refused(format!(
+            "a request has at most {HEADERS_MAX} headers"
+        )));
+    }
+    if size(headers) > HEADER_BYTES_MAX {
+        let most = HEADER_BYTES_MAX;
+        return Err(refused(format!(
+            "a request's headers have at most {most} bytes"
+        )));
+    }
+    match headers.keys().find(|name| is_ours(name)) {
+        Some(name) => Err(refused(format!(
+            "the header `{name}` is the host's to set; leave it out"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+}
+
+/// Bytes of headers as they are sent.
+pub(super) fn size(headers: &HeaderMap) -> usize {
+    let lines = headers.iter();
+    lines
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn what_frames_and_routes_a_message_is_the_hosts() {
+        for name in OURS
+            .iter()
+            .chain(&["proxy-connection", "proxy-authorization"])
+        {
+            let error = check(&Method::GET, &headers(&[("accept", "*"), (name, "x")])).unwrap_err();
+            assert!(error.message.contains(name), "{error}");
+        }
+        let fine = [("accept", "*/*"), ("authorization", "x"), ("cookie", "y")];
+        assert_eq!(check(&Method::GET, &headers(&fine)), Ok(()));
+        assert!(check(&Method::CONNECT, &headers(&fine)).is_err());
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        let mut many = HeaderMap::new();
+        for _ in 0..=HEADERS_MAX {
+            many.append("a", HeaderValue::from_static("x"));
+        }
+        assert!(check(&Method::GET, &many).is_err());
+        let value = HeaderValue::try_from("x".repeat(HEADER_BYTES_MAX)).unwrap();
+        assert!(
+            check(
+                &Method::GET,
+                &HeaderMap::from_iter([(http::header::ACCEPT, value)])
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_line_s_end_is_in_no_value() {
+        for bad in ["a\r\nhost: b", "a\nb", "a\rb", "a\0b"] {
+            assert!(HeaderValue::from_str(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A guest's requests to the network: the interfaces of `wasi:http` over whoever carries
+//! requests out for the host. Without one, every request is denied by value. Decides nothing and
+//! connects to nothing by itself.
+
+use super::GuestState;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use http::{HeaderName, header};
+use http_body::Frame;
+use http_body_util::{BodyDataStream, BodyExt, StreamBody};
+use std::sync::Arc;
+use wasmtime::component::Linker;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+/// Bytes of one list of headers, what it takes in memory included.
+const FIELDS_BYTES_MAX: usize = 128 << 10;
+
+/// What guests may not set beside what `wasi:http` forbids already, and never see.
+const FORBIDDEN: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT];
+
+/// Who carries a guest's requests out. Dropping the future or the body of the answer must end
+/// the request.
+pub(crate) trait Outgoing: Send + Sync + 'static {
+    fn send(
+        &self,
+        request: http::Request<OutgoingBody>,
+    ) -> BoxFuture<'static, Result<http::Response<OutgoingBody>, OutgoingError>>;
+}
+
+/// Bytes on their way, in either direction.
+pub(crate) type OutgoingBody = BoxStream<'static, Result<Bytes, OutgoingError>>;
+
+/// Why a request came to nothing: what a guest is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutgoingError {
+    Denied,
+    Prohibited,
+    Uri,
+    Name,
+    Refused,
+    Tls,
+    RequestBytes,
+    ResponseHeaders,
+    ResponseBytes,
+    Protocol,
+    Coding,
+    Timeout,
+    Busy,
+    Internal,
+}
+
+impl From<OutgoingError> for Error {
+    fn from(error: OutgoingError) -> Self {
+        match error {
+            OutgoingError::Denied => Self::HttpRequestDenied,
+            OutgoingError::Prohibited => Self::DestinationIpProhibited,
+            OutgoingError::Uri => Self::HttpRequestUriInvalid,
+            OutgoingError::Name => Self::DestinationNotFound,
+            OutgoingError::Refused => Self::ConnectionRefused,
+            OutgoingError::Tls => Self::TlsProtocolError,
+            OutgoingError::RequestBytes => Self::HttpRequestBodySize(None),
+            OutgoingError::ResponseHeaders => Self::HttpResponseHeaderSectionSize(None),
+            OutgoingError::ResponseBytes => Self::HttpResponseBodySize(None),
+            OutgoingError::Protocol => Self::HttpProtocolError,
+            OutgoingError::Coding => Self::HttpResponseContentCoding(None),
+            OutgoingError::Timeout => Self::HttpResponseTimeout,
+            OutgoingError::Busy => Self::ConnectionLimitReached,
+            OutgoingError::Internal => Self::InternalError(None),
+        }
+    }
+}
+
+/// One guest's `wasi:http`.
+pub(super) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    outgoing: Option<Arc<dyn Outgoing>>,
+}
+
+impl Http {
+    /// Everything denied.
+    pub(super) fn denied() -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(FIELDS_BYTES_MAX);
+        Self {
+            context,
+            hooks: Hooks { outgoing: None },
+        }
+    }
+
+    pub(super) fn allow(&mut self, outgoing: Arc<dyn Outgoing>) {
+        self.hooks.outgoing = Some(outgoing);
+    }
+}
+
+impl<T: Send> WasiHttpView for GuestState<T> {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.http.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http.context,
+        }
+    }
+}
+
+type Done = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Done), Error>> + Send>;
+
+impl WasiHttpHooks for Hooks {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name) || FORBIDDEN.contains(name))
+    }
+
+    /// Whoever sends it says to which host it goes.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _may_shorten_what_the_host_allows: Option<RequestOptions>,
+        _nobody_waits: Done,
+    ) -> Sent {
+        let Some(outgoing) = self.outgoing.clone() else {
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
+        };
+        let request = request.map(|body| {
+            let chunks = BodyDataStream::new(body);
+            chunks.map_err(|_| OutgoingError::Protocol).boxed()
+        });
+        let sent = outgoing.send(request);
+        Box::new(async move {
+            let response = sent.await?.map(|body| {
+                let frames = body.map_ok(Frame::data).map_err(Error::from);
+                StreamBody::new(frames).boxed_unsync()
+            });
+            let done: Done = Box::new(std::future::ready(Ok(())));
+            Ok((response, done))
+        })
+    }
+}
+
+/// Links `wasi:http/types` and `wasi:http/outgoing-handler`.
+pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
