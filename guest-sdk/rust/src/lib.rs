@@ -38,8 +38,11 @@
 //! it to the host: a run that was stopped then ends with the host's cause, any other as failed.
 //! A panic is reported to the host with its message and place.
 //!
-//! On a native target everything compiles and the pure parts can be tested, but there is no
-//! host: calling one panics.
+//! A model that calls tools until it has its answer is a loop, [`run_tools`]. A value instead of
+//! words is [`Turn::ask_json`].
+//!
+//! On a native target everything compiles, and there is no host: calling one panics, unless a
+//! test lets [`testing::Host`] run the agent.
 //!
 //! This crate knows the interfaces in `wit/` and nothing else of a host.
 
@@ -49,14 +52,19 @@ pub mod bindings;
 mod config;
 mod epilogue;
 mod error;
+mod host;
 pub mod log;
 mod manifest;
 mod message;
 pub mod model;
 mod outcome;
 mod panic;
+pub mod run_tools;
 mod secrets;
 pub mod state;
+mod structured;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 pub mod tools;
 mod turn;
 
@@ -78,6 +86,7 @@ pub const WORKSPACE: &str = "/workspace";
 pub mod prelude {
     pub use crate::log::Level;
     pub use crate::model::{Completion, Context, Event, Reply, Request};
+    pub use crate::run_tools::{Finished, ToolLoop};
     pub use crate::state::Scope;
     pub use crate::{
         Agent, Capability, Epilogue, Error, Interruption, Manifest, Message, Outcome, Part, Result,

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::bindings::log;
+use crate::host::log;
 
 pub use crate::bindings::log::Level;
 

@@ -28,10 +28,14 @@ impl Part {
 
     /// Bytes of a media type.
     pub fn data(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Body::Data(Blob::inline(media_type, bytes)).into()
+    }
+
+    /// Bytes of a media type, with the name of a file.
+    pub fn file(media_type: impl Into<String>, name: impl Into<String>, bytes: Vec<u8>) -> Self {
         Body::Data(Blob {
-            media_type: media_type.into(),
-            name: None,
-            source: Source::Inline(bytes),
+            name: Some(name.into()),
+            ..Blob::inline(media_type, bytes)
         })
         .into()
     }
@@ -56,6 +60,42 @@ impl Part {
         match &self.body {
             Body::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The bytes, or where they are, if it is a data part.
+    /// [`Turn::bytes`](crate::Turn::bytes) reads them.
+    pub fn as_data(&self) -> Option<&Blob> {
+        match &self.body {
+            Body::Data(blob) => Some(blob),
+            _ => None,
+        }
+    }
+
+    /// The call, if it is a tool call.
+    pub fn as_tool_call(&self) -> Option<&ToolCall> {
+        match &self.body {
+            Body::ToolCall(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// The result, if it is a tool's.
+    pub fn as_tool_result(&self) -> Option<&ToolResult> {
+        match &self.body {
+            Body::ToolResult(result) => Some(result),
+            _ => None,
+        }
+    }
+}
+
+impl Blob {
+    /// Bytes in place, without a name.
+    pub fn inline(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self {
+            media_type: media_type.into(),
+            name: None,
+            source: Source::Inline(bytes),
         }
     }
 }
@@ -84,6 +124,15 @@ impl ToolResult {
             is_error: true,
             ..Self::text(call_id, message)
         }
+    }
+
+    /// The text of the content, joined.
+    pub fn joined_text(&self) -> String {
+        let texts = self.content.iter().map(|content| match content {
+            Content::Text(text) => text.as_str(),
+            _ => "",
+        });
+        texts.collect()
     }
 }
 

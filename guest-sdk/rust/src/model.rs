@@ -5,6 +5,7 @@
 use std::marker::PhantomData;
 
 use crate::bindings::model;
+use crate::host::model as imports;
 use crate::tools::ToolSpec;
 use crate::{Part, Result, Role};
 
@@ -39,7 +40,7 @@ impl Model<'_> {
     /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
     /// otherwise as the host answers.
     pub fn complete(&self, request: Request) -> Result<Completion> {
-        let inner = model::complete(&request.into())?;
+        let inner = imports::complete(&request.into())?;
         Ok(Completion {
             inner,
             ended: false,
@@ -52,7 +53,7 @@ impl Model<'_> {
     ///
     /// `cancelled` or `denied`.
     pub fn models(&self) -> Result<Vec<ModelInfo>> {
-        Ok(model::models()?)
+        Ok(imports::models()?)
     }
 }
 
@@ -96,6 +97,11 @@ impl Request {
         self
     }
 
+    /// The model that was named, if any was.
+    pub(crate) fn model_name(&self) -> Option<&str> {
+        self.inner.model.as_deref()
+    }
+
     /// What the host puts in front. With [`Context::SinceSummary`] that is the conversation up
     /// to now, this run's prompt included, so that the prompt need not be repeated.
     pub fn context(mut self, context: Context) -> Self {
@@ -125,6 +131,16 @@ impl Request {
         self
     }
 
+    /// Adds a part to the last message, if that is the user's, or else as a message of the user:
+    /// a picture below a question.
+    pub fn part(mut self, part: Part) -> Self {
+        match self.inner.messages.last_mut() {
+            Some(last) if last.role == Role::User => last.parts.push(part),
+            _ => return self.message(Role::User, vec![part]),
+        }
+        self
+    }
+
     /// Tools that the model may call.
     pub fn tools(mut self, tools: impl IntoIterator<Item = ToolSpec>) -> Self {
         self.inner.tools.extend(tools);
@@ -137,7 +153,8 @@ impl Request {
         self
     }
 
-    /// A JSON Schema that the answer has to fit.
+    /// A JSON Schema that the answer has to fit; [`Turn::ask_json`](crate::Turn::ask_json) sets
+    /// it and reads the answer.
     pub fn output_schema(mut self, schema: &serde_json::Value) -> Self {
         self.inner.output_schema_json = Some(schema.to_string());
         self
@@ -178,7 +195,7 @@ impl From<Request> for model::Request {
 /// ends the request.
 #[derive(Debug)]
 pub struct Completion {
-    inner: model::Completion,
+    inner: imports::Completion,
     ended: bool,
 }
 
@@ -248,5 +265,15 @@ mod tests {
         assert_eq!(request.messages[0].parts, [Part::text("Why?")]);
         assert_eq!(request.stop, ["END"]);
         assert_eq!((request.model, request.max_output_tokens), (None, Some(7)));
+    }
+
+    #[test]
+    fn a_part_stands_below_the_question_that_it_belongs_to() {
+        let picture = || Part::file("image/png", "a.png", vec![1]);
+        let request = Request::new().user("What is this?").part(picture()).inner;
+        assert_eq!(request.messages.len(), 1);
+        assert_eq!(request.messages[0].parts[1], picture());
+        let request = Request::new().assistant("Show me").part(picture()).inner;
+        assert_eq!(request.messages[1].role, Role::User);
     }
 }

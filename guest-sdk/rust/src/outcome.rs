@@ -2,6 +2,8 @@
 //!
 //! It does not know the ends that only a host decides: a guest never chooses a cause.
 
+use std::time::Duration;
+
 use crate::bindings::turn;
 use crate::model::Reply;
 use crate::{Extra, Result};
@@ -20,7 +22,8 @@ impl Outcome {
         Self::finish("end_turn")
     }
 
-    /// The run waits for something; what it waits for starts a new one.
+    /// The run waits for something; what it waits for starts a new one: say what that is with
+    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both, whichever comes first.
     pub fn waiting() -> Self {
         Self::finish("waiting")
     }
@@ -33,6 +36,42 @@ impl Outcome {
             output_json: None,
             extra: Vec::new(),
         }
+    }
+
+    /// A new run starts when this time has passed, with the origin `wake`.
+    #[must_use]
+    pub fn wake_after(self, time: Duration) -> Self {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.extra("wake-after-ms", &millis.into())
+    }
+
+    /// A new run starts when somebody has answered, with the origin `answer` and the answer as
+    /// its prompt. Without choices any text is an answer.
+    #[must_use]
+    pub fn ask<S: Into<String>>(
+        self,
+        question: impl Into<String>,
+        choices: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let choices: Vec<String> = choices.into_iter().map(Into::into).collect();
+        let question = serde_json::json!({ "text": question.into(), "choices": choices });
+        self.extra("ask", &question)
+    }
+
+    /// How it ended: the word that [`finish`](Self::finish) was given.
+    pub fn reason(&self) -> Option<&str> {
+        self.finish.as_deref()
+    }
+
+    /// The value for programs, as JSON.
+    pub fn output_json(&self) -> Option<&str> {
+        self.output_json.as_deref()
+    }
+
+    /// A named value that was put beside it, as JSON.
+    pub fn extra_json(&self, name: &str) -> Option<&str> {
+        let named = self.extra.iter().find(|(own, _)| own == name);
+        named.map(|(_, json)| json.as_str())
     }
 
     /// The same with a value for programs.
@@ -80,5 +119,20 @@ mod tests {
         let outcome = turn::Outcome::from(outcome);
         assert_eq!(outcome.finish.as_deref(), Some("max_tokens"));
         assert_eq!(outcome.output_json.as_deref(), Some("[1,2]"));
+    }
+
+    #[test]
+    fn what_a_run_waits_for_is_said_in_json() {
+        let outcome = Outcome::waiting()
+            .wake_after(Duration::from_secs(60))
+            .ask("Ship \"it\"?", ["yes", "no"]);
+        assert_eq!(outcome.reason(), Some("waiting"));
+        assert_eq!(outcome.extra_json("wake-after-ms"), Some("60000"));
+        let question: serde_json::Value =
+            serde_json::from_str(outcome.extra_json("ask").unwrap()).unwrap();
+        let expected = serde_json::json!({ "text": "Ship \"it\"?", "choices": ["yes", "no"] });
+        assert_eq!(question, expected);
+        let open = Outcome::waiting().ask("Which?", [""; 0]);
+        assert!(open.extra_json("ask").unwrap().contains(r#""choices":[]"#));
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Result;
-use crate::bindings::state;
+use crate::host::state;
 
 pub use crate::bindings::state::Scope;
 

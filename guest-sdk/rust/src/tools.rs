@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::Serialize;
 
-use crate::bindings::tools;
+use crate::host::tools;
 use crate::{Result, ToolCall, ToolResult};
 
 pub use crate::bindings::model::ToolSpec;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bindings::{control, transcript, turn};
+use crate::bindings::turn;
+use crate::host::{control, transcript};
 use crate::log::{self, Level};
 use crate::message::joined_text;
 use crate::model::Model;
 use crate::state::{Scope, State};
 use crate::tools::Tools;
-use crate::{Config, Extra, Message, Part, Result, ToolResult, config};
+use crate::{Blob, Config, Extra, Message, Part, Result, Source, ToolResult, config};
 
 /// How many messages [`Turn::messages`] asks for at a time.
 const PAGE: u32 = 64;
@@ -45,6 +46,13 @@ impl<C> Turn<C> {
     /// All parts of the prompt.
     pub fn prompt_parts(&self) -> &[Part] {
         &self.prompt.parts
+    }
+
+    /// The files and pictures of the prompt; [`bytes`](Self::bytes) reads them, and
+    /// [`Request::part`](crate::model::Request::part) shows one to a model. The host shows those
+    /// of the conversation by itself.
+    pub fn prompt_data(&self) -> impl Iterator<Item = &Blob> {
+        self.prompt.parts.iter().filter_map(Part::as_data)
     }
 
     /// The run's id.
@@ -166,6 +174,18 @@ impl<C> Turn<C> {
             page: Vec::new(),
             before: None,
             ended: false,
+        }
+    }
+
+    /// The bytes of a file or picture, wherever they are.
+    ///
+    /// # Errors
+    ///
+    /// As the host answers.
+    pub fn bytes(&self, blob: &Blob) -> Result<Vec<u8>> {
+        match &blob.source {
+            Source::Inline(bytes) => Ok(bytes.clone()),
+            Source::Stored(id) => self.read_blob(id),
         }
     }
 

@@ -16,6 +16,7 @@ mod prepare;
 mod receipt;
 mod replay;
 mod schedule;
+mod sofar;
 mod state;
 pub(crate) mod stats;
 mod stopping;

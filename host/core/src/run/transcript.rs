@@ -297,14 +297,7 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Result<&mut Message, OutputRefused> {
-        if self.step_is_over() {
-            let end = MessageEnd {
-                reason: FinishReason::ToolUse,
-                title: None,
-                details: None,
-            };
-            self.end_step(end, now, log);
-        }
+        self.end_step_if_over(now, log);
         self.begin_if_none(now, log);
         let message = self.assistant.as_mut().expect("begun above");
         if message.parts.len() >= MESSAGE_PARTS_MAX {
@@ -321,7 +314,9 @@ impl Transcript {
         }
     }
 
-    pub(super) fn step_is_over(&self) -> bool {
+    /// Whether all calls of this step have their results.
+    #[must_use]
+    pub fn step_is_over(&self) -> bool {
         self.tool.is_some() && self.calls().all(|call| self.answered(&call.id))
     }
 
@@ -359,7 +354,7 @@ impl Transcript {
         self.said.parts += 1;
     }
 
-    fn end_step(&mut self, end: MessageEnd, now: UnixMillis, log: &mut Vec<Entry>) {
+    pub(super) fn end_step(&mut self, end: MessageEnd, now: UnixMillis, log: &mut Vec<Entry>) {
         if let Some(mut message) = self.assistant.take() {
             close_reasoning(&mut message, now, log);
             finish_calls(&mut message, log);

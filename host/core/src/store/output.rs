@@ -11,7 +11,7 @@ use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
 use crate::id::QuestionId;
 use crate::run::{Entry, OutputRefused, Transcript};
-use crate::session::{Answer, Granted, Part, Question, ToolCall, ToolResult, Usage};
+use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a run may have appended and not yet committed before `append` waits.
@@ -179,6 +179,26 @@ impl Output {
         granted: Option<Granted>,
     ) -> Result<(), OutputError> {
         self.take(0, |t, _, log| t.answer(question, answer, granted, log))
+    }
+
+    /// Ends the step if all of its calls have their results, so that the history gets it, and
+    /// answers with what is open beyond that.
+    pub fn so_far(self: &Arc<Self>) -> Result<Vec<Message>, OutputError> {
+        let over = match &self.lock().transcript {
+            Some(transcript) => transcript.step_is_over(),
+            None => return Err(OutputError::Sealed),
+        };
+        // Only what makes entries is taken: they are what frees the room again.
+        if over {
+            self.take(0, |t, now, log| {
+                t.end_step_if_over(now, log);
+                Ok(())
+            })?;
+        }
+        match &self.lock().transcript {
+            Some(transcript) => Ok(transcript.open_messages()),
+            None => Err(OutputError::Sealed),
+        }
     }
 
     /// Waits until everything that was taken so far is on disk.

@@ -183,11 +183,17 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
 /// The whole request: the history that the guest named, then its own messages.
 async fn assemble(granted: &Granted, request: wit::Request) -> Result<ModelRequest, Failure> {
     let at = &granted.conversation;
-    let history = match &request.context {
-        wit::Context::None => Vec::new(),
-        wit::Context::SinceSummary => at.store.context(at.session, None).await?,
-        wit::Context::Since(id) => at.store.context(at.session, Some(message_id(id)?)).await?,
-    };
+    let mut history = Vec::new();
+    if let Some(after) = match &request.context {
+        wit::Context::None => None,
+        wit::Context::SinceSummary => Some(None),
+        wit::Context::Since(id) => Some(Some(message_id(id)?)),
+    } {
+        // What this run said until now is part of it: the calls and results of a tool loop.
+        let open = at.so_far().await?;
+        history = at.store.context(at.session, after).await?;
+        history.extend(open);
+    }
     let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
     for input in request.messages {
         let parts = input
@@ -233,8 +239,11 @@ fn seen_by_model(message: Message) -> ModelMessage {
     {
         parts.push(Part::text(format!("[This answer was cut off: {reason}]")));
     }
+    // A summary is told to the model like a request: some services take system texts out of
+    // the order, and then refuse a conversation that begins with an answer.
+    let summary = message.role == Role::System && message.extra.contains_key("summary");
     ModelMessage {
-        role: message.role,
+        role: if summary { Role::User } else { message.role },
         parts,
     }
 }

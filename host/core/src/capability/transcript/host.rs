@@ -32,6 +32,8 @@ impl Transcript {
         let at = self.conversation()?;
         let before = before.as_deref().map(message_id).transpose()?;
         let limit = limit.min(PAGE_MESSAGES);
+        // A step that is over is part of the history as soon as the agent looks.
+        at.so_far().await?;
         let messages = at.store.history(at.session, before, limit).await?;
         Ok(messages.iter().map(message_out).collect())
     }

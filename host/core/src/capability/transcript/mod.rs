@@ -5,6 +5,7 @@ mod host;
 use super::control::Control;
 use crate::id::RunId;
 use crate::sandbox::bindings::lastword::agent::types::Failure;
+use crate::session::Message;
 use crate::store::{Output, OutputError, RunNo, SessionNo, Store};
 use std::sync::Arc;
 
@@ -37,5 +38,13 @@ impl Conversation {
             self.output.room().await;
         }
         Ok(())
+    }
+
+    /// Puts every step that is over into the history, and answers with what is open beyond
+    /// that: together they are the conversation up to this moment.
+    pub(crate) async fn so_far(&self) -> Result<Vec<Message>, Failure> {
+        let open = self.output.so_far()?;
+        self.output.committed().await?;
+        Ok(open)
     }
 }

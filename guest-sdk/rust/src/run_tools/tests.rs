@@ -1,0 +1,376 @@
+//! Whole conversations of the loop, with a model that says what it was told to.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Answer, Finished, HostTools, Kind, Parameters, Reason, Tool, ToolLoop};
+use crate::testing::{Host, Reply};
+use crate::{Capability, Error, Message, Outcome, Result, Role, ToolResult, Turn};
+
+/// A tool of the host's that says which file it was asked for.
+fn read_file() -> Tool<'static> {
+    let path = Parameters::new().required("path", Kind::Text, "Which");
+    Tool::new(
+        "read_file",
+        "Reads",
+        &path,
+        |arguments: Value| match arguments["path"].as_str() {
+            Some("secret") => Err(Error::new("denied", "nobody allowed it")),
+            Some("stop") => Err(Error::new("cancelled", "the run is being stopped")),
+            Some("gone") => Ok(Answer::error("there is no such file")),
+            path => Ok(Answer::text(format!("content of {path:?}"))),
+        },
+    )
+}
+
+fn read(path: &str) -> Reply {
+    Reply::call("read_file", &json!({ "path": path }))
+}
+
+fn host(replies: impl IntoIterator<Item = Reply>) -> Host {
+    let host = Host::new().tool(read_file());
+    replies.into_iter().fold(host, Host::reply)
+}
+
+fn go(host: &Host, tool_loop: ToolLoop<'_>) -> Result<Finished> {
+    host.turn("Do it", |turn: &Turn<()>| turn.run_tools(tool_loop))
+}
+
+/// All results, in order.
+fn results(host: &Host) -> Vec<ToolResult> {
+    let messages = host.messages();
+    let parts = messages.iter().flat_map(|message| &message.parts);
+    let results = parts.filter_map(|part| part.as_tool_result().cloned());
+    results.collect()
+}
+
+/// Fails unless each call has exactly one result.
+fn all_answered(messages: &[Message]) {
+    let parts: Vec<_> = messages.iter().flat_map(|message| &message.parts).collect();
+    let calls = parts.iter().filter_map(|part| part.as_tool_call());
+    for call in calls {
+        let results = parts.iter().filter_map(|part| part.as_tool_result());
+        let results = results.filter(|result| result.call_id == call.id).count();
+        assert_eq!(results, 1, "{call:?}");
+    }
+}
+
+#[test]
+fn a_model_calls_until_it_has_its_answer() {
+    let host = host([
+        read("a").usage(100, 10),
+        Reply::text("I look further. ")
+            .and_call("read_file", &json!({ "path": "b" }))
+            .and_call("read_file", &json!({ "path": "gone" })),
+        Reply::text("Done.").usage(300, 20),
+    ]);
+    let finished = go(&host, ToolLoop::new().system("Be brief")).unwrap();
+    assert_eq!((finished.reason, finished.steps), (Reason::Answered, 3));
+    assert_eq!(
+        (&*finished.text(), &*host.text()),
+        ("Done.", "I look further. Done.")
+    );
+    let usage = (finished.usage.input_tokens, finished.usage.output_tokens);
+    assert_eq!(usage, (400, 30));
+    assert_eq!(Outcome::from(&finished).reason(), Some("end_turn"));
+    all_answered(&host.messages());
+    let roles: Vec<_> = host.messages().iter().map(|message| message.role).collect();
+    use Role::{Assistant, Tool, User};
+    assert_eq!(roles, [User, Assistant, Tool, Assistant, Tool, Assistant]);
+    let requests = host.requests();
+    assert_eq!(requests[0].system.as_deref(), Some("Be brief"));
+    assert_eq!(requests[0].tools, ["read_file"]);
+    assert_eq!(requests[0].last_text(), "Do it");
+    assert_eq!(requests[1].last_text(), "content of Some(\"a\")");
+    assert!(results(&host)[2].is_error);
+}
+
+#[test]
+fn the_agent_s_own_tools_are_recorded_like_the_host_s() {
+    for parallel in [true, false] {
+        let host = host([
+            Reply::call("count", &json!({}))
+                .and_call("read_file", &json!({ "path": "a" }))
+                .and_call("count", &json!({})),
+            Reply::text("Two."),
+        ]);
+        let mut calls = 0;
+        let count = Tool::new("count", "Counts", &Parameters::new(), |_: Value| {
+            calls += 1;
+            Ok(json!({ "calls": calls }))
+        });
+        let tool_loop = ToolLoop::new().serve(count).parallel(parallel);
+        let finished = go(&host, tool_loop).unwrap();
+        assert_eq!(finished.reason, Reason::Answered);
+        assert_eq!(calls, 2);
+        all_answered(&host.messages());
+        let structured: Vec<_> = results(&host)
+            .iter()
+            .filter_map(|result| result.structured_json.clone())
+            .collect();
+        assert_eq!(structured, [r#"{"calls":1}"#, r#"{"calls":2}"#]);
+        assert_eq!(host.requests()[0].tools, ["read_file", "count"]);
+    }
+}
+
+#[test]
+fn what_a_tool_could_not_do_is_told_to_the_model() {
+    let own = Parameters::new().required("sides", Kind::Integer, "Of the dice");
+    let roll = Tool::new("roll", "Rolls", &own, |sides: Sides| {
+        Err::<Answer, _>(Error::new(
+            "limit",
+            format!("no dice has {} sides", sides.sides),
+        ))
+    });
+    let host = host([
+        Reply::call("fly", &json!({}))
+            .and_raw_call("read_file", "{\"path\":")
+            .and_call("read_file", &json!({ "path": "secret" }))
+            .and_call("roll", &json!({ "sides": 7 }))
+            .and_call("roll", &json!({ "sides": "many" })),
+        Reply::text("So be it."),
+    ]);
+    let mut denied = Vec::new();
+    let tool_loop = ToolLoop::new().serve(roll).on_step(|step| {
+        let failures = step.failures.iter();
+        denied.extend(failures.map(|(tool, error)| format!("{tool} {}", error.code())));
+    });
+    let finished = go(&host, tool_loop).unwrap();
+    assert_eq!(denied, ["read_file denied"]);
+    assert_eq!(finished.reason, Reason::Answered);
+    all_answered(&host.messages());
+    let results = results(&host);
+    assert!(results.iter().all(|result| result.is_error));
+    let said: Vec<_> = results.iter().map(ToolResult::joined_text).collect();
+    for words in [
+        "there is no tool `fly`; the tools are: read_file, roll",
+        "are not JSON",
+        "nobody allowed it (denied)",
+        "no dice has 7 sides (limit)",
+        "the arguments do not fit `roll`",
+    ] {
+        assert!(
+            said.iter().any(|said| said.contains(words)),
+            "{words}: {said:?}"
+        );
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Sides {
+    sides: u32,
+}
+
+#[test]
+fn a_run_that_is_being_stopped_ends_the_loop() {
+    let stopped = host([read("stop")]);
+    assert!(go(&stopped, ToolLoop::new()).unwrap_err().is_cancelled());
+    let stopped = host([read("a"), Reply::text("never said")]).cancel_after(2);
+    assert!(go(&stopped, ToolLoop::new()).unwrap_err().is_cancelled());
+    assert_eq!(stopped.text(), "");
+    let stopped = host([Reply::call("give_up", &json!({}))]);
+    let give_up = Tool::new("give_up", "", &Parameters::new(), |_: Value| {
+        Err::<Answer, _>(Error::new("cancelled", "the run is being stopped"))
+    });
+    let tool_loop = ToolLoop::new().serve(give_up);
+    assert!(go(&stopped, tool_loop).unwrap_err().is_cancelled());
+}
+
+#[test]
+fn the_same_call_again_and_again_is_refused_and_then_ends_the_loop() {
+    let host = host((0..7).map(|_| read("a")));
+    let finished = go(&host, ToolLoop::new()).unwrap();
+    assert_eq!((finished.reason, finished.steps), (Reason::Loop, 6));
+    all_answered(&host.messages());
+    let errors: Vec<_> = results(&host)
+        .iter()
+        .map(|result| result.is_error)
+        .collect();
+    assert_eq!(errors, [false, false, false, true, true, true]);
+    assert!(results(&host)[3].joined_text().contains("again and again"));
+    let outcome = Outcome::from(&finished);
+    assert_eq!(outcome.extra_json("loop-ended"), Some("\"loop\""));
+}
+
+#[test]
+fn a_model_that_turns_away_in_time_goes_on() {
+    let replies = [
+        read("a"),
+        read("a"),
+        read("a"),
+        read("b"),
+        Reply::text("Well."),
+    ];
+    let host = host(replies);
+    let finished = go(&host, ToolLoop::new().max_repeats(2)).unwrap();
+    assert_eq!(finished.reason, Reason::Answered);
+    assert!(results(&host)[2].is_error);
+}
+
+#[test]
+fn a_model_without_steps_is_asked_for_a_closing_answer() {
+    let paths = ["a", "b"].map(read);
+    let host = host(paths.into_iter().chain([Reply::text("That is all.")]));
+    let finished = go(&host, ToolLoop::new().max_steps(2)).unwrap();
+    assert_eq!((finished.reason, finished.steps), (Reason::MaxSteps, 3));
+    assert_eq!(host.text(), "That is all.");
+    let closing = &host.requests()[2];
+    assert_eq!(closing.tool_choice.as_deref(), Some("none"));
+    assert_eq!(closing.tools, ["read_file"]);
+    assert!(closing.last_text().contains("used up your steps"));
+    let outcome = Outcome::from(&finished);
+    assert_eq!(outcome.reason(), Some("end_turn"));
+    assert_eq!(outcome.extra_json("loop-ended"), Some("\"max-steps\""));
+}
+
+#[test]
+fn a_closing_answer_that_calls_leaves_no_call_without_a_result() {
+    let host = host([read("a"), read("b")]);
+    go(&host, ToolLoop::new().max_steps(1)).unwrap();
+    all_answered(&host.messages());
+    assert!(results(&host)[1].is_error);
+}
+
+#[test]
+fn without_a_closing_answer_the_reason_is_named() {
+    let host = host(["a", "b"].map(read));
+    let tool_loop = ToolLoop::new().max_steps(2).closing_answer(false);
+    let finished = go(&host, tool_loop).unwrap();
+    assert_eq!(
+        (finished.reason, host.requests().len()),
+        (Reason::MaxSteps, 2)
+    );
+    all_answered(&host.messages());
+}
+
+#[test]
+fn a_tool_of_the_agent_s_own_and_a_condition_may_end_the_loop() {
+    let ended =
+        host([Reply::call("submit", &json!({})).and_call("read_file", &json!({ "path": "a" }))]);
+    let submit = Tool::new("submit", "Ends", &Parameters::new(), |_: Value| {
+        Ok(Answer::text("taken").ends_loop())
+    });
+    let finished = go(&ended, ToolLoop::new().serve(submit)).unwrap();
+    assert_eq!(finished.reason, Reason::Served);
+    all_answered(&ended.messages());
+    let stopped = host([read("a").usage(10, 90), read("b").usage(10, 20), read("c")]);
+    let tool_loop = ToolLoop::new().stop_when(|step| {
+        assert_eq!(step.results.len(), 1);
+        step.usage.output_tokens > 100
+    });
+    let finished = go(&stopped, tool_loop).unwrap();
+    assert_eq!((finished.reason, finished.steps), (Reason::Stopped, 2));
+}
+
+#[test]
+fn what_may_pass_is_tried_again_before_the_first_word() {
+    let busy = || Reply::refused(Error::new("limit", "too many requests").retryable());
+    let gone = || Reply::refused(Error::new("unavailable", "it broke off"));
+    let passing = host([busy(), gone(), Reply::text("Here.")]);
+    go(&passing, ToolLoop::new()).unwrap();
+    assert_eq!(passing.waits(), [1, 2].map(Duration::from_secs));
+    assert_eq!(passing.log().len(), 2);
+
+    let lasting = host([busy(), busy(), busy()]);
+    assert_eq!(go(&lasting, ToolLoop::new()).unwrap_err().code(), "limit");
+    assert_eq!(lasting.waits().len(), 2);
+
+    for hopeless in ["denied", "invalid", "limit", "cancelled"] {
+        let host = host([Reply::refused(Error::new(hopeless, "no"))]);
+        assert_eq!(go(&host, ToolLoop::new()).unwrap_err().code(), hopeless);
+        assert_eq!(host.waits(), []);
+    }
+
+    let late = host([busy(), Reply::text("Here.")]).remaining(Duration::from_millis(900));
+    assert_eq!(go(&late, ToolLoop::new()).unwrap_err().code(), "limit");
+}
+
+#[test]
+fn what_breaks_off_after_a_word_is_not_tried_again() {
+    let error = Error::new("unavailable", "it broke off").retryable();
+    let host = host([Reply::text("Half a").and_fails(error), Reply::text("never")]);
+    assert_eq!(
+        go(&host, ToolLoop::new()).unwrap_err().code(),
+        "unavailable"
+    );
+    assert_eq!((&*host.text(), host.waits().len()), ("Half a", 0));
+}
+
+#[test]
+fn a_full_window_is_summarised_and_the_originals_stay() {
+    let full = |path: &str| read(path).usage(800, 10);
+    let host = host([
+        read("a").usage(300, 10),
+        full("b"),
+        Reply::text("I read a and b.").usage(800, 30),
+        full("c"),
+        Reply::text("Done."),
+    ])
+    .context_tokens(1000);
+    let finished = go(&host, ToolLoop::new().keep_messages(2)).unwrap();
+    assert_eq!(finished.reason, Reason::Answered);
+    assert_eq!(finished.usage.input_tokens, 300 + 800 + 800 + 800);
+    assert_eq!(host.text(), "Done.");
+    let summaries = host.summaries();
+    assert_eq!(summaries.len(), 1, "one more would have gained too little");
+    let (text, through) = &summaries[0];
+    assert!(text.contains("\nDo it\n") && text.ends_with("I read a and b."));
+    assert_eq!(through, "message-3");
+    let after = &host.requests()[3].messages;
+    let roles: Vec<_> = after.iter().map(|message| message.role).collect();
+    assert_eq!(roles, [Role::System, Role::Assistant, Role::Tool]);
+    assert_eq!(host.messages().len(), 8);
+    all_answered(&host.messages());
+}
+
+#[test]
+fn a_summary_that_fails_is_no_reason_to_end() {
+    let host = host([
+        read("a").usage(900, 10),
+        Reply::refused(Error::new("invalid", "too long")),
+        Reply::text("Done."),
+    ]);
+    let tool_loop = ToolLoop::new().context_tokens(1000).keep_messages(0);
+    let finished = go(&host, tool_loop).unwrap();
+    assert_eq!(finished.reason, Reason::Answered);
+    assert!(host.summaries().is_empty());
+    assert!(host.log()[0].contains("could not be summarised: too long"));
+}
+
+#[test]
+fn only_the_tools_that_were_asked_for_are_shown() {
+    let shown = |tools: HostTools| {
+        let host = host([Reply::text("Well.")]);
+        go(&host, ToolLoop::new().host_tools(tools)).unwrap();
+        host.requests()[0].tools.clone()
+    };
+    assert_eq!(shown(HostTools::All), ["read_file"]);
+    assert_eq!(shown(["read_file", "write_file"].into()), ["read_file"]);
+    assert_eq!(shown(["write_file"].into()), [""; 0]);
+    assert_eq!(shown(HostTools::None), [""; 0]);
+}
+
+#[test]
+fn denied_tools_are_an_error_unless_none_are_wanted() {
+    let denied = host([Reply::text("Well.")]).deny(Capability::Tools);
+    assert!(go(&denied, ToolLoop::new()).unwrap_err().is_denied());
+    go(&denied, ToolLoop::new().host_tools(HostTools::None)).unwrap();
+    let denied = host([]).deny(Capability::Model);
+    assert!(go(&denied, ToolLoop::new()).unwrap_err().is_denied());
+}
+
+#[test]
+fn the_agent_s_tool_hides_one_of_the_host_s_with_its_name() {
+    let mine = || {
+        Tool::new("read_file", "Mine", &Parameters::new(), |_: Value| {
+            Ok("mine")
+        })
+    };
+    let host = host([read("a"), Reply::text("Well.")]);
+    go(&host, ToolLoop::new().serve(mine())).unwrap();
+    assert_eq!(results(&host)[0].joined_text(), "mine");
+    assert_eq!(host.requests()[0].tools, ["read_file"]);
+    let twice = ToolLoop::new().serve(mine()).serve(mine());
+    assert_eq!(go(&host, twice).unwrap_err().code(), "conflict");
+}

@@ -1,0 +1,72 @@
+//! The tools of a loop, the host's and the agent's, by name.
+//!
+//! It does not know which of them a model calls.
+
+use serde_json::Value;
+
+use super::plan::Server;
+use super::{Answer, HostTools, ServeTool};
+use crate::tools::{ToolSpec, Tools};
+use crate::{Error, Result};
+
+/// Tools by name.
+pub(super) struct Toolbox<'a> {
+    specs: Vec<(ToolSpec, Server)>,
+    served: Vec<Box<dyn ServeTool + 'a>>,
+}
+
+impl<'a> Toolbox<'a> {
+    /// Asks the host for its tools, unless none are wanted.
+    pub(super) fn open(
+        host: Tools<'_>,
+        wanted: &HostTools,
+        served: Vec<Box<dyn ServeTool + 'a>>,
+    ) -> Result<Self> {
+        let mut specs: Vec<(ToolSpec, Server)> = Vec::new();
+        let own = served.iter().enumerate();
+        for (spec, server) in own.map(|(at, tool)| (tool.spec(), Server::Agent(at))) {
+            if specs.iter().any(|(other, _)| other.name == spec.name) {
+                let twice = format!("the agent serves two tools named `{}`", spec.name);
+                return Err(Error::new("conflict", twice));
+            }
+            specs.push((spec, server));
+        }
+        if *wanted != HostTools::None {
+            let available = host.available()?.into_iter();
+            let shown = available.filter(|spec| {
+                wanted.holds(&spec.name) && !specs.iter().any(|(own, _)| own.name == spec.name)
+            });
+            // The host's first, in its order: models look there first.
+            let mut all: Vec<_> = shown.map(|spec| (spec, Server::Host)).collect();
+            all.append(&mut specs);
+            specs = all;
+        }
+        Ok(Self { specs, served })
+    }
+
+    pub(super) fn specs(&self) -> impl Iterator<Item = ToolSpec> {
+        self.specs.iter().map(|(spec, _)| spec.clone())
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Server> {
+        let found = self.specs.iter().find(|(spec, _)| spec.name == name);
+        found.map(|(_, server)| *server)
+    }
+
+    /// The names, for a model that asked for another.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<_> = self.specs.iter().map(|(spec, _)| &*spec.name).collect();
+        match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        }
+    }
+
+    /// Lets the agent's tool of this number carry a call out.
+    pub(super) fn serve(&mut self, at: usize, arguments: Value) -> Result<Answer> {
+        match self.served.get_mut(at) {
+            Some(tool) => tool.call(arguments),
+            None => Err(Error::new("not-found", "the agent has no such tool")),
+        }
+    }
+}

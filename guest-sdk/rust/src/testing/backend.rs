@@ -1,0 +1,276 @@
+//! How a host for tests answers each call.
+//!
+//! It does not know which agent asks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::conversation::{Conversation, refusal};
+use super::reply::{Asked, Reply};
+use crate::bindings::types::Failure;
+use crate::bindings::{log, model, state};
+use crate::host::{Backend, Events, Values};
+use crate::model::{Context, Event};
+use crate::run_tools::ServeTool;
+use crate::tools::ToolSpec;
+use crate::{Body, Capability, Error, Message, Part, ToolCall, ToolResult, Usage};
+
+/// Everything that a host for tests has.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) conversation: Rc<RefCell<Conversation>>,
+    pub(super) model: RefCell<Model>,
+    pub(super) tools: RefCell<Vec<Box<dyn ServeTool>>>,
+    pub(super) denied: RefCell<Vec<Capability>>,
+    pub(super) calls_left: Cell<Option<u32>>,
+    pub(super) remaining: Cell<Option<Duration>>,
+    pub(super) blobs: RefCell<BTreeMap<String, Vec<u8>>>,
+    pub(super) title: RefCell<Option<String>>,
+    pub(super) log: RefCell<Vec<String>>,
+    pub(super) waits: RefCell<Vec<Duration>>,
+    values: [Rc<RefCell<Values>>; 2],
+}
+
+/// What the model is to say, and what it was asked.
+#[derive(Default)]
+pub(super) struct Model {
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) requests: Vec<Asked>,
+    pub(super) context_tokens: Option<u32>,
+}
+
+impl Inner {
+    /// Refuses what was not granted, and everything once the run is being stopped.
+    fn allow(&self, capability: Capability) -> Result<(), Failure> {
+        if self.calls_left.get() == Some(0) {
+            return Err(refusal("cancelled", "the run is being stopped"));
+        }
+        if self.denied.borrow().contains(&capability) {
+            let message = format!("the capability `{}` is not granted", capability.name());
+            return Err(refusal("denied", &message));
+        }
+        Ok(())
+    }
+
+    /// The same for what counts.
+    fn count(&self, capability: Capability) -> Result<(), Failure> {
+        self.allow(capability)?;
+        self.calls_left
+            .set(self.calls_left.get().map(|left| left.saturating_sub(1)));
+        Ok(())
+    }
+
+    fn see(&self, request: &model::Request) -> Result<Asked, Failure> {
+        let conversation = self.conversation.borrow();
+        let mut messages = match &request.context {
+            Context::None => Vec::new(),
+            Context::SinceSummary => conversation.since_summary()?,
+            Context::Since(id) => conversation.since(id)?,
+        };
+        messages.extend(request.messages.iter().cloned());
+        Ok(Asked {
+            system: request.system.clone(),
+            messages,
+            tools: request.tools.iter().map(|tool| tool.name.clone()).collect(),
+            tool_choice: request.tool_choice.clone(),
+            output_schema: request.output_schema_json.clone(),
+        })
+    }
+
+    /// Carries a call out, unless there is no such tool, or it is not JSON.
+    fn serve(&self, call: &ToolCall) -> Result<ToolResult, Error> {
+        let mut tools = self.tools.borrow_mut();
+        let tool = tools.iter_mut().find(|tool| tool.spec().name == call.name);
+        let tool = tool.ok_or_else(|| Error::new("not-found", "there is no such tool"))?;
+        let arguments = serde_json::from_str(&call.arguments_json)?;
+        Ok(tool.call(arguments)?.into_result(&call.id))
+    }
+}
+
+impl Backend for Inner {
+    fn history(&self, before: Option<&str>, limit: u32) -> Result<Vec<Message>, Failure> {
+        let conversation = self.conversation.borrow();
+        let end = match before {
+            Some(id) => conversation.place(id)?,
+            None => conversation.messages.len(),
+        };
+        let begin = end.saturating_sub(limit as usize);
+        Ok(conversation.messages[begin..end].to_vec())
+    }
+
+    fn append_text(&self, delta: &str) -> Result<(), Failure> {
+        self.conversation.borrow_mut().text(delta);
+        Ok(())
+    }
+
+    fn append_reasoning(&self, delta: &str) -> Result<(), Failure> {
+        self.conversation.borrow_mut().reasoning(delta);
+        Ok(())
+    }
+
+    fn append_part(&self, part: &Part) -> Result<(), Failure> {
+        let mut conversation = self.conversation.borrow_mut();
+        match &part.body {
+            Body::Text(text) => conversation.text(text),
+            Body::Reasoning(text) => conversation.reasoning(text),
+            Body::ToolResult(result) => return conversation.result(result.clone()),
+            _ => return conversation.part(part.clone()).map(drop),
+        }
+        Ok(())
+    }
+
+    fn record_result(&self, result: &ToolResult) -> Result<(), Failure> {
+        self.conversation.borrow_mut().result(result.clone())
+    }
+
+    fn summarise(&self, text: &str, through: &str) -> Result<(), Failure> {
+        self.conversation.borrow_mut().summarise(text, through)
+    }
+
+    fn set_title(&self, title: &str) -> Result<(), Failure> {
+        self.title.replace(Some(title.to_owned()));
+        Ok(())
+    }
+
+    fn read_blob(&self, id: &str) -> Result<Vec<u8>, Failure> {
+        let blobs = self.blobs.borrow();
+        let bytes = blobs.get(id).cloned();
+        bytes.ok_or_else(|| refusal("not-found", "this session names no such data"))
+    }
+
+    fn complete(&self, request: &model::Request) -> Result<Events, Failure> {
+        self.count(Capability::Model)?;
+        let asked = self.see(request)?;
+        let mut model = self.model.borrow_mut();
+        model.requests.push(asked);
+        let none = || refusal("invalid", "the test has no further reply for the model");
+        let reply = model.replies.pop_front().ok_or_else(none)?;
+        if let Some(error) = reply.refusal {
+            return Err(error.into());
+        }
+        let reason = if reply.calls { "tool_use" } else { "end_turn" };
+        let finish = reply.finish.unwrap_or_else(|| reason.to_owned());
+        let conversation = Rc::clone(&self.conversation);
+        // A call is recorded when it is delivered, and not before.
+        let events = reply.events.into_iter().chain([Ok(Event::Finish(finish))]);
+        let mut failed = false;
+        let events = events.map_while(move |event| {
+            if failed {
+                return None;
+            }
+            let delivered = match event {
+                Ok(Event::Part(part)) => conversation.borrow_mut().part(part).map(Event::Part),
+                other => other.map_err(Into::into),
+            };
+            failed = delivered.is_err();
+            Some(delivered)
+        });
+        Ok(Box::new(events))
+    }
+
+    fn models(&self) -> Result<Vec<model::ModelInfo>, Failure> {
+        self.allow(Capability::Model)?;
+        Ok(vec![model::ModelInfo {
+            name: "test".to_owned(),
+            context_tokens: self.model.borrow().context_tokens,
+            extra: Vec::new(),
+        }])
+    }
+
+    fn available(&self) -> Result<Vec<ToolSpec>, Failure> {
+        self.allow(Capability::Tools)?;
+        Ok(self.tools.borrow().iter().map(|tool| tool.spec()).collect())
+    }
+
+    fn call(&self, call: &ToolCall) -> Result<ToolResult, Failure> {
+        self.count(Capability::Tools)?;
+        let mut call = call.clone();
+        let known = self.conversation.borrow().is_open(&call.id);
+        if !known {
+            let part = Part::from(Body::ToolCall(call.clone()));
+            let part = self.conversation.borrow_mut().part(part)?;
+            if let Body::ToolCall(named) = part.body {
+                call = named;
+            }
+        }
+        let outcome = self.serve(&call);
+        let recorded = match &outcome {
+            Ok(result) => result.clone(),
+            Err(error) if error.is_cancelled() => return Err(error.clone().into()),
+            Err(error) => ToolResult::error(&call.id, error.to_string()),
+        };
+        self.conversation.borrow_mut().result(recorded)?;
+        Ok(outcome?)
+    }
+
+    fn state(&self, scope: state::Scope) -> Result<Rc<RefCell<Values>>, Failure> {
+        self.allow(Capability::State)?;
+        let [session, workspace] = &self.values;
+        Ok(Rc::clone(match scope {
+            state::Scope::Session => session,
+            state::Scope::Workspace => workspace,
+        }))
+    }
+
+    fn interruption(&self) -> Option<String> {
+        (self.calls_left.get() == Some(0)).then(|| "user".to_owned())
+    }
+
+    fn remaining_ms(&self) -> Option<u64> {
+        let left = self.remaining.get()?;
+        Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn log(&self, level: log::Level, message: &str, fields_json: Option<&str>) {
+        let fields = fields_json.map_or_else(String::new, |fields| format!(" {fields}"));
+        let line = format!("{level:?}: {message}{fields}");
+        self.log.borrow_mut().push(line);
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.waits.borrow_mut().push(time);
+    }
+}
+
+/// Streams the rest of an answer into the transcript, and returns the whole.
+pub(crate) fn gather(host: &dyn Backend, events: &mut Events) -> Result<model::Reply, Failure> {
+    let mut reply = model::Reply {
+        parts: Vec::new(),
+        finish: String::new(),
+        usage: Usage {
+            input_tokens: 0,
+            output_tokens: 0,
+            extra: Vec::new(),
+        },
+        extra: Vec::new(),
+    };
+    for event in events {
+        let last = reply.parts.last_mut().map(|part: &mut Part| &mut part.body);
+        match (event?, last) {
+            (Event::Text(delta), last) => {
+                host.append_text(&delta)?;
+                match last {
+                    Some(Body::Text(text)) => text.push_str(&delta),
+                    _ => reply.parts.push(Part::text(delta)),
+                }
+            }
+            (Event::Reasoning(delta), last) => {
+                host.append_reasoning(&delta)?;
+                match last {
+                    Some(Body::Reasoning(text)) => text.push_str(&delta),
+                    _ => reply.parts.push(Part::reasoning(delta)),
+                }
+            }
+            (Event::Part(part), _) => reply.parts.push(part),
+            (Event::Usage(usage), _) => {
+                reply.usage.input_tokens += usage.input_tokens;
+                reply.usage.output_tokens += usage.output_tokens;
+            }
+            (Event::Finish(reason), _) => reply.finish = reason,
+            (Event::Other(_), _) => {}
+        }
+    }
+    Ok(reply)
+}
