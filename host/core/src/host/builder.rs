@@ -5,18 +5,20 @@ use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::http::{Guarded, HttpOptions};
+use crate::capability::mcp::McpServers;
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::secrets::Secrets;
 use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, ToolProvider};
 use crate::clock::{Clock, SystemClock};
+use crate::id::WorkspaceId;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
 use crate::store::Store;
-use crate::workspace::OnLastClient;
+use crate::workspace::{OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -37,6 +39,7 @@ pub struct HostBuilder {
     cache_dir: Option<PathBuf>,
     brought: Brought,
     commands: Commands,
+    mcp: Option<McpServers>,
     http: HttpOptions,
     limits: Limits,
     concurrent_runs: u32,
@@ -53,6 +56,7 @@ impl HostBuilder {
             cache_dir: None,
             brought: Brought::default(),
             commands: Commands::none(),
+            mcp: None,
             http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: CONCURRENT_RUNS,
@@ -94,6 +98,15 @@ impl HostBuilder {
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
         self.brought.tools.push(Arc::new(provider));
+        self
+    }
+
+    /// MCP servers whose tools agents may call that are granted `tools=SERVER.*`. They get the
+    /// host's secrets where their settings name some, its clock, and the directories of its
+    /// workspaces. Default: none.
+    #[must_use]
+    pub fn mcp(mut self, servers: McpServers) -> Self {
+        self.mcp = Some(servers);
         self
     }
 
@@ -219,12 +232,21 @@ impl HostBuilder {
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
         let commands = CommandTools::new(self.commands, tmp.join("commands"));
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
+        let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
+        let mut brought = self.brought;
+        if let Some(servers) = self.mcp {
+            let places = Arc::clone(&places);
+            let servers = servers.secrets(Arc::new(brought.secrets.clone()));
+            let servers = servers.clock(Arc::clone(&clock));
+            let servers = servers.directories(move |id| place(places.get(), id));
+            brought.tools.push(Arc::new(servers));
+        }
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
             store: store.clone(),
             http,
             clock,
-            brought: self.brought,
+            brought,
             own_tools,
             guests: guests.handle().clone(),
             embedder,
@@ -246,24 +268,41 @@ impl HostBuilder {
             workspaces: Workspaces::new(self.claims),
             drain: self.drain,
             retention: self.retention,
-            folding: std::sync::OnceLock::new(),
-            waking: std::sync::OnceLock::new(),
+            folding: OnceLock::new(),
+            waking: OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
             guests: Some(guests),
         });
-        let _set_once = inner.dispatcher.starts.set(Children::of(&inner));
-        let host = Arc::downgrade(&inner);
-        let on_idle = move |workspace| {
-            if let Some(host) = host.upgrade() {
-                host.on_idle(workspace);
-            }
-        };
-        let _set_once = inner.dispatcher.on_idle.set(Box::new(on_idle));
-        let _set_once = inner.waking.set(inner.keep_waking());
-        if let Some(age) = self.retention {
-            let _set_once = inner.folding.set(inner.keep_folding(age));
-        }
+        let _set_once = places.set(Arc::downgrade(&inner));
+        begin(&inner);
         Ok(Host { inner })
+    }
+}
+
+/// Tells the parts of each other that only the whole knows, and starts what looks after it.
+fn begin(inner: &Arc<HostInner>) {
+    let dispatcher = &inner.dispatcher;
+    let _set_once = dispatcher.starts.set(Children::of(inner));
+    let host = Arc::downgrade(inner);
+    let on_idle = move |workspace| {
+        if let Some(host) = host.upgrade() {
+            host.on_idle(workspace);
+        }
+    };
+    let _set_once = dispatcher.on_idle.set(Box::new(on_idle));
+    let _set_once = inner.waking.set(inner.keep_waking());
+    if let Some(age) = inner.retention {
+        let _set_once = inner.folding.set(inner.keep_folding(age));
+    }
+}
+
+/// Where open workspaces are, for MCP servers.
+fn place(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf> {
+    let host = host?.upgrade()?;
+    let open = host.workspaces.lock().open(id).ok()?;
+    match &open.key {
+        WorkspaceKey::Directory(path) => Some(path.clone()),
+        WorkspaceKey::Name(_) => None,
     }
 }
 

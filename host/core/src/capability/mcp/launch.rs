@@ -2,7 +2,9 @@
 //! before they are used. Starts nothing.
 
 use super::config::Reach;
+use crate::capability::secrets::Secrets;
 use http::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +41,19 @@ pub trait Fill: Send + Sync + 'static {
 
     /// The text without the value of any secret.
     fn redact(&self, text: &str) -> String;
+}
+
+/// Whatever the operator wrote into a server's own settings, they allowed.
+impl Fill for Secrets {
+    fn fill(&self, text: &str) -> Result<String, String> {
+        let filled = Self::fill(self, text, &|_| Ok(()));
+        let filled = filled.map_err(|error| error.to_string())?;
+        Ok(filled.expose_secret().to_owned())
+    }
+
+    fn redact(&self, text: &str) -> String {
+        Self::redact(self, text).into_owned()
+    }
 }
 
 /// There are no secrets.
