@@ -11,7 +11,7 @@ use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
 use super::work::Then;
 use super::writer::Handed;
-use super::{OnEnded, RunRow, SessionRow, StoreError, event, finish, message, session};
+use super::{OnEnded, RunRow, SessionRow, StoreError, context, event, finish, message, session};
 use crate::event::{Event, Seq};
 use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::{Cause, Ending, Receipt, Transcript};
@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// The messages that a model shall see: the summary, if there is one, and what came after
-    /// it or after the message `after`.
+    /// it or after the message `after`; of a very long conversation, the latest whole turns.
     pub async fn context(
         &self,
         session: SessionNo,
@@ -259,12 +259,12 @@ impl Store {
         let read = move |conn: &Connection| {
             if let Some(after) = after {
                 let place = message::ordinal(conn, session, after)?;
-                return message::history(conn, session, None, place, u32::MAX);
+                return context::since(conn, session, place);
             }
             let Some((summary, through)) = message::summary(conn, session)? else {
-                return message::history(conn, session, None, 0, u32::MAX);
+                return context::since(conn, session, 0);
             };
-            let rest = message::history(conn, session, None, through, u32::MAX)?;
+            let rest = context::since(conn, session, through)?;
             Ok(std::iter::once(summary).chain(rest).collect())
         };
         self.shared.readers.read(read).await

@@ -10,11 +10,11 @@ use crate::run::{Receipt, RunState};
 use crate::session::{BlobId, FinishReason, Message, Role};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-const COLUMNS: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
+pub(super) const COLUMNS: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
     message.model, message.provider, message.finish, message.created_ms, message.finished_ms,
     message.extra";
 
-fn read(row: &Row<'_>) -> Result<Message, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     let role = match row.get_ref(3)?.as_str().unwrap_or_default() {
         "user" => Role::User,
         "assistant" => Role::Assistant,

@@ -9,6 +9,7 @@
 
 mod agent;
 mod archive;
+mod context;
 mod directory;
 mod entry;
 mod error;
@@ -38,6 +39,7 @@ mod work;
 mod writer;
 
 pub use archive::Archive;
+pub use context::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
 pub use error::{OpenError, Refusal, StoreError};
 pub use event::{Following, PAGE_EVENTS, Positions};
 pub use finish::OnEnded;
