@@ -1,6 +1,7 @@
 //! What happens to sessions beside their runs: listed, renamed, forked, exported, deleted,
 //! and folded.
 
+mod attachments;
 mod lists;
 
 use lastword::event::{Event, EventBody, Position, Seq};

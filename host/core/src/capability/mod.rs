@@ -18,6 +18,7 @@ pub(crate) mod state;
 pub mod tools;
 pub(crate) mod transcript;
 
+pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of};
 pub(crate) use convert::{part_out as part_to_guest, words_in as part_from_guest};
 
 use crate::sandbox::bindings::lastword::agent as wit;

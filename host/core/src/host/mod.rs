@@ -24,7 +24,7 @@ pub use answers::Answered;
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
-pub use prompt::Prompt;
+pub use prompt::{ATTACHED_BYTES_MAX, Prompt};
 pub use queue::QueuedRun;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
@@ -322,6 +322,7 @@ impl HostInner {
             agent: agent.inner,
             workspace,
             prompt,
+            attached: Vec::new(),
             limits,
             lineage: None,
         })

@@ -1,6 +1,7 @@
 //! Sessions as an embedder holds them: asking, following, stopping.
 
 use super::{Host, HostError, Prompt};
+use crate::capability::Blob;
 use crate::event::Seq;
 use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted};
@@ -49,12 +50,14 @@ impl Session {
     /// not take the prompt back.
     ///
     /// # Errors
-    /// [`HostError::EmptyPrompt`], [`HostError::QueueFull`], [`HostError::KeyConflict`],
+    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that are too large),
+    /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
     /// stored. [`HostError::StoreUnavailable`]: ask again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
+        prompt.check_attached()?;
         let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
@@ -68,7 +71,8 @@ impl Session {
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
-        let asked = self.ask(record.clone(), &prompt).await;
+        let attached = std::mem::take(&mut prompt.attached);
+        let asked = self.ask(record.clone(), attached, &prompt).await;
         match (asked, prompt.key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
@@ -86,13 +90,20 @@ impl Session {
         record: PromptRecord,
         key: String,
     ) -> Result<Run, HostError> {
-        self.ask(record, &Prompt::default().key(key)).await
+        self.ask(record, Vec::new(), &Prompt::default().key(key))
+            .await
     }
 
-    async fn ask(&self, record: PromptRecord, prompt: &Prompt) -> Result<Run, HostError> {
+    async fn ask(
+        &self,
+        record: PromptRecord,
+        attached: Vec<Blob>,
+        prompt: &Prompt,
+    ) -> Result<Run, HostError> {
         let id = RunId::generate();
         let inner = &self.host.inner;
-        let job = inner.job(self, id, record, prompt.bound_to)?;
+        let mut job = inner.job(self, id, record, prompt.bound_to)?;
+        job.attached = attached;
         let run = inner.handle(Arc::clone(&job.live));
         let answer = inner
             .dispatcher
@@ -168,7 +179,7 @@ impl Session {
                     origin: "resume".to_owned(),
                     ..at.prompt
                 };
-                self.ask(record, &Prompt::default()).await
+                self.ask(record, Vec::new(), &Prompt::default()).await
             }
             state => Err(HostError::NotResumable { run, state }),
         }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
+use crate::session::BlobId;
 use crate::store::{Accept, Accepted, PromptRecord, RunNo, SessionNo, Store, StoreError};
 use crate::workspace::Lifecycle;
 use std::collections::HashMap;
@@ -104,6 +105,8 @@ pub(crate) struct RunJob {
     pub(crate) agent: Arc<AgentInner>,
     pub(crate) workspace: Arc<WorkspaceInner>,
     pub(crate) prompt: PromptRecord,
+    /// Bytes that the prompt names and that are yet to be stored with it.
+    pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
     pub(crate) limits: Limits,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
@@ -203,7 +206,7 @@ impl Dispatcher {
     /// comes after COMMIT; whoever drops it has still asked.
     pub(crate) fn accept(
         self: &Arc<Self>,
-        job: RunJob,
+        mut job: RunJob,
         key: Option<String>,
         admission: Admission,
     ) -> oneshot::Receiver<Result<RunId, NotAccepted>> {
@@ -230,6 +233,7 @@ impl Dispatcher {
             run: job.live.id,
             session,
             prompt: job.prompt.clone(),
+            attached: std::mem::take(&mut job.attached),
             digest: job.agent.loaded.digest.to_string(),
             key,
             queue_max: job.limits.queue,

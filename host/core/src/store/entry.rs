@@ -1,12 +1,12 @@
 //! Writes what a run said: log events, whole messages, stored bytes, titles.
 //! Knows nothing of where a run stands.
 
-use super::run::RunNo;
+use super::run::{RunNo, SessionNo};
 use super::tx::{Log, Tx};
 use super::{StoreError, grant, question};
 use crate::event::EventBody;
 use crate::run::Entry;
-use crate::session::{Message, PartBody};
+use crate::session::{BlobId, Message, PartBody};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Writes entries in order, for a run that has not ended.
@@ -39,13 +39,7 @@ fn write_one(
             insert_message(conn, run, message, place)?;
             log.push(Some(run.run), &finished(message))
         }
-        Entry::Blob(id, bytes) => {
-            conn.prepare_cached("INSERT OR IGNORE INTO blob (id, bytes) VALUES (?1, ?2)")?
-                .execute(params![id.0, bytes])?;
-            conn.prepare_cached("INSERT OR IGNORE INTO blob_use (session, blob) VALUES (?1, ?2)")?
-                .execute(params![run.session.session, id.0])?;
-            Ok(())
-        }
+        Entry::Blob(id, bytes) => keep_blob(conn, run.session, id, bytes),
         Entry::Title(title) => {
             conn.prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
                 .execute(params![run.session.session, title])?;
@@ -57,6 +51,20 @@ fn write_one(
             )
         }
     }
+}
+
+/// Keeps bytes under their digest, and notes that a session may read them.
+pub(super) fn keep_blob(
+    conn: &Connection,
+    session: SessionNo,
+    id: &BlobId,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    conn.prepare_cached("INSERT OR IGNORE INTO blob (id, bytes) VALUES (?1, ?2)")?
+        .execute(params![id.0, bytes])?;
+    conn.prepare_cached("INSERT OR IGNORE INTO blob_use (session, blob) VALUES (?1, ?2)")?
+        .execute(params![session.session, id.0])?;
+    Ok(())
 }
 
 pub(super) fn finished(message: &Message) -> EventBody {

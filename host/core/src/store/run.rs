@@ -1,13 +1,13 @@
 //! Runs in the store: accepted, started, withdrawn. Each step is a compare-and-set, and the
 //! order of the writer's queue decides between two that race.
 
-use super::entry::{insert_message, next_ordinal};
+use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::tx::Tx;
 use super::{Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
-use crate::session::{Message, Part, Role, title_from};
+use crate::session::{BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -63,6 +63,8 @@ pub struct Accept {
     pub session: SessionNo,
     /// What is asked.
     pub prompt: PromptRecord,
+    /// Bytes that it names, by their digest.
+    pub attached: Vec<(BlobId, Vec<u8>)>,
     /// The digest of the agent's component.
     pub digest: String,
     /// The caller's idempotency key.
@@ -82,7 +84,7 @@ pub enum Accepted {
     Known(RunId),
 }
 
-/// Accepts a prompt: the run's row and the user's message in one transaction.
+/// Accepts a prompt: the run's row, its bytes and the user's message in one transaction.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
     let content = accept
         .key
@@ -123,6 +125,9 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         run: tx.conn.last_insert_rowid(),
         session: accept.session,
     };
+    for (id, bytes) in &accept.attached {
+        keep_blob(tx.conn, accept.session, id, bytes)?;
+    }
     let message = user_message(tx, run, accept)?;
     log_accepted(tx, run, accept, message)?;
     Ok(Accepted::New(run))

@@ -22,6 +22,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "title" => said_answer(turn, turn.set_title(argument).map(|()| "done".to_owned())),
         "summarise" => said_answer(turn, summarise(turn, argument)),
         "data" => number(argument).and_then(|bytes| data(turn, bytes)),
+        "attached" => attached(turn),
         "appends" => number(argument).and_then(|count| appends(turn, count)),
         "config" => said(turn, turn.config_json()),
         "log" => number(argument).and_then(|lines| log(turn, lines)),
@@ -61,6 +62,17 @@ fn summarise(turn: &ProbeTurn, text: &str) -> Result<String> {
 
 fn data(turn: &ProbeTurn, bytes: usize) -> Result<Outcome> {
     turn.append_part(&Part::data("image/png", vec![0x89; bytes]))?;
+    Ok(Outcome::end_turn())
+}
+
+/// One line for each data part of the prompt: its type, its name and its bytes as text.
+fn attached(turn: &ProbeTurn) -> Result<Outcome> {
+    for blob in turn.prompt_data() {
+        let bytes = turn.bytes(blob)?;
+        let name = blob.name.as_deref().unwrap_or("-");
+        let text = String::from_utf8_lossy(&bytes);
+        turn.say(&format!("{} {name} {text}\n", blob.media_type))?;
+    }
     Ok(Outcome::end_turn())
 }
 
