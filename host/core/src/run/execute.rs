@@ -14,7 +14,7 @@ use crate::capability::state::{State, Values};
 use crate::capability::tools::Tools;
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files, part_from_guest, part_to_guest};
-use crate::permission::Capability;
+use crate::permission::{Capability, Grants};
 use crate::run::live::LiveRun;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use crate::sandbox::{
@@ -167,20 +167,7 @@ fn prepare(
         },
         bytes_max: job.limits.state_bytes,
     });
-    let permits = Permits::as_granted(grants.clone());
-    let network = grants.has(Capability::Network).then(|| GuestRequests {
-        client: dispatcher.http.clone(),
-        run: live.id,
-        permits: permits.clone(),
-        runtime: dispatcher.embedder.clone(),
-    });
-    let asked = secrets::Asked {
-        control: Arc::clone(control),
-        granted: grants.has(Capability::Secrets).then(|| secrets::Access {
-            secrets: dispatcher.secrets.clone(),
-            permits,
-        }),
-    };
+    let (asked, network) = outside(dispatcher, live, &grants);
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let files = files::of_run(directory.as_ref(), &grants, tmp, job.limits.written_bytes);
@@ -210,6 +197,27 @@ fn prepare(
         Some(network) => state.outgoing(Arc::new(network)),
         None => state,
     }
+}
+
+/// A run's way to the network and to secrets, as far as they are granted.
+fn outside(
+    dispatcher: &Dispatcher,
+    live: &LiveRun,
+    grants: &Grants,
+) -> (secrets::Asked, Option<GuestRequests>) {
+    let permits = Permits::as_granted(grants.clone());
+    let network = grants.has(Capability::Network).then(|| GuestRequests {
+        client: dispatcher.http.clone(),
+        run: live.id,
+        permits: permits.clone(),
+        runtime: dispatcher.embedder.clone(),
+    });
+    let granted = grants.has(Capability::Secrets).then(|| secrets::Access {
+        secrets: dispatcher.secrets.clone(),
+        permits,
+    });
+    let control = Arc::clone(&live.control);
+    (secrets::Asked { control, granted }, network)
 }
 
 type Answer = Result<turn::Outcome, turn::Failure>;

@@ -8,8 +8,7 @@ use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use lastword_guest::prelude::*;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-    Scheme, http_error_code,
+    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
 };
 use wasip2::io::streams::StreamError;
 
@@ -173,7 +172,7 @@ fn read(response: &IncomingResponse, mut take: impl FnMut(&[u8])) -> Answer<()> 
             Ok(bytes) => take(&bytes),
             Err(StreamError::Closed) => return Ok(()),
             Err(StreamError::LastOperationFailed(error)) => {
-                return Err(format!("{:?}", http_error_code(&error)));
+                return Err(error.to_debug_string());
             }
         }
     }
