@@ -18,7 +18,8 @@ use crate::permission::{Capability, Grants};
 use crate::run::live::LiveRun;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use crate::sandbox::{
-    CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
+    CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, Outgoing,
+    call,
 };
 use crate::session::{FinishReason, PartBody};
 use crate::store::{Output, RunNo, Sealed, StateOwner, StoreError};
@@ -192,11 +193,7 @@ fn prepare(
         secrets: asked,
     };
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
-    let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
-    match network {
-        Some(network) => state.outgoing(Arc::new(network)),
-        None => state,
-    }
+    GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines).outgoing(network)
 }
 
 /// A run's way to the network and to secrets, as far as they are granted.
@@ -204,13 +201,16 @@ fn outside(
     dispatcher: &Dispatcher,
     live: &LiveRun,
     grants: &Grants,
-) -> (secrets::Asked, Option<GuestRequests>) {
+) -> (secrets::Asked, Option<Arc<dyn Outgoing>>) {
     let permits = Permits::as_granted(grants.clone());
-    let network = grants.has(Capability::Network).then(|| GuestRequests {
-        client: dispatcher.http.clone(),
-        run: live.id,
-        permits: permits.clone(),
-        runtime: dispatcher.embedder.clone(),
+    let network = grants.has(Capability::Network).then(|| {
+        let requests = GuestRequests {
+            client: dispatcher.http.clone(),
+            run: live.id,
+            permits: permits.clone(),
+            runtime: dispatcher.embedder.clone(),
+        };
+        Arc::new(requests) as Arc<dyn Outgoing>
     });
     let granted = grants.has(Capability::Secrets).then(|| secrets::Access {
         secrets: dispatcher.secrets.clone(),
