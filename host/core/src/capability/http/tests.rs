@@ -411,6 +411,10 @@ async fn what_has_no_end_is_ended() {
         let got = get(&client, request(&format!("http://{target}{path}"), &[])).await;
         assert_eq!(kind(got), expected, "{path}");
     }
+    // A pause is ended long before the whole time is over.
+    let paused = get(&client, request(&format!("http://{target}/silent"), &[])).await;
+    let paused = paused.unwrap_err().message;
+    assert!(paused.contains("sent nothing for 300ms"), "{paused}");
     let mut asked = request(&format!("http://{target}/endless"), &[]);
     asked.method = Method::POST;
     let chunk = || async { Ok(Bytes::from_static(&[0; 100])) };
