@@ -22,10 +22,16 @@ const WRITE: usize = 4096;
 pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Result<Outcome>> {
     Some(match command {
         "http" => said_result(turn, http(argument)),
-        "http-drain" => said_result(turn, send("GET", argument, &[], 0).and_then(drain)),
-        "http-hold" => turn
-            .say("before")
-            .and_then(|()| said_result(turn, send("GET", argument, &[], 0).and_then(drain))),
+        "http-drain" => said_result(
+            turn,
+            send("GET", argument, &[], 0).and_then(|response| drain(&response)),
+        ),
+        "http-hold" => turn.say("before").and_then(|()| {
+            said_result(
+                turn,
+                send("GET", argument, &[], 0).and_then(|response| drain(&response)),
+            )
+        }),
         "http-post" => said_result(turn, post(argument)),
         "http-many" => said(turn, &many(argument)),
         "has-secret" => said_answer(turn, turn.has_secret(argument).map(|has| has.to_string())),
@@ -157,9 +163,9 @@ fn wait(future: &FutureIncomingResponse) -> Answer<IncomingResponse> {
 }
 
 /// How much came, and how it ended.
-fn drain(response: IncomingResponse) -> Answer<String> {
+fn drain(response: &IncomingResponse) -> Answer<String> {
     let mut count = 0;
-    let end = read(&response, |bytes| count += bytes.len());
+    let end = read(response, |bytes| count += bytes.len());
     let end = end.err().unwrap_or_else(|| "the end".to_owned());
     Ok(format!("{count} bytes, then {end}"))
 }
