@@ -196,7 +196,9 @@ fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     else {
         return None;
     };
-    let named = remember.as_ref().and_then(|remember| remember.rule.as_ref());
+    let named = remember
+        .as_ref()
+        .and_then(|remember| remember.rule.as_ref());
     // Words that are no offer are refused by the host, whoever sends them.
     let rule = named.or(offers.first()).and_then(|rule| rule.parse().ok());
     rule.or_else(|| capability.parse().ok())

@@ -3,9 +3,7 @@
 
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Answer, Granted, Question, WorkspaceKind, WorkspaceRecord};
-use lastword::{
-    Agent, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus,
-};
+use lastword::{Agent, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 

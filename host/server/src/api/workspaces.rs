@@ -208,7 +208,8 @@ async fn options(
             .await?;
         options = options.grant(rule);
     }
-    for rule in rules("deny", new.deny.as_deref())? {
+    let denied = rules("deny", new.deny.as_deref())?;
+    for rule in denied.into_iter().chain(app.options.deny.iter().cloned()) {
         options = options.deny(rule);
     }
     options = options.ask(new.ask.unwrap_or(false));
@@ -239,9 +240,9 @@ fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem>
     }
     let rule = |words: &String| match words.len() > RULE_BYTES_MAX {
         true => Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes"))),
-        false => words.parse().map_err(|error: lastword::permission::InvalidRule| {
-            invalid(error.to_string())
-        }),
+        false => words
+            .parse()
+            .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string())),
     };
     written.iter().map(rule).collect()
 }
