@@ -175,8 +175,11 @@ async fn on(
 
 /// Whether somebody can be asked for it once it is needed, rather than before.
 fn is_asked_for(capability: Capability) -> bool {
-    // A directory and a model are there from the beginning, or not at all.
-    !matches!(capability, Capability::ReadFiles | Capability::Model)
+    // These are there from the beginning, or not at all.
+    !matches!(
+        capability,
+        Capability::ReadFiles | Capability::Model | Capability::State
+    )
 }
 
 /// Hands on what happens in other sessions of the workspace while a run goes on.
