@@ -83,7 +83,7 @@ pub struct Problem {
     resume_after: Option<u64>,
     messages: Option<String>,
     sessions: Option<String>,
-    answer: Option<Answer>,
+    answer: Option<Box<Answer>>,
 }
 
 /// An error: RFC 9457, with the error's name.
@@ -176,7 +176,7 @@ impl Problem {
             resume_after: self.resume_after,
             messages: self.messages.clone(),
             sessions: self.sessions.clone(),
-            answer: self.answer.clone(),
+            answer: self.answer.as_deref().cloned(),
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -204,7 +204,7 @@ impl From<HostError> for Problem {
         let mut problem = Self::new(error.name(), error.to_string());
         match error {
             HostError::CursorExpired { resume_after } => problem.resume_after = Some(resume_after),
-            HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(answer),
+            HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(Box::new(answer)),
             _ => {}
         }
         problem

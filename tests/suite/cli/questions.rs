@@ -74,7 +74,8 @@ fn an_answer_grants_for_longer_until_it_is_revoked() {
     assert_eq!(answered["grant"]["rule"], "run-agents=probe");
     assert_eq!(run.end().exits(0).out, "from the child");
 
-    let again = shell.probe(CHILD, &["--no-ask"]).exits(0);
+    // Were it asked, nobody would answer before the deadline.
+    let again = shell.probe(CHILD, &["--ask", "--deadline", "60s"]).exits(0);
     assert_eq!(again.out, "from the child", "it is remembered");
     let listed = shell.lastword(&["grants"]).exits(0).out;
     assert!(
@@ -87,10 +88,7 @@ fn an_answer_grants_for_longer_until_it_is_revoked() {
     let revoked = shell.lastword(&["grants", "revoke", &grant]).exits(2);
     revoked.tells(&["there is no grant"]);
     let denied = shell.probe(CHILD, &["--no-ask"]).exits(0);
-    assert!(
-        denied.out.contains("`--allow run-agents=probe`"),
-        "{denied:?}"
-    );
+    assert!(denied.out.contains("`--allow run-agents"), "{denied:?}");
     served.end();
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
@@ -143,7 +141,7 @@ fn for_programs_questions_are_events() {
         .exits(0);
     let done = run.end().exits(0);
     assert!(done.out.contains("\"type\":\"question.answered\""));
-    assert!(done.err.is_empty(), "{done:?}");
+    assert!(!done.err.contains("lastword answer"), "{done:?}");
 }
 
 #[test]
@@ -162,10 +160,7 @@ fn ctrl_c_takes_the_question_back() {
 fn with_nobody_there_it_is_said_what_would_grant_it() {
     let shell = Shell::new();
     let denied = shell.probe(CHILD, &[]).exits(0);
-    assert!(
-        denied.out.contains("`--allow run-agents=probe`"),
-        "{denied:?}"
-    );
+    assert!(denied.out.contains("`--allow run-agents"), "{denied:?}");
     let nobody = shell.probe(WHICH, &[]).exits(0);
     assert!(nobody.out.contains("Nobody is there"), "{nobody:?}");
     let granted = shell.probe(CHILD, &["--allow", "run-agents=probe"]);
