@@ -230,8 +230,11 @@ pub(crate) fn may_run(
     if !required.is_empty() {
         let lines = required.into_iter().map(|want| {
             let reason = terminal::line(&want.reason, 200);
-            let how = want.capability.how_to_grant();
-            format!("\n  {} ({reason}): grant it with {how}", want.capability)
+            let how = match grants.denies_all(want.capability) {
+                true => "a rule of `--deny` or of the settings denies it".to_owned(),
+                false => format!("grant it with {}", want.capability.how_to_grant()),
+            };
+            format!("\n  {} ({reason}): {how}", want.capability)
         });
         terminal.error(&format!(
             "{} cannot work without what is not granted; nothing was run{}",

@@ -21,7 +21,8 @@ fn a_denial_stands_before_what_is_allowed() {
     served.end();
     let census = agent("census");
     let all = ["run", &census, "--workspace", ".", "--deny", "read-files"];
-    shell.lastword(&all).exits(3).tells(&["nothing was run"]);
+    let words = ["nothing was run", "a rule of `--deny` or of the settings"];
+    shell.lastword(&all).exits(3).tells(&words);
 }
 
 #[test]
