@@ -4,8 +4,9 @@
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
-use crate::units::{Deadline, Memory, Span};
+use crate::units::{Cost, Deadline, Memory, Span};
 use lastword::capability::model::ModelsConfig;
+use lastword::permission::{InvalidRule, Rule};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) models: ModelsConfig,
     /// Defaults of `lastword run`.
     pub(crate) run: RunSettings,
+    /// What agents may do, and what they may not.
+    pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
 }
@@ -33,8 +36,58 @@ pub(crate) struct RunSettings {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) grace: Option<Span>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) max_cost: Option<Cost>,
+    pub(crate) max_tool_calls: Option<u32>,
     /// Relative to the file.
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Rules, beside those of the command line. What is denied is denied by `lastword serve` too, in
+/// every workspace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PermissionSettings {
+    allow: Vec<Written>,
+    deny: Vec<Written>,
+    /// Whether people are asked about what no rule decides.
+    pub(crate) ask: Option<bool>,
+}
+
+/// A rule as it is written in a file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Written(Rule);
+
+impl TryFrom<String> for Written {
+    type Error = InvalidRule;
+
+    fn try_from(words: String) -> Result<Self, InvalidRule> {
+        words.parse().map(Self)
+    }
+}
+
+impl PermissionSettings {
+    /// What is allowed.
+    pub(crate) fn allow(&self) -> impl Iterator<Item = Rule> {
+        self.allow.iter().map(|written| written.0.clone())
+    }
+
+    /// What is denied.
+    pub(crate) fn deny(&self) -> impl Iterator<Item = Rule> {
+        self.deny.iter().map(|written| written.0.clone())
+    }
+
+    /// What lets agents do more.
+    fn widens(&self) -> Option<&'static str> {
+        let set = [
+            ("allow", !self.allow.is_empty()),
+            ("ask", self.ask.is_some()),
+        ];
+        set.into_iter()
+            .find(|(_, is_set)| *is_set)
+            .map(|(name, _)| name)
+    }
 }
 
 /// Defaults of `lastword serve`, under the names of its options. Paths are relative to the file.
@@ -119,6 +172,7 @@ impl Settings {
         if named.is_none() {
             settings.refuse_services()?;
             settings.refuse_doors()?;
+            settings.refuse_grants()?;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
@@ -147,6 +201,18 @@ impl Settings {
             Some((name, _)) => Err(Failure::usage(format!(
                 "the {FILE} of the current directory says in [models.{name}] where your keys \
                  are and where they are sent; if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// Nor what agents may do there.
+    fn refuse_grants(&self) -> Result<(), Failure> {
+        match self.permissions.widens() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory says with `{name}` in [permissions] what \
+                 only you decide: what agents may do, and whether you are asked (`deny` may stand \
+                 there); if you trust it, name it with `--config-file {FILE}`"
             ))),
         }
     }
