@@ -16,6 +16,7 @@ mod follow;
 mod keeping;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod outside;
 mod owner;
 mod place;
 mod plan;

@@ -57,6 +57,9 @@ pub(crate) async fn resume(
     if elsewhere.is_none() && grants.has(Capability::Model) {
         builder = builder.model(plan::models(&settings, model.as_deref())?);
     }
+    if elsewhere.is_none() {
+        builder = settings.outside().equip(builder)?;
+    }
     let found = arguments.agent.as_deref();
     let found = found.map(|path| agent::find(path, terminal)).transpose()?;
     let mut stops = Stops::listen()?;

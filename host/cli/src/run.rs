@@ -50,6 +50,7 @@ pub(crate) async fn run(
     if let Some(models) = plan.models.clone() {
         builder = builder.model(models);
     }
+    builder = settings.outside().equip(builder)?;
     let host = match owner::own(builder, &place, terminal).await? {
         Owner::Us(host) => host,
         Owner::Other(api) => {

@@ -172,7 +172,7 @@ impl Plan {
         if let Some(model) = &self.model {
             builder = builder.model(plan::models(settings, Some(model))?);
         }
-        Ok(builder)
+        settings.outside().equip(builder)
     }
 
     /// Loads the agents, then opens the doors: whoever comes in finds everything in place.

@@ -4,8 +4,11 @@
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
+use crate::outside::{self, CommandSettings, NetworkSettings, Outside};
 use crate::units::{Cost, Deadline, Memory, Span};
+use lastword::capability::mcp::McpConfig;
 use lastword::capability::model::ModelsConfig;
+use lastword::capability::secrets::SecretsConfig;
 use lastword::permission::{InvalidRule, Rule};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -26,6 +29,14 @@ pub(crate) struct Settings {
     pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
+    /// Commands that agents may run.
+    commands: CommandSettings,
+    /// What the network guard lets through.
+    network: NetworkSettings,
+    /// Secrets that may be put into requests.
+    secrets: SecretsConfig,
+    /// MCP servers, by name.
+    mcp: BTreeMap<String, McpConfig>,
 }
 
 /// Defaults of `lastword run`, under the names of its options.
@@ -173,12 +184,15 @@ impl Settings {
             settings.refuse_services()?;
             settings.refuse_doors()?;
             settings.refuse_grants()?;
+            settings.refuse_outside()?;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
             *data = folder.join(&*data);
         }
         settings.serve.relative_to(folder);
+        settings.commands.relative_to(folder);
+        outside::secrets_relative_to(&mut settings.secrets, folder);
         Ok(settings)
     }
 
@@ -213,6 +227,28 @@ impl Settings {
                 "the {FILE} of the current directory says with `{name}` in [permissions] what \
                  only you decide: what agents may do, and whether you are asked (`deny` may stand \
                  there); if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// What agents may use outside their sandbox.
+    pub(crate) fn outside(&self) -> Outside<'_> {
+        Outside {
+            commands: &self.commands,
+            network: &self.network,
+            secrets: &self.secrets,
+            mcp: &self.mcp,
+        }
+    }
+
+    /// Nor what agents reach outside their sandbox.
+    fn refuse_outside(&self) -> Result<(), Failure> {
+        match self.outside().widens() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory has a table [{name}], which only you write: \
+                 it starts programs, reads secrets or opens private hosts; if you trust it, name \
+                 it with `--config-file {FILE}`"
             ))),
         }
     }

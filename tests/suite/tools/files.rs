@@ -172,7 +172,7 @@ async fn a_link_that_changes_while_it_is_followed_leads_nowhere() {
             let (name, spare) = (files.join("dir"), files.join("spare"));
             let mut swaps = 0_u64;
             while !over.load(Ordering::Relaxed) {
-                let to = if swaps % 2 == 0 {
+                let to = if swaps.is_multiple_of(2) {
                     files.join("inside")
                 } else {
                     outside.clone()

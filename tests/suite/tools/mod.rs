@@ -6,6 +6,7 @@ mod commands;
 mod files;
 mod questions;
 mod waiting;
+mod workbench;
 
 use lastword::event::EventBody;
 use lastword::session::{Content, PartBody, ToolCall, ToolResult};
