@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::failure::Failures;
+use super::names::Names;
 use super::{request, tls};
 use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{
@@ -53,12 +54,13 @@ impl Remote {
         let target = self.target(&name)?;
         let kind = target.model.adapter_kind;
         let failures = Failures::new(self.endpoint.clone(), &name);
-        let options = request::options(kind, &name, &request)?;
-        let history = request::history(kind, request)?;
+        let names = Names::of(&request);
+        let options = request::options(kind, &name, &names, &request)?;
+        let history = request::history(kind, &names, request)?;
         let client = self.client()?;
         let answer = client.exec_chat_stream(target, history, Some(&options));
         let answer = answer.await.map_err(|error| failures.describe(&error))?;
-        Ok(Answer::new(kind, answer.stream, failures).events())
+        Ok(Answer::new(kind, answer.stream, names, failures).events())
     }
 
     fn client(&self) -> Result<Client, ModelError> {

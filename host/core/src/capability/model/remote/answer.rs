@@ -6,6 +6,7 @@
 //! broken connection, like no end at all.
 
 use super::failure::Failures;
+use super::names::Names;
 use super::thoughts::{self, Thought};
 use crate::capability::model::provider::{ModelError, ModelEvent, ModelStream};
 use crate::session::{Extra, Part, PartBody, ToolCall, Usage};
@@ -18,6 +19,7 @@ use std::collections::VecDeque;
 /// An answer in progress.
 pub(super) struct Answer {
     kind: AdapterKind,
+    names: Names,
     failures: Failures,
     stream: Option<ChatStream>,
     ready: VecDeque<ModelEvent>,
@@ -26,9 +28,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(kind: AdapterKind, stream: ChatStream, failures: Failures) -> Self {
+    pub(super) fn new(
+        kind: AdapterKind,
+        stream: ChatStream,
+        names: Names,
+        failures: Failures,
+    ) -> Self {
         Self {
             kind,
+            names,
             failures,
             stream: Some(stream),
             ready: VecDeque::new(),
@@ -88,7 +96,7 @@ impl Answer {
     /// Queues what is known only at the end.
     fn end(&mut self, end: StreamEnd) {
         let parts = end.captured_content.map(|content| content.into_parts());
-        let calls = tool_calls(self.kind, parts.unwrap_or_default());
+        let calls = tool_calls(self.kind, &self.names, parts.unwrap_or_default());
         let reason = finish_reason(end.captured_stop_reason, !calls.is_empty());
         self.ready.extend(calls.into_iter().map(ModelEvent::Part));
         let count = |tokens: Option<i32>| u64::try_from(tokens.unwrap_or(0)).unwrap_or(0);
@@ -105,7 +113,7 @@ impl Answer {
 }
 
 /// The calls among the captured parts, with the thoughts that belong to them.
-fn tool_calls(kind: AdapterKind, parts: Vec<ContentPart>) -> Vec<Part> {
+fn tool_calls(kind: AdapterKind, names: &Names, parts: Vec<ContentPart>) -> Vec<Part> {
     let mut leading: Vec<Thought> = Vec::new();
     let mut calls = Vec::new();
     for part in parts {
@@ -124,13 +132,13 @@ fn tool_calls(kind: AdapterKind, parts: Vec<ContentPart>) -> Vec<Part> {
         };
         let mut extra = Extra::new();
         thoughts::keep(kind, kept, &mut extra);
-        let body = PartBody::ToolCall(tool_call(call));
+        let body = PartBody::ToolCall(tool_call(names, call));
         calls.push(Part { body, extra });
     }
     calls
 }
 
-fn tool_call(call: genai::chat::ToolCall) -> ToolCall {
+fn tool_call(names: &Names, call: genai::chat::ToolCall) -> ToolCall {
     let input = match call.fn_arguments {
         // Arguments that are no JSON come as they were; none at all mean none.
         Value::String(text) if text.trim().is_empty() => "{}".to_owned(),
@@ -141,7 +149,7 @@ fn tool_call(call: genai::chat::ToolCall) -> ToolCall {
     let finished = serde_json::from_str::<serde::de::IgnoredAny>(&input).is_ok();
     ToolCall {
         id: call_id(call.call_id),
-        name: call.fn_name,
+        name: names.original(call.fn_name),
         input,
         finished,
         started: false,

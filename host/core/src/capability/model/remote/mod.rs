@@ -4,6 +4,7 @@
 mod adapter;
 mod answer;
 mod failure;
+mod names;
 mod request;
 mod thoughts;
 mod tls;
@@ -14,6 +15,8 @@ mod loopback;
 mod real;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_names;
 
 pub(super) use adapter::Remote;
 pub(crate) use tls::within_origin;

@@ -3,6 +3,7 @@
 //!
 //! Bytes are not sent yet: a file in the history is told to the model as a line of text.
 
+use super::names::Names;
 use super::thoughts::{self, Thought};
 use crate::capability::model::provider::{
     ModelError, ModelErrorKind, ModelMessage, ModelRequest, ToolSpec,
@@ -29,6 +30,7 @@ const RESERVED: [&str; 4] = ["model", "models", "stream", "n"];
 pub(super) fn options(
     kind: AdapterKind,
     model: &str,
+    names: &Names,
     request: &ModelRequest,
 ) -> Result<ChatOptions, ModelError> {
     let mut options = ChatOptions::default()
@@ -43,7 +45,7 @@ pub(super) fn options(
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,
         "required" => ToolChoice::Required,
-        name => ToolChoice::tool(name),
+        name => ToolChoice::tool(names.wire(name.to_owned())),
     });
     if let Some(schema) = &request.output_schema {
         let schema = json("the output schema", schema)?;
@@ -55,15 +57,19 @@ pub(super) fn options(
 }
 
 /// The system text, the messages and the tools.
-pub(super) fn history(kind: AdapterKind, request: ModelRequest) -> Result<ChatRequest, ModelError> {
+pub(super) fn history(
+    kind: AdapterKind,
+    names: &Names,
+    request: ModelRequest,
+) -> Result<ChatRequest, ModelError> {
     let mut messages = Vec::new();
     for message in request.messages {
-        messages.extend(chat_message(kind, message)?);
+        messages.extend(chat_message(kind, names, message)?);
     }
     let mut history = ChatRequest::new(messages);
     history.system = request.system.filter(|system| !system.is_empty());
     if !request.tools.is_empty() {
-        let tools = request.tools.into_iter().map(tool);
+        let tools = request.tools.into_iter().map(|spec| tool(names, spec));
         history.tools = Some(tools.collect::<Result<_, _>>()?);
     }
     Ok(history)
@@ -109,13 +115,13 @@ fn extra_body(extra: &Extra) -> Result<Option<Value>, ModelError> {
     Ok((!body.is_empty()).then_some(Value::Object(body)))
 }
 
-fn tool(spec: ToolSpec) -> Result<Tool, ModelError> {
+fn tool(names: &Names, spec: ToolSpec) -> Result<Tool, ModelError> {
     let what = format!("the parameters of the tool `{}`", spec.name);
     let schema = match spec.parameters.trim() {
         "" => serde_json::json!({ "type": "object", "properties": {} }),
         text => json(&what, text)?,
     };
-    let tool = Tool::new(spec.name).with_schema(schema);
+    let tool = Tool::new(names.wire(spec.name)).with_schema(schema);
     Ok(match spec.description.is_empty() {
         true => tool,
         false => tool.with_description(spec.description),
@@ -125,6 +131,7 @@ fn tool(spec: ToolSpec) -> Result<Tool, ModelError> {
 /// A message, unless nothing of it is for the model.
 fn chat_message(
     kind: AdapterKind,
+    names: &Names,
     message: ModelMessage,
 ) -> Result<Option<ChatMessage>, ModelError> {
     let role = match message.role {
@@ -142,7 +149,8 @@ fn chat_message(
             PartBody::Reasoning { text, .. } if assistant => {
                 leading.push(Thought::Reasoning(text));
             }
-            PartBody::ToolCall(call) if assistant => {
+            PartBody::ToolCall(mut call) if assistant => {
+                call.name = names.wire(call.name);
                 let kept = thoughts::recall(kind, &extra);
                 let (call, lead) = tool_call(kind, call, kept);
                 if let Some(lead) = lead {
@@ -150,7 +158,10 @@ fn chat_message(
                 }
                 parts.push(ContentPart::ToolCall(call));
             }
-            PartBody::ToolResult(result) => parts.push(tool_response(result).into()),
+            PartBody::ToolResult(mut result) => {
+                result.name = names.wire(result.name);
+                parts.push(tool_response(result).into());
+            }
             PartBody::Data {
                 media_type,
                 name,

@@ -28,7 +28,7 @@ fn hello() -> String {
     ok(&sse(HELLO.into_iter().chain(["[DONE]"])))
 }
 
-fn remote(service: Service, url: &str) -> Remote {
+pub(super) fn remote(service: Service, url: &str) -> Remote {
     let table = ServiceConfig {
         base_url: Some(url.to_owned()),
         api_key_env: Some("SOME_KEY".to_owned()),
@@ -77,7 +77,7 @@ fn usage(input_tokens: u64, output_tokens: u64) -> ModelEvent {
     })
 }
 
-fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
+pub(super) fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
     let parts = events.iter().filter_map(|event| match event {
         ModelEvent::Part(part) => Some(part.clone()),
         _ => None,
