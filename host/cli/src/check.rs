@@ -159,6 +159,10 @@ fn rules(want: &Want) -> Vec<String> {
 
 /// What to write on the command line, for each rule of a want.
 fn granted_by(want: &Want) -> Vec<String> {
+    if crate::run::is_for_own_tools(want) {
+        let names = line(&want.scope.join(", "), 400);
+        return vec![format!("granting what they touch: {names}")];
+    }
     let rules = match want.rules() {
         Ok(rules) => rules,
         Err(error) => {

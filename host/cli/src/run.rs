@@ -17,6 +17,7 @@ use crate::signals::Stops;
 use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
+use lastword::capability::tools::OWN_TOOLS;
 use lastword::event::Event;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
@@ -206,6 +207,12 @@ pub(crate) fn has_default(manifest: &Manifest) -> bool {
     default.is_some_and(|prompt| !prompt.trim().is_empty())
 }
 
+/// Whether a want is for tools of the host's own alone, which ask for what they touch.
+pub(crate) fn is_for_own_tools(want: &Want) -> bool {
+    let own = |name: &String| OWN_TOOLS.contains(&name.as_str());
+    want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
+}
+
 /// Tells what is wanted and not granted, and whether the agent can do without.
 pub(crate) fn may_run(
     name: &str,
@@ -222,7 +229,8 @@ pub(crate) fn may_run(
     }
     let asked =
         |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
-    let lacking = |want: &&Want| !grants.has(want.capability) && !asked(want);
+    let lacking =
+        |want: &&Want| !grants.has(want.capability) && !asked(want) && !is_for_own_tools(want);
     let (required, optional): (Vec<_>, Vec<_>) = manifest
         .wants
         .iter()
