@@ -192,6 +192,10 @@ impl ModelProvider for Guard {
     fn models(&self) -> Vec<ModelInfo> {
         self.provider.models()
     }
+
+    fn takes(&self, model: &str, media_type: &str) -> bool {
+        self.provider.takes(model, media_type)
+    }
 }
 
 impl fmt::Debug for Guard {

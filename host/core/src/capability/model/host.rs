@@ -1,6 +1,7 @@
 //! The guest's side: `lastword:agent/model`.
 
 use super::context::{Completion, Granted, Model};
+use super::media;
 use super::{ModelEvent, ModelMessage, ModelRequest, ToolSpec};
 use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
 use crate::capability::failure::{cancelled, denied, failure, unless_asked};
@@ -76,6 +77,16 @@ impl Model {
                 let part = part.clone();
                 granted.conversation.say(|out| out.part(part, None)).await?;
             }
+            Some(ModelEvent::Data {
+                media_type,
+                name,
+                bytes,
+            }) => {
+                let (part, blob) = media::said(media_type.clone(), name.clone(), bytes)?;
+                let kept = part.clone();
+                granted.conversation.say(|out| out.part(kept, blob)).await?;
+                return Ok(Some(ModelEvent::Part(part)));
+            }
             _ => {}
         }
         Ok(event)
@@ -126,6 +137,8 @@ impl Reply {
                 .into(),
             ),
             (ModelEvent::Part(part), _) => self.parts.push(part),
+            // A part by now.
+            (ModelEvent::Data { .. }, _) => {}
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
             (ModelEvent::Finish(reason), _) => self.finish = reason,
         }
@@ -195,21 +208,24 @@ async fn assemble(granted: &Granted, request: wit::Request) -> Result<ModelReque
         history.extend(open);
     }
     let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
+    let mut inline = Vec::new();
     for input in request.messages {
         let parts = input
             .parts
             .into_iter()
-            .map(|part| part_in(part, &mut Vec::new()));
+            .map(|part| part_in(part, &mut inline));
         messages.push(ModelMessage {
             role: role_in(input.role),
             parts: parts.collect::<Result<_, _>>()?,
         });
     }
     let (model, _) = named(granted, request.model.as_deref())?;
+    let blobs = media::load(granted, &model, &messages, inline).await?;
     Ok(ModelRequest {
         model: Some(model),
         system: request.system,
         messages,
+        blobs,
         tools: request.tools.into_iter().map(tool_in).collect(),
         tool_choice: request.tool_choice,
         output_schema: request.output_schema_json,
@@ -312,6 +328,8 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         ModelEvent::Text(text) => wit::Event::Text(text),
         ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
         ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
+        // A part by now.
+        ModelEvent::Data { .. } => return None,
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
         ModelEvent::Finish(reason) => wit::Event::Finish(reason),
     })

@@ -5,6 +5,7 @@ mod config;
 mod context;
 mod guard;
 mod host;
+mod media;
 mod models;
 mod prices;
 mod provider;
@@ -22,7 +23,7 @@ pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX, Guard, GuardLimits};
 pub use models::Models;
 pub use prices::ModelPrice;
 pub use provider::{
-    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage, ModelProvider,
-    ModelRequest, ModelStream, ToolSpec,
+    Blobs, CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage,
+    ModelProvider, ModelRequest, ModelStream, REQUEST_BYTES_MAX, ToolSpec,
 };
 pub use scripted::{Reply, Scripted, Step};

@@ -266,6 +266,11 @@ impl ModelProvider for Models {
         all.insert(0, first);
         all
     }
+
+    fn takes(&self, model: &str, media_type: &str) -> bool {
+        let found = self.resolve(model);
+        found.is_ok_and(|(provider, name)| provider.takes(&name, media_type))
+    }
 }
 
 impl fmt::Debug for Models {

@@ -2,9 +2,11 @@
 //! Knows no provider, no wire format and no guest.
 
 use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
-use crate::session::{Extra, Part, Role, Usage};
+use crate::session::{BlobId, Extra, Part, Role, Usage};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// On whose behalf a host call is made.
@@ -35,6 +37,27 @@ pub trait ModelProvider: Send + Sync + 'static {
 
     /// The models that may be named, the default first.
     fn models(&self) -> Vec<ModelInfo>;
+
+    /// Whether `model` can make use of the bytes of a part of this type. Those that it cannot
+    /// are not loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in
+    /// the request all the same. Default: images and PDFs.
+    fn takes(&self, model: &str, media_type: &str) -> bool {
+        let _ = model;
+        let media_type = bare(media_type);
+        media_type.starts_with("image/") || media_type == "application/pdf"
+    }
+}
+
+/// Bytes of data parts in one request at the most, all together.
+pub const REQUEST_BYTES_MAX: usize = 20 << 20;
+
+/// Bytes by the parts' [`BlobId`].
+pub type Blobs = BTreeMap<BlobId, Arc<[u8]>>;
+
+/// A media type without its parameters, in lower case.
+pub(super) fn bare(media_type: &str) -> String {
+    let bare = media_type.split(';').next().unwrap_or_default();
+    bare.trim().to_ascii_lowercase()
 }
 
 /// The events of one completion. It must end with [`ModelEvent::Finish`]; a stream that
@@ -61,6 +84,9 @@ pub struct ModelRequest {
     pub system: Option<String>,
     /// In time order.
     pub messages: Vec<ModelMessage>,
+    /// The bytes of the data parts of users and of tools' results, as far as the provider
+    /// [takes](ModelProvider::takes) them; [`REQUEST_BYTES_MAX`] at the most.
+    pub blobs: Blobs,
     /// Tools that the model may call.
     pub tools: Vec<ToolSpec>,
     /// `auto`, `none`, `required` or a tool's name.
@@ -104,8 +130,17 @@ pub enum ModelEvent {
     Text(String),
     /// A piece of its reasoning.
     Reasoning(String),
-    /// A whole part: a tool call, data, or what only the provider knows.
+    /// A whole part: a tool call, or what only the provider knows.
     Part(Part),
+    /// Bytes, such as an image. The host keeps them and hands the agent a data part.
+    Data {
+        /// Such as `image/png`.
+        media_type: String,
+        /// A file name, if there is one.
+        name: Option<String>,
+        /// At most 8 MiB.
+        bytes: Arc<[u8]>,
+    },
     /// Tokens counted; at most one per completion.
     Usage(Usage),
     /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,

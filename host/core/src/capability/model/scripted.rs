@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// How many requests are remembered, the latest.
 const REQUESTS_MAX: usize = 1024;
+/// How many of them with the bytes of their data parts, the latest.
+const REQUESTS_WITH_BYTES_MAX: usize = 4;
 
 /// A provider that follows a script. Clones share the script's place and its record.
 ///
@@ -170,7 +172,8 @@ impl Scripted {
         self
     }
 
-    /// The requests so far, in order; of very many, the latest 1024.
+    /// The requests so far, in order; of very many, the latest 1024. Only the latest four
+    /// still have the bytes of their data parts.
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         self.shared.record().requests.iter().cloned().collect()
@@ -196,6 +199,10 @@ impl Shared {
             record.requests.pop_front();
         }
         record.requests.push_back(request.clone());
+        let latest = record.requests.iter_mut().rev();
+        if let Some(older) = latest.skip(REQUESTS_WITH_BYTES_MAX).next() {
+            older.blobs.clear();
+        }
         let candidates = self.replies.iter().enumerate().filter(|(_, reply)| {
             if special {
                 matching(reply)

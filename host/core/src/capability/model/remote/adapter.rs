@@ -4,7 +4,7 @@
 use super::answer::Answer;
 use super::failure::Failures;
 use super::names::Names;
-use super::{request, tls};
+use super::{media, request, tls};
 use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
@@ -56,7 +56,7 @@ impl Remote {
         let failures = Failures::new(self.endpoint.clone(), &name);
         let names = Names::of(&request);
         let options = request::options(kind, &name, &names, &request)?;
-        let history = request::history(kind, &names, request)?;
+        let history = request::history(kind, self.endpoint.service, &names, request)?;
         let client = self.client()?;
         let answer = client.exec_chat_stream(target, history, Some(&options));
         let answer = answer.await.map_err(|error| failures.describe(&error))?;
@@ -101,6 +101,10 @@ impl ModelProvider for Remote {
         request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
         self.clone().begin(request).boxed()
+    }
+
+    fn takes(&self, _: &str, media_type: &str) -> bool {
+        media::takes(self.endpoint.service, media_type)
     }
 
     /// None: what a service offers is not asked for, any name may be tried.

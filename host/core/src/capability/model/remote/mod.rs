@@ -4,6 +4,8 @@
 mod adapter;
 mod answer;
 mod failure;
+mod media;
+mod message;
 mod names;
 mod request;
 mod thoughts;
@@ -15,6 +17,8 @@ mod loopback;
 mod real;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_media;
 #[cfg(test)]
 mod wire_names;
 

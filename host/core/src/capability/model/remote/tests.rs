@@ -147,6 +147,7 @@ async fn a_whole_request_reaches_the_wire() {
             message(Role::Assistant, [Part::text("Looking."), call.into()]),
             message(Role::Tool, [result.into()]),
         ],
+        blobs: Default::default(),
         tools: vec![ToolSpec {
             name: "look".to_owned(),
             description: "Looks.".to_owned(),
