@@ -199,8 +199,8 @@ impl Shared {
             record.requests.pop_front();
         }
         record.requests.push_back(request.clone());
-        let latest = record.requests.iter_mut().rev();
-        if let Some(older) = latest.skip(REQUESTS_WITH_BYTES_MAX).next() {
+        let mut latest = record.requests.iter_mut().rev();
+        if let Some(older) = latest.nth(REQUESTS_WITH_BYTES_MAX) {
             older.blobs.clear();
         }
         let candidates = self.replies.iter().enumerate().filter(|(_, reply)| {
