@@ -56,7 +56,7 @@ pub fn is_begun(data: &Path) -> bool {
 }
 
 /// A rule is a query for what breaks it.
-pub const RULES: [(&str, &str); 8] = [
+pub const RULES: [(&str, &str); 9] = [
     (
         "a run has another number of ends than one, though its state is terminal",
         "SELECT run.no FROM run LEFT JOIN event ON event.run = run.no AND event.session = run.session
@@ -128,5 +128,12 @@ pub const RULES: [(&str, &str); 8] = [
            AND NOT EXISTS (SELECT 1 FROM message t, json_each(t.parts) r
              WHERE t.run = run.no AND t.role = 'tool'
                AND json_extract(r.value, '$.call_id') = json_extract(part.value, '$.id'))",
+    ),
+    (
+        "a question of an ended run is open, though nothing waits for its answer",
+        "SELECT question.no FROM question JOIN run ON run.no = question.run
+         WHERE question.answer IS NULL
+           AND run.state IN ('completed', 'cancelled', 'failed', 'interrupted')
+           AND NOT EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)",
     ),
 ];

@@ -29,13 +29,15 @@ pub fn guest(package: &str) -> PathBuf {
     file
 }
 
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 8] = [
     "assistant",
     "census",
     "epilogue",
     "epilogue-probe",
     "hog",
     "probe",
+    "researcher",
+    "workbench",
 ];
 
 fn build_all() -> PathBuf {

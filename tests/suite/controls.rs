@@ -5,7 +5,7 @@ use lastword_tests::fixture::Fixture;
 use std::path::Path;
 
 /// A corruption that breaks one rule and no other, by the beginning of the rule's words.
-const CORRUPTIONS: [(&str, &str); 9] = [
+const CORRUPTIONS: [(&str, &str); 10] = [
     (
         "the database is damaged",
         "PRAGMA ignore_check_constraints = ON; UPDATE owner SET one = 2",
@@ -44,12 +44,18 @@ const CORRUPTIONS: [(&str, &str); 9] = [
         "a tool call of an ended run has no result",
         "UPDATE message SET parts = '[]' WHERE role = 'tool'",
     ),
+    ("a question of an ended run is open", "DELETE FROM wake"),
 ];
 
 #[tokio::test]
 async fn each_rule_catches_what_breaks_it_and_nothing_else() {
     let fixture = Fixture::new().await;
-    for prompt in ["echo Hello.", "two-steps", "fail on purpose"] {
+    for prompt in [
+        "echo Hello.",
+        "two-steps",
+        "fail on purpose",
+        "wait-for Yes?",
+    ] {
         fixture.run(prompt).await;
     }
     assert_eq!(fixture.host.shutdown().await, []);

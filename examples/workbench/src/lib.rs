@@ -38,7 +38,6 @@ impl Agent for Workbench {
                     Capability::Tools,
                     "to look at the directory and to change it",
                 )
-                .required()
                 .scope(TOOLS),
             )
             .wants(

@@ -2,16 +2,19 @@
 //! they do.
 
 mod later;
+mod permissions;
 mod serve;
 
 pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use permissions::{
+    Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
+};
 pub(crate) use serve::{Listen, NamedAgent, OnLast, Serve};
 
 use crate::units::{Deadline, Memory, Span};
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::{Args, Parser, Subcommand};
-use lastword::permission::{InvalidRule, Rule};
 use std::path::PathBuf;
 
 const STYLES: Styles = Styles::styled()
@@ -47,7 +50,10 @@ const RUN_EXAMPLES: &str = "\
   lastword run census.wasm --workspace . --json | jq -r 'select(.type == \"text.delta\").text'
 
 Nothing is allowed that is not granted: --workspace grants reading that directory, --model grants
-asking that model, and --allow grants the rest.
+asking that model, and --allow grants the rest. What no rule decides is asked at the terminal, or
+with --ask from another one (`lastword questions`, `lastword answer`); else it is denied. --deny
+stands before everything. Rules can stand in lastword.toml under [permissions], as `allow` and `deny`
+with `ask`; the one in the current directory may only deny.
 
 Ctrl-C stops the run and keeps every word that was said. A second Ctrl-C leaves at once; the next
 start then writes the run's end.
@@ -90,6 +96,12 @@ pub(crate) enum Command {
     Cancel(Cancel),
     /// List, change or take back the prompts that wait in a session
     Queue(Queue),
+    /// List what agents ask people, or show one question whole
+    Questions(Questions),
+    /// Answer a question that an agent asks
+    Answer(Answer),
+    /// List what answers have granted, or take it back
+    Grants(Grants),
     /// Go on with prompts that are held, or with a run that ended early
     Resume(Box<Resume>),
     /// Give a session another title
@@ -163,15 +175,8 @@ pub(crate) struct Run {
     /// Let the agent ask this model: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
     #[arg(short, long, value_name = "PROVIDER:NAME", help_heading = "Grants")]
     pub(crate) model: Option<String>,
-    /// Grant a capability, or some of it: write-files=src/**, network=example.com; may be repeated
-    #[arg(
-        short,
-        long,
-        value_name = "CAPABILITY[=TARGET]",
-        value_parser = rule,
-        help_heading = "Grants"
-    )]
-    pub(crate) allow: Vec<Rule>,
+    #[command(flatten)]
+    pub(crate) permissions: Permissions,
     /// Go on with a session: its id, the unique beginning of one, or `latest`
     #[arg(short, long, value_name = "ID")]
     pub(crate) session: Option<String>,
@@ -193,6 +198,8 @@ pub(crate) struct Run {
     /// The most memory that the agent may use [default: 128MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(crate) memory: Option<Memory>,
+    #[command(flatten)]
+    pub(crate) budget: Budget,
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
@@ -235,10 +242,6 @@ pub(crate) struct Show {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn rule(word: &str) -> Result<Rule, String> {
-    word.parse().map_err(|error: InvalidRule| error.to_string())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use crate::agent::Found;
 use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
+use crate::desk::{Answerer, Desk, Others};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
 use crate::place;
@@ -47,7 +48,7 @@ pub(crate) async fn run(
             return Ok(Exit::Cancelled);
         }
     };
-    if !may_run(&name, &manifest, &plan.grants, terminal) {
+    if !may_run(&name, &manifest, &plan.grants, plan.asks, terminal) {
         return Ok(Exit::Denied);
     }
     if plan.is_blank() && !has_default(&manifest) {
@@ -60,7 +61,7 @@ pub(crate) async fn run(
     let client = Client::new(api);
     let key = plan.directory.clone();
     let key = key.unwrap_or_else(|| WorkspaceKey::name(&name));
-    let workspace = client.claim(&key, &plan.grants).await?;
+    let workspace = client.claim(&key, &plan.grants, plan.asks).await?;
     let run = async {
         let session = match going_on {
             Some(record) => fitting(api, record, &workspace, &name).await?,
@@ -83,7 +84,7 @@ pub(crate) async fn run(
         return detached(&run, plan.json, terminal);
     }
     let exit = client
-        .see_through(&run, workspace.id, plan.json, stops, terminal)
+        .see_through(&run, workspace.id, (plan.json, plan.asks), stops, terminal)
         .await;
     client.retire().await;
     exit
@@ -227,9 +228,16 @@ impl<'a> Client<'a> {
         &self,
         key: &WorkspaceKey,
         grants: &Grants,
+        asks: bool,
     ) -> Result<WorkspaceView, Failure> {
         let granted: Vec<String> = grants.allowed().map(ToString::to_string).collect();
-        let mut body = json!({ "client_id": self.id, "grants": granted });
+        let denied: Vec<String> = grants.denied().map(ToString::to_string).collect();
+        let mut body = json!({
+            "client_id": self.id,
+            "grants": granted,
+            "deny": denied,
+            "ask": asks,
+        });
         match key {
             WorkspaceKey::Directory(path) => body["directory"] = json!(path),
             WorkspaceKey::Name(name) => body["name"] = json!(name),
@@ -247,14 +255,16 @@ impl<'a> Client<'a> {
         &self,
         run: &RunView,
         workspace: WorkspaceId,
-        json: bool,
+        (json, asks): (bool, bool),
         stops: &mut Stops,
         terminal: &Terminal,
     ) -> Result<Exit, Failure> {
         let mut view = View::new(json, terminal);
+        let mut desk = Desk::new(Answerer::Server(self.api.clone()), asks, json, terminal);
         let met = self
-            .follow(run, workspace, &mut view, stops, terminal)
+            .follow(run, workspace, &mut view, &mut desk, stops, terminal)
             .await?;
+        desk.close();
         Ok(conclude(&met, &view, run.session, terminal))
     }
 
@@ -263,6 +273,7 @@ impl<'a> Client<'a> {
         run: &RunView,
         workspace: WorkspaceId,
         view: &mut View,
+        desk: &mut Desk<'_>,
         stops: &mut Stops,
         terminal: &Terminal,
     ) -> Result<Met, Failure> {
@@ -285,7 +296,8 @@ impl<'a> Client<'a> {
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
-                    claim.get_or_insert_with(|| self.keep(workspace, &event));
+                    claim.get_or_insert_with(|| self.keep(workspace, &event, desk));
+                    desk.event(&event, view);
                     if !asked.reader_gone && let Err(error) = view.event(&event) {
                         asked.leave(self.api, run.run);
                         if error.kind() != io::ErrorKind::BrokenPipe {
@@ -302,6 +314,7 @@ impl<'a> Client<'a> {
                         return Ok(asked.met(receipt));
                     }
                 }
+                turn = desk.turn(view) => desk.take(turn, view),
                 () = follow::at(explain_at) => {
                     asked.explain_at = None;
                     view.interrupt_line();
@@ -311,16 +324,25 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does.
-    fn keep(&self, workspace: WorkspaceId, first: &Event) -> Keeping {
+    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does,
+    /// and tells the desk of other sessions.
+    fn keep(&self, workspace: WorkspaceId, first: &Event, desk: &mut Desk<'_>) -> Keeping {
+        let (others, events) = Others::new(first.session);
+        desk.attend(first.session, others);
         let path = format!(
             "/workspaces/{workspace}/events?client_id={}&after={}",
             self.id, first.pos.0
         );
         let mut feed = Feed::new(self.api, path);
-        Keeping(tokio::spawn(
-            async move { while feed.next().await.is_ok() {} },
-        ))
+        Keeping(tokio::spawn(async move {
+            while let Ok(frame) = feed.next().await {
+                let event = serde_json::from_str(&frame).ok();
+                if let Some(event) = event.filter(Others::matter) {
+                    // The claim is kept whether or not anybody listens.
+                    let _left = events.send(event).await;
+                }
+            }
+        }))
     }
 }
 

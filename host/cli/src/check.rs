@@ -5,10 +5,12 @@ use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
+use crate::rendering;
 use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, line, to_stdout};
 use crate::units;
-use lastword::{Agent, Host, WIT_PACKAGE};
+use lastword::permission::{Rule, Want};
+use lastword::{Agent, Capability, Host, WIT_PACKAGE};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -67,6 +69,7 @@ fn as_json(agent: &Agent, file: &Path, loading: Duration) -> serde_json::Value {
                 "capability": want.capability.as_str(),
                 "required": want.required,
                 "scope": want.scope,
+                "rules": rules(want),
                 "reason": want.reason,
             })
         })
@@ -148,6 +151,40 @@ impl Page {
     }
 }
 
+/// What is asked for, as rules; none of what is no pattern.
+fn rules(want: &Want) -> Vec<String> {
+    let rules = want.rules().unwrap_or_default();
+    rules.iter().map(ToString::to_string).collect()
+}
+
+/// What to write on the command line, for each rule of a want.
+fn granted_by(want: &Want) -> Vec<String> {
+    if crate::run::is_for_own_tools(want) {
+        let names = line(&want.scope.join(", "), 400);
+        return vec![format!("granting what they touch: {names}")];
+    }
+    let rules = match want.rules() {
+        Ok(rules) => rules,
+        Err(error) => {
+            let why = line(&error.to_string(), 200);
+            return vec![format!("nothing, since nobody understands it: {why}")];
+        }
+    };
+    let how = |rule: &Rule| match (rule.capability(), rule.pattern()) {
+        // A directory and a model are more than permissions.
+        (Capability::ReadFiles | Capability::Model, None) => want.capability.how_to_grant(),
+        (Capability::Model, Some(_)) => {
+            let model = line(&rule.to_string(), 200);
+            format!("{} ({model})", want.capability.how_to_grant())
+        }
+        _ => {
+            let rule = rendering::shell(&line(&rule.to_string(), 400));
+            format!("`--allow {rule}`")
+        }
+    };
+    rules.iter().map(how).collect()
+}
+
 fn wants(page: &mut Page, agent: &Agent) {
     let manifest = agent.manifest();
     if manifest.wants.is_empty() && manifest.unknown_wants.is_empty() {
@@ -162,11 +199,10 @@ fn wants(page: &mut Page, agent: &Agent) {
             "optional"
         };
         let _infallible = write!(value, "{need}, {}", line(&want.reason, 200));
-        if !want.scope.is_empty() {
-            let _infallible = write!(value, " (only {})", line(&want.scope.join(", "), 200));
-        }
-        let _infallible = write!(value, " · granted by {}", want.capability.how_to_grant());
         page.row(std::mem::take(&mut label), &value);
+        for how in granted_by(want) {
+            page.row("", &format!("  granted by {how}"));
+        }
     }
     for unknown in &manifest.unknown_wants {
         let value = format!("{} (not known to this lastword)", line(unknown, 80));

@@ -7,6 +7,7 @@
 //! ```
 //! Knows neither how events look nor what becomes of the exit code.
 
+use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::signals::{Stop, Stops};
 use crate::terminal::Terminal;
@@ -59,6 +60,7 @@ impl Follow<'_> {
         &self,
         view: &mut View,
         stops: &mut Stops,
+        desk: &mut Desk<'_>,
     ) -> Result<Met, Failure> {
         let mut events = self.run.events();
         let mut asked = Asked::default();
@@ -72,6 +74,7 @@ impl Follow<'_> {
                 () = &mut reader, if listening => self.client_gone(&mut asked),
                 event = events.next() => match event {
                     Some(Ok(event)) => {
+                        desk.event(&event, view);
                         if let Some(receipt) = self.show(view, &event, &mut asked)? {
                             return Ok(met(receipt, &asked));
                         }
@@ -92,6 +95,7 @@ impl Follow<'_> {
                     view.interrupt_line();
                     self.terminal.note(&self.explanation());
                 }
+                turn = desk.turn(view) => desk.take(turn, view),
             }
         }
     }

@@ -5,20 +5,25 @@
 
 mod agent;
 mod arguments;
+mod asking;
 mod attached;
 mod cargo;
 mod check;
 mod client;
+mod desk;
 mod failure;
 mod follow;
 mod keeping;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod outside;
 mod owner;
 mod place;
 mod plan;
 mod prompts;
+mod questions;
 mod reading;
+mod rendering;
 mod resume;
 mod run;
 mod serve;
@@ -60,6 +65,9 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
         Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,
         Command::Queue(queue) => block_on(prompts::queue(queue, shared, terminal))?,
+        Command::Questions(open) => block_on(questions::questions(open, shared, terminal))?,
+        Command::Answer(answer) => block_on(questions::answer(answer, shared, terminal))?,
+        Command::Grants(grants) => block_on(questions::grants(grants, shared, terminal))?,
         Command::Resume(resume) => block_on(resume::resume(*resume, shared, terminal))?,
         Command::Rename(rename) => block_on(keeping::rename(rename, shared, terminal))?,
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,

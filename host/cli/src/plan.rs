@@ -1,12 +1,13 @@
 //! What a run shall be, checked before anything is built or opened: grants, limits, the model, the
 //! prompt. Knows only whether this process or another host runs it.
 
-use crate::arguments;
+use crate::arguments::{self, Budget, Permissions};
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::settings::{RunSettings, Settings};
+use crate::terminal::Terminal;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
-use lastword::permission::{Grants, Rule};
+use lastword::permission::Grants;
 use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
+    /// Whether somebody is asked about what no rule decides.
+    pub(crate) asks: bool,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
     /// The deadline that was asked for.
@@ -33,7 +36,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Checks what was asked for of this process.
-    pub(crate) fn new(run: arguments::Run, settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        run: arguments::Run,
+        settings: &Settings,
+        terminal: &Terminal,
+    ) -> Result<Self, Failure> {
         if run.detach {
             return Err(Failure::usage(
                 "nobody would go on with the run: `--detach` needs a host that stays; start one \
@@ -49,7 +56,8 @@ impl Plan {
         if let Some(memory) = run.memory.or(defaults.memory) {
             limits = limits.memory_bytes(memory.0);
         }
-        let mut plan = Self::of(run, settings, limits, model.is_some())?;
+        limits = budget(limits, run.budget, defaults);
+        let mut plan = Self::of(run, settings, limits, model.is_some(), terminal)?;
         if let Some(deadline) = plan.deadline {
             plan.limits = plan.limits.deadline(deadline.0);
         }
@@ -64,6 +72,7 @@ impl Plan {
         run: arguments::Run,
         settings: &Settings,
         place: &str,
+        terminal: &Terminal,
     ) -> Result<Self, Failure> {
         let decided = [
             (
@@ -73,6 +82,9 @@ impl Plan {
             ),
             ("--memory", run.memory.is_some(), ""),
             ("--grace", run.grace.is_some(), ""),
+            ("--max-tokens", run.budget.max_tokens.is_some(), ""),
+            ("--max-cost", run.budget.max_cost.is_some(), ""),
+            ("--max-tool-calls", run.budget.max_tool_calls.is_some(), ""),
         ];
         if let Some((option, _, how)) = decided.iter().find(|(_, given, _)| *given) {
             return Err(Failure::usage(format!(
@@ -87,7 +99,7 @@ impl Plan {
             )));
         }
         let asks_a_model = settings.run.model.is_some();
-        Self::of(run, settings, Limits::default(), asks_a_model)
+        Self::of(run, settings, Limits::default(), asks_a_model, terminal)
     }
 
     fn of(
@@ -95,9 +107,13 @@ impl Plan {
         settings: &Settings,
         limits: Limits,
         asks_a_model: bool,
+        terminal: &Terminal,
     ) -> Result<Self, Failure> {
         let directory = run.workspace.as_deref().map(directory).transpose()?;
-        let grants = grants(run.allow, directory.is_some(), asks_a_model)?;
+        let rules = &run.permissions;
+        let grants = grants(rules, settings, directory.is_some(), asks_a_model)?;
+        let attended = !run.json && !run.detach;
+        let asks = asks(rules, settings, attended, terminal);
         let text = prompt(run.prompt)?;
         Ok(Self {
             agent: run.agent,
@@ -108,6 +124,7 @@ impl Plan {
             session: run.session,
             directory,
             grants,
+            asks,
             models: None,
             limits,
             deadline: run.deadline.or(settings.run.deadline),
@@ -135,12 +152,20 @@ impl Plan {
 
     /// The workspace's options.
     pub(crate) fn options(&self) -> WorkspaceOptions {
-        WorkspaceOptions::new().grants(self.grants.clone())
+        WorkspaceOptions::new()
+            .grants(self.grants.clone())
+            .ask(self.asks)
     }
 }
 
-/// What is granted by naming a directory and a model, and by itself.
-pub(crate) fn grants(allowed: Vec<Rule>, directory: bool, model: bool) -> Result<Grants, Failure> {
+/// What is granted by naming a directory and a model, by itself, and by the settings, and what is
+/// denied.
+pub(crate) fn grants(
+    rules: &Permissions,
+    settings: &Settings,
+    directory: bool,
+    model: bool,
+) -> Result<Grants, Failure> {
     let mut grants = Grants::none();
     if directory {
         grants = grants.with(Capability::ReadFiles);
@@ -148,13 +173,47 @@ pub(crate) fn grants(allowed: Vec<Rule>, directory: bool, model: bool) -> Result
     if model {
         grants = grants.with(Capability::Model);
     }
-    let grants = allowed.into_iter().fold(grants, Grants::with);
-    match !directory && grants.has(Capability::ReadFiles) {
-        false => Ok(grants),
-        true => Err(Failure::usage(
+    let grants = rules.allow.iter().cloned().fold(grants, Grants::with);
+    if !directory && grants.has(Capability::ReadFiles) {
+        return Err(Failure::usage(
             "there are no files to grant without a workspace; add `--workspace DIR`",
-        )),
+        ));
     }
+    // What the settings say of files is for runs that have some.
+    let set = settings.permissions.allow();
+    let set = set.filter(|rule| directory || !rule.is_about(Capability::ReadFiles));
+    let grants = set.fold(grants, Grants::with);
+    let denied = rules
+        .deny
+        .iter()
+        .cloned()
+        .chain(settings.permissions.deny());
+    Ok(denied.fold(grants, Grants::without))
+}
+
+/// Whether somebody is asked about what no rule decides: as was said, or if they are there.
+pub(crate) fn asks(
+    rules: &Permissions,
+    settings: &Settings,
+    attended: bool,
+    terminal: &Terminal,
+) -> bool {
+    let said = rules.asks().or(settings.permissions.ask);
+    said.unwrap_or_else(|| attended && terminal.is_attended())
+}
+
+fn budget(limits: Limits, given: Budget, defaults: &RunSettings) -> Limits {
+    let mut limits = limits;
+    if let Some(tokens) = given.max_tokens.or(defaults.max_tokens) {
+        limits = limits.tokens(Some(tokens));
+    }
+    if let Some(cost) = given.max_cost.or(defaults.max_cost) {
+        limits = limits.cost_micros(Some(cost.0));
+    }
+    if let Some(calls) = given.max_tool_calls.or(defaults.max_tool_calls) {
+        limits = limits.tool_calls(calls);
+    }
+    limits
 }
 
 /// The workspace, once it is known to be a directory that can be read.

@@ -50,10 +50,15 @@ pub(crate) async fn resume(
         .clone()
         .or_else(|| settings.run.model.clone());
     let directory = arguments.workspace.is_some();
-    let grants = plan::grants(arguments.allow.clone(), directory, model.is_some())?;
+    let rules = &arguments.permissions;
+    let grants = plan::grants(rules, &settings, directory, model.is_some())?;
+    let asks = plan::asks(rules, &settings, !arguments.json, terminal);
     let mut builder = Host::builder();
     if elsewhere.is_none() && grants.has(Capability::Model) {
         builder = builder.model(plan::models(&settings, model.as_deref())?);
+    }
+    if elsewhere.is_none() {
+        builder = settings.outside().equip(builder)?;
     }
     let found = arguments.agent.as_deref();
     let found = found.map(|path| agent::find(path, terminal)).transpose()?;
@@ -63,6 +68,7 @@ pub(crate) async fn resume(
         api: &connection.api,
         arguments: &arguments,
         grants,
+        asks,
         terminal,
     };
     let exit = going_on.on(found, &mut stops).await;
@@ -74,6 +80,7 @@ struct GoingOn<'a> {
     api: &'a Api,
     arguments: &'a arguments::Resume,
     grants: Grants,
+    asks: bool,
     terminal: &'a Terminal,
 }
 
@@ -101,12 +108,12 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        if !may_run(name, &manifest, &self.grants, self.terminal) {
+        if !may_run(name, &manifest, &self.grants, self.asks, self.terminal) {
             return Ok(Exit::Denied);
         }
         let client = Client::new(api);
         let key = attached::key(&session.workspace_key);
-        let workspace = client.claim(&key, &self.grants).await?;
+        let workspace = client.claim(&key, &self.grants, self.asks).await?;
         let exit = self.each(&client, &workspace, runs, stops).await;
         client.retire().await;
         exit
@@ -154,8 +161,8 @@ impl GoingOn<'_> {
             resumed.push(self.put_back(run).await?);
         }
         for run in resumed {
-            let json = self.arguments.json;
-            let seen = client.see_through(&run, workspace.id, json, stops, self.terminal);
+            let manner = (self.arguments.json, self.asks);
+            let seen = client.see_through(&run, workspace.id, manner, stops, self.terminal);
             match seen.await? {
                 Exit::Completed => {}
                 exit => return Ok(exit),

@@ -5,6 +5,7 @@ use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
 use crate::attached;
 use crate::client::Api;
+use crate::desk::{Answerer, Desk, Others};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, Met};
 use crate::owner::{self, Owner};
@@ -16,9 +17,15 @@ use crate::signals::Stops;
 use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
+use lastword::capability::tools::OWN_TOOLS;
+use lastword::event::Event;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
-use lastword::{Agent, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey};
+use lastword::{
+    Agent, Capability, Host, HostError, Lifecycle, Receipt, Run, RunState, Session, WorkspaceKey,
+};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 /// Runs at the same time: one's own, and those of commands in other terminals.
@@ -35,7 +42,7 @@ pub(crate) async fn run(
     if let Some(api) = owner::reach(&shared, &place).await? {
         return elsewhere(&api, arguments, &settings, None, terminal).await;
     }
-    let plan = Plan::new(arguments.clone(), &settings)?;
+    let plan = Plan::new(arguments.clone(), &settings, terminal)?;
     let found = agent::find(&plan.agent, terminal)?;
     let mut stops = Stops::listen()?;
     let mut builder = Host::builder()
@@ -44,6 +51,7 @@ pub(crate) async fn run(
     if let Some(models) = plan.models.clone() {
         builder = builder.model(models);
     }
+    builder = settings.outside().equip(builder)?;
     let host = match owner::own(builder, &place, terminal).await? {
         Owner::Us(host) => host,
         Owner::Other(api) => {
@@ -72,7 +80,7 @@ async fn elsewhere(
     begun: Option<(Found, Stops)>,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let plan = Plan::elsewhere(arguments, settings, api.place())?;
+    let plan = Plan::elsewhere(arguments, settings, api.place(), terminal)?;
     let (found, mut stops) = match begun {
         Some(begun) => begun,
         None => (agent::find(&plan.agent, terminal)?, Stops::listen()?),
@@ -133,7 +141,13 @@ async fn on(
         }
     };
     let manifest = agent.manifest();
-    if !may_run(agent.id().as_str(), manifest, &plan.grants, terminal) {
+    if !may_run(
+        agent.id().as_str(),
+        manifest,
+        &plan.grants,
+        plan.asks,
+        terminal,
+    ) {
         return Ok(Exit::Denied);
     }
     if plan.is_blank() && !has_default(manifest) {
@@ -150,8 +164,41 @@ async fn on(
         terminal,
     };
     let mut view = View::new(plan.json, terminal);
-    let met = follow.to_the_end(&mut view, stops).await?;
+    let mut desk = Desk::new(Answerer::Host(host.clone()), plan.asks, plan.json, terminal);
+    let (others, events) = Others::new(session.id());
+    desk.attend(session.id(), others);
+    let watching = watch(host, &session, &run, events);
+    let met = follow.to_the_end(&mut view, stops, &mut desk).await;
+    watching.abort();
+    let met = met?;
+    desk.close();
     Ok(conclude(&met, &view, session.id(), terminal))
+}
+
+/// Whether somebody can be asked for it once it is needed, rather than before.
+fn is_asked_for(capability: Capability) -> bool {
+    // These are there from the beginning, or not at all.
+    !matches!(
+        capability,
+        Capability::ReadFiles | Capability::Model | Capability::State
+    )
+}
+
+/// Hands on what happens in other sessions of the workspace while a run goes on.
+fn watch(host: &Host, session: &Session, run: &Run, events: mpsc::Sender<Event>) -> JoinHandle<()> {
+    let (host, run) = (host.clone(), run.clone());
+    let workspace = session.workspace_id();
+    tokio::spawn(async move {
+        let Some(Ok(first)) = run.events().next().await else {
+            return;
+        };
+        let mut all = host.workspace_events(workspace, first.pos);
+        while let Some(Ok(event)) = all.next().await {
+            if Others::matter(&event) && events.send(event).await.is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// Whether an agent says what an empty prompt stands for.
@@ -160,11 +207,18 @@ pub(crate) fn has_default(manifest: &Manifest) -> bool {
     default.is_some_and(|prompt| !prompt.trim().is_empty())
 }
 
+/// Whether a want is for tools of the host's own alone, which ask for what they touch.
+pub(crate) fn is_for_own_tools(want: &Want) -> bool {
+    let own = |name: &String| OWN_TOOLS.contains(&name.as_str());
+    want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
+}
+
 /// Tells what is wanted and not granted, and whether the agent can do without.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,
     grants: &Grants,
+    asks: bool,
     terminal: &Terminal,
 ) -> bool {
     for unknown in &manifest.unknown_wants {
@@ -173,7 +227,10 @@ pub(crate) fn may_run(
             "the agent wants `{unknown}`, which this lastword does not know"
         ));
     }
-    let lacking = |want: &&Want| !grants.has(want.capability);
+    let asked =
+        |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
+    let lacking =
+        |want: &&Want| !grants.has(want.capability) && !asked(want) && !is_for_own_tools(want);
     let (required, optional): (Vec<_>, Vec<_>) = manifest
         .wants
         .iter()
@@ -182,8 +239,11 @@ pub(crate) fn may_run(
     if !required.is_empty() {
         let lines = required.into_iter().map(|want| {
             let reason = terminal::line(&want.reason, 200);
-            let how = want.capability.how_to_grant();
-            format!("\n  {} ({reason}): grant it with {how}", want.capability)
+            let how = match grants.denies_all(want.capability) {
+                true => "a rule of `--deny` or of the settings denies it".to_owned(),
+                false => format!("grant it with {}", want.capability.how_to_grant()),
+            };
+            format!("\n  {} ({reason}): {how}", want.capability)
         });
         terminal.error(&format!(
             "{} cannot work without what is not granted; nothing was run{}",

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
+use lastword::permission::Rule;
 use lastword::{Host, HostBuilder, OnLastClient};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
@@ -92,6 +93,8 @@ struct Plan {
     linger: Option<std::time::Duration>,
     on_last_client: OnLastClient,
     retention: Option<std::time::Duration>,
+    /// What no agent may do, whoever opens its workspace.
+    deny: Vec<Rule>,
     json: bool,
 }
 
@@ -141,6 +144,7 @@ impl Plan {
                 Some(OnLast::KeepRunning) | None => OnLastClient::KeepRunning,
             },
             retention: given.retention.or(defaults.retention).map(|span| span.0),
+            deny: settings.permissions.deny().collect(),
             json: given.json,
         })
     }
@@ -168,7 +172,7 @@ impl Plan {
         if let Some(model) = &self.model {
             builder = builder.model(plan::models(settings, Some(model))?);
         }
-        Ok(builder)
+        settings.outside().equip(builder)
     }
 
     /// Loads the agents, then opens the doors: whoever comes in finds everything in place.
@@ -203,11 +207,11 @@ impl Plan {
             doors.push(door);
         }
         let socket = serving::socket(&place.data);
-        doors.push(
-            Door::of_owner(&place.data)
-                .await
-                .map_err(|error| refused(&error))?,
-        );
+        let mut door = Door::of_owner(&place.data)
+            .await
+            .map_err(|error| refused(&error))?;
+        door.options.deny.clone_from(&self.deny);
+        doors.push(door);
         ready.socket = socket;
         Ok((Serving::begin(host, doors), ready))
     }
@@ -223,6 +227,7 @@ impl Plan {
             listener: listener.map_err(|error| refused(&error))?,
             authorizer,
             options: ServerOptions {
+                deny: self.deny.clone(),
                 roots: self.roots.clone(),
                 allowed_hosts: self.allowed_hosts.clone(),
                 ..ServerOptions::default()

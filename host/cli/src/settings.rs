@@ -4,8 +4,12 @@
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
-use crate::units::{Deadline, Memory, Span};
+use crate::outside::{self, CommandSettings, NetworkSettings, Outside};
+use crate::units::{Cost, Deadline, Memory, Span};
+use lastword::capability::mcp::McpConfig;
 use lastword::capability::model::ModelsConfig;
+use lastword::capability::secrets::SecretsConfig;
+use lastword::permission::{InvalidRule, Rule};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -21,8 +25,18 @@ pub(crate) struct Settings {
     pub(crate) models: ModelsConfig,
     /// Defaults of `lastword run`.
     pub(crate) run: RunSettings,
+    /// What agents may do, and what they may not.
+    pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
+    /// Commands that agents may run.
+    commands: CommandSettings,
+    /// What the network guard lets through.
+    network: NetworkSettings,
+    /// Secrets that may be put into requests.
+    secrets: SecretsConfig,
+    /// MCP servers, by name.
+    mcp: BTreeMap<String, McpConfig>,
 }
 
 /// Defaults of `lastword run`, under the names of its options.
@@ -33,8 +47,58 @@ pub(crate) struct RunSettings {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) grace: Option<Span>,
     pub(crate) memory: Option<Memory>,
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) max_cost: Option<Cost>,
+    pub(crate) max_tool_calls: Option<u32>,
     /// Relative to the file.
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Rules, beside those of the command line. What is denied is denied by `lastword serve` too, in
+/// every workspace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PermissionSettings {
+    allow: Vec<Written>,
+    deny: Vec<Written>,
+    /// Whether people are asked about what no rule decides.
+    pub(crate) ask: Option<bool>,
+}
+
+/// A rule as it is written in a file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Written(Rule);
+
+impl TryFrom<String> for Written {
+    type Error = InvalidRule;
+
+    fn try_from(words: String) -> Result<Self, InvalidRule> {
+        words.parse().map(Self)
+    }
+}
+
+impl PermissionSettings {
+    /// What is allowed.
+    pub(crate) fn allow(&self) -> impl Iterator<Item = Rule> {
+        self.allow.iter().map(|written| written.0.clone())
+    }
+
+    /// What is denied.
+    pub(crate) fn deny(&self) -> impl Iterator<Item = Rule> {
+        self.deny.iter().map(|written| written.0.clone())
+    }
+
+    /// What lets agents do more.
+    fn widens(&self) -> Option<&'static str> {
+        let set = [
+            ("allow", !self.allow.is_empty()),
+            ("ask", self.ask.is_some()),
+        ];
+        set.into_iter()
+            .find(|(_, is_set)| *is_set)
+            .map(|(name, _)| name)
+    }
 }
 
 /// Defaults of `lastword serve`, under the names of its options. Paths are relative to the file.
@@ -119,12 +183,16 @@ impl Settings {
         if named.is_none() {
             settings.refuse_services()?;
             settings.refuse_doors()?;
+            settings.refuse_grants()?;
+            settings.refuse_outside()?;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
             *data = folder.join(&*data);
         }
         settings.serve.relative_to(folder);
+        settings.commands.relative_to(folder);
+        outside::secrets_relative_to(&mut settings.secrets, folder);
         Ok(settings)
     }
 
@@ -147,6 +215,40 @@ impl Settings {
             Some((name, _)) => Err(Failure::usage(format!(
                 "the {FILE} of the current directory says in [models.{name}] where your keys \
                  are and where they are sent; if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// Nor what agents may do there.
+    fn refuse_grants(&self) -> Result<(), Failure> {
+        match self.permissions.widens() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory says with `{name}` in [permissions] what \
+                 only you decide: what agents may do, and whether you are asked (`deny` may stand \
+                 there); if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// What agents may use outside their sandbox.
+    pub(crate) fn outside(&self) -> Outside<'_> {
+        Outside {
+            commands: &self.commands,
+            network: &self.network,
+            secrets: &self.secrets,
+            mcp: &self.mcp,
+        }
+    }
+
+    /// Nor what agents reach outside their sandbox.
+    fn refuse_outside(&self) -> Result<(), Failure> {
+        match self.outside().widens() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory has a table [{name}], which only you write: \
+                 it starts programs, reads secrets or opens private hosts; if you trust it, name \
+                 it with `--config-file {FILE}`"
             ))),
         }
     }

@@ -5,12 +5,13 @@ use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
 use crate::reading::{Listed, Source};
+use crate::rendering;
 use crate::sessions;
 use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, line, to_stdout};
 use crate::units;
 use crate::view;
-use lastword::event::Event;
+use lastword::event::{Event, EventBody};
 use lastword::run::Transcript;
 use lastword::session::{Message, Part, PartBody, Role};
 use lastword::{RunRow, RunState};
@@ -65,6 +66,8 @@ struct Shown {
     /// What it said that no message holds yet.
     open: Vec<Part>,
     took_us: Option<u64>,
+    /// Questions and answers, as lines.
+    asked: Vec<String>,
 }
 
 impl Shown {
@@ -85,11 +88,13 @@ impl Shown {
             let ms = ended.at_ms.0.saturating_sub(started.at_ms.0);
             ms.saturating_mul(1000)
         });
+        let asked = ours().filter_map(question).collect();
         Self {
             left: begun && !owned,
             row,
             open,
             took_us,
+            asked,
         }
     }
 
@@ -124,6 +129,20 @@ impl Shown {
     }
 }
 
+/// What a run asked somebody, or was answered.
+fn question(event: &Event) -> Option<String> {
+    match &event.body {
+        EventBody::QuestionAsked { question } => {
+            Some(format!("? {}", rendering::subject(&question.asked)))
+        }
+        EventBody::QuestionAnswered { answer, .. } => {
+            Some(format!("answered: {}", rendering::answer(answer)))
+        }
+        EventBody::QuestionDismissed { .. } => Some("not answered: the run was over".to_owned()),
+        _ => None,
+    }
+}
+
 /// A conversation as text.
 struct Page {
     text: String,
@@ -155,6 +174,9 @@ impl Page {
             self.speaker(Role::Assistant, None);
             self.parts(&run.open);
         }
+        for asked in &run.asked {
+            self.aside(asked);
+        }
         self.line(&self.out.dim(&format!("— {}", run.end())));
     }
 
@@ -183,8 +205,16 @@ impl Page {
                     let words = self.out.dim(&self.out.words(text));
                     self.line(&words);
                 }
-                PartBody::ToolCall(call) => self.aside(&view::call(&call.name, &call.input)),
-                PartBody::ToolResult(result) => self.aside(&view::answer(result)),
+                PartBody::ToolCall(call) => {
+                    self.aside(&rendering::call(&call.name, &call.input));
+                }
+                PartBody::ToolResult(result) => {
+                    self.aside(&rendering::result(result));
+                    if let Some(diff) = rendering::diff_of(result) {
+                        let shown = rendering::diff(&diff, rendering::DIFF_LINES, &self.out);
+                        self.line(&shown);
+                    }
+                }
                 PartBody::Data {
                     media_type, bytes, ..
                 } => self.aside(&format!("[{media_type}, {}]", units::bytes(*bytes))),

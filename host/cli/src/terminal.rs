@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal, Write};
 pub(crate) struct Terminal {
     pub(crate) out: Stream,
     pub(crate) err: Stream,
+    /// Whether somebody may be typing on standard input.
+    pub(crate) reads: bool,
 }
 
 /// What is known of one of them.
@@ -21,6 +23,8 @@ pub(crate) struct Stream {
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
 const RED: &str = "\x1b[1;31m";
+const GREEN: &str = "\x1b[32m";
+const PLAIN_RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const RESET: &str = "\x1b[0m";
 
@@ -36,12 +40,23 @@ impl Terminal {
         Self {
             out: stream(io::stdout().is_terminal()),
             err: stream(io::stderr().is_terminal()),
+            reads: io::stdin().is_terminal(),
         }
+    }
+
+    /// Clean lines as they are, on standard error.
+    pub(crate) fn tell(&self, text: &str) {
+        to_stderr(text.trim_end_matches('\n'));
     }
 
     /// One line that explains, on standard error.
     pub(crate) fn note(&self, line: &str) {
         to_stderr(&self.err.dim(line));
+    }
+
+    /// Whether a person can be asked here.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.reads && self.err.terminal
     }
 
     /// One line that should be heeded, on standard error.
@@ -70,6 +85,25 @@ impl Stream {
     /// What stands out. The text must be clean.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.paint(BOLD, text)
+    }
+
+    /// What is added. The text must be clean.
+    pub(crate) fn green(&self, text: &str) -> String {
+        self.paint(GREEN, text)
+    }
+
+    /// What is taken away. The text must be clean.
+    pub(crate) fn red(&self, text: &str) -> String {
+        self.paint(PLAIN_RED, text)
+    }
+
+    /// No terminal, no colours.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self {
+            terminal: false,
+            colour: false,
+        }
     }
 
     /// An agent's words: as they are for a program, harmless for a terminal.

@@ -19,6 +19,22 @@ pub(crate) struct Deadline(pub(crate) Option<Duration>);
 #[serde(try_from = "String")]
 pub(crate) struct Memory(pub(crate) u64);
 
+/// A sum of money, in millionths of a US dollar: `0.50`, `2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub(crate) struct Cost(pub(crate) u64);
+
+/// A number as settings may write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Whole(u64),
+    Decimal(f64),
+}
+
+/// Dollars of the most that a run may be given.
+const DOLLARS_MAX: u64 = 1_000_000;
 /// Bytes of the most memory that a run may be given.
 const MEMORY_MAX: u64 = 128 << 20;
 /// Bytes of one page of linear memory.
@@ -61,6 +77,43 @@ impl FromStr for Memory {
             )),
         }
     }
+}
+
+impl FromStr for Cost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        micros(text.trim()).map(Self).ok_or_else(|| {
+            format!("`{text}` is no sum of US dollars; write `2`, `0.50` or `0.000001`")
+        })
+    }
+}
+
+impl TryFrom<Written> for Cost {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Whole(dollars) => dollars.to_string().parse(),
+            Written::Decimal(dollars) => dollars.to_string().parse(),
+        }
+    }
+}
+
+/// Decimal digits as millionths, exactly.
+fn micros(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    let dollars: u64 = whole
+        .parse()
+        .ok()
+        .filter(|dollars| *dollars <= DOLLARS_MAX)?;
+    let part: u64 = format!("{part:0<6}").parse().ok()?;
+    Some(dollars * 1_000_000 + part)
 }
 
 macro_rules! from_text {
@@ -202,6 +255,26 @@ mod tests {
         assert_eq!("65536".parse(), Ok(Memory(65536)));
         for text in ["", "MiB", "0", "1GiB", "12 parsecs", "99999999999999999999"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn money_is_read_exactly() {
+        assert_eq!("2".parse(), Ok(Cost(2_000_000)));
+        assert_eq!("0.5".parse(), Ok(Cost(500_000)));
+        assert_eq!("0.000001".parse(), Ok(Cost(1)));
+        for text in [
+            "",
+            ".",
+            ".5",
+            "1.",
+            "-1",
+            "1e3",
+            "0.0000001",
+            "1000001",
+            "$2",
+        ] {
+            assert!(text.parse::<Cost>().is_err(), "{text}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! How a run's events look: to people, words as they come and one line at the end; to programs,
 //! the log itself. Knows nothing of how the run is stopped.
 
+use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{bytes, time};
 use lastword::Receipt;
 use lastword::event::{Event, EventBody};
 use lastword::id::SessionId;
-use lastword::session::{Part, PartBody, Role, ToolResult};
+use lastword::session::{Part, PartBody, Role};
 use std::collections::HashMap;
 use std::io;
 
@@ -156,12 +157,15 @@ impl People {
                 ..
             } => {
                 if let Some(name) = self.calls.remove(index) {
-                    self.aside(&call(&name, input));
+                    self.aside(&rendering::call(&name, input));
                 }
             }
             EventBody::ToolResult { part, .. } => {
                 if let PartBody::ToolResult(result) = &part.body {
-                    self.aside(&answer(result));
+                    self.aside(&rendering::result(result));
+                    if let Some(diff) = rendering::diff_of(result) {
+                        self.block(&diff);
+                    }
                 }
             }
             EventBody::MessageFinished { title, details, .. } => {
@@ -185,7 +189,7 @@ impl People {
     fn part(&mut self, index: u32, part: &Part) {
         match &part.body {
             PartBody::ToolCall(made) if made.finished => {
-                self.aside(&call(&made.name, &made.input));
+                self.aside(&rendering::call(&made.name, &made.input));
             }
             PartBody::ToolCall(open) => {
                 self.calls.insert(index, open.name.clone());
@@ -204,6 +208,14 @@ impl People {
     fn aside(&mut self, line: &str) {
         self.interrupt_line();
         self.terminal.note(&terminal::line(line, ASIDE_CHARS));
+    }
+
+    /// A diff on standard error.
+    fn block(&mut self, diff: &str) {
+        self.interrupt_line();
+        let err = &self.terminal.err;
+        self.terminal
+            .tell(&rendering::diff(diff, rendering::DIFF_LINES, err));
     }
 
     fn interrupt_line(&mut self) {
@@ -249,21 +261,5 @@ impl People {
     }
 }
 
-/// Characters of the longest line about a tool call.
+/// Characters of the longest line about anything else.
 const ASIDE_CHARS: usize = 160;
-
-/// A tool call in one line.
-pub(crate) fn call(name: &str, input: &str) -> String {
-    format!("→ {name} {input}")
-}
-
-/// A tool's answer in one line.
-pub(crate) fn answer(result: &ToolResult) -> String {
-    let texts = result.content.iter().filter_map(|content| match content {
-        lastword::session::Content::Text { text } => Some(text.as_str()),
-        _ => None,
-    });
-    let text: Vec<_> = texts.collect();
-    let sign = if result.is_error { "✗" } else { "←" };
-    format!("{sign} {} {}", result.name, text.join(" "))
-}

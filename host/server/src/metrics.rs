@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     answers: Family<Answer, Counter>,
     durations: Family<Asked, Histogram, fn() -> Histogram>,
     streams: Gauge,
+    questions: Gauge,
 }
 
 impl Metrics {
@@ -65,11 +66,15 @@ impl Metrics {
             "Event streams that are open",
             streams.clone(),
         );
+        let questions = Gauge::default();
+        let help = "Questions that nobody has answered; at most 1,000 are counted";
+        registry.register("questions_open", help, questions.clone());
         Self {
             registry,
             answers,
             durations,
             streams,
+            questions,
         }
     }
 
@@ -95,6 +100,11 @@ impl Metrics {
     pub(crate) fn stream(&self) -> Streaming {
         self.streams.inc();
         Streaming(self.streams.clone())
+    }
+
+    /// So many questions are open.
+    pub(crate) fn questions(&self, open: usize) {
+        self.questions.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
     /// All figures as they are now.

@@ -5,6 +5,7 @@ use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastword::HostError;
+use lastword::session::Answer;
 use serde::Serialize;
 
 /// The media type of every error.
@@ -46,16 +47,20 @@ kinds! {
     404 "client-not-attached" "The client has no claim here"
     404 "unknown-agent" "There is no such agent"
     404 "unknown-blob" "There are no such bytes"
+    404 "unknown-grant" "There is no such grant"
     404 "unknown-message" "There is no such message"
+    404 "unknown-question" "There is no such question"
     404 "unknown-route" "There is nothing at this address"
     404 "unknown-run" "There is no such run"
     404 "unknown-session" "There is no such session"
     404 "unknown-workspace" "There is no such workspace"
     405 "wrong-method" "This address takes other methods"
     408 "body-timeout" "The body did not arrive in time"
+    409 "already-answered" "Somebody has answered already"
     409 "client-retired" "The client was retired"
     409 "key-conflict" "The idempotency key belongs to another prompt"
     409 "not-resumable" "The run cannot be resumed"
+    409 "question-dismissed" "The run that asked is over"
     409 "run-held" "The run is held"
     409 "run-started" "The run has started already"
     409 "workspace-closing" "The workspace is closing"
@@ -78,6 +83,7 @@ pub struct Problem {
     resume_after: Option<u64>,
     messages: Option<String>,
     sessions: Option<String>,
+    answer: Option<Box<Answer>>,
 }
 
 /// An error: RFC 9457, with the error's name.
@@ -105,6 +111,9 @@ pub(crate) struct ProblemBody {
     /// Where to find the sessions whose events the log no longer reaches back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions: Option<String>,
+    /// The answer that counted, of a question that was answered already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer>,
 }
 
 impl Problem {
@@ -119,6 +128,7 @@ impl Problem {
             resume_after: None,
             messages: None,
             sessions: None,
+            answer: None,
         }
     }
 
@@ -166,6 +176,7 @@ impl Problem {
             resume_after: self.resume_after,
             messages: self.messages.clone(),
             sessions: self.sessions.clone(),
+            answer: self.answer.as_deref().cloned(),
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -191,8 +202,10 @@ impl From<HostError> for Problem {
             return Self::internal(error);
         }
         let mut problem = Self::new(error.name(), error.to_string());
-        if let HostError::CursorExpired { resume_after } = error {
-            problem.resume_after = Some(resume_after);
+        match error {
+            HostError::CursorExpired { resume_after } => problem.resume_after = Some(resume_after),
+            HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(Box::new(answer)),
+            _ => {}
         }
         problem
     }
@@ -225,5 +238,11 @@ mod tests {
             (&body["status"], &body["resume_after"]),
             (&410.into(), &7.into())
         );
+        let problem = Problem::from(HostError::AlreadyAnswered {
+            question: lastword::id::QuestionId::generate(),
+            answer: Answer::Allow { remember: None },
+        });
+        let body: serde_json::Value = serde_json::from_str(&problem.json()).unwrap();
+        assert_eq!(body["answer"]["answer"], "allow");
     }
 }

@@ -10,6 +10,7 @@ mod readers;
 mod stats;
 mod store;
 mod streams;
+mod tools;
 
 use stats::heading;
 
@@ -54,6 +55,10 @@ async fn main() {
     if is_wanted("streams") {
         heading("streams: from append to a subscriber of the server, beside raw SQLite");
         streams::figures().await;
+    }
+    if is_wanted("tools") {
+        heading("tools: a call by a guest, beside the same natively");
+        tools::figures().await;
     }
     if is_wanted("parked") {
         heading("parked: memory of runs that wait");

@@ -8,6 +8,8 @@ mod ends;
 mod interrupts;
 mod later;
 mod models;
+mod permissions;
+mod questions;
 mod reading;
 mod served;
 mod telemetry;
@@ -223,6 +225,12 @@ impl Started {
     /// Reads standard error until it holds this.
     #[track_caller]
     fn until_told(&mut self, words: &str) {
+        self.until_told_into(words, &mut String::new());
+    }
+
+    /// The same, and answers what was read.
+    #[track_caller]
+    fn until_told_into(&mut self, words: &str, told: &mut String) {
         let err = self.child.as_mut().and_then(|child| child.stderr.as_mut());
         let err = err.expect("stderr is open");
         let mut bytes = Vec::new();
@@ -233,6 +241,7 @@ impl Started {
             assert!(read > 0, "it ended after `{so_far}`, without `{words}`");
             bytes.push(byte[0]);
         }
+        told.push_str(&String::from_utf8_lossy(&bytes));
     }
 
     fn signal(&self, name: &str) {

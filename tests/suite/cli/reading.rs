@@ -96,7 +96,7 @@ fn a_conversation_is_shown_with_the_end_of_each_run() {
         "agent probe",
         "user\ntwo-steps",
         "assistant\none",
-        "→ t {\"a\":1}",
+        "→ t a=1",
         "← t served",
         "assistant\ntwo",
         "— completed · cause returned",

@@ -62,6 +62,20 @@ const ROUTES: &[(Method, &str, &str, &str)] = &[
     ),
     (Method::GET, "/sessions/{}/export", "", "unknown-session"),
     (Method::GET, "/sessions/{}/queue", "", "unknown-session"),
+    (
+        Method::GET,
+        "/workspaces/{}/grants",
+        "",
+        "unknown-workspace",
+    ),
+    (Method::GET, "/permissions/{}", "", "unknown-question"),
+    (
+        Method::POST,
+        "/permissions/{}",
+        r#"{ "answer": "allow" }"#,
+        "unknown-question",
+    ),
+    (Method::DELETE, "/grants/{}", "", "unknown-grant"),
     (Method::GET, "/runs/{}", "", "unknown-run"),
     (Method::GET, "/runs/{}/events", "", "unknown-run"),
     (Method::POST, "/runs/{}/cancel", "", "unknown-run"),
@@ -317,6 +331,14 @@ async fn workspaces_and_agents_that_cannot_be_had() {
         opened(json!({ "name": "a\nb" })),
         opened(json!({ "name": "x".repeat(257) })),
         opened(json!({ "name": "a", "grants": ["everything"] })),
+        opened(json!({ "name": "a", "grants": "read-files" })),
+        opened(json!({ "name": "a", "grants": [["read-files"]] })),
+        opened(json!({ "name": "a", "grants": ["write-files="] })),
+        opened(json!({ "name": "a", "grants": ["write-files=a["] })),
+        opened(json!({ "name": "a", "grants": [format!("tools={}", "x".repeat(1025))] })),
+        opened(json!({ "name": "a", "grants": vec!["tools"; 257] })),
+        opened(json!({ "name": "a", "deny": ["everything"] })),
+        opened(json!({ "name": "a", "ask": "yes" })),
         opened(json!({ "name": "a", "concurrent_runs": 0 })),
         opened(json!({ "name": "a", "concurrent_runs": 65_537 })),
         opened(json!({ "name": "a", "deadline_ms": 0 })),
@@ -394,6 +416,13 @@ async fn queries_and_cursors_that_make_no_sense() {
         case(format!("{list}?after=garbage"), 400, "invalid-cursor");
     }
     case("/sessions?workspace=x".into(), 400, "invalid-query");
+    for query in ["workspace=x", "session=x", "typo=1"] {
+        case(format!("/permissions?{query}"), 400, "invalid-query");
+    }
+    let nothing = format!("/permissions?session={NOBODY}");
+    case(nothing, 404, "unknown-session");
+    let nothing = format!("/permissions?workspace={NOBODY}");
+    case(nothing, 404, "unknown-workspace");
     case(format!("{session}/messages?before=x"), 400, "invalid-query");
     case(format!("{session}/messages?limit=0"), 400, "invalid-query");
     case(format!("{session}/export?format=pdf"), 400, "invalid-query");

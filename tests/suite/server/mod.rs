@@ -7,6 +7,7 @@ mod document;
 mod forms;
 mod harness;
 mod keeping;
+mod permissions;
 mod routes;
 mod streams;
 mod tenants;

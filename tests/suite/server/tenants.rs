@@ -1,10 +1,11 @@
 //! Tenants of one server: each sees and does what its authorizer lets it, and what is not its
 //! own does not exist for it.
 
-use super::harness::{Server, json, problem};
+use super::harness::{Feed, Server, json, problem};
 use lastword::{Capability, WorkspaceKey};
 use lastword_server::{Action, Arrival, Authorizer, Principal, Token, Unauthenticated};
 use lastword_tests::fixture::Plan;
+use lastword_tests::tools::TestTools;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -12,7 +13,16 @@ use std::sync::Arc;
 
 async fn served() -> Server {
     let token = Token::generate().unwrap();
-    Server::of(Plan::new().build().await, token, Arc::new(Tenants), |_| {}).await
+    Server::of(
+        Plan::new()
+            .host(|host| host.tools(TestTools::default()))
+            .build()
+            .await,
+        token,
+        Arc::new(Tenants),
+        |_| {},
+    )
+    .await
 }
 
 fn ask(server: &Server, who: &str, method: Method, path: &str) -> RequestBuilder {
@@ -42,14 +52,23 @@ impl Authorizer for Tenants {
         Ok(Principal::new(name).with_details(name.to_owned()))
     }
 
-    async fn allows(&self, who: &Principal, action: Action, key: Option<&WorkspaceKey>) -> bool {
+    async fn allows(
+        &self,
+        who: &Principal,
+        action: Action<'_>,
+        key: Option<&WorkspaceKey>,
+    ) -> bool {
         let name = who.details::<String>().unwrap();
         let (tenant, role) = name.split_once('-').unwrap();
         match (key, role) {
             (_, "owner") if tenant == "all" => true,
             (Some(WorkspaceKey::Name(key)), role) if key.starts_with(tenant) => match role {
                 "reader" => action == Action::Read,
-                _ => action != Action::Grant(Capability::RunCommands) && action != Action::Purge,
+                "talker" => !matches!(action, Action::Grant(_)),
+                _ => match action {
+                    Action::Grant(rule) => rule.capability() != Capability::RunCommands,
+                    action => action != Action::Purge,
+                },
             },
             _ => false,
         }
@@ -70,10 +89,12 @@ async fn tenants_see_and_do_what_is_theirs() {
     );
     assert_eq!(problem(open("a-owner", "b-2", json!([]))).await, forbidden);
     assert_eq!(problem(open("a-reader", "a-1", json!([]))).await, forbidden);
-    assert_eq!(
-        problem(open("a-owner", "a-1", json!(["run-commands"]))).await,
-        forbidden
-    );
+    for rule in ["run-commands", "run-commands=cargo test"] {
+        assert_eq!(
+            problem(open("a-owner", "a-1", json!([rule]))).await,
+            forbidden
+        );
+    }
 
     let list = |who: &'static str| {
         let request = ask(who, Method::GET, "/workspaces");
@@ -159,4 +180,92 @@ async fn tenants_reach_nothing_of_each_other() {
         "/clients/7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001",
     );
     assert_eq!(problem(retire).await, forbidden);
+}
+
+/// A run of `a` that asks whether it may call a tool, and the id of its question.
+async fn asked(server: &Server) -> (String, String) {
+    let client = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0002";
+    let body = json!({ "client_id": client, "name": "a-1", "ask": true });
+    let opened = ask(server, "a-owner", Method::POST, "/workspaces").json(&body);
+    let workspace = json(opened).await.1["id"].as_str().unwrap().to_owned();
+    let sessions = format!("/workspaces/{workspace}/sessions");
+    let begun = ask(server, "a-owner", Method::POST, &sessions).json(&json!({ "agent": "probe" }));
+    let session = json(begun).await.1["id"].as_str().unwrap().to_owned();
+    let prompt = json!({ "prompt": r#"tool test.change {"text":"done"}"# });
+    let runs = format!("/sessions/{session}/runs");
+    let (_, run) = json(ask(server, "a-owner", Method::POST, &runs).json(&prompt)).await;
+    let events = format!("/runs/{}/events", run["run"].as_str().unwrap());
+    let mut feed = Feed::open(ask(server, "a-owner", Method::GET, &events)).await;
+    let asked = feed.until("question.asked").await;
+    let event: Value = serde_json::from_str(asked.last().unwrap().data.as_ref().unwrap()).unwrap();
+    let id = event["question"]["id"].as_str().unwrap().to_owned();
+    (workspace, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_answer_and_revoke_what_is_theirs() {
+    let server = served().await;
+    let (workspace, id) = asked(&server).await;
+    let ask = |who: &str, method, path: &str| ask(&server, who, method, path);
+    let question = format!("/permissions/{id}");
+    let answer = |who: &str, answer: Value| ask(who, Method::POST, &question).json(&answer);
+    let allow = || json!({ "answer": "allow", "remember": { "within": "workspace" } });
+    let list = |who: &'static str, query: &str| {
+        let request = ask(who, Method::GET, &format!("/permissions{query}"));
+        async move { json(request).await.1["items"].as_array().unwrap().len() }
+    };
+    let forbidden = (403, "forbidden".to_owned());
+    let unknown = (404, "unknown-question".to_owned());
+    assert_eq!(list("a-reader", "").await, 1);
+    assert_eq!(list("b-owner", "").await, 0);
+    let filtered = ask(
+        "b-owner",
+        Method::GET,
+        &format!("/permissions?workspace={workspace}"),
+    );
+    assert_eq!(
+        problem(filtered).await,
+        (404, "unknown-workspace".to_owned())
+    );
+    assert_eq!(
+        problem(ask("b-owner", Method::GET, &question)).await,
+        unknown
+    );
+    assert_eq!(problem(answer("b-owner", allow())).await, unknown);
+    assert_eq!(problem(answer("a-reader", allow())).await, forbidden);
+    // Whoever may grant nothing lets nothing through, be it once, but may say no.
+    for allowed in [json!({ "answer": "allow" }), allow()] {
+        assert_eq!(problem(answer("a-talker", allowed)).await, forbidden);
+    }
+    let (status, answered) = json(answer("a-owner", allow())).await;
+    assert_eq!(status, StatusCode::OK, "{answered}");
+    assert_eq!(answered["grant"]["rule"], "tools=test.change");
+
+    let grants = format!("/workspaces/{workspace}/grants");
+    let (_, page) = json(ask("a-reader", Method::GET, &grants)).await;
+    assert_eq!(page["items"][0], answered["grant"]);
+    let refused = problem(ask("b-owner", Method::GET, &grants)).await;
+    assert_eq!(refused, (404, "unknown-workspace".to_owned()));
+    let grant = format!("/grants/{}", answered["grant"]["id"].as_str().unwrap());
+    let revoke = |who: &str| ask(who, Method::DELETE, &grant);
+    let unknown = (404, "unknown-grant".to_owned());
+    assert_eq!(problem(revoke("b-owner")).await, unknown);
+    assert_eq!(problem(revoke("a-reader")).await, forbidden);
+    let revoked = revoke("a-owner").send().await.unwrap();
+    assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
+    assert_eq!(problem(revoke("a-owner")).await, unknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_grant_nothing_may_still_say_no() {
+    let server = served().await;
+    let (_, id) = asked(&server).await;
+    let path = format!("/permissions/{id}");
+    let no = json!({ "answer": "deny", "reason": "no" });
+    let denied = ask(&server, "a-talker", Method::POST, &path).json(&no);
+    let (status, answered) = json(denied).await;
+    assert_eq!(
+        (status, answered),
+        (StatusCode::OK, json!({ "resolved": true }))
+    );
 }

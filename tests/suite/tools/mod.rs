@@ -6,6 +6,7 @@ mod commands;
 mod files;
 mod questions;
 mod waiting;
+mod workbench;
 
 use lastword::event::EventBody;
 use lastword::session::{Content, PartBody, ToolCall, ToolResult};
@@ -267,4 +268,25 @@ async fn what_has_begun_is_on_disk_before_the_tool_begins() {
     );
     run.cancel().await.expect("the run ends");
     wait_until(&run, |body| matches!(body, EventBody::RunEnded { .. })).await;
+}
+
+#[tokio::test]
+async fn the_host_s_own_tools_need_no_grant_of_tools() {
+    use lastword::capability::tools::{Commands, OWN_TOOLS};
+    let plan = Plan::new().host(|host| host.commands(Commands::none().allow("ls")));
+    let fixture = plan
+        .grants([
+            Capability::WriteFiles,
+            Capability::RunCommands,
+            Capability::Network,
+            Capability::RunAgents,
+        ])
+        .build()
+        .await;
+    let said = fixture.run("tools").await.text();
+    let mut names: Vec<&str> = said.split(' ').collect();
+    let mut own = OWN_TOOLS.to_vec();
+    names.sort_unstable();
+    own.sort_unstable();
+    assert_eq!(names, own);
 }

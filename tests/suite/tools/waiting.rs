@@ -62,12 +62,16 @@ async fn a_time_queues_the_next_run() {
 
 #[tokio::test]
 async fn a_time_that_passed_while_no_host_was_there_queues_it_in_the_next() {
-    let fixture = Plan::new().build().await;
-    let outcome = fixture.run("wait 1").await;
+    let clock = ManualClock::default();
+    let time = Arc::new(clock.clone());
+    let fixture = Plan::new().host(|host| host.clock(time)).build().await;
+    let outcome = fixture.run("wait 60000").await;
     let first = outcome.receipt.clone();
     fixture.host.shutdown().await;
     let Fixture { folder, .. } = fixture;
-    let again = Plan::again(folder).build().await;
+    clock.advance(Duration::from_secs(61));
+    let again = Plan::again(folder).host(|host| host.clock(Arc::new(clock)));
+    let again = again.build().await;
     let next = next_end(&again, &first).await;
     assert_eq!(origin(&again, &next).await, "wake");
 }

@@ -3,7 +3,6 @@
 
 use clap::{Args, ValueEnum};
 use lastword::id::RunId;
-use lastword::permission::Rule;
 use std::path::PathBuf;
 
 /// Stop a run, or all that a session does: the run that goes on and every prompt that waits.
@@ -59,14 +58,8 @@ pub(crate) struct Resume {
     /// Let the agent ask this model
     #[arg(short, long, value_name = "PROVIDER:NAME", help_heading = "Grants")]
     pub(crate) model: Option<String>,
-    /// Grant a capability; may be repeated
-    #[arg(
-        long,
-        value_name = "CAPABILITY",
-        value_parser = super::rule,
-        help_heading = "Grants"
-    )]
-    pub(crate) allow: Vec<Rule>,
+    #[command(flatten)]
+    pub(crate) permissions: super::Permissions,
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,

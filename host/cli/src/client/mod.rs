@@ -5,9 +5,10 @@ mod feed;
 mod types;
 
 pub(crate) use feed::Feed;
-pub(crate) use types::{AgentView, Page, RunListed, RunView, WorkspaceView};
+pub(crate) use types::{AgentView, AnsweredView, Page, RunListed, RunView, WorkspaceView};
 
 use crate::failure::{Exit, Failure};
+use lastword::session::Answer;
 use lastword_server::Token;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -59,6 +60,8 @@ pub(crate) struct Refusal {
     pub(crate) name: String,
     status: u16,
     detail: String,
+    /// The answer that counted, of a question that was answered already.
+    answer: Option<Answer>,
     place: String,
 }
 
@@ -251,6 +254,7 @@ impl Api {
             name: text("name"),
             status: status.as_u16(),
             detail: text("detail"),
+            answer: serde_json::from_value(body["answer"].clone()).ok(),
             place: self.place.clone(),
         })))
     }
@@ -293,6 +297,14 @@ impl CallError {
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Refused(refusal) => Some(&refusal.name),
+            _ => None,
+        }
+    }
+
+    /// The answer that counted, of a question that was answered already.
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Refused(refusal) => refusal.answer.as_ref(),
             _ => None,
         }
     }

@@ -2,8 +2,9 @@
 
 use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Manifest, Want};
+use lastword::session::Granted;
 use lastword::{Receipt, RunState};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One page of a list.
 #[derive(Deserialize)]
@@ -53,6 +54,16 @@ pub(crate) struct RunListed {
     pub(crate) state: RunState,
     #[serde(default)]
     pub(crate) receipt: Option<Receipt>,
+}
+
+/// What an answer came to.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct AnsweredView {
+    resolved: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) grant: Option<Granted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunId>,
 }
 
 /// An agent that is loaded.

@@ -15,7 +15,7 @@ use crate::capability::tools::{Effects, FileTools, Own, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
 use crate::permission::{Access, Authority, Capability, Verdict};
-use crate::sandbox::{GuestLines, GuestState, Limiter};
+use crate::sandbox::{GuestLines, GuestState, Limiter, Outgoing};
 use crate::store::{Output, RunNo, StateOwner};
 use std::fs::File;
 use std::sync::atomic::AtomicU64;
@@ -156,15 +156,19 @@ pub(super) fn prepare(
     };
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
     let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
-    match means.permits.is_to_be_had(Capability::Network) {
-        true => state.outgoing(Arc::new(GuestRequests {
-            client: dispatcher.http.clone(),
-            run: live.id,
-            permits: means.own_permits(),
-            runtime: dispatcher.embedder.clone(),
-        })),
-        false => state,
-    }
+    state.outgoing(network(dispatcher, job, &means))
+}
+
+/// The guest's own requests to the network, if any may be made.
+fn network(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<dyn Outgoing>> {
+    let requests = || GuestRequests {
+        client: dispatcher.http.clone(),
+        run: job.live.id,
+        permits: means.own_permits(),
+        runtime: dispatcher.embedder.clone(),
+    };
+    let some = means.permits.is_to_be_had(Capability::Network);
+    some.then(|| Arc::new(requests()) as Arc<dyn Outgoing>)
 }
 
 fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {

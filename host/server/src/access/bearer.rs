@@ -62,7 +62,7 @@ impl Authorizer for BearerToken {
         }
     }
 
-    async fn allows(&self, _: &Principal, _: Action, _: Option<&WorkspaceKey>) -> bool {
+    async fn allows(&self, _: &Principal, _: Action<'_>, _: Option<&WorkspaceKey>) -> bool {
         true
     }
 }

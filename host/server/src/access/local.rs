@@ -29,7 +29,7 @@ impl Authorizer for UnixOwner {
         }
     }
 
-    async fn allows(&self, _: &Principal, _: Action, _: Option<&WorkspaceKey>) -> bool {
+    async fn allows(&self, _: &Principal, _: Action<'_>, _: Option<&WorkspaceKey>) -> bool {
         true
     }
 }
@@ -57,7 +57,7 @@ impl Authorizer for Anyone {
         }
     }
 
-    async fn allows(&self, _: &Principal, _: Action, _: Option<&WorkspaceKey>) -> bool {
+    async fn allows(&self, _: &Principal, _: Action<'_>, _: Option<&WorkspaceKey>) -> bool {
         true
     }
 
@@ -107,7 +107,7 @@ impl Authorizer for FirstOf {
     async fn allows(
         &self,
         principal: &Principal,
-        action: Action,
+        action: Action<'_>,
         workspace: Option<&WorkspaceKey>,
     ) -> bool {
         match principal.details::<Known>() {

@@ -10,7 +10,8 @@ pub use local::{Anyone, FirstOf, UnixOwner};
 pub use token::{Token, TokenError};
 
 use axum::http::HeaderMap;
-use lastword::{Capability, WorkspaceKey};
+use lastword::WorkspaceKey;
+use lastword::permission::Rule;
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
@@ -80,9 +81,9 @@ impl fmt::Debug for Principal {
 }
 
 /// What somebody wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Action {
+pub enum Action<'a> {
     /// Open a workspace, claim it, and release the claim.
     Open,
     /// See a workspace, its sessions and its runs. What one may not read does not exist.
@@ -91,8 +92,13 @@ pub enum Action {
     Prompt,
     /// Stop runs and withdraw prompts.
     Cancel,
-    /// Let agents of the workspace have a capability.
-    Grant(Capability),
+    /// Let agents of the workspace do what a rule extends to: when it is opened, and by an
+    /// answer that allows something, be it only once.
+    Grant(&'a Rule),
+    /// Answer what runs ask: deny it, or say something. To allow takes [`Action::Grant`] too.
+    Answer,
+    /// Take back what an answer has granted.
+    Revoke,
     /// Close a workspace whoever has it open.
     Close,
     /// Delete a workspace or a session with all that it holds.
@@ -131,7 +137,7 @@ pub trait Authorizer: Send + Sync + 'static {
     async fn allows(
         &self,
         principal: &Principal,
-        action: Action,
+        action: Action<'_>,
         workspace: Option<&WorkspaceKey>,
     ) -> bool;
 

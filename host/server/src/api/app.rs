@@ -5,7 +5,8 @@ use crate::ServerOptions;
 use crate::access::{Action, Authorizer, Principal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
-use lastword::id::{RunId, SessionId, WorkspaceId};
+use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
+use lastword::session::{Question, QuestionState};
 use lastword::{Host, HostError, Run, Session, WorkspaceKey};
 use std::collections::HashMap;
 use std::future::Future;
@@ -54,7 +55,7 @@ impl App {
     }
 
     /// Refuses what somebody may not do to the server as a whole.
-    pub(crate) async fn demand(&self, who: &Principal, action: Action) -> Result<(), Problem> {
+    pub(crate) async fn demand(&self, who: &Principal, action: Action<'_>) -> Result<(), Problem> {
         match self.authorizer.allows(who, action, None).await {
             true => Ok(()),
             false => Err(forbidden()),
@@ -66,7 +67,7 @@ impl App {
     pub(crate) async fn demand_in(
         &self,
         who: &Principal,
-        action: Action,
+        action: Action<'_>,
         key: &WorkspaceKey,
         unknown: impl FnOnce() -> Problem,
     ) -> Result<(), Problem> {
@@ -105,7 +106,7 @@ impl App {
     pub(crate) async fn workspace(
         &self,
         who: &Principal,
-        action: Action,
+        action: Action<'_>,
         id: WorkspaceId,
     ) -> Result<WorkspaceKey, Problem> {
         let key = self.key(id).await?.ok_or_else(|| unknown_workspace(id))?;
@@ -118,7 +119,7 @@ impl App {
     pub(crate) async fn session(
         &self,
         who: &Principal,
-        action: Action,
+        action: Action<'_>,
         id: SessionId,
     ) -> Result<Session, Problem> {
         let unknown = || Problem::from(HostError::UnknownSession(id));
@@ -131,7 +132,7 @@ impl App {
     pub(crate) async fn run(
         &self,
         who: &Principal,
-        action: Action,
+        action: Action<'_>,
         id: RunId,
     ) -> Result<(Run, Session), Problem> {
         let unknown = || Problem::from(HostError::UnknownRun(id));
@@ -145,13 +146,38 @@ impl App {
     async fn demand_of(
         &self,
         who: &Principal,
-        action: Action,
+        action: Action<'_>,
         session: &Session,
         unknown: impl Fn() -> Problem,
     ) -> Result<(), Problem> {
-        let key = self.key(session.workspace_id()).await?;
-        let key = key.ok_or_else(&unknown)?;
+        self.demand_at(who, action, session.workspace_id(), unknown)
+            .await
+    }
+
+    /// As [`App::demand_in`], in a workspace by its id.
+    pub(crate) async fn demand_at(
+        &self,
+        who: &Principal,
+        action: Action<'_>,
+        workspace: WorkspaceId,
+        unknown: impl Fn() -> Problem,
+    ) -> Result<(), Problem> {
+        let key = self.key(workspace).await?.ok_or_else(&unknown)?;
         self.demand_in(who, action, &key, unknown).await
+    }
+
+    /// A question that somebody names in order to do something with it, its workspace, and
+    /// how it stands.
+    pub(crate) async fn question(
+        &self,
+        who: &Principal,
+        action: Action<'_>,
+        id: QuestionId,
+    ) -> Result<(WorkspaceId, Question, QuestionState), Problem> {
+        let found = self.host.question(id).await?;
+        let unknown = || Problem::from(HostError::UnknownQuestion(id));
+        self.demand_at(who, action, found.0, unknown).await?;
+        Ok(found)
     }
 
     /// What a workspace is known by; `None` if there is no such workspace.

@@ -22,6 +22,7 @@ use utoipa::{Modify, OpenApi as _};
         (name = "sessions", description = "Conversations with agents."),
         (name = "runs", description = "Prompts, and all that comes of them."),
         (name = "queue", description = "Prompts that wait."),
+        (name = "permissions", description = "What runs ask people, and what answers grant."),
         (name = "events", description = "What happens, as it happens, and ever after."),
     ),
     modifiers(&Token),

@@ -8,6 +8,7 @@ mod document;
 mod exports;
 mod extract;
 mod feed;
+mod permissions;
 mod queue;
 mod runs;
 mod service;
@@ -69,6 +70,7 @@ fn routes(agent_bytes_max: usize) -> OpenApiRouter<Arc<App>> {
         .merge(exports::routes())
         .merge(runs::routes())
         .merge(queue::routes())
+        .merge(permissions::routes())
         .merge(streams::routes());
     OpenApiRouter::with_openapi(document::frame()).nest(PREFIX, api)
 }

@@ -113,6 +113,10 @@ async fn read_metrics(
     Caller(who): Caller,
 ) -> Result<impl IntoResponse, Problem> {
     app.demand(&who, Action::Administrate).await?;
+    // A store that is closed has no say in whether there are figures.
+    if let Ok(open) = app.host.questions().await {
+        app.metrics.questions(open.len());
+    }
     let text = app.metrics.text().map_err(Problem::internal)?;
     Ok(([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text))
 }

@@ -2,11 +2,9 @@
 //! Knows shapes, and how to make them from the host's values.
 
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword::session::{WorkspaceKind, WorkspaceRecord};
-use lastword::{
-    Agent, Capability, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus,
-};
-use serde::{Deserialize, Serialize};
+use lastword::session::{Answer, Granted, Question, WorkspaceKind, WorkspaceRecord};
+use lastword::{Agent, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 /// One page of a list.
@@ -17,47 +15,6 @@ pub(crate) struct PageView<T> {
     /// Where the next page begins; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
-}
-
-/// A capability that agents can be granted.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schema(as = Capability)]
-pub(crate) enum CapabilityName {
-    /// See the workspace's files.
-    ReadFiles,
-    /// Change the workspace's files; includes seeing them.
-    WriteFiles,
-    /// Ask a model.
-    Model,
-    /// Call the host's tools.
-    Tools,
-    /// Reach hosts on the network.
-    Network,
-    /// Keep small values from run to run.
-    State,
-    /// Start runs of other agents.
-    RunAgents,
-    /// Start programs.
-    RunCommands,
-    /// Have secrets put into requests.
-    Secrets,
-}
-
-impl From<CapabilityName> for Capability {
-    fn from(name: CapabilityName) -> Self {
-        match name {
-            CapabilityName::ReadFiles => Self::ReadFiles,
-            CapabilityName::WriteFiles => Self::WriteFiles,
-            CapabilityName::Model => Self::Model,
-            CapabilityName::Tools => Self::Tools,
-            CapabilityName::Network => Self::Network,
-            CapabilityName::State => Self::State,
-            CapabilityName::RunAgents => Self::RunAgents,
-            CapabilityName::RunCommands => Self::RunCommands,
-            CapabilityName::Secrets => Self::Secrets,
-        }
-    }
 }
 
 /// Where a workspace stands.
@@ -232,4 +189,46 @@ impl RunView {
             receipt,
         })
     }
+}
+
+/// How a question stands.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = QuestionState)]
+pub(crate) enum QuestionStatus {
+    /// Nobody has answered yet.
+    Open,
+    /// Somebody has.
+    Answered,
+    /// Its run ended before anybody answered.
+    Dismissed,
+}
+
+/// A question, and how it stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = QuestionStanding)]
+pub(crate) struct QuestionView {
+    /// What is asked.
+    pub(crate) question: Question,
+    /// The workspace in which it is asked.
+    pub(crate) workspace: WorkspaceId,
+    /// Whether it is answered.
+    pub(crate) state: QuestionStatus,
+    /// The answer that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer: Option<Answer>,
+}
+
+/// What an answer came to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Answered)]
+pub(crate) struct AnsweredView {
+    /// It is the answer that counts.
+    pub(crate) resolved: bool,
+    /// What it granted for longer than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grant: Option<Granted>,
+    /// The run that it queued, if the one that asked was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<RunId>,
 }

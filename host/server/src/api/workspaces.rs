@@ -3,7 +3,7 @@
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
 use super::streams::client;
-use super::views::{CapabilityName, PageView, WorkspaceView, key};
+use super::views::{PageView, WorkspaceView, key};
 use crate::access::{Action, Principal};
 use crate::problem::Problem;
 use axum::extract::State;
@@ -11,7 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use lastword::id::{RunId, WorkspaceId};
-use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
+use lastword::permission::Rule;
+use lastword::{WorkspaceKey, WorkspaceOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,10 @@ use utoipa_axum::routes;
 
 /// Characters of the longest name.
 const NAME_CHARS_MAX: usize = 256;
+/// Rules that a workspace can be opened with, of each kind.
+const RULES_MAX: usize = 256;
+/// Bytes of the longest rule.
+const RULE_BYTES_MAX: usize = 1024;
 /// Runs at the same time of one workspace, at the most.
 const RUNS_MAX: u32 = 65_536;
 /// The longest deadline that can be asked for: about a year.
@@ -46,10 +51,19 @@ struct NewWorkspace {
     /// A name, for a workspace without files.
     #[schema(min_length = 1, max_length = 256)]
     name: Option<String>,
-    /// What every agent that wants it may do here. Grants, `concurrent_runs` and
-    /// `deadline_ms` together replace what the workspace had, for the runs that start from
-    /// now on; without any of them it keeps what it has.
-    grants: Option<Vec<CapabilityName>>,
+    /// What every agent that wants it may do here: capabilities, or rules such as
+    /// `write-files=src/**`. Grants, `deny`, `ask`, `concurrent_runs` and `deadline_ms`
+    /// together replace what the workspace had, for the runs that start from now on; without
+    /// any of them it keeps what it has.
+    #[schema(max_items = 256)]
+    grants: Option<Vec<String>>,
+    /// What no agent may do here, whatever is granted and whoever answers: rules of the same
+    /// kind.
+    #[schema(max_items = 256)]
+    deny: Option<Vec<String>>,
+    /// Whether somebody is there to be asked about what no rule decides. Default: nobody is,
+    /// and it is denied.
+    ask: Option<bool>,
     /// Runs at the same time; the others wait.
     #[schema(minimum = 1, maximum = 65536)]
     concurrent_runs: Option<u32>,
@@ -189,12 +203,16 @@ async fn options(
     };
     app.demand_in(who, Action::Open, key, hidden).await?;
     let mut options = WorkspaceOptions::new();
-    for name in new.grants.iter().flatten() {
-        let capability = Capability::from(*name);
-        app.demand_in(who, Action::Grant(capability), key, hidden)
+    for rule in rules("grants", new.grants.as_deref())? {
+        app.demand_in(who, Action::Grant(&rule), key, hidden)
             .await?;
-        options = options.grant(capability);
+        options = options.grant(rule);
     }
+    let denied = rules("deny", new.deny.as_deref())?;
+    for rule in denied.into_iter().chain(app.options.deny.iter().cloned()) {
+        options = options.deny(rule);
+    }
+    options = options.ask(new.ask.unwrap_or(false));
     if let Some(runs) = new.concurrent_runs {
         if !(1..=RUNS_MAX).contains(&runs) {
             let detail = format!("`concurrent_runs` must be between 1 and {RUNS_MAX}");
@@ -205,8 +223,28 @@ async fn options(
     if let Some(deadline) = deadline(new.deadline_ms)? {
         options = options.limits(app.host.limits().deadline(Some(deadline)));
     }
-    let any = new.grants.is_some() || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
+    let permissions = new.grants.is_some() || new.deny.is_some() || new.ask.is_some();
+    let any = permissions || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
     Ok(any.then_some(options))
+}
+
+/// Rules as they are written.
+fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem> {
+    let invalid = |why: String| {
+        let detail = format!("`{member}` is not a list of rules: {why}");
+        Problem::new("invalid-body", detail)
+    };
+    let written = written.unwrap_or_default();
+    if written.len() > RULES_MAX {
+        return Err(invalid(format!("it may have {RULES_MAX}")));
+    }
+    let rule = |words: &String| match words.len() > RULE_BYTES_MAX {
+        true => Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes"))),
+        false => words
+            .parse()
+            .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string())),
+    };
+    written.iter().map(rule).collect()
 }
 
 /// A deadline that a clock can count to.

@@ -8,8 +8,7 @@ use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use lastword_guest::prelude::*;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-    Scheme, http_error_code,
+    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
 };
 use wasip2::io::streams::StreamError;
 
@@ -23,10 +22,16 @@ const WRITE: usize = 4096;
 pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Result<Outcome>> {
     Some(match command {
         "http" => said_result(turn, http(argument)),
-        "http-drain" => said_result(turn, send("GET", argument, &[], 0).and_then(drain)),
-        "http-hold" => turn
-            .say("before")
-            .and_then(|()| said_result(turn, send("GET", argument, &[], 0).and_then(drain))),
+        "http-drain" => said_result(
+            turn,
+            send("GET", argument, &[], 0).and_then(|response| drain(&response)),
+        ),
+        "http-hold" => turn.say("before").and_then(|()| {
+            said_result(
+                turn,
+                send("GET", argument, &[], 0).and_then(|response| drain(&response)),
+            )
+        }),
         "http-post" => said_result(turn, post(argument)),
         "http-many" => said(turn, &many(argument)),
         "has-secret" => said_answer(turn, turn.has_secret(argument).map(|has| has.to_string())),
@@ -158,9 +163,9 @@ fn wait(future: &FutureIncomingResponse) -> Answer<IncomingResponse> {
 }
 
 /// How much came, and how it ended.
-fn drain(response: IncomingResponse) -> Answer<String> {
+fn drain(response: &IncomingResponse) -> Answer<String> {
     let mut count = 0;
-    let end = read(&response, |bytes| count += bytes.len());
+    let end = read(response, |bytes| count += bytes.len());
     let end = end.err().unwrap_or_else(|| "the end".to_owned());
     Ok(format!("{count} bytes, then {end}"))
 }
@@ -173,7 +178,7 @@ fn read(response: &IncomingResponse, mut take: impl FnMut(&[u8])) -> Answer<()> 
             Ok(bytes) => take(&bytes),
             Err(StreamError::Closed) => return Ok(()),
             Err(StreamError::LastOperationFailed(error)) => {
-                return Err(format!("{:?}", http_error_code(&error)));
+                return Err(error.to_debug_string());
             }
         }
     }

@@ -194,7 +194,7 @@ impl Inner {
         let mut headers = request.headers;
         if !names.is_empty() {
             self.check_transport(target, &addresses)?;
-            headers = self.fill(headers)?;
+            headers = self.fill(&headers)?;
             // What comes back must be readable, so that secrets can be found in it.
             headers.remove(header::ACCEPT_ENCODING);
         }
@@ -288,9 +288,9 @@ impl Inner {
         }
     }
 
-    fn fill(&self, headers: HeaderMap) -> Result<HeaderMap, HttpError> {
+    fn fill(&self, headers: &HeaderMap) -> Result<HeaderMap, HttpError> {
         let mut filled = HeaderMap::with_capacity(headers.len());
-        for (name, value) in &headers {
+        for (name, value) in headers {
             let text = String::from_utf8_lossy(value.as_bytes());
             let names = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
             if names.is_empty() {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What the server does with a request.
@@ -40,6 +41,8 @@ type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 pub(crate) struct Hostile {
     pub(crate) port: u16,
     asked: Arc<Mutex<Vec<String>>>,
+    /// How many clients were served, or went away.
+    gone: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
@@ -49,14 +52,30 @@ impl Hostile {
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&asked);
+        let (leave, gone) = watch::channel(0);
         let answers: Answers = Arc::new(answers);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let _until_the_client_goes =
-                    tokio::spawn(answer(socket, Arc::clone(&answers), Arc::clone(&kept)));
+                let (answers, kept) = (Arc::clone(&answers), Arc::clone(&kept));
+                let leave = leave.clone();
+                drop(tokio::spawn(async move {
+                    answer(socket, answers, kept).await;
+                    leave.send_modify(|gone| *gone += 1);
+                }));
             }
         });
-        Self { port, asked, task }
+        Self {
+            port,
+            asked,
+            gone,
+            task,
+        }
+    }
+
+    /// Waits until so many clients are gone.
+    pub(crate) async fn until_gone(&self, count: usize) {
+        let mut gone = self.gone.clone();
+        drop(gone.wait_for(|gone| *gone >= count).await.unwrap());
     }
 
     /// The requests so far: line, headers and body as they came.

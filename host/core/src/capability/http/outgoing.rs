@@ -116,3 +116,85 @@ fn request_of(request: http::Request<OutgoingBody>) -> Result<Request, HttpError
         body: body.boxed(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{Hostile, Reply, client, ok};
+    use super::*;
+    use crate::capability::permits::testing::Scripted;
+    use crate::capability::permits::{Decide, Denied};
+    use crate::capability::secrets::Secrets;
+    use crate::permission::Access;
+    use std::sync::Arc;
+    use tokio::sync::Notify;
+
+    /// Never answers, and says when it was asked and when nobody waits any more.
+    #[derive(Default)]
+    struct Undecided {
+        asked: Arc<Notify>,
+        dismissed: Arc<Notify>,
+    }
+
+    struct Dismiss(Arc<Notify>);
+
+    impl Drop for Dismiss {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+
+    impl Decide for Undecided {
+        fn decide(&self, _: Access) -> BoxFuture<'static, Result<(), Denied>> {
+            let (asked, dismiss) = (self.asked.clone(), Dismiss(self.dismissed.clone()));
+            Box::pin(async move {
+                asked.notify_one();
+                std::future::pending::<()>().await;
+                drop(dismiss);
+                Ok(())
+            })
+        }
+    }
+
+    fn requests(port: u16, permits: Permits) -> (GuestRequests, http::Request<OutgoingBody>) {
+        let target = format!("a.example:{port}");
+        let requests = GuestRequests {
+            client: client(std::slice::from_ref(&target), Secrets::none()),
+            run: RunId::generate(),
+            permits,
+            runtime: Handle::current(),
+        };
+        let request = http::Request::builder().uri(format!("http://{target}/"));
+        let request = request.header(header::CONTENT_LENGTH, "0");
+        let request = request.body(futures_util::stream::empty().boxed());
+        (requests, request.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_handed_over_with_its_end() {
+        let server = Hostile::serve(|_| ok("", "hello")).await;
+        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let response = requests.send(request).await.unwrap();
+        let body: Vec<Bytes> = response.into_body().try_collect().await.unwrap();
+        assert_eq!(body.concat(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn dropping_a_request_dismisses_its_question() {
+        let undecided = Undecided::default();
+        let (asked, dismissed) = (undecided.asked.clone(), undecided.dismissed.clone());
+        let (requests, request) = requests(1, Permits::new(Arc::new(undecided)));
+        let sent = requests.send(request);
+        asked.notified().await;
+        drop(sent);
+        dismissed.notified().await;
+    }
+
+    #[tokio::test]
+    async fn dropping_a_body_ends_its_request() {
+        let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
+        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let response = requests.send(request).await.unwrap();
+        drop(response);
+        server.until_gone(1).await;
+    }
+}

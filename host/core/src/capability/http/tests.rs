@@ -64,7 +64,7 @@ fn kind(got: Got) -> HttpErrorKind {
 async fn a_request_goes_out_and_its_answer_comes_back() {
     let server = Hostile::serve(|_| ok("x-here: yes\r\n", "hello")).await;
     let target = format!("a.example:{}", server.port);
-    let client = client(&[target.clone()], Secrets::none());
+    let client = client(std::slice::from_ref(&target), Secrets::none());
     let scripted = Scripted::new(true);
     let mut asked = request(&format!("http://{target}/p?q=1"), &[("x-mine", "1")]);
     asked.method = Method::POST;
@@ -182,7 +182,10 @@ async fn a_secret_goes_out_and_never_comes_back() {
     });
     let server = server.await;
     let target = format!("a.example:{}", server.port);
-    let client = client(&[target.clone()], secrets(&[("key", VALUE, &target)]));
+    let client = client(
+        std::slice::from_ref(&target),
+        secrets(&[("key", VALUE, &target)]),
+    );
     let scripted = Scripted::new(true);
     let asked = request(
         &format!("http://{target}/"),
@@ -254,7 +257,10 @@ async fn compressed_answers_are_read_or_refused() {
     let server = Hostile::serve(|_| ok("content-encoding: br\r\n", "canary")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
-    let client = client(&[target.clone()], secrets(&[("key", VALUE, &target)]));
+    let client = client(
+        std::slice::from_ref(&target),
+        secrets(&[("key", VALUE, &target)]),
+    );
     let with_key = request(&url, &[("x-key", "{{secret:key}}")]);
     assert_eq!(kind(get(&client, with_key).await), HttpErrorKind::Coding);
     let (_, headers, body) = get(&client, request(&url, &[])).await.unwrap();
@@ -297,7 +303,7 @@ async fn an_answer_is_as_long_as_it_is_when_read() {
     for (most, fits) in [(65_536, true), (65_535, false)] {
         let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
         let options = options.response_bytes(most);
-        let client = client_with(options, &[target.clone()], Secrets::none());
+        let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
         match get(&client, request(&url, &[])).await {
             Ok((_, _, body)) => assert!(fits && body.len() == 65_536),
             Err(error) => assert!(
@@ -391,7 +397,7 @@ async fn what_has_no_end_is_ended() {
         .request_bytes(1000)
         .idle(Duration::from_millis(300))
         .total(Duration::from_secs(3));
-    let client = client_with(options, &[target.clone()], Secrets::none());
+    let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
     for (path, expected) in [
         ("/endless", HttpErrorKind::ResponseBytes),
         ("/announced", HttpErrorKind::ResponseBytes),
@@ -405,6 +411,10 @@ async fn what_has_no_end_is_ended() {
         let got = get(&client, request(&format!("http://{target}{path}"), &[])).await;
         assert_eq!(kind(got), expected, "{path}");
     }
+    // A pause is ended long before the whole time is over.
+    let paused = get(&client, request(&format!("http://{target}/silent"), &[])).await;
+    let paused = paused.unwrap_err().message;
+    assert!(paused.contains("sent nothing for 300ms"), "{paused}");
     let mut asked = request(&format!("http://{target}/endless"), &[]);
     asked.method = Method::POST;
     let chunk = || async { Ok(Bytes::from_static(&[0; 100])) };
@@ -418,7 +428,7 @@ async fn what_has_no_end_is_ended() {
 async fn a_run_has_so_many_requests_under_way_and_no_more() {
     let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
     let target = format!("a.example:{}", server.port);
-    let client = client(&[target.clone()], Secrets::none());
+    let client = client(std::slice::from_ref(&target), Secrets::none());
     let permits = Scripted::new(true).permits();
     let (run, other) = (RunId::generate(), RunId::generate());
     let url = format!("http://{target}/");

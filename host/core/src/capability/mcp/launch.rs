@@ -4,7 +4,6 @@
 use super::config::Reach;
 use crate::capability::secrets::Secrets;
 use http::{HeaderName, HeaderValue};
-use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,9 +45,7 @@ pub trait Fill: Send + Sync + 'static {
 /// Whatever the operator wrote into a server's own settings, they allowed.
 impl Fill for Secrets {
     fn fill(&self, text: &str) -> Result<String, String> {
-        let filled = Self::fill(self, text, &|_| Ok(()));
-        let filled = filled.map_err(|error| error.to_string())?;
-        Ok(filled.expose_secret().to_owned())
+        self.fill_all(text).map_err(|error| error.to_string())
     }
 
     fn redact(&self, text: &str) -> String {

@@ -84,6 +84,12 @@ impl RunPermits {
     }
 
     async fn is_remembered(&self, access: &Access) -> Result<bool, Denied> {
+        let rules = self.remembered().await?;
+        Ok(self.authority.judge(access, &rules) == Verdict::Allowed)
+    }
+
+    /// What earlier answers granted. Read each time, so that revoking counts at once.
+    pub(crate) async fn remembered(&self) -> Result<Vec<Rule>, Denied> {
         let Holder {
             agent, session_no, ..
         } = &self.holder;
@@ -92,11 +98,8 @@ impl RunPermits {
             tracing::warn!(%error, "grants cannot be read");
             Denied("what was granted before cannot be read now; try again".to_owned())
         })?;
-        let rules: Vec<Rule> = granted
-            .iter()
-            .filter_map(|rule| rule.parse().ok())
-            .collect();
-        Ok(self.authority.judge(access, &rules) == Verdict::Allowed)
+        let rules = granted.iter().filter_map(|rule| rule.parse().ok());
+        Ok(rules.collect())
     }
 
     async fn ask(&self, access: Access, call: Option<String>) -> Result<(), Denied> {

@@ -20,8 +20,8 @@ const COMMAND_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) fn value(origin: &Origin) -> Result<SecretString, String> {
     let value = match origin {
         Origin::Env(variable) => env(variable)?,
-        Origin::File(path) => trimmed(file(path)?)?,
-        Origin::Command(words) => trimmed(command(words, COMMAND_TIME_MAX)?)?,
+        Origin::File(path) => trimmed(&file(path)?)?,
+        Origin::Command(words) => trimmed(&command(words, COMMAND_TIME_MAX)?)?,
     };
     match value.expose_secret().len() {
         0 => Err("its value is empty".to_owned()),
@@ -69,7 +69,7 @@ fn bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
     Ok(fits.then_some(bytes))
 }
 
-fn trimmed(bytes: SecretSlice<u8>) -> Result<SecretString, String> {
+fn trimmed(bytes: &SecretSlice<u8>) -> Result<SecretString, String> {
     let text = std::str::from_utf8(bytes.expose_secret());
     let text = text.map_err(|_| "its value is not UTF-8".to_owned())?;
     Ok(text.trim_end().to_owned().into())

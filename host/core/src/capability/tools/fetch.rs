@@ -285,7 +285,7 @@ mod tests {
         });
         let server = server.await;
         let target = format!("a.example:{}", server.port);
-        let client = client(&[target.clone()], Secrets::none());
+        let client = client(std::slice::from_ref(&target), Secrets::none());
         let get = async |path: &str| {
             let url = format!("http://{target}{path}");
             fetch(&client, true, json!({"url": url})).await.unwrap()

@@ -11,7 +11,7 @@ use crate::capability::convert::Blob;
 use crate::capability::permits::{CallPermits, Permits, RunPermits};
 use crate::capability::secrets::Secrets;
 use crate::capability::transcript::Conversation;
-use crate::permission::{Access, Capability, Verdict};
+use crate::permission::{Access, Capability, Rule, Verdict};
 use crate::session::{ToolCall, ToolResult};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -66,8 +66,9 @@ impl Toolbox {
     }
 
     async fn list(&self) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+        let remembered = self.permits.remembered().await?;
         let mut listed = self.own.tools();
-        listed.retain(|listed| self.is_open(&listed.tool));
+        listed.retain(|listed| self.is_of_use(&listed.tool, &remembered));
         let mut names: HashSet<String> = listed.iter().map(|l| l.tool.name.clone()).collect();
         for provider in &self.providers {
             let tools = match provider.tools(&self.permits.context).await {
@@ -83,7 +84,7 @@ impl Toolbox {
                 if !fits || !names.insert(tool.name.clone()) {
                     tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
                 } else {
-                    let shown = self.may_call(&tool.name);
+                    let shown = self.may_call(&tool.name, &remembered);
                     listed.push(Arc::new(Listed::of(tool, Arc::clone(provider), shown)));
                 }
             }
@@ -91,21 +92,31 @@ impl Toolbox {
         Ok(Arc::new(listed))
     }
 
-    /// Whether a tool of the host's own is of any use: the manifest wants it, and what it
-    /// touches is granted, or can be asked for.
-    fn is_open(&self, tool: &Tool) -> bool {
-        let wanted = self.permits.authority.judge(&named(&tool.name), &[]);
-        let wanted = !matches!(wanted, Verdict::Denied(_));
-        wanted
-            && !self.own.lacks_directory(&tool.name)
-            && Own::needs(&tool.name).is_none_or(|capability| self.permits.is_to_be_had(capability))
+    /// Whether a run is told of a tool of the host's own: it may name it, and what the tool
+    /// touches is granted, was granted by an answer, or can be asked for.
+    fn is_of_use(&self, tool: &Tool, remembered: &[Rule]) -> bool {
+        let had = |capability| {
+            let by_answer = remembered.iter().any(|rule| rule.is_about(capability));
+            by_answer || self.permits.is_to_be_had(capability)
+        };
+        self.is_open(tool) && Own::needs(&tool.name).is_none_or(had)
     }
 
-    fn may_call(&self, name: &str) -> bool {
-        match self.permits.authority.judge(&named(name), &[]) {
+    /// Whether a tool of the host's own can be called: the manifest wants it and what it
+    /// touches, and no rule denies all of that. The tool itself asks for the rest.
+    fn is_open(&self, tool: &Tool) -> bool {
+        let authority = &self.permits.authority;
+        let wanted = !matches!(authority.judge(&named(&tool.name), &[]), Verdict::Denied(_));
+        let could_have = |capability| authority.could_have(capability);
+        wanted
+            && !self.own.lacks_directory(&tool.name)
+            && Own::needs(&tool.name).is_none_or(could_have)
+    }
+
+    fn may_call(&self, name: &str, remembered: &[Rule]) -> bool {
+        match self.permits.authority.judge(&named(name), remembered) {
             Verdict::Allowed => true,
             Verdict::Denied(_) => false,
-            // An earlier answer may have allowed it, and it can be asked for.
             Verdict::Undecided => self.permits.asks || self.permits.policy.is_some(),
         }
     }

@@ -58,7 +58,7 @@ impl<T> GuestState<T> {
     }
 
     /// The same with somebody who carries its requests out; without, they are denied.
-    pub(crate) fn outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
+    pub(crate) fn outgoing(mut self, outgoing: Option<Arc<dyn Outgoing>>) -> Self {
         self.http.allow(outgoing);
         self
     }

@@ -35,6 +35,21 @@ impl OwnTools {
     }
 }
 
+/// The names of the host's own tools: nobody has to grant `tools` for them, since each asks for
+/// what it touches.
+pub const OWN_TOOLS: [&str; 10] = [
+    "read_file",
+    "list_files",
+    "search_text",
+    "edit_file",
+    "write_file",
+    "run_command",
+    fetch::NAME,
+    todo::NAME,
+    ask::NAME,
+    agent::NAME,
+];
+
 /// What the host's own tools need of the host, for one run.
 pub(crate) struct Own {
     pub(crate) shared: Arc<OwnTools>,

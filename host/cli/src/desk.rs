@@ -1,0 +1,376 @@
+//! Where a person answers what a run asks while they follow it: the questions of its log and of the
+//! runs that it started, lines from the terminal, and answers on their way to the host. Knows
+//! neither what a line means nor how the run is followed.
+
+use crate::asking::{Prompter, Settled, Step};
+use crate::client::Api;
+use crate::failure::Failure;
+use crate::rendering;
+use crate::terminal::Terminal;
+use crate::view::View;
+use lastword::event::{Event, EventBody};
+use lastword::id::{QuestionId, SessionId};
+use lastword::session::Answer;
+use lastword::{Host, HostError};
+use rustix::termios::{QueueSelector, tcflush};
+use std::collections::HashSet;
+use std::future::pending;
+use std::io::BufRead;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Bytes of the longest line that is read.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+/// Events of other sessions that may wait to be looked at.
+pub(crate) const FAMILY_EVENTS: usize = 64;
+/// Sessions whose questions are shown beside the run's own.
+const FAMILY_MAX: usize = 1024;
+
+/// Who takes answers.
+#[derive(Clone)]
+pub(crate) enum Answerer {
+    Host(Host),
+    Server(Api),
+}
+
+impl Answerer {
+    /// Hands an answer in. That somebody else was quicker is no failure: the log tells.
+    async fn answer(&self, id: QuestionId, answer: &Answer) -> Result<(), Failure> {
+        match self {
+            Self::Host(host) => match host.answer(id, answer.clone()).await {
+                Ok(_)
+                | Err(HostError::AlreadyAnswered { .. } | HostError::QuestionDismissed(_)) => {
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
+            Self::Server(api) => {
+                let path = format!("/permissions/{id}");
+                match api.post::<serde_json::Value>(&path, answer).await {
+                    Ok(_) => Ok(()),
+                    Err(error) => match error.name() {
+                        Some("already-answered" | "question-dismissed") => Ok(()),
+                        _ => Err(error.into()),
+                    },
+                }
+            }
+        }
+    }
+}
+
+/// How questions reach the person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// They are asked here.
+    Asks,
+    /// They are told, and answered from another terminal.
+    Tells,
+    /// They are events among others.
+    Silent,
+}
+
+/// Where a person answers.
+pub(crate) struct Desk<'a> {
+    terminal: &'a Terminal,
+    answerer: Answerer,
+    manner: Manner,
+    prompter: Prompter,
+    typed: Option<Typed>,
+    sending: Option<JoinHandle<Result<(), Failure>>>,
+    /// The run's own session, and those that it began.
+    family: HashSet<SessionId>,
+    others: Option<Others>,
+}
+
+/// What happens next at a desk.
+pub(crate) enum Turn {
+    /// A line was typed; `None` if none will come any more.
+    Line(Option<String>),
+    /// An answer arrived, or did not.
+    Sent(Result<(), Failure>),
+    /// Something happened in another session.
+    Other(Option<Box<Event>>),
+}
+
+impl<'a> Desk<'a> {
+    /// Asks here if somebody sits at the terminal and is to be asked.
+    pub(crate) fn new(answerer: Answerer, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
+        let manner = match (json, asks && terminal.is_attended()) {
+            (true, _) => Manner::Silent,
+            (false, true) => Manner::Asks,
+            (false, false) => Manner::Tells,
+        };
+        Self {
+            terminal,
+            answerer,
+            manner,
+            prompter: Prompter::default(),
+            typed: None,
+            sending: None,
+            family: HashSet::new(),
+            others: None,
+        }
+    }
+
+    /// Sees the questions of sessions that this one begins, too.
+    pub(crate) fn attend(&mut self, own: SessionId, others: Others) {
+        self.family.insert(own);
+        self.others = Some(others);
+    }
+
+    /// Looks at an event for what concerns people's answers.
+    pub(crate) fn event(&mut self, event: &Event, view: &mut View) {
+        let text = match &event.body {
+            EventBody::QuestionAsked { question } => match self.manner {
+                Manner::Silent => None,
+                Manner::Asks => {
+                    self.prompter.add((**question).clone());
+                    None
+                }
+                Manner::Tells => {
+                    let (id, subject) = (question.id, rendering::subject(&question.asked));
+                    Some(format!("? {subject} · {}", how(id, &question.asked)))
+                }
+            },
+            EventBody::QuestionAnswered {
+                question, answer, ..
+            } => {
+                let said = rendering::answer(answer);
+                match self.prompter.settle(*question, Some(answer)) {
+                    Settled::Elsewhere => Some(format!("answered elsewhere: {said}")),
+                    Settled::Here => Some(format!("answered: {said}")),
+                    Settled::Unseen => {
+                        (self.manner != Manner::Silent).then(|| format!("answered: {said}"))
+                    }
+                }
+            }
+            EventBody::QuestionDismissed { question } => {
+                match self.prompter.settle(*question, None) {
+                    Settled::Unseen => None,
+                    _ => Some("the question is taken back: whoever asked it is over".to_owned()),
+                }
+            }
+            _ => None,
+        };
+        if let Some(text) = text {
+            view.interrupt_line();
+            self.terminal.note(&text);
+        }
+    }
+
+    /// What happens next here. May be dropped while it waits.
+    pub(crate) async fn turn(&mut self, view: &mut View) -> Turn {
+        if let Some(text) = self.prompter.show(&self.terminal.err) {
+            // What was typed before the question was seen is no answer to it.
+            let _no_terminal = tcflush(std::io::stdin(), QueueSelector::IFlush);
+            if let Some(typed) = &mut self.typed {
+                typed.forget();
+            }
+            view.interrupt_line();
+            self.terminal.tell(&text);
+        }
+        let reads = self.prompter.wants_a_line();
+        tokio::select! {
+            sent = done(&mut self.sending) => Turn::Sent(sent),
+            event = next(&mut self.others) => Turn::Other(event),
+            line = line(&mut self.typed), if reads => Turn::Line(line),
+        }
+    }
+
+    /// Goes on from there.
+    pub(crate) fn take(&mut self, turn: Turn, view: &mut View) {
+        match turn {
+            Turn::Line(None) => {
+                self.manner = Manner::Tells;
+                for question in std::mem::take(&mut self.prompter).open() {
+                    let how = how(question.id, &question.asked);
+                    self.terminal.note(&format!("nobody types here · {how}"));
+                }
+            }
+            Turn::Line(Some(typed)) => match self.prompter.line(&typed) {
+                Step::Send(id, answer) => {
+                    let answerer = self.answerer.clone();
+                    let sending = async move { answerer.answer(id, &answer).await };
+                    self.sending = Some(tokio::spawn(sending));
+                }
+                Step::Again(how) => self.terminal.note(&how),
+                Step::Nothing => {}
+            },
+            Turn::Sent(sent) => {
+                self.sending = None;
+                if let Err(failure) = sent {
+                    view.interrupt_line();
+                    self.terminal.warn(&failure.message);
+                    self.prompter.failed();
+                }
+            }
+            Turn::Other(None) => self.others = None,
+            Turn::Other(Some(event)) => self.other(&event, view),
+        }
+    }
+
+    fn other(&mut self, event: &Event, view: &mut View) {
+        let begun_here = match &event.body {
+            EventBody::SessionCreated { parent, .. } => {
+                parent.is_some_and(|parent| self.family.contains(&parent))
+            }
+            _ => false,
+        };
+        if begun_here && self.family.len() < FAMILY_MAX {
+            self.family.insert(event.session);
+        }
+        // The run's own events come by themselves.
+        let is_own = self.others.as_ref().map(|others| others.own) == Some(event.session);
+        if !is_own && self.family.contains(&event.session) {
+            self.event(event, view);
+        }
+    }
+
+    /// Tells what is still to be answered now that the run is over.
+    pub(crate) fn close(&self) {
+        for question in self.prompter.open() {
+            let subject = rendering::subject(&question.asked);
+            let how = how(question.id, &question.asked);
+            self.terminal
+                .note(&format!("waits for an answer: {subject} · {how}"));
+        }
+    }
+}
+
+/// How to answer from another terminal.
+fn how(id: QuestionId, asked: &lastword::session::Asked) -> String {
+    let words = match asked {
+        lastword::session::Asked::Permission { .. } => "yes|session|workspace|no",
+        lastword::session::Asked::Input { .. } => "text TEXT",
+    };
+    format!("lastword answer {id} {words}")
+}
+
+async fn done(sending: &mut Option<JoinHandle<Result<(), Failure>>>) -> Result<(), Failure> {
+    match sending {
+        None => pending().await,
+        Some(sending) => sending
+            .await
+            .unwrap_or_else(|died| Err(Failure::failed(format!("answering failed: {died}")))),
+    }
+}
+
+async fn next(others: &mut Option<Others>) -> Option<Box<Event>> {
+    match others {
+        None => pending().await,
+        Some(others) => others.events.recv().await.map(Box::new),
+    }
+}
+
+async fn line(typed: &mut Option<Typed>) -> Option<String> {
+    typed.get_or_insert_with(Typed::new).next().await
+}
+
+/// What happens in sessions beside the run's own.
+pub(crate) struct Others {
+    own: SessionId,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Others {
+    /// Events come in where the answer's second half is used.
+    pub(crate) fn new(own: SessionId) -> (Self, mpsc::Sender<Event>) {
+        let (sender, events) = mpsc::channel(FAMILY_EVENTS);
+        (Self { own, events }, sender)
+    }
+
+    /// Whether an event may matter to a desk.
+    pub(crate) fn matter(event: &Event) -> bool {
+        matches!(
+            event.body,
+            EventBody::SessionCreated {
+                parent: Some(_),
+                ..
+            } | EventBody::QuestionAsked { .. }
+                | EventBody::QuestionAnswered { .. }
+                | EventBody::QuestionDismissed { .. }
+        )
+    }
+}
+
+/// Lines from standard input, each read by a thread of its own when it is asked for: whatever is
+/// typed for the next program is left to it. The thread ends with the process, which waits for no
+/// thread.
+struct Typed {
+    wanted: std::sync::mpsc::SyncSender<()>,
+    lines: mpsc::Receiver<Option<String>>,
+    reading: bool,
+    over: bool,
+}
+
+impl Typed {
+    fn new() -> Self {
+        let (wanted, wants) = std::sync::mpsc::sync_channel(1);
+        let (sender, lines) = mpsc::channel(1);
+        let read = move || {
+            while wants.recv().is_ok() {
+                let line = read_line(std::io::stdin().lock());
+                let over = line.is_none();
+                if sender.blocking_send(line).is_err() || over {
+                    return;
+                }
+            }
+        };
+        // Without the thread no line comes, as at the end of standard input.
+        let thread = std::thread::Builder::new().name("lastword-lines".to_owned());
+        let over = thread.spawn(read).is_err();
+        Self {
+            wanted,
+            lines,
+            reading: false,
+            over,
+        }
+    }
+
+    /// The next line; `None` at the end. May be dropped while it waits: the line is kept.
+    async fn next(&mut self) -> Option<String> {
+        if self.over {
+            return None;
+        }
+        if !self.reading {
+            self.reading = true;
+            let _ended = self.wanted.try_send(());
+        }
+        let line = self.lines.recv().await.flatten();
+        self.reading = false;
+        self.over = line.is_none();
+        line
+    }
+
+    /// Drops a line that nobody has asked for yet.
+    fn forget(&mut self) {
+        if let Ok(line) = self.lines.try_recv() {
+            self.reading = false;
+            self.over = line.is_none();
+        }
+    }
+}
+
+/// A line of at most [`LINE_BYTES_MAX`] bytes; `None` at the end, or if it cannot be read.
+fn read_line(input: impl BufRead) -> Option<String> {
+    let mut bytes = Vec::new();
+    let read = input.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
+    match read {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_one_by_one_and_have_an_end() {
+        let mut input: &[u8] = b"y\n\xff\nlast";
+        assert_eq!(read_line(&mut input).as_deref(), Some("y\n"));
+        assert_eq!(read_line(&mut input).as_deref(), Some("\u{fffd}\n"));
+        assert_eq!(read_line(&mut input).as_deref(), Some("last"));
+        assert_eq!(read_line(&mut input), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! The tables of the settings that let agents reach beyond their sandbox: commands, private hosts,
+//! secrets, MCP servers. Only the operator writes them. Knows what each becomes, not who may use
+//! it: that is granted apart.
+
+use crate::failure::Failure;
+use lastword::HostBuilder;
+use lastword::capability::http::{HostPatterns, HttpOptions};
+use lastword::capability::mcp::{McpConfig, McpServers};
+use lastword::capability::secrets::{Secrets, SecretsConfig};
+use lastword::capability::tools::Commands;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What agents may use that lies outside, under the names of the tables.
+pub(crate) struct Outside<'s> {
+    pub(crate) commands: &'s CommandSettings,
+    pub(crate) network: &'s NetworkSettings,
+    pub(crate) secrets: &'s SecretsConfig,
+    pub(crate) mcp: &'s BTreeMap<String, McpConfig>,
+}
+
+/// Which commands may run, and how.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CommandSettings {
+    /// Programs and their first arguments: `cargo test` allows `cargo test --lib`.
+    allow: Vec<String>,
+    env: BTreeMap<String, String>,
+    /// What they may read beside the system and the workspace.
+    readable: Vec<PathBuf>,
+    /// What they may change beside the workspace.
+    writable: Vec<PathBuf>,
+    network: bool,
+    timeout_s: Option<u64>,
+}
+
+/// What the network guard lets through.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NetworkSettings {
+    /// Hosts that may have private addresses: `localhost:8080`, `*.internal:443`.
+    private: Vec<String>,
+}
+
+impl Outside<'_> {
+    /// The first table that says anything.
+    pub(crate) fn widens(&self) -> Option<&'static str> {
+        let commands = &self.commands;
+        let tables = [
+            (
+                "commands",
+                !commands.allow.is_empty() || !commands.env.is_empty(),
+            ),
+            ("network", !self.network.private.is_empty()),
+            ("secrets", !self.secrets.0.is_empty()),
+            ("mcp", !self.mcp.is_empty()),
+        ];
+        let found = tables.into_iter().find(|(_, says)| *says);
+        found.map(|(name, _)| name)
+    }
+
+    /// Gives a host what the tables name. Reads secrets, and may run the programs that hold them.
+    pub(crate) fn equip(&self, builder: HostBuilder) -> Result<HostBuilder, Failure> {
+        let unusable = |why: String| Failure::usage(format!("cannot use the settings: {why}"));
+        let secrets = Secrets::load(self.secrets).map_err(|error| unusable(error.to_string()))?;
+        let private = HostPatterns::new(&self.network.private);
+        let private = private.map_err(|error| unusable(format!("[network] private: {error}")))?;
+        let builder = builder
+            .secrets(secrets)
+            .http(HttpOptions::new().private(private))
+            .commands(self.commands.read());
+        if self.mcp.is_empty() {
+            return Ok(builder);
+        }
+        let servers = McpServers::new(self.mcp.clone());
+        Ok(builder.mcp(servers.map_err(|error| unusable(error.to_string()))?))
+    }
+}
+
+/// Paths in a file are relative to it.
+pub(crate) fn secrets_relative_to(secrets: &mut SecretsConfig, folder: &Path) {
+    let secrets = secrets.0.values_mut();
+    for path in secrets.filter_map(|secret| secret.file.as_mut()) {
+        *path = folder.join(&*path);
+    }
+}
+
+impl CommandSettings {
+    /// Paths in a file are relative to it.
+    pub(crate) fn relative_to(&mut self, folder: &Path) {
+        for path in self.readable.iter_mut().chain(&mut self.writable) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    fn read(&self) -> Commands {
+        let mut commands = Commands::none();
+        for words in &self.allow {
+            commands = commands.allow(words);
+        }
+        for (name, value) in &self.env {
+            commands = commands.env(name, value);
+        }
+        for path in &self.readable {
+            commands = commands.readable(path);
+        }
+        for path in &self.writable {
+            commands = commands.writable(path);
+        }
+        if self.network {
+            commands = commands.network();
+        }
+        match self.timeout_s {
+            Some(seconds) => {
+                let timeout = Duration::from_secs(seconds);
+                commands.timeout(timeout, timeout)
+            }
+            None => commands,
+        }
+    }
+}

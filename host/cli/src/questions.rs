@@ -1,0 +1,268 @@
+//! `lastword questions`, `answer` and `grants`: what agents ask people, and what answers have
+//! granted. Goes through whoever owns the data directory, or owns it for a moment; knows nothing of
+//! what an answer allows.
+
+use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
+use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView};
+use crate::failure::{Exit, Failure};
+use crate::place::{self, Place};
+use crate::prompts::connect;
+use crate::reading::Source;
+use crate::rendering;
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use crate::units::ago;
+use lastword::clock::SystemClock;
+use lastword::id::QuestionId;
+use lastword::session::{Answer, Granted, Question, Remember, Within};
+use serde_json::json;
+
+/// The fewest characters of a question's id that are taken for it.
+const PREFIX_MIN: usize = 4;
+
+/// Does something where questions are answered, and prints what it answers.
+async fn with(
+    shared: Shared,
+    terminal: &Terminal,
+    work: impl AsyncFnOnce(&Api) -> Result<String, Failure>,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let connection = connect(&shared, &place, terminal).await?;
+    let text = work(&connection.api).await;
+    connection.close(terminal).await;
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text?);
+    Ok(Exit::Completed)
+}
+
+/// Lists questions, or shows one.
+pub(crate) async fn questions(
+    arguments: arguments::Questions,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let list = async |api: &Api| {
+        if let Some(word) = &arguments.question {
+            let question = one(api, word).await?;
+            return Ok(match arguments.json {
+                true => format!("{}\n", json!(question)),
+                false => whole(&question, terminal),
+            });
+        }
+        let path = match &arguments.session {
+            None => "/permissions".to_owned(),
+            Some(word) => {
+                let session = Source::Server(api.clone()).session(word).await?;
+                format!("/permissions?session={}", session.record.id)
+            }
+        };
+        let open: Page<Question> = api.get(&path).await?;
+        if open.items.is_empty() {
+            terminal.note("no question is open");
+        }
+        let now = SystemClock::shared().now().0;
+        let shown = open.items.iter().map(|question| match arguments.json {
+            true => format!("{}\n", json!(question)),
+            false => format!(
+                "{}  {}  {}  {}\n",
+                question.id,
+                ago(now, question.asked_ms.0),
+                line(question.agent.as_str(), 40),
+                rendering::subject(&question.asked)
+            ),
+        });
+        Ok(shown.collect())
+    };
+    with(shared, terminal, list).await
+}
+
+/// A question with all of its diff, and what can be answered.
+fn whole(question: &Question, terminal: &Terminal) -> String {
+    let mut text = rendering::question(question, usize::MAX, &terminal.out);
+    if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
+        for offer in offers {
+            let rule = rendering::shell(&line(offer, 400));
+            text.push_str(&format!("  --rule {rule}\n"));
+        }
+    }
+    let about = format!("session {} · run {}\n", question.session, question.run);
+    text.push_str(&terminal.out.dim(&about));
+    text
+}
+
+async fn open(api: &Api) -> Result<Vec<Question>, CallError> {
+    let open: Page<Question> = api.get("/permissions").await?;
+    Ok(open.items)
+}
+
+/// The open question that a word names.
+async fn one(api: &Api, word: &str) -> Result<Question, Failure> {
+    let latest = word == "latest";
+    let prefix = word.to_ascii_lowercase();
+    if !latest && prefix.len() < PREFIX_MIN {
+        return Err(Failure::usage(format!(
+            "`{word}` is no question; give its id, the first {PREFIX_MIN} or more characters of \
+             it, or `latest`; `lastword questions` lists those that are open"
+        )));
+    }
+    let mut found = open(api).await?;
+    if !latest {
+        found.retain(|question| question.id.to_string().starts_with(&prefix));
+    }
+    match (found.pop(), latest || found.is_empty()) {
+        (Some(question), true) => Ok(question),
+        (Some(_), false) => Err(Failure::usage(format!(
+            "more than one question begins with `{word}`; give more of the id"
+        ))),
+        (None, _) => Err(Failure::usage(format!(
+            "no open question is called `{word}`; `lastword questions` lists those that there are"
+        ))),
+    }
+}
+
+/// Answers a question.
+pub(crate) async fn answer(
+    arguments: arguments::Answer,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let said = said(&arguments)?;
+    let answer = async |api: &Api| {
+        let id: QuestionId = match arguments.question.parse() {
+            Ok(id) => id,
+            Err(_) => one(api, &arguments.question).await?.id,
+        };
+        let answered: Result<AnsweredView, CallError> =
+            api.post(&format!("/permissions/{id}"), &said).await;
+        let answered = answered.map_err(refused)?;
+        if arguments.json {
+            return Ok(format!("{}\n", json!(answered)));
+        }
+        terminal.note(&format!("answered: {}", rendering::answer(&said)));
+        if let Some(grant) = &answered.grant {
+            terminal.note(&format!(
+                "granted {} · `lastword grants revoke {}` takes it back",
+                line(&grant.rule, 400),
+                grant.id
+            ));
+        }
+        if let Some(run) = answered.run {
+            terminal.note(&format!("the session goes on with run {run}"));
+        }
+        Ok(String::new())
+    };
+    with(shared, terminal, answer).await
+}
+
+/// What somebody says by a word and perhaps a text.
+fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
+    let text = arguments.text.clone();
+    let within = match (arguments.answer, &text) {
+        (Word::Text, Some(_)) | (Word::No, _) => None,
+        (Word::Text, None) => {
+            return Err(Failure::usage(
+                "say what to answer: `lastword answer QUESTION text \"TEXT\"`",
+            ));
+        }
+        (_, Some(_)) => {
+            return Err(Failure::usage(
+                "only `text` and `no` have words with them; leave them out, or answer `text`",
+            ));
+        }
+        (Word::Yes, None) => None,
+        (Word::Session, None) => Some(Within::Session),
+        (Word::Workspace, None) => Some(Within::Workspace),
+    };
+    let rule = arguments.rule.clone();
+    if rule.is_some() && within.is_none() {
+        return Err(Failure::usage(
+            "`--rule` says what to grant for longer than once; answer `session` or `workspace`",
+        ));
+    }
+    Ok(match (arguments.answer, text) {
+        (Word::Text, Some(text)) => Answer::Text { text },
+        (Word::No, reason) => Answer::Deny { reason },
+        _ => Answer::Allow {
+            remember: within.map(|within| Remember { within, rule }),
+        },
+    })
+}
+
+/// A refusal, with the answer that counted or with what to do.
+fn refused(error: CallError) -> Failure {
+    let first = error.answer().map(rendering::answer);
+    let unloaded = error.name() == Some("unknown-agent");
+    let mut failure = Failure::from(error);
+    if let Some(first) = first {
+        failure.message = format!("{}: {first}", failure.message);
+    }
+    if unloaded {
+        failure.message = format!(
+            "the run that asked is over, and the answer would begin another: {}, with `lastword \
+             serve --agent NAME=FILE`, and answer again",
+            failure.message
+        );
+    }
+    failure
+}
+
+/// Lists grants, or takes one back.
+pub(crate) async fn grants(
+    arguments: arguments::Grants,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let which = match arguments.what {
+        Some(OfGrants::Revoke { grant }) => {
+            let revoke = async |api: &Api| {
+                api.delete(&format!("/grants/{grant}")).await?;
+                terminal.note("it is taken back, for every decision from now on");
+                Ok(String::new())
+            };
+            return with(shared, terminal, revoke).await;
+        }
+        Some(OfGrants::List(which)) => which,
+        None => arguments.list,
+    };
+    with(shared, terminal, async |api: &Api| {
+        list(api, &which, terminal).await
+    })
+    .await
+}
+
+async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {
+    let mut text = String::new();
+    let workspaces: Vec<WorkspaceView> = api.all("/workspaces").await?;
+    for workspace in workspaces {
+        let key = workspace.stored_key();
+        let directory = which.workspace.as_deref();
+        if directory.is_some_and(|directory| !place::is_directory(&key, directory)) {
+            continue;
+        }
+        let path = format!("/workspaces/{}/grants", workspace.id);
+        let granted: Page<Granted> = api.get(&path).await?;
+        for grant in granted.items {
+            let place = line(&place::workspace(&key), 400);
+            text.push_str(&match which.json {
+                true => format!("{}\n", json!({ "grant": grant, "workspace": place })),
+                false => granted_line(&grant, &place),
+            });
+        }
+    }
+    if text.is_empty() {
+        terminal.note("no answer has granted anything that stands");
+    }
+    Ok(text)
+}
+
+/// A grant in one line.
+fn granted_line(grant: &Granted, place: &str) -> String {
+    let agent = line(grant.agent.as_str(), 60);
+    let within = match grant.session {
+        None => "the workspace".to_owned(),
+        Some(session) => format!("session {session}"),
+    };
+    let rule = line(&grant.rule, 400);
+    format!("{}  {rule}  {agent} in {within} · {place}\n", grant.id)
+}

@@ -1,0 +1,283 @@
+//! Routes about what runs ask people, and about what answers have granted: listing, answering,
+//! taking back. Does not know what an answer allows.
+
+use super::App;
+use super::extract::{Asked, At, Caller, Json};
+use super::views::{AnsweredView, PageView, QuestionStatus, QuestionView};
+use crate::access::{Action, Principal};
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use lastword::HostError;
+use lastword::id::{GrantId, QuestionId, SessionId, WorkspaceId};
+use lastword::permission::Rule;
+use lastword::session::{Answer, Asked as What, Granted, Question, QuestionState};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_questions))
+        .routes(routes!(show_question, answer_question))
+        .routes(routes!(list_grants))
+        .routes(routes!(revoke_grant))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Only those of this workspace.
+    workspace: Option<WorkspaceId>,
+    /// Only those of this session.
+    session: Option<SessionId>,
+}
+
+/// List the questions that nobody has answered
+///
+/// The oldest first, at most 1,000; with a filter, as many of that workspace or session.
+#[utoipa::path(
+    get,
+    path = "/permissions",
+    tag = "permissions",
+    params(Which),
+    responses((status = 200, description = "All of them.", body = PageView<Question>))
+)]
+async fn list_questions(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    Asked(which): Asked<Which>,
+) -> Result<axum::Json<PageView<Question>>, Problem> {
+    if let Some(workspace) = which.workspace {
+        app.workspace(&who, Action::Read, workspace).await?;
+    }
+    let open = match (which.session, which.workspace) {
+        (Some(session), _) => {
+            let session = app.session(&who, Action::Read, session).await?;
+            session.questions().await?
+        }
+        (None, Some(id)) => match app.host.workspace(id) {
+            Ok(workspace) => workspace.questions().await?,
+            // Sessions of a closed one may wait for answers all the same.
+            Err(_) => app.host.questions().await?,
+        },
+        (None, None) => app.host.questions().await?,
+    };
+    let mut seen: HashMap<SessionId, bool> = HashMap::new();
+    let mut items = Vec::with_capacity(open.len());
+    for question in open {
+        let is_shown = match seen.get(&question.session) {
+            Some(is_shown) => *is_shown,
+            None => {
+                let is_shown = shows(&app, &who, which.workspace, question.session).await?;
+                seen.insert(question.session, is_shown);
+                is_shown
+            }
+        };
+        if is_shown {
+            items.push(question);
+        }
+    }
+    Ok(axum::Json(PageView { items, next: None }))
+}
+
+/// Whether a session's questions are asked for, and may be seen.
+async fn shows(
+    app: &App,
+    who: &Principal,
+    only: Option<WorkspaceId>,
+    session: SessionId,
+) -> Result<bool, Problem> {
+    let workspace = match app.host.session(session).await {
+        Ok(session) => session.workspace_id(),
+        // It was deleted meanwhile.
+        Err(HostError::UnknownSession(_)) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(only.is_none_or(|only| only == workspace) && app.sees(who, workspace).await?)
+}
+
+/// Show a question, and how it stands
+#[utoipa::path(
+    get,
+    path = "/permissions/{q}",
+    tag = "permissions",
+    params(("q" = QuestionId, Path, description = "The question.")),
+    responses((status = 200, description = "How it stands.", body = QuestionView))
+)]
+async fn show_question(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<QuestionId>,
+) -> Result<axum::Json<QuestionView>, Problem> {
+    let (workspace, question, state) = app.question(&who, Action::Read, id).await?;
+    let (state, answer) = match state {
+        QuestionState::Open => (QuestionStatus::Open, None),
+        QuestionState::Answered(answer) => (QuestionStatus::Answered, Some(answer)),
+        QuestionState::Dismissed => (QuestionStatus::Dismissed, None),
+    };
+    Ok(axum::Json(QuestionView {
+        question,
+        workspace,
+        state,
+        answer,
+    }))
+}
+
+/// Answer a question
+///
+/// The first answer counts, and is on disk with what it grants once this is answered; whoever
+/// comes second is refused with `already-answered` and the answer that counted. To allow
+/// something takes the right to grant it, be it only once.
+#[utoipa::path(
+    post,
+    path = "/permissions/{q}",
+    tag = "permissions",
+    params(("q" = QuestionId, Path, description = "The question.")),
+    request_body = Answer,
+    responses((status = 200, description = "The answer counts.", body = AnsweredView))
+)]
+async fn answer_question(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<QuestionId>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<axum::Json<AnsweredView>, Problem> {
+    let answer = answer(body)?;
+    let work = {
+        let app = Arc::clone(&app);
+        async move {
+            let (workspace, question, _) = app.question(&who, Action::Answer, id).await?;
+            if let Some(rule) = allowed(&question, &answer) {
+                let unknown = || HostError::UnknownQuestion(id).into();
+                app.demand_at(&who, Action::Grant(&rule), workspace, unknown)
+                    .await?;
+            }
+            let answered = app.host.answer(id, answer).await;
+            let answered = answered.map_err(|error| app.now(error))?;
+            Ok(AnsweredView {
+                resolved: true,
+                grant: answered.grant,
+                run: answered.run.map(|run| run.id()),
+            })
+        }
+    };
+    // The request was read whole: from here on the client may go away.
+    Ok(axum::Json(app.see_through(work).await?))
+}
+
+/// An answer, with nothing in it that is not what it should be.
+fn answer(body: Map<String, Value>) -> Result<Answer, Problem> {
+    let invalid = |why: String| {
+        let detail = format!("the body is no answer: {why}");
+        Problem::new("invalid-body", detail)
+    };
+    // A list of a record's values without their names would be taken for the record.
+    if let Some(Value::Array(_)) = body.get("remember") {
+        return Err(invalid("`remember` is an object".to_owned()));
+    }
+    serde_json::from_value(Value::Object(body)).map_err(|error| invalid(error.to_string()))
+}
+
+/// What an answer lets through: the rule that it grants, or what was asked for.
+fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
+    let asked = &question.asked;
+    let (
+        What::Permission {
+            offers, capability, ..
+        },
+        Answer::Allow { remember },
+    ) = (asked, answer)
+    else {
+        return None;
+    };
+    let named = remember
+        .as_ref()
+        .and_then(|remember| remember.rule.as_ref());
+    // Words that are no offer are refused by the host, whoever sends them.
+    let rule = named.or(offers.first()).and_then(|rule| rule.parse().ok());
+    rule.or_else(|| capability.parse().ok())
+}
+
+/// List what answers have granted in a workspace
+#[utoipa::path(
+    get,
+    path = "/workspaces/{w}/grants",
+    tag = "permissions",
+    params(("w" = WorkspaceId, Path, description = "The workspace.")),
+    responses((status = 200, description = "All that is not revoked, the oldest first.", body = PageView<Granted>))
+)]
+async fn list_grants(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<WorkspaceId>,
+) -> Result<axum::Json<PageView<Granted>>, Problem> {
+    app.workspace(&who, Action::Read, id).await?;
+    let items = app.host.grants(id).await?;
+    Ok(axum::Json(PageView { items, next: None }))
+}
+
+/// Take back what an answer has granted
+///
+/// For every decision from now on.
+#[utoipa::path(
+    delete,
+    path = "/grants/{g}",
+    tag = "permissions",
+    params(("g" = GrantId, Path, description = "The grant.")),
+    responses((status = 204, description = "It is taken back."))
+)]
+async fn revoke_grant(
+    State(app): State<Arc<App>>,
+    Caller(who): Caller,
+    At(id): At<GrantId>,
+) -> Result<StatusCode, Problem> {
+    let (workspace, _) = app.host.grant(id).await?;
+    let unknown = || HostError::UnknownGrant(id).into();
+    app.demand_at(&who, Action::Revoke, workspace, unknown)
+        .await?;
+    let host = app.host.clone();
+    app.see_through(async move { Ok(host.revoke(id).await?) })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_is_what_it_says_and_nothing_else() {
+        let read = |body: Value| match body {
+            Value::Object(body) => answer(body).map_err(|problem| problem.name()),
+            _ => Err("no object"),
+        };
+        assert_eq!(
+            read(json!({ "answer": "allow" })),
+            Ok(Answer::Allow { remember: None })
+        );
+        assert_eq!(
+            read(json!({ "answer": "deny", "reason": "no" })),
+            Ok(Answer::Deny {
+                reason: Some("no".to_owned())
+            })
+        );
+        for wrong in [
+            json!({}),
+            json!({ "answer": "maybe" }),
+            json!({ "answer": "allow", "typo": 1 }),
+            json!({ "answer": "allow", "remember": ["session"] }),
+            json!({ "answer": "allow", "remember": { "within": "for ever" } }),
+            json!({ "answer": "allow", "remember": { "within": "session", "typo": 1 } }),
+            json!({ "answer": "text" }),
+        ] {
+            assert_eq!(read(wrong.clone()), Err("invalid-body"), "{wrong}");
+        }
+    }
+}
