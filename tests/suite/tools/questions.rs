@@ -393,3 +393,15 @@ async fn a_denial_stands_before_everything() {
         denied.text()
     );
 }
+
+#[tokio::test]
+async fn an_answer_whose_sender_hangs_up_counts_all_the_same() {
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(CHANGE).await;
+    let id = asked(&run).await.id;
+    let sent = Box::pin(fixture.host.answer(id, allow()));
+    // Polled once, and dropped: handed over, and nobody waits.
+    assert!(futures_util::future::poll_immediate(sent).await.is_none());
+    let receipt = run.ended().await.expect("the run ends");
+    assert_eq!(fixture.outcome(&run, receipt).await.text(), "done");
+}

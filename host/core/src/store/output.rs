@@ -205,21 +205,30 @@ impl Output {
     ///
     /// # Errors
     /// When the store rejected it, or cannot write any more in this process.
-    pub async fn committed(&self) -> Result<(), StoreError> {
+    pub async fn committed(self: &Arc<Self>) -> Result<(), StoreError> {
         let (answer, committed) = tokio::sync::oneshot::channel();
-        let barrier = Then::kept(
-            |_| Ok(()),
-            move |outcome| {
-                let _nobody_waits = answer.send(outcome);
-            },
-        );
-        drop(self.queue.push(barrier));
-        let gone = || StoreError::Closed("the store was closed".to_owned());
-        committed.await.map_err(|_| gone())??;
-        match self.lock().rejected {
-            true => Err(StoreError::Content("rejected".to_owned())),
-            false => Ok(()),
-        }
+        self.when_committed(move |outcome| {
+            let _nobody_waits = answer.send(outcome);
+        });
+        let gone = |_| StoreError::Closed("the store was closed".to_owned());
+        committed.await.map_err(gone)?
+    }
+
+    /// Calls back, on the writer's thread, once everything that was taken so far is on disk or
+    /// cannot get there: whoever goes away meanwhile takes nothing back. Must not block.
+    pub fn when_committed(
+        self: &Arc<Self>,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
+        let output = Arc::clone(self);
+        let settled = move |outcome: Result<(), StoreError>| {
+            let rejected = output.lock().rejected;
+            then(match (outcome, rejected) {
+                (Ok(()), true) => Err(StoreError::Content("rejected".to_owned())),
+                (outcome, _) => outcome,
+            });
+        };
+        drop(self.queue.push(Then::kept(|_| Ok(()), settled)));
     }
 
     /// Names the model that writes from here on.

@@ -23,7 +23,6 @@ pub(crate) struct Questions {
 
 /// A question that somebody may answer.
 struct Open {
-    run: RunId,
     question: Question,
     /// To whom a grant is made: the agent and the session that a user asked.
     holder: Holder,
@@ -115,12 +114,12 @@ impl Questions {
         waits: oneshot::Sender<Answer>,
     ) -> Result<TakenBack, Unanswered> {
         let mut open = self.lock();
-        if open.values().filter(|open| open.run == asker.run).count() >= OPEN_MAX {
+        let own = |open: &&Open| open.question.run == asker.run;
+        if open.values().filter(own).count() >= OPEN_MAX {
             return Err(Unanswered::TooMany);
         }
         let id = question.id;
         let entry = Open {
-            run: asker.run,
             question,
             holder: asker.holder.clone(),
             output: Arc::clone(&asker.output),
@@ -136,8 +135,10 @@ impl Questions {
 
     /// Answers a question. The first answer counts, and is on disk when this returns; what it
     /// grants is written with it. Answers the grant that was made, if one was.
+    ///
+    /// Dropping the future after its first poll takes nothing back.
     pub(crate) async fn answer(
-        &self,
+        self: &Arc<Self>,
         id: QuestionId,
         answer: Answer,
         now: crate::clock::UnixMillis,
@@ -162,8 +163,9 @@ impl Questions {
         };
         match turn {
             Turn::First(waits, output, granted) => {
-                let told = Settled {
-                    questions: self,
+                // However this one fares, those who came second are let go of.
+                let told = TakenBack {
+                    questions: Arc::clone(self),
                     id,
                 };
                 match output.answer(id, answer.clone(), granted.clone()) {
@@ -174,9 +176,19 @@ impl Questions {
                     }
                     Err(_) => return Err(Refused::Dismissed),
                 }
-                output.committed().await.map_err(Refused::Store)?;
-                let _stopped_meanwhile = waits.send(answer);
-                drop(told);
+                let (done, kept) = oneshot::channel();
+                // The writer hands it on: an answer that is on disk counts, also where whoever
+                // gave it has hung up.
+                output.when_committed(move |outcome| {
+                    if outcome.is_ok() {
+                        let _stopped_meanwhile = waits.send(answer);
+                    }
+                    drop(told);
+                    let _hung_up = done.send(outcome);
+                });
+                let closed = || StoreError::Closed("the store was closed".to_owned());
+                let kept = kept.await.unwrap_or_else(|_| Err(closed()));
+                kept.map_err(Refused::Store)?;
                 Ok(granted)
             }
             Turn::Second(mut settled) => {
@@ -204,25 +216,13 @@ impl Questions {
     }
 }
 
-/// Takes a question out when nobody waits for its answer any more.
+/// Takes a question out: nobody waits for its answer any more, or it has one.
 struct TakenBack {
     questions: Arc<Questions>,
     id: QuestionId,
 }
 
 impl Drop for TakenBack {
-    fn drop(&mut self) {
-        self.questions.lock().remove(&self.id);
-    }
-}
-
-/// Lets go of those who came second, however the first one fared.
-struct Settled<'q> {
-    questions: &'q Questions,
-    id: QuestionId,
-}
-
-impl Drop for Settled<'_> {
     fn drop(&mut self) {
         self.questions.lock().remove(&self.id);
     }

@@ -1,9 +1,7 @@
 //! The tool `fetch_url`: one page or picture of the web, bounded. Asks through the guarded client
 //! and knows nothing of addresses, secrets or time.
 
-use super::provider::{
-    Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput,
-};
+use super::provider::{Effects, Invocation, Tool, ToolContent, ToolError, ToolOutput};
 use crate::capability::http::{Body, Guarded, HttpError, HttpErrorKind, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
@@ -31,10 +29,6 @@ impl FetchUrl {
     /// When the arguments do not do or nobody allows it. What goes wrong on the way is for the
     /// model to read.
     pub(crate) async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
-        if call.tool != NAME {
-            let message = format!("there is no tool `{}` here", call.tool);
-            return Err(ToolError::new(ToolErrorKind::UnknownTool, message));
-        }
         let (method, url, headers) = arguments(&call.arguments)?;
         let (run, permits) = (call.context.run, &call.permits);
         let sent = Box::pin(self.client.follow(run, method, url, headers, permits)).await;
@@ -223,6 +217,7 @@ mod tests {
     use crate::capability::model::testing::context;
     use crate::capability::permits::testing::Scripted;
     use crate::capability::secrets::Secrets;
+    use crate::capability::tools::ToolErrorKind;
 
     #[test]
     fn arguments_are_read_and_never_panic() {
