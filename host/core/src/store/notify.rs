@@ -6,7 +6,7 @@
 //! exactly what is new, in order, without an index by workspace.
 
 use super::tx::Grown;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -57,6 +57,18 @@ impl Fresh {
     pub fn is_many(&self) -> bool {
         self.many
     }
+
+    fn add(&mut self, grown: &Grown) {
+        if self.many {
+            return;
+        }
+        let first = self.sessions.entry(grown.session).or_insert(i64::MAX);
+        *first = (*first).min(grown.first);
+        if self.sessions.len() > SESSIONS_MAX {
+            self.sessions.clear();
+            self.many = true;
+        }
+    }
 }
 
 impl News {
@@ -64,19 +76,16 @@ impl News {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, grown: &Grown, through: i64) {
+    /// Tells of everything that one commit brought, at once: whoever takes it may not be told
+    /// that it has everything up to `through` before it has.
+    fn tell<'g>(&self, touched: impl Iterator<Item = &'g Grown>, through: i64) {
         let mut told = self.lock();
-        let fresh = &mut told.fresh;
-        fresh.through = through;
-        if fresh.many {
-            return;
+        told.fresh.through = through;
+        for grown in touched {
+            told.fresh.add(grown);
         }
-        let first = fresh.sessions.entry(grown.session).or_insert(i64::MAX);
-        *first = (*first).min(grown.first);
-        if fresh.sessions.len() > SESSIONS_MAX {
-            fresh.sessions.clear();
-            fresh.many = true;
-        }
+        drop(told);
+        self.arrived.notify_one();
     }
 
     fn close(&self) {
@@ -165,22 +174,21 @@ impl Notify {
                 }
             }
         }
-        if followed.workspaces.is_empty() && followed.all.is_empty() {
+        if touched.is_empty() {
             return;
         }
-        let mut woken: Vec<&Arc<News>> = Vec::new();
-        for grown in touched {
-            let of_workspace = followed.workspaces.get(&grown.workspace);
-            for news in of_workspace.into_iter().flatten().chain(&followed.all) {
-                news.tell(grown, through);
-                woken.push(news);
-            }
+        for news in &followed.all {
+            news.tell(touched.iter(), through);
         }
-        // Woken once each, when everything is told.
-        woken.sort_by_key(|news| Arc::as_ptr(news));
-        woken.dedup_by_key(|news| Arc::as_ptr(news));
-        for news in woken {
-            news.arrived.notify_one();
+        if followed.workspaces.is_empty() {
+            return;
+        }
+        let workspaces: HashSet<i64> = touched.iter().map(|grown| grown.workspace).collect();
+        for no in workspaces {
+            let own = touched.iter().filter(|grown| grown.workspace == no);
+            for news in followed.workspaces.get(&no).into_iter().flatten() {
+                news.tell(own.clone(), through);
+            }
         }
     }
 
@@ -206,5 +214,56 @@ impl Followed {
             of_one.retain(alive);
             !of_one.is_empty()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const SESSIONS: i64 = 16;
+    const COMMITS: i64 = 2_000;
+
+    fn commit(number: i64) -> Vec<Grown> {
+        let grown = |session| Grown {
+            session,
+            workspace: session % 2,
+            first: number,
+            last: number,
+        };
+        (1..=SESSIONS).map(grown).collect()
+    }
+
+    /// A follower that never waits takes whole commits: what it is told to have read through
+    /// holds every session that grew until then.
+    #[test]
+    fn a_commit_is_told_whole() {
+        for (workspace, sessions) in [(None, SESSIONS), (Some(1), SESSIONS / 2)] {
+            let notify = Notify::default();
+            let following = notify.follow_all_of(workspace);
+            let over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let follower = scope.spawn(|| {
+                    let (mut through, mut halves) = (0, Vec::new());
+                    loop {
+                        let last = over.load(Ordering::Acquire);
+                        if let Some(fresh) = following.take() {
+                            through = fresh.through;
+                            if fresh.sessions.len() as i64 != sessions {
+                                halves.push(fresh);
+                            }
+                        } else if last {
+                            return (through, halves);
+                        }
+                    }
+                });
+                for number in 1..=COMMITS {
+                    notify.publish(&commit(number), number);
+                }
+                over.store(true, Ordering::Release);
+                assert_eq!(follower.join().unwrap(), (COMMITS, Vec::new()));
+            });
+        }
     }
 }
