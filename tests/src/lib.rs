@@ -6,5 +6,6 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod locked;
 pub mod tools;
 pub mod wat;

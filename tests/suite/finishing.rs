@@ -8,26 +8,11 @@ use lastword::{Host, Limits, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Outcome, Plan, builder, wait_until, wait_until_started};
+use lastword_tests::locked::Locked;
 use rusqlite::Connection;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Holds the database's write lock, as another process might: the host's store cannot write.
-struct Locked(Connection);
-
-impl Locked {
-    fn hold(fixture: &Fixture) -> Self {
-        let conn = Connection::open(fixture.data().join("lastword.db")).unwrap();
-        conn.busy_timeout(Duration::from_secs(20)).unwrap();
-        conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-        Self(conn)
-    }
-
-    fn release(self) {
-        self.0.execute_batch("ROLLBACK").unwrap();
-    }
-}
 
 fn has_ended(fixture: &Fixture) -> bool {
     let conn = Connection::open(fixture.data().join("lastword.db")).unwrap();
@@ -47,7 +32,7 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
     let plan = Plan::new().host(|host| host.clock(Arc::new(clock.clone())));
     let fixture = plan.build().await;
     let run = fixture.start_until("spin before", "before").await;
-    let locked = Locked::hold(&fixture);
+    let locked = Locked::hold(&fixture.data());
     let begun = clock.begun();
     let (provisional, ()) = tokio::join!(run.cancel(), async {
         clock.sleepers(begun + 2).await;
@@ -88,7 +73,7 @@ async fn a_write_that_this_process_cannot_finish_is_finished_by_the_next() {
     let plan = Plan::new().host(|host| host.clock(Arc::new(clock.clone())));
     let fixture = plan.build().await;
     let run = fixture.start_until("spin before", "before").await;
-    let locked = Locked::hold(&fixture);
+    let locked = Locked::hold(&fixture.data());
     let begun = clock.begun();
     let (left, ()) = tokio::join!(fixture.host.shutdown(), async {
         clock.sleepers(begun + 1).await;

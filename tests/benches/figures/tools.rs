@@ -6,12 +6,15 @@ use grep_searcher::sinks::UTF8;
 use ignore::WalkBuilder;
 use lastword::{Capability, Limits};
 use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::tools::TestTools;
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Calls of one run.
+/// Calls of one run, one behind the other.
 const CALLS: u32 = 2000;
+/// Calls of one run that thinks before each.
+const PACED: u32 = 400;
 /// Files of the tree that is searched.
 const FILES: usize = 20_000;
 /// Searches of each side.
@@ -21,40 +24,73 @@ pub(super) async fn figures() {
     let limits = Limits::default()
         .tool_calls(u32::MAX)
         .output_bytes(u64::MAX);
-    let plan = Plan::new().limits(limits);
+    let plan = Plan::new()
+        .limits(limits)
+        .host(|host| host.tools(TestTools::default()));
     let fixture = plan
         .grants([Capability::WriteFiles, Capability::Tools])
         .build()
         .await;
+    doors(&fixture).await;
     reading(&fixture).await;
     searching(&fixture).await;
 }
 
+/// What calls cost whose work is nothing.
+async fn doors(fixture: &Fixture) {
+    let echo = paced(fixture, &json!({ "text": "" }), "test.echo").await;
+    let todo = paced(fixture, &json!({ "todo": [] }), "todo").await;
+    println!(
+        "  a tool of the embedder's that answers at once {:>16.0} µs",
+        micros(echo)
+    );
+    println!(
+        "  `todo`, which is committed first {:>29.0} µs",
+        micros(todo)
+    );
+}
+
 async fn reading(fixture: &Fixture) {
+    let arguments = json!({ "path": "file.txt" });
     for kilobytes in [1, 10, 60] {
         let path = fixture.files().join("file.txt");
         let text = "a line of text that is forty characters\n".repeat(kilobytes * 1024 / 40);
         std::fs::write(&path, text).expect("a file");
-        let native = {
-            let began = Instant::now();
-            for _ in 0..CALLS {
-                std::hint::black_box(std::fs::read(&path).expect("it is there"));
-            }
-            began.elapsed() / CALLS
-        };
-        let nothing = each(fixture, &json!({ "todo": [] }), "todo").await;
-        let arguments = json!({ "path": "file.txt" });
-        let tool = each(fixture, &arguments, "read_file").await;
+        let native = natively_read(&path);
+        let tool = paced(fixture, &arguments, "read_file").await;
+        let busy = each(fixture, &arguments, "read_file").await;
         println!(
-            "  read_file, {kilobytes:>2} KB, over std::fs::read {:>22.0} µs over {:.0} µs   (`todo`: {:.0} µs)",
+            "  read_file, {kilobytes:>2} KB, over std::fs::read {:>22.0} µs over {:.0} µs   ({:.0} µs one behind the other)",
             micros(tool.saturating_sub(native)),
             micros(native),
-            micros(nothing)
+            micros(busy.saturating_sub(native)),
         );
     }
 }
 
-/// The mean time of a call in a run that makes many.
+/// The median time of the same done natively, by somebody who thinks before as well.
+fn natively_read(path: &Path) -> Duration {
+    let mut taken = Vec::new();
+    for _ in 0..PACED {
+        std::thread::sleep(Duration::from_millis(3));
+        let began = Instant::now();
+        std::hint::black_box(std::fs::read(path).expect("it is there"));
+        taken.push(began.elapsed());
+    }
+    taken.sort();
+    taken[taken.len() / 2]
+}
+
+/// The median time of a call in a run that thinks before each, by the guest's clock.
+async fn paced(fixture: &Fixture, arguments: &serde_json::Value, tool: &str) -> Duration {
+    let outcome = fixture
+        .run(&format!("tool-paced {PACED} {tool} {arguments}"))
+        .await;
+    let taken = outcome.text().parse().expect("nanoseconds");
+    Duration::from_nanos(taken)
+}
+
+/// The mean time of a call in a run that makes one behind the other.
 async fn each(fixture: &Fixture, arguments: &serde_json::Value, tool: &str) -> Duration {
     let prompt = format!("tool-times {CALLS} {tool} {arguments}");
     let began = Instant::now();

@@ -1,5 +1,6 @@
 //! Tools as agents have them: listed, checked, recorded, bounded, stopped.
 
+mod backlog;
 mod budgets;
 mod children;
 mod commands;

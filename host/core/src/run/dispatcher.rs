@@ -390,7 +390,8 @@ impl Dispatcher {
     /// The runs that have no end yet, of one session or of all.
     pub(crate) fn live_runs(&self, session: Option<SessionId>) -> Vec<Arc<LiveRun>> {
         let inner = self.lock();
-        let live = inner.live.values();
+        // One whose end was told a moment ago may not be forgotten yet.
+        let live = inner.live().filter(|run| !run.is_over());
         live.filter(|run| session.is_none_or(|s| run.session == s))
             .cloned()
             .collect()

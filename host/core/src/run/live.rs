@@ -159,6 +159,11 @@ impl LiveRun {
         }
     }
 
+    /// Whether whoever waits for its end has an answer.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(&*self.phase.borrow(), Phase::Open | Phase::Gone { .. })
+    }
+
     /// Whether it waits on disk to be resumed.
     pub(crate) fn is_held(&self) -> bool {
         matches!(&*self.phase.borrow(), Phase::Held)

@@ -52,6 +52,12 @@ impl Transcript {
         self.said
     }
 
+    /// How many bytes it still takes.
+    #[must_use]
+    pub fn bytes_left(&self) -> u64 {
+        self.bytes_left
+    }
+
     /// The parts of the message that is open, for an epilogue to look at.
     #[must_use]
     pub fn open_parts(&self) -> &[Part] {

@@ -111,12 +111,12 @@ impl Output {
     /// Appends text. Taken once this returns; whether there is [room](Self::room) for more is
     /// another question.
     pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
-        self.take(delta.len(), |t, now, log| t.text(delta, now, log))
+        self.take(|t, now, log| t.text(delta, now, log))
     }
 
     /// Appends reasoning.
     pub fn reasoning(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
-        self.take(delta.len(), |t, now, log| t.reasoning(delta, now, log))
+        self.take(|t, now, log| t.reasoning(delta, now, log))
     }
 
     /// Adds a whole part, after the bytes that it names.
@@ -125,8 +125,7 @@ impl Output {
         part: Part,
         blob: Option<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
-        let bytes = blob.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        self.take(bytes, |t, now, log| {
+        self.take(|t, now, log| {
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
             t.part(part, now, log)
         })
@@ -138,8 +137,7 @@ impl Output {
         result: ToolResult,
         blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
-        let bytes = blobs.iter().map(|(_, bytes)| bytes.len()).sum();
-        self.take(bytes, |t, now, log| {
+        self.take(|t, now, log| {
             log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
             t.result(result, now, log)
         })
@@ -147,7 +145,7 @@ impl Output {
 
     /// Counts the tokens of one model call.
     pub fn usage(self: &Arc<Self>, usage: Usage) -> Result<(), OutputError> {
-        self.take(0, |t, _, log| {
+        self.take(|t, _, log| {
             t.usage(usage, log);
             Ok(())
         })
@@ -155,17 +153,17 @@ impl Output {
 
     /// Notes a tool call that the host is asked to carry out.
     pub fn call(self: &Arc<Self>, call: &ToolCall) -> Result<(), OutputError> {
-        self.take(call.input.len(), |t, now, log| t.call(call, now, log))
+        self.take(|t, now, log| t.call(call, now, log))
     }
 
     /// Notes that the host begins to carry a tool call out.
     pub fn start(self: &Arc<Self>, call: &str) -> Result<(), OutputError> {
-        self.take(0, |t, _, log| t.start(call, log))
+        self.take(|t, _, log| t.start(call, log))
     }
 
     /// Asks somebody. They see it once it is committed.
     pub fn ask(self: &Arc<Self>, question: Question) -> Result<(), OutputError> {
-        self.take(0, |t, _, log| {
+        self.take(|t, _, log| {
             t.ask(question, log);
             Ok(())
         })
@@ -178,7 +176,7 @@ impl Output {
         answer: Answer,
         granted: Option<Granted>,
     ) -> Result<(), OutputError> {
-        self.take(0, |t, _, log| t.answer(question, answer, granted, log))
+        self.take(|t, _, log| t.answer(question, answer, granted, log))
     }
 
     /// Ends the step if all of its calls have their results, so that the history gets it, and
@@ -190,7 +188,7 @@ impl Output {
         };
         // Only what makes entries is taken: they are what frees the room again.
         if over {
-            self.take(0, |t, now, log| {
+            self.take(|t, now, log| {
                 t.end_step_if_over(now, log);
                 Ok(())
             })?;
@@ -240,7 +238,7 @@ impl Output {
 
     /// Sets the session's title.
     pub fn title(self: &Arc<Self>, title: String) -> Result<(), OutputError> {
-        self.take(title.len(), |_, _, log| {
+        self.take(|_, _, log| {
             log.push(Entry::Title(title));
             Ok(())
         })
@@ -248,7 +246,6 @@ impl Output {
 
     fn take(
         self: &Arc<Self>,
-        bytes: usize,
         append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
     ) -> Result<(), OutputError> {
         let now = self.clock.now();
@@ -265,9 +262,12 @@ impl Output {
         if *rejected {
             return Err(OutputError::Rejected);
         }
+        let (left, had) = (transcript.bytes_left(), pending.len());
         append(transcript, now, pending)?;
+        let said = left.saturating_sub(transcript.bytes_left()) as usize;
+        let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
-        inner.backlog.bytes += bytes;
+        inner.backlog.bytes += said + brought;
         let queue = !inner.queued && !inner.pending.is_empty();
         inner.queued |= queue;
         drop(inner);
@@ -310,6 +310,15 @@ impl Output {
             transcript,
             pending,
         })
+    }
+}
+
+/// Bytes of an entry that the transcript does not count as said.
+fn bytes_beside(entry: &Entry) -> usize {
+    match entry {
+        Entry::Blob(_, bytes) => bytes.len(),
+        Entry::Title(title) => title.len(),
+        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) => 0,
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "tool-with-id" => with_id(turn, argument),
         "tools-all" => all(turn, argument),
         "tool-times" => times(turn, argument),
+        "tool-paced" => paced(turn, argument),
         "wait" => waiting(argument),
         "wait-for" => waiting_for(argument),
         "origin" => said(turn, &format!("{}: {}", turn.origin(), argument)),
@@ -86,6 +87,21 @@ fn times(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
         made_it += u32::from(turn.tools().serve(&made("", line)).is_ok());
     }
     said(turn, &made_it.to_string())
+}
+
+/// `N NAME JSON`: says the median of a call's nanoseconds, when an agent thinks before each.
+fn paced(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
+    let (count, line) = word(argument);
+    let call = made("", line);
+    let mut taken = Vec::new();
+    for _ in 0..number::<u32>(count)? {
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        let began = std::time::Instant::now();
+        turn.tools().serve(&call)?;
+        taken.push(began.elapsed().as_nanos());
+    }
+    taken.sort_unstable();
+    said(turn, &taken[taken.len() / 2].to_string())
 }
 
 fn waiting(milliseconds: &str) -> Result<Outcome> {

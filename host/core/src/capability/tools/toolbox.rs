@@ -172,10 +172,17 @@ impl Toolbox {
             return Err(NoResult::Beyond);
         }
         let output = &self.conversation.output;
+        // Before the call and not behind it: its result goes to disk while the agent thinks.
+        output.room().await;
         output.call(&call).map_err(NoResult::Unrecorded)?;
-        let this = Arc::clone(self);
         let (id, name) = (call.id.clone(), call.name.clone());
-        let made = self.apart(async move { this.carry_out(call).await }).await;
+        let made = match self.at_hand(&call) {
+            Some(answer) => Ok(answer),
+            None => {
+                let this = Arc::clone(self);
+                self.apart(async move { this.carry_out(call).await }).await
+            }
+        };
         let made = redacted(&self.secrets, made);
         let (result, blobs, failed) = recorded(&id, name, made);
         output
@@ -185,6 +192,17 @@ impl Toolbox {
             None => Ok(result),
             Some(error) => Err(NoResult::Failed(error)),
         }
+    }
+
+    /// The answer of a call of the host's own that nothing has to wait for: worth its own way,
+    /// since the other threads cost more than the call.
+    fn at_hand(&self, call: &ToolCall) -> Option<ToolOutput> {
+        let (_, files) = self.own.directory.as_ref()?;
+        let own = self.own.tool(&call.name)?;
+        let granted =
+            |access: &Access| self.permits.authority.judge(access, &[]) == Verdict::Allowed;
+        self.is_open(&own.tool)
+            .then(|| files.at_hand(&call.name, &call.input, granted))?
     }
 
     async fn carry_out(self: &Arc<Self>, call: ToolCall) -> Result<ToolOutput, ToolError> {

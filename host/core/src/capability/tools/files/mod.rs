@@ -10,6 +10,7 @@
 //! renaming, so that another name never sees the change; and because that parts the names,
 //! which somebody joined on purpose, files with several names are not changed at all.
 
+mod at_hand;
 mod change;
 mod edit;
 mod first;
@@ -122,6 +123,20 @@ impl FileTools {
         ]
     }
 
+    /// The answer of a call for which nothing has to wait: not for a thread, the disk, a person
+    /// or a policy. None if anything might; then [`FileTools::call`] answers.
+    pub(crate) fn at_hand(
+        &self,
+        tool: &str,
+        arguments: &str,
+        is_granted: impl FnOnce(&Access) -> bool,
+    ) -> Option<ToolOutput> {
+        match tool {
+            read::NAME => at_hand::read_file(&self.run, arguments, is_granted),
+            _ => None,
+        }
+    }
+
     /// Carries a call out; what blocks does so on `blocking`.
     ///
     /// Dropping the future asks the work to stop: before a change is in place it leaves
@@ -137,7 +152,7 @@ impl FileTools {
     ) -> Result<ToolOutput, ToolError> {
         let run = Arc::clone(&self.run);
         let done = match call.tool.as_str() {
-            "read_file" => read::call(run, call, &blocking).await,
+            read::NAME => read::call(run, call, &blocking).await,
             "list_files" => list::call(run, call, &blocking).await,
             "search_text" => search::call(run, call, &blocking).await,
             "edit_file" => edit::call(run, call, &blocking).await,

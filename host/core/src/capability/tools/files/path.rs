@@ -91,6 +91,12 @@ impl Wanted {
         })
     }
 
+    /// The path of a file, as long as no part of it turns out to be a link.
+    pub(super) fn plain(&self) -> Option<&str> {
+        let up = self.path.split('/').any(|component| component == "..");
+        (!up && !self.directory && self.path != ".").then_some(&*self.path)
+    }
+
     /// What is there, by its path without links.
     pub(super) fn existing(&self, root: &Dir) -> Result<String, Failed> {
         let resolved = resolve(root, &self.path)?;

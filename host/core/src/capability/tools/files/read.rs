@@ -5,33 +5,29 @@ use super::path::{Opened, Wanted, open_at};
 use super::seen::Digest;
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading};
 use crate::capability::tools::{Effects, Invocation, Tool, ToolOutput};
-use cap_std::fs::MetadataExt as _;
 use serde::Deserialize;
 use serde_json::json;
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+
+pub(super) const NAME: &str = "read_file";
 
 /// Bytes at the beginning in which a NUL makes a file no text.
 const BINARY_BYTES: usize = 8 << 10;
-/// A file of at most so many bytes is read while it is resolved, and let go of unseen if that
-/// is denied: handing work to another thread twice would take longer than the work.
-const EARLY_BYTES_MAX: u64 = 256 << 10;
-/// How old what was read so may be; when the answer takes longer, the file is read again.
-const EARLY_TIME_MAX: Duration = Duration::from_millis(100);
-
+/// What fits the schema, and nothing else does: some calls are answered by this alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arguments {
-    path: String,
-    start_line: Option<u64>,
+pub(super) struct Arguments {
+    pub(super) path: String,
+    start_line: Option<NonZeroU64>,
     start_byte: Option<u64>,
-    line_count: Option<u64>,
+    line_count: Option<NonZeroU64>,
 }
 
 pub(super) fn tool() -> Tool {
     Tool {
-        name: "read_file".to_owned(),
+        name: NAME.to_owned(),
         description: "Read a text file of the workspace, whole or a range of its lines. Long \
             files come in parts; the answer then says how to read on. Of a file that is no text \
             you learn its type and size. Read a file before you change it."
@@ -62,29 +58,13 @@ pub(super) async fn call(
     let arguments: Arguments = arguments(&mut call)?;
     let wanted = Wanted::parse(&arguments.path)?;
     let at = Arc::clone(&run);
-    let (path, early, arguments) = blocking(runtime, move |_| {
-        let root = at.root()?;
-        let path = wanted.existing(root)?;
-        let early = match open_at(root, &path) {
-            Ok(opened) if opened.metadata.size() > EARLY_BYTES_MAX => None,
-            opened => Some(opened.and_then(|opened| read(opened, &path, &arguments))),
-        };
-        Ok((path, early, arguments))
+    let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    call.permits.require(reading(&path, "read")).await?;
+    let (at, resolved) = (Arc::clone(&run), path.clone());
+    let (digest, answer) = blocking(runtime, move |_| {
+        read(open_at(at.root()?, &resolved)?, &resolved, &arguments)
     })
     .await?;
-    let begun = Instant::now();
-    call.permits.require(reading(&path, "read")).await?;
-    let early = early.filter(|_| begun.elapsed() < EARLY_TIME_MAX);
-    let (digest, answer) = match early {
-        Some(early) => early?,
-        None => {
-            let (at, path) = (Arc::clone(&run), path.clone());
-            blocking(runtime, move |_| {
-                read(open_at(at.root()?, &path)?, &path, &arguments)
-            })
-            .await?
-        }
-    };
     run.seen.note(&path, digest);
     Ok(answer)
 }
@@ -95,13 +75,18 @@ fn read(
     arguments: &Arguments,
 ) -> Result<(Digest, ToolOutput), Failed> {
     let bytes = opened.read(path)?;
-    let digest = Digest::of(&bytes);
+    Ok(answer(path, &bytes, arguments))
+}
+
+/// What the tool says of a file's bytes.
+pub(super) fn answer(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest, ToolOutput) {
+    let digest = Digest::of(bytes);
     let binary = bytes[..bytes.len().min(BINARY_BYTES)].contains(&0);
-    let answer = match str::from_utf8(&bytes) {
+    let said = match str::from_utf8(bytes) {
         Ok(text) if !binary => part(path, text, digest, arguments),
-        _ => no_text(path, &bytes, digest),
+        _ => no_text(path, bytes, digest),
     };
-    Ok((digest, answer))
+    (digest, said)
 }
 
 fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
@@ -145,8 +130,8 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
             usize::try_from(value).unwrap_or(usize::MAX)
         })
     };
-    let start = number(arguments.start_line, 1).max(1);
-    let count = number(arguments.line_count, usize::MAX);
+    let start = number(arguments.start_line.map(NonZeroU64::get), 1);
+    let count = number(arguments.line_count.map(NonZeroU64::get), usize::MAX);
     let ends = text.bytes().filter(|byte| *byte == b'\n').count();
     let total = ends + usize::from(!text.is_empty() && !text.ends_with('\n'));
     if start > total.max(1) {

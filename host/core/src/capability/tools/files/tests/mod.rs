@@ -1,6 +1,7 @@
 //! The tools for files against a real directory, and against those who attack them. What is
 //! asked, and what happens while it is, is the test's to say.
 
+mod at_hand;
 mod attacks;
 mod changing;
 mod reading;
