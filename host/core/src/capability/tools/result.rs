@@ -1,6 +1,5 @@
 //! What a tool answered, as the transcript keeps it: bounded, with its bytes apart.
 
-use super::toolbox::Recorded;
 use super::{ToolContent, ToolError, ToolOutput};
 use crate::capability::convert::{BLOB_BYTES_MAX, Blob, blob_of};
 use crate::capability::secrets::Secrets;
@@ -11,6 +10,9 @@ use serde_json::Value;
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Pieces that one result may have.
 const PIECES_MAX: usize = 256;
+
+/// A result, the bytes that it names, and the failure that it stands for, if it does for one.
+pub(super) type Recorded = (ToolResult, Vec<Blob>, Option<ToolError>);
 
 /// The same without the value of any secret: whoever serves a tool may have been given some.
 pub(super) fn redacted(
@@ -42,7 +44,7 @@ pub(super) fn redacted(
     }
 }
 
-/// The result of a call, and the failure that it stands for, if it does for one.
+/// What the transcript keeps of a call that was made or failed.
 pub(super) fn recorded(
     call_id: &str,
     name: String,

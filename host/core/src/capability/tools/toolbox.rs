@@ -7,7 +7,6 @@ use super::own::Own;
 use super::result::{recorded, redacted};
 use super::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use crate::capability::budget::Budget;
-use crate::capability::convert::Blob;
 use crate::capability::permits::{CallPermits, Permits, RunPermits};
 use crate::capability::secrets::Secrets;
 use crate::capability::transcript::Conversation;
@@ -258,6 +257,3 @@ fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(fits)
 }
-
-/// The bytes that a result names, and the result.
-pub(super) type Recorded = (ToolResult, Vec<Blob>, Option<ToolError>);
