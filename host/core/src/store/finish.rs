@@ -3,6 +3,7 @@
 //! The work is the writer's own: no caller can drop it, and while the store cannot write it
 //! is kept and tried again. Recovery goes through the same function.
 
+use super::durable::Durable;
 use super::output::Sealed;
 use super::run::{self, RunNo};
 use super::tx::{Apart, Tx};
@@ -13,6 +14,7 @@ use crate::event::EventBody;
 use crate::id::RunId;
 use crate::run::{Cause, Changes, Ending, Receipt, RunEvent, RunState, Said};
 use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is called once the end is durable, or can no longer become so in this process.
@@ -29,6 +31,9 @@ pub(super) struct Finish {
     pending: Vec<crate::run::Entry>,
     changes: Option<Changes>,
     receipt: Option<Receipt>,
+    durable: Arc<Durable>,
+    /// Why the database has no more than that the run ended.
+    rejected: Option<StoreError>,
     on_ended: OnEnded,
 }
 
@@ -46,6 +51,8 @@ impl Finish {
             ending,
             since,
             pending: std::mem::take(&mut sealed.pending),
+            durable: Arc::clone(&sealed.durable),
+            rejected: None,
             sealed: Some(sealed),
             changes: None,
             receipt: None,
@@ -85,7 +92,9 @@ impl Work for Finish {
                 stored(tx.conn, self.id)?.ok_or(Refusal::AlreadyEnded)?
             }
             Err(StoreError::Content(why)) if tx.apart == Apart::Yes => {
-                minimal(tx, self.run, &self.ending, receipt, &why)?
+                let minimal = minimal(tx, self.run, &self.ending, receipt, &why)?;
+                self.rejected = Some(StoreError::Content(why));
+                minimal
             }
             Err(other) => return Err(other),
         });
@@ -94,13 +103,25 @@ impl Work for Finish {
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self {
-            receipt, on_ended, ..
+            receipt,
+            durable,
+            rejected,
+            on_ended,
+            ..
         } = *self;
+        match rejected.as_ref().or(outcome.as_ref().err()) {
+            None => durable.reached(u64::MAX),
+            Some(error) => durable.failed(error),
+        }
         on_ended(outcome.map(|()| receipt.expect("written before it was committed")));
     }
 
     fn is_kept(&self) -> bool {
         true
+    }
+
+    fn run(&self) -> Option<i64> {
+        Some(self.run.run)
     }
 }
 

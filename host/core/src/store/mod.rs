@@ -11,11 +11,14 @@ mod agent;
 mod archive;
 mod context;
 mod directory;
+mod durable;
 mod entry;
 mod error;
 mod event;
 mod finish;
 mod fork;
+#[cfg(test)]
+mod full;
 mod grant;
 mod handle;
 mod life;

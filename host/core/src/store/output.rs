@@ -4,8 +4,9 @@
 //! It outlives the guest: sealing it moves everything that is not yet written into the
 //! finishing job, and from then on nothing more is taken.
 
+use super::durable::Durable;
 use super::run::RunNo;
-use super::work::{Then, Work};
+use super::work::Work;
 use super::writer::Queue;
 use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
@@ -39,6 +40,7 @@ pub struct Output {
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
+    durable: Arc<Durable>,
     room: tokio::sync::Notify,
 }
 
@@ -46,6 +48,10 @@ struct Inner {
     /// `None` once sealed.
     transcript: Option<Transcript>,
     pending: Vec<Entry>,
+    /// What was taken so far, counted.
+    taken: u64,
+    /// How much of that flushes took out; the end brings the rest.
+    flushed: u64,
     /// What is pending or on its way, in appends and in bytes.
     backlog: Backlog,
     /// A flush is queued that will take what is pending.
@@ -64,6 +70,7 @@ pub struct Sealed {
     pub(super) run: RunNo,
     pub(super) transcript: Transcript,
     pub(super) pending: Vec<Entry>,
+    pub(super) durable: Arc<Durable>,
 }
 
 impl Sealed {
@@ -96,10 +103,13 @@ impl Output {
             inner: Mutex::new(Inner {
                 transcript: Some(transcript),
                 pending: Vec::new(),
+                taken: 0,
+                flushed: 0,
                 backlog: Backlog::default(),
                 queued: false,
                 rejected: false,
             }),
+            durable: Arc::default(),
             room: tokio::sync::Notify::new(),
         })
     }
@@ -119,27 +129,30 @@ impl Output {
         self.take(|t, now, log| t.reasoning(delta, now, log))
     }
 
-    /// Adds a whole part, after the bytes that it names.
+    /// Adds a whole part, with the bytes that it names.
     pub fn part(
         self: &Arc<Self>,
         part: Part,
         blob: Option<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.part(part, now, log)?;
+            // Not before it is taken: whoever is refused leaves nothing.
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
-            t.part(part, now, log)
+            Ok(())
         })
     }
 
-    /// Records a tool's result, after the bytes that it names.
+    /// Records a tool's result, with the bytes that it names.
     pub fn result(
         self: &Arc<Self>,
         result: ToolResult,
         blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.result(result, now, log)?;
             log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
-            t.result(result, now, log)
+            Ok(())
         })
     }
 
@@ -212,21 +225,15 @@ impl Output {
         committed.await.map_err(gone)?
     }
 
-    /// Calls back, on the writer's thread, once everything that was taken so far is on disk or
-    /// cannot get there: whoever goes away meanwhile takes nothing back. Must not block.
+    /// Calls back once everything that was taken so far is on disk or cannot get there, on the
+    /// writer's thread unless it is already: whoever goes away meanwhile takes nothing back. Must
+    /// not block.
     pub fn when_committed(
         self: &Arc<Self>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) {
-        let output = Arc::clone(self);
-        let settled = move |outcome: Result<(), StoreError>| {
-            let rejected = output.lock().rejected;
-            then(match (outcome, rejected) {
-                (Ok(()), true) => Err(StoreError::Content("rejected".to_owned())),
-                (outcome, _) => outcome,
-            });
-        };
-        drop(self.queue.push(Then::kept(|_| Ok(()), settled)));
+        let taken = self.lock().taken;
+        self.durable.when(taken, Box::new(then));
     }
 
     /// Names the model that writes from here on.
@@ -268,7 +275,10 @@ impl Output {
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
         inner.backlog.bytes += said + brought;
-        let queue = !inner.queued && !inner.pending.is_empty();
+        let some = !inner.pending.is_empty();
+        // Of what makes no entry there is nothing to wait for.
+        inner.taken += u64::from(some);
+        let queue = !inner.queued && some;
         inner.queued |= queue;
         drop(inner);
         if queue {
@@ -309,6 +319,7 @@ impl Output {
             run: self.run,
             transcript,
             pending,
+            durable: Arc::clone(&self.durable),
         })
     }
 }
@@ -326,7 +337,14 @@ fn bytes_beside(entry: &Entry) -> usize {
 /// is appended during a sync goes into the next one together.
 struct Flush {
     output: Arc<Output>,
-    taken: Option<(Vec<Entry>, Backlog)>,
+    taken: Option<Taken>,
+}
+
+struct Taken {
+    entries: Vec<Entry>,
+    backlog: Backlog,
+    /// Up to which number these go.
+    through: u64,
 }
 
 impl Flush {
@@ -341,28 +359,54 @@ impl Flush {
 impl Work for Flush {
     fn apply(&mut self, tx: &mut super::tx::Tx<'_>) -> Result<(), StoreError> {
         let output = &self.output;
-        let (entries, _) = self.taken.get_or_insert_with(|| {
+        let taken = self.taken.get_or_insert_with(|| {
             let mut inner = output.lock();
             inner.queued = false;
-            (std::mem::take(&mut inner.pending), inner.backlog)
+            if inner.transcript.is_some() {
+                inner.flushed = inner.taken;
+            }
+            Taken {
+                entries: std::mem::take(&mut inner.pending),
+                backlog: inner.backlog,
+                through: inner.flushed,
+            }
         });
-        entry::write(tx, output.run, entries)
+        entry::write(tx, output.run, &taken.entries)
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Some((_, done)) = self.taken else { return };
-        let mut inner = self.output.lock();
-        inner.backlog.deltas = inner.backlog.deltas.saturating_sub(done.deltas);
-        inner.backlog.bytes = inner.backlog.bytes.saturating_sub(done.bytes);
-        if let Err(error) = outcome {
-            tracing::error!(%error, "a run's output was rejected; its end keeps the text");
-            inner.rejected = true;
+        let Self { output, taken } = *self;
+        let mut inner = output.lock();
+        match (&outcome, &taken) {
+            (Ok(()), Some(taken)) => {
+                let (backlog, done) = (&mut inner.backlog, taken.backlog);
+                backlog.deltas = backlog.deltas.saturating_sub(done.deltas);
+                backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
+            }
+            _ => {
+                // Nothing more is taken, so that nobody waits for room.
+                inner.rejected = true;
+                inner.backlog = Backlog::default();
+            }
         }
         drop(inner);
-        self.output.room.notify_waiters();
+        match (outcome, taken) {
+            (Ok(()), taken) => output
+                .durable
+                .reached(taken.map_or(0, |taken| taken.through)),
+            (Err(error), _) => {
+                tracing::error!(%error, "a run's output was rejected; its end keeps the text");
+                output.durable.failed(&error);
+            }
+        }
+        output.room.notify_waiters();
     }
 
     fn is_kept(&self) -> bool {
         true
+    }
+
+    fn run(&self) -> Option<i64> {
+        Some(self.output.run.run)
     }
 }

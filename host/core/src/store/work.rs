@@ -17,6 +17,12 @@ pub(super) trait Work: Send {
     fn is_kept(&self) -> bool {
         false
     }
+
+    /// The run that it writes for, if one's works must not overtake each other: behind one that
+    /// is kept, the others are kept too.
+    fn run(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// Work whose result goes to a callback, which is called whether or not anybody waits.

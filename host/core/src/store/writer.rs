@@ -12,7 +12,7 @@ use super::tx::{Apart, Grown, Tx};
 use super::work::Work;
 use crate::clock::Clock;
 use rusqlite::Connection;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -137,6 +137,20 @@ fn closed(why: Option<String>) -> StoreError {
     StoreError::Closed(why.unwrap_or_else(|| "the host has shut down".to_owned()))
 }
 
+/// The runs of which something is kept: what they say later stays behind it.
+#[derive(Default)]
+struct Behind(HashSet<i64>);
+
+impl Behind {
+    fn wait(&mut self, run: Option<i64>) {
+        self.0.extend(run);
+    }
+
+    fn is_waiting(&self, run: Option<i64>) -> bool {
+        run.is_some_and(|run| self.0.contains(&run))
+    }
+}
+
 /// What the writer thread owns.
 pub(super) struct Writer {
     pub(super) conn: Connection,
@@ -221,10 +235,21 @@ impl Writer {
             // One job may have brought all down: each gets a transaction of its own.
             Err(_) if batch.len() > 1 => {
                 let mut kept = Vec::new();
+                let mut behind = Behind::default();
                 let mut jobs = batch.into_iter();
                 while let Some(work) = jobs.next() {
+                    let run = work.run();
+                    if behind.is_waiting(run) {
+                        kept.push(work);
+                        continue;
+                    }
                     match self.process(vec![work]) {
-                        Ok(again) => kept.extend(again),
+                        Ok(again) => {
+                            if !again.is_empty() {
+                                behind.wait(run);
+                            }
+                            kept.extend(again);
+                        }
                         Err(why) => {
                             for work in kept.into_iter().chain(jobs) {
                                 work.settle(Err(StoreError::Closed(why.clone())));
@@ -331,7 +356,13 @@ fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
         )));
     }
     let mut outcomes = Vec::with_capacity(batch.len());
+    let mut behind = Behind::default();
     for work in batch {
+        if behind.is_waiting(work.run()) {
+            let why = "what the same run said before cannot be written now";
+            outcomes.push(Err(StoreError::Unavailable(why.to_owned())));
+            continue;
+        }
         let before = conn.total_changes();
         let outcome = match tx.apart {
             Apart::No => work.apply(&mut tx),
@@ -344,6 +375,7 @@ fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
             Err(error) if conn.is_autocommit() => return Err(error.clone()),
             Err(StoreError::Refused(_)) if conn.total_changes() == before => {}
             Err(_) if tx.apart == Apart::No => return Ok(None),
+            Err(StoreError::Unavailable(_)) if work.is_kept() => behind.wait(work.run()),
             Err(_) => {}
         }
         outcomes.push(outcome);

@@ -1,0 +1,68 @@
+//! How much of what a run said is on disk, and who waits for more of it. Knows numbers only, not
+//! what was said.
+
+use super::StoreError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Called once, on the thread that learns of it. Must not block.
+pub(super) type OnDisk = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// One run's.
+#[derive(Default)]
+pub(super) struct Durable {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Everything up to this number is on disk.
+    through: u64,
+    /// Nothing further gets there.
+    failed: Option<StoreError>,
+    waiting: Vec<(u64, OnDisk)>,
+}
+
+impl Durable {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls back once everything up to a number is on disk, or cannot get there: now, if it is
+    /// known now.
+    pub(super) fn when(&self, number: u64, then: OnDisk) {
+        let mut inner = self.lock();
+        let known = match &inner.failed {
+            _ if number <= inner.through => Ok(()),
+            Some(error) => Err(error.clone()),
+            None => return inner.waiting.push((number, then)),
+        };
+        drop(inner);
+        then(known);
+    }
+
+    /// After COMMIT.
+    pub(super) fn reached(&self, number: u64) {
+        let mut inner = self.lock();
+        inner.through = inner.through.max(number);
+        let through = inner.through;
+        let reached: Vec<_> = inner
+            .waiting
+            .extract_if(.., |(number, _)| *number <= through)
+            .collect();
+        drop(inner);
+        for (_, then) in reached {
+            then(Ok(()));
+        }
+    }
+
+    /// Nothing further gets to the disk.
+    pub(super) fn failed(&self, error: &StoreError) {
+        let mut inner = self.lock();
+        inner.failed.get_or_insert_with(|| error.clone());
+        let waiting = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        for (_, then) in waiting {
+            then(Err(error.clone()));
+        }
+    }
+}
