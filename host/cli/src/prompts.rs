@@ -8,6 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection};
 use crate::place::Place;
 use crate::reading::{Listed, Source};
+use crate::rendering;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
@@ -161,10 +162,16 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
         return format!("{}\n", json!(run));
     }
     let text = run.parts.iter().filter_map(|part| match &part.body {
-        PartBody::Text { text } => Some(text.as_str()),
+        PartBody::Text { text } => Some(text.clone()),
+        PartBody::Data {
+            media_type,
+            name,
+            bytes,
+            ..
+        } => Some(rendering::data(name.as_deref(), media_type, *bytes)),
         _ => None,
     });
-    let text: Vec<&str> = text.collect();
+    let text: Vec<String> = text.collect();
     let state = match run.state {
         RunState::Held => "held  ",
         _ => "queued",

@@ -2,6 +2,7 @@
 
 mod agent;
 mod answers;
+mod attached;
 mod builder;
 mod children;
 mod closing;
@@ -21,11 +22,12 @@ mod workspace;
 
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
+pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
-pub use prompt::{ATTACHED_BYTES_MAX, Prompt};
-pub use queue::QueuedRun;
+pub use prompt::Prompt;
+pub use queue::{Edit, QueuedRun};
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
 pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};

@@ -50,14 +50,14 @@ impl Session {
     /// not take the prompt back.
     ///
     /// # Errors
-    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that are too large),
+    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that cannot be kept),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
     /// stored. [`HostError::StoreUnavailable`]: ask again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
-        prompt.check_attached()?;
+        prompt.attached.check()?;
         let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
@@ -65,14 +65,15 @@ impl Session {
             let default = default.filter(|text| !text.trim().is_empty());
             prompt.parts = vec![Part::text(default.ok_or(HostError::EmptyPrompt)?)];
         }
+        let attached = std::mem::take(&mut prompt.attached);
+        prompt.parts.extend(attached.parts);
         let record = PromptRecord {
             origin: "user".to_owned(),
             parts: std::mem::take(&mut prompt.parts),
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
-        let attached = std::mem::take(&mut prompt.attached);
-        let asked = self.ask(record.clone(), attached, &prompt).await;
+        let asked = self.ask(record.clone(), attached.blobs, &prompt).await;
         match (asked, prompt.key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
