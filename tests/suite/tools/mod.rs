@@ -3,6 +3,7 @@
 mod budgets;
 mod children;
 mod commands;
+mod denials;
 mod files;
 mod questions;
 mod waiting;

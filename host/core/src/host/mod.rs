@@ -37,6 +37,7 @@ pub(crate) use workspace::WorkspaceInner;
 
 use crate::capability::Capabilities;
 use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
+use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
@@ -81,6 +82,8 @@ pub(crate) struct HostInner {
     stage: watch::Sender<closing::Stage>,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
+    /// What no agent may do in any workspace.
+    denied: Arc<[Rule]>,
     folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     waking: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     guests: Option<Runtime>,
