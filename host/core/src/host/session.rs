@@ -15,6 +15,11 @@ use std::sync::Arc;
 ///
 /// It can be read whether or not its workspace is open and its agent loaded; only asking
 /// needs both.
+///
+/// A session that a run began, whose record names a parent, can be asked in like any other.
+/// Then it is you who asks: its agent has what its own manifest wants and the workspace grants,
+/// and not only what the run that began it had. That bound is for runs that runs begin; those
+/// can neither wait nor be resumed, so that nothing but your own words goes beyond it.
 #[derive(Clone)]
 pub struct Session {
     pub(super) host: Host,
@@ -161,7 +166,8 @@ impl Session {
     ///
     /// # Errors
     /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed or still
-    /// goes on; and as [`Session::prompt`].
+    /// goes on; [`HostError::BegunByRun`] for one that another run began, whose words are not
+    /// the user's; and as [`Session::prompt`].
     pub async fn resume(&self, run: RunId) -> Result<Run, HostError> {
         let at = self.run(run).stored().await?;
         if at.session != self.id {
@@ -176,6 +182,9 @@ impl Session {
                 }
             }
             RunState::Cancelled | RunState::Failed | RunState::Interrupted => {
+                if at.prompt.origin == "parent" {
+                    return Err(HostError::BegunByRun(run));
+                }
                 let record = PromptRecord {
                     origin: "resume".to_owned(),
                     ..at.prompt
