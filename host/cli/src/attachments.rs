@@ -5,21 +5,12 @@ use crate::failure::Failure;
 use crate::units;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use lastword::session::media_type_of;
 use lastword::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-
-/// What files of a kind begin with, for those that models look into: a wrong type is refused there,
-/// whatever the file is called.
-const BEGINNINGS: &[(&[u8], &str)] = &[
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-];
 
 /// A file that goes with a prompt.
 #[derive(Clone)]
@@ -103,23 +94,22 @@ fn one(file: &Path) -> Result<Attachment, Failure> {
     })
 }
 
-/// What a file is: by its beginning, else by its name, else by whether it is text.
+/// What a file is. What models look into is told by its beginning, since a wrong type is refused
+/// there; the rest by its name, which says more of an archive than that it is one.
 fn media_type(file: &Path, bytes: &[u8]) -> String {
-    let begins = |(beginning, _): &&(&[u8], &str)| bytes.starts_with(beginning);
-    if let Some((_, media_type)) = BEGINNINGS.iter().find(begins) {
-        return (*media_type).to_owned();
+    let begins = media_type_of(bytes);
+    let is_looked_into = |kind: &&str| kind.starts_with("image/") || *kind == "application/pdf";
+    if let Some(looked_into) = begins.filter(is_looked_into) {
+        return looked_into.to_owned();
     }
-    if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-        return "image/webp".to_owned();
+    if let Some(named) = mime_guess::from_path(file).first() {
+        return named.essence_str().to_owned();
     }
-    let by_name = mime_guess::from_path(file).first();
-    by_name.map_or_else(
-        || match std::str::from_utf8(bytes) {
-            Ok(_) => "text/plain".to_owned(),
-            Err(_) => "application/octet-stream".to_owned(),
-        },
-        |media_type| media_type.essence_str().to_owned(),
-    )
+    let plain = || match std::str::from_utf8(bytes) {
+        Ok(_) => "text/plain",
+        Err(_) => "application/octet-stream",
+    };
+    begins.unwrap_or_else(plain).to_owned()
 }
 
 #[cfg(test)]
@@ -136,6 +126,8 @@ mod tests {
             ("a", b"RIFF\0\0\0\0WAVErest", "text/plain"),
             ("a", b"%PDF-1.7", "application/pdf"),
             ("a.csv", b"a,b", "text/csv"),
+            ("a.jar", b"PK\x03\x04rest", "application/java-archive"),
+            ("a", b"PK\x03\x04rest", "application/zip"),
             ("a.PNG", b"not really", "image/png"),
             ("notes", "Grüße".as_bytes(), "text/plain"),
             ("notes", b"\xff\xfe", "application/octet-stream"),
