@@ -31,7 +31,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 
 # What the server has, so that requests reach more than what is unknown. Deletions get ids
-# that schemathesis makes up: they must not take away what the others ask for.
+# that schemathesis makes up: they must not take away what the others ask for. A grant is asked
+# for by nothing else.
 "$folder/bin/python" - "$url" "$token" > schemathesis.toml <<'PYTHON'
 import json
 import sys
@@ -41,22 +42,36 @@ url, token = sys.argv[1:]
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def first(path):
+def items(path):
     request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {token}"})
     with opener.open(request, timeout=20) as answer:
-        items = json.load(answer)["items"]
-    return items[0] if items else {}
+        return json.load(answer)["items"]
 
 
-session = first("/v1/sessions")
-known = {"path.a": first("/v1/agents").get("name")}
+def first(path, member):
+    return next((item[member] for item in items(path)), None)
+
+
+def told(which, known):
+    pairs = [(name, value) for name, value in known.items() if value]
+    if pairs:
+        pairs = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in pairs)
+        print(f"[[operations]]\n{which}\nparameters = {{ {pairs} }}\n")
+
+
+questions = items("/v1/permissions")
+question = next((question["id"] for question in questions), None)
+known = {"path.a": first("/v1/agents", "name"), "path.q": question}
+# To cancel the run that asks would take its question back.
+asking = [question["session"] for question in questions]
+session = next((item for item in items("/v1/sessions") if item["id"] not in asking), None)
 if session:
-    run = first(f"/v1/sessions/{session['id']}/runs").get("run")
+    run = first(f"/v1/sessions/{session['id']}/runs", "id")
     known |= {"path.w": session["workspace"], "path.s": session["id"], "path.r": run}
-known = {name: value for name, value in known.items() if value}
+    grant = first(f"/v1/workspaces/{session['workspace']}/grants", "id")
+    told('include-method = "DELETE"\ninclude-path = "/v1/grants/{g}"', {"path.g": grant})
 for method in ["GET", "POST", "PATCH"]:
-    pairs = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in known.items())
-    print(f'[[operations]]\ninclude-method = "{method}"\nparameters = {{ {pairs} }}\n')
+    told(f'include-method = "{method}"', known)
 PYTHON
 
 # Streams go on for as long as they are wanted, so they are left to the suite.

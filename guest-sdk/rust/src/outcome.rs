@@ -23,7 +23,8 @@ impl Outcome {
     }
 
     /// The run waits for something; what it waits for starts a new one: say what that is with
-    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both, whichever comes first.
+    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both, whichever comes first. A run
+    /// that another run started cannot wait, and fails if it says so.
     pub fn waiting() -> Self {
         Self::finish("waiting")
     }

@@ -2,7 +2,7 @@
 //!
 //! It does not know where they come from, nor who may have them.
 
-use crate::bindings::secrets;
+use crate::host::secrets;
 use crate::{Result, Turn};
 
 impl<C> Turn<C> {
@@ -14,5 +14,26 @@ impl<C> Turn<C> {
     /// As the host answers: `denied` unless `secrets` is granted for the name.
     pub fn has_secret(&self, name: &str) -> Result<bool> {
         Ok(secrets::exists(name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Host;
+    use crate::{Capability, Result, Turn};
+
+    fn has(host: &Host, name: &str) -> Result<bool> {
+        host.turn("", |turn: &Turn<()>| turn.has_secret(name))
+    }
+
+    #[test]
+    fn an_agent_learns_whether_there_is_one() {
+        let host = Host::new().secret("search");
+        assert!(has(&host, "search").unwrap());
+        assert!(!has(&host, "mail").unwrap());
+        let denied = has(&host.deny(Capability::Secrets), "search");
+        assert!(denied.unwrap_err().is_denied());
+        let stopped = Host::new().secret("search").cancel_after(0);
+        assert!(has(&stopped, "search").unwrap_err().is_cancelled());
     }
 }

@@ -46,6 +46,7 @@ const RUN_EXAMPLES: &str = "\
   lastword run examples/census --workspace .
   lastword run assistant.wasm \"Why is the sky blue?\" --model ollama:llama3.2
   git diff | lastword run reviewer.wasm - --model openai:gpt-5-mini
+  lastword run assistant.wasm \"What is odd here?\" --attach plot.png --model openai:gpt-5-mini
   lastword run assistant.wasm \"Go on.\" --session 01990b6e-7c1d
   lastword run census.wasm --workspace . --json | jq -r 'select(.type == \"text.delta\").text'
 
@@ -169,6 +170,9 @@ pub(crate) struct Run {
     /// What to ask; `-` reads stdin [default: the agent's own prompt]
     #[arg(value_name = "PROMPT")]
     pub(crate) prompt: Option<String>,
+    /// Send a file with the prompt, such as an image; can be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
     /// Let the agent read this directory, as /workspace
     #[arg(short, long, value_name = "DIR", help_heading = "Grants")]
     pub(crate) workspace: Option<PathBuf>,

@@ -3,6 +3,7 @@
 //! how signals arrive.
 
 use crate::agent::Found;
+use crate::attachments::Attachment;
 use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
 use crate::desk::{Answerer, Desk, Others};
 use crate::failure::{Exit, Failure};
@@ -157,6 +158,9 @@ async fn fitting(
 /// Asks, until there is an answer: the key lets the host know the same prompt again.
 async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, Failure> {
     let mut body = json!({ "prompt": plan.text });
+    if !plan.attachments.is_empty() {
+        body["attachments"] = plan.attachments.iter().map(Attachment::as_json).collect();
+    }
     if let Some(config) = &plan.config {
         body["config"] = serde_json::from_str(config).unwrap_or(Value::Null);
     }
@@ -169,7 +173,7 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
     let path = format!("/sessions/{session}/runs");
     let mut tries = 1;
     loop {
-        match api.with_key(&path, &body, Some(&key)).await {
+        match api.ask(&path, &body, &key).await {
             Ok(run) => return Ok(run),
             Err(error) if error.is_passing() && tries < TRIES => tries += 1,
             Err(error) => return Err(unknown(error, session, &key)),

@@ -21,7 +21,7 @@ async fn with<T>(
 ) -> Result<T, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let connection = connect(shared, &place, terminal).await?;
+    let connection = connect(shared, &settings, &place, terminal).await?;
     let api = &connection.api;
     let done = match Source::Server(api.clone()).session(word).await {
         Ok(session) => work(api, session).await,

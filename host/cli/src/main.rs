@@ -7,6 +7,7 @@ mod agent;
 mod arguments;
 mod asking;
 mod attached;
+mod attachments;
 mod cargo;
 mod check;
 mod client;

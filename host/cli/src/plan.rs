@@ -2,6 +2,7 @@
 //! prompt. Knows only whether this process or another host runs it.
 
 use crate::arguments::{self, Budget, Permissions};
+use crate::attachments::{self, Attachment};
 use crate::failure::Failure;
 use crate::settings::{RunSettings, Settings};
 use crate::terminal::Terminal;
@@ -18,6 +19,7 @@ pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     /// Blank where it stands for the agent's own.
     pub(crate) text: String,
+    pub(crate) attachments: Vec<Attachment>,
     /// JSON.
     pub(crate) config: Option<String>,
     pub(crate) key: Option<String>,
@@ -119,6 +121,7 @@ impl Plan {
             agent: run.agent,
             name: run.name,
             text,
+            attachments: attachments::read(&run.attach)?,
             config: run.config.map(configuration).transpose()?,
             key: run.key,
             session: run.session,
@@ -135,12 +138,20 @@ impl Plan {
 
     /// Whether the prompt stands for the agent's own.
     pub(crate) fn is_blank(&self) -> bool {
-        self.text.trim().is_empty()
+        self.text.trim().is_empty() && self.attachments.is_empty()
     }
 
     /// The prompt for a host in this process.
     pub(crate) fn prompt(&self) -> Prompt {
         let mut prompt = Prompt::text(self.text.clone());
+        for Attachment {
+            media_type,
+            name,
+            bytes,
+        } in self.attachments.clone()
+        {
+            prompt = prompt.attach(media_type, name, bytes);
+        }
         if let Some(config) = &self.config {
             prompt = prompt.config(config.clone());
         }

@@ -8,12 +8,13 @@ use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection};
 use crate::place::Place;
 use crate::reading::{Listed, Source};
+use crate::rendering;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
 use lastword::id::RunId;
 use lastword::session::PartBody;
-use lastword::{Host, QueuedRun, Receipt, RunState};
+use lastword::{QueuedRun, Receipt, RunState};
 use serde_json::json;
 
 /// What a word names.
@@ -38,6 +39,7 @@ pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
 /// Whoever answers for what the data directory holds; a directory that holds nothing is not made.
 pub(crate) async fn connect(
     shared: &Shared,
+    settings: &Settings,
     place: &Place,
     terminal: &Terminal,
 ) -> Result<Connection, Failure> {
@@ -47,7 +49,7 @@ pub(crate) async fn connect(
         // Says that there is nothing.
         Source::Nothing.session("latest").await?;
     }
-    let builder = Host::builder().concurrent_runs(1);
+    let builder = settings.host().concurrent_runs(1);
     Connection::open(shared, place, builder, terminal).await
 }
 
@@ -64,7 +66,7 @@ pub(crate) async fn cancel(
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
         return Ok(Exit::Completed);
     }
-    let connection = connect(&shared, &place, terminal).await?;
+    let connection = connect(&shared, &settings, &place, terminal).await?;
     let receipts = stop(&connection.api, &arguments.what).await;
     connection.close(terminal).await;
     let receipts = receipts?;
@@ -114,7 +116,7 @@ pub(crate) async fn queue(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let connection = connect(&shared, &place, terminal).await?;
+    let connection = connect(&shared, &settings, &place, terminal).await?;
     let text = change(&connection.api, &arguments, terminal).await;
     connection.close(terminal).await;
     // Whoever stopped reading has seen enough.
@@ -161,10 +163,16 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
         return format!("{}\n", json!(run));
     }
     let text = run.parts.iter().filter_map(|part| match &part.body {
-        PartBody::Text { text } => Some(text.as_str()),
+        PartBody::Text { text } => Some(text.clone()),
+        PartBody::Data {
+            media_type,
+            name,
+            bytes,
+            ..
+        } => Some(rendering::data(name.as_deref(), media_type, *bytes)),
         _ => None,
     });
-    let text: Vec<&str> = text.collect();
+    let text: Vec<String> = text.collect();
     let state = match run.state {
         RunState::Held => "held  ",
         _ => "queued",

@@ -28,7 +28,7 @@ async fn with(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let connection = connect(&shared, &place, terminal).await?;
+    let connection = connect(&shared, &settings, &place, terminal).await?;
     let text = work(&connection.api).await;
     connection.close(terminal).await;
     // Whoever stopped reading has seen enough.

@@ -2,6 +2,7 @@
 //! again. Every word comes from an agent or a tool: what a terminal obeys is taken out here.
 
 use crate::terminal::{Stream, clean, line};
+use crate::units;
 use lastword::session::{Answer, Asked, Content, Question, ToolResult, Within};
 use serde_json::Value;
 
@@ -38,7 +39,12 @@ pub(crate) fn call(name: &str, input: &str) -> String {
 pub(crate) fn result(result: &ToolResult) -> String {
     let texts = result.content.iter().map(|content| match content {
         Content::Text { text } => text.clone(),
-        Content::Data { media_type, .. } => format!("[{media_type}]"),
+        Content::Data {
+            media_type,
+            name,
+            bytes,
+            ..
+        } => data(name.as_deref(), media_type, *bytes),
         Content::Other { kind, .. } => format!("[{kind}]"),
     });
     let text: Vec<_> = texts.collect();
@@ -47,6 +53,12 @@ pub(crate) fn result(result: &ToolResult) -> String {
         &format!("{sign} {} {}", result.name, text.join(" ")),
         CALL_CHARS,
     )
+}
+
+/// Bytes that a message names: by name, type and size.
+pub(crate) fn data(name: Option<&str>, media_type: &str, bytes: u64) -> String {
+    let name = name.map(|name| format!("{name}, ")).unwrap_or_default();
+    format!("[{name}{media_type}, {}]", units::bytes(bytes))
 }
 
 /// The diff that a tool left for clients.

@@ -17,7 +17,7 @@ use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
-use lastword::{Capability, Host, RunState};
+use lastword::{Capability, RunState};
 use serde_json::json;
 
 /// Goes on, and stays until the end is told.
@@ -53,7 +53,7 @@ pub(crate) async fn resume(
     let rules = &arguments.permissions;
     let grants = plan::grants(rules, &settings, directory, model.is_some())?;
     let asks = plan::asks(rules, &settings, !arguments.json, terminal);
-    let mut builder = Host::builder();
+    let mut builder = settings.host();
     if elsewhere.is_none() && grants.has(Capability::Model) {
         builder = builder.model(plan::models(&settings, model.as_deref())?);
     }

@@ -45,7 +45,8 @@ pub(crate) async fn run(
     let plan = Plan::new(arguments.clone(), &settings, terminal)?;
     let found = agent::find(&plan.agent, terminal)?;
     let mut stops = Stops::listen()?;
-    let mut builder = Host::builder()
+    let mut builder = settings
+        .host()
         .limits(plan.limits)
         .concurrent_runs(CONCURRENT_RUNS);
     if let Some(models) = plan.models.clone() {

@@ -12,7 +12,6 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
-use lastword::permission::Rule;
 use lastword::{Host, HostBuilder, OnLastClient};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
@@ -93,8 +92,6 @@ struct Plan {
     linger: Option<std::time::Duration>,
     on_last_client: OnLastClient,
     retention: Option<std::time::Duration>,
-    /// What no agent may do, whoever opens its workspace.
-    deny: Vec<Rule>,
     json: bool,
 }
 
@@ -144,7 +141,6 @@ impl Plan {
                 Some(OnLast::KeepRunning) | None => OnLastClient::KeepRunning,
             },
             retention: given.retention.or(defaults.retention).map(|span| span.0),
-            deny: settings.permissions.deny().collect(),
             json: given.json,
         })
     }
@@ -162,7 +158,8 @@ impl Plan {
     }
 
     fn builder(&self, settings: &Settings) -> Result<HostBuilder, Failure> {
-        let mut builder = Host::builder()
+        let mut builder = settings
+            .host()
             .drain(self.drain)
             .on_last_client(self.on_last_client)
             .retention(self.retention);
@@ -207,10 +204,9 @@ impl Plan {
             doors.push(door);
         }
         let socket = serving::socket(&place.data);
-        let mut door = Door::of_owner(&place.data)
+        let door = Door::of_owner(&place.data)
             .await
             .map_err(|error| refused(&error))?;
-        door.options.deny.clone_from(&self.deny);
         doors.push(door);
         ready.socket = socket;
         Ok((Serving::begin(host, doors), ready))
@@ -227,7 +223,6 @@ impl Plan {
             listener: listener.map_err(|error| refused(&error))?,
             authorizer,
             options: ServerOptions {
-                deny: self.deny.clone(),
                 roots: self.roots.clone(),
                 allowed_hosts: self.allowed_hosts.clone(),
                 ..ServerOptions::default()

@@ -10,6 +10,7 @@ use lastword::capability::mcp::McpConfig;
 use lastword::capability::model::ModelsConfig;
 use lastword::capability::secrets::SecretsConfig;
 use lastword::permission::{InvalidRule, Rule};
+use lastword::{Host, HostBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -54,8 +55,8 @@ pub(crate) struct RunSettings {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Rules, beside those of the command line. What is denied is denied by `lastword serve` too, in
-/// every workspace.
+/// Rules, beside those of the command line. What is denied is denied in every workspace of a host
+/// that this command line owns, and in the one that it opens elsewhere.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PermissionSettings {
@@ -194,6 +195,13 @@ impl Settings {
         settings.commands.relative_to(folder);
         outside::secrets_relative_to(&mut settings.secrets, folder);
         Ok(settings)
+    }
+
+    /// The beginning of every host that this command line owns: what the settings deny, no run of
+    /// it may do, whoever asks for it.
+    pub(crate) fn host(&self) -> HostBuilder {
+        let denied = self.permissions.deny();
+        denied.fold(Host::builder(), HostBuilder::deny)
     }
 
     /// A folder that somebody else made must not choose who gets the user's keys.

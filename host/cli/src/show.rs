@@ -216,8 +216,11 @@ impl Page {
                     }
                 }
                 PartBody::Data {
-                    media_type, bytes, ..
-                } => self.aside(&format!("[{media_type}, {}]", units::bytes(*bytes))),
+                    media_type,
+                    name,
+                    bytes,
+                    ..
+                } => self.aside(&rendering::data(name.as_deref(), media_type, *bytes)),
                 PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
                 // The run's last line says it.
                 PartBody::Finish { .. } => {}

@@ -3,7 +3,7 @@
 
 use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
-use crate::units::{bytes, time};
+use crate::units::{self, time};
 use lastword::Receipt;
 use lastword::event::{Event, EventBody};
 use lastword::id::SessionId;
@@ -94,7 +94,7 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
             .map(|us| format!("epilogue {}", time(us))),
     );
     figures.push(format!("saved in {}", time(receipt.persist_us)));
-    figures.push(format!("{} of text", bytes(receipt.text_bytes)));
+    figures.push(format!("{} of text", units::bytes(receipt.text_bytes)));
     figures.push(format!(
         "{} + {} tokens",
         usage.input_tokens, usage.output_tokens
@@ -196,9 +196,10 @@ impl People {
             }
             PartBody::Data {
                 media_type,
-                bytes: count,
+                name,
+                bytes,
                 ..
-            } => self.aside(&format!("[{media_type}, {}]", bytes(*count))),
+            } => self.aside(&rendering::data(name.as_deref(), media_type, *bytes)),
             PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
             _ => {}
         }

@@ -68,9 +68,9 @@ pub mod store;
 pub mod workspace;
 
 pub use host::{
-    ATTACHED_BYTES_MAX, Agent, AgentSource, Attachment, Host, HostBuilder, HostError,
-    LifecycleEvents, Page, Prompt, QueuedRun, Session, SessionFilter, Workspace, WorkspaceOptions,
-    WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
+    Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
+    SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

@@ -1,6 +1,5 @@
 //! The settings of a server. Knows their defaults, not what is done with them.
 
-use lastword::permission::Rule;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
@@ -11,11 +10,12 @@ pub struct ServerOptions {
     /// Directories inside which workspaces may be opened. Default: none, so that all
     /// workspaces are names without a directory.
     pub roots: Vec<PathBuf>,
-    /// What no agent may do in any workspace that is opened through this server, whatever its
-    /// client grants. Default: nothing.
-    pub deny: Vec<Rule>,
-    /// Bytes of the largest body, but for an agent's. Default: 1 MiB.
+    /// Bytes of the largest body, but for an agent's and for what is attached to a prompt.
+    /// Default: 1 MiB.
     pub body_bytes_max: usize,
+    /// Bytes of the largest prompt with its attachments, which are a third longer in base64 than
+    /// they are. Default: 28 MiB, into which goes all that a host takes.
+    pub prompt_bytes_max: usize,
     /// Bytes of the largest agent that can be uploaded. Default: 64 MiB.
     pub agent_bytes_max: usize,
     /// How long a stream may be silent before a comment says that it is alive. Default: 15 s.
@@ -44,8 +44,8 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             roots: Vec::new(),
-            deny: Vec::new(),
             body_bytes_max: 1 << 20,
+            prompt_bytes_max: 28 << 20,
             agent_bytes_max: 64 << 20,
             heartbeat: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

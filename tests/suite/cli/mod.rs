@@ -2,6 +2,7 @@
 //! Synchronised by what it prints, never by time; knows nothing of the binary's modules.
 
 mod attached;
+mod attachments;
 mod bad_agents;
 mod bad_input;
 mod ends;

@@ -70,6 +70,19 @@ fn what_a_server_s_settings_deny_no_client_grants() {
 }
 
 #[test]
+fn what_the_owner_s_settings_deny_holds_for_who_comes_through_it() {
+    let shell = Shell::new();
+    let file = shell.file("mine.toml", "[permissions]\ndeny = ['run-agents=probe']\n");
+    let mut owner = shell.start("spin before", &["--config-file", &file]);
+    owner.until("before");
+    let options = ["--name", "other", "--allow", "run-agents"];
+    let denied = shell.probe(CHILD, &options).exits(0);
+    assert!(denied.out.contains(DENIES), "{denied:?}");
+    owner.signal("INT");
+    owner.end().exits(130);
+}
+
+#[test]
 fn a_run_ends_at_its_budget() {
     let shell = Shell::new();
     let many = r#"tool-times 5 todo {"todo":[]}"#;

@@ -11,17 +11,25 @@ use serde_json::json;
 async fn requests_of_the_wrong_form() {
     let small = |options: &mut lastword_server::ServerOptions| {
         options.body_bytes_max = 1000;
+        options.prompt_bytes_max = 3000;
         options.agent_bytes_max = 2000;
     };
     let server = Server::with(Plan::new(), small).await;
     let before = state(&server).await;
     let runs = format!("{}/runs", server.session());
     let name = |request| async move { problem(request).await };
-    let large = json!({ "prompt": "x".repeat(1000) });
-    assert_eq!(
-        name(server.post(&runs, &large)).await,
-        (413, "body-too-large".into())
-    );
+    let words = json!({ "prompt": "x".repeat(1001) });
+    let parts = json!({ "parts": [{ "type": "text", "text": "x".repeat(1001) }] });
+    let config = json!({ "prompt": "x", "config": { "x": "x".repeat(1000) } });
+    let bytes = json!({ "prompt": "x", "attachments": [
+        { "media_type": "image/png", "data": "x".repeat(3000) }
+    ] });
+    for large in [words, parts, config, bytes] {
+        assert_eq!(
+            name(server.post(&runs, &large)).await,
+            (413, "body-too-large".into())
+        );
+    }
     let agent = |bytes: usize, kind: &str| {
         let request = server
             .request(Method::POST, "/agents?name=a")

@@ -1,6 +1,7 @@
 //! The HTTP API, through a real socket and by a client of its own.
 
 mod access;
+mod attachments;
 mod bad_input;
 mod connections;
 mod document;

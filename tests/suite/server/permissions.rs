@@ -235,9 +235,19 @@ async fn a_workspace_is_opened_by_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_denies_no_client_grants() {
-    let rule = "tools=test.change".parse().expect("a rule");
-    let server = served(|options| options.deny = vec![rule]).await;
-    let denied = said(&server, "a", &json!({ "grants": ["tools"] }), CHANGE).await;
-    assert!(denied.contains("`tools=test.change` denies it"), "{denied}");
+async fn what_the_host_denies_no_client_grants_and_no_answer() {
+    let rule: lastword::permission::Rule = "tools=test.change".parse().expect("a rule");
+    let plan = Plan::new()
+        .host(|host| host.tools(TestTools::default()).deny(rule))
+        .options(|options| options.ask(true));
+    let server = Server::with(plan, |_| {}).await;
+    for (name, permissions) in [
+        ("granted", json!({ "grants": ["tools"] })),
+        ("asked", json!({ "ask": true })),
+        ("plain", json!({})),
+    ] {
+        let denied = said(&server, name, &permissions, CHANGE).await;
+        assert!(denied.contains("`tools=test.change` denies it"), "{denied}");
+    }
+    assert!(open(&server, "").await.is_empty());
 }

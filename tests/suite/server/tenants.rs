@@ -2,9 +2,9 @@
 //! own does not exist for it.
 
 use super::harness::{Feed, Server, json, problem};
-use lastword::{Capability, WorkspaceKey};
+use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
 use lastword_server::{Action, Arrival, Authorizer, Principal, Token, Unauthenticated};
-use lastword_tests::fixture::Plan;
+use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::tools::TestTools;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -268,4 +268,53 @@ async fn who_may_grant_nothing_may_still_say_no() {
         (status, answered),
         (StatusCode::OK, json!({ "resolved": true }))
     );
+}
+
+/// More questions than a list holds, in a workspace of `b` that nobody has open.
+async fn crowded() -> Server {
+    let fixture = Plan::new().build().await;
+    let key = WorkspaceKey::name("b-1");
+    let host = &fixture.host;
+    let workspace = host.open_workspace(key, WorkspaceOptions::new()).await;
+    let workspace = workspace.unwrap();
+    let session = workspace.new_session(&fixture.agent).await.unwrap();
+    let run = session.prompt("wait-for Which colour?").await.unwrap();
+    run.ended().await.unwrap();
+    fixture.host.shutdown().await;
+    let data = fixture.data();
+    let Fixture { folder, .. } = fixture;
+    let copies =
+        "WITH RECURSIVE copy (no) AS (SELECT 1 UNION ALL SELECT no + 1 FROM copy LIMIT 1000)
+        INSERT INTO question (id, session, run, body)
+        SELECT randomblob(16), session, run, body FROM question, copy";
+    let store = lastword_tests::check::open(&data);
+    assert_eq!(store.execute(copies, []).unwrap(), 1000);
+    drop(store);
+    let plan = Plan::again(folder).host(|host| host.tools(TestTools::default()));
+    let token = Token::generate().unwrap();
+    Server::of(plan.build().await, token, Arc::new(Tenants), |_| {}).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tenant_s_questions_hide_those_of_another() {
+    let server = crowded().await;
+    let (workspace, id) = asked(&server).await;
+    let list = |who: &'static str, query: String| {
+        let request = ask(&server, who, Method::GET, &format!("/permissions{query}"));
+        async move {
+            let (_, page) = json(request).await;
+            page["items"].as_array().unwrap().clone()
+        }
+    };
+    for query in [String::new(), format!("?workspace={workspace}")] {
+        let theirs = list("a-reader", query).await;
+        assert_eq!(theirs.len(), 1);
+        assert_eq!(theirs[0]["id"], id);
+    }
+    // The bound stands for what is seen, also of a workspace that is closed.
+    assert_eq!(list("b-owner", String::new()).await.len(), 1000);
+    let closed = server.fixture.host.asking_workspaces().await.unwrap();
+    let closed = closed.iter().find(|asking| asking.to_string() != workspace);
+    let query = format!("?workspace={}", closed.unwrap());
+    assert_eq!(list("b-owner", query).await.len(), 1000);
 }

@@ -8,7 +8,9 @@ use lastword::capability::model::{
     REQUEST_BYTES_MAX, Reply, Scripted,
 };
 use lastword::session::{BlobId, PartBody};
-use lastword::{ATTACHED_BYTES_MAX, Prompt, RunState};
+use lastword::{
+    ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Edit, Prompt, QueuedRun, RunState,
+};
 use lastword_tests::check::{open, violations};
 use lastword_tests::fixture::{Fixture, Outcome, Plan};
 
@@ -104,16 +106,72 @@ async fn a_key_stands_for_the_attachments_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attachments_are_bounded() {
     let fixture = Fixture::new().await;
-    let large = Prompt::text("attached").attach("image/png", None, vec![0; (8 << 20) + 1]);
-    let mut many = Prompt::text("attached");
+    let large = vec![0; ATTACHMENT_BYTES_MAX + 1];
+    let large = Prompt::text("attached").attach("image/png", None, large);
+    let mut heavy = Prompt::text("attached");
     for byte in 0..3 {
-        many = many.attach("image/png", None, vec![byte; ATTACHED_BYTES_MAX / 3 + 1]);
+        heavy = heavy.attach("image/png", None, vec![byte; ATTACHED_BYTES_MAX / 3 + 1]);
     }
-    for prompt in [large, many] {
+    let mut many = Prompt::text("attached");
+    for _ in 0..=ATTACHMENTS_MAX {
+        many = many.attach("image/png", None, Vec::new());
+    }
+    let unclear = Prompt::text("attached").attach("png", None, Vec::new());
+    let long = Prompt::text("attached").attach("a/b", Some("x".repeat(256)), Vec::new());
+    for prompt in [large, heavy, many, unclear, long] {
         let refused = fixture.session.prompt(prompt).await.unwrap_err();
         assert_eq!(refused.name(), "invalid-value");
     }
     assert!(fixture.session.messages().await.unwrap().is_empty());
+}
+
+/// What a prompt that waits says and has attached, in the order of its parts.
+fn asks(queued: &QueuedRun) -> Vec<String> {
+    let parts = queued.parts.iter().map(|part| match &part.body {
+        PartBody::Text { text } => text.clone(),
+        PartBody::Data { name, .. } => name.clone().unwrap_or_default(),
+        other => panic!("unexpected {other:?}"),
+    });
+    parts.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_keeps_what_it_does_not_name() {
+    let fixture = Fixture::new().await;
+    let busy = fixture.start_until("spin before", "before").await;
+    let waiting = fixture.session.prompt(attached("first")).await.unwrap();
+    let edit = |edit: Edit| fixture.session.edit_queued(waiting.id(), edit);
+    let named = |name: &str| Some(name.to_owned());
+
+    let now = edit(Edit::text("attached")).await.unwrap();
+    assert_eq!(asks(&now), ["attached", "a.png"]);
+    let other = Edit::default()
+        .attach("text/plain", named("b.txt"), b"words".to_vec())
+        .attach("text/plain", named("c.txt"), b"more".to_vec());
+    assert_eq!(
+        asks(&edit(other).await.unwrap()),
+        ["attached", "b.txt", "c.txt"]
+    );
+    let large = Edit::default().attach("a/b", None, vec![0; ATTACHMENT_BYTES_MAX + 1]);
+    assert_eq!(edit(large).await.unwrap_err().name(), "invalid-value");
+    let blank = Edit::text(" ");
+    assert_eq!(
+        asks(&edit(blank.clone()).await.unwrap()),
+        [" ", "b.txt", "c.txt"]
+    );
+    let empty = blank.detach();
+    assert_eq!(edit(empty).await.unwrap_err().name(), "empty-prompt");
+    let last = edit(Edit::text("attached")).await.unwrap();
+    assert_eq!(asks(&last), ["attached", "b.txt", "c.txt"]);
+
+    busy.cancel().await.unwrap();
+    let receipt = waiting.ended().await.unwrap();
+    let outcome = fixture.outcome(&waiting, receipt).await;
+    assert_eq!(
+        outcome.text(),
+        "text/plain b.txt words\ntext/plain c.txt more\n"
+    );
+    assert_eq!(violations(&fixture.data()), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

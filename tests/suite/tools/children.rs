@@ -198,3 +198,43 @@ async fn whom_there_is_not_cannot_be_run() {
         denied.text()
     );
 }
+
+#[tokio::test]
+async fn a_child_leaves_nothing_that_goes_on_without_its_parent() {
+    let fixture = plain().await;
+    for waits in ["wait 0", "wait-for Which?"] {
+        let outcome = fixture.run(&nested(waits)).await;
+        let said = outcome.text();
+        assert!(said.contains("cannot wait"), "{said}");
+    }
+    let data = lastword_tests::check::open(&fixture.data());
+    let left: i64 = data
+        .query_row("select count(*) from wake", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(left, 0);
+    assert!(
+        fixture
+            .host
+            .questions()
+            .await
+            .expect("the questions")
+            .is_empty()
+    );
+
+    let filter = SessionFilter {
+        parent: Some(fixture.session.id()),
+        ..SessionFilter::default()
+    };
+    let children = fixture.host.list_sessions(filter).await;
+    let child = children.expect("the sessions").items[0].id;
+    let child = fixture.host.session(child).await.expect("the session");
+    let run = child.list_runs(1, None).await.expect("its runs").items[0].id;
+    let resumed = child.resume(run).await.expect_err("it is refused");
+    assert_eq!(resumed.name(), "not-resumable");
+    assert!(resumed.to_string().contains("begun by another run"));
+    // Whoever asks there themselves is a user.
+    let asked = child.prompt("origin hello").await.expect("it is accepted");
+    asked.ended().await.expect("the run ends");
+    let said = child.messages().await.expect("its messages");
+    assert_eq!(said.last().expect("an answer").text(), "user: hello");
+}

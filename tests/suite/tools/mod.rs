@@ -4,6 +4,7 @@ mod backlog;
 mod budgets;
 mod children;
 mod commands;
+mod denials;
 mod files;
 mod questions;
 mod waiting;

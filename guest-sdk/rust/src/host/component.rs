@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-pub(crate) use crate::bindings::{control, log, model, state, tools, transcript};
+pub(crate) use crate::bindings::{control, log, model, secrets, state, tools, transcript};
 
 /// Waits; a host can interrupt it.
 pub(crate) fn sleep(time: Duration) {

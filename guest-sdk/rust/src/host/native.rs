@@ -28,6 +28,7 @@ pub(crate) trait Backend {
     fn available(&self) -> Result<Vec<wit_model::ToolSpec>, Failure>;
     fn call(&self, call: &ToolCall) -> Result<ToolResult, Failure>;
     fn state(&self, scope: wit_state::Scope) -> Result<Rc<RefCell<Values>>, Failure>;
+    fn has_secret(&self, name: &str) -> Result<bool, Failure>;
     fn interruption(&self) -> Option<String>;
     fn remaining_ms(&self) -> Option<u64>;
     fn log(&self, level: wit_log::Level, message: &str, fields_json: Option<&str>);
@@ -181,6 +182,15 @@ pub(crate) mod state {
         let values = values.borrow();
         let keys = values.keys().filter(|key| key.starts_with(prefix));
         Ok(keys.cloned().collect())
+    }
+}
+
+pub(crate) mod secrets {
+    //! Names of secrets.
+    use super::{Failure, current};
+
+    pub(crate) fn exists(name: &str) -> Result<bool, Failure> {
+        current().has_secret(name)
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Reason {
     Answered,
     /// The steps were used up.
     MaxSteps,
-    /// The model made the same call again and again.
+    /// The model made the same calls again and again, with the same results.
     Loop,
     /// A tool of the agent's own said so.
     Served,

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::repeats::{Repeats, Verdict};
+use super::repeats::{Repeats, Verdict, canonical};
 use crate::{Part, ToolCall};
 
 /// Who serves a tool.
@@ -40,20 +40,24 @@ pub(super) fn plan(
     find: impl Fn(&str) -> Option<Server>,
     known: impl Fn() -> String,
 ) -> (Vec<Planned>, bool) {
-    let mut over = false;
-    repeats.begin_step();
     let calls = parts.iter().filter_map(Part::as_tool_call);
-    let planned = calls.map(|call| {
-        let arguments = parse(&call.arguments_json);
-        let seen = match &arguments {
-            Ok(arguments) => repeats.see(&call.name, arguments),
-            Err(_) => repeats.see(&call.name, &call.arguments_json.as_str().into()),
-        };
-        over |= seen == Verdict::End;
+    let calls: Vec<_> = calls
+        .map(|call| (call, parse(&call.arguments_json)))
+        .collect();
+    if calls.is_empty() {
+        return (Vec::new(), false);
+    }
+    let words = calls.iter().map(|(call, arguments)| {
+        let as_sent = |_| call.arguments_json.clone();
+        let arguments = arguments.as_ref().map_or_else(as_sent, canonical);
+        format!("{} {arguments}", call.name)
+    });
+    let seen = repeats.see(&words.collect::<Vec<_>>());
+    let planned = calls.into_iter().map(|(call, arguments)| {
         let fate = match (seen, arguments, find(&call.name)) {
             (Verdict::Refuse | Verdict::End, ..) => Fate::Refused(format!(
-                "`{}` was called with the same arguments again and again; it was not carried \
-                 out this time. Do something else, or answer with what you know.",
+                "`{}` belongs to steps that came again and again with the same results; it was \
+                 not carried out this time. Do something else, or answer with what you know.",
                 call.name
             )),
             (_, _, None) => Fate::Refused(format!(
@@ -74,7 +78,7 @@ pub(super) fn plan(
         }
         Planned { call, fate }
     });
-    (planned.collect(), over)
+    (planned.collect(), seen == Verdict::End)
 }
 
 /// No arguments at all are an empty object: some models leave them out.

@@ -1,63 +1,127 @@
-//! Whether a model turns in circles: the same call, with the same arguments, step after step.
+//! Whether a model turns in circles: the same steps, with the same results, round after round.
 //! Pure; it does not know what a call does.
+//!
+//! Two steps are the same if they make the same calls in the same order, by name and by arguments
+//! that are equal as JSON, and if the model is told the same results. So many rounds of one to
+//! [`CIRCLE_STEPS_MAX`] such steps are a circle, and a step that would begin the next round is
+//! refused. A result that changes is news: what waits for something by asking again and again
+//! never goes in a circle, and ends with the loop's steps at the latest.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
 
-/// How often a call is refused, in a row, before the loop ends: once, and two more.
+use crate::ToolResult;
+
+/// Steps of the longest circle that is noticed.
+const CIRCLE_STEPS_MAX: usize = 4;
+
+/// Rounds of a circle of several steps at the least, however few are allowed: to read, change and
+/// read again is no circle.
+const ROUNDS_MIN: usize = 2;
+
+/// How many steps in a row are refused before the loop ends: one, and two more.
 pub(super) const REFUSALS_MAX: u32 = 3;
 
-/// What is to be done about a call.
+/// What is to be done about a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Carry it out.
     Go,
-    /// It was carried out so often in a row: tell the model, and do not.
+    /// It begins a round too many: tell the model, and do not.
     Refuse,
     /// The same, and the model was told before: end.
     End,
 }
 
-/// The calls of the latest steps that came again in each of them.
+/// A step, as far as it can be told from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    calls: u64,
+    results: u64,
+}
+
+/// The steps so far.
 #[derive(Debug)]
 pub(super) struct Repeats {
-    allowed: u32,
-    before: BTreeMap<String, u32>,
-    now: BTreeMap<String, u32>,
+    rounds: usize,
+    steps: Vec<Step>,
+    /// How many of the latest were refused.
+    refused: u32,
 }
 
 impl Repeats {
-    /// So many identical calls in a row are carried out.
+    /// So many rounds are carried out.
     pub(super) fn new(allowed: u32) -> Self {
         Self {
-            allowed: allowed.max(1),
-            before: BTreeMap::new(),
-            now: BTreeMap::new(),
+            rounds: usize::try_from(allowed.max(1)).unwrap_or(usize::MAX),
+            steps: Vec::new(),
+            refused: 0,
         }
     }
 
-    /// A step begins: what did not come in the last one is forgotten.
-    pub(super) fn begin_step(&mut self) {
-        self.before = std::mem::take(&mut self.now);
+    /// A step with these calls: of each, its name and its [`canonical`] arguments.
+    pub(super) fn see(&mut self, calls: &[String]) -> Verdict {
+        let calls = digest(calls);
+        let mut circles = (1..=CIRCLE_STEPS_MAX).filter_map(|length| self.next_in_circle(length));
+        match circles.find(|next| next.calls == calls) {
+            None => {
+                self.refused = 0;
+                self.steps.push(Step { calls, results: 0 });
+                Verdict::Go
+            }
+            Some(next) => {
+                // Refused or not, it is where the circle goes on.
+                self.steps.push(next);
+                self.refused += 1;
+                match self.refused < REFUSALS_MAX {
+                    true => Verdict::Refuse,
+                    false => Verdict::End,
+                }
+            }
+        }
     }
 
-    /// A call of this step.
-    pub(super) fn see(&mut self, name: &str, arguments: &Value) -> Verdict {
-        let call = format!("{name} {}", canonical(arguments));
-        let before = self.before.get(&call).copied().unwrap_or(0);
-        let count = self.now.entry(call).or_insert(before);
-        *count = count.saturating_add(1);
-        match count.saturating_sub(self.allowed) {
-            0 => Verdict::Go,
-            refusals if refusals < REFUSALS_MAX => Verdict::Refuse,
-            _ => Verdict::End,
+    /// What came of the step that was seen last, if it was carried out.
+    pub(super) fn learn(&mut self, results: &[ToolResult]) {
+        if let Some(last) = self.steps.last_mut().filter(|_| self.refused == 0) {
+            let told = results
+                .iter()
+                .map(|result| (&result.content, result.is_error));
+            last.results = digest(&format!("{:?}", told.collect::<Vec<_>>()));
         }
+    }
+
+    /// The step with which a circle of this length would begin its next round, if the latest steps
+    /// went round often enough.
+    fn next_in_circle(&self, length: usize) -> Option<Step> {
+        let rounds = match length {
+            1 => self.rounds,
+            _ => self.rounds.max(ROUNDS_MIN),
+        };
+        let begin = self
+            .steps
+            .len()
+            .checked_sub(length.saturating_mul(rounds))?;
+        let latest = &self.steps[begin..];
+        let goes_round = latest
+            .iter()
+            .zip(&latest[length..])
+            .all(|(one, other)| one == other);
+        goes_round.then(|| latest[0])
     }
 }
 
+/// The same for the same, within one run of the agent.
+fn digest(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// JSON with the fields of objects in the order of their names.
-fn canonical(value: &Value) -> String {
+pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
@@ -78,44 +142,110 @@ fn canonical(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn step(repeats: &mut Repeats, calls: &[(&str, Value)]) -> Vec<Verdict> {
-        repeats.begin_step();
-        let verdicts = calls.iter().map(|(name, value)| repeats.see(name, value));
-        verdicts.collect()
+    /// Steps of one call each, by the call's argument and what it comes to.
+    fn go(repeats: &mut Repeats, steps: &[(&str, &str)]) -> Vec<Verdict> {
+        let steps = steps.iter().map(|(asked, told)| {
+            let verdict = repeats.see(&[(*asked).to_owned()]);
+            repeats.learn(&[ToolResult::text("id", *told)]);
+            verdict
+        });
+        steps.collect()
     }
 
-    #[test]
-    fn after_three_a_call_is_refused_and_after_two_more_it_is_over() {
-        use Verdict::{End, Go, Refuse};
-        let mut repeats = Repeats::new(3);
-        let verdicts: Vec<_> = (0..6)
-            .flat_map(|_| step(&mut repeats, &[("read", json!({ "path": "a" }))]))
-            .collect();
-        assert_eq!(verdicts, [Go, Go, Go, Refuse, Refuse, End]);
+    /// So many steps of a circle that is gone round again and again.
+    fn rounds(circle: &[&'static str], steps: usize) -> Vec<(&'static str, &'static str)> {
+        circle
+            .iter()
+            .map(|asked| (*asked, "the same"))
+            .cycle()
+            .take(steps)
+            .collect()
     }
 
+    use Verdict::{End, Go, Refuse};
+
     #[test]
-    fn another_call_between_two_is_a_way_out() {
-        let mut repeats = Repeats::new(2);
-        for _ in 0..4 {
-            let one = step(&mut repeats, &[("read", json!(1))]);
-            let other = step(&mut repeats, &[("read", json!(2))]);
-            assert_eq!((one, other), (vec![Verdict::Go], vec![Verdict::Go]));
+    fn after_three_rounds_a_circle_is_refused_and_two_steps_later_it_is_over() {
+        for circle in [
+            &["a"][..],
+            &["a", "b"],
+            &["a", "b", "c"],
+            &["a", "a", "a", "d"],
+        ] {
+            let carried_out = 3 * circle.len();
+            let verdicts = go(&mut Repeats::new(3), &rounds(circle, carried_out + 3));
+            let expected = [&vec![Go; carried_out][..], &[Refuse, Refuse, End]].concat();
+            assert_eq!(verdicts, expected, "{circle:?}");
         }
     }
 
     #[test]
-    fn calls_side_by_side_count_too() {
+    fn a_circle_may_begin_anywhere() {
+        let mut steps = vec![("x", "1"), ("a", "not yet"), ("y", "2")];
+        steps.extend(rounds(&["a", "b"], 7));
+        let verdicts = go(&mut Repeats::new(3), &steps);
+        assert_eq!(
+            verdicts.iter().position(|verdict| *verdict == Refuse),
+            Some(9)
+        );
+    }
+
+    #[test]
+    fn what_is_no_circle_goes_on() {
+        let polls: Vec<_> = (0..50).map(|at| at.to_string()).collect();
+        let news = polls.iter().map(|told| ("status", told.as_str()));
+        let between = polls
+            .iter()
+            .flat_map(|told| [("wait", "ok"), ("status", told.as_str())]);
+        let changes = polls
+            .iter()
+            .flat_map(|asked| [(asked.as_str(), "ok"), ("test", "bad")]);
+        let long = rounds(&["a", "b", "c", "d", "e"], 50);
+        let uneven = rounds(&["a", "b", "a", "a", "b", "b", "a", "c"], 48);
+        let steps: [Vec<_>; 5] = [
+            news.collect(),
+            between.collect(),
+            changes.collect(),
+            long,
+            uneven,
+        ];
+        for steps in steps {
+            let verdicts = go(&mut Repeats::new(3), &steps);
+            assert!(verdicts.iter().all(|verdict| *verdict == Go), "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn turning_away_is_a_way_out_and_coming_back_begins_anew() {
+        let mut repeats = Repeats::new(3);
+        let circle = rounds(&["a", "b"], 8);
+        assert_eq!(go(&mut repeats, &circle)[6..], [Refuse, Refuse]);
+        assert_eq!(go(&mut repeats, &[("c", "new")]), [Go]);
+        assert_eq!(go(&mut repeats, &circle)[..6], [Go; 6]);
+    }
+
+    #[test]
+    fn to_look_change_and_look_again_is_never_refused() {
+        let look = [("a", "x"), ("b", "y"), ("a", "x"), ("b", "y")];
+        assert_eq!(go(&mut Repeats::new(1), &look), [Go; 4]);
+        assert_eq!(go(&mut Repeats::new(1), &look[..1].repeat(2)), [Go, Refuse]);
+    }
+
+    #[test]
+    fn all_calls_of_a_step_count_in_their_order() {
         let mut repeats = Repeats::new(2);
-        let both = [("a", json!({})), ("b", json!({}))];
-        step(&mut repeats, &both);
-        step(&mut repeats, &both);
-        assert_eq!(step(&mut repeats, &both), [Verdict::Refuse; 2]);
-        let mut repeats = Repeats::new(2);
-        let thrice = [("a", json!({})), ("a", json!({})), ("a", json!({}))];
-        assert_eq!(step(&mut repeats, &thrice)[2], Verdict::Refuse);
+        let mut see = |calls: [&str; 2]| {
+            let verdict = repeats.see(&calls.map(str::to_owned));
+            repeats.learn(&[]);
+            verdict
+        };
+        assert_eq!(see(["a 1", "b 1"]), Go);
+        assert_eq!(see(["a 1", "b 2"]), Go);
+        assert_eq!(see(["b 1", "a 1"]), Go);
+        for verdict in [Go, Go, Refuse] {
+            assert_eq!(see(["a 1", "b 1"]), verdict);
+        }
     }
 
     #[test]

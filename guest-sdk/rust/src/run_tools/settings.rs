@@ -10,7 +10,8 @@ use crate::model::Request;
 /// How many answers of the model a loop takes unless told otherwise.
 pub const STEPS_DEFAULT: u32 = 50;
 
-/// How many identical calls in a row are carried out unless told otherwise.
+/// How many identical steps in a row, or rounds of a circle of steps, are carried out unless told
+/// otherwise.
 pub const REPEATS_DEFAULT: u32 = 3;
 
 /// How often a request that failed is sent again unless told otherwise.
@@ -141,8 +142,13 @@ impl<'a> ToolLoop<'a> {
         self
     }
 
-    /// How many identical calls are carried out in a row; [`REPEATS_DEFAULT`] unless set. The
-    /// next ones are refused, and the third of these ends the loop.
+    /// How many identical steps are carried out in a row; [`REPEATS_DEFAULT`] unless set. The next
+    /// ones are refused, and the third of these ends the loop.
+    ///
+    /// Steps are identical that make the same calls, in the same order and with the same
+    /// arguments, and whose results are the same. Up to four different ones that come by turns
+    /// count by their rounds, of which two are always carried out. A call whose result changes is
+    /// never refused: what waits for something may ask as often as there are steps.
     pub fn max_repeats(mut self, repeats: u32) -> Self {
         self.max_repeats = repeats;
         self

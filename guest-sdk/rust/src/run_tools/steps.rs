@@ -81,6 +81,7 @@ impl<'a, C> Steps<'a, C> {
                 true => self.together(planned)?,
                 false => self.one_by_one(planned)?,
             };
+            self.repeats.learn(&carried.results);
             if let Some(reason) = self.reason_to_stop(&reply, &carried, circles) {
                 return Ok(self.end(reason, reply));
             }

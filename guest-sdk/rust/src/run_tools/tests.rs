@@ -194,6 +194,39 @@ fn the_same_call_again_and_again_is_refused_and_then_ends_the_loop() {
 }
 
 #[test]
+fn steps_by_turns_are_a_circle_too() {
+    let host = host((0..10).map(|at| read(["a", "b"][at % 2])));
+    let finished = go(&host, ToolLoop::new()).unwrap();
+    assert_eq!((finished.reason, finished.steps), (Reason::Loop, 9));
+    all_answered(&host.messages());
+    let errors = results(&host)
+        .iter()
+        .filter(|result| result.is_error)
+        .count();
+    assert_eq!(errors, 3);
+}
+
+#[test]
+fn who_waits_for_something_may_ask_again_and_again() {
+    for parallel in [true, false] {
+        let mut percent = 0;
+        let status = Tool::new("status", "", &Parameters::new(), move |_: Value| {
+            percent += 1;
+            Ok(format!("{percent} %"))
+        });
+        let host = (0..20).fold(Host::new().tool(status).tool(read_file()), |host, at| {
+            host.reply(match at % 3 {
+                0 => read("a"),
+                _ => Reply::call("status", &json!({})),
+            })
+        });
+        let host = host.reply(Reply::text("It is done."));
+        let finished = go(&host, ToolLoop::new().parallel(parallel)).unwrap();
+        assert_eq!((finished.reason, finished.steps), (Reason::Answered, 21));
+    }
+}
+
+#[test]
 fn a_model_that_turns_away_in_time_goes_on() {
     let replies = [
         read("a"),

@@ -3,7 +3,7 @@
 //! It does not know which agent asks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(super) struct Inner {
     pub(super) calls_left: Cell<Option<u32>>,
     pub(super) remaining: Cell<Option<Duration>>,
     pub(super) blobs: RefCell<BTreeMap<String, Vec<u8>>>,
+    pub(super) secrets: RefCell<BTreeSet<String>>,
     pub(super) title: RefCell<Option<String>>,
     pub(super) log: RefCell<Vec<String>>,
     pub(super) waits: RefCell<Vec<Duration>>,
@@ -212,6 +213,11 @@ impl Backend for Inner {
             state::Scope::Session => session,
             state::Scope::Workspace => workspace,
         }))
+    }
+
+    fn has_secret(&self, name: &str) -> Result<bool, Failure> {
+        self.allow(Capability::Secrets)?;
+        Ok(self.secrets.borrow().contains(name))
     }
 
     fn interruption(&self) -> Option<String> {

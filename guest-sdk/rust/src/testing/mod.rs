@@ -57,8 +57,8 @@ impl Default for Host {
 }
 
 impl Host {
-    /// A host that grants everything, with an empty conversation, a model without words and no
-    /// tools.
+    /// A host that grants everything, with an empty conversation, a model without words, no tools
+    /// and no secrets.
     pub fn new() -> Self {
         Self {
             inner: Rc::default(),
@@ -89,14 +89,21 @@ impl Host {
         self
     }
 
-    /// A capability that is not granted: models, tools or state.
+    /// A secret that there is. Its value is nobody's business, here as elsewhere.
+    #[must_use]
+    pub fn secret(self, name: impl Into<String>) -> Self {
+        self.inner.secrets.borrow_mut().insert(name.into());
+        self
+    }
+
+    /// A capability that is not granted: models, tools, state or secrets.
     #[must_use]
     pub fn deny(self, capability: Capability) -> Self {
         self.inner.denied.borrow_mut().push(capability);
         self
     }
 
-    /// Stops the run after so many calls for a model or a tool: they, and state, answer
+    /// Stops the run after so many calls for a model or a tool: they, state and secrets answer
     /// `cancelled` from then on.
     #[must_use]
     pub fn cancel_after(self, calls: u32) -> Self {

@@ -22,7 +22,7 @@ pub(crate) struct Queue {
     /// A session's id, the unique beginning of one, or `latest`
     #[arg(value_name = "SESSION", default_value = "latest")]
     pub(crate) session: String,
-    /// Ask something else with a prompt that waits
+    /// Ask something else with a prompt that waits; what is attached to it stays
     #[arg(long, num_args = 2, value_names = ["RUN", "TEXT"], conflicts_with = "withdraw")]
     pub(crate) edit: Vec<String>,
     /// Take a prompt back that waits

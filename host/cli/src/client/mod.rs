@@ -25,7 +25,8 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may take to answer; a run that is stopped may have a grace.
 const ANSWER: Duration = Duration::from_secs(120);
-/// The same for an agent, which is compiled before it is answered.
+/// The same for what may be large: an agent, which is also compiled before it is answered, and a
+/// prompt with files.
 const UPLOAD: Duration = Duration::from_secs(600);
 /// Bytes of the longest path that fits into a socket's address.
 const SOCKET_PATH_MAX: usize = 100;
@@ -145,21 +146,21 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CallError> {
-        self.with_key(path, body, None).await
+        let request = self.request(Method::POST, path).json(body);
+        let response = self.send(request).await?;
+        self.read(response).await
     }
 
-    /// A request that may be sent again: the key says that it is the same.
-    pub(crate) async fn with_key<T: DeserializeOwned>(
+    /// A prompt, which may be sent again: the key says that it is the same.
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
-        key: Option<&str>,
+        key: &str,
     ) -> Result<T, CallError> {
-        let mut request = self.request(Method::POST, path).json(body);
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let response = self.send(request).await?;
+        let request = self.request(Method::POST, path).json(body);
+        let request = request.header("idempotency-key", key);
+        let response = self.send(request.timeout(UPLOAD)).await?;
         self.read(response).await
     }
 

@@ -27,6 +27,26 @@ impl Host {
         Ok(self.inner.store.open_questions(OpenQuestions::All).await?)
     }
 
+    /// The same, but for those of these workspaces alone, open or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn questions_in(
+        &self,
+        workspaces: Vec<WorkspaceId>,
+    ) -> Result<Vec<Question>, HostError> {
+        let of = OpenQuestions::Workspaces(workspaces);
+        Ok(self.inner.store.open_questions(of).await?)
+    }
+
+    /// The workspaces in which a question is open, themselves open or not, in no order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn asking_workspaces(&self) -> Result<Vec<WorkspaceId>, HostError> {
+        Ok(self.inner.store.asking_workspaces().await?)
+    }
+
     /// A question and how it stands, with the workspace that it is asked in.
     ///
     /// # Errors
@@ -149,13 +169,12 @@ impl Host {
 }
 
 impl Workspace {
-    /// The questions of its sessions that nobody has answered, the oldest first.
+    /// The questions of its sessions that nobody has answered, the oldest first; at most 1,000.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
-        let of = OpenQuestions::Workspace(self.inner.no);
-        Ok(self.host.inner.store.open_questions(of).await?)
+        self.host.questions_in(vec![self.inner.id]).await
     }
 }
 

@@ -12,6 +12,7 @@ use crate::capability::secrets::Secrets;
 use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, ToolProvider};
 use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
+use crate::permission::Rule;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
 use crate::sandbox::{Engine, EngineOptions, Limits};
 use crate::store::Store;
@@ -47,6 +48,7 @@ pub struct HostBuilder {
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
+    denied: Vec<Rule>,
 }
 
 impl HostBuilder {
@@ -68,6 +70,7 @@ impl HostBuilder {
             },
             drain: Duration::ZERO,
             retention: None,
+            denied: Vec::new(),
         }
     }
 
@@ -121,6 +124,16 @@ impl HostBuilder {
     #[must_use]
     pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
         self.brought.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Denies a capability, or what a rule extends to, in every workspace of this host, however
+    /// and whenever it is opened, be it by a recovery or a wake. No grant, no answer, no policy
+    /// and no options of a workspace lift it; it is not stored, so that the next host has only
+    /// what its own builder says. May be called more than once. Default: nothing.
+    #[must_use]
+    pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
+        self.denied.push(rule.into());
         self
     }
 
@@ -209,10 +222,9 @@ impl HostBuilder {
     /// no engine.
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
-        let (directory, clock) = (
-            self.data_dir.unwrap_or_else(|| PathBuf::from(".lastword")),
-            self.clock,
-        );
+        let named = self.data_dir;
+        let directory = named.unwrap_or_else(|| PathBuf::from(".lastword"));
+        let clock = self.clock;
         let store = {
             let clock = Arc::clone(&clock);
             let open = move || Store::open(&directory, clock);
@@ -268,6 +280,7 @@ impl HostBuilder {
             workspaces: Workspaces::new(self.claims),
             drain: self.drain,
             retention: self.retention,
+            denied: self.denied.into(),
             folding: OnceLock::new(),
             waking: OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),

@@ -99,6 +99,12 @@ pub enum HostError {
         /// Where it stands.
         state: RunState,
     },
+    /// The run was begun by another run.
+    #[error(
+        "the run {0} was begun by another run, on behalf of that one; resume that one, or ask \
+         something in this session yourself"
+    )]
+    BegunByRun(RunId),
     /// There is no such question.
     #[error("there is no question {0}")]
     UnknownQuestion(QuestionId),
@@ -194,7 +200,7 @@ impl HostError {
             Self::InvalidCursor { .. } => "invalid-cursor",
             Self::RunStarted(_) => "run-started",
             Self::Held(_) => "run-held",
-            Self::NotResumable { .. } => "not-resumable",
+            Self::NotResumable { .. } | Self::BegunByRun(_) => "not-resumable",
             Self::UnknownMessage(_) => "unknown-message",
             Self::UnknownQuestion(_) => "unknown-question",
             Self::AlreadyAnswered { .. } => "already-answered",

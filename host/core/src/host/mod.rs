@@ -2,6 +2,7 @@
 
 mod agent;
 mod answers;
+mod attached;
 mod builder;
 mod children;
 mod closing;
@@ -21,11 +22,12 @@ mod workspace;
 
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
+pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
-pub use prompt::{ATTACHED_BYTES_MAX, Prompt};
-pub use queue::QueuedRun;
+pub use prompt::Prompt;
+pub use queue::{Edit, QueuedRun};
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
 pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};
@@ -35,6 +37,7 @@ pub(crate) use workspace::WorkspaceInner;
 
 use crate::capability::Capabilities;
 use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
+use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
@@ -79,6 +82,8 @@ pub(crate) struct HostInner {
     stage: watch::Sender<closing::Stage>,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
+    /// What no agent may do in any workspace.
+    denied: Arc<[Rule]>,
     folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     waking: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     guests: Option<Runtime>,

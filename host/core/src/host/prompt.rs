@@ -1,20 +1,16 @@
 //! What is asked of an agent.
 
-use super::HostError;
-use crate::capability::{BLOB_BYTES_MAX, Blob, blob_of};
+use super::attached::Attached;
 use crate::id::ClientId;
-use crate::session::{Part, PartBody};
+use crate::session::Part;
 use std::fmt;
 use std::time::Duration;
-
-/// Bytes of the attachments of one prompt at the most, all together.
-pub const ATTACHED_BYTES_MAX: usize = 20 << 20;
 
 /// What is asked of an agent, and under which conditions.
 #[derive(Clone, Default, PartialEq)]
 pub struct Prompt {
     pub(super) parts: Vec<Part>,
-    pub(super) attached: Vec<Blob>,
+    pub(super) attached: Attached,
     pub(super) key: Option<String>,
     pub(super) deadline: Option<Duration>,
     pub(super) config: Option<String>,
@@ -62,9 +58,13 @@ impl Prompt {
         }
     }
 
-    /// Adds bytes, such as an image: kept with the prompt, read by the agent as a data part and
-    /// told to models that take them. At most 8 MiB each and [`ATTACHED_BYTES_MAX`] together;
-    /// more is [`HostError::Invalid`] when it is asked.
+    /// Adds bytes, such as an image: kept with the prompt, read by the agent as a data part after
+    /// what is said, and told to models that take them. At most
+    /// [`ATTACHMENTS_MAX`](crate::ATTACHMENTS_MAX) of at most
+    /// [`ATTACHMENT_BYTES_MAX`](crate::ATTACHMENT_BYTES_MAX) each and
+    /// [`ATTACHED_BYTES_MAX`](crate::ATTACHED_BYTES_MAX) together; more is
+    /// [`HostError::Invalid`](crate::HostError::Invalid) when it is asked, and so is a media type
+    /// that is none.
     #[must_use]
     pub fn attach(
         mut self,
@@ -72,37 +72,8 @@ impl Prompt {
         name: Option<String>,
         bytes: Vec<u8>,
     ) -> Self {
-        let length = bytes.len() as u64;
-        let blob = blob_of(bytes, &mut self.attached);
-        let body = PartBody::Data {
-            media_type: media_type.into(),
-            name,
-            blob,
-            bytes: length,
-        };
-        self.parts.push(body.into());
+        self.attached.add(media_type.into(), name, bytes);
         self
-    }
-
-    /// Refuses attachments that are too large to be kept.
-    pub(super) fn check_attached(&self) -> Result<(), HostError> {
-        let lengths = self.attached.iter().map(|(_, bytes)| bytes.len());
-        let (largest, sum) = lengths.fold((0, 0), |(largest, sum), length| {
-            (length.max(largest), length + sum)
-        });
-        if largest > BLOB_BYTES_MAX {
-            return Err(HostError::Invalid(format!(
-                "an attachment holds {largest} bytes; each may hold {BLOB_BYTES_MAX}: put the \
-                 file into the workspace instead"
-            )));
-        }
-        if sum > ATTACHED_BYTES_MAX {
-            return Err(HostError::Invalid(format!(
-                "the attachments hold {sum} bytes; together they may hold {ATTACHED_BYTES_MAX}: \
-                 ask with fewer, or put the files into the workspace instead"
-            )));
-        }
-        Ok(())
     }
 
     /// Stops the run, with the cause `client-gone`, once this client's claim on the workspace
@@ -115,9 +86,7 @@ impl Prompt {
 
     /// Whether it holds nothing but white space.
     pub(super) fn is_empty(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|part| part.as_text().is_some_and(|text| text.trim().is_empty()))
+        self.attached.parts.is_empty() && self.parts.iter().all(Part::is_blank)
     }
 }
 
@@ -126,6 +95,7 @@ impl fmt::Debug for Prompt {
         // Without the bytes: the parts say what is attached.
         f.debug_struct("Prompt")
             .field("parts", &self.parts)
+            .field("attached", &self.attached.parts)
             .field("key", &self.key)
             .finish_non_exhaustive()
     }

@@ -1,12 +1,14 @@
 //! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
 
+use super::attached::Attached;
 use super::{HostError, Session};
 use crate::clock::UnixMillis;
 use crate::id::RunId;
 use crate::run::{Cause, Receipt, RunState};
 use crate::session::Part;
-use crate::store::{QueuedRow, Refusal, StoreError};
+use crate::store::{Edited, QueuedRow, Refusal, StoreError};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A prompt that waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,84 @@ impl From<QueuedRow> for QueuedRun {
     }
 }
 
+/// What shall be different about a prompt that waits. What is not named stays as it is.
+#[derive(Clone, Default, PartialEq)]
+pub struct Edit {
+    said: Option<Vec<Part>>,
+    attached: Option<Attached>,
+}
+
+impl Edit {
+    /// Says this instead. What is attached stays.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::default().say(vec![Part::text(text)])
+    }
+
+    /// Says these parts instead. What is attached stays.
+    #[must_use]
+    pub fn say(mut self, parts: Vec<Part>) -> Self {
+        self.said = Some(parts);
+        self
+    }
+
+    /// Takes away what is attached.
+    #[must_use]
+    pub fn detach(mut self) -> Self {
+        self.attached = Some(Attached::default());
+        self
+    }
+
+    /// Attaches this in place of what is attached now; called again, beside each other. Bounds
+    /// as for [`Prompt::attach`](crate::Prompt::attach).
+    #[must_use]
+    pub fn attach(
+        mut self,
+        media_type: impl Into<String>,
+        name: Option<String>,
+        bytes: Vec<u8>,
+    ) -> Self {
+        let attached = self.attached.get_or_insert_default();
+        attached.add(media_type.into(), name, bytes);
+        self
+    }
+}
+
+/// All that is asked, in place of all that is asked now.
+impl From<Vec<Part>> for Edit {
+    fn from(parts: Vec<Part>) -> Self {
+        let mut edit = Self::default().detach();
+        let (data, said) = parts.into_iter().partition(Part::is_data);
+        edit.attached.get_or_insert_default().parts = data;
+        edit.say(said)
+    }
+}
+
+impl From<Edit> for Edited {
+    fn from(edit: Edit) -> Self {
+        let (attached, blobs) = match edit.attached {
+            Some(Attached { parts, blobs }) => (Some(parts), blobs),
+            None => (None, Vec::new()),
+        };
+        Self {
+            said: edit.said,
+            attached,
+            blobs,
+        }
+    }
+}
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the bytes: the parts say what is attached.
+        let attached = self.attached.as_ref().map(|attached| &attached.parts);
+        f.debug_struct("Edit")
+            .field("said", &self.said)
+            .field("attached", &attached)
+            .finish()
+    }
+}
+
 impl Session {
     /// The prompts that wait, in the order in which they were accepted.
     ///
@@ -60,15 +140,23 @@ impl Session {
     ///
     /// # Errors
     /// [`HostError::RunStarted`] when it waits no more; [`HostError::UnknownRun`];
-    /// [`HostError::EmptyPrompt`].
-    pub async fn edit_queued(&self, run: RunId, parts: Vec<Part>) -> Result<QueuedRun, HostError> {
-        if super::Prompt::parts(parts.clone()).is_empty() {
-            return Err(HostError::EmptyPrompt);
+    /// [`HostError::EmptyPrompt`] when nothing would be left to ask; [`HostError::Invalid`] as
+    /// for [`Session::prompt`].
+    pub async fn edit_queued(
+        &self,
+        run: RunId,
+        edit: impl Into<Edit>,
+    ) -> Result<QueuedRun, HostError> {
+        let edit = edit.into();
+        if let Some(attached) = &edit.attached {
+            attached.check()?;
         }
-        match self.host.inner.store.edit_queued(self.id, run, parts).await {
+        let store = &self.host.inner.store;
+        match store.edit_queued(self.id, run, edit.into()).await {
             Ok(row) => Ok(row.into()),
             Err(StoreError::Refused(Refusal::WrongState)) => Err(HostError::RunStarted(run)),
             Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(run)),
+            Err(StoreError::Refused(Refusal::Empty)) => Err(HostError::EmptyPrompt),
             Err(error) => Err(self.named(error)),
         }
     }

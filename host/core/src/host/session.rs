@@ -15,6 +15,11 @@ use std::sync::Arc;
 ///
 /// It can be read whether or not its workspace is open and its agent loaded; only asking
 /// needs both.
+///
+/// A session that a run began, whose record names a parent, can be asked in like any other.
+/// Then it is you who asks: its agent has what its own manifest wants and the workspace grants,
+/// and not only what the run that began it had. That bound is for runs that runs begin; those
+/// can neither wait nor be resumed, so that nothing but your own words goes beyond it.
 #[derive(Clone)]
 pub struct Session {
     pub(super) host: Host,
@@ -50,14 +55,14 @@ impl Session {
     /// not take the prompt back.
     ///
     /// # Errors
-    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that are too large),
+    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that cannot be kept),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
     /// stored. [`HostError::StoreUnavailable`]: ask again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
-        prompt.check_attached()?;
+        prompt.attached.check()?;
         let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
@@ -65,14 +70,15 @@ impl Session {
             let default = default.filter(|text| !text.trim().is_empty());
             prompt.parts = vec![Part::text(default.ok_or(HostError::EmptyPrompt)?)];
         }
+        let attached = std::mem::take(&mut prompt.attached);
+        prompt.parts.extend(attached.parts);
         let record = PromptRecord {
             origin: "user".to_owned(),
             parts: std::mem::take(&mut prompt.parts),
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
-        let attached = std::mem::take(&mut prompt.attached);
-        let asked = self.ask(record.clone(), attached, &prompt).await;
+        let asked = self.ask(record.clone(), attached.blobs, &prompt).await;
         match (asked, prompt.key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
@@ -160,7 +166,8 @@ impl Session {
     ///
     /// # Errors
     /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed or still
-    /// goes on; and as [`Session::prompt`].
+    /// goes on; [`HostError::BegunByRun`] for one that another run began, whose words are not
+    /// the user's; and as [`Session::prompt`].
     pub async fn resume(&self, run: RunId) -> Result<Run, HostError> {
         let at = self.run(run).stored().await?;
         if at.session != self.id {
@@ -175,6 +182,9 @@ impl Session {
                 }
             }
             RunState::Cancelled | RunState::Failed | RunState::Interrupted => {
+                if at.prompt.origin == "parent" {
+                    return Err(HostError::BegunByRun(run));
+                }
                 let record = PromptRecord {
                     origin: "resume".to_owned(),
                     ..at.prompt

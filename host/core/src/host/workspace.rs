@@ -120,6 +120,8 @@ pub(crate) struct WorkspaceInner {
     pub(crate) key: WorkspaceKey,
     directory: Mutex<Option<Arc<File>>>,
     options: RwLock<WorkspaceOptions>,
+    /// What the host denies everywhere.
+    denied: Arc<[Rule]>,
     barred: AtomicBool,
     released: AtomicBool,
     stage: watch::Sender<WorkspaceStage>,
@@ -164,8 +166,11 @@ impl WorkspaceInner {
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
     }
 
+    /// What agents may do here: as it was opened, but for what the host denies. The only place
+    /// where the two come together.
     pub(crate) fn grants(&self) -> Grants {
-        self.options().grants.clone()
+        let opened = self.options().grants.clone();
+        self.denied.iter().cloned().fold(opened, Grants::without)
     }
 
     /// Whether somebody is there to be asked.
@@ -247,6 +252,7 @@ pub(super) async fn open(
         key: key.clone(),
         directory: Mutex::new(directory),
         options: RwLock::new(options),
+        denied: Arc::clone(&host.denied),
         barred: AtomicBool::new(false),
         released: AtomicBool::new(false),
         stage: watch::Sender::new(WorkspaceStage::Open),
@@ -272,7 +278,8 @@ impl Workspace {
         &self.inner.key
     }
 
-    /// What agents may do here if they want it.
+    /// What agents may do here if they want it, and what they may not, the host's own denials
+    /// included.
     #[must_use]
     pub fn grants(&self) -> Grants {
         self.inner.grants()

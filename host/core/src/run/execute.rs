@@ -188,7 +188,16 @@ fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, S
         agent: job.agent.id.clone(),
         now: live.control.clock().now(),
     };
-    waiting::read(extra, &waiter)
+    let wait = waiting::read(extra, &waiter)?;
+    match (&wait, &job.lineage) {
+        // Whatever goes on with its session is no run of the one that began it.
+        (Some(_), Some(_)) => Err(
+            "a run that another run began cannot wait; end it with what \
+             there is to say, and let the one that began it wait"
+                .to_owned(),
+        ),
+        _ => Ok(wait),
+    }
 }
 
 fn returned(finish: Option<&str>) -> (Cause, Option<String>) {

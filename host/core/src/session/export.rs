@@ -87,8 +87,11 @@ fn write_part(page: &mut String, part: &Part) {
         }
         PartBody::ToolResult(result) => write_result(page, result),
         PartBody::Data {
-            media_type, bytes, ..
-        } => line(page, &format!("*{media_type}, {bytes} bytes*")),
+            media_type,
+            name,
+            bytes,
+            ..
+        } => line(page, &data(name.as_deref(), media_type, *bytes)),
         PartBody::Other { kind, json } => {
             line(page, &format!("*{kind}*:"));
             line(page, &fenced("json", json));
@@ -109,11 +112,20 @@ fn write_result(page: &mut String, result: &ToolResult) {
         match content {
             Content::Text { text } => line(page, &fenced("", text)),
             Content::Data {
-                media_type, bytes, ..
-            } => line(page, &format!("*{media_type}, {bytes} bytes*")),
+                media_type,
+                name,
+                bytes,
+                ..
+            } => line(page, &data(name.as_deref(), media_type, *bytes)),
             Content::Other { json, .. } => line(page, &fenced("json", json)),
         }
     }
+}
+
+/// Bytes, by name, type and size.
+fn data(name: Option<&str>, media_type: &str, bytes: u64) -> String {
+    let name = name.map(|name| format!("`{name}`, ")).unwrap_or_default();
+    format!("*{name}{media_type}, {bytes} bytes*")
 }
 
 /// How a run ended that did not complete, or that has no end.

@@ -4,6 +4,7 @@
 
 mod export;
 mod finish;
+mod media;
 mod message;
 mod part;
 mod question;
@@ -11,6 +12,7 @@ mod record;
 
 pub use export::{Export, ExportedRun};
 pub use finish::FinishReason;
+pub use media::media_type_of;
 pub use message::{Message, Role};
 pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
 pub use question::{Answer, Asked, Granted, Question, QuestionState, Remember, Within};

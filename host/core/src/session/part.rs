@@ -46,6 +46,18 @@ impl Part {
             _ => None,
         }
     }
+
+    /// Whether it is a text of nothing but white space.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.as_text().is_some_and(|text| text.trim().is_empty())
+    }
+
+    /// Whether it names bytes.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        matches!(self.body, PartBody::Data { .. })
+    }
 }
 
 /// The kinds of parts. Stored as JSON objects tagged by `type`.

@@ -119,6 +119,8 @@ pub enum Refusal {
     KeyConflict,
     /// The session's queue is as long as it may be.
     QueueFull,
+    /// Nothing would be left to ask.
+    Empty,
     /// The run is not in the state that the request needs.
     WrongState,
     /// The run has its end already.

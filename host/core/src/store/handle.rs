@@ -4,7 +4,7 @@
 use super::open::Store;
 use super::options::{self, StoredOptions};
 use super::output::{Output, Sealed};
-use super::queue::{self, HeldRow, HeldScope, QueuedRow, RunAt};
+use super::queue::{self, Edited, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
 use super::session::{NewSession, SessionAt};
 use super::state::{self, StateOwner, StateQuota, StateScope};
@@ -15,7 +15,7 @@ use super::{OnEnded, RunRow, SessionRow, StoreError, context, event, finish, mes
 use crate::event::{Event, Seq};
 use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::{Cause, Ending, Receipt, Transcript};
-use crate::session::{BlobId, Message, Part};
+use crate::session::{BlobId, Message};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -333,14 +333,15 @@ impl Store {
     }
 
     /// Replaces what a prompt asks that is queued or held;
-    /// [`Refusal::WrongState`](super::Refusal::WrongState) if it is neither.
+    /// [`Refusal::WrongState`](super::Refusal::WrongState) if it is neither,
+    /// [`Refusal::Empty`](super::Refusal::Empty) if nothing would be left to ask.
     pub async fn edit_queued(
         &self,
         session: SessionId,
         run: RunId,
-        parts: Vec<Part>,
+        edited: Edited,
     ) -> Result<QueuedRow, StoreError> {
-        self.write(move |tx| queue::edit(tx, session, run, &parts))
+        self.write(move |tx| queue::edit(tx, session, run, &edited))
             .await
     }
 

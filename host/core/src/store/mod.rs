@@ -53,7 +53,7 @@ pub use open::Store;
 pub use options::StoredOptions;
 pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Output, OutputError, Sealed};
 pub use question::{OpenQuestions, QuestionAt};
-pub use queue::{HeldRow, HeldScope, QueuedRow, RunAt};
+pub use queue::{Edited, HeldRow, HeldScope, QueuedRow, RunAt};
 pub use recovery::Recovered;
 pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 pub use runs::{RunSummary, RunSummaryRow};

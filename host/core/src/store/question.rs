@@ -1,24 +1,24 @@
 //! Questions and their answers: a row beside the log's events, so that what is open can be
 //! listed, and so that whoever answers late learns what was answered.
 
-use super::handle::WorkspaceNo;
 use super::run::{RunNo, SessionNo};
 use super::{Refusal, Store, StoreError};
 use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
 use crate::session::{Answer, Question, QuestionState};
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 
 /// The most open questions that are listed.
 const QUESTIONS_MAX: i64 = 1000;
 
 /// Whose open questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenQuestions {
     /// Everybody's.
     All,
-    /// Those of a workspace.
-    Workspace(WorkspaceNo),
+    /// Those of some workspaces.
+    Workspaces(Vec<WorkspaceId>),
     /// Those of a session.
     Session(SessionId),
 }
@@ -111,14 +111,33 @@ impl Store {
         self.shared.readers.read(move |conn| find(conn, id)).await
     }
 
+    /// The workspaces in which a question is open.
+    pub async fn asking_workspaces(&self) -> Result<Vec<WorkspaceId>, StoreError> {
+        let read = |conn: &Connection| {
+            let mut query = conn.prepare_cached(
+                "SELECT id FROM workspace WHERE no IN (
+                   SELECT session.workspace FROM question
+                   JOIN session ON session.no = question.session WHERE answer IS NULL)",
+            )?;
+            let ids = query.query_map([], |row| Ok(WorkspaceId::from_bytes(row.get(0)?)))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        };
+        self.shared.readers.read(read).await
+    }
+
     /// The questions that nobody has answered, the oldest first.
     pub async fn open_questions(&self, of: OpenQuestions) -> Result<Vec<Question>, StoreError> {
         let read = move |conn: &Connection| {
-            let (which, bound): (_, Option<i64>) = match of {
-                OpenQuestions::All => ("?1 IS NULL", None),
-                OpenQuestions::Workspace(no) => ("session.workspace = ?1", Some(no.0)),
+            let (which, bound) = match &of {
+                OpenQuestions::All => ("?1 IS NULL", Value::Null),
+                OpenQuestions::Workspaces(ids) => (
+                    "session.workspace IN (SELECT no FROM workspace WHERE id IN (
+                       SELECT unhex(value, '-') FROM json_each(?1)))",
+                    Value::Text(serde_json::to_string(ids)?),
+                ),
                 OpenQuestions::Session(id) => {
-                    ("session.no = ?1", Some(super::event::session_no(conn, id)?))
+                    let no = super::event::session_no(conn, *id)?;
+                    ("session.no = ?1", Value::Integer(no))
                 }
             };
             let sql = format!(

@@ -1,6 +1,7 @@
 //! Prompts that wait, in the store: listed, edited, held, resumed. Whatever changes one is a
 //! compare-and-set on its state, so that a prompt which starts meanwhile stays as it started.
 
+use super::entry::keep_blob;
 use super::run::{PromptRecord, RunNo, SessionNo, change};
 use super::tx::Tx;
 use super::{Refusal, StoreError, event};
@@ -8,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::{RunEvent, RunState};
-use crate::session::Part;
+use crate::session::{BlobId, Part};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// A prompt that waits.
@@ -60,19 +61,40 @@ pub(super) fn list(conn: &Connection, session: SessionId) -> Result<Vec<QueuedRo
     Ok(queued)
 }
 
+/// What of a waiting prompt is replaced; what is `None` stays.
+#[derive(Debug)]
+pub struct Edited {
+    /// What is said.
+    pub said: Option<Vec<Part>>,
+    /// What is attached.
+    pub attached: Option<Vec<Part>>,
+    /// Bytes that it names, by their digest.
+    pub blobs: Vec<(BlobId, Vec<u8>)>,
+}
+
 /// Replaces what a waiting prompt asks, and what its user's message says.
 pub(super) fn edit(
     tx: &mut Tx<'_>,
     session: SessionId,
     id: RunId,
-    parts: &[Part],
+    edited: &Edited,
 ) -> Result<QueuedRow, StoreError> {
     let found = find(tx.conn, id)?;
     if found.session != session {
         return Err(Refusal::UnknownRun.into());
     }
     let mut prompt = found.prompt;
-    prompt.parts = parts.to_vec();
+    let (data, said) = prompt.parts.into_iter().partition(Part::is_data);
+    let mut parts: Vec<Part> = edited.said.clone().unwrap_or(said);
+    parts.extend(edited.attached.clone().unwrap_or(data));
+    if parts.iter().all(Part::is_blank) {
+        return Err(Refusal::Empty.into());
+    }
+    for (id, bytes) in &edited.blobs {
+        keep_blob(tx.conn, found.no.session, id, bytes)?;
+    }
+    prompt.parts = parts;
+    let parts = &prompt.parts;
     let sql = format!(
         "UPDATE run SET prompt = ?2 WHERE no = ?1 AND state IN ('queued', 'held')
          RETURNING {QUEUED}"
@@ -99,7 +121,7 @@ pub(super) fn edit(
     if let Some(message) = message {
         let body = EventBody::MessageReplaced {
             message: MessageId::from_bytes(message),
-            parts: parts.to_vec(),
+            parts: parts.clone(),
         };
         tx.log(found.no.session)?.push(Some(found.no.run), &body)?;
     }

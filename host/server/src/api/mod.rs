@@ -9,6 +9,7 @@ mod exports;
 mod extract;
 mod feed;
 mod permissions;
+mod prompts;
 mod queue;
 mod runs;
 mod service;
@@ -40,7 +41,7 @@ pub(crate) const PREFIX: &str = "/v1";
 pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOptions) -> Router {
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;
-    let (routes, document) = routes(options.agent_bytes_max).split_for_parts();
+    let (routes, document) = routes(&options).split_for_parts();
     let document = document::with_problems(document);
     let app = Arc::new(App::new(host, authorizer, options, &document));
     routes
@@ -57,19 +58,19 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
 /// The OpenAPI document of the API, which is made from the routes themselves.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    document::with_problems(routes(0).into_openapi())
+    document::with_problems(routes(&ServerOptions::default()).into_openapi())
 }
 
-fn routes(agent_bytes_max: usize) -> OpenApiRouter<Arc<App>> {
+fn routes(options: &ServerOptions) -> OpenApiRouter<Arc<App>> {
     let api = OpenApiRouter::new()
         .merge(service::routes())
         .merge(workspaces::routes())
         .merge(clients::routes())
-        .merge(agents::routes(agent_bytes_max))
+        .merge(agents::routes(options.agent_bytes_max))
         .merge(sessions::routes())
         .merge(exports::routes())
-        .merge(runs::routes())
-        .merge(queue::routes())
+        .merge(runs::routes(options.prompt_bytes_max))
+        .merge(queue::routes(options.prompt_bytes_max))
         .merge(permissions::routes())
         .merge(streams::routes());
     OpenApiRouter::with_openapi(document::frame()).nest(PREFIX, api)

@@ -14,7 +14,6 @@ use lastword::permission::Rule;
 use lastword::session::{Answer, Asked as What, Granted, Question, QuestionState};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
 use std::sync::Arc;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -40,7 +39,8 @@ struct Which {
 
 /// List the questions that nobody has answered
 ///
-/// The oldest first, at most 1,000; with a filter, as many of that workspace or session.
+/// The oldest first, at most 1,000 of those that you may see; with a filter, as many of that
+/// workspace or session.
 #[utoipa::path(
     get,
     path = "/permissions",
@@ -56,50 +56,35 @@ async fn list_questions(
     if let Some(workspace) = which.workspace {
         app.workspace(&who, Action::Read, workspace).await?;
     }
-    let open = match (which.session, which.workspace) {
-        (Some(session), _) => {
+    let items = match which.session {
+        Some(session) => {
             let session = app.session(&who, Action::Read, session).await?;
-            session.questions().await?
-        }
-        (None, Some(id)) => match app.host.workspace(id) {
-            Ok(workspace) => workspace.questions().await?,
-            // Sessions of a closed one may wait for answers all the same.
-            Err(_) => app.host.questions().await?,
-        },
-        (None, None) => app.host.questions().await?,
-    };
-    let mut seen: HashMap<SessionId, bool> = HashMap::new();
-    let mut items = Vec::with_capacity(open.len());
-    for question in open {
-        let is_shown = match seen.get(&question.session) {
-            Some(is_shown) => *is_shown,
-            None => {
-                let is_shown = shows(&app, &who, which.workspace, question.session).await?;
-                seen.insert(question.session, is_shown);
-                is_shown
+            match which.workspace {
+                Some(only) if only != session.workspace_id() => Vec::new(),
+                _ => session.questions().await?,
             }
-        };
-        if is_shown {
-            items.push(question);
         }
-    }
+        None => {
+            let asking = match which.workspace {
+                Some(workspace) => vec![workspace],
+                None => seen(&app, &who).await?,
+            };
+            app.host.questions_in(asking).await?
+        }
+    };
     Ok(axum::Json(PageView { items, next: None }))
 }
 
-/// Whether a session's questions are asked for, and may be seen.
-async fn shows(
-    app: &App,
-    who: &Principal,
-    only: Option<WorkspaceId>,
-    session: SessionId,
-) -> Result<bool, Problem> {
-    let workspace = match app.host.session(session).await {
-        Ok(session) => session.workspace_id(),
-        // It was deleted meanwhile.
-        Err(HostError::UnknownSession(_)) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(only.is_none_or(|only| only == workspace) && app.sees(who, workspace).await?)
+/// The workspaces that ask something, of those that somebody may see: the bound of a list counts
+/// nothing that is not shown.
+async fn seen(app: &App, who: &Principal) -> Result<Vec<WorkspaceId>, Problem> {
+    let mut seen = Vec::new();
+    for workspace in app.host.asking_workspaces().await? {
+        if app.sees(who, workspace).await? {
+            seen.push(workspace);
+        }
+    }
+    Ok(seen)
 }
 
 /// Show a question, and how it stands

@@ -2,24 +2,25 @@
 
 use super::App;
 use super::extract::{At, At2, Caller, Json, objects};
-use super::runs::{NewPart, parts};
+use super::prompts::{Decoded, NewAttachment, NewPart, decoded, one_of_two, said};
 use super::views::PageView;
 use crate::access::Action;
 use crate::problem::Problem;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use lastword::id::{RunId, SessionId};
-use lastword::{QueuedRun, Receipt};
+use lastword::{Edit, QueuedRun, Receipt};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
+    let changing = routes!(edit_queued, withdraw_queued).layer(DefaultBodyLimit::max(bytes_max));
     OpenApiRouter::new()
         .routes(routes!(list_queue))
-        .routes(routes!(edit_queued, withdraw_queued))
+        .routes(changing)
 }
 
 /// List the prompts that wait
@@ -42,18 +43,51 @@ async fn list_queue(
     Ok(axum::Json(PageView { items, next: None }))
 }
 
-/// What to ask instead.
+/// What to ask instead. What is not named stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Edit {
+struct EditedRun {
     /// A text. Either this or parts.
     prompt: Option<String>,
     /// Several texts.
     #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
+    /// In place of all that is attached now; an empty list takes it away. All together they may
+    /// hold 20 MiB.
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(max_items = 64)]
+    attachments: Option<Vec<NewAttachment>>,
+}
+
+impl EditedRun {
+    fn read(self, app: &App) -> Result<Edit, Problem> {
+        let mut edit = Edit::default();
+        match (said(self.prompt, self.parts)?, &self.attachments) {
+            (Some(said), _) => {
+                app.bound(&said, None)?;
+                edit = edit.say(said);
+            }
+            (None, Some(_)) => {}
+            (None, None) => return Err(one_of_two()),
+        }
+        if let Some(attachments) = self.attachments {
+            edit = edit.detach();
+            for attachment in decoded(attachments)? {
+                let Decoded {
+                    media_type,
+                    name,
+                    bytes,
+                } = attachment;
+                edit = edit.attach(media_type, name, bytes);
+            }
+        }
+        Ok(edit)
+    }
 }
 
 /// Change a prompt that waits
+///
+/// What is attached to it stays, unless `attachments` says otherwise.
 #[utoipa::path(
     patch,
     path = "/sessions/{s}/queue/{r}",
@@ -62,18 +96,18 @@ struct Edit {
         ("s" = SessionId, Path, description = "The session."),
         ("r" = RunId, Path, description = "The run that waits."),
     ),
-    request_body = Edit,
+    request_body(content = EditedRun, description = "Bounded as when it was asked."),
     responses((status = 200, description = "What it asks now.", body = QueuedRun))
 )]
 async fn edit_queued(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At2(id, run): At2<SessionId, RunId>,
-    Json(edit): Json<Edit>,
+    Json(edited): Json<EditedRun>,
 ) -> Result<axum::Json<QueuedRun>, Problem> {
-    let parts = parts(edit.prompt, edit.parts)?;
+    let edit = edited.read(&app)?;
     let session = app.session(&who, Action::Prompt, id).await?;
-    let work = async move { Ok(session.edit_queued(run, parts).await?) };
+    let work = async move { Ok(session.edit_queued(run, edit).await?) };
     Ok(axum::Json(app.see_through(work).await?))
 }
 

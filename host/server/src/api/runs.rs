@@ -2,55 +2,50 @@
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json, objects};
+use super::prompts::{Decoded, NewAttachment, NewPart, decoded, one_of_two, said};
 use super::views::{PageView, RunView};
 use super::workspaces::{Paging, deadline, limit};
 use crate::access::Action;
 use crate::problem::Problem;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use lastword::id::{ClientId, RunId, SessionId};
-use lastword::session::Part;
 use lastword::{Page, Prompt, Receipt, RunSummary};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 /// Characters of the longest idempotency key.
 const KEY_CHARS_MAX: usize = 255;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
+    let asking = routes!(prompt_session, list_runs).layer(DefaultBodyLimit::max(bytes_max));
     OpenApiRouter::new()
-        .routes(routes!(prompt_session, list_runs))
+        .routes(asking)
         .routes(routes!(cancel_session))
         .routes(routes!(show_run))
         .routes(routes!(cancel_run))
         .routes(routes!(resume_run))
 }
 
-/// A piece of a prompt.
-#[derive(Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum NewPart {
-    /// Said to the agent.
-    Text {
-        /// The text.
-        text: String,
-    },
-}
-
 /// What to ask, and under which conditions.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRun {
-    /// A text; an empty one stands for the agent's default prompt. Either this or parts.
+    /// A text; an empty one stands for the agent's default prompt. Either this or parts, or
+    /// attachments alone.
     prompt: Option<String>,
     /// Several texts.
     #[serde(default, deserialize_with = "objects")]
     parts: Option<Vec<NewPart>>,
+    /// Bytes that go with it, such as images. All together they may hold 20 MiB.
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(max_items = 64)]
+    attachments: Option<Vec<NewAttachment>>,
     /// How long the run may take once it is running.
     #[schema(minimum = 1, maximum = 31622400000_u64)]
     deadline_ms: Option<u64>,
@@ -59,26 +54,6 @@ struct NewRun {
     /// Stop the run once this client's claim on the workspace ends. Without it the run goes
     /// on, whoever goes away.
     bound_to: Option<ClientId>,
-}
-
-/// The parts of a prompt that came as a text or as parts.
-pub(super) fn parts(
-    prompt: Option<String>,
-    parts: Option<Vec<NewPart>>,
-) -> Result<Vec<Part>, Problem> {
-    match (prompt, parts) {
-        (Some(text), None) => Ok(vec![Part::text(text)]),
-        (None, Some(parts)) => {
-            let texts = parts
-                .into_iter()
-                .map(|NewPart::Text { text }| Part::text(text));
-            Ok(texts.collect())
-        }
-        _ => Err(Problem::new(
-            "invalid-body",
-            "a prompt is a text `prompt` or a list `parts`; send one of the two",
-        )),
-    }
 }
 
 /// The caller's name for this very request.
@@ -120,7 +95,8 @@ fn going(view: RunView) -> Going {
 ///
 /// Answers once the prompt is durable; what comes of it is told by the events. A session
 /// that is busy queues it. The run belongs to the workspace: losing this connection takes
-/// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing.
+/// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing;
+/// with anything else asked or attached, it is refused.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/runs",
@@ -130,7 +106,8 @@ fn going(view: RunView) -> Going {
         ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
             description = "The caller's name for this very request, in printable ASCII."),
     ),
-    request_body = NewRun,
+    request_body(content = NewRun, description = "At most 28 MiB, unless the server says \
+        otherwise, and at most 1 MiB of it beside the attachments."),
     responses((status = 202, description = "It is accepted and durable.", body = RunView))
 )]
 async fn prompt_session(
@@ -141,7 +118,22 @@ async fn prompt_session(
     Json(new): Json<NewRun>,
 ) -> Result<Going, Problem> {
     let key = key(&headers)?;
-    let mut prompt = Prompt::parts(parts(new.prompt, new.parts)?);
+    let attachments = decoded(new.attachments.unwrap_or_default())?;
+    let said = match said(new.prompt, new.parts)? {
+        Some(said) => said,
+        None if !attachments.is_empty() => Vec::new(),
+        None => return Err(one_of_two()),
+    };
+    app.bound(&said, new.config.as_ref())?;
+    let mut prompt = Prompt::parts(said);
+    for Decoded {
+        media_type,
+        name,
+        bytes,
+    } in attachments
+    {
+        prompt = prompt.attach(media_type, name, bytes);
+    }
     if let Some(key) = key {
         prompt = prompt.key(key);
     }

@@ -208,8 +208,7 @@ async fn options(
             .await?;
         options = options.grant(rule);
     }
-    let denied = rules("deny", new.deny.as_deref())?;
-    for rule in denied.into_iter().chain(app.options.deny.iter().cloned()) {
+    for rule in rules("deny", new.deny.as_deref())? {
         options = options.deny(rule);
     }
     options = options.ask(new.ask.unwrap_or(false));

@@ -35,7 +35,10 @@ impl Agent for Probe {
     }
 
     fn run(turn: &Turn<Self::Config>) -> Result<Outcome> {
-        let (command, argument) = word(turn.prompt());
+        // What wakes a session has no words of a test's.
+        let awake = turn.config()["on_wake"].as_str();
+        let awake = awake.filter(|_| turn.origin() == "wake");
+        let (command, argument) = word(awake.unwrap_or(turn.prompt()));
         let families: [Family; 8] = [
             endings::run,
             forever::run,

@@ -5,6 +5,7 @@ use super::path::{Opened, Wanted, open_at};
 use super::seen::Digest;
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading};
 use crate::capability::tools::{Effects, Invocation, Tool, ToolOutput};
+use crate::session::media_type_of;
 use serde::Deserialize;
 use serde_json::json;
 use std::num::NonZeroU64;
@@ -90,7 +91,7 @@ pub(super) fn answer(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest
 }
 
 fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
-    let media_type = media_type(bytes);
+    let media_type = media_type_of(bytes).unwrap_or("application/octet-stream");
     let size = bytes.len();
     ToolOutput::text(format!(
         "{path} is no UTF-8 text: {size} bytes of type {media_type}."
@@ -99,28 +100,6 @@ fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
         "path": path, "binary": true, "media_type": media_type, "bytes": size,
         "digest": digest.to_string(),
     }))
-}
-
-/// What a file is by its first bytes.
-fn media_type(bytes: &[u8]) -> &'static str {
-    const KNOWN: [(&[u8], &str); 10] = [
-        (b"\x89PNG\r\n\x1a\n", "image/png"),
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"GIF8", "image/gif"),
-        (b"%PDF-", "application/pdf"),
-        (b"PK\x03\x04", "application/zip"),
-        (b"\x1f\x8b", "application/gzip"),
-        (b"\x28\xb5\x2f\xfd", "application/zstd"),
-        (b"\x7fELF", "application/x-elf"),
-        (b"\0asm", "application/wasm"),
-        (b"SQLite format 3\0", "application/vnd.sqlite3"),
-    ];
-    let known = KNOWN.iter().find(|(magic, _)| bytes.starts_with(magic));
-    match known {
-        Some((_, media_type)) => media_type,
-        None if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") => "image/webp",
-        None => "application/octet-stream",
-    }
 }
 
 /// The lines that were asked for, as many as fit.

@@ -1,4 +1,5 @@
-//! `run_agent`: another agent, in a session of its own below this one.
+//! `run_agent`: another agent, in a session of its own below this one. Its run has no more than the
+//! run that calls it, and cannot outlast that; a user who asks in its session asks anew.
 
 use super::super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use super::{Own, text};

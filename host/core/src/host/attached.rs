@@ -1,0 +1,133 @@
+//! Bytes that come with a prompt, and how many there may be. Knows neither models nor files.
+
+use super::HostError;
+use crate::capability::{BLOB_BYTES_MAX, Blob, blob_of};
+use crate::session::{Part, PartBody};
+
+/// Attachments of one prompt at the most.
+pub const ATTACHMENTS_MAX: usize = 64;
+/// Bytes of one attachment at the most.
+pub const ATTACHMENT_BYTES_MAX: usize = BLOB_BYTES_MAX;
+/// Bytes of the attachments of one prompt at the most, all together.
+pub const ATTACHED_BYTES_MAX: usize = 20 << 20;
+
+/// Characters of the longest media type and of the longest name.
+const WORD_CHARS_MAX: usize = 255;
+
+/// What is attached: the parts that say so, and their bytes.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Attached {
+    pub(super) parts: Vec<Part>,
+    pub(super) blobs: Vec<Blob>,
+}
+
+impl Attached {
+    pub(super) fn add(&mut self, media_type: String, name: Option<String>, bytes: Vec<u8>) {
+        let length = bytes.len() as u64;
+        let body = PartBody::Data {
+            media_type,
+            name,
+            blob: blob_of(bytes, &mut self.blobs),
+            bytes: length,
+        };
+        self.parts.push(body.into());
+    }
+
+    /// Refuses what cannot be kept.
+    pub(super) fn check(&self) -> Result<(), HostError> {
+        let count = self.parts.len();
+        if count > ATTACHMENTS_MAX {
+            return Err(HostError::Invalid(format!(
+                "there are {count} attachments; a prompt may have {ATTACHMENTS_MAX}: ask with \
+                 fewer, or put the files into the workspace instead"
+            )));
+        }
+        let lengths = self.blobs.iter().map(|(_, bytes)| bytes.len());
+        let (largest, sum) = lengths.fold((0, 0), |(largest, sum), length| {
+            (length.max(largest), length + sum)
+        });
+        if largest > ATTACHMENT_BYTES_MAX {
+            return Err(HostError::Invalid(format!(
+                "an attachment holds {largest} bytes; each may hold {ATTACHMENT_BYTES_MAX}: put \
+                 the file into the workspace instead"
+            )));
+        }
+        if sum > ATTACHED_BYTES_MAX {
+            return Err(HostError::Invalid(format!(
+                "the attachments hold {sum} bytes; together they may hold {ATTACHED_BYTES_MAX}: \
+                 ask with fewer, or put the files into the workspace instead"
+            )));
+        }
+        self.parts.iter().try_for_each(check_words)
+    }
+}
+
+/// Refuses a media type that is none, and a name that is longer than a file's.
+fn check_words(part: &Part) -> Result<(), HostError> {
+    let PartBody::Data {
+        media_type, name, ..
+    } = &part.body
+    else {
+        return Ok(());
+    };
+    if !is_media_type(media_type) {
+        return Err(HostError::Invalid(format!(
+            "`{}` is no media type; write one such as `image/png`",
+            media_type.escape_debug()
+        )));
+    }
+    let length = name.as_ref().map_or(0, |name| name.chars().count());
+    if length > WORD_CHARS_MAX {
+        return Err(HostError::Invalid(format!(
+            "the name of an attachment has {length} characters; it may have {WORD_CHARS_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a text is `type/subtype`, be it with parameters.
+fn is_media_type(text: &str) -> bool {
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let token = |text: &str| {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
+        !text.is_empty() && text.bytes().all(fits)
+    };
+    let named = essence
+        .trim_end_matches(' ')
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    let printable = |c: u8| c.is_ascii_graphic() || c == b' ';
+    named && text.len() <= WORD_CHARS_MAX && parameters.bytes().all(printable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_has_a_type_and_a_subtype() {
+        for text in [
+            "image/png",
+            "image/svg+xml",
+            "text/plain; charset=utf-8",
+            "application/vnd.oasis.opendocument.text",
+        ] {
+            assert!(is_media_type(text), "{text}");
+        }
+        let long = format!("image/{}", "x".repeat(WORD_CHARS_MAX));
+        for text in [
+            "",
+            "image",
+            "/png",
+            "image/",
+            "a/b/c",
+            "im age/png",
+            "image/png\n",
+            "a/b;\r\nc",
+            "ä/b",
+            &long,
+        ] {
+            assert!(!is_media_type(text), "{text}");
+        }
+    }
+}
