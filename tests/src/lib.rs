@@ -6,5 +6,7 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod heard;
 pub mod tools;
 pub mod wat;
+pub mod watch;

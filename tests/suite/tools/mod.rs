@@ -4,6 +4,7 @@ mod budgets;
 mod children;
 mod commands;
 mod files;
+mod inside;
 mod questions;
 mod waiting;
 mod workbench;

@@ -13,6 +13,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "tool" => call(turn, argument),
         "tool-with-id" => with_id(turn, argument),
         "tools-all" => all(turn, argument),
+        "tools-each" => each(turn, argument),
         "tool-times" => times(turn, argument),
         "wait" => waiting(argument),
         "wait-for" => waiting_for(argument),
@@ -76,6 +77,16 @@ fn all(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
         })
         .collect();
     said(turn, &lines.join("\n"))
+}
+
+/// One call a line, each once the one before is answered; says one answer a line.
+fn each(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
+    let answers = argument.lines().map(|line| {
+        let answer = turn.tools().serve(&made("", line));
+        answer.map_or_else(|error| format!("error {}", error.code()), |r| shown(&r))
+    });
+    let answers: Vec<String> = answers.collect();
+    said(turn, &answers.join("\n"))
 }
 
 /// `N NAME JSON`: says how many had a result.

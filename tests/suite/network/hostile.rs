@@ -1,0 +1,199 @@
+//! A server on loopback that does whatever a client must survive, and keeps what it was asked;
+//! and names that lead to it.
+
+use crate::secrets::forms;
+use futures_util::future::BoxFuture;
+use lastword::capability::http::Resolver;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A server that does whatever a guest must survive.
+pub(crate) struct Hostile {
+    pub(crate) port: u16,
+    asked: Arc<watch::Sender<Vec<String>>>,
+    /// How many clients have gone away.
+    gone: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+impl Hostile {
+    pub(crate) async fn serve() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(watch::Sender::new(Vec::new()));
+        let (leave, gone) = watch::channel(0);
+        let kept = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (kept, leave) = (Arc::clone(&kept), leave.clone());
+                drop(tokio::spawn(async move {
+                    let _broken_off = answer(socket, &kept).await;
+                    leave.send_modify(|gone| *gone += 1);
+                }));
+            }
+        });
+        Self {
+            port,
+            asked,
+            gone,
+            task,
+        }
+    }
+
+    /// What it was asked so far: each request's line and headers.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.borrow().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub(crate) async fn until_asked(&self, count: usize) {
+        let mut asked = self.asked.subscribe();
+        drop(asked.wait_for(|asked| asked.len() >= count).await.unwrap());
+    }
+
+    /// Waits until so many clients have gone away.
+    pub(crate) fn gone(&self, count: usize) -> impl Future<Output = ()> + Send + use<> {
+        let mut gone = self.gone.clone();
+        async move { drop(gone.wait_for(|gone| *gone >= count).await.unwrap()) }
+    }
+
+    /// The server by a name that leads to it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://a.example:{}{path}", self.port)
+    }
+
+    pub(crate) fn target(&self) -> String {
+        format!("a.example:{}", self.port)
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(mut socket: TcpStream, kept: &watch::Sender<Vec<String>>) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if text.contains("\r\n\r\n") {
+            break text;
+        }
+        if socket.read_buf(&mut bytes).await? == 0 {
+            return Ok(());
+        }
+    };
+    let path = head.split(' ').nth(1).unwrap_or_default();
+    if path.starts_with("/v1/") {
+        let whole = body(&mut socket, bytes).await?;
+        kept.send_modify(|kept| kept.push(whole.clone()));
+        let count = kept.borrow().len();
+        return refuse(socket, &whole, count).await;
+    }
+    kept.send_modify(|kept| kept.push(head.clone()));
+    let status = match path {
+        "/redirect" => "302 Found\r\nlocation: http://127.0.0.1/",
+        "/headers" => "200 OK\r\nx-first: 1",
+        _ => "200 OK",
+    };
+    socket
+        .write_all(format!("HTTP/1.1 {status}\r\n").as_bytes())
+        .await?;
+    if path == "/headers" {
+        loop {
+            socket.write_all(b"x-more: 0123456789\r\n").await?;
+        }
+    }
+    if path == "/echo" {
+        let echo = format!("x-echo: {}\r\n", header(&head, "x-key: "));
+        socket.write_all(echo.as_bytes()).await?;
+    }
+    if path == "/forms" {
+        for text in forms::texts(header(&head, "x-key: ")) {
+            let echo = format!("x-echo: {text}\r\n");
+            socket.write_all(echo.as_bytes()).await?;
+        }
+    }
+    socket.write_all(b"connection: close\r\n\r\n").await?;
+    let mut drip = tokio::time::interval(Duration::from_millis(20));
+    match path {
+        "/endless" => loop {
+            socket.write_all(&[b'x'; 8192]).await?;
+        },
+        "/drip" => loop {
+            drip.tick().await;
+            socket.write_all(b"x").await?;
+        },
+        // Until the client goes.
+        "/hold" => drop(socket.read_buf(&mut bytes).await?),
+        "/forms" => {
+            for text in forms::texts(header(&head, "x-key: ")) {
+                socket.write_all(format!("{text}\n").as_bytes()).await?;
+            }
+        }
+        "/echo" => {
+            for piece in head.as_bytes().chunks(5) {
+                socket.write_all(piece).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        _ => socket.write_all(b"hello").await?,
+    }
+    socket.shutdown().await
+}
+
+fn header<'h>(head: &'h str, name: &str) -> &'h str {
+    let mut lines = head.lines();
+    lines
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap_or_default()
+}
+
+/// A request with all of its body.
+async fn body(socket: &mut TcpStream, mut bytes: Vec<u8>) -> std::io::Result<String> {
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+        let length = header(head, "content-length: ").parse().unwrap_or(0);
+        if body.len() >= length || socket.read_buf(&mut bytes).await? == 0 {
+            return Ok(text);
+        }
+    }
+}
+
+/// As a service of models that knows no such key, and quotes it in another form each time.
+async fn refuse(mut socket: TcpStream, asked: &str, count: usize) -> std::io::Result<()> {
+    let forms = forms::texts(header(asked, "authorization: Bearer "));
+    let message = format!("no such key: {}", forms[count % forms.len()]);
+    let said = serde_json::json!({ "error": { "message": message } }).to_string();
+    let head = "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close";
+    let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{said}", said.len());
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await
+}
+
+/// Every name leads here, at first or always.
+#[derive(Default)]
+pub(crate) struct Names {
+    pub(crate) first: Vec<IpAddr>,
+    pub(crate) asked: AtomicUsize,
+}
+
+impl Resolver for Names {
+    fn resolve(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let here = vec![IpAddr::from([127, 0, 0, 1])];
+        let found = match asked {
+            0 if !self.first.is_empty() => self.first.clone(),
+            _ => here,
+        };
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
