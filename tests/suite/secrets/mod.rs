@@ -24,43 +24,37 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A value for each place that secrets go to. Each has another form in each encoding.
-const VALUES: [(&str, &str); 4] = [
-    ("http", "canary-http\"1/ >?~a+77f3"),
-    ("model", "canary-model\"2/ >?~b+77f4"),
-    ("env", "canary-env\"3/ >?~c+77f5"),
-    ("header", "canary-header\"4/ >?~d+77f6"),
-];
-
-fn value(name: &str) -> &'static str {
-    VALUES
-        .iter()
-        .find(|(known, _)| *known == name)
-        .expect("a value")
-        .1
-}
+/// What secrets are for: requests of agents, a model's service, MCP servers that are programs
+/// and those that are addresses.
+const USES: [&str; 4] = ["http", "model", "env", "header"];
 
 /// Whether the host is told which values are secret.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
     Yes,
     No,
 }
 
 impl Told {
+    /// A value that has another form in each encoding. No two are alike, also of the two
+    /// tests, which hear each other's log.
+    fn value(self, name: &str) -> String {
+        format!("canary-{name}-{self:?}\"1/ >?~a+77f3")
+    }
+
     /// What an operator or a guest writes to have the value sent.
     fn written(self, name: &str) -> String {
         match self {
             Self::Yes => format!("{{{{secret:{name}}}}}"),
-            Self::No => value(name).to_owned(),
+            Self::No => self.value(name),
         }
     }
 }
 
 fn secrets(folder: &Path, host: &str, told: Told) -> Secrets {
-    let one = |(name, value): &(&str, &str)| {
+    let one = |name: &&str| {
         let file = folder.join(name);
-        std::fs::write(&file, value).expect("a file");
+        std::fs::write(&file, told.value(name)).expect("a file");
         let secret = SecretConfig {
             file: Some(file),
             hosts: vec![host.to_owned()],
@@ -68,7 +62,7 @@ fn secrets(folder: &Path, host: &str, told: Told) -> Secrets {
         };
         ((*name).to_owned(), secret)
     };
-    let all: BTreeMap<_, _> = VALUES.iter().map(one).collect();
+    let all: BTreeMap<_, _> = USES.iter().map(one).collect();
     let known = SecretsConfig(if told == Told::Yes {
         all
     } else {
@@ -108,7 +102,7 @@ fn attempts(server: &Hostile, told: Told) -> Vec<String> {
     let url = server.url("/forms");
     let key = match told {
         Told::Yes => told.written("http"),
-        Told::No => format!("{} {}", value("http"), value("model")),
+        Told::No => format!("{} {}", told.value("http"), told.value("model")),
     };
     let fetch = json!({ "url": url, "headers": { "x-key": key } });
     let mut attempts = vec![
@@ -127,7 +121,7 @@ fn attempts(server: &Hostile, told: Told) -> Vec<String> {
         "history".to_owned(),
     ];
     // The service refuses the key and quotes it, in another form each time.
-    let forms = forms::texts(value("model")).len();
+    let forms = forms::texts("").len();
     attempts.extend((0..forms).map(|_| "model-session".to_owned()));
     attempts.push("history".to_owned());
     attempts
@@ -135,7 +129,7 @@ fn attempts(server: &Hostile, told: Told) -> Vec<String> {
 
 /// Lets a guest try, and tells what there is to be searched.
 async fn tried(told: Told) -> Places {
-    let wanted = VALUES.iter().flat_map(|(_, value)| needles(value));
+    let wanted = USES.iter().flat_map(|name| needles(&told.value(name)));
     let heard = Heard::listen(wanted.collect());
     let elsewhere = tempfile::tempdir().expect("a folder");
     let server = Hostile::serve().await;
@@ -167,7 +161,11 @@ async fn tried(told: Told) -> Places {
     for attempt in attempts(&server, told) {
         let outcome = fixture.run(&attempt).await;
         places.add("guest", outcome.text());
-        places.add("errors", format!("{:?}", outcome.receipt));
+        let (said, receipt) = (outcome.text(), &outcome.receipt);
+        if said.starts_with("error") || said.starts_with("failed") {
+            places.add("errors", said);
+        }
+        places.add("errors", format!("{receipt:?}"));
     }
     places.add(
         "errors",
@@ -207,10 +205,11 @@ async fn add_events(fixture: &Fixture, places: &mut Places) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_is_anywhere_but_with_those_whom_it_is_for() {
     let places = tried(Told::Yes).await;
-    for (name, value) in VALUES {
-        assert_eq!(places.holding(&needles(value)), [""; 0], "{name}");
+    for name in USES {
+        let holding = places.holding(&needles(&Told::Yes.value(name)));
+        assert_eq!(holding, [""; 0], "{name}; in the log: {:?}", places.log());
     }
-    for speaker in ["lastword", "rmcp", "reqwest", "hyper_util", "genai"] {
+    for speaker in ["lastword", "rmcp", "reqwest", "hyper_util"] {
         assert!(
             places.speakers.contains(speaker),
             "{speaker} was not heard: {:?}",
@@ -222,8 +221,8 @@ async fn no_value_is_anywhere_but_with_those_whom_it_is_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_search_finds_values_that_are_no_secrets_in_every_place() {
     let places = tried(Told::No).await;
-    for (name, value) in VALUES {
-        let holding = places.holding(&needles(value));
+    for name in USES {
+        let holding = places.holding(&needles(&Told::No.value(name)));
         for place in [
             "guest",
             "events",
@@ -236,7 +235,7 @@ async fn the_search_finds_values_that_are_no_secrets_in_every_place() {
             assert!(found, "{name} is not found in {place}: {holding:?}");
         }
     }
-    let places = places.holding(&needles(value("env")));
+    let places = places.holding(&needles(&Told::No.value("env")));
     for place in ["errors", "log"] {
         assert!(places.contains(&place.to_owned()), "{place}: {places:?}");
     }

@@ -62,6 +62,14 @@ impl Places {
         }
     }
 
+    /// The lines that were found in the log.
+    pub(super) fn log(&self) -> Vec<String> {
+        let lines = self.texts.get("log").into_iter().flatten();
+        lines
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect()
+    }
+
     /// The places that hold one of these.
     pub(super) fn holding(&self, needles: &[String]) -> Vec<String> {
         let holds = |text: &Vec<u8>| {

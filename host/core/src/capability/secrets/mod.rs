@@ -125,6 +125,19 @@ impl Secrets {
     }
 }
 
+/// Bytes of a form that is long enough not to be met by chance.
+const FORM_BYTES_MIN: usize = 6;
+
+/// A text without this value, in any form; the mark stands in its places. For a value that has
+/// no name among the secrets: a model service's key.
+pub(crate) fn without(text: &str, value: &str, mark: &str) -> String {
+    let mut forms = encode::forms(value);
+    forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    let forms = forms.iter().filter_map(|form| str::from_utf8(form).ok());
+    forms.fold(text.to_owned(), |text, form| text.replace(form, mark))
+}
+
 impl Default for Secrets {
     fn default() -> Self {
         Self::none()
@@ -183,6 +196,20 @@ mod tests {
         let shown = format!("{secrets:?} {:?}", secrets.inner.secrets["a"].value);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.starts_with("{\"a\", \"b\"}"), "{shown}");
+    }
+
+    #[test]
+    fn a_value_without_a_name_goes_as_well() {
+        for (text, left) in [
+            ("no key", "no key"),
+            ("the key p\"ss/word1!", "the key (key)!"),
+            ("{\"k\":\"p\\\"ss/word1\"}", "{\"k\":\"(key)\"}"),
+            ("?k=p%22ss%2fword1", "?k=(key)"),
+            ("dTpwInNzL3dvcmQxOg==", "dTp(key)Og=="),
+        ] {
+            assert_eq!(without(text, "p\"ss/word1", "(key)"), left);
+        }
+        assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
     }
 
     /// A folder of this test's own.
