@@ -324,6 +324,7 @@ impl HostInner {
             prompt,
             attached: Vec::new(),
             limits,
+            over: None,
             lineage: None,
         })
     }

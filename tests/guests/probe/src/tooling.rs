@@ -17,6 +17,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "tool-times" => times(turn, argument),
         "wait" => waiting(argument),
         "wait-for" => waiting_for(argument),
+        "wait-both" => waiting_for_both(argument),
         "origin" => said(turn, &format!("{}: {}", turn.origin(), argument)),
         _ => return None,
     })
@@ -107,4 +108,11 @@ fn waiting(milliseconds: &str) -> Result<Outcome> {
 fn waiting_for(question: &str) -> Result<Outcome> {
     let ask = serde_json::json!({ "text": question, "choices": ["yes", "no"] });
     Ok(Outcome::waiting().extra("ask", &ask))
+}
+
+/// `MS QUESTION`: whichever comes first.
+fn waiting_for_both(argument: &str) -> Result<Outcome> {
+    let (milliseconds, question) = word(argument);
+    let after: u64 = number(milliseconds)?;
+    Ok(waiting_for(question)?.extra("wake-after-ms", &after.into()))
 }
