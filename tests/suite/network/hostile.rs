@@ -8,14 +8,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// A server that does whatever a guest must survive.
 pub(crate) struct Hostile {
     pub(crate) port: u16,
+    /// How many connections came.
+    met: Arc<AtomicUsize>,
     asked: Arc<watch::Sender<Vec<String>>>,
     /// How many clients have gone away.
     gone: watch::Receiver<usize>,
@@ -24,22 +27,32 @@ pub(crate) struct Hostile {
 
 impl Hostile {
     pub(crate) async fn serve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", None).await
+    }
+
+    /// At an address of its own; with a certificate, whoever begins so is spoken to over TLS.
+    pub(crate) async fn at(address: &str, secure: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let met = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&met);
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(watch::Sender::new(Vec::new()));
         let (leave, gone) = watch::channel(0);
         let kept = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let (kept, leave) = (Arc::clone(&kept), leave.clone());
+                let secure = secure.clone();
                 drop(tokio::spawn(async move {
-                    let _broken_off = answer(socket, &kept).await;
+                    let _broken_off = welcome(socket, secure, &kept).await;
                     leave.send_modify(|gone| *gone += 1);
                 }));
             }
         });
         Self {
             port,
+            met,
             asked,
             gone,
             task,
@@ -49,6 +62,11 @@ impl Hostile {
     /// What it was asked so far: each request's line and headers.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.borrow().clone()
+    }
+
+    /// How many connections came, whatever they said.
+    pub(crate) fn met(&self) -> usize {
+        self.met.load(Ordering::SeqCst)
     }
 
     /// Waits until so many requests have come.
@@ -79,7 +97,26 @@ impl Drop for Hostile {
     }
 }
 
-async fn answer(mut socket: TcpStream, kept: &watch::Sender<Vec<String>>) -> std::io::Result<()> {
+/// What TLS begins with.
+const HANDSHAKE: u8 = 22;
+
+async fn welcome(
+    socket: TcpStream,
+    secure: Option<TlsAcceptor>,
+    kept: &watch::Sender<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut first = [0];
+    socket.peek(&mut first).await?;
+    match secure.filter(|_| first == [HANDSHAKE]) {
+        Some(secure) => answer(secure.accept(socket).await?, kept).await,
+        None => answer(socket, kept).await,
+    }
+}
+
+async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: S,
+    kept: &watch::Sender<Vec<String>>,
+) -> std::io::Result<()> {
     let mut bytes = Vec::new();
     let head = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -100,6 +137,7 @@ async fn answer(mut socket: TcpStream, kept: &watch::Sender<Vec<String>>) -> std
     kept.send_modify(|kept| kept.push(head.clone()));
     let status = match path {
         "/redirect" => "302 Found\r\nlocation: http://127.0.0.1/",
+        to if to.starts_with("/to?") => &format!("302 Found\r\nlocation: {}", &to[4..]),
         "/headers" => "200 OK\r\nx-first: 1",
         _ => "200 OK",
     };
@@ -157,7 +195,10 @@ fn header<'h>(head: &'h str, name: &str) -> &'h str {
 }
 
 /// A request with all of its body.
-async fn body(socket: &mut TcpStream, mut bytes: Vec<u8>) -> std::io::Result<String> {
+async fn body(
+    socket: &mut (impl AsyncRead + Unpin),
+    mut bytes: Vec<u8>,
+) -> std::io::Result<String> {
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
@@ -169,7 +210,11 @@ async fn body(socket: &mut TcpStream, mut bytes: Vec<u8>) -> std::io::Result<Str
 }
 
 /// As a service of models that knows no such key, and quotes it in another form each time.
-async fn refuse(mut socket: TcpStream, asked: &str, count: usize) -> std::io::Result<()> {
+async fn refuse(
+    mut socket: impl AsyncWrite + Unpin,
+    asked: &str,
+    count: usize,
+) -> std::io::Result<()> {
     let forms = forms::texts(header(asked, "authorization: Bearer "));
     let message = format!("no such key: {}", forms[count % forms.len()]);
     let said = serde_json::json!({ "error": { "message": message } }).to_string();
@@ -179,7 +224,7 @@ async fn refuse(mut socket: TcpStream, asked: &str, count: usize) -> std::io::Re
     socket.shutdown().await
 }
 
-/// Every name leads here, at first or always.
+/// Every name leads to the first of these, then the next, and at last to this machine.
 #[derive(Default)]
 pub(crate) struct Names {
     pub(crate) first: Vec<IpAddr>,
@@ -191,7 +236,7 @@ impl Resolver for Names {
         let asked = self.asked.fetch_add(1, Ordering::SeqCst);
         let here = vec![IpAddr::from([127, 0, 0, 1])];
         let found = match asked {
-            0 if !self.first.is_empty() => self.first.clone(),
+            at if at < self.first.len() => vec![self.first[at]],
             _ => here,
         };
         Box::pin(std::future::ready(Ok(found)))

@@ -1,6 +1,7 @@
 //! The network as a guest has it: what it may reach, what ends it, and what never comes back.
 
 mod hostile;
+mod https;
 
 pub(crate) use hostile::{Hostile, Names};
 
