@@ -118,14 +118,8 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     kept: &watch::Sender<Vec<String>>,
 ) -> std::io::Result<()> {
     let mut bytes = Vec::new();
-    let head = loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if text.contains("\r\n\r\n") {
-            break text;
-        }
-        if socket.read_buf(&mut bytes).await? == 0 {
-            return Ok(());
-        }
+    let Some(head) = head(&mut socket, &mut bytes).await? else {
+        return Ok(());
     };
     let path = head.split(' ').nth(1).unwrap_or_default();
     if path.starts_with("/v1/") {
@@ -149,15 +143,15 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             socket.write_all(b"x-more: 0123456789\r\n").await?;
         }
     }
-    if path == "/echo" {
-        let echo = format!("x-echo: {}\r\n", header(&head, "x-key: "));
+    let key = header(&head, "x-key: ");
+    let echoes = match path {
+        "/echo" => vec![key.to_owned()],
+        "/forms" => forms::texts(key),
+        _ => vec![],
+    };
+    for echo in &echoes {
+        let echo = format!("x-echo: {echo}\r\n");
         socket.write_all(echo.as_bytes()).await?;
-    }
-    if path == "/forms" {
-        for text in forms::texts(header(&head, "x-key: ")) {
-            let echo = format!("x-echo: {text}\r\n");
-            socket.write_all(echo.as_bytes()).await?;
-        }
     }
     socket.write_all(b"connection: close\r\n\r\n").await?;
     let mut drip = tokio::time::interval(Duration::from_millis(20));
@@ -172,9 +166,8 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         // Until the client goes.
         "/hold" => drop(socket.read_buf(&mut bytes).await?),
         "/forms" => {
-            for text in forms::texts(header(&head, "x-key: ")) {
-                socket.write_all(format!("{text}\n").as_bytes()).await?;
-            }
+            let text = echoes.join("\n");
+            socket.write_all(text.as_bytes()).await?;
         }
         "/echo" => {
             for piece in head.as_bytes().chunks(5) {
@@ -192,6 +185,22 @@ fn header<'h>(head: &'h str, name: &str) -> &'h str {
     lines
         .find_map(|line| line.strip_prefix(name))
         .unwrap_or_default()
+}
+
+/// A request's line and headers; none if the client goes first.
+async fn head(
+    socket: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> std::io::Result<Option<String>> {
+    loop {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if text.contains("\r\n\r\n") {
+            return Ok(Some(text));
+        }
+        if socket.read_buf(bytes).await? == 0 {
+            return Ok(None);
+        }
+    }
 }
 
 /// A request with all of its body.
