@@ -29,12 +29,13 @@ pub fn guest(package: &str) -> PathBuf {
     file
 }
 
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "assistant",
     "census",
     "epilogue",
     "epilogue-probe",
     "hog",
+    "narrow-probe",
     "probe",
     "researcher",
     "workbench",

@@ -6,6 +6,8 @@ pub mod check;
 pub mod clock;
 pub mod fixture;
 pub mod guests;
+pub mod heard;
 pub mod locked;
 pub mod tools;
 pub mod wat;
+pub mod watch;

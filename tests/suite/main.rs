@@ -14,6 +14,7 @@ mod mcp_fake;
 mod models;
 mod network;
 mod queue;
+mod secrets;
 mod server;
 mod sessions;
 mod tidy;

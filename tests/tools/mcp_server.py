@@ -66,6 +66,8 @@ class Server:
         if name == "seen":
             return text(SEEN)
         if name == "environment":
+            log = {"level": "error", "data": f"I was given {os.environ.get('TOKEN')}"}
+            self.send({"jsonrpc": "2.0", "method": "notifications/message", "params": log})
             return text(dict(os.environ), structuredContent={"directory": os.getcwd(), "pid": os.getpid()})
         if name == "grow":
             TOOLS.append(f"grown-{len(TOOLS)}")
@@ -88,7 +90,7 @@ class Server:
         if name == "fail":
             return text("it did not work", isError=True)
         if name == "die":
-            print("the last words of a server", file=sys.stderr, flush=True)
+            print("the last words of a server", os.environ.get("TOKEN", ""), file=sys.stderr, flush=True)
             os._exit(3)
         raise LookupError(name)
 

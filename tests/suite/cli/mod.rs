@@ -14,6 +14,7 @@ mod questions;
 mod reading;
 mod served;
 mod telemetry;
+mod terminal;
 
 use lastword::event::{Event, Seq};
 use lastword::{Archive, OpenError, RunRow, SessionRow};

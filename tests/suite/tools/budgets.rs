@@ -25,7 +25,7 @@ async fn ten_thousand_calls_end_at_the_budget() {
 }
 
 /// A model whose every answer counts as much.
-fn costly() -> Scripted {
+pub(super) fn costly() -> Scripted {
     let usage = Usage {
         input_tokens: 600,
         output_tokens: 600,

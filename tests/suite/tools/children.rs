@@ -1,9 +1,15 @@
 //! Runs that runs start: in sessions of their own, with no more than those above them have.
 
+use super::budgets::costly;
 use super::{results, text};
+use futures_util::future::BoxFuture;
+use lastword::capability::model::CallContext;
+use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::{EventBody, Position};
+use lastword::permission::Access;
 use lastword::{Capability, Limits, RunState, SessionFilter};
 use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::guests::guest;
 use lastword_tests::tools::TestTools;
 use serde_json::json;
 
@@ -150,8 +156,6 @@ async fn children_use_their_parent_s_budget() {
 
 #[tokio::test]
 async fn a_child_has_no_more_than_its_parent() {
-    // The hog wants nothing; the probe below the epilogue probe gets nothing that that one does
-    // not want either.
     let tools = TestTools::default();
     let rule: lastword::permission::Rule = "tools=test.echo".parse().expect("a rule");
     let brought = tools.clone();
@@ -172,6 +176,99 @@ async fn a_child_has_no_more_than_its_parent() {
         "{}",
         may_not.text()
     );
+}
+
+/// A call that runs the narrow probe, which calls a tool.
+fn narrow(call: &str) -> String {
+    let arguments = json!({ "agent": "narrow-probe", "prompt": call });
+    format!("tool run_agent {arguments}")
+}
+
+/// The same by a probe that the narrow one runs: everything is granted, and the probe itself
+/// wants everything.
+fn below_narrow(call: &str) -> String {
+    let arguments = json!({ "agent": "probe", "prompt": format!("tool {call}") });
+    narrow(&format!("run_agent {arguments}"))
+}
+
+#[tokio::test]
+async fn whom_a_narrow_agent_runs_has_no_more_than_that_one_wants() {
+    let tools = TestTools::default();
+    let plan = |plan: Plan| {
+        let policy = |host: lastword::HostBuilder| host.permission_policy(Everything);
+        let plan = plan.host(policy).agent("probe");
+        plan.options(|options| options.grant(Capability::ReadFiles).ask(true))
+    };
+    let fixture = with(&tools, plan).await;
+    let narrow_one = fixture
+        .host
+        .load_agent("narrow-probe", guest("narrow-probe"));
+    narrow_one.await.expect("the agent loads");
+    for folder in ["open", "closed"] {
+        let folder = fixture.files().join(folder);
+        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::write(folder.join("file"), "content").expect("a file");
+    }
+    let (echo, change) = (r#"test.echo {"text":"a"}"#, r#"test.change {"text":"a"}"#);
+    let (open, closed) = (
+        r#"read_file {"path":"open/file"}"#,
+        r#"read_file {"path":"closed/file"}"#,
+    );
+    for (call, said) in [(echo, "a"), (open, "content")] {
+        assert_eq!(fixture.run(&narrow(call)).await.text(), said);
+        assert_eq!(fixture.run(&below_narrow(call)).await.text(), said);
+    }
+    for (call, said) in [(change, "a"), (closed, "content")] {
+        let alone = fixture.run(&format!("tool {call}")).await.text();
+        assert_eq!(alone, said, "the probe itself may");
+        let below_itself = fixture.run(&nested(&format!("tool {call}"))).await.text();
+        assert_eq!(below_itself, said, "and below a probe");
+        let denied = fixture.run(&narrow(call)).await.text();
+        assert!(denied.contains("error denied"), "{denied}");
+        assert!(denied.contains("manifest does not ask"), "{denied}");
+        let outcome = fixture.run(&below_narrow(call)).await;
+        let denied = outcome.text();
+        assert!(denied.contains("error denied"), "{denied}");
+        assert!(
+            denied.contains("never has more than its parent"),
+            "{denied}"
+        );
+    }
+    let asked = fixture.host.questions().await.expect("the questions");
+    assert_eq!(asked, [], "nobody is asked for what nobody above may have");
+}
+
+/// Allows whatever it is asked.
+struct Everything;
+
+impl PermissionPolicy for Everything {
+    fn decide(&self, _: CallContext, _: Access) -> BoxFuture<'static, Decision> {
+        Box::pin(std::future::ready(Decision::Allow))
+    }
+}
+
+#[tokio::test]
+async fn what_children_ask_of_models_counts_above() {
+    for (limits, cause) in [
+        (Limits::default().tokens(Some(2000)), "limit(tokens)"),
+        (Limits::default().cost_micros(Some(50)), "limit(cost)"),
+    ] {
+        let plan = |plan: Plan| {
+            let plan = plan.host(|host| host.model(costly())).limits(limits);
+            plan.options(|options| options.grant(Capability::Model))
+        };
+        let fixture = with(&TestTools::default(), plan).await;
+        let child = nested("model-transcript hello");
+        let once = fixture.run(&child).await;
+        assert_eq!(
+            once.receipt.state,
+            RunState::Completed,
+            "one is within {cause}"
+        );
+        let call = child.trim_start_matches("tool ");
+        let twice = fixture.run(&format!("tools-each {call}\n{call}")).await;
+        assert_eq!(twice.receipt.cause, cause, "two children are not");
+    }
 }
 
 #[tokio::test]

@@ -6,14 +6,18 @@ mod children;
 mod commands;
 mod denials;
 mod files;
+mod inside;
 mod questions;
 mod waiting;
 mod workbench;
 
-use lastword::event::EventBody;
+use futures_util::future::BoxFuture;
+use lastword::capability::model::CallContext;
+use lastword::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
+use lastword::event::{Event, EventBody};
 use lastword::session::{Content, PartBody, ToolCall, ToolResult};
-use lastword::{Capability, RunState};
-use lastword_tests::fixture::{Fixture, Outcome, Plan, wait_until};
+use lastword::{Archive, Capability, RunState};
+use lastword_tests::fixture::{Fixture, Outcome, Plan};
 use lastword_tests::tools::TestTools;
 
 /// A host with the test's tools, all of them granted.
@@ -253,23 +257,43 @@ async fn the_plan_is_kept_with_the_session() {
     );
 }
 
+/// A tool whose first act is to look at the disk: whether it is noted there as begun.
+struct Witness(std::path::PathBuf);
+
+impl ToolProvider for Witness {
+    fn tools(&self, _: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
+        let tool = Tool {
+            name: "test.witness".to_owned(),
+            description: "Looks at the disk.".to_owned(),
+            parameters: serde_json::json!({ "type": "object" }),
+            effects: Effects::Some,
+        };
+        Box::pin(std::future::ready(Ok(vec![tool])))
+    }
+
+    fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
+        // A reader of the disk, not of this host's memory.
+        let archive = Archive::open(&self.0).expect("the archive opens");
+        let events = archive.events(call.context.session, lastword::event::Seq(0));
+        let is_it = |event: &Event| {
+            let begun = matches!(event.body, EventBody::ToolStarted { .. });
+            begun && event.run == Some(call.context.run)
+        };
+        let noted = events.expect("the log is read").iter().any(is_it);
+        Box::pin(std::future::ready(Ok(ToolOutput::text(noted.to_string()))))
+    }
+}
+
 #[tokio::test]
 async fn what_has_begun_is_on_disk_before_the_tool_begins() {
-    let tools = TestTools::default();
-    let fixture = with(&tools).await;
-    let run = fixture.start(r#"tool test.hang {"text":""}"#).await;
-    tools.wait_until_begun().await;
-    // A reader of the disk, not of this host's memory.
-    let archive = lastword::Archive::open(&fixture.data()).expect("the archive opens");
-    let events = archive.events(fixture.session.id(), lastword::event::Seq(0));
-    let events = events.expect("the log is read");
-    assert!(
-        events
-            .iter()
-            .any(|e| matches!(e.body, EventBody::ToolStarted { .. }))
-    );
-    run.cancel().await.expect("the run ends");
-    wait_until(&run, |body| matches!(body, EventBody::RunEnded { .. })).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let plan = Plan::new().host(|host| host.data_dir(&data).tools(Witness(data.clone())));
+    let plan = plan.options(|options| options.grant(Capability::Tools));
+    let fixture = plan.build().await;
+    for _ in 0..10 {
+        assert_eq!(fixture.run("tool test.witness {}").await.text(), "true");
+    }
 }
 
 #[tokio::test]

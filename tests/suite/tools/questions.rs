@@ -132,6 +132,44 @@ async fn the_first_answer_counts_and_the_second_learns_it() {
     assert!(matches!(unknown.err(), Some(HostError::UnknownQuestion(_))));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_answers_at_once_one_counts() {
+    let fixture = asking(&TestTools::default()).await;
+    for turn in 0..20 {
+        let run = fixture.start(CHANGE).await;
+        let id = asked(&run).await.id;
+        let answers = (0..16).map(|n| {
+            let host = fixture.host.clone();
+            let answer = if (n + turn) % 2 == 0 { allow() } else { deny() };
+            tokio::spawn(async move { (host.answer(id, answer.clone()).await, answer) })
+        });
+        let mut first = None;
+        let mut told = Vec::new();
+        for answer in futures_util::future::join_all(answers).await {
+            match answer.expect("no panic") {
+                (Ok(_), answer) => assert_eq!(first.replace(answer), None, "two count"),
+                (Err(HostError::AlreadyAnswered { answer, .. }), _) => told.push(answer),
+                (Err(error), _) => panic!("it is told of the first: {error}"),
+            }
+        }
+        let first = first.expect("one counts");
+        assert_eq!(told, vec![first.clone(); 15]);
+        let receipt = run.ended().await.expect("the run ends");
+        let outcome = fixture.outcome(&run, receipt).await;
+        assert_eq!(
+            outcome.text() == "done",
+            first == allow(),
+            "{}",
+            outcome.text()
+        );
+        let answered = outcome.events.iter().filter_map(|event| match &event.body {
+            EventBody::QuestionAnswered { answer, .. } => Some(answer.clone()),
+            _ => None,
+        });
+        assert_eq!(answered.collect::<Vec<_>>(), [first]);
+    }
+}
+
 #[tokio::test]
 async fn one_session_s_question_does_not_hold_up_another_s() {
     let fixture = asking(&TestTools::default()).await;

@@ -3,7 +3,8 @@
 
 use lastword::event::{EventBody, Position};
 use lastword::session::{Answer, Asked, FinishReason};
-use lastword::{HostError, Receipt, RunState};
+use lastword::{HostError, Receipt, RunState, Session};
+use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::sync::Arc;
@@ -118,4 +119,125 @@ async fn an_answer_queues_the_next_run_and_counts_once() {
             .expect("the questions")
             .is_empty()
     );
+}
+
+/// How often a session was gone on with, and whether its question was answered or dismissed.
+fn gone_on(fixture: &Fixture, session: &str) -> (i64, i64) {
+    let conn = lastword_tests::check::open(&fixture.data());
+    let count = |condition: &str| {
+        let sql = format!(
+            "SELECT count(*) FROM event JOIN session ON session.no = event.session
+             WHERE lower(hex(session.id)) = replace(?1, '-', '') AND {condition}"
+        );
+        conn.query_row(&sql, [session], |row| row.get(0))
+            .expect("the log")
+    };
+    let queued = "json_extract(body, '$.type') = 'run.queued'
+        AND json_extract(body, '$.origin') IN ('wake', 'answer')";
+    let settled = "json_extract(body, '$.type') IN ('question.answered', 'question.dismissed')";
+    (count(queued), count(settled))
+}
+
+/// A host, and a session in it whose run waits for a time and for an answer.
+async fn waiting_for_both() -> (Fixture, ManualClock) {
+    let clock = ManualClock::default();
+    let time = Arc::new(clock.clone());
+    let fixture = Plan::new().host(|host| host.clock(time)).build().await;
+    let outcome = fixture.run("wait-both 60000 Which colour?").await;
+    assert_eq!(outcome.receipt.finish_reason, FinishReason::Waiting);
+    (fixture, clock)
+}
+
+/// Another session of the host waits for the same time: once it was woken, the waker has been
+/// at all that were due before.
+async fn until_woken(sentinel: &Session) {
+    let mut events = sentinel.events(lastword::event::Seq(0));
+    loop {
+        let event = events
+            .next()
+            .await
+            .expect("it goes on")
+            .expect("the log is read");
+        match event.body {
+            EventBody::RunEnded { receipt } if receipt.cause == "agent-error" => return,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_time_and_an_answer_that_come_together_queue_one_run() {
+    for patience in [0, 10, 100, 1000] {
+        let (fixture, clock) = waiting_for_both().await;
+        let workspace = &fixture.workspace;
+        let sentinel = workspace
+            .new_session(&fixture.agent)
+            .await
+            .expect("a session");
+        let waits = sentinel.prompt("wait 60001").await.expect("accepted");
+        waits.ended().await.expect("it ends");
+        let open = fixture.host.questions().await.expect("the questions");
+        let conn = lastword_tests::check::open(&fixture.data());
+        // Nothing is accepted meanwhile: both hand over what they want.
+        conn.execute_batch("BEGIN IMMEDIATE").expect("it is locked");
+        clock.advance(Duration::from_secs(61));
+        let answering = fixture.host.answer(open[0].id, text("origin blue"));
+        let meanwhile = async {
+            for _ in 0..patience {
+                tokio::task::yield_now().await;
+            }
+            drop(conn);
+        };
+        let (answered, ()) = tokio::join!(answering, meanwhile);
+        until_woken(&sentinel).await;
+        let session = fixture.session.id().to_string();
+        let late = fixture.host.answer(open[0].id, text("origin red")).await;
+        assert_eq!(
+            gone_on(&fixture, &session),
+            (1, 1),
+            "{patience}: {:?}",
+            answered.err()
+        );
+        assert!(matches!(
+            late.err(),
+            Some(HostError::AlreadyAnswered { .. } | HostError::QuestionDismissed(_))
+        ));
+        assert!(fixture.host.shutdown().await.is_empty());
+        assert_eq!(violations(&fixture.data()), [""; 0]);
+
+        // Nor does a later host go on with it.
+        let Fixture { folder, .. } = fixture;
+        let again = Plan::again(folder).host(|host| host.clock(Arc::new(clock.clone())));
+        let again = again.build().await;
+        let sentinel = again.session.clone();
+        again.run("wait 1").await;
+        clock.advance(Duration::from_secs(1));
+        until_woken(&sentinel).await;
+        assert_eq!(gone_on(&again, &session), (1, 1), "{patience}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_second_comes_to_nothing() {
+    for answer_first in [true, false] {
+        let (fixture, clock) = waiting_for_both().await;
+        let sentinel = fixture.workspace.new_session(&fixture.agent).await;
+        let sentinel = sentinel.expect("a session");
+        let waits = sentinel.prompt("wait 60001").await.expect("accepted");
+        waits.ended().await.expect("it ends");
+        let open = fixture.host.questions().await.expect("the questions");
+        let answer = async || fixture.host.answer(open[0].id, text("origin blue")).await;
+        if answer_first {
+            let answered = answer().await.expect("it counts");
+            answered.run.expect("a run").ended().await.expect("it ends");
+        }
+        clock.advance(Duration::from_secs(61));
+        until_woken(&sentinel).await;
+        if !answer_first {
+            let late = answer().await;
+            assert!(matches!(late.err(), Some(HostError::QuestionDismissed(_))));
+        }
+        let session = fixture.session.id().to_string();
+        assert_eq!(gone_on(&fixture, &session), (1, 1), "{answer_first}");
+    }
 }

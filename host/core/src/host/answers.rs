@@ -6,7 +6,7 @@ use crate::capability::questions::Refused;
 use crate::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
 use crate::session::{Answer, Granted, Part, Question, QuestionState};
-use crate::store::{OpenQuestions, PromptRecord};
+use crate::store::{OpenQuestions, Over, PromptRecord};
 
 /// What an answer came to.
 #[derive(Clone)]
@@ -85,8 +85,7 @@ impl Host {
         }
     }
 
-    /// The run that asked is over: the answer is the session's next prompt. Accepted under a
-    /// key of the question's own, so that it is queued once however often it is tried.
+    /// The run that asked is over: the answer is the session's next prompt.
     async fn go_on(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
         let store = &self.inner.store;
         let at = store.question(id).await?;
@@ -105,18 +104,17 @@ impl Host {
             ..asked.prompt
         };
         let session = self.session(at.question.session).await?;
-        let key = format!("answer:{id}");
-        let run = match self.ask_reopened(&session, record, key).await {
-            Err(HostError::KeyConflict) => return Err(self.lost(id).await),
-            run => run?,
-        };
-        match store.answer_waiting(at.session, id, answer).await {
-            Ok(()) => Ok(Answered {
+        let over = Over::Answer(id, answer);
+        match self
+            .ask_reopened(&session, record, at.question.run, over)
+            .await
+        {
+            Ok(run) => Ok(Answered {
                 grant: None,
                 run: Some(run),
             }),
-            Err(crate::store::StoreError::Refused(_)) => Err(self.lost(id).await),
-            Err(error) => Err(error.into()),
+            Err(HostError::KeyConflict) => Err(self.lost(id).await),
+            Err(error) => Err(error),
         }
     }
 

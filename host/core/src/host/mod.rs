@@ -329,6 +329,7 @@ impl HostInner {
             prompt,
             attached: Vec::new(),
             limits,
+            over: None,
             lineage: None,
         })
     }

@@ -7,7 +7,7 @@ use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted};
 use crate::run::{Cause, Events, Receipt, Run, RunState};
 use crate::session::{Message, Part};
-use crate::store::{HeldScope, PromptRecord, RunAt, SessionNo};
+use crate::store::{HeldScope, Over, PromptRecord, RunAt, SessionNo};
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,7 +78,9 @@ impl Session {
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
-        let asked = self.ask(record.clone(), attached.blobs, &prompt).await;
+        let asked = self
+            .ask(record.clone(), attached.blobs, &prompt, None)
+            .await;
         match (asked, prompt.key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
@@ -90,14 +92,15 @@ impl Session {
         }
     }
 
-    /// Asks what the host itself has to ask, once for each key.
-    pub(super) async fn ask_with_key(
+    /// Asks what ends a wait, once for each key.
+    pub(super) async fn go_on(
         &self,
         record: PromptRecord,
         key: String,
+        over: Over,
     ) -> Result<Run, HostError> {
-        self.ask(record, Vec::new(), &Prompt::default().key(key))
-            .await
+        let prompt = Prompt::default().key(key);
+        self.ask(record, Vec::new(), &prompt, Some(over)).await
     }
 
     async fn ask(
@@ -105,11 +108,13 @@ impl Session {
         record: PromptRecord,
         attached: Vec<Blob>,
         prompt: &Prompt,
+        over: Option<Over>,
     ) -> Result<Run, HostError> {
         let id = RunId::generate();
         let inner = &self.host.inner;
         let mut job = inner.job(self, id, record, prompt.bound_to)?;
         job.attached = attached;
+        job.over = over;
         let run = inner.handle(Arc::clone(&job.live));
         let answer = inner
             .dispatcher
@@ -189,7 +194,7 @@ impl Session {
                     origin: "resume".to_owned(),
                     ..at.prompt
                 };
-                self.ask(record, Vec::new(), &Prompt::default()).await
+                self.ask(record, Vec::new(), &Prompt::default(), None).await
             }
             state => Err(HostError::NotResumable { run, state }),
         }

@@ -3,10 +3,10 @@
 
 use super::{Host, HostError, HostInner, Session};
 use crate::clock::UnixMillis;
-use crate::id::WorkspaceId;
+use crate::id::{RunId, WorkspaceId};
 use crate::run::Run;
 use crate::session::Part;
-use crate::store::{Due, PromptRecord};
+use crate::store::{Due, Over, PromptRecord};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -76,23 +76,30 @@ impl Host {
             parts: vec![Part::text("The time that you waited for has come.")],
             ..due.prompt.clone()
         };
-        // Accepted under a key of the run's own: once, however often it is tried.
-        self.ask_reopened(&session, record, format!("wake:{}", due.run))
-            .await?;
-        Ok(self.inner.store.woken(due).await?)
+        let run = due.run;
+        let asked = self.ask_reopened(&session, record, run, Over::Time(due));
+        match asked.await {
+            // An answer was quicker.
+            Ok(_) | Err(HostError::KeyConflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Asks in a session whose workspace may be closed: it is opened as it was last, until
-    /// its runs are over.
+    /// Goes on with a session whose run waited, and whose workspace may be closed: it is opened
+    /// as it was last, until its runs are over.
+    ///
+    /// Accepted under a key of that run's own: once, however often it is tried, and whichever
+    /// of what it waited for comes first.
     pub(super) async fn ask_reopened(
         &self,
         session: &Session,
         record: PromptRecord,
-        key: String,
+        waited: RunId,
+        over: Over,
     ) -> Result<Run, HostError> {
         let id: WorkspaceId = session.workspace_id();
         self.inner.reopen(id).await?;
-        let asked = session.ask_with_key(record, key).await;
+        let asked = session.go_on(record, format!("wait:{waited}"), over).await;
         self.inner.workspaces.lock().let_go(id);
         self.inner.close_if_unclaimed(id);
         asked

@@ -19,7 +19,7 @@ use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
-use crate::store::{Accept, Accepted, PromptRecord, RunNo, SessionNo, Store, StoreError};
+use crate::store::{Accept, Accepted, Over, PromptRecord, RunNo, SessionNo, Store, StoreError};
 use crate::workspace::Lifecycle;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -108,6 +108,8 @@ pub(crate) struct RunJob {
     /// Bytes that the prompt names and that are yet to be stored with it.
     pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
     pub(crate) limits: Limits,
+    /// The wait that is over with it.
+    pub(crate) over: Option<Over>,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
 }
@@ -236,6 +238,7 @@ impl Dispatcher {
             attached: std::mem::take(&mut job.attached),
             digest: job.agent.loaded.digest.to_string(),
             key,
+            over: job.over.take(),
             queue_max: job.limits.queue,
             start,
         };

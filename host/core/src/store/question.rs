@@ -2,6 +2,7 @@
 //! listed, and so that whoever answers late learns what was answered.
 
 use super::run::{RunNo, SessionNo};
+use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
 use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
@@ -74,6 +75,34 @@ fn settle(
             serde_json::to_string(&answer)?
         ])?;
     Ok(changed == 1)
+}
+
+/// Answers a question whose run is over, and takes back what else woke its session.
+///
+/// # Errors
+/// [`Refusal::WrongState`] if it is not open any more.
+pub(super) fn answer_waiting(
+    tx: &mut Tx<'_>,
+    at: SessionNo,
+    question: QuestionId,
+    answer: &Answer,
+) -> Result<(), StoreError> {
+    if !settle(tx.conn, question, Some(answer))? {
+        return Err(Refusal::WrongState.into());
+    }
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM wake WHERE question = (SELECT no FROM question WHERE id = ?1)",
+        )?
+        .execute([question.as_bytes()])?;
+    tx.log(at)?.push(
+        None,
+        &EventBody::QuestionAnswered {
+            question,
+            answer: answer.clone(),
+            grant: None,
+        },
+    )
 }
 
 fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
@@ -155,36 +184,5 @@ impl Store {
             Ok(open)
         };
         self.shared.readers.read(read).await
-    }
-
-    /// Answers a question whose run is over, and takes back what else woke its session.
-    ///
-    /// # Errors
-    /// [`Refusal::WrongState`] if it is not open any more.
-    pub async fn answer_waiting(
-        &self,
-        at: SessionNo,
-        id: QuestionId,
-        answer: Answer,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            if !settle(tx.conn, id, Some(&answer))? {
-                return Err(Refusal::WrongState.into());
-            }
-            tx.conn
-                .prepare_cached(
-                    "DELETE FROM wake WHERE question = (SELECT no FROM question WHERE id = ?1)",
-                )?
-                .execute([id.as_bytes()])?;
-            tx.log(at)?.push(
-                None,
-                &EventBody::QuestionAnswered {
-                    question: id,
-                    answer: answer.clone(),
-                    grant: None,
-                },
-            )
-        })
-        .await
     }
 }

@@ -3,7 +3,7 @@
 
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::tx::Tx;
-use super::{Refusal, StoreError};
+use super::{Over, Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
@@ -69,6 +69,8 @@ pub struct Accept {
     pub digest: String,
     /// The caller's idempotency key.
     pub key: Option<String>,
+    /// The wait that is over with this.
+    pub over: Option<Over>,
     /// Prompts of this session that may wait at the most.
     pub queue_max: u32,
     /// Start in the same transaction: the session is idle and a slot is held.
@@ -98,6 +100,9 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     }
     if !accept.start && queued(tx, accept.session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull.into());
+    }
+    if let Some(over) = &accept.over {
+        super::wake::take(tx, accept.session, over)?;
     }
     let state = match accept.start {
         true => next(RunState::Queued, RunEvent::Start)?,

@@ -1,13 +1,14 @@
-//! What wakes a session after a run that waits: written with the run's end, taken back with
-//! the next run's acceptance. Knows no timer.
+//! What wakes a session after a run that waits: written with the run's end, taken back in the
+//! transaction that accepts the run which it wakes, so that there is one. Knows no timer.
 
 use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
-use super::{Store, StoreError};
+use super::{Refusal, Store, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use crate::run::Wait;
+use crate::session::Answer;
 use rusqlite::{Connection, params};
 
 /// The most sessions that are woken at a time.
@@ -27,6 +28,49 @@ pub struct Due {
     no: i64,
     at: SessionNo,
     question: Option<[u8; 16]>,
+}
+
+/// How a wait ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Over {
+    /// Its time has come.
+    Time(Due),
+    /// What the run had asked is answered.
+    Answer(QuestionId, Answer),
+}
+
+/// Nothing wakes the session for that run any more.
+///
+/// # Errors
+/// [`Refusal::WrongState`] if nothing does.
+pub(super) fn take(tx: &mut Tx<'_>, session: SessionNo, over: &Over) -> Result<(), StoreError> {
+    match over {
+        Over::Time(due) => woken(tx, due),
+        Over::Answer(question, answer) => {
+            super::question::answer_waiting(tx, session, *question, answer)
+        }
+    }
+}
+
+/// What the run had asked is dismissed.
+fn woken(tx: &mut Tx<'_>, due: &Due) -> Result<(), StoreError> {
+    let taken = tx
+        .conn
+        .prepare_cached("DELETE FROM wake WHERE run = ?1")?
+        .execute([due.no])?;
+    if taken == 0 {
+        return Err(Refusal::WrongState.into());
+    }
+    let Some(question) = due.question.map(QuestionId::from_bytes) else {
+        return Ok(());
+    };
+    let body = EventBody::QuestionDismissed { question };
+    let run = RunNo {
+        run: due.no,
+        session: due.at,
+    };
+    super::question::note(tx.conn, run, &body)?;
+    tx.log(due.at)?.push(None, &body)
 }
 
 /// Notes what a run waits for, with its end.
@@ -87,27 +131,6 @@ impl Store {
             Ok((due(conn, now)?, next.map(|at| UnixMillis(at as u64))))
         };
         self.shared.readers.read(read).await
-    }
-
-    /// The session goes on: nothing wakes it again for that run, and what the run asked is
-    /// dismissed.
-    pub async fn woken(&self, due: Due) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.conn
-                .prepare_cached("DELETE FROM wake WHERE run = ?1")?
-                .execute([due.no])?;
-            let Some(question) = due.question.map(QuestionId::from_bytes) else {
-                return Ok(());
-            };
-            let body = EventBody::QuestionDismissed { question };
-            let run = RunNo {
-                run: due.no,
-                session: due.at,
-            };
-            super::question::note(tx.conn, run, &body)?;
-            tx.log(due.at)?.push(None, &body)
-        })
-        .await
     }
 
     /// Whether a run of a workspace ended waiting for a time that has not come.

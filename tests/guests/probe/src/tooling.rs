@@ -13,10 +13,12 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "tool" => call(turn, argument),
         "tool-with-id" => with_id(turn, argument),
         "tools-all" => all(turn, argument),
+        "tools-each" => each(turn, argument),
         "tool-times" => times(turn, argument),
         "tool-paced" => paced(turn, argument),
         "wait" => waiting(argument),
         "wait-for" => waiting_for(argument),
+        "wait-both" => waiting_for_both(argument),
         "origin" => said(turn, &format!("{}: {}", turn.origin(), argument)),
         _ => return None,
     })
@@ -79,6 +81,16 @@ fn all(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
     said(turn, &lines.join("\n"))
 }
 
+/// One call a line, each once the one before is answered; says one answer a line.
+fn each(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
+    let answers = argument.lines().map(|line| {
+        let answer = turn.tools().serve(&made("", line));
+        answer.map_or_else(|error| format!("error {}", error.code()), |r| shown(&r))
+    });
+    let answers: Vec<String> = answers.collect();
+    said(turn, &answers.join("\n"))
+}
+
 /// `N NAME JSON`: says how many had a result.
 fn times(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
     let (count, line) = word(argument);
@@ -112,4 +124,11 @@ fn waiting(milliseconds: &str) -> Result<Outcome> {
 fn waiting_for(question: &str) -> Result<Outcome> {
     let ask = serde_json::json!({ "text": question, "choices": ["yes", "no"] });
     Ok(Outcome::waiting().extra("ask", &ask))
+}
+
+/// `MS QUESTION`: whichever comes first.
+fn waiting_for_both(argument: &str) -> Result<Outcome> {
+    let (milliseconds, question) = word(argument);
+    let after: u64 = number(milliseconds)?;
+    Ok(waiting_for(question)?.extra("wake-after-ms", &after.into()))
 }

@@ -80,12 +80,13 @@ fn caused_by(
 ) -> Option<String> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        // The error of an I/O operation may wrap the one that says more.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .map(|inner| inner as &(dyn std::error::Error + 'static));
-        if let Some(found) = [inner, Some(error)].into_iter().flatten().find(|e| is(*e)) {
+        // Errors of I/O wrap what says more, and each other, and are no source of it.
+        let within = std::iter::successors(Some(error), |error| {
+            let wraps = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+            Some(wraps as &(dyn std::error::Error + 'static))
+        });
+        let within: Vec<_> = within.collect();
+        if let Some(found) = within.iter().rev().find(|error| is(**error)) {
             return Some(found.to_string());
         }
         cause = error.source();

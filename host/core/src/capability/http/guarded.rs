@@ -7,7 +7,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::options::HttpOptions;
 use super::rules;
 use super::target::{Target, title};
-use super::tls;
+use super::tls::{self, Trust};
 use crate::capability::permits::Permits;
 use crate::capability::secrets::{Secrets, placeholders};
 use crate::clock::Clock;
@@ -19,6 +19,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::Url;
+use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -322,10 +323,10 @@ impl Inner {
         let tls = match target.secure {
             true => self
                 .secure
-                .get_or_try_init(read_certificates)
+                .get_or_try_init(|| read_certificates(self.options.roots.clone()))
                 .await?
                 .clone(),
-            false => tls::config(false, &[]).map_err(|error| broken(error.to_string()))?,
+            false => tls::config(Trust::Nobody, &[]).map_err(|error| broken(error.to_string()))?,
         };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -345,8 +346,11 @@ impl Inner {
     }
 }
 
-async fn read_certificates() -> Result<rustls::ClientConfig, HttpError> {
-    let read = tokio::task::spawn_blocking(|| tls::config(true, &["http/1.1"])).await;
+async fn read_certificates(
+    also: Vec<CertificateDer<'static>>,
+) -> Result<rustls::ClientConfig, HttpError> {
+    let read = move || tls::config(Trust::System(&also), &["http/1.1"]);
+    let read = tokio::task::spawn_blocking(read).await;
     let failed = |reason: String| {
         let message = format!("cannot check certificates on this machine: {reason}");
         HttpError::new(HttpErrorKind::Tls, message)

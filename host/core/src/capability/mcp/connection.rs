@@ -2,6 +2,7 @@
 //! Knows neither workspaces' closing nor when to try again.
 
 use super::config::Server;
+use super::content::redact;
 use super::failure;
 use super::handler::Handler;
 use super::launch::{Fill, Launch};
@@ -28,6 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 
 /// Bytes of one message of a server; a longer one is dropped. Bytes are a third longer on the
 /// wire than they are.
@@ -101,7 +104,13 @@ impl Connection {
                 })?;
                 let transport =
                     AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_MAX);
-                let served = serve(handler, Watched::new(transport, guard), opening, &stop).await;
+                let served = serve(
+                    handler,
+                    Watched::new(transport, guard, &fill),
+                    opening,
+                    &stop,
+                )
+                .await;
                 (served, Some(process))
             }
             Launch::Web { url, headers } => {
@@ -233,6 +242,7 @@ async fn visit(
     opening: Opening,
     stop: &CancellationToken,
 ) -> Result<Served, String> {
+    let fill = Arc::clone(&handler.fill);
     let standing = Standing::default();
     let client = Announcing {
         inner: within_origin(&url)?,
@@ -243,7 +253,7 @@ async fn visit(
         .max_sse_event_size(MESSAGE_MAX)
         .max_json_response_size(MESSAGE_MAX);
     let transport = StreamableHttpClientTransport::with_client(client, config);
-    let served = serve(handler, Watched::new(transport, gone), opening, stop).await;
+    let served = serve(handler, Watched::new(transport, gone, &fill), opening, stop).await;
     if served.is_ok() {
         standing.settled().await;
     }
@@ -312,15 +322,22 @@ fn listen(
     })))
 }
 
-/// A transport that tells when it is gone.
+/// A transport that tells when it is gone, and takes secrets out of what comes before anybody
+/// else sees it: the library above it logs every message.
 struct Watched<T> {
     inner: T,
+    fill: Arc<dyn Fill>,
     _gone: DropGuard,
 }
 
 impl<T> Watched<T> {
-    fn new(inner: T, gone: DropGuard) -> Self {
-        Self { inner, _gone: gone }
+    fn new(inner: T, gone: DropGuard, fill: &Arc<dyn Fill>) -> Self {
+        let fill = Arc::clone(fill);
+        Self {
+            inner,
+            fill,
+            _gone: gone,
+        }
     }
 }
 
@@ -334,11 +351,30 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Watched<T> {
         self.inner.send(item)
     }
 
-    fn receive(&mut self) -> impl Future<Output = Option<RxJsonRpcMessage<RoleClient>>> + Send {
-        self.inner.receive()
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        loop {
+            // It logs what is no message as it came.
+            let received = self.inner.receive().with_subscriber(Dispatch::none());
+            if let Some(clean) = without_secrets(received.await?, &*self.fill) {
+                return Some(clean);
+            }
+        }
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         self.inner.close()
+    }
+}
+
+/// A message as it may be seen; `None` if it is none without its secrets.
+fn without_secrets(
+    message: RxJsonRpcMessage<RoleClient>,
+    fill: &dyn Fill,
+) -> Option<RxJsonRpcMessage<RoleClient>> {
+    let value = serde_json::to_value(&message).ok()?;
+    let clean = redact(value.clone(), fill);
+    match clean == value {
+        true => Some(message),
+        false => serde_json::from_value(clean).ok(),
     }
 }

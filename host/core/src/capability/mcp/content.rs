@@ -4,9 +4,10 @@
 use super::base64;
 use super::launch::Fill;
 use super::text;
+use crate::capability::secrets::redact_json;
 use crate::capability::tools::{ToolContent, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Bytes of text that an answer may hold; the rest is cut off, and a marker says so.
 pub const TEXT_MAX: usize = 64 * 1024;
@@ -162,16 +163,7 @@ fn described(link: &Resource) -> String {
 
 /// The value without secrets, in names and in texts.
 pub(super) fn redact(value: Value, fill: &dyn Fill) -> Value {
-    match value {
-        Value::String(text) => Value::String(fill.redact(&text)),
-        Value::Array(items) => items.into_iter().map(|item| redact(item, fill)).collect(),
-        Value::Object(fields) => {
-            let fields = fields.into_iter();
-            let fields = fields.map(|(name, value)| (fill.redact(&name), redact(value, fill)));
-            Value::Object(fields.collect::<Map<_, _>>())
-        }
-        other => other,
-    }
+    redact_json(value, &|text| fill.redact(text))
 }
 
 #[cfg(test)]

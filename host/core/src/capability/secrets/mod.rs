@@ -16,6 +16,7 @@ pub(crate) use redact::RedactedStream;
 use super::http::HostPatterns;
 use redact::Needles;
 use secrecy::SecretString;
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -125,6 +126,45 @@ impl Secrets {
     }
 }
 
+/// A value without secrets, in names and in texts, as `clean` takes them out of a text: one
+/// that quotes another is a text by itself.
+pub(crate) fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => Value::String(clean(&text)),
+        Value::Array(items) => {
+            let items = items.into_iter();
+            items.map(|item| redact_json(item, clean)).collect()
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(name, value)| (clean(&name), redact_json(value, clean)));
+            Value::Object(fields.collect())
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            let clean = clean(&text);
+            match clean == text {
+                true => Value::Number(number),
+                false => Value::String(clean),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Bytes of a form that is long enough not to be met by chance.
+const FORM_BYTES_MIN: usize = 6;
+
+/// A text without this value, in any form; the mark stands in its places. For a value that has
+/// no name among the secrets: a model service's key.
+pub(crate) fn without(text: &str, value: &str, mark: &str) -> String {
+    let mut forms = encode::forms(value);
+    forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    let forms = forms.iter().filter_map(|form| str::from_utf8(form).ok());
+    forms.fold(text.to_owned(), |text, form| text.replace(form, mark))
+}
+
 impl Default for Secrets {
     fn default() -> Self {
         Self::none()
@@ -183,6 +223,32 @@ mod tests {
         let shown = format!("{secrets:?} {:?}", secrets.inner.secrets["a"].value);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.starts_with("{\"a\", \"b\"}"), "{shown}");
+    }
+
+    #[test]
+    fn json_has_no_value_however_deep() {
+        let secrets = testing::secrets(&[("a", "p\"ss/word", "*"), ("b", "12345678", "*")]);
+        let clean = |text: &str| secrets.redact(text).into_owned();
+        let inner = serde_json::json!({ "key": "p\"ss/word" }).to_string();
+        let value = serde_json::json!({ "p\"ss/word": [inner, 12_345_678, 7, null] });
+        let left = serde_json::json!({
+            "[secret a]": ["{\"key\":\"[secret a]\"}", "[secret b]", 7, null]
+        });
+        assert_eq!(redact_json(value, &clean), left);
+    }
+
+    #[test]
+    fn a_value_without_a_name_goes_as_well() {
+        for (text, left) in [
+            ("no key", "no key"),
+            ("the key p\"ss/word1!", "the key (key)!"),
+            ("{\"k\":\"p\\\"ss/word1\"}", "{\"k\":\"(key)\"}"),
+            ("?k=p%22ss%2fword1", "?k=(key)"),
+            ("dTpwInNzL3dvcmQxOg==", "dTp(key)Og=="),
+        ] {
+            assert_eq!(without(text, "p\"ss/word1", "(key)"), left);
+        }
+        assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
     }
 
     /// A folder of this test's own.

@@ -2,7 +2,7 @@
 
 use super::{ToolContent, ToolError, ToolOutput};
 use crate::capability::convert::{BLOB_BYTES_MAX, Blob, blob_of};
-use crate::capability::secrets::Secrets;
+use crate::capability::secrets::{Secrets, redact_json};
 use crate::session::{Content, ToolResult};
 use serde_json::Value;
 
@@ -23,11 +23,7 @@ pub(super) fn redacted(
         return made;
     }
     let clean = |text: String| secrets.redact(&text).into_owned();
-    let json = |value: Value| {
-        let text = clean(value.to_string());
-        // A value that was cut out of a number or a name may leave what is no JSON.
-        serde_json::from_str(&text).unwrap_or(Value::String(text))
-    };
+    let json = |value: Value| redact_json(value, &|text| secrets.redact(text).into_owned());
     match made {
         Ok(mut output) => {
             for piece in &mut output.content {

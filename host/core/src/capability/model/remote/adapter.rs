@@ -15,6 +15,8 @@ use genai::adapter::AdapterKind;
 use genai::resolver::AuthData;
 use genai::{Client, ModelIden, ServiceTarget};
 use std::sync::{Arc, OnceLock};
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 
 /// What is sent where the wire format wants a key and the server does not.
 const KEY_NOT_REQUIRED: &str = "no-key-required";
@@ -58,7 +60,10 @@ impl Remote {
         let options = request::options(kind, &name, &names, &request)?;
         let history = request::history(kind, self.endpoint.service, &names, request)?;
         let client = self.client()?;
-        let answer = client.exec_chat_stream(target, history, Some(&options));
+        // What the crate logs quotes what servers say of keys.
+        let answer = client
+            .exec_chat_stream(target, history, Some(&options))
+            .with_subscriber(Dispatch::none());
         let answer = answer.await.map_err(|error| failures.describe(&error))?;
         Ok(Answer::new(kind, answer.stream, names, failures).events())
     }

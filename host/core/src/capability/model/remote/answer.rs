@@ -15,6 +15,8 @@ use genai::adapter::AdapterKind;
 use genai::chat::{ChatStream, ChatStreamEvent, ContentPart, StopReason, StreamEnd};
 use serde_json::Value;
 use std::collections::VecDeque;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber as _;
 
 /// An answer in progress.
 pub(super) struct Answer {
@@ -58,7 +60,9 @@ impl Answer {
             return Some(Ok(event));
         }
         let event = loop {
-            match self.stream.as_mut()?.next().await {
+            // The crate logs what a server answers, which may quote the key.
+            let next = self.stream.as_mut()?.next();
+            match next.with_subscriber(Dispatch::none()).await {
                 // Said before the connection is even made.
                 Some(Ok(ChatStreamEvent::Start)) => {}
                 Some(Ok(event)) => break event,

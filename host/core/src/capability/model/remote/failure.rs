@@ -3,6 +3,7 @@
 
 use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
+use crate::capability::secrets::without;
 use genai::Error;
 use serde_json::Value;
 use std::error::Error as StdError;
@@ -190,16 +191,18 @@ impl Failures {
         let Some(words) = found.next().map(str::trim).filter(|w| !w.is_empty()) else {
             return String::new();
         };
-        let words: String = words.chars().take(QUOTE_CHARS_MAX).collect();
-        format!(": {}", self.redact(&words).trim_end_matches('.'))
+        // The cut may go through a key, so that it comes after.
+        let words: String = self.redact(words).chars().take(QUOTE_CHARS_MAX).collect();
+        format!(": {}", words.trim_end_matches('.'))
     }
 
-    /// Takes the key out, and words that begin as it does: servers quote keys half masked.
+    /// Takes the key out, whatever its form, and words that begin as it does: servers quote keys
+    /// half masked.
     fn redact(&self, text: &str) -> String {
         let Ok(Some(key)) = self.endpoint.key() else {
             return text.to_owned();
         };
-        let text = text.replace(key, "(key)");
+        let text = without(text, key, "(key)");
         let Some(start) = key.get(..6).filter(|_| key.len() >= 12) else {
             return text;
         };

@@ -45,7 +45,11 @@ pub(crate) fn within_origin(address: &str) -> Result<reqwest::Client, String> {
 }
 
 fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Client, String> {
-    let tls = tls::config(secure, &["h2", "http/1.1"]).map_err(|error| error.to_string())?;
+    let trust = match secure {
+        true => tls::Trust::System(&[]),
+        false => tls::Trust::Nobody,
+    };
+    let tls = tls::config(trust, &["h2", "http/1.1"]).map_err(|error| error.to_string())?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirects)

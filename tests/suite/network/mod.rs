@@ -1,149 +1,22 @@
 //! The network as a guest has it: what it may reach, what ends it, and what never comes back.
 
-use futures_util::future::BoxFuture;
-use lastword::capability::http::{HostPatterns, HttpOptions, Resolver};
+mod hostile;
+mod https;
+
+pub(crate) use hostile::{Hostile, Names};
+
+use lastword::capability::http::{HostPatterns, HttpOptions};
 use lastword::capability::secrets::{SecretConfig, Secrets, SecretsConfig};
 use lastword::{Capability, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 const CANARY: &str = "canary/\"0123456789\"";
-
-/// A server that does whatever a guest must survive.
-struct Hostile {
-    port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
-    /// How many clients have gone away.
-    gone: watch::Receiver<usize>,
-    task: JoinHandle<()>,
-}
-
-impl Hostile {
-    async fn serve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (leave, gone) = watch::channel(0);
-        let kept = Arc::clone(&asked);
-        let task = tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (kept, leave) = (Arc::clone(&kept), leave.clone());
-                drop(tokio::spawn(async move {
-                    let _broken_off = answer(socket, &kept).await;
-                    leave.send_modify(|gone| *gone += 1);
-                }));
-            }
-        });
-        Self {
-            port,
-            asked,
-            gone,
-            task,
-        }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-
-    /// The server by a name that leads to it.
-    fn url(&self, path: &str) -> String {
-        format!("http://a.example:{}{path}", self.port)
-    }
-
-    fn target(&self) -> String {
-        format!("a.example:{}", self.port)
-    }
-}
-
-impl Drop for Hostile {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn answer(mut socket: TcpStream, kept: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut bytes = Vec::new();
-    let head = loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if text.contains("\r\n\r\n") {
-            break text;
-        }
-        if socket.read_buf(&mut bytes).await? == 0 {
-            return Ok(());
-        }
-    };
-    kept.lock().unwrap().push(head.clone());
-    let path = head.split(' ').nth(1).unwrap_or_default();
-    let status = match path {
-        "/redirect" => "302 Found\r\nlocation: http://127.0.0.1/",
-        "/headers" => "200 OK\r\nx-first: 1",
-        _ => "200 OK",
-    };
-    socket
-        .write_all(format!("HTTP/1.1 {status}\r\n").as_bytes())
-        .await?;
-    if path == "/headers" {
-        loop {
-            socket.write_all(b"x-more: 0123456789\r\n").await?;
-        }
-    }
-    if path == "/echo" {
-        let key = head.lines().find_map(|line| line.strip_prefix("x-key: "));
-        let echo = format!("x-echo: {}\r\n", key.unwrap_or_default());
-        socket.write_all(echo.as_bytes()).await?;
-    }
-    socket.write_all(b"connection: close\r\n\r\n").await?;
-    let mut drip = tokio::time::interval(Duration::from_millis(20));
-    match path {
-        "/endless" => loop {
-            socket.write_all(&[b'x'; 8192]).await?;
-        },
-        "/drip" => loop {
-            drip.tick().await;
-            socket.write_all(b"x").await?;
-        },
-        // Until the client goes.
-        "/hold" => drop(socket.read_buf(&mut bytes).await?),
-        "/echo" => {
-            for piece in head.as_bytes().chunks(5) {
-                socket.write_all(piece).await?;
-                tokio::task::yield_now().await;
-            }
-        }
-        _ => socket.write_all(b"hello").await?,
-    }
-    socket.shutdown().await
-}
-
-/// Every name leads here, at first or always.
-#[derive(Default)]
-struct Names {
-    first: Vec<IpAddr>,
-    asked: AtomicUsize,
-}
-
-impl Resolver for Names {
-    fn resolve(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
-        let here = vec![IpAddr::from([127, 0, 0, 1])];
-        let found = match asked {
-            0 if !self.first.is_empty() => self.first.clone(),
-            _ => here,
-        };
-        Box::pin(std::future::ready(Ok(found)))
-    }
-}
 
 fn options(server: &Hostile) -> HttpOptions {
     HttpOptions::new()
@@ -374,16 +247,13 @@ async fn bodies_and_headers_without_end_are_ended_and_the_host_goes_on() {
 async fn a_stopped_run_takes_its_requests_along() {
     let server = Hostile::serve().await;
     let fixture = fixture(options(&server), Secrets::none()).await;
-    let mut gone = server.gone.clone();
-    for (count, path) in ["/hold", "/drip"].iter().enumerate() {
+    for (count, path) in (1..).zip(["/hold", "/drip"]) {
         let prompt = format!("http-hold {}", server.url(path));
         let run = fixture.start_until(&prompt, "before").await;
+        server.until_asked(count).await;
         let receipt = run.cancel().await.unwrap();
         assert_eq!(receipt.cause, "user");
-        // It may have been stopped before it was heard of.
-        if server.asked().len() > count {
-            drop(gone.wait_for(|gone| *gone > count).await.unwrap());
-        }
+        server.gone(count).await;
     }
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }

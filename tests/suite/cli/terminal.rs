@@ -1,0 +1,137 @@
+//! A person at a real terminal: a run of the workbench asks, shows what it would change, and
+//! goes on or ends as is typed. Synchronised by what the terminal shows.
+
+use super::{Shell, binary};
+use lastword_tests::check::violations;
+use lastword_tests::guests::guest;
+use pty_process::blocking::{self, Pty};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+/// What a terminal sends for Ctrl-C.
+const INTERRUPT: &[u8] = b"\x03";
+/// What the model says: it reads, edits, and explains.
+const SCRIPT: &str = r#"
+[[reply]]
+steps = [{ tool_call = { name = "read_file", arguments = { path = "limit.rs" } } }]
+
+[[reply]]
+steps = [{ tool_call = { name = "edit_file", arguments = { path = "limit.rs", old_string = "6 *", new_string = "8 *" } } }]
+
+[[reply]]
+steps = [{ text = "I raised it." }]
+"#;
+const BEFORE: &str = "const TOTAL_MAX: usize = 6 * 1024;\n";
+
+/// A command at a terminal of its own.
+struct Seat {
+    terminal: Pty,
+    child: Child,
+    shown: String,
+    /// How much of it was waited for.
+    seen: usize,
+}
+
+impl Seat {
+    /// The workbench with a scripted model, where the script finds its file.
+    fn take(shell: &Shell) -> Self {
+        let (terminal, side) = blocking::open().expect("a terminal");
+        let size = pty_process::Size::new(50, 160);
+        terminal.resize(size).expect("it has a size");
+        let mut command = shell.prepare(Command::new(binary()));
+        command.args(["run", guest("workbench").to_str().expect("a path of ours")]);
+        command.arg("--workspace").arg(files(shell));
+        let model = shell.file("model.toml", SCRIPT);
+        command.args(["--model", &format!("scripted:{model}")]);
+        command.args(["--allow", "tools", "Show the model 8 KiB."]);
+        let child = blocking::Command::from(command).spawn(side);
+        let child = child.expect("it starts");
+        Self {
+            terminal,
+            child,
+            shown: String::new(),
+            seen: 0,
+        }
+    }
+
+    /// Reads until the terminal shows this, after what was waited for before.
+    fn until(&mut self, words: &str) {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = self.shown[self.seen..].find(words) {
+                self.seen += at + words.len();
+                return;
+            }
+            match self.terminal.read(&mut buffer) {
+                Ok(read @ 1..) => {
+                    let text = String::from_utf8_lossy(&buffer[..read]);
+                    self.shown.push_str(&text);
+                }
+                end => panic!("it ended ({end:?}) without `{words}`:\n{}", self.shown),
+            }
+        }
+    }
+
+    fn types(&mut self, keys: &[u8]) {
+        self.terminal.write_all(keys).expect("it takes keys");
+    }
+
+    /// Reads to the end: what all of it was, and how the command ended.
+    fn end(mut self) -> (String, Option<i32>) {
+        let mut rest = Vec::new();
+        // A terminal that nobody holds any more ends with an error.
+        let _nobody_holds_it = self.terminal.read_to_end(&mut rest);
+        self.shown.push_str(&String::from_utf8_lossy(&rest));
+        let status = self.child.wait().expect("it ends");
+        (self.shown, status.code())
+    }
+}
+
+fn files(shell: &Shell) -> PathBuf {
+    shell.folder.path().join("files")
+}
+
+/// The file that the script reads and changes.
+fn place(shell: &Shell) {
+    std::fs::create_dir(files(shell)).expect("a folder");
+    std::fs::write(files(shell).join("limit.rs"), BEFORE).expect("a file");
+}
+
+fn code(shell: &Shell) -> String {
+    std::fs::read_to_string(files(shell).join("limit.rs")).expect("it is there")
+}
+
+#[test]
+fn a_change_is_shown_and_made_once_somebody_types_yes() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let mut seat = Seat::take(&shell);
+    seat.until("-const TOTAL_MAX: usize = 6");
+    seat.until("+const TOTAL_MAX: usize = 8");
+    seat.until("[n]o");
+    assert_eq!(code(&shell), BEFORE, "not before it is allowed");
+    seat.types(b"y\n");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(0), "{shown}");
+    assert!(shown.contains("I raised it."), "{shown}");
+    assert_eq!(code(&shell), BEFORE.replace('6', "8"));
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn ctrl_c_at_a_question_cancels_the_run() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let mut seat = Seat::take(&shell);
+    seat.until("+const TOTAL_MAX: usize = 8");
+    seat.until("[n]o");
+    seat.types(INTERRUPT);
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(130), "{shown}");
+    assert!(shown.contains("cancelled"), "{shown}");
+    assert_eq!(code(&shell), BEFORE);
+    let open = shell.lastword(&["questions"]).exits(0);
+    open.tells(&["no question is open"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
