@@ -5,7 +5,7 @@ use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::http::{Guarded, HttpOptions};
-use crate::capability::mcp::McpServers;
+use crate::capability::mcp::{McpServers, TokenFiles};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::secrets::Secrets;
@@ -102,8 +102,8 @@ impl HostBuilder {
     }
 
     /// MCP servers whose tools agents may call that are granted `tools=SERVER.*`. They get the
-    /// host's secrets where their settings name some, its clock, and the directories of its
-    /// workspaces. Default: none.
+    /// host's secrets where their settings name some, its clock, the directories of its
+    /// workspaces, and a folder for tokens. Default: none.
     #[must_use]
     pub fn mcp(mut self, servers: McpServers) -> Self {
         self.mcp = Some(servers);
@@ -238,6 +238,8 @@ impl HostBuilder {
             let places = Arc::clone(&places);
             let servers = servers.secrets(Arc::new(brought.secrets.clone()));
             let servers = servers.clock(Arc::clone(&clock));
+            let tokens = TokenFiles::of_data_dir(store.directory());
+            let servers = servers.tokens_by_default(Arc::new(tokens));
             let servers = servers.directories(move |id| place(places.get(), id));
             brought.tools.push(Arc::new(servers));
         }
