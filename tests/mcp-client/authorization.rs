@@ -61,6 +61,7 @@ impl Consent for Willing {
     fn consent(&self, request: ConsentRequest) -> BoxFuture<'static, Result<String, String>> {
         Box::pin(async move {
             eprintln!("consents to {:?}", request.scopes);
+            drop(rustls::crypto::ring::default_provider().install_default());
             let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
             let browser = browser.no_proxy().build().map_err(|e| e.to_string())?;
             let answer = browser.get(&request.address).send().await;
