@@ -333,6 +333,8 @@ fn listen(
         let Ok(mut subscription) = peer.listen(filter).await else {
             return;
         };
+        // What changed before it stood was told to nobody.
+        stale.store(true, Ordering::Release);
         while let Ok(Some(told)) = subscription.next().await {
             if matches!(told, ServerNotification::ToolListChangedNotification(_)) {
                 stale.store(true, Ordering::Release);

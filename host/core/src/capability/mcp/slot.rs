@@ -155,7 +155,7 @@ impl Slot {
         loop {
             let since = authority.map(Authority::obtained);
             let patience = connection.patience();
-            let timeout = patience.runs_out(&*shared.clock, self.known.server.timeout);
+            let timeout = patience.runs_out(self.known.server.timeout);
             // Dropping the request is what tells the server.
             let answer = tokio::select! {
                 answer = request() => answer,
@@ -406,7 +406,7 @@ impl Slot {
             fill: Arc::clone(&shared.fill),
             root,
             elicit: shared.brought.elicit.clone(),
-            patience: Patience::default(),
+            patience: Patience::new(Arc::clone(&shared.clock)),
             stale: Arc::new(AtomicBool::new(true)),
             handshake: opening == Opening::Handshake,
         };
