@@ -110,12 +110,19 @@ async fn consent_is_given_once_and_remembered_by_the_next_host() {
     let asked = page(&web, "/seen").await;
     let resource = |seen: &&Value| seen["resource"] == json!(web.url());
     let with = asked.as_array().unwrap().iter().filter(resource).count();
-    assert_eq!(with, 2, "the code and the token are for this server: {asked}");
+    assert_eq!(
+        with, 2,
+        "the code and the token are for this server: {asked}"
+    );
 }
 
 #[tokio::test]
 async fn tokens_are_refreshed_without_anybody() {
-    let (web, folder, person) = (Web::guarded(&["--expires", "0"]), folder(), Willing::default());
+    let (web, folder, person) = (
+        Web::guarded(&["--expires", "0"]),
+        folder(),
+        Willing::default(),
+    );
     let first = servers(&web, folder.path()).consent(Arc::new(person.clone()));
     assert_eq!(echo(&first).await.unwrap(), "hello");
     let refreshed = seen(&web, "refresh_token").await;
@@ -176,7 +183,11 @@ async fn more_scopes_are_asked_for_when_a_tool_needs_them() {
 
 #[tokio::test]
 async fn a_server_that_asks_without_end_is_given_up() {
-    let (web, folder, person) = (Web::guarded(&["--more-and-more"]), folder(), Willing::default());
+    let (web, folder, person) = (
+        Web::guarded(&["--more-and-more"]),
+        folder(),
+        Willing::default(),
+    );
     let asks = servers(&web, folder.path()).consent(Arc::new(person.clone()));
     for _ in 0..3 {
         let error = echo(&asks).await.unwrap_err();
@@ -220,7 +231,9 @@ async fn consent_that_does_not_come_is_not_waited_for_without_end() {
     let waits = waits.consent(Arc::new(Absent));
     let calling = tokio::spawn(async move { echo(&waits).await });
     let asked = async { while seen(&web, "register").await == 0 {} };
-    tokio::time::timeout(PATIENCE, asked).await.expect("it asks");
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("it asks");
     clock.advance(Duration::from_secs(5 * 60));
     let error = tokio::time::timeout(PATIENCE, calling).await;
     let error = error.expect("it ends").unwrap().unwrap_err();

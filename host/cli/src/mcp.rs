@@ -7,9 +7,7 @@ use crate::place::Place;
 use crate::redirect::Loopback;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
-use lastword::capability::mcp::{
-    McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles,
-};
+use lastword::capability::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
 use lastword::capability::secrets::Secrets;
 use serde_json::json;
 use std::sync::Arc;
@@ -35,7 +33,7 @@ pub(crate) async fn mcp(
             login(servers, secrets, &server, port, terminal).await
         }
         Some(OfMcp::Logout { server }) => {
-            servers.logout(&server).await.map_err(failure)?;
+            servers.logout(&server).await?;
             terminal.note(&format!("logged out of {server}"));
             Ok(Exit::Completed)
         }
@@ -53,7 +51,7 @@ async fn login(
     let servers = servers
         .secrets(Arc::new(secrets))
         .consent(Arc::new(browser));
-    servers.login(server).await.map_err(failure)?;
+    servers.login(server).await?;
     terminal.note(&format!("logged in to {server}"));
     Ok(Exit::Completed)
 }
@@ -72,7 +70,10 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
                     server, reached, ..
                 } = login;
                 let state = word(&login.state);
-                format!("{}\n", json!({"server": server, "reached": reached, "state": state}))
+                format!(
+                    "{}\n",
+                    json!({"server": server, "reached": reached, "state": state})
+                )
             }
             false => row(login, widest.unwrap_or_default()),
         })
@@ -113,9 +114,11 @@ fn said(server: &str, state: &McpLoginState) -> Option<String> {
     }
 }
 
-fn failure(error: McpLoginError) -> Failure {
-    match error {
-        McpLoginError::Failed(_) => Failure::failed(error.to_string()),
-        _ => Failure::usage(error.to_string()),
+impl From<McpLoginError> for Failure {
+    fn from(error: McpLoginError) -> Self {
+        match error {
+            McpLoginError::Failed(_) => Self::failed(error.to_string()),
+            _ => Self::usage(error.to_string()),
+        }
     }
 }

@@ -69,7 +69,9 @@ impl Consent for Loopback {
 /// What an authorization server has to send back. Whoever does not know it is not meant.
 fn state_of(address: &str) -> Option<&str> {
     let query = address.split_once('?')?.1;
-    query.split('&').find_map(|pair| pair.strip_prefix("state="))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("state="))
 }
 
 /// The query of the request that is waited for.
@@ -101,7 +103,10 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
     }
     let query = query_of(&String::from_utf8_lossy(&head), &state);
     let (status, text) = match query.is_some() {
-        true => ("200 OK", "You can close this page and go back to the terminal."),
+        true => (
+            "200 OK",
+            "You can close this page and go back to the terminal.",
+        ),
         false => ("404 Not Found", "Nobody waits for this page."),
     };
     let length = text.len();
@@ -117,7 +122,9 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
 fn query_of(head: &str, state: &str) -> Option<String> {
     let target = head.strip_prefix("GET ")?.split(' ').next()?;
     let query = target.strip_prefix(PAGE)?.strip_prefix('?')?;
-    let meant = query.split('&').any(|pair| pair.strip_prefix("state=") == Some(state));
+    let meant = query
+        .split('&')
+        .any(|pair| pair.strip_prefix("state=") == Some(state));
     meant.then(|| query.to_owned())
 }
 

@@ -31,7 +31,12 @@ pub(crate) enum OfMcp {
         #[arg(value_name = "NAME")]
         server: String,
         /// The port of this machine that the browser is sent back to [default: a free one]
-        #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "PORT",
+            default_value_t = 0,
+            hide_default_value = true
+        )]
         port: u16,
     },
     /// Forget the tokens of a server

@@ -236,11 +236,11 @@ impl HostBuilder {
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
             let places = Arc::clone(&places);
-            let servers = servers.secrets(Arc::new(brought.secrets.clone()));
-            let servers = servers.clock(Arc::clone(&clock));
-            let tokens = TokenFiles::of_data_dir(store.directory());
-            let servers = servers.tokens_by_default(Arc::new(tokens));
-            let servers = servers.directories(move |id| place(places.get(), id));
+            let servers = servers
+                .secrets(Arc::new(brought.secrets.clone()))
+                .clock(Arc::clone(&clock))
+                .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
+                .directories(move |id| place(places.get(), id));
             brought.tools.push(Arc::new(servers));
         }
         let dispatcher = Dispatcher::new(Parts {

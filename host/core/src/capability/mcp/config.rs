@@ -222,7 +222,8 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
                 oauth::check(oauth)?;
                 if headers.iter().any(|(name, _)| name == "authorization") {
                     return Err(
-                        "it has both `oauth` and a header `Authorization`: leave one out".to_owned(),
+                        "it has both `oauth` and a header `Authorization`: leave one out"
+                            .to_owned(),
                     );
                 }
             }
@@ -311,6 +312,13 @@ mod tests {
         assert_eq!(reach.shown(), "https://h/mcp");
         assert!(set.allows("read_file") && set.allows("x"));
         assert!(!set.allows("write_file") && !set.allows("xy"));
+        for (text, set) in [("true", true), ("{}", true), ("false", false)] {
+            let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
+            let Reach::Web { oauth, .. } = reach else {
+                panic!("it is an address");
+            };
+            assert_eq!(oauth, set.then(OAuthConfig::default));
+        }
     }
 
     #[test]
@@ -330,6 +338,29 @@ mod tests {
             ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),
             ("command = ['x']\ntools = ['[']", "pattern that is none"),
             ("comand = ['x']", "comand"),
+            ("command = ['x']\noauth = true", "with a `url`"),
+            ("url = 'http://h'\noauth = 1", "`true` or a table"),
+            (
+                "url = 'http://h'\noauth = {scope = 'a'}",
+                "unknown field `scope`",
+            ),
+            (
+                "url = 'http://h'\noauth = {client_secret = 'hunter2'}",
+                "no place for a secret",
+            ),
+            (
+                "url = 'http://h'\noauth = {grant = 'client-credentials'}",
+                "needs `client_id`",
+            ),
+            ("url = 'http://h'\noauth = {scopes = ['a b']}", "one word"),
+            (
+                "url = 'http://h'\noauth = {client_metadata_url = 'http://h/x'}",
+                "has to be like",
+            ),
+            (
+                "url = 'http://h'\noauth = true\nheaders = {Authorization = 'x'}",
+                "leave one out",
+            ),
         ] {
             let error = server(text).unwrap_err();
             assert!(error.contains(expected), "`{text}`: {error}");

@@ -208,5 +208,7 @@ fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), St
 fn refusal_of(back: &str) -> Option<&str> {
     let query = back.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();
-    query.split('&').find_map(|pair| pair.strip_prefix("error="))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("error="))
 }

@@ -83,7 +83,10 @@ impl Shelf {
         // What another version wrote is as good as none: the person is asked again.
         let record = serde_json::from_str(&text).unwrap_or_else(|_| self.empty());
         let chosen = self.client_id.as_ref();
-        let known = record.credentials.as_ref().map(|of: &StoredCredentials| &of.client_id);
+        let known = record
+            .credentials
+            .as_ref()
+            .map(|of: &StoredCredentials| &of.client_id);
         let other_client = chosen.is_some() && known.is_some() && chosen != known;
         if record.version != VERSION || record.url != self.url || other_client {
             return Ok(self.empty());
@@ -120,7 +123,10 @@ impl Shelf {
 #[async_trait::async_trait]
 impl CredentialStore for Shelf {
     async fn load(&self) -> Result<Option<StoredCredentials>, AuthError> {
-        let record = self.record().await.map_err(AuthError::CredentialStoreError)?;
+        let record = self
+            .record()
+            .await
+            .map_err(AuthError::CredentialStoreError)?;
         Ok(record.credentials)
     }
 

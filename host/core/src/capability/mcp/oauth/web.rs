@@ -52,7 +52,9 @@ impl Web {
         let mut response = exchange(request, timeout.unwrap_or(TIMEOUT)).await?;
         if let Ok(Value::Object(answer)) = serde_json::from_slice(response.body()) {
             let secrets = ["access_token", "refresh_token", "client_secret"];
-            let secrets = secrets.iter().filter_map(|name| answer.get(*name)?.as_str());
+            let secrets = secrets
+                .iter()
+                .filter_map(|name| answer.get(*name)?.as_str());
             self.kept.learn(secrets);
             if answer.contains_key("access_token") {
                 *response.body_mut() = Value::Object(needed(answer)).to_string().into_bytes();
