@@ -199,10 +199,19 @@ async fn a_server_that_asks_without_end_is_given_up() {
 #[tokio::test]
 async fn where_nobody_consents_the_error_says_what_to_do() {
     let (web, folder) = (Web::guarded(&[]), folder());
-    let error = echo(&servers(&web, folder.path())).await.unwrap_err();
-    assert_eq!(error.kind, ToolErrorKind::Unavailable);
-    assert!(error.message.contains("lastword mcp login it"), "{error}");
+    // No time passes here.
+    let alone = servers(&web, folder.path()).clock(Arc::new(ManualClock::default()));
+    let workspace = WorkspaceId::generate();
+    for _ in 0..2 {
+        let error = call(&alone, workspace, "it.echo").await.unwrap_err();
+        assert_eq!(error.kind, ToolErrorKind::Unavailable);
+        assert!(error.message.contains("lastword mcp login it"), "{error}");
+    }
     assert_eq!(seen(&web, "authorize").await + seen(&web, "token").await, 0);
+    // Somebody logs in beside it, and it goes on at once.
+    let person = servers(&web, folder.path()).consent(Arc::new(Willing::default()));
+    person.login("it").await.unwrap();
+    call(&alone, workspace, "it.echo").await.unwrap();
     let unset = McpConfig {
         oauth: None,
         ..table(&web, OAuthConfig::default())

@@ -236,11 +236,8 @@ impl HostBuilder {
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
             let places = Arc::clone(&places);
-            let servers = servers
-                .secrets(Arc::new(brought.secrets.clone()))
-                .clock(Arc::clone(&clock))
-                .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
-                .directories(move |id| place(places.get(), id));
+            let servers = equip(servers, &brought.secrets, &clock, &store);
+            let servers = servers.directories(move |id| place(places.get(), id));
             brought.tools.push(Arc::new(servers));
         }
         let dispatcher = Dispatcher::new(Parts {
@@ -279,6 +276,19 @@ impl HostBuilder {
         begin(&inner);
         Ok(Host { inner })
     }
+}
+
+/// Gives MCP servers what is the host's.
+fn equip(
+    servers: McpServers,
+    secrets: &Secrets,
+    clock: &Arc<dyn Clock>,
+    store: &Store,
+) -> McpServers {
+    servers
+        .secrets(Arc::new(secrets.clone()))
+        .clock(Arc::clone(clock))
+        .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
 }
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.

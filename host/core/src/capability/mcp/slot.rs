@@ -324,33 +324,43 @@ impl Slot {
                 Ok(connection)
             }
             Err(_) if self.closed.is_cancelled() => Err(self.was_closed()),
-            Err(why) => {
-                state.last_failure = shared.said(&why);
-                state.backoff.failed(shared.clock.elapsed());
+            Err(failed) => {
+                state.last_failure = shared.said(&failed.why);
+                // Whoever lacks a token alone may come back as soon as there is one.
+                if failed.wanted.is_none() {
+                    state.backoff.failed(shared.clock.elapsed());
+                }
                 Err(unavailable(state.last_failure.clone()))
             }
         }
     }
 
     /// A start, and another once the server has the authorization that it wants.
-    async fn authorized_start(&self, shared: &Shared) -> Result<Connection, String> {
+    async fn authorized_start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
         let authority = shared.authority(self.name());
         let mut steps = 0;
         loop {
             let since = authority.map(Authority::obtained);
-            let failed = match self.start(shared).await {
+            let mut failed = match self.start(shared).await {
                 Ok(connection) => return Ok(connection),
                 Err(failed) => failed,
             };
-            let (Some(authority), Some(since), Some(wanted)) = (authority, since, failed.wanted)
-            else {
-                return Err(failed.why);
+            let wanted = failed.wanted.take();
+            let (Some(authority), Some(since), Some(wanted)) = (authority, since, wanted) else {
+                return Err(failed);
             };
             if steps == STEPS_MAX {
-                return Err(failed.why);
+                return Err(failed);
             }
             steps += 1;
-            self.authorize(authority, &wanted, since).await?;
+            if let Err(why) = self.authorize(authority, &wanted, since).await {
+                let wanted = Some(wanted);
+                return Err(NotOpened {
+                    why,
+                    wanted,
+                    ..failed
+                });
+            }
         }
     }
 
