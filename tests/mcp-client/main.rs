@@ -1,7 +1,10 @@
 //! `mcp-client URL`: does over `McpServers` what an agent would, for the conformance suite of
 //! the protocol: connects, lists the tools, calls each of them once with arguments that fit,
-//! and leaves. Questions are accepted with their defaults. Ends with 1 if the server could not
-//! be used. `tests/tools/mcp-conformance.sh` is how it is run.
+//! and leaves. Questions are accepted with their defaults, and consent is given by following
+//! where a browser would be sent. Ends with 1 if the server could not be used.
+//! `tests/tools/mcp-conformance.sh` is how it is run.
+
+mod authorization;
 
 use futures_util::future::BoxFuture;
 use lastword::capability::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState};
@@ -40,13 +43,19 @@ async fn main() -> ExitCode {
 }
 
 async fn visit(url: String) -> Result<(), String> {
+    let scenario = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_default();
+    let scenario: Value = serde_json::from_str(&scenario).unwrap_or_default();
     let table = McpConfig {
         url: Some(url),
         timeout_s: Some(20),
+        oauth: authorization::oauth(&scenario),
         ..McpConfig::default()
     };
     let servers = McpServers::new([("it".to_owned(), table)].into()).map_err(|e| e.to_string())?;
-    let servers = servers.elicit(Arc::new(Agreeable));
+    let servers = servers
+        .elicit(Arc::new(Agreeable))
+        .secrets(Arc::new(authorization::Given(scenario.clone())))
+        .consent(Arc::new(authorization::Willing));
     let workspace = WorkspaceId::generate();
     let context = CallContext {
         workspace,
@@ -64,7 +73,7 @@ async fn visit(url: String) -> Result<(), String> {
             return Err(failure);
         }
     }
-    for (name, arguments) in calls(&tools) {
+    for (name, arguments) in calls(&scenario, &tools) {
         eprintln!("{name} {arguments}");
         let output = servers.call_tool(workspace, &name, arguments).await;
         eprintln!("{:?}", output.map_err(|error| error.to_string())?);
@@ -74,9 +83,7 @@ async fn visit(url: String) -> Result<(), String> {
 }
 
 /// What to call: what the scenario says, or every tool once.
-fn calls(tools: &[Tool]) -> Vec<(String, Value)> {
-    let scenario = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_default();
-    let scenario: Value = serde_json::from_str(&scenario).unwrap_or_default();
+fn calls(scenario: &Value, tools: &[Tool]) -> Vec<(String, Value)> {
     if let Some(calls) = scenario["toolCalls"].as_array() {
         let call = |call: &Value| {
             let name = call["name"].as_str().unwrap_or_default();

@@ -11,6 +11,7 @@ mod interruption;
 mod mcp;
 mod mcp_everything;
 mod mcp_fake;
+mod mcp_oauth;
 mod models;
 mod network;
 mod queue;

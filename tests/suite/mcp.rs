@@ -258,6 +258,62 @@ async fn a_list_that_changed_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_newer_server_tells_of_its_list_those_who_subscribe() {
+    let servers = one(fake(&["--modern", "--lasting"]));
+    let workspace = WorkspaceId::generate();
+    assert_eq!(names(&servers, workspace).await.len(), 10);
+    let lists = async || {
+        let seen = seen(&servers, workspace).await;
+        seen.iter().filter(|m| m["method"] == "tools/list").count()
+    };
+    // Once the subscription stands the list is read again, since nobody was told before.
+    let stands = async { while lists().await < 2 {} };
+    tokio::time::timeout(PATIENCE, stands)
+        .await
+        .expect("it subscribes");
+    assert_eq!(names(&servers, workspace).await.len(), 10);
+    assert_eq!(lists().await, 2, "the list is kept");
+    call(&servers, workspace, "it.grow").await.unwrap();
+    let grown = async { while names(&servers, workspace).await.len() != 11 {} };
+    tokio::time::timeout(PATIENCE, grown)
+        .await
+        .expect("the new tool is seen");
+    assert_eq!(lists().await, 3);
+}
+
+#[tokio::test]
+async fn the_time_that_a_person_takes_is_not_the_server_s() {
+    struct Slow(ManualClock);
+    impl Elicit for Slow {
+        fn elicit(&self, _: Elicitation) -> BoxFuture<'static, Option<Map<String, Value>>> {
+            // Each person takes longer than the server may.
+            self.0.advance(Duration::from_secs(61));
+            let asked = self.0.clone();
+            async move {
+                tokio::task::yield_now().await;
+                asked.advance(Duration::from_secs(61));
+                Some(Map::new())
+            }
+            .boxed()
+        }
+    }
+    let clock = ManualClock::default();
+    let servers = one(fake(&[])).clock(Arc::new(clock.clone()));
+    let servers = servers.elicit(Arc::new(Slow(clock.clone())));
+    let workspace = WorkspaceId::generate();
+    for _ in 0..3 {
+        let output = call(&servers, workspace, "it.ask").await.unwrap();
+        assert!(text(&output).contains("accept"), "{output:?}");
+    }
+    // What is no question counts as ever.
+    let slow = tokio::spawn(servers.call_tool(workspace, "it.slow", Value::Null));
+    until_seen(&servers, workspace, is_slow_call).await;
+    clock.advance(Duration::from_secs(61));
+    let error = slow.await.unwrap().unwrap_err();
+    assert_eq!(error.kind, ToolErrorKind::Timeout);
+}
+
+#[tokio::test]
 async fn what_a_server_asks_is_answered() {
     struct Yes;
     impl Elicit for Yes {

@@ -43,10 +43,25 @@ pub(crate) struct Web(Child, String);
 
 impl Web {
     pub(crate) fn start() -> Self {
-        let script = root().join("tests/tools/mcp_server.py");
+        Self::of("mcp_server.py", &["--http"])
+    }
+
+    /// One that asks for authorization.
+    pub(crate) fn guarded(options: &[&str]) -> Self {
+        Self::of("mcp_oauth.py", options)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.1
+    }
+
+    fn of(script: &str, options: &[&str]) -> Self {
+        let script = root().join("tests/tools").join(script);
         let mut child = Command::new("python3")
+            // Two of these may start at the same time.
+            .arg("-B")
             .arg(script)
-            .arg("--http")
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

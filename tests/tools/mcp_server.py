@@ -1,9 +1,11 @@
 """A small MCP server for the suite, over stdin and stdout or over HTTP, that misbehaves on
 request. Speaks the protocol by hand, so that it does not share the mistakes of a library.
 
-    mcp_server.py [--modern] [--deaf] [--die] [--hang-up] [--endless] [--pages N] [--http]
+    mcp_server.py [--modern] [--lasting] [--deaf] [--die] [--hang-up] [--endless] [--pages N]
+                  [--http]
 
     --modern   answer server/discover, as servers since 2026-07-28 do
+    --lasting  say that a list holds for an hour
     --deaf     read everything, answer nothing
     --die      say something on stderr and end at once
     --hang-up  end when the first message is no `initialize`, as many older servers do
@@ -24,8 +26,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SEEN = []
 REPLIES = {}
+SUBSCRIPTIONS = []
 TOOLS = ["echo", "slow", "seen", "die", "environment", "grow", "ask", "loud", "fail", "forget"]
 LOCK = threading.Lock()
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
 
 def option(name):
@@ -71,7 +75,11 @@ class Server:
             return text(dict(os.environ), structuredContent={"directory": os.getcwd(), "pid": os.getpid()})
         if name == "grow":
             TOOLS.append(f"grown-{len(TOOLS)}")
-            self.send({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+            changed = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+            for subscription in SUBSCRIPTIONS:
+                self.send(changed | {"params": {"_meta": {SUBSCRIPTION: subscription}}})
+            if "--modern" not in sys.argv:
+                self.send(changed)
             return text("grown")
         if name == "ask":
             form = {"type": "object", "properties": {"n": {"type": "integer", "default": 7}}}
@@ -115,7 +123,7 @@ class Server:
             return {
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
-                "capabilities": {"tools": {}},
+                "capabilities": capabilities,
                 "serverInfo": me,
                 "ttlMs": 0,
                 "cacheScope": "private",
@@ -123,7 +131,8 @@ class Server:
         if method == "tools/list":
             result = self.listed(params)
             if "--modern" in sys.argv:
-                result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+                holds = 3_600_000 if "--lasting" in sys.argv else 0
+                result |= {"resultType": "complete", "ttlMs": holds, "cacheScope": "private"}
             return result
         if method == "tools/call":
             return self.call(params["name"], params.get("arguments") or {})
@@ -145,6 +154,16 @@ class Server:
         answer = {"jsonrpc": "2.0", "id": message["id"]}
         params = message.get("params") or {}
         if params.get("name") == "slow":
+            return None
+        if message["method"] == "subscriptions/listen" and self.send:
+            # It stays open: its answer would end it.
+            SUBSCRIPTIONS.append(message["id"])
+            stands = {"notifications": params["notifications"]}
+            self.send({
+                "jsonrpc": "2.0",
+                "method": "notifications/subscriptions/acknowledged",
+                "params": stands | {"_meta": {SUBSCRIPTION: message["id"]}},
+            })
             return None
         try:
             return answer | {"result": self.result(message["method"], params)}
@@ -187,7 +206,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_POST(self):
-        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.carry_out(self.body())
+
+    def body(self):
+        return json.loads(self.rfile.read(int(self.headers["content-length"])))
+
+    def carry_out(self, message):
         message["authorization"] = self.headers.get("authorization")
         method = message.get("method")
         session = self.headers.get("mcp-session-id")
@@ -219,12 +243,17 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-if "--die" in sys.argv:
-    sys.exit("it cannot be started like this")
-if "--http" in sys.argv:
-    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def over_http(handler):
+    served = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     served.daemon_threads = True
     print(f"http://127.0.0.1:{served.server_port}/mcp", flush=True)
     served.serve_forever()
-else:
-    over_pipes()
+
+
+if __name__ == "__main__":
+    if "--die" in sys.argv:
+        sys.exit("it cannot be started like this")
+    if "--http" in sys.argv:
+        over_http(Handler)
+    else:
+        over_pipes()

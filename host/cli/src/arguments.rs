@@ -2,10 +2,12 @@
 //! they do.
 
 mod later;
+mod mcp;
 mod permissions;
 mod serve;
 
 pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
 };
@@ -103,6 +105,8 @@ pub(crate) enum Command {
     Answer(Answer),
     /// List what answers have granted, or take it back
     Grants(Grants),
+    /// List the MCP servers of the settings, or log in at one
+    Mcp(Mcp),
     /// Go on with prompts that are held, or with a run that ended early
     Resume(Box<Resume>),
     /// Give a session another title

@@ -15,6 +15,7 @@ mod desk;
 mod failure;
 mod follow;
 mod keeping;
+mod mcp;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod outside;
@@ -24,6 +25,7 @@ mod plan;
 mod prompts;
 mod questions;
 mod reading;
+mod redirect;
 mod rendering;
 mod resume;
 mod run;
@@ -69,6 +71,7 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Questions(open) => block_on(questions::questions(open, shared, terminal))?,
         Command::Answer(answer) => block_on(questions::answer(answer, shared, terminal))?,
         Command::Grants(grants) => block_on(questions::grants(grants, shared, terminal))?,
+        Command::Mcp(servers) => block_on(mcp::mcp(servers, shared, terminal))?,
         Command::Resume(resume) => block_on(resume::resume(*resume, shared, terminal))?,
         Command::Rename(rename) => block_on(keeping::rename(rename, shared, terminal))?,
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,

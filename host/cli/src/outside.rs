@@ -63,10 +63,9 @@ impl Outside<'_> {
 
     /// Gives a host what the tables name. Reads secrets, and may run the programs that hold them.
     pub(crate) fn equip(&self, builder: HostBuilder) -> Result<HostBuilder, Failure> {
-        let unusable = |why: String| Failure::usage(format!("cannot use the settings: {why}"));
-        let secrets = Secrets::load(self.secrets).map_err(|error| unusable(error.to_string()))?;
+        let secrets = self.load_secrets()?;
         let private = HostPatterns::new(&self.network.private);
-        let private = private.map_err(|error| unusable(format!("[network] private: {error}")))?;
+        let private = private.map_err(|error| unusable(&format!("[network] private: {error}")))?;
         let builder = builder
             .secrets(secrets)
             .http(HttpOptions::new().private(private))
@@ -74,9 +73,22 @@ impl Outside<'_> {
         if self.mcp.is_empty() {
             return Ok(builder);
         }
-        let servers = McpServers::new(self.mcp.clone());
-        Ok(builder.mcp(servers.map_err(|error| unusable(error.to_string()))?))
+        Ok(builder.mcp(self.servers()?))
     }
+
+    /// The MCP servers, without anything that they need.
+    pub(crate) fn servers(&self) -> Result<McpServers, Failure> {
+        McpServers::new(self.mcp.clone()).map_err(|error| unusable(&error.to_string()))
+    }
+
+    /// Reads the secrets, and may run the programs that hold them.
+    pub(crate) fn load_secrets(&self) -> Result<Secrets, Failure> {
+        Secrets::load(self.secrets).map_err(|error| unusable(&error.to_string()))
+    }
+}
+
+fn unusable(why: &str) -> Failure {
+    Failure::usage(format!("cannot use the settings: {why}"))
 }
 
 /// Paths in a file are relative to it.

@@ -8,6 +8,7 @@ mod bad_input;
 mod ends;
 mod interrupts;
 mod later;
+mod mcp;
 mod models;
 mod permissions;
 mod questions;

@@ -5,7 +5,7 @@ use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner};
 use crate::capability::http::{Guarded, HttpOptions};
-use crate::capability::mcp::McpServers;
+use crate::capability::mcp::{McpServers, TokenFiles};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::secrets::Secrets;
@@ -105,8 +105,8 @@ impl HostBuilder {
     }
 
     /// MCP servers whose tools agents may call that are granted `tools=SERVER.*`. They get the
-    /// host's secrets where their settings name some, its clock, and the directories of its
-    /// workspaces. Default: none.
+    /// host's secrets where their settings name some, its clock, the directories of its
+    /// workspaces, and a folder for tokens. Default: none.
     #[must_use]
     pub fn mcp(mut self, servers: McpServers) -> Self {
         self.mcp = Some(servers);
@@ -248,8 +248,7 @@ impl HostBuilder {
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
             let places = Arc::clone(&places);
-            let servers = servers.secrets(Arc::new(brought.secrets.clone()));
-            let servers = servers.clock(Arc::clone(&clock));
+            let servers = equip(servers, &brought.secrets, &clock, &store);
             let servers = servers.directories(move |id| place(places.get(), id));
             brought.tools.push(Arc::new(servers));
         }
@@ -290,6 +289,19 @@ impl HostBuilder {
         begin(&inner);
         Ok(Host { inner })
     }
+}
+
+/// Gives MCP servers what is the host's.
+fn equip(
+    servers: McpServers,
+    secrets: &Secrets,
+    clock: &Arc<dyn Clock>,
+    store: &Store,
+) -> McpServers {
+    servers
+        .secrets(Arc::new(secrets.clone()))
+        .clock(Arc::clone(clock))
+        .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
 }
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.

@@ -49,6 +49,7 @@ impl Speaking {
             key: None,
             queue_max: 1,
             start: true,
+            over: None,
         };
         let (answer, accepted) = oneshot::channel();
         drop(store.accept(accept, |outcome| drop(answer.send(outcome))));

@@ -1,6 +1,7 @@
 //! What an operator may set for MCP servers, and whether it makes sense. Knows neither
 //! processes nor the network; secrets are placeholders here.
 
+use super::oauth::{self, OAuthConfig};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::{HeaderName, Uri};
 use serde::Deserialize;
@@ -47,6 +48,10 @@ pub struct McpConfig {
     pub url: Option<String>,
     /// Headers of every request to it. Values may hold `{{secret:NAME}}`.
     pub headers: BTreeMap<String, String>,
+    /// How the host gets a token for it, if the server asks for one by OAuth: `true`, or a
+    /// table.
+    #[serde(deserialize_with = "oauth::switch_or_table")]
+    pub oauth: Option<OAuthConfig>,
     /// Seconds that a call may take; otherwise 60.
     pub timeout_s: Option<u64>,
     /// Seconds until the server must be ready; otherwise 30.
@@ -66,6 +71,7 @@ impl fmt::Debug for McpConfig {
             .field("directory", &self.directory)
             .field("url", &self.url)
             .field("headers", &self.headers.keys())
+            .field("oauth", &self.oauth)
             .field("timeout_s", &self.timeout_s)
             .field("start_timeout_s", &self.start_timeout_s)
             .field("tools", &self.tools)
@@ -104,6 +110,7 @@ pub(super) enum Reach {
     Web {
         url: String,
         headers: Vec<(HeaderName, String)>,
+        oauth: Option<OAuthConfig>,
     },
 }
 
@@ -194,6 +201,9 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             if !config.headers.is_empty() {
                 return Err("`headers` are for servers with a `url`; use `env`".to_owned());
             }
+            if config.oauth.is_some() {
+                return Err("`oauth` is for servers with a `url`; use `env`".to_owned());
+            }
             check_command(&config.command, &config.env)?;
             Ok(Reach::Command {
                 command: config.command,
@@ -207,8 +217,19 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             }
             check_url(&url)?;
             let headers = config.headers.into_iter().map(header);
+            let headers = headers.collect::<Result<Vec<_>, _>>()?;
+            if let Some(oauth) = &config.oauth {
+                oauth::check(oauth)?;
+                if headers.iter().any(|(name, _)| name == "authorization") {
+                    return Err(
+                        "it has both `oauth` and a header `Authorization`: leave one out"
+                            .to_owned(),
+                    );
+                }
+            }
             Ok(Reach::Web {
-                headers: headers.collect::<Result<_, _>>()?,
+                headers,
+                oauth: config.oauth,
                 url,
             })
         }
@@ -291,6 +312,13 @@ mod tests {
         assert_eq!(reach.shown(), "https://h/mcp");
         assert!(set.allows("read_file") && set.allows("x"));
         assert!(!set.allows("write_file") && !set.allows("xy"));
+        for (text, set) in [("true", true), ("{}", true), ("false", false)] {
+            let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
+            let Reach::Web { oauth, .. } = reach else {
+                panic!("it is an address");
+            };
+            assert_eq!(oauth, set.then(OAuthConfig::default));
+        }
     }
 
     #[test]
@@ -310,6 +338,29 @@ mod tests {
             ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),
             ("command = ['x']\ntools = ['[']", "pattern that is none"),
             ("comand = ['x']", "comand"),
+            ("command = ['x']\noauth = true", "with a `url`"),
+            ("url = 'http://h'\noauth = 1", "`true` or a table"),
+            (
+                "url = 'http://h'\noauth = {scope = 'a'}",
+                "unknown field `scope`",
+            ),
+            (
+                "url = 'http://h'\noauth = {client_secret = 'hunter2'}",
+                "no place for a secret",
+            ),
+            (
+                "url = 'http://h'\noauth = {grant = 'client-credentials'}",
+                "needs `client_id`",
+            ),
+            ("url = 'http://h'\noauth = {scopes = ['a b']}", "one word"),
+            (
+                "url = 'http://h'\noauth = {client_metadata_url = 'http://h/x'}",
+                "has to be like",
+            ),
+            (
+                "url = 'http://h'\noauth = true\nheaders = {Authorization = 'x'}",
+                "leave one out",
+            ),
         ] {
             let error = server(text).unwrap_err();
             assert!(error.contains(expected), "`{text}`: {error}");

@@ -3,14 +3,15 @@
 
 use super::config::Server;
 use super::content::redact;
-use super::failure;
+use super::failure::{self, Wanted};
 use super::handler::Handler;
 use super::launch::{Fill, Launch};
 use super::listed::{Listed, PAGES_MAX, TOOLS_MAX};
+use super::oauth::Authority;
+use super::patience::Patience;
 use super::process::Process;
 use super::standing::{Announcing, Standing};
 use crate::capability::model::within_origin;
-use http::{HeaderName, HeaderValue};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,
     ServerNotification, SubscriptionFilter,
@@ -20,10 +21,11 @@ use rmcp::service::{
     serve_client_with_lifecycle_and_ct,
 };
 use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::transport::streamable_http_client::{
+    StreamableHttpClient, StreamableHttpClientTransportConfig,
+};
 use rmcp::transport::{StreamableHttpClientTransport, Transport};
 use rmcp::{ClientCacheConfig, ClientLifecycleMode, Peer, ServiceError};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,6 +59,20 @@ pub(super) struct NotOpened {
     pub(super) may_be_older: bool,
     /// Whether it went away instead of answering.
     pub(super) hung_up: bool,
+    /// Set if it wants authorization.
+    pub(super) wanted: Option<Wanted>,
+}
+
+impl NotOpened {
+    /// It was not even asked.
+    pub(super) fn before(server: &str, why: &str) -> Self {
+        Self {
+            why: format!("{server} cannot be started: {why}"),
+            may_be_older: false,
+            hung_up: false,
+            wanted: None,
+        }
+    }
 }
 
 /// A connection that came about. Dropping it ends it, and a program with it.
@@ -67,6 +83,7 @@ pub(super) struct Connection {
     gone: CancellationToken,
     stop: CancellationToken,
     stale: Arc<AtomicBool>,
+    patience: Patience,
     _listener: Option<AbortOnDropHandle<()>>,
 }
 
@@ -76,18 +93,16 @@ impl Connection {
         server: &Server,
         launch: Launch,
         handler: Handler,
+        authority: Option<&Authority>,
         opening: Opening,
         stop: CancellationToken,
     ) -> Result<Self, NotOpened> {
         let stale = Arc::clone(&handler.stale);
+        let patience = handler.patience.clone();
         let fill = Arc::clone(&handler.fill);
         let gone = CancellationToken::new();
         let guard = gone.clone().drop_guard();
-        let not_started = |why: String| NotOpened {
-            why: format!("{} cannot be started: {why}", server.name),
-            may_be_older: false,
-            hung_up: false,
-        };
+        let not_started = |why: String| NotOpened::before(&server.name, &why);
         let (served, process) = match launch {
             Launch::Command {
                 command,
@@ -114,8 +129,20 @@ impl Connection {
                 (served, Some(process))
             }
             Launch::Web { url, headers } => {
-                let served = visit(handler, url, headers, guard, opening, &stop).await;
-                let served = served.map_err(not_started)?;
+                let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
+                    .custom_headers(headers)
+                    .max_sse_event_size(MESSAGE_MAX)
+                    .max_json_response_size(MESSAGE_MAX);
+                let served = match authority {
+                    None => {
+                        let client = within_origin(&url).map_err(not_started)?;
+                        visit(handler, client, config, guard, opening, &stop).await
+                    }
+                    Some(authority) => {
+                        let client = authority.client().await.map_err(not_started)?;
+                        visit(handler, client, config, guard, opening, &stop).await
+                    }
+                };
                 (served, None)
             }
         };
@@ -134,8 +161,14 @@ impl Connection {
             gone,
             stop,
             stale,
+            patience,
             _listener: listener,
         })
+    }
+
+    /// How long is waited for its answers.
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// The protocol that was agreed on.
@@ -234,30 +267,26 @@ impl Connection {
 type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
 
 /// Reaches a server over HTTP.
-async fn visit(
+async fn visit<C: StreamableHttpClient + Sync>(
     handler: Handler,
-    url: String,
-    headers: HashMap<HeaderName, HeaderValue>,
+    client: C,
+    config: StreamableHttpClientTransportConfig,
     gone: DropGuard,
     opening: Opening,
     stop: &CancellationToken,
-) -> Result<Served, String> {
+) -> Served {
     let fill = Arc::clone(&handler.fill);
     let standing = Standing::default();
     let client = Announcing {
-        inner: within_origin(&url)?,
+        inner: client,
         standing: standing.clone(),
     };
-    let config = StreamableHttpClientTransportConfig::with_uri(url)
-        .custom_headers(headers)
-        .max_sse_event_size(MESSAGE_MAX)
-        .max_json_response_size(MESSAGE_MAX);
     let transport = StreamableHttpClientTransport::with_client(client, config);
     let served = serve(handler, Watched::new(transport, gone, &fill), opening, stop).await;
     if served.is_ok() {
         standing.settled().await;
     }
-    Ok(served)
+    served
 }
 
 async fn serve<T: Transport<RoleClient> + 'static>(
@@ -288,10 +317,12 @@ async fn not_opened(
         why = format!("{why}; {}", process.epitaph(fill).await);
     }
     let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
+    let wanted = failure::wanted_of_start(error);
     NotOpened {
         why,
-        may_be_older: !refused_twice && !error.is_authorization_required(),
+        may_be_older: !refused_twice && wanted.is_none(),
         hung_up,
+        wanted,
     }
 }
 
@@ -312,6 +343,8 @@ fn listen(
         let Ok(mut subscription) = peer.listen(filter).await else {
             return;
         };
+        // What changed before it stood was told to nobody.
+        stale.store(true, Ordering::Release);
         while let Ok(Some(told)) = subscription.next().await {
             if matches!(told, ServerNotification::ToolListChangedNotification(_)) {
                 stale.store(true, Ordering::Release);

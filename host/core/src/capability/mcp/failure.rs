@@ -18,9 +18,29 @@ pub(super) enum Failure {
     Limit(String),
 }
 
+/// What a server said when it wanted authorization, or more of it.
+pub(super) struct Wanted {
+    /// Its challenge, if there was one.
+    pub(super) challenge: Option<String>,
+}
+
+/// Whether a failed request was one for want of authorization.
+pub(super) fn wanted_of_request(error: &ServiceError) -> Option<Wanted> {
+    let challenge = error.auth_challenge().map(str::to_owned);
+    let wanted = challenge.is_some() || error.is_authorization_required();
+    wanted.then_some(Wanted { challenge })
+}
+
+/// Whether a connection did not come about for want of authorization.
+pub(super) fn wanted_of_start(error: &ClientInitializeError) -> Option<Wanted> {
+    let challenge = error.auth_challenge().map(str::to_owned);
+    let wanted = challenge.is_some() || error.is_authorization_required();
+    wanted.then_some(Wanted { challenge })
+}
+
 /// What became of a request to `server`.
 pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
-    if error.is_authorization_required() || error.auth_challenge().is_some() {
+    if wanted_of_request(error).is_some() {
         return Failure::Lost(unauthorized(server));
     }
     match error {
@@ -55,7 +75,7 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
 
 /// Why no connection came about.
 pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
-    if error.is_authorization_required() || error.auth_challenge().is_some() {
+    if wanted_of_start(error).is_some() {
         return unauthorized(server);
     }
     let why = match error {
@@ -88,8 +108,8 @@ pub(super) fn causes_of(error: &ServiceError) -> String {
 
 fn unauthorized(server: &str) -> String {
     format!(
-        "{server} asks for authorization: put a token into `headers` of [mcp.{server}], such as \
-         Authorization = \"Bearer {{{{secret:NAME}}}}\""
+        "{server} asks for authorization: write `oauth = true` into [mcp.{server}], or put a \
+         token into its `headers`, such as Authorization = \"Bearer {{{{secret:NAME}}}}\""
     )
 }
 

@@ -3,6 +3,7 @@
 //! goes to the log. Knows no connection.
 
 use super::launch::Fill;
+use super::patience::Patience;
 use super::text::cut;
 use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
@@ -32,8 +33,8 @@ const LOG_MAX: usize = 2 * 1024;
 /// Somebody who answers what servers ask of a person. Without one, every question is declined.
 pub trait Elicit: Send + Sync + 'static {
     /// The answers by their fields; `None` declines. Fields that are left out get the
-    /// defaults of the question. The call that the question belongs to keeps counting its
-    /// time.
+    /// defaults of the question. The time that it takes counts for no call of the same
+    /// workspace to the same server; it is dropped when the call that it belongs to is.
     fn elicit(&self, question: Elicitation) -> BoxFuture<'static, Option<Map<String, Value>>>;
 }
 
@@ -57,6 +58,7 @@ pub(super) struct Handler {
     pub(super) fill: Arc<dyn Fill>,
     pub(super) root: Option<PathBuf>,
     pub(super) elicit: Option<Arc<dyn Elicit>>,
+    pub(super) patience: Patience,
     /// Set once the list of tools is not what it was.
     pub(super) stale: Arc<AtomicBool>,
     /// Whether the handshake of older servers is meant.
@@ -80,6 +82,7 @@ impl Handler {
             return None;
         };
         let schema = serde_json::to_value(requested_schema).ok()?;
+        let _asking = self.patience.asking();
         let answers = elicit.elicit(Elicitation {
             server: self.server.to_string(),
             workspace: self.workspace,

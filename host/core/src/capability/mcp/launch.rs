@@ -117,7 +117,7 @@ impl Launch {
                     },
                 })
             }
-            Reach::Web { url, headers } => {
+            Reach::Web { url, headers, .. } => {
                 let headers = headers.iter().map(|(name, value)| {
                     let value = fill.fill(value).map_err(|why| format!("`{name}`: {why}"))?;
                     let mut value = HeaderValue::from_str(&value)

@@ -3,13 +3,15 @@
 
 use super::config::{McpConfig, McpConfigError, Server};
 use super::handler::Elicit;
-use super::launch::{Fill, NoSecrets};
-use super::slot::{Doing, Known, Shared, Slot};
+use super::launch::Fill;
+use super::oauth::{Consent, TokenStore};
+use super::shared::{Brought, Known, Shared};
+use super::slot::{Doing, Slot};
 use crate::capability::model::CallContext;
 use crate::capability::tools::{
     Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::id::WorkspaceId;
 use futures_util::future::{BoxFuture, join_all};
 use rmcp::model::JsonObject;
@@ -27,8 +29,8 @@ use std::time::Duration;
 /// is tried again at most once per back-off.
 #[derive(Clone)]
 pub struct McpServers {
-    servers: Arc<Vec<Arc<Known>>>,
-    shared: Arc<Shared>,
+    pub(super) servers: Arc<Vec<Arc<Known>>>,
+    pub(super) shared: Arc<Shared>,
     slots: Arc<Mutex<HashMap<WorkspaceId, Vec<Arc<Slot>>>>>,
 }
 
@@ -75,14 +77,10 @@ impl McpServers {
             let (server, reach) = Server::new(&name, table)?;
             servers.push(Arc::new(Known::new(server, reach)));
         }
+        let shared = Shared::new(Brought::default(), &servers);
         Ok(Self {
             servers: Arc::new(servers),
-            shared: Arc::new(Shared {
-                fill: Arc::new(NoSecrets),
-                clock: SystemClock::shared(),
-                directories: Arc::new(|_| None),
-                elicit: None,
-            }),
+            shared: Arc::new(shared),
             slots: Arc::default(),
         })
     }
@@ -90,13 +88,13 @@ impl McpServers {
     /// Takes secrets from here, and keeps them out of everything that servers say.
     #[must_use]
     pub fn secrets(self, fill: Arc<dyn Fill>) -> Self {
-        self.with(|shared| shared.fill = fill)
+        self.with(|brought| brought.fill = fill)
     }
 
     /// Takes its time from here.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        self.with(|shared| shared.clock = clock)
+        self.with(|brought| brought.clock = clock)
     }
 
     /// Knows from here where a workspace is, for `{{workspace}}` and for servers that ask.
@@ -105,26 +103,40 @@ impl McpServers {
         self,
         directories: impl Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|shared| shared.directories = Arc::new(directories))
+        self.with(|brought| brought.directories = Arc::new(directories))
     }
 
     /// Lets servers ask a person.
     #[must_use]
     pub fn elicit(self, elicit: Arc<dyn Elicit>) -> Self {
-        self.with(|shared| shared.elicit = Some(elicit))
+        self.with(|brought| brought.elicit = Some(elicit))
+    }
+
+    /// Lets a person consent where a server asks for it in the middle of a call. Otherwise
+    /// such a call is an error that says how to log in.
+    #[must_use]
+    pub fn consent(self, consent: Arc<dyn Consent>) -> Self {
+        self.with(|brought| brought.consent = Some(consent))
+    }
+
+    /// Keeps tokens here. Otherwise they are in the host's data directory, or end with this
+    /// value if there is no host.
+    #[must_use]
+    pub fn tokens(self, tokens: Arc<dyn TokenStore>) -> Self {
+        self.with(|brought| brought.tokens = Some(tokens))
+    }
+
+    /// Keeps tokens here, unless it was said where.
+    pub(crate) fn tokens_by_default(self, tokens: Arc<dyn TokenStore>) -> Self {
+        self.with(|brought| _ = brought.tokens.get_or_insert(tokens))
     }
 
     /// The same servers with another setting, and no connections yet.
-    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
-        let mut shared = Shared {
-            fill: Arc::clone(&self.shared.fill),
-            clock: Arc::clone(&self.shared.clock),
-            directories: Arc::clone(&self.shared.directories),
-            elicit: self.shared.elicit.clone(),
-        };
-        change(&mut shared);
+    fn with(self, change: impl FnOnce(&mut Brought)) -> Self {
+        let mut brought = self.shared.brought.clone();
+        change(&mut brought);
         Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new(brought, &self.servers)),
             slots: Arc::default(),
             ..self
         }

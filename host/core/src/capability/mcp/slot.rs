@@ -2,20 +2,21 @@
 //! when it may be started again. Knows no other workspace.
 
 use super::backoff::Backoff;
-use super::config::{Reach, Server};
+use super::config::Reach;
 use super::connection::{Connection, NotOpened, Opening};
 use super::content;
-use super::failure::{self, Failure, unavailable};
-use super::handler::{Elicit, Handler};
-use super::launch::{self, Fill};
+use super::failure::{self, Failure, Wanted, unavailable};
+use super::handler::Handler;
+use super::launch;
 use super::listed::Listed;
-use super::text::{ERROR_MAX, cut};
+use super::oauth::{Authority, STEPS_MAX};
+use super::patience::Patience;
+use super::shared::{Known, Shared};
 use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
-use crate::clock::Clock;
 use crate::id::WorkspaceId;
+use futures_util::future::BoxFuture;
 use rmcp::ServiceError;
 use rmcp::model::JsonObject;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
@@ -24,32 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Calls of one workspace that are under way at one server at the most; further ones wait.
 const CALLS_MAX: usize = 64;
-
-/// Where a workspace is.
-pub(super) type Directories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
-
-/// What all connections share.
-pub(super) struct Shared {
-    pub(super) fill: Arc<dyn Fill>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) directories: Directories,
-    pub(super) elicit: Option<Arc<dyn Elicit>>,
-}
-
-impl Shared {
-    /// What may be said of a failure.
-    fn said(&self, why: &str) -> String {
-        cut(self.fill.redact(why), ERROR_MAX)
-    }
-}
-
-/// A server, and what was learnt about it.
-pub(super) struct Known {
-    pub(super) server: Server,
-    reach: Arc<Reach>,
-    /// Whether to shake hands at once the next time.
-    handshake: AtomicBool,
-}
 
 /// One workspace's part of one server.
 pub(super) struct Slot {
@@ -82,16 +57,6 @@ pub(super) enum Doing {
     Starting,
     Serving { protocol: Option<String> },
     Waiting { failure: String, retry: Duration },
-}
-
-impl Known {
-    pub(super) fn new(server: Server, reach: Reach) -> Self {
-        Self {
-            server,
-            reach: Arc::new(reach),
-            handshake: AtomicBool::new(false),
-        }
-    }
 }
 
 impl Slot {
@@ -154,22 +119,76 @@ impl Slot {
                 format!("{} has no tool `{name}`", self.name()),
             ));
         };
-        let call = async {
-            // It is never closed.
-            let _turn = self.calls.acquire().await;
-            connection.call(tool.to_owned(), arguments).await
-        };
-        // Dropping the call is what tells the server.
-        let timeout = shared.clock.sleep(self.known.server.timeout);
-        tokio::select! {
-            result = call => match result {
-                Ok(result) => Ok(content::output(result, shared.fill.as_ref())),
-                Err(error) => self.failed(shared, &connection, &error).await,
-            },
-            () = timeout => {
+        let called = self.ask(shared, &connection, || {
+            Box::pin(async {
+                // It is never closed.
+                let _turn = self.calls.acquire().await;
+                connection.call(tool.to_owned(), arguments.clone()).await
+            })
+        });
+        match called.await {
+            Ok(result) => {
+                if let Some(authority) = shared.authority(self.name()) {
+                    authority.answered().await;
+                }
+                Ok(content::output(result, shared.fill.as_ref()))
+            }
+            Err(Unanswered::Failed(error)) => self.failed(shared, &connection, &error).await,
+            Err(Unanswered::Unauthorized(why)) => Err(unavailable(why)),
+            Err(Unanswered::TooLong) => {
                 self.doubt(&connection).await;
                 Err(self.too_long("answer the call"))
             }
+        }
+    }
+
+    /// Asks within the server's time, and again once it has the authorization that it wants:
+    /// what it refused for want of that it has not carried out.
+    async fn ask<'r, T>(
+        &self,
+        shared: &Shared,
+        connection: &Connection,
+        request: impl Fn() -> BoxFuture<'r, Result<T, ServiceError>>,
+    ) -> Result<T, Unanswered> {
+        let authority = shared.authority(self.name());
+        let mut steps = 0;
+        loop {
+            let since = authority.map(Authority::obtained);
+            let patience = connection.patience();
+            let timeout = patience.runs_out(self.known.server.timeout);
+            // Dropping the request is what tells the server.
+            let answer = tokio::select! {
+                answer = request() => answer,
+                () = timeout => return Err(Unanswered::TooLong),
+            };
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let (Some(authority), Some(since), Some(wanted)) =
+                (authority, since, failure::wanted_of_request(&error))
+            else {
+                return Err(Unanswered::Failed(error));
+            };
+            if steps == STEPS_MAX {
+                return Err(Unanswered::Failed(error));
+            }
+            steps += 1;
+            let authorized = self.authorize(authority, &wanted, since).await;
+            authorized.map_err(Unanswered::Unauthorized)?;
+        }
+    }
+
+    /// Obtains what the server wants, unless the workspace closes meanwhile.
+    async fn authorize(
+        &self,
+        authority: &Authority,
+        wanted: &Wanted,
+        since: u64,
+    ) -> Result<(), String> {
+        tokio::select! {
+            done = authority.authorize(wanted.challenge.as_deref(), since) => done,
+            () = self.closed.cancelled() => Err(self.was_closed().message),
         }
     }
 
@@ -196,15 +215,14 @@ impl Slot {
         {
             return Ok(seen);
         }
-        let timeout = shared.clock.sleep(self.known.server.timeout);
-        let read = connection.list(&self.known.server, shared.fill.as_ref());
-        let read = tokio::select! {
-            read = read => read,
-            () = timeout => return Err(self.too_long("list its tools")),
-        };
-        let (listed, holds) = match read {
+        let read = self.ask(shared, connection, || {
+            Box::pin(connection.list(&self.known.server, shared.fill.as_ref()))
+        });
+        let (listed, holds) = match read.await {
             Ok(read) => read,
-            Err(error) => {
+            Err(Unanswered::TooLong) => return Err(self.too_long("list its tools")),
+            Err(Unanswered::Unauthorized(why)) => return Err(unavailable(why)),
+            Err(Unanswered::Failed(error)) => {
                 self.failed(shared, connection, &error).await?;
                 // It answered, and refused.
                 let why = shared.said(&failure::causes_of(&error));
@@ -298,7 +316,7 @@ impl Slot {
                 wait.as_secs_f64().ceil()
             )));
         }
-        match self.start(shared).await {
+        match self.authorized_start(shared).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 state.backoff.opened(shared.clock.elapsed());
@@ -306,23 +324,55 @@ impl Slot {
                 Ok(connection)
             }
             Err(_) if self.closed.is_cancelled() => Err(self.was_closed()),
-            Err(why) => {
-                state.last_failure = shared.said(&why);
-                state.backoff.failed(shared.clock.elapsed());
+            Err(failed) => {
+                state.last_failure = shared.said(&failed.why);
+                // Whoever lacks a token alone may come back as soon as there is one.
+                if failed.wanted.is_none() {
+                    state.backoff.failed(shared.clock.elapsed());
+                }
                 Err(unavailable(state.last_failure.clone()))
             }
         }
     }
 
+    /// A start, and another once the server has the authorization that it wants.
+    async fn authorized_start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
+        let authority = shared.authority(self.name());
+        let mut steps = 0;
+        loop {
+            let since = authority.map(Authority::obtained);
+            let mut failed = match self.start(shared).await {
+                Ok(connection) => return Ok(connection),
+                Err(failed) => failed,
+            };
+            let wanted = failed.wanted.take();
+            let (Some(authority), Some(since), Some(wanted)) = (authority, since, wanted) else {
+                return Err(failed);
+            };
+            if steps == STEPS_MAX {
+                return Err(failed);
+            }
+            steps += 1;
+            if let Err(why) = self.authorize(authority, &wanted, since).await {
+                let wanted = Some(wanted);
+                return Err(NotOpened {
+                    why,
+                    wanted,
+                    ..failed
+                });
+            }
+        }
+    }
+
     /// One start: within its time, and by discovery and handshake where it takes both.
-    async fn start(&self, shared: &Shared) -> Result<Connection, String> {
+    async fn start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
         let within = self.known.server.start_timeout;
         let attempt = async {
             let handshake = self.known.handshake.load(Ordering::Acquire);
             if !handshake {
                 match self.open(shared, Opening::Discover).await {
                     Ok(connection) => return Ok(connection),
-                    Err(failed) if !failed.may_be_older => return Err(failed.why),
+                    Err(failed) if !failed.may_be_older => return Err(failed),
                     Err(_may_be_older) => {}
                 }
             }
@@ -331,17 +381,20 @@ impl Slot {
             let hung_up = |failed: &NotOpened| failed.hung_up;
             let again = opened.as_ref().err().is_none_or(hung_up);
             self.known.handshake.store(again, Ordering::Release);
-            opened.map_err(|failed| failed.why)
+            opened
         };
         let started = tokio::select! {
             started = attempt => started?,
-            () = self.closed.cancelled() => return Err("its workspace closes".to_owned()),
+            () = self.closed.cancelled() => return Err(NotOpened::before(self.name(), "its workspace closes")),
             () = shared.clock.sleep(within) => {
                 let (name, within) = (self.name(), within.as_secs());
-                return Err(format!(
-                    "{name} did not get ready within {within} s; raise `start_timeout_s` of \
-                     [mcp.{name}] if it needs longer"
-                ));
+                return Err(NotOpened {
+                    why: format!(
+                        "{name} did not get ready within {within} s; raise `start_timeout_s` of \
+                         [mcp.{name}] if it needs longer"
+                    ),
+                    ..NotOpened::before(self.name(), "")
+                });
             }
         };
         if started.shook_hands() {
@@ -353,25 +406,23 @@ impl Slot {
     }
 
     async fn open(&self, shared: &Shared, opening: Opening) -> Result<Connection, NotOpened> {
-        let root = (shared.directories)(self.workspace);
+        let root = (shared.brought.directories)(self.workspace);
         let fill = Arc::clone(&shared.fill);
         let launch = launch::prepare(Arc::clone(&self.known.reach), root.clone(), fill).await;
-        let launch = launch.map_err(|why| NotOpened {
-            why: format!("{} cannot be started: {why}", self.name()),
-            may_be_older: false,
-            hung_up: false,
-        })?;
+        let launch = launch.map_err(|why| NotOpened::before(self.name(), &why))?;
         let handler = Handler {
             server: self.name().into(),
             workspace: self.workspace,
             fill: Arc::clone(&shared.fill),
             root,
-            elicit: shared.elicit.clone(),
+            elicit: shared.brought.elicit.clone(),
+            patience: Patience::new(Arc::clone(&shared.clock)),
             stale: Arc::new(AtomicBool::new(true)),
             handshake: opening == Opening::Handshake,
         };
         let stop = self.closed.child_token();
-        Connection::open(&self.known.server, launch, handler, opening, stop).await
+        let (server, authority) = (&self.known.server, shared.authority(self.name()));
+        Connection::open(server, launch, handler, authority, opening, stop).await
     }
 
     /// Ends what is open, and refuses what still comes.
@@ -382,6 +433,14 @@ impl Slot {
             connection.close().await;
         }
     }
+}
+
+/// Why a server has not answered.
+enum Unanswered {
+    TooLong,
+    /// It does not have the authorization that it wants.
+    Unauthorized(String),
+    Failed(ServiceError),
 }
 
 /// A list that is being read. Unless it was, somebody else has to.

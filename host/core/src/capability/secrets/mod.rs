@@ -86,6 +86,21 @@ impl Secrets {
         }
     }
 
+    /// Values that came up while the host ran, for keeping them out: nothing may be filled with
+    /// them. What is too short to be told from other text is left out.
+    pub(crate) fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
+        let values = values.into_iter().filter(|(_, value)| fits(value));
+        let secrets = values.map(|(name, value)| {
+            let secret = Secret {
+                value: SecretString::from(value),
+                hosts: HostPatterns::default(),
+            };
+            (name, secret)
+        });
+        Self::of(secrets.collect())
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.inner.secrets.keys().map(String::as_str)

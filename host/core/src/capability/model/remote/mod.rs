@@ -3,6 +3,7 @@
 
 mod adapter;
 mod answer;
+mod exchange;
 mod failure;
 mod media;
 mod message;
@@ -23,4 +24,5 @@ mod wire_media;
 mod wire_names;
 
 pub(super) use adapter::Remote;
+pub(crate) use exchange::{Client, exchange};
 pub(crate) use tls::within_origin;

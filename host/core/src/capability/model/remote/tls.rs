@@ -44,6 +44,11 @@ pub(crate) fn within_origin(address: &str) -> Result<reqwest::Client, String> {
     build(url.scheme() == "https", is_loopback(&url), policy)
 }
 
+/// A client for one request to this address. It follows no redirects.
+pub(super) fn without_redirects(url: &reqwest::Url) -> Result<reqwest::Client, String> {
+    build(url.scheme() == "https", is_loopback(url), Policy::none())
+}
+
 fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Client, String> {
     let trust = match secure {
         true => tls::Trust::System(&[]),

@@ -1,0 +1,124 @@
+//! `lastword mcp`: how the MCP servers of the settings stand, and a person's consent for those
+//! that ask for it. Works beside a host that is running, which sees what is kept here.
+
+use crate::arguments::{Mcp, OfMcp, Shared};
+use crate::failure::{Exit, Failure};
+use crate::place::Place;
+use crate::redirect::Loopback;
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use lastword::capability::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
+use lastword::capability::secrets::Secrets;
+use serde_json::json;
+use std::sync::Arc;
+
+/// Lists servers, or logs in or out at one.
+pub(crate) async fn mcp(
+    arguments: Mcp,
+    shared: Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let servers = settings.outside().servers()?;
+    let tokens = TokenFiles::of_data_dir(&place.data);
+    let servers = servers.tokens(Arc::new(tokens));
+    match arguments.what {
+        None => {
+            list(&servers, arguments.json, terminal).await;
+            Ok(Exit::Completed)
+        }
+        Some(OfMcp::Login { server, port }) => {
+            let secrets = settings.outside().load_secrets()?;
+            login(servers, secrets, &server, port, terminal).await
+        }
+        Some(OfMcp::Logout { server }) => {
+            servers.logout(&server).await?;
+            terminal.note(&format!("logged out of {server}"));
+            Ok(Exit::Completed)
+        }
+    }
+}
+
+async fn login(
+    servers: McpServers,
+    secrets: Secrets,
+    server: &str,
+    port: u16,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let browser = Loopback::listen(port, *terminal).await?;
+    let servers = servers
+        .secrets(Arc::new(secrets))
+        .consent(Arc::new(browser));
+    servers.login(server).await?;
+    terminal.note(&format!("logged in to {server}"));
+    Ok(Exit::Completed)
+}
+
+async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
+    let logins = servers.logins().await;
+    if logins.is_empty() && !as_json {
+        terminal.note("no MCP servers; a table [mcp.NAME] in the settings makes one");
+    }
+    let widest = logins.iter().map(|login| login.server.len()).max();
+    let text: String = logins
+        .iter()
+        .map(|login| match as_json {
+            true => {
+                let McpLogin {
+                    server, reached, ..
+                } = login;
+                let state = word(&login.state);
+                format!(
+                    "{}\n",
+                    json!({"server": server, "reached": reached, "state": state})
+                )
+            }
+            false => row(login, widest.unwrap_or_default()),
+        })
+        .collect();
+    // Whoever stopped reading has seen enough.
+    let _closed = to_stdout(&text);
+}
+
+fn row(login: &McpLogin, widest: usize) -> String {
+    let server = &login.server;
+    let reached = line(&login.reached, 60);
+    match said(server, &login.state) {
+        Some(said) => format!("{server:widest$}  {reached}  {}\n", line(&said, 200)),
+        None => format!("{server:widest$}  {reached}\n"),
+    }
+}
+
+/// For programs.
+fn word(state: &McpLoginState) -> &'static str {
+    match state {
+        McpLoginState::NotNeeded => "not-needed",
+        McpLoginState::ByItself => "by-itself",
+        McpLoginState::LoggedIn => "logged-in",
+        McpLoginState::LoggedOut => "logged-out",
+        _ => "unknown",
+    }
+}
+
+/// For people.
+fn said(server: &str, state: &McpLoginState) -> Option<String> {
+    match state {
+        McpLoginState::NotNeeded => None,
+        McpLoginState::ByItself => Some("the host authorizes itself".to_owned()),
+        McpLoginState::LoggedIn => Some("logged in".to_owned()),
+        McpLoginState::LoggedOut => Some(format!("log in with `lastword mcp login {server}`")),
+        McpLoginState::Unknown { failure } => Some(failure.clone()),
+        _ => Some("unknown".to_owned()),
+    }
+}
+
+impl From<McpLoginError> for Failure {
+    fn from(error: McpLoginError) -> Self {
+        match error {
+            McpLoginError::Failed(_) => Self::failed(error.to_string()),
+            _ => Self::usage(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What all connections to all servers share, and what is learnt of each server. Knows no
+//! connection.
+
+use super::config::{Reach, Server};
+use super::handler::Elicit;
+use super::launch::{Fill, NoSecrets};
+use super::oauth::{Authority, Consent, Forgetful, Kept, Redacting, Setting, TokenStore};
+use super::text::{ERROR_MAX, cut};
+use crate::clock::{Clock, SystemClock};
+use crate::id::WorkspaceId;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Where a workspace is.
+pub(super) type Directories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
+
+/// What an embedder brings.
+#[derive(Clone)]
+pub(super) struct Brought {
+    pub(super) fill: Arc<dyn Fill>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) directories: Directories,
+    pub(super) elicit: Option<Arc<dyn Elicit>>,
+    pub(super) consent: Option<Arc<dyn Consent>>,
+    pub(super) tokens: Option<Arc<dyn TokenStore>>,
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) brought: Brought,
+    /// Knows the operator's secrets, and all tokens beside.
+    pub(super) fill: Arc<dyn Fill>,
+    pub(super) clock: Arc<dyn Clock>,
+    authorities: HashMap<String, Authority>,
+}
+
+/// A server, and what was learnt about it.
+pub(super) struct Known {
+    pub(super) server: Server,
+    pub(super) reach: Arc<Reach>,
+    /// Whether to shake hands at once the next time.
+    pub(super) handshake: AtomicBool,
+}
+
+impl Default for Brought {
+    fn default() -> Self {
+        Self {
+            fill: Arc::new(NoSecrets),
+            clock: SystemClock::shared(),
+            directories: Arc::new(|_| None),
+            elicit: None,
+            consent: None,
+            tokens: None,
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(brought: Brought, servers: &[Arc<Known>]) -> Self {
+        let kept = Arc::new(Kept::default());
+        let fill: Arc<dyn Fill> = Arc::new(Redacting {
+            operator: Arc::clone(&brought.fill),
+            kept: Arc::clone(&kept),
+        });
+        let tokens = brought.tokens.clone();
+        let setting = Setting {
+            consent: brought.consent.clone(),
+            tokens: tokens.unwrap_or_else(|| Arc::new(Forgetful::default())),
+            fill: Arc::clone(&fill),
+            kept,
+            clock: Arc::clone(&brought.clock),
+        };
+        let authorities = servers.iter().filter_map(|known| {
+            let Reach::Web {
+                url,
+                oauth: Some(oauth),
+                ..
+            } = &*known.reach
+            else {
+                return None;
+            };
+            let name = &known.server.name;
+            let authority = Authority::new(name, url, oauth, setting.clone());
+            Some((name.clone(), authority))
+        });
+        Self {
+            authorities: authorities.collect(),
+            clock: Arc::clone(&brought.clock),
+            brought,
+            fill,
+        }
+    }
+
+    /// What may be said of a failure.
+    pub(super) fn said(&self, why: &str) -> String {
+        cut(self.fill.redact(why), ERROR_MAX)
+    }
+
+    /// Who authorizes this host at a server, if it is by OAuth.
+    pub(super) fn authority(&self, server: &str) -> Option<&Authority> {
+        self.authorities.get(server)
+    }
+}
+
+impl Known {
+    pub(super) fn new(server: Server, reach: Reach) -> Self {
+        Self {
+            server,
+            reach: Arc::new(reach),
+            handshake: AtomicBool::new(false),
+        }
+    }
+}
