@@ -13,6 +13,7 @@ mod mcp_everything;
 mod mcp_fake;
 mod models;
 mod network;
+mod panics;
 mod queue;
 mod server;
 mod sessions;
