@@ -1,7 +1,7 @@
 //! The finishing write: its own deadline, its own owner, one end, nothing left open.
 
 use crate::models::parked;
-use futures_util::future::poll_immediate;
+use futures_util::future::{join_all, poll_immediate};
 use lastword::event::EventBody;
 use lastword::session::{PartBody, Role};
 use lastword::{Host, Limits, RunState};
@@ -13,6 +13,9 @@ use rusqlite::Connection;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Prompts that would fill a stack, if each start that is refused led to the next one.
+const WAITING: u32 = 1000;
 
 fn has_ended(fixture: &Fixture) -> bool {
     let conn = Connection::open(fixture.data().join("lastword.db")).unwrap();
@@ -95,6 +98,31 @@ async fn a_write_that_this_process_cannot_finish_is_finished_by_the_next() {
     assert_eq!((host.recovered().ended, host.recovered().held), (1, 0));
     assert_eq!(violations(&folder.path().join("data")), [""; 0]);
     host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_for_good_has_every_run_named() {
+    let limits = Limits::default().queue(WAITING);
+    let plan = Plan::new().limits(limits);
+    let fixture = plan.host(|host| host.concurrent_runs(1)).build().await;
+    let busy = fixture.start_until("spin before", "before").await;
+    let waiting = join_all((0..WAITING).map(|_| fixture.start("echo never"))).await;
+    let conn = Connection::open(fixture.data().join("lastword.db")).unwrap();
+    conn.execute("UPDATE owner SET epoch = epoch + 1", [])
+        .unwrap();
+    assert!(!busy.cancel().await.unwrap().persisted);
+    let runs: Vec<_> = std::iter::once(&busy).chain(&waiting).collect();
+    for run in &runs {
+        assert!(run.ended().await.is_err(), "each is refused its start");
+    }
+    let mut left = fixture.host.shutdown().await;
+    let mut ids: Vec<_> = runs.iter().map(|run| run.id()).collect();
+    left.sort();
+    ids.sort();
+    assert_eq!(left, ids);
+    let status = fixture.workspace.status().unwrap();
+    assert!(status.closing, "it is not free before they have their ends");
+    fixture.host.idle(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ mod mcp_fake;
 mod mcp_oauth;
 mod models;
 mod network;
+mod panics;
 mod queue;
 mod secrets;
 mod server;

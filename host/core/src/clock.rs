@@ -29,7 +29,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed moment, never running backwards. Deadlines count on it.
     fn elapsed(&self) -> Duration;
 
-    /// Completes once `duration` has passed. Dropping it leaves nothing behind.
+    /// Completes once `duration` has passed since this was called, on whatever thread that
+    /// was: only polling it may take a runtime. Dropping it leaves nothing behind.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
@@ -60,6 +61,30 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
+        let until = tokio::time::Instant::now().checked_add(duration);
+        Box::pin(async move {
+            match until {
+                // Made where it is polled: making one takes a runtime.
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleep_is_begun_on_any_thread() {
+        let clock = SystemClock::shared();
+        let plain = std::thread::spawn(move || {
+            let short = clock.sleep(Duration::from_millis(1));
+            (short, clock.sleep(Duration::MAX))
+        });
+        let (short, endless) = plain.join().expect("it needs no runtime");
+        short.await;
+        assert_eq!(futures_util::future::poll_immediate(endless).await, None);
     }
 }

@@ -140,6 +140,9 @@ async fn a_child_without_a_slot_is_refused_at_once() {
         "{}",
         outcome.text()
     );
+    let sessions = fixture.host.list_sessions(SessionFilter::default()).await;
+    let sessions = sessions.expect("the sessions").items;
+    assert_eq!(sessions.len(), 1, "its parent's own: {sessions:?}");
 }
 
 #[tokio::test]

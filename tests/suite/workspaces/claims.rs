@@ -3,6 +3,7 @@
 
 use super::{Bench, name};
 use futures_util::future::{join_all, poll_immediate};
+use lastword::clock::SystemClock;
 use lastword::id::ClientId;
 use lastword::{HostError, Lifecycle, OnLastClient, Prompt, RunState, WorkspaceKey};
 use lastword_tests::check::violations;
@@ -105,6 +106,19 @@ async fn a_dropped_stream_may_come_back_within_the_grace() {
     assert!(workspace.status().is_some(), "it came back in time");
     drop(back);
     bench.clock.advance(GRACE);
+    bench.until_closed(&workspace).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_dropped_on_any_thread() {
+    // The machine's own clock: a test's needs no runtime.
+    let clock = SystemClock::shared();
+    let mut bench = Bench::with(|builder| builder.clock(clock).detach_grace(MOMENT)).await;
+    let client = ClientId::generate();
+    let workspace = bench.claim(client, "w").await.unwrap();
+    let stream = workspace.attach(client).unwrap();
+    let dropped = std::thread::spawn(move || drop(stream)).join();
+    assert!(dropped.is_ok());
     bench.until_closed(&workspace).await;
 }
 

@@ -76,22 +76,17 @@ impl Host {
             dispatcher,
             live: Arc::clone(&live),
         };
-        match accepted.await {
-            Ok(Ok(_)) => {}
-            Ok(Err(NotAccepted::NoSlot)) => {
-                return Err(ToolError::new(
-                    ToolErrorKind::Limit,
-                    "as many runs go on as may; do it yourself, or start fewer at a time",
-                ));
+        if let Some(refused) = accepted.await.map_or(Some(closing()), refusal) {
+            drop(with_parent);
+            // Nobody was asked anything in it, and whoever tries again gets another one.
+            if let Err(error) = session.delete().await {
+                tracing::warn!(%error, "the session of a run that was refused is left behind");
             }
-            Ok(Err(NotAccepted::HostClosing | NotAccepted::WorkspaceClosing)) | Err(_) => {
-                return Err(unavailable("the workspace is closing"));
-            }
-            Ok(Err(NotAccepted::Store(error))) => return Err(failed(&error)),
+            return Err(refused);
         }
         let receipt = match live.ended().await {
             Ok(receipt) => receipt,
-            Err(NoEnd::Held) => return Err(unavailable("the workspace is closing")),
+            Err(NoEnd::Held) => return Err(closing()),
             Err(NoEnd::Lost(error)) => return Err(failed(&error)),
         };
         drop(with_parent);
@@ -120,6 +115,22 @@ impl Host {
         }
         Ok(session)
     }
+}
+
+/// Why a run was not accepted, if it was not.
+fn refusal(accepted: Result<RunId, NotAccepted>) -> Option<ToolError> {
+    Some(match accepted.err()? {
+        NotAccepted::NoSlot => ToolError::new(
+            ToolErrorKind::Limit,
+            "as many runs go on as may; do it yourself, or start fewer at a time",
+        ),
+        NotAccepted::HostClosing | NotAccepted::WorkspaceClosing => closing(),
+        NotAccepted::Store(error) => failed(&error),
+    })
+}
+
+fn closing() -> ToolError {
+    unavailable("the workspace is closing")
 }
 
 fn told(session: &Session, receipt: &Receipt, messages: &[Message]) -> ChildEnd {

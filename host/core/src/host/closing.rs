@@ -109,6 +109,14 @@ impl HostInner {
         }
     }
 
+    /// Whether no workspace is there but such as a lost run keeps closing.
+    fn is_idle(&self) -> bool {
+        let registry = self.workspaces.lock();
+        let stuck = |id| self.dispatcher.has_lost(id) && !self.dispatcher.has_runs(id);
+        let mut list = registry.list();
+        list.all(|(workspace, closing, _)| closing && stuck(workspace.id))
+    }
+
     /// A workspace's last run is over.
     pub(super) fn on_idle(self: &Arc<Self>, id: WorkspaceId) {
         self.finish_close(id);
@@ -214,12 +222,12 @@ impl Host {
     }
 
     /// Completes once no workspace has been open for this long: nobody claims one, and no run
-    /// is without its end.
+    /// is without its end, but for those whose end only the next host can write.
     pub async fn idle(&self, linger: Duration) {
         let mut changes = self.inner.workspaces.watch();
         loop {
             changes.borrow_and_update();
-            if !self.inner.workspaces.lock().is_empty() {
+            if !self.inner.is_idle() {
                 drop(changes.changed().await);
                 continue;
             }

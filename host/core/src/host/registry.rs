@@ -277,6 +277,10 @@ impl HostInner {
     pub(super) fn finish_close(self: &Arc<Self>, id: WorkspaceId) {
         let closing = self.workspaces.lock().closing(id);
         let Some(workspace) = closing else { return };
+        if self.dispatcher.has_lost(id) {
+            // It stays closing. Whoever waits for an idle host does not wait for it.
+            return self.workspaces.changed();
+        }
         if self.dispatcher.has_runs(id) || workspace.is_released() {
             return;
         }

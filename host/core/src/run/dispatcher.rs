@@ -19,7 +19,9 @@ use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
-use crate::store::{Accept, Accepted, Over, PromptRecord, RunNo, SessionNo, Store, StoreError};
+use crate::store::{
+    Accept, Accepted, Handed, Over, PromptRecord, RunNo, SessionNo, Store, StoreError,
+};
 use crate::workspace::Lifecycle;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -64,6 +66,10 @@ pub(super) struct Inner {
     live: HashMap<RunId, Arc<LiveRun>>,
     /// Runs without an end, per workspace that has any.
     count: HashMap<WorkspaceId, u32>,
+    /// Runs whose end this process cannot write any more.
+    lost: Vec<(WorkspaceId, RunId)>,
+    /// Somebody is starting whatever may start.
+    starting: bool,
     pub(super) closing: bool,
 }
 
@@ -96,6 +102,10 @@ impl Inner {
 
     pub(super) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.count.contains_key(&workspace)
+    }
+
+    pub(super) fn lost(&self) -> impl Iterator<Item = &(WorkspaceId, RunId)> {
+        self.lost.iter()
     }
 }
 
@@ -186,6 +196,8 @@ impl Dispatcher {
                 schedule: Schedule::new(slots),
                 live: HashMap::new(),
                 count: HashMap::new(),
+                lost: Vec::new(),
+                starting: false,
                 closing: false,
             }),
             drained: Notify::new(),
@@ -317,26 +329,41 @@ impl Dispatcher {
     /// Starts every run whose turn it is.
     pub(super) fn start_waiting(self: &Arc<Self>) {
         let mut inner = self.lock();
-        if inner.closing {
+        if std::mem::replace(&mut inner.starting, true) {
+            // Whoever is at it looks again before it is done.
             return;
         }
-        let mut handed = Vec::new();
-        while let Some(Waiting { mut job, run }) = inner.schedule.next() {
-            let this = Arc::clone(self);
-            handed.push(self.store.start(run, move |outcome| match outcome {
-                Ok(prompt) => {
-                    // It may have been edited while it waited.
-                    job.prompt = prompt;
-                    drop(this.guests.spawn(execute(Arc::clone(&this), job, run)));
-                }
-                Err(error) => {
-                    this.guest_gone(&job.live);
-                    this.ended(&job.live, Err(error));
-                }
-            }));
+        while !inner.closing {
+            let mut handed = Vec::new();
+            while let Some(waiting) = inner.schedule.next() {
+                handed.push(self.hand_start(waiting));
+            }
+            if handed.is_empty() {
+                break;
+            }
+            drop(inner);
+            // What a closed store refuses is settled here and makes room for the next ones,
+            // which have their turn in this loop: inside each other they would fill the stack.
+            drop(handed);
+            inner = self.lock();
         }
-        drop(inner);
-        drop(handed);
+        inner.starting = false;
+    }
+
+    fn hand_start(self: &Arc<Self>, waiting: Waiting) -> Handed {
+        let Waiting { mut job, run } = waiting;
+        let this = Arc::clone(self);
+        self.store.start(run, move |outcome| match outcome {
+            Ok(prompt) => {
+                // It may have been edited while it waited.
+                job.prompt = prompt;
+                drop(this.guests.spawn(execute(Arc::clone(&this), job, run)));
+            }
+            Err(error) => {
+                this.guest_gone(&job.live);
+                this.ended(&job.live, Err(error));
+            }
+        })
     }
 
     /// A guest's store is dropped: its slot is free.
@@ -370,6 +397,10 @@ impl Dispatcher {
             Err(error) => {
                 tracing::error!(run = %live.id, %error, "a run's end is left to recovery");
                 self.counters.lost();
+                // One that the store refuses has its end already, or was deleted.
+                if !matches!(error, StoreError::Refused(_)) {
+                    self.lock().lost.push((live.workspace, live.id));
+                }
                 live.set_phase(Phase::Lost(error));
             }
         }

@@ -1,5 +1,6 @@
 //! One run, from the call to its end in the writer's hands. The steps are one function each
-//! and hand their values on: called → concluded → closed → sealed.
+//! and hand their values on: called → concluded → sealed → closed. A panic in one of them is
+//! an end like any other.
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
@@ -16,18 +17,40 @@ use crate::sandbox::{
 };
 use crate::session::{FinishReason, PartBody};
 use crate::store::{Output, RunNo, Sealed, StoreError};
+use futures_util::FutureExt;
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+/// What is said of a run that a panic ended. The panic itself is told where panics are.
+const PANICKED: &str = "the host failed while it carried the run out; its log says why";
+
 /// Runs an agent that has been started in the store, and hands its end to the writer.
 ///
 /// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
-/// hands at the next start.
+/// hands at the next start. What an embedder brought runs in here too: if it panics, the run
+/// fails and keeps what it had said.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
-    let span = tracing::info_span!(
+    let (id, bytes_max) = (job.live.id, job.limits.output_bytes);
+    let output = dispatcher.store.output(id, run, bytes_max);
+    let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
+    let mut left = None;
+    let seen = see_through(&dispatcher, &job, run, &output, &mut left).instrument(span.clone());
+    if AssertUnwindSafe(seen).catch_unwind().await.is_err() {
+        let cause = Cause::Trap("host".to_owned());
+        job.live.latch(cause, Some(PANICKED.to_owned()));
+    }
+    let unseen = || Left::of(&dispatcher, &job, &output, RunUsage::default(), None);
+    if let Some(left) = left.or_else(unseen) {
+        hand_over(&dispatcher, &job, left, span);
+    }
+}
+
+fn span_of(job: &RunJob) -> Span {
+    tracing::info_span!(
         "run",
         run = %job.live.id,
         session = %job.live.session,
@@ -37,8 +60,7 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo
         cause = Empty,
         stop_us = Empty,
         persist_us = Empty,
-    );
-    see_through(dispatcher, job, run).instrument(span).await;
+    )
 }
 
 /// Notes on the run's span how it ended.
@@ -51,46 +73,76 @@ fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
     }
 }
 
-async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
-    let live = Arc::clone(&job.live);
+/// What a run leaves once its guest is gone.
+struct Left {
+    sealed: Sealed,
+    ending: Ending,
+    /// When the guest was gone, on the clock's scale.
+    at: Duration,
+}
+
+impl Left {
+    fn of(
+        dispatcher: &Dispatcher,
+        job: &RunJob,
+        output: &Output,
+        usage: RunUsage,
+        wait: Option<Wait>,
+    ) -> Option<Self> {
+        let live = &job.live;
+        let gone = Instant::now();
+        let stop = live
+            .latched()
+            .map_or(Duration::ZERO, |latched| gone - latched.at);
+        let mut ending = live.ending(stop, usage);
+        ending.wait = wait.filter(|_| ending.cause == Cause::Returned(FinishReason::Waiting));
+        let at = dispatcher.clock.elapsed();
+        live.set_phase(Phase::Gone {
+            at,
+            ending: Arc::new(ending.clone()),
+        });
+        let sealed = output.seal()?;
+        Some(Self { sealed, ending, at })
+    }
+}
+
+async fn see_through(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    run: RunNo,
+    output: &Arc<Output>,
+    left: &mut Option<Left>,
+) {
+    let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let output = dispatcher
-        .store
-        .output(live.id, run, job.limits.output_bytes);
-    let state = prepare(&dispatcher, &job, run, &output, &journal);
+    let state = prepare(dispatcher, job, run, output, &journal);
     live.control.begin(live.run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
         state,
         &live.interrupt,
-        at_limits(&dispatcher, &live),
-        CallRun(prompt(&job)),
+        at_limits(dispatcher, live),
+        CallRun(prompt(job)),
     )
     .await;
-    let (usage, wait) = conclude(&job, &output, &journal, called);
-    let gone = Instant::now();
-    let stop = live
-        .latched()
-        .map_or(Duration::ZERO, |latched| gone - latched.at);
-    let mut ending = live.ending(stop, usage);
-    ending.wait = wait.filter(|_| ending.cause == Cause::Returned(FinishReason::Waiting));
-    let at = dispatcher.clock.elapsed();
-    live.set_phase(Phase::Gone {
-        at,
-        ending: Arc::new(ending.clone()),
-    });
-    let Some(mut sealed) = output.seal() else {
+    let (usage, wait) = conclude(job, output, &journal, called);
+    *left = Left::of(dispatcher, job, output, usage, wait);
+    let Some(Left { sealed, ending, .. }) = left else {
         return;
     };
     if job.agent.loaded.has_epilogue() && ending.cause.allows_epilogue() {
         dispatcher.store.latch(run, ending.cause.clone());
-        ending.epilogue = Some(close(&dispatcher, &job, &ending, &mut sealed).await);
+        ending.epilogue = Some(close(dispatcher, job, ending, sealed).await);
     }
-    dispatcher.guest_gone(&live);
+}
+
+/// Frees the slot, and gives the run's end to the writer.
+fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: Left, span: Span) {
+    let Left { sealed, ending, at } = left;
+    dispatcher.guest_gone(&job.live);
     let ended = {
-        let dispatcher = Arc::clone(&dispatcher);
-        let span = Span::current();
+        let (dispatcher, live) = (Arc::clone(dispatcher), Arc::clone(&job.live));
         let waits = ending.wait.is_some();
         Box::new(move |outcome| {
             note(&span, &outcome);
@@ -100,9 +152,8 @@ async fn see_through(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
             dispatcher.ended(&live, outcome);
         })
     };
-    dispatcher
-        .store
-        .finish(job.live.id, sealed, ending, at, ended);
+    let store = &dispatcher.store;
+    store.finish(job.live.id, sealed, ending, at, ended);
 }
 
 /// Throws the switch when the run's time is up, or one of its budgets.

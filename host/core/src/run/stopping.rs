@@ -88,9 +88,14 @@ impl Dispatcher {
         });
     }
 
-    /// Whether a run of a workspace is without its end.
+    /// Whether a run of a workspace is without its end, and may still get it.
     pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.lock().has_runs(workspace)
+    }
+
+    /// Whether a run of a workspace has an end that only the next host can write.
+    pub(crate) fn has_lost(&self, workspace: WorkspaceId) -> bool {
+        self.lock().lost().any(|(of, _)| *of == workspace)
     }
 
     /// Bars a workspace: it takes no more prompts. With `only_idle`, only if no run of it is
@@ -154,23 +159,21 @@ impl Dispatcher {
     }
 
     /// Waits until no run of a workspace, or of all, is without its end, at most as long as
-    /// `patience`. Answers the runs that still are.
+    /// `patience`. Answers the runs that still are; those that cannot get one in this process
+    /// are not waited for.
     pub(crate) async fn drained(
         &self,
         workspace: Option<WorkspaceId>,
         patience: Duration,
     ) -> Vec<RunId> {
-        let left = || -> Vec<RunId> {
-            let inner = self.lock();
-            let of = |live: &&Arc<LiveRun>| workspace.is_none_or(|w| live.workspace == w);
-            inner.live().filter(of).map(|live| live.id).collect()
-        };
+        let of = |id: WorkspaceId| workspace.is_none_or(|wanted| wanted == id);
+        let live = || self.lock().live().any(|live| of(live.workspace));
         let all_ended = async {
             loop {
                 let drained = self.drained.notified();
                 tokio::pin!(drained);
                 drained.as_mut().enable();
-                if left().is_empty() {
+                if !live() {
                     return;
                 }
                 drained.await;
@@ -181,6 +184,9 @@ impl Dispatcher {
             () = all_ended => {}
             () = self.clock.sleep(patience) => {}
         }
-        left()
+        let inner = self.lock();
+        let live = inner.live().map(|live| (live.workspace, live.id));
+        let left = live.chain(inner.lost().copied());
+        left.filter(|(id, _)| of(*id)).map(|(_, run)| run).collect()
     }
 }

@@ -150,7 +150,7 @@ pub(crate) async fn call<T: Send + 'static, C: Call<T>>(
     beside: impl Future<Output = Infallible> + Send,
     export: C,
 ) -> Called<T, C::Output> {
-    let gone = Acknowledge(Arc::clone(interrupt));
+    let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
     let mut store = match store(engine, state, interrupt) {
         Ok(store) => store,
@@ -182,7 +182,7 @@ pub(crate) async fn call<T: Send + 'static, C: Call<T>>(
     };
     drop(live);
     let mut state = store.into_data();
-    drop(gone);
+    drop(guest);
     let outcome = match result {
         None => Err(Fault::Interrupted),
         Some(result) => result.map_err(|error| fault(&error, state.limiter().refused())),
@@ -191,15 +191,6 @@ pub(crate) async fn call<T: Send + 'static, C: Call<T>>(
         state: Some(state),
         outcome,
         busy,
-    }
-}
-
-/// Says that the guest is gone, also when the future that held it is dropped.
-struct Acknowledge(Arc<Interrupt>);
-
-impl Drop for Acknowledge {
-    fn drop(&mut self) {
-        self.0.acknowledge();
     }
 }
 

@@ -13,14 +13,15 @@ use wasmtime::EngineWeak;
 
 /// How often a guest that computes lets others have its thread.
 const TICK: Duration = Duration::from_millis(5);
-/// How often the epoch is bumped while a stopped guest has not acknowledged.
+/// How often the epoch is bumped while a stopped guest is still there.
 const REPEAT: Duration = Duration::from_micros(100);
 
 /// One guest's stop switch.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
     stopping: AtomicBool,
-    gone: AtomicBool,
+    /// A guest is there that has to be bumped.
+    guest: AtomicBool,
     /// Ends the call future, and with it whatever host call the guest is parked in.
     token: CancellationToken,
 }
@@ -40,13 +41,25 @@ impl Interrupt {
         self.token.cancelled().await;
     }
 
-    /// The guest is gone: no more bumps for it.
-    pub(super) fn acknowledge(&self) {
-        self.gone.store(true, Ordering::Release);
+    /// A guest is there until the answer is dropped. Whoever lets it in looks at
+    /// [`Interrupt::stopped`] before it does anything: no bump follows a stop that came first.
+    pub(super) fn enter(self: &Arc<Self>) -> Present {
+        self.guest.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Present(Arc::clone(self))
     }
 
-    fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+    fn has_guest(&self) -> bool {
+        self.guest.load(Ordering::SeqCst)
+    }
+}
+
+/// Says that the guest is gone, also when the future that held it is dropped.
+pub(super) struct Present(Arc<Interrupt>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.guest.store(false, Ordering::SeqCst);
     }
 }
 
@@ -121,11 +134,15 @@ impl Interrupter {
     }
 
     /// Stops a guest, wherever it is. Returns at once; the guest goes within microseconds
-    /// to milliseconds.
+    /// to milliseconds. Where none is, or is any more, none gets to begin.
     pub(super) fn stop(&self, interrupt: &Arc<Interrupt>) {
         interrupt.stopping.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         interrupt.token.cancel();
+        fence(Ordering::SeqCst);
+        if !interrupt.has_guest() {
+            return;
+        }
         if let Some(engine) = self.shared.engine.upgrade() {
             engine.increment_epoch();
         }
@@ -150,7 +167,7 @@ fn bump(shared: &Shared) {
     let mut ticked = Instant::now();
     let mut inner = shared.lock();
     while !inner.closed {
-        inner.stopping.retain(|interrupt| !interrupt.is_gone());
+        inner.stopping.retain(|interrupt| interrupt.has_guest());
         let stopping = !inner.stopping.is_empty();
         let live = shared.live.load(Ordering::Acquire) > 0;
         if !stopping && !live {
@@ -176,6 +193,46 @@ fn bump(shared: &Shared) {
                 return;
             };
             engine.increment_epoch();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::{Config, Engine};
+
+    fn interrupter() -> (Engine, Interrupter) {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).expect("an engine");
+        let interrupter = Interrupter::start(engine.weak()).expect("a thread");
+        (engine, interrupter)
+    }
+
+    fn stopping(interrupter: &Interrupter) -> usize {
+        interrupter.shared.lock().stopping.len()
+    }
+
+    #[test]
+    fn only_a_guest_that_is_there_is_bumped() {
+        let (_engine, interrupter) = interrupter();
+        let queued = Interrupt::new();
+        interrupter.stop(&queued);
+        assert!(queued.is_stopping());
+        assert_eq!(stopping(&interrupter), 0, "it never had a guest");
+        let ended = Interrupt::new();
+        drop(ended.enter());
+        interrupter.stop(&ended);
+        assert_eq!(stopping(&interrupter), 0, "its guest was gone before");
+        let running = Interrupt::new();
+        let guest = running.enter();
+        interrupter.stop(&running);
+        assert_eq!(stopping(&interrupter), 1, "its guest is still there");
+        drop(guest);
+        // The thread forgets it when it looks next, which it does until then.
+        while stopping(&interrupter) > 0 {
+            std::thread::yield_now();
         }
     }
 }

@@ -5,10 +5,12 @@ use super::life;
 use super::notify::Notify;
 use super::reader::Readers;
 use super::recovery::{self, Recovered};
-use super::writer::{Queue, Writer};
+use super::work::settle;
+use super::writer::{PANICKED, Queue, Writer};
 use super::{OpenError, StoreError};
 use crate::clock::Clock;
 use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,8 +161,12 @@ fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHan
     std::thread::Builder::new()
         .name("lastword-write".to_owned())
         .spawn(move || {
-            let notify = Arc::clone(&writer.notify);
-            writer.run();
+            let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
+            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+                for work in queue.fail(PANICKED) {
+                    settle(work, Err(StoreError::Closed(PANICKED.to_owned())));
+                }
+            }
             notify.close();
             // Only now may another host come.
             drop(ownership);

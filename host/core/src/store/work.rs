@@ -3,6 +3,7 @@
 
 use super::StoreError;
 use super::tx::Tx;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Something that the writer thread does.
 pub(super) trait Work: Send {
@@ -23,6 +24,12 @@ pub(super) trait Work: Send {
     fn run(&self) -> Option<i64> {
         None
     }
+}
+
+/// Settles work. Whoever is called back is not the store's own: a panic there is told where
+/// panics are, and nobody else's work suffers from it.
+pub(super) fn settle(work: Box<dyn Work>, outcome: Result<(), StoreError>) {
+    let _panicked = catch_unwind(AssertUnwindSafe(|| work.settle(outcome)));
 }
 
 /// Work whose result goes to a callback, which is called whether or not anybody waits.

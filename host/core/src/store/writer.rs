@@ -9,10 +9,11 @@
 use super::StoreError;
 use super::notify::Notify;
 use super::tx::{Apart, Grown, Tx};
-use super::work::Work;
+use super::work::{Work, settle};
 use crate::clock::Clock;
 use rusqlite::Connection;
 use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,8 @@ const CHECKPOINT_PAGES: i32 = 4000;
 /// The first and the longest wait before kept work is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
+/// Why the store is closed after a panic, which itself is told where panics are.
+pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
 
 /// Where work is handed in. Closed when the store is shut down or fails for good.
 #[derive(Default)]
@@ -95,7 +98,8 @@ impl Queue {
         }
     }
 
-    fn fail(&self, why: &str) -> Vec<Box<dyn Work>> {
+    /// Takes nothing more, for good. Answers what was handed in and is not done.
+    pub(super) fn fail(&self, why: &str) -> Vec<Box<dyn Work>> {
         let mut inner = self.lock();
         inner.failed = Some(why.to_owned());
         inner.jobs.drain(..).collect()
@@ -123,7 +127,7 @@ pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some((work, error)) = self.0.take() {
-            work.settle(Err(error));
+            settle(work, Err(error));
         }
     }
 }
@@ -206,7 +210,7 @@ impl Writer {
                 if self.queue.is_closing() {
                     // Nobody waits for longer than the shutdown's bound; recovery owns the rest.
                     for work in kept.drain(..) {
-                        work.settle(Err(closed(None)));
+                        settle(work, Err(closed(None)));
                     }
                 }
             }
@@ -216,7 +220,10 @@ impl Writer {
     /// Commits a batch and settles its jobs, but for those that are kept for another try.
     /// The error closes the store.
     fn process(&mut self, mut batch: Vec<Box<dyn Work>>) -> Result<Vec<Box<dyn Work>>, String> {
-        match self.transact(&mut batch) {
+        // What a panic left half-way in the connection is not gone on with.
+        let transacted = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch)));
+        let transacted = transacted.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
+        match transacted {
             Ok((outcomes, touched)) => {
                 self.notify.publish(&touched, self.next_pos - 1);
                 let mut kept = Vec::new();
@@ -228,7 +235,7 @@ impl Writer {
             Err(StoreError::Closed(why)) => {
                 let waiting = self.queue.fail(&why);
                 for work in batch.into_iter().chain(waiting) {
-                    work.settle(Err(StoreError::Closed(why.clone())));
+                    settle(work, Err(StoreError::Closed(why.clone())));
                 }
                 Err(why)
             }
@@ -252,7 +259,7 @@ impl Writer {
                         }
                         Err(why) => {
                             for work in kept.into_iter().chain(jobs) {
-                                work.settle(Err(StoreError::Closed(why.clone())));
+                                settle(work, Err(StoreError::Closed(why.clone())));
                             }
                             return Err(why);
                         }
@@ -283,7 +290,7 @@ impl Writer {
                 }
                 kept.push(work);
             }
-            outcome => work.settle(outcome),
+            outcome => settle(work, outcome),
         }
     }
 

@@ -1,0 +1,103 @@
+//! What an embedder brought panics inside the host: that costs the run for which it was called,
+//! at the worst the writing, and nobody waits for ever.
+
+use futures_util::future::{BoxFuture, join_all, pending};
+use lastword::RunState;
+use lastword::capability::model::{
+    CallContext, ModelError, ModelInfo, ModelProvider, ModelRequest, ModelStream,
+};
+use lastword::clock::{Clock, UnixMillis};
+use lastword::event::Position;
+use lastword_tests::check::violations;
+use lastword_tests::clock::ManualClock;
+use lastword_tests::fixture::Plan;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A provider that panics where it is asked on the guest's own thread.
+struct Panicking;
+
+impl ModelProvider for Panicking {
+    fn complete(
+        &self,
+        _: CallContext,
+        _: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
+        Box::pin(pending())
+    }
+
+    fn models(&self) -> Vec<ModelInfo> {
+        panic!("on purpose")
+    }
+}
+
+/// A clock that the writer cannot read once it is told to fail.
+#[derive(Clone, Default)]
+struct FailingClock {
+    clock: ManualClock,
+    fails: Arc<AtomicBool>,
+}
+
+impl Clock for FailingClock {
+    fn now(&self) -> UnixMillis {
+        let writer = std::thread::current().name() == Some("lastword-write");
+        let fails = self.fails.load(Ordering::SeqCst);
+        assert!(!(writer && fails), "on purpose");
+        self.clock.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep(duration)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
+    let plan = Plan::new().host(|host| host.model(Panicking).concurrent_runs(1));
+    let fixture = plan.build().await;
+    let run = fixture.start("loop model/models").await;
+    let behind = fixture.start("echo next").await;
+    let receipt = run.ended().await.unwrap();
+    assert_eq!(
+        (receipt.state, receipt.cause.as_str(), receipt.persisted),
+        (RunState::Failed, "trap(host)", true)
+    );
+    let detail = receipt.detail.clone().unwrap();
+    assert!(detail.contains("its log says why"), "{detail}");
+    assert_eq!(fixture.outcome(&run, receipt).await.text(), "before");
+    let receipt = behind.ended().await.unwrap();
+    assert_eq!(fixture.outcome(&behind, receipt).await.text(), "next");
+    assert_eq!(fixture.workspace.close().await, []);
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_fails_says_so_to_everybody() {
+    let clock = FailingClock::default();
+    let brought = Arc::new(clock.clone());
+    let plan = Plan::new().host(|host| host.clock(brought));
+    let fixture = plan.build().await;
+    let run = fixture.start_until("spin before", "before").await;
+    let waiting = fixture.start("echo never").await;
+    let mut follower = fixture.host.events(Position(0));
+    clock.fails.store(true, Ordering::SeqCst);
+    let asked = ["echo a", "echo b", "echo c"].map(|prompt| fixture.session.prompt(prompt));
+    for asked in join_all(asked).await {
+        assert_eq!(asked.unwrap_err().name(), "store-unavailable");
+    }
+    let later = fixture.session.prompt("echo later").await;
+    assert_eq!(later.unwrap_err().name(), "store-unavailable");
+    // It reads what there is, is told why there is no more, and ends.
+    while follower.next().await.is_some() {}
+    assert!(!run.cancel().await.unwrap().persisted);
+    assert!(run.ended().await.is_err());
+    assert!(waiting.ended().await.is_err());
+    let mut left = fixture.host.shutdown().await;
+    left.sort();
+    assert_eq!(left, [run.id(), waiting.id()]);
+}
