@@ -75,6 +75,7 @@ impl From<HostError> for Failure {
             HostError::StoreUnavailable(why) => format!(
                 "cannot write to the data directory: {why}; free disk space, then ask again"
             ),
+            HostError::NotApart { .. } => format!("{error}: name another with `--data-dir`"),
             HostError::Open(error) => open(error),
             _ => error.to_string(),
         })

@@ -22,7 +22,7 @@ pub(crate) struct Outside<'s> {
 }
 
 /// Which commands may run, and how.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CommandSettings {
     /// Programs and their first arguments: `cargo test` allows `cargo test --lib`.
@@ -47,12 +47,8 @@ pub(crate) struct NetworkSettings {
 impl Outside<'_> {
     /// The first table that says anything.
     pub(crate) fn widens(&self) -> Option<&'static str> {
-        let commands = &self.commands;
         let tables = [
-            (
-                "commands",
-                !commands.allow.is_empty() || !commands.env.is_empty(),
-            ),
+            ("commands", *self.commands != CommandSettings::default()),
             ("network", !self.network.private.is_empty()),
             ("secrets", !self.secrets.0.is_empty()),
             ("mcp", !self.mcp.is_empty()),

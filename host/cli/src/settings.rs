@@ -1,6 +1,7 @@
 //! `lastword.toml`: models, and defaults for runs and servers. The one in the current directory may
 //! have come with somebody else's folder, so that it can grant nothing but a model, cannot say
-//! where keys are sent, and lets nobody in. Knows the file's words, not what they do.
+//! where keys are sent or anything is kept, and lets nobody in. Knows the file's words, not what
+//! they do.
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
@@ -182,6 +183,7 @@ impl Settings {
             ))
         })?;
         if named.is_none() {
+            settings.refuse_places()?;
             settings.refuse_services()?;
             settings.refuse_doors()?;
             settings.refuse_grants()?;
@@ -204,7 +206,20 @@ impl Settings {
         denied.fold(Host::builder(), HostBuilder::deny)
     }
 
-    /// A folder that somebody else made must not choose who gets the user's keys.
+    /// A folder that somebody else made must not choose what is trusted: compiled agents of the
+    /// data directory run as they lie there, and whoever listens in it is believed to be its owner.
+    fn refuse_places(&self) -> Result<(), Failure> {
+        match self.run.data_dir {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage(format!(
+                "the {FILE} of the current directory says with `data_dir` in [run] what only you \
+                 decide: where sessions and compiled agents are kept, and from where they are \
+                 loaded; if you trust it, name it with `--config-file {FILE}`"
+            ))),
+        }
+    }
+
+    /// Nor who gets the user's keys.
     fn refuse_services(&self) -> Result<(), Failure> {
         let models = &self.models;
         let services = [

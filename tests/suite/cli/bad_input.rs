@@ -68,6 +68,26 @@ fn a_file_is_no_workspace() {
 }
 
 #[test]
+fn a_workspace_that_holds_the_sessions() {
+    let shell = Shell::new();
+    let home = shell.home.path().to_str().unwrap();
+    let words = ["agents could read and change them", "--data-dir"];
+    refused(&shell, &["--workspace", home], &words);
+    let served = super::served::Served::start(&shell, &["--root", home]);
+    refused(&shell, &["--workspace", home], &words[..1]);
+    served.end();
+    // Where people stand, sessions are elsewhere.
+    let mut usual = shell.command(&["run", &probe(), "echo here", "--workspace", "."]);
+    let done = usual
+        .env_remove("LASTWORD_DATA_DIR")
+        .env_remove("XDG_DATA_HOME")
+        .env("HOME", shell.home.path())
+        .output();
+    let done = super::Done::from(done.unwrap()).exits(0);
+    assert_eq!(done.out, "here");
+}
+
+#[test]
 fn a_workspace_that_cannot_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let shell = Shell::new();
@@ -136,7 +156,7 @@ fn nothing_to_ask() {
 #[tokio::test]
 async fn a_data_directory_that_is_in_use() {
     let shell = Shell::new();
-    let host = fixture::builder(shell.folder.path()).build().await.unwrap();
+    let host = fixture::builder(shell.home.path()).build().await.unwrap();
     let pid = std::process::id().to_string();
     refused(&shell, &[], &["in use by another host", &pid, "--data-dir"]);
     shell.lastword(&["sessions"]).exits(0);
@@ -166,7 +186,7 @@ fn a_newer_database() {
 fn a_database_that_is_none() {
     let shell = Shell::new();
     std::fs::create_dir(shell.data()).unwrap();
-    shell.file("data/lastword.db", [b'x'; 8192]);
+    std::fs::write(shell.data().join("lastword.db"), [b'x'; 8192]).unwrap();
     for arguments in [&["run", &probe(), "echo x"][..], &["sessions"], &["show"]] {
         let done = shell.lastword(arguments).exits(2);
         done.tells(&["lastword.db", "not a database", "--data-dir"]);
@@ -176,7 +196,7 @@ fn a_database_that_is_none() {
 #[test]
 fn a_data_directory_that_cannot_be() {
     let shell = Shell::new();
-    shell.file("data", "a file");
+    std::fs::write(shell.data(), "a file").unwrap();
     let done = shell.probe("echo x", &[]).exits(2);
     done.tells(&["data directory", "File exists"]);
 }

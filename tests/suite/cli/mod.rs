@@ -59,9 +59,11 @@ fn binary() -> PathBuf {
     BUILT.get_or_init(build).clone()
 }
 
-/// A user's machine: a folder to stand in, a data directory in it, and nothing else that is known.
+/// A user's machine: a folder to stand in, a home with a data directory, and nothing else that is
+/// known.
 struct Shell {
     folder: TempDir,
+    home: TempDir,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -77,6 +79,7 @@ impl Shell {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder for temporary files"),
+            home: tempfile::tempdir().expect("a folder for temporary files"),
             variables: Vec::new(),
         }
     }
@@ -88,7 +91,7 @@ impl Shell {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.home.path().join("data")
     }
 
     /// Writes a file into the folder and answers its path.

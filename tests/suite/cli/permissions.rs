@@ -47,6 +47,31 @@ fn the_folder_s_settings_may_only_deny() {
 }
 
 #[test]
+fn the_folder_s_settings_choose_no_place_and_no_program() {
+    let shell = Shell::new();
+    // Neither the option nor the variable hides what the file says.
+    for (table, line) in [
+        ("run", "data_dir = 'theirs'"),
+        ("commands", "writable = ['/']"),
+        ("commands", "readable = ['/']"),
+        ("commands", "network = true"),
+        ("commands", "allow = ['sh']"),
+        ("mcp.x", "command = ['sh']"),
+        ("secrets.x", "command = ['sh']"),
+        ("network", "private = ['localhost']"),
+    ] {
+        let file = shell.file("lastword.toml", format!("[{table}]\n{line}\n"));
+        let words = [table.split('.').next().unwrap(), "--config-file lastword.toml"];
+        shell.probe("echo x", &[]).exits(2).tells(&words);
+        if table == "run" {
+            let named = shell.probe("echo x", &["--config-file", &file]);
+            assert_eq!(named.exits(0).out, "x");
+        }
+    }
+    assert!(!shell.folder.path().join("theirs").exists());
+}
+
+#[test]
 fn settings_that_are_named_may_allow() {
     let shell = Shell::new();
     let rules = "[permissions]\nallow = ['run-agents=probe', 'write-files']\n";

@@ -46,6 +46,36 @@ async fn a_create_that_is_dropped_leaves_the_next_one_to_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_keeps_is_in_no_workspace_and_around_none() {
+    let bench = Bench::new().await;
+    let link = bench.folder.path().join("link");
+    std::os::unix::fs::symlink(bench.folder.path(), &link).unwrap();
+    let sessions = bench.data().join("sessions");
+    std::fs::create_dir(&sessions).unwrap();
+    // The last one holds the cache of the tests.
+    let refused = [
+        bench.folder.path().to_owned(),
+        link.clone(),
+        bench.data(),
+        sessions,
+        lastword_tests::guests::root().to_owned(),
+    ];
+    for directory in refused {
+        let canonical = WorkspaceKey::directory(&directory).unwrap();
+        for key in [canonical, WorkspaceKey::Directory(directory)] {
+            let made = bench.host.claim_workspace(ClientId::generate(), key, None);
+            assert_eq!(name(made.await), "invalid-directory");
+        }
+    }
+    assert!(bench.host.open_workspaces().is_empty());
+    let beside = bench.folder.path().join("beside");
+    std::fs::create_dir(&beside).unwrap();
+    let key = WorkspaceKey::directory(link.join("beside")).unwrap();
+    let made = bench.host.claim_workspace(ClientId::generate(), key, None);
+    assert_eq!(name(made.await), "no error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_cannot_be_opened_strands_nobody() {
     let bench = Bench::new().await;
     let missing = WorkspaceKey::directory(bench.folder.path().join("missing")).unwrap();

@@ -1,5 +1,6 @@
 //! How a host comes to be.
 
+use super::apart::Kept;
 use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
@@ -74,15 +75,17 @@ impl HostBuilder {
         }
     }
 
-    /// Where everything is kept; made if it is missing. One host owns it at a time. Default:
-    /// `.lastword` in the current directory.
+    /// Where everything is kept; made if it is missing. One host owns it at a time. No workspace
+    /// may hold it or lie in it, so a program that opens its current directory names another
+    /// place. Default: `.lastword` in the current directory.
     #[must_use]
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
         self
     }
 
-    /// Where compiled components are kept. Default: `cache` in the data directory.
+    /// Where compiled components are kept, which the host runs as they lie there; no workspace
+    /// may hold it or lie in it. Default: `cache` in the data directory.
     #[must_use]
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
@@ -266,6 +269,7 @@ impl HostBuilder {
         let cache = self
             .cache_dir
             .unwrap_or_else(|| store.directory().join("cache"));
+        let kept = Kept::new([store.directory().to_owned(), cache.clone()]);
         let inner = Arc::new(HostInner {
             dispatcher,
             engine,
@@ -273,6 +277,7 @@ impl HostBuilder {
             store,
             limits: self.limits,
             cache: Some(cache),
+            kept: Arc::new(kept),
             describing: tokio::sync::Semaphore::new(1),
             agents: Mutex::new(HashMap::new()),
             keeping: tokio::sync::Mutex::new(()),

@@ -38,6 +38,20 @@ pub enum HostError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A workspace and what the host keeps lie one within the other.
+    #[error(
+        "the directory {} cannot be a workspace: {}, where this host keeps its sessions or its \
+         compiled agents, lies in it or around it, so that agents could read and change them; \
+         open a directory apart from it, or have the host keep its data elsewhere",
+        directory.display(),
+        kept.display()
+    )]
+    NotApart {
+        /// The workspace.
+        directory: PathBuf,
+        /// What the host keeps.
+        kept: PathBuf,
+    },
     /// The builder was called outside a tokio runtime.
     #[error(
         "a host must be built inside a tokio runtime: call `build` from an async function that tokio runs"
@@ -183,6 +197,7 @@ impl HostError {
             Self::Open(_) | Self::Engine(_) | Self::Io { .. } | Self::NoRuntime => {
                 "host-unavailable"
             }
+            Self::NotApart { .. } => "invalid-directory",
             Self::Component { .. } | Self::AgentId(_) => "invalid-agent",
             Self::EmptyPrompt => "empty-prompt",
             Self::QueueFull => "queue-full",

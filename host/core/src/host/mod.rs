@@ -2,6 +2,7 @@
 
 mod agent;
 mod answers;
+mod apart;
 mod attached;
 mod builder;
 mod children;
@@ -70,6 +71,8 @@ pub(crate) struct HostInner {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
+    /// What no workspace may hold.
+    kept: Arc<apart::Kept>,
     /// One component describes itself at a time: the engine's pool has room for one beside
     /// the runs.
     pub(crate) describing: tokio::sync::Semaphore,
@@ -144,7 +147,8 @@ impl Host {
     /// that it had, for the runs that start from now on.
     ///
     /// # Errors
-    /// [`HostError::Io`] when the directory cannot be opened; [`HostError::WorkspaceClosing`]
+    /// [`HostError::Io`] when the directory cannot be opened; [`HostError::NotApart`] when the
+    /// data directory or the cache lies in it or around it; [`HostError::WorkspaceClosing`]
     /// while its last runs end; [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,

@@ -230,16 +230,17 @@ pub(super) async fn open(
     let directory = match key {
         WorkspaceKey::Name(_) => None,
         WorkspaceKey::Directory(path) => {
-            let path = path.clone();
+            let (path, kept) = (path.clone(), Arc::clone(&host.kept));
             let opened = tokio::task::spawn_blocking(move || {
                 // Reading it once tells a file from a directory, and says now what would
                 // otherwise fail inside every run.
                 let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
-                opened.map_err(|source| HostError::Io {
+                let opened = opened.map_err(|source| HostError::Io {
                     what: "open the workspace",
-                    path,
+                    path: path.clone(),
                     source,
-                })
+                })?;
+                kept.check(&path, &opened).map(|()| opened)
             });
             Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
         }

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// What a workspace is known by: a directory, or a name without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WorkspaceKey {
-    /// A directory, by its canonical path; by its absolute path if it does not exist yet.
+    /// A directory, by its canonical path; by its absolute path if it does not exist yet. One
+    /// that holds what the host keeps, or lies in it, cannot be opened.
     Directory(PathBuf),
     /// A name; its runs see no files.
     Name(String),
