@@ -7,6 +7,7 @@ mod denials;
 mod files;
 mod questions;
 mod waiting;
+mod waking;
 mod workbench;
 
 use lastword::event::EventBody;

@@ -328,6 +328,7 @@ impl HostInner {
             workspace,
             prompt,
             attached: Vec::new(),
+            goes_on: None,
             limits,
             lineage: None,
         })

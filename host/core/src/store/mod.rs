@@ -56,5 +56,5 @@ pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
-pub use wake::Due;
+pub use wake::{Due, DuePlace, GoesOn};
 pub use writer::Handed;

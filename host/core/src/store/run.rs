@@ -3,6 +3,7 @@
 
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::tx::Tx;
+use super::wake::{self, GoesOn};
 use super::{Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
@@ -69,6 +70,9 @@ pub struct Accept {
     pub digest: String,
     /// The caller's idempotency key.
     pub key: Option<String>,
+    /// What it goes on with, if it does; refused with [`Refusal::WrongState`] if another
+    /// prompt has gone on with that.
+    pub goes_on: Option<GoesOn>,
     /// Prompts of this session that may wait at the most.
     pub queue_max: u32,
     /// Start in the same transaction: the session is idle and a slot is held.
@@ -84,8 +88,12 @@ pub enum Accepted {
     Known(RunId),
 }
 
-/// Accepts a prompt: the run's row, its bytes and the user's message in one transaction.
+/// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
+/// was waited for, in one transaction.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
+    if let Some(goes_on) = &accept.goes_on {
+        wake::go_on(tx, accept.session, goes_on)?;
+    }
     let content = accept
         .key
         .as_ref()
