@@ -6,7 +6,10 @@ use lastword::{
     Agent, Capability, Host, HostBuilder, Limits, Receipt, Run, Session, Workspace, WorkspaceKey,
     WorkspaceOptions,
 };
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 use tempfile::TempDir;
 
 /// A host, its folders, and a session with one agent.
@@ -288,4 +291,19 @@ impl Outcome {
         });
         deltas.collect()
     }
+}
+
+/// Lets a future go on so many times, each time once it is woken, and drops it when it would
+/// go on once more: whatever it waited for last has happened by then.
+pub async fn drop_at<F: Future>(times: usize, future: F) {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(drop)
+    })
+    .await;
 }

@@ -9,6 +9,7 @@ mod files;
 mod inside;
 mod questions;
 mod waiting;
+mod waking;
 mod workbench;
 
 use futures_util::future::BoxFuture;

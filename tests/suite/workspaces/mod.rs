@@ -5,6 +5,7 @@ mod claims;
 mod closing;
 mod model;
 mod plain;
+mod reopening;
 mod shutdown;
 mod turns;
 

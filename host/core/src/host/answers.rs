@@ -6,7 +6,7 @@ use crate::capability::questions::Refused;
 use crate::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
 use crate::session::{Answer, Granted, Part, Question, QuestionState};
-use crate::store::{OpenQuestions, Over, PromptRecord};
+use crate::store::{GoesOn, OpenQuestions, PromptRecord};
 
 /// What an answer came to.
 #[derive(Clone)]
@@ -85,7 +85,8 @@ impl Host {
         }
     }
 
-    /// The run that asked is over: the answer is the session's next prompt.
+    /// The run that asked is over: the answer is the session's next prompt, and counts once
+    /// that is accepted.
     async fn go_on(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
         let store = &self.inner.store;
         let at = store.question(id).await?;
@@ -104,17 +105,13 @@ impl Host {
             ..asked.prompt
         };
         let session = self.session(at.question.session).await?;
-        let over = Over::Answer(id, answer);
-        match self
-            .ask_reopened(&session, record, at.question.run, over)
-            .await
-        {
-            Ok(run) => Ok(Answered {
-                grant: None,
-                run: Some(run),
-            }),
-            Err(HostError::KeyConflict) => Err(self.lost(id).await),
-            Err(error) => Err(error),
+        let goes_on = GoesOn {
+            run: at.question.run,
+            answer: Some(answer),
+        };
+        match self.go_on_reopened(&session, record, goes_on).await? {
+            None => Err(self.lost(id).await),
+            run => Ok(Answered { grant: None, run }),
         }
     }
 

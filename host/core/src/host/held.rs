@@ -1,6 +1,6 @@
 //! Going on with prompts that are held: queued when a host ended or a workspace closed.
 
-use super::{Host, HostError, HostInner, Session, WorkspaceOptions};
+use super::{Host, HostError, HostInner, Session};
 use crate::id::WorkspaceId;
 use crate::run::Run;
 use crate::store::{HeldRow, HeldScope, StoreError};
@@ -21,7 +21,8 @@ impl Host {
 
     /// The same, for those too whose workspace is closed: it is opened as it was last, with
     /// the same grants, until its runs are over. What a server does when it starts. A
-    /// workspace that cannot be opened keeps its prompts held.
+    /// workspace that cannot be opened keeps its prompts held. Dropping the future leaves
+    /// every prompt held or queued, and no workspace open without runs.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -31,18 +32,13 @@ impl Host {
         let mut reopened = Vec::new();
         for id in workspaces {
             match self.inner.reopen(id).await {
-                Ok(()) => reopened.push(id),
+                Ok(kept) => reopened.push(kept),
                 Err(error) => {
                     tracing::warn!(workspace = %id, %error, "its prompts stay held");
                 }
             }
         }
-        let resumed = self.resume_held().await;
-        for id in reopened {
-            self.inner.workspaces.lock().let_go(id);
-            self.inner.close_if_unclaimed(id);
-        }
-        resumed
+        self.resume_held().await
     }
 
     pub(super) async fn resume_all(&self, scope: HeldScope) -> Result<Vec<Run>, HostError> {
@@ -64,24 +60,39 @@ impl Host {
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
-        match self.inner.store.resume(held.no).await {
-            // Somebody else was quicker, or took it back.
-            Err(StoreError::Refused(_)) => return Ok(None),
-            other => other?,
-        }
         let run = self.inner.handle(Arc::clone(&job.live));
-        self.inner.dispatcher.requeue(job, held.no);
-        Ok(Some(run))
+        match self.inner.dispatcher.resume(job, held.no).await {
+            Ok(Ok(())) => Ok(Some(run)),
+            // Somebody else was quicker, or took it back.
+            Ok(Err(StoreError::Refused(_))) => Ok(None),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(HostError::HostClosing),
+        }
+    }
+}
+
+/// A workspace that the host itself keeps open, until this is dropped.
+pub(super) struct KeptOpen {
+    host: Arc<HostInner>,
+    id: WorkspaceId,
+}
+
+impl Drop for KeptOpen {
+    fn drop(&mut self) {
+        self.host.workspaces.lock().let_go(self.id);
+        self.host.close_if_unclaimed(self.id);
     }
 }
 
 impl HostInner {
-    /// Opens a workspace as it was opened last, and keeps it open until it is let go.
-    pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<(), HostError> {
-        let (key, stored) = self.store.opened_with(id).await?;
-        let open = self.workspaces.lock().open(id).is_ok();
-        let options = (!open).then(|| WorkspaceOptions::from_stored(&stored, self.limits));
+    /// Opens a workspace as it was opened last, or finds it open and changes nothing.
+    pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<KeptOpen, HostError> {
+        let key = self.store.workspace_key(id).await?;
         let key = WorkspaceKey::from_stored(&key);
-        self.claim(&key, options, Claimant::Host).await.map(drop)
+        let (open, _) = self.claim(&key, None, Claimant::Host).await?;
+        Ok(KeptOpen {
+            host: Arc::clone(self),
+            id: open.id,
+        })
     }
 }

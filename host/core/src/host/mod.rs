@@ -332,8 +332,8 @@ impl HostInner {
             workspace,
             prompt,
             attached: Vec::new(),
+            goes_on: None,
             limits,
-            over: None,
             lineage: None,
         })
     }

@@ -4,6 +4,7 @@
 use super::workspace::{WorkspaceInner, WorkspaceOptions, WorkspaceStage, open};
 use super::{HostError, HostInner};
 use crate::id::{ClientId, WorkspaceId};
+use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
@@ -24,10 +25,20 @@ pub(super) struct ClaimSettings {
     pub(super) on_last_client: OnLastClient,
 }
 
+type Locked = Registry<Arc<WorkspaceInner>>;
+
+/// A timer of a claim, and the task that waits for its end.
+struct Begun {
+    timer: Timer,
+    task: AbortHandle,
+}
+
 /// The workspaces of a host.
 pub(super) struct Workspaces {
-    registry: Mutex<Registry<Arc<WorkspaceInner>>>,
-    timers: Mutex<HashMap<(WorkspaceId, ClientId), AbortHandle>>,
+    registry: Mutex<Locked>,
+    /// Changed only while the registry is locked, so that it is the timer of the claim as it
+    /// stands.
+    timers: Mutex<HashMap<(WorkspaceId, ClientId), Begun>>,
     settings: ClaimSettings,
     /// Counts what changed, for those who wait.
     changes: watch::Sender<u64>,
@@ -43,7 +54,7 @@ impl Workspaces {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Registry<Arc<WorkspaceInner>>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Locked> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,23 +66,36 @@ impl Workspaces {
         self.changes.subscribe()
     }
 
-    fn timer(&self, workspace: WorkspaceId, client: ClientId, timer: Option<AbortHandle>) {
-        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match timer {
-            Some(timer) => timers.insert((workspace, client), timer),
+    fn timers(&self) -> MutexGuard<'_, HashMap<(WorkspaceId, ClientId), Begun>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a claim's timer, and keeps the one that was begun instead.
+    fn keep_timer(&self, workspace: WorkspaceId, client: ClientId, begun: Option<Begun>) {
+        let mut timers = self.timers();
+        let before = match begun {
+            Some(begun) => timers.insert((workspace, client), begun),
             None => timers.remove(&(workspace, client)),
         };
         if let Some(before) = before {
-            before.abort();
+            before.task.abort();
+        }
+    }
+
+    /// Forgets a timer that ended, but no later one.
+    fn forget_timer(&self, workspace: WorkspaceId, ended: Timer) {
+        let mut timers = self.timers();
+        let kept = timers.get(&(workspace, ended.client));
+        if kept.is_some_and(|begun| begun.timer == ended) {
+            timers.remove(&(workspace, ended.client));
         }
     }
 
     fn stop_timers(&self, workspace: WorkspaceId) {
-        let mut timers = self.timers.lock().unwrap_or_else(PoisonError::into_inner);
-        timers.retain(|(of, _), timer| {
+        self.timers().retain(|(of, _), begun| {
             let stays = *of != workspace;
             if !stays {
-                timer.abort();
+                begun.task.abort();
             }
             stays
         });
@@ -95,7 +119,8 @@ impl Drop for Opening<'_> {
 
 impl HostInner {
     /// Opens a workspace for somebody, or finds it open; options replace those that it has.
-    /// Answers also whether this opened it.
+    /// The host itself has none: it opens it as it was opened last. Answers also whether this
+    /// opened it.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
@@ -105,18 +130,20 @@ impl HostInner {
         let mut changes = self.workspaces.watch();
         loop {
             changes.borrow_and_update();
-            let ask = self.workspaces.lock().ask(key, who);
+            let ask = self.ask(key, who);
             match ask.map_err(|refused| why(refused, who))? {
-                Ask::Ready(open, claimed) => {
-                    self.follow_claim(open.id, who, claimed);
+                Ask::Ready(open, _) => {
                     if let Some(options) = options {
                         self.replace_options(&open, options).await?;
                     }
                     return Ok((open, false));
                 }
                 Ask::Open => {
-                    let opened = self.open(key, options.unwrap_or_default(), who).await?;
-                    return Ok((opened, true));
+                    let options = match who {
+                        Claimant::Host => options,
+                        _ => Some(options.unwrap_or_default()),
+                    };
+                    return Ok((self.open(key, options, who).await?, true));
                 }
                 // The sender lives as long as the host.
                 Ask::Wait => drop(changes.changed().await),
@@ -124,10 +151,23 @@ impl HostInner {
         }
     }
 
+    fn ask(
+        self: &Arc<Self>,
+        key: &WorkspaceKey,
+        who: Claimant,
+    ) -> Result<Ask<Arc<WorkspaceInner>>, Refused> {
+        let mut registry = self.workspaces.lock();
+        let ask = registry.ask(key, who)?;
+        if let (Ask::Ready(open, claimed), Claimant::Client(client)) = (&ask, who) {
+            self.claimed(registry, open.id, client, *claimed);
+        }
+        Ok(ask)
+    }
+
     async fn open(
         self: &Arc<Self>,
         key: &WorkspaceKey,
-        options: WorkspaceOptions,
+        options: Option<WorkspaceOptions>,
         who: Claimant,
     ) -> Result<Arc<WorkspaceInner>, HostError> {
         let mut opening = Opening {
@@ -138,17 +178,18 @@ impl HostInner {
         opening.key = None;
         let opened = {
             let mut registry = self.workspaces.lock();
-            registry.opened(key, inner.id, Arc::clone(&inner), who)
+            let opened = registry.opened(key, inner.id, Arc::clone(&inner), who);
+            if let (Ok(claimed), Claimant::Client(client)) = (opened, who) {
+                self.claimed(registry, inner.id, client, claimed);
+            }
+            opened
         };
         self.workspaces.changed();
         self.dispatcher.tell(Lifecycle::Opened {
             workspace: inner.id,
         });
         match opened {
-            Ok(claimed) => {
-                self.follow_claim(inner.id, who, claimed);
-                Ok(inner)
-            }
+            Ok(_) => Ok(inner),
             Err(refused) => {
                 self.close_if_unclaimed(inner.id);
                 Err(why(refused, who))
@@ -169,29 +210,24 @@ impl HostInner {
         Ok(())
     }
 
-    fn follow_claim(self: &Arc<Self>, id: WorkspaceId, who: Claimant, claimed: Claimed) {
-        if let Claimant::Client(client) = who {
-            self.claimed(id, client, claimed);
-        }
-    }
-
     /// A client opens a stream.
     pub(super) fn attach(
         self: &Arc<Self>,
         id: WorkspaceId,
         client: ClientId,
     ) -> Result<Stream, HostError> {
-        let attached = self.workspaces.lock().attach(id, client);
+        let mut registry = self.workspaces.lock();
+        let attached = registry.attach(id, client);
         let stream = attached.map_err(|refused| refusal(refused, id, Some(client)))?;
-        self.claimed(id, client, Claimed::Stands);
+        self.claimed(registry, id, client, Claimed::Stands);
         Ok(stream)
     }
 
     /// A client's stream is lost.
     pub(super) fn detach(self: &Arc<Self>, id: WorkspaceId, stream: Stream) {
-        let claimed = self.workspaces.lock().detach(id, stream);
-        if let Some(claimed) = claimed {
-            self.claimed(id, stream.client(), claimed);
+        let mut registry = self.workspaces.lock();
+        if let Some(claimed) = registry.detach(id, stream) {
+            self.claimed(registry, id, stream.client(), claimed);
         }
     }
 
@@ -201,31 +237,41 @@ impl HostInner {
         id: WorkspaceId,
         client: ClientId,
     ) -> Result<(), HostError> {
-        let released = self.workspaces.lock().release(id, client);
+        let mut registry = self.workspaces.lock();
+        let released = registry.release(id, client);
         let claimed = released.map_err(|refused| refusal(refused, id, Some(client)))?;
-        self.claimed(id, client, claimed);
+        self.claimed(registry, id, client, claimed);
         Ok(())
     }
 
     /// A client is gone for good.
     pub(super) fn retire(self: &Arc<Self>, client: ClientId) {
         let had = self.workspaces.lock().retire(client);
+        // One that is retired claims nothing again in between.
         for id in had {
-            self.claimed(id, client, Claimed::Gone);
+            self.claimed(self.workspaces.lock(), id, client, Claimed::Gone);
         }
     }
 
-    fn claimed(self: &Arc<Self>, id: WorkspaceId, client: ClientId, claimed: Claimed) {
-        match claimed {
-            Claimed::Stands => self.workspaces.timer(id, client, None),
+    /// Does what a change of a claim asks for, before anybody else changes it.
+    fn claimed(
+        self: &Arc<Self>,
+        registry: MutexGuard<'_, Locked>,
+        id: WorkspaceId,
+        client: ClientId,
+        claimed: Claimed,
+    ) {
+        let begun = match claimed {
             Claimed::Until(timer) => {
                 let task = self.dispatcher.embedder.spawn(self.expiry(id, timer));
-                self.workspaces.timer(id, client, Some(task.abort_handle()));
+                let task = task.abort_handle();
+                Some(Begun { timer, task })
             }
-            Claimed::Gone => {
-                self.workspaces.timer(id, client, None);
-                self.unclaimed(id, client);
-            }
+            Claimed::Stands | Claimed::Gone => None,
+        };
+        self.workspaces.keep_timer(id, client, begun);
+        if claimed == Claimed::Gone {
+            self.unclaimed(registry, id, client);
         }
     }
 
@@ -242,16 +288,34 @@ impl HostInner {
         let host = Arc::downgrade(self);
         async move {
             over.await;
-            let Some(host) = host.upgrade() else { return };
-            let expired = host.workspaces.lock().expire(id, timer);
-            if expired {
-                host.unclaimed(id, timer.client);
+            if let Some(host) = host.upgrade() {
+                host.expired(id, timer);
             }
         }
     }
 
-    fn unclaimed(self: &Arc<Self>, id: WorkspaceId, client: ClientId) {
-        self.dispatcher.stop_bound(id, client);
+    fn expired(self: &Arc<Self>, id: WorkspaceId, timer: Timer) {
+        let mut registry = self.workspaces.lock();
+        let gone = registry.expire(id, timer);
+        self.workspaces.forget_timer(id, timer);
+        if gone {
+            self.unclaimed(registry, id, timer.client);
+        }
+    }
+
+    /// A client's claim is gone, and the runs that were bound to it go too: not those of a
+    /// client that is back by the time that the registry is unlocked.
+    fn unclaimed(
+        self: &Arc<Self>,
+        registry: MutexGuard<'_, Locked>,
+        id: WorkspaceId,
+        client: ClientId,
+    ) {
+        let bound = self.dispatcher.bound(id, client);
+        drop(registry);
+        for live in bound {
+            self.dispatcher.stop(&live, &Cause::ClientGone);
+        }
         self.close_if_unclaimed(id);
     }
 
@@ -340,3 +404,6 @@ pub(super) fn refusal(refused: Refused, id: WorkspaceId, client: Option<ClientId
         (Refused::UnknownWorkspace | Refused::ClientRetired, _) => HostError::UnknownWorkspace(id),
     }
 }
+
+#[cfg(test)]
+mod tests;

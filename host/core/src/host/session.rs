@@ -4,10 +4,10 @@ use super::{Host, HostError, Prompt};
 use crate::capability::Blob;
 use crate::event::Seq;
 use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
-use crate::run::dispatcher::{Admission, NotAccepted};
+use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::{Cause, Events, Receipt, Run, RunState};
 use crate::session::{Message, Part};
-use crate::store::{HeldScope, Over, PromptRecord, RunAt, SessionNo};
+use crate::store::{GoesOn, HeldScope, PromptRecord, Refusal, RunAt, SessionNo, StoreError};
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,9 +78,7 @@ impl Session {
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
         };
-        let asked = self
-            .ask(record.clone(), attached.blobs, &prompt, None)
-            .await;
+        let asked = self.ask(record.clone(), attached.blobs, &prompt).await;
         match (asked, prompt.key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
@@ -92,15 +90,20 @@ impl Session {
         }
     }
 
-    /// Asks what ends a wait, once for each key.
+    /// Goes on with a run that ended waiting; `None` if somebody else was quicker.
     pub(super) async fn go_on(
         &self,
         record: PromptRecord,
-        key: String,
-        over: Over,
-    ) -> Result<Run, HostError> {
-        let prompt = Prompt::default().key(key);
-        self.ask(record, Vec::new(), &prompt, Some(over)).await
+        goes_on: GoesOn,
+    ) -> Result<Option<Run>, HostError> {
+        let job = self.host.inner.job(self, RunId::generate(), record, None);
+        let mut job = job?;
+        job.goes_on = Some(goes_on);
+        match self.hand_in(job, None).await {
+            Ok(run) => Ok(Some(run)),
+            Err(NotAccepted::Store(StoreError::Refused(Refusal::WrongState))) => Ok(None),
+            Err(refused) => Err(self.refused(refused)),
+        }
     }
 
     async fn ask(
@@ -108,25 +111,31 @@ impl Session {
         record: PromptRecord,
         attached: Vec<Blob>,
         prompt: &Prompt,
-        over: Option<Over>,
     ) -> Result<Run, HostError> {
-        let id = RunId::generate();
         let inner = &self.host.inner;
-        let mut job = inner.job(self, id, record, prompt.bound_to)?;
+        let mut job = inner.job(self, RunId::generate(), record, prompt.bound_to)?;
         job.attached = attached;
-        job.over = over;
+        let handed_in = self.hand_in(job, prompt.key.clone()).await;
+        handed_in.map_err(|refused| self.refused(refused))
+    }
+
+    async fn hand_in(&self, job: RunJob, key: Option<String>) -> Result<Run, NotAccepted> {
+        let inner = &self.host.inner;
         let run = inner.handle(Arc::clone(&job.live));
-        let answer = inner
-            .dispatcher
-            .accept(job, prompt.key.clone(), Admission::InTurn);
-        match answer.await {
-            Ok(Ok(accepted)) if accepted == id => Ok(run),
-            Ok(Ok(known)) => Ok(self.run(known)),
+        let answer = inner.dispatcher.accept(job, key, Admission::InTurn);
+        let accepted = answer.await.unwrap_or(Err(NotAccepted::HostClosing))?;
+        match accepted == run.id {
+            true => Ok(run),
+            false => Ok(self.run(accepted)),
+        }
+    }
+
+    fn refused(&self, refused: NotAccepted) -> HostError {
+        match refused {
             // One that waits its turn needs no slot.
-            Ok(Err(NotAccepted::HostClosing | NotAccepted::NoSlot)) => Err(HostError::HostClosing),
-            Ok(Err(NotAccepted::WorkspaceClosing)) => Err(HostError::WorkspaceClosing),
-            Ok(Err(NotAccepted::Store(error))) => Err(self.named(error)),
-            Err(_) => Err(HostError::HostClosing),
+            NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
+            NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing,
+            NotAccepted::Store(error) => self.named(error),
         }
     }
 
@@ -194,7 +203,7 @@ impl Session {
                     origin: "resume".to_owned(),
                     ..at.prompt
                 };
-                self.ask(record, Vec::new(), &Prompt::default(), None).await
+                self.ask(record, Vec::new(), &Prompt::default()).await
             }
             state => Err(HostError::NotResumable { run, state }),
         }

@@ -3,10 +3,9 @@
 
 use super::{Host, HostError, HostInner, Session};
 use crate::clock::UnixMillis;
-use crate::id::{RunId, WorkspaceId};
 use crate::run::Run;
 use crate::session::Part;
-use crate::store::{Due, Over, PromptRecord};
+use crate::store::{Due, GoesOn, PromptRecord, StoreError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -45,27 +44,45 @@ impl Host {
     /// Goes on with every session whose time has come. Answers how long to sleep; `None`
     /// until something changes.
     async fn wake(&self) -> Option<Duration> {
-        let (due, next) = match self.inner.store.due().await {
-            Ok(due) => due,
+        let clock = &self.inner.dispatcher.clock;
+        let came = clock.now();
+        let woken = async {
+            let all = self.wake_all(came).await?;
+            Ok::<_, StoreError>((all, self.inner.store.next_due(came).await?))
+        };
+        let (all, next) = match woken.await {
+            Ok(woken) => woken,
             Err(error) => {
                 tracing::warn!(%error, "waiting sessions cannot be read");
                 return Some(RETRY);
             }
         };
-        let mut failed = false;
-        for due in due {
-            let session = due.session;
-            if let Err(error) = self.wake_one(due).await {
-                tracing::warn!(%session, %error, "a session whose time has come waits on");
-                failed = true;
-            }
-        }
-        let now = self.inner.dispatcher.clock.now();
+        let now = clock.now();
         let until = |at: UnixMillis| Duration::from_millis(at.0.saturating_sub(now.0));
         let next = next.map(until);
-        match failed {
-            true => Some(next.map_or(RETRY, |next| next.min(RETRY))),
-            false => next,
+        match all {
+            true => next,
+            false => Some(next.map_or(RETRY, |next| next.min(RETRY))),
+        }
+    }
+
+    /// Goes on with every session whose time came by then, page by page: one that cannot be
+    /// gone on with holds up nobody behind it. Answers whether none had to be left.
+    async fn wake_all(&self, came: UnixMillis) -> Result<bool, StoreError> {
+        let (mut all, mut after) = (true, None);
+        loop {
+            let page = self.inner.store.due(came, after).await?;
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
+            after = Some(last.place);
+            for due in page {
+                let session = due.session;
+                if let Err(error) = self.wake_one(due).await {
+                    tracing::warn!(%session, %error, "a session whose time has come waits on");
+                    all = false;
+                }
+            }
         }
     }
 
@@ -74,34 +91,27 @@ impl Host {
         let record = PromptRecord {
             origin: "wake".to_owned(),
             parts: vec![Part::text("The time that you waited for has come.")],
-            ..due.prompt.clone()
+            ..due.prompt
         };
-        let run = due.run;
-        let asked = self.ask_reopened(&session, record, run, Over::Time(due));
-        match asked.await {
-            // An answer was quicker.
-            Ok(_) | Err(HostError::KeyConflict) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let goes_on = GoesOn {
+            run: due.run,
+            answer: None,
+        };
+        // Of one that was answered meanwhile there is nothing to do.
+        self.go_on_reopened(&session, record, goes_on)
+            .await
+            .map(drop)
     }
 
-    /// Goes on with a session whose run waited, and whose workspace may be closed: it is opened
-    /// as it was last, until its runs are over.
-    ///
-    /// Accepted under a key of that run's own: once, however often it is tried, and whichever
-    /// of what it waited for comes first.
-    pub(super) async fn ask_reopened(
+    /// Goes on in a session whose workspace may be closed: it is opened as it was last, until
+    /// its runs are over. `None` if somebody else was quicker.
+    pub(super) async fn go_on_reopened(
         &self,
         session: &Session,
         record: PromptRecord,
-        waited: RunId,
-        over: Over,
-    ) -> Result<Run, HostError> {
-        let id: WorkspaceId = session.workspace_id();
-        self.inner.reopen(id).await?;
-        let asked = session.go_on(record, format!("wait:{waited}"), over).await;
-        self.inner.workspaces.lock().let_go(id);
-        self.inner.close_if_unclaimed(id);
-        asked
+        goes_on: GoesOn,
+    ) -> Result<Option<Run>, HostError> {
+        let _kept_open = self.inner.reopen(session.workspace_id()).await?;
+        session.go_on(record, goes_on).await
     }
 }

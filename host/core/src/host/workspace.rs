@@ -221,11 +221,12 @@ impl WorkspaceInner {
     }
 }
 
-/// Opens a workspace's directory, and finds or makes it in the store. Slow; holds no lock.
+/// Opens a workspace's directory, and finds or makes it in the store; without options, as it
+/// was opened last. Slow; holds no lock.
 pub(super) async fn open(
     host: &super::HostInner,
     key: &WorkspaceKey,
-    options: WorkspaceOptions,
+    options: Option<WorkspaceOptions>,
 ) -> Result<Arc<WorkspaceInner>, HostError> {
     let directory = match key {
         WorkspaceKey::Name(_) => None,
@@ -245,8 +246,9 @@ pub(super) async fn open(
             Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
         }
     };
-    let opened = host.store.workspace(key.stored(), options.stored());
-    let (id, no) = opened.await?;
+    let given = options.as_ref().map(WorkspaceOptions::stored);
+    let (id, no, stored) = host.store.workspace(key.stored(), given).await?;
+    let options = options.unwrap_or_else(|| WorkspaceOptions::from_stored(&stored, host.limits));
     Ok(Arc::new(WorkspaceInner {
         id,
         no,
@@ -334,7 +336,8 @@ impl Workspace {
     pub async fn session(&self, id: SessionId, agent: &Agent) -> Result<Session, HostError> {
         let session = self.host.session(id).await?;
         if session.workspace != self.inner.id {
-            let (workspace, _) = self.host.inner.store.opened_with(session.workspace).await?;
+            let store = &self.host.inner.store;
+            let workspace = store.workspace_key(session.workspace).await?;
             return Err(HostError::OtherWorkspace {
                 session: id,
                 workspace,

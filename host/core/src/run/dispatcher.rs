@@ -20,7 +20,7 @@ use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
 use crate::store::{
-    Accept, Accepted, Handed, Over, PromptRecord, RunNo, SessionNo, Store, StoreError,
+    Accept, Accepted, GoesOn, Handed, PromptRecord, RunNo, SessionNo, Store, StoreError,
 };
 use crate::workspace::Lifecycle;
 use std::collections::HashMap;
@@ -76,22 +76,29 @@ pub(super) struct Inner {
 impl Inner {
     fn insert(&mut self, live: &Arc<LiveRun>) {
         if self.live.insert(live.id, Arc::clone(live)).is_none() {
-            *self.count.entry(live.workspace).or_default() += 1;
+            self.enter(live.workspace);
         }
+    }
+
+    /// A run of a workspace is without its end, or on its way back into the queue.
+    fn enter(&mut self, workspace: WorkspaceId) {
+        *self.count.entry(workspace).or_default() += 1;
     }
 
     /// Answers whether the run was its workspace's last.
     pub(super) fn remove(&mut self, live: &LiveRun) -> bool {
-        if self.live.remove(&live.id).is_none() {
-            return false;
-        }
-        let Some(count) = self.count.get_mut(&live.workspace) else {
+        self.live.remove(&live.id).is_some() && self.leave(live.workspace)
+    }
+
+    /// Undoes [`Inner::enter`]; answers whether it was the workspace's last.
+    fn leave(&mut self, workspace: WorkspaceId) -> bool {
+        let Some(count) = self.count.get_mut(&workspace) else {
             return false;
         };
         *count -= 1;
         let last = *count == 0;
         if last {
-            self.count.remove(&live.workspace);
+            self.count.remove(&workspace);
         }
         last
     }
@@ -117,9 +124,9 @@ pub(crate) struct RunJob {
     pub(crate) prompt: PromptRecord,
     /// Bytes that the prompt names and that are yet to be stored with it.
     pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
+    /// The run that ended waiting and that this one goes on with, until that is stored.
+    pub(crate) goes_on: Option<GoesOn>,
     pub(crate) limits: Limits,
-    /// The wait that is over with it.
-    pub(crate) over: Option<Over>,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
 }
@@ -250,7 +257,7 @@ impl Dispatcher {
             attached: std::mem::take(&mut job.attached),
             digest: job.agent.loaded.digest.to_string(),
             key,
-            over: job.over.take(),
+            goes_on: job.goes_on.take(),
             queue_max: job.limits.queue,
             start,
         };
@@ -320,10 +327,27 @@ impl Dispatcher {
         self.start_waiting();
     }
 
-    /// Puts a run that was held back into the queue.
-    pub(crate) fn requeue(self: &Arc<Self>, job: RunJob, run: RunNo) {
-        self.lock().insert(&job.live);
-        self.queue(job, run);
+    /// Puts a run that is held back into the queue. The answer comes after COMMIT; whoever
+    /// drops it has still asked, and the workspace does not close in between.
+    pub(crate) fn resume(
+        self: &Arc<Self>,
+        job: RunJob,
+        run: RunNo,
+    ) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (answer, receiver) = oneshot::channel();
+        let workspace = job.live.workspace;
+        self.lock().enter(workspace);
+        let this = Arc::clone(self);
+        drop(self.store.resume(run, move |outcome| {
+            let resumed = outcome.map(|()| {
+                this.lock().insert(&job.live);
+                this.queue(job, run);
+            });
+            let last = this.lock().leave(workspace);
+            this.left(workspace, last);
+            let _nobody_waits = answer.send(resumed);
+        }));
+        receiver
     }
 
     /// Starts every run whose turn it is.
@@ -411,8 +435,12 @@ impl Dispatcher {
     pub(super) fn gone(&self, live: &LiveRun) {
         let last = self.lock().remove(live);
         self.drained.notify_waiters();
+        self.left(live.workspace, last);
+    }
+
+    fn left(&self, workspace: WorkspaceId, last: bool) {
         if last && let Some(on_idle) = self.on_idle.get() {
-            on_idle(live.workspace);
+            on_idle(workspace);
         }
     }
 

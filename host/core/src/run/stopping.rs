@@ -58,17 +58,12 @@ impl Dispatcher {
         live
     }
 
-    /// Stops the runs of a workspace that are bound to a client.
-    pub(crate) fn stop_bound(self: &Arc<Self>, workspace: WorkspaceId, client: ClientId) {
-        let bound: Vec<_> = {
-            let inner = self.lock();
-            let of =
-                |live: &&Arc<LiveRun>| live.workspace == workspace && live.bound_to == Some(client);
-            inner.live().filter(of).cloned().collect()
-        };
-        for live in bound {
-            self.stop(&live, &Cause::ClientGone);
-        }
+    /// The runs of a workspace that are bound to a client.
+    pub(crate) fn bound(&self, workspace: WorkspaceId, client: ClientId) -> Vec<Arc<LiveRun>> {
+        let inner = self.lock();
+        let of =
+            |live: &&Arc<LiveRun>| live.workspace == workspace && live.bound_to == Some(client);
+        inner.live().filter(of).cloned().collect()
     }
 
     /// Ends runs that never started, all in one transaction.

@@ -2,7 +2,7 @@
 //! being on disk once it is, in the order in which it was said, and nobody waits for ever.
 
 use super::run::{Accept, Accepted, PromptRecord};
-use super::{Output, Store, StoreError, StoredOptions};
+use super::{Output, Store, StoreError};
 use crate::clock::SystemClock;
 use crate::event::{EventBody, Seq};
 use crate::id::{AgentId, RunId, SessionId};
@@ -28,8 +28,8 @@ impl Speaking {
     async fn begin() -> Self {
         let place = std::env::temp_dir().join(format!("lastword-full-{}", uuid::Uuid::now_v7()));
         let store = Store::open(&place, SystemClock::shared()).expect("a store");
-        let opened = store.workspace("w".to_owned(), StoredOptions::default());
-        let (_, workspace) = opened.await.expect("a workspace");
+        let opened = store.workspace("w".to_owned(), None);
+        let (_, workspace, _) = opened.await.expect("a workspace");
         let agent = AgentId::new("tester").expect("a name");
         let begun = store.new_session(workspace, agent).await;
         let (session, no) = begun.expect("a session");
@@ -49,7 +49,7 @@ impl Speaking {
             key: None,
             queue_max: 1,
             start: true,
-            over: None,
+            goes_on: None,
         };
         let (answer, accepted) = oneshot::channel();
         drop(store.accept(accept, |outcome| drop(answer.send(outcome))));

@@ -39,19 +39,25 @@ impl Store {
             .map_err(|_| StoreError::Closed("the writer ended".to_owned()))?
     }
 
-    /// Makes or finds a workspace, and keeps what it is opened with.
+    /// Makes or finds a workspace, and keeps what it is opened with: what is given, or else
+    /// what it was opened with last. Answers that too.
     pub async fn workspace(
         &self,
         key: String,
-        options: StoredOptions,
-    ) -> Result<(WorkspaceId, WorkspaceNo), StoreError> {
+        options: Option<StoredOptions>,
+    ) -> Result<(WorkspaceId, WorkspaceNo, StoredOptions), StoreError> {
         let open = move |tx: &mut Tx<'_>| {
             let (id, no) = session::workspace(tx, &key)?;
-            options::keep(tx, no, &options)?;
-            Ok((id, no))
+            let options = match &options {
+                Some(options) => {
+                    options::keep(tx, no, options)?;
+                    options.clone()
+                }
+                None => options::last(tx, no)?,
+            };
+            Ok((id, WorkspaceNo(no), options))
         };
-        let (id, no) = self.write(open).await?;
-        Ok((id, WorkspaceNo(no)))
+        self.write(open).await
     }
 
     /// Begins a session.
@@ -158,9 +164,14 @@ impl Store {
         Output::new(run, transcript, queue, Arc::clone(&self.shared.clock))
     }
 
-    /// Puts a held run back into the queue.
-    pub async fn resume(&self, run: RunNo) -> Result<(), StoreError> {
-        self.write(move |tx| queue::resume(tx, run)).await
+    /// Puts a held run back into the queue; `then` as for [`Store::accept`].
+    pub fn resume(
+        &self,
+        run: RunNo,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) -> Handed {
+        let queue = &self.shared.queue;
+        queue.push(Then::boxed(move |tx| queue::resume(tx, run), then))
     }
 
     /// Keeps a summary; the originals stay.

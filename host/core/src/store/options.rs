@@ -40,6 +40,16 @@ pub(super) fn keep(
     Ok(())
 }
 
+/// What a workspace was opened with last.
+pub(super) fn last(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError> {
+    let json: Option<String> = tx
+        .conn
+        .prepare_cached("SELECT options FROM workspace WHERE no = ?1")?
+        .query_row([workspace], |row| row.get(0))?;
+    let options = json.map(|json| serde_json::from_str(&json)).transpose()?;
+    Ok(options.unwrap_or_default())
+}
+
 impl Store {
     /// Keeps what a workspace was opened with.
     pub async fn keep_options(
@@ -50,21 +60,14 @@ impl Store {
         self.write(move |tx| keep(tx, workspace.0, &options)).await
     }
 
-    /// The key of a workspace as it is stored, and what it was last opened with.
-    pub async fn opened_with(
-        &self,
-        workspace: WorkspaceId,
-    ) -> Result<(String, StoredOptions), StoreError> {
+    /// The key of a workspace as it is stored.
+    pub async fn workspace_key(&self, workspace: WorkspaceId) -> Result<String, StoreError> {
         let read = move |conn: &Connection| {
-            let row: Option<(String, Option<String>)> = conn
-                .prepare_cached("SELECT key, options FROM workspace WHERE id = ?1")?
-                .query_row([workspace.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+            let key: Option<String> = conn
+                .prepare_cached("SELECT key FROM workspace WHERE id = ?1")?
+                .query_row([workspace.as_bytes()], |row| row.get(0))
                 .optional()?;
-            let (key, options) = row.ok_or(Refusal::UnknownWorkspace)?;
-            let options = options
-                .map(|json| serde_json::from_str(&json))
-                .transpose()?;
-            Ok((key, options.unwrap_or_default()))
+            key.ok_or_else(|| Refusal::UnknownWorkspace.into())
         };
         self.shared.readers.read(read).await
     }

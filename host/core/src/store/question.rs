@@ -8,7 +8,7 @@ use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
 use crate::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// The most open questions that are listed.
 const QUESTIONS_MAX: i64 = 1000;
@@ -31,9 +31,7 @@ pub struct QuestionAt {
     pub question: Question,
     /// Whether it is answered.
     pub state: QuestionState,
-    /// The session that asks.
-    pub session: SessionNo,
-    /// Its workspace.
+    /// The workspace that it is asked in.
     pub workspace: WorkspaceId,
     /// Whether the run that asks is over: its answer queues another.
     pub waits: bool,
@@ -56,58 +54,58 @@ pub(super) fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<()
         }
         EventBody::QuestionAnswered {
             question, answer, ..
-        } => settle(conn, *question, Some(answer)).map(drop),
-        EventBody::QuestionDismissed { question } => settle(conn, *question, None).map(drop),
+        } => settle(conn, *question, Some(answer)),
+        EventBody::QuestionDismissed { question } => settle(conn, *question, None),
         _ => Ok(()),
     }
 }
 
-/// Notes the fate of a question that is open. Answers whether it was.
+/// Notes the fate of a question, if it is open.
 fn settle(
     conn: &Connection,
     question: QuestionId,
     answer: Option<&Answer>,
-) -> Result<bool, StoreError> {
-    let changed = conn
-        .prepare_cached("UPDATE question SET answer = ?2 WHERE id = ?1 AND answer IS NULL")?
+) -> Result<(), StoreError> {
+    conn.prepare_cached("UPDATE question SET answer = ?2 WHERE id = ?1 AND answer IS NULL")?
         .execute(params![
             question.as_bytes(),
             serde_json::to_string(&answer)?
         ])?;
-    Ok(changed == 1)
+    Ok(())
 }
 
-/// Answers a question whose run is over, and takes back what else woke its session.
-///
-/// # Errors
-/// [`Refusal::WrongState`] if it is not open any more.
-pub(super) fn answer_waiting(
+/// Settles what a run asked that is over: answered, or dismissed without an answer. Refused
+/// if it is settled.
+pub(super) fn settle_late(
     tx: &mut Tx<'_>,
-    at: SessionNo,
-    question: QuestionId,
-    answer: &Answer,
+    session: SessionNo,
+    no: i64,
+    answer: Option<&Answer>,
 ) -> Result<(), StoreError> {
-    if !settle(tx.conn, question, Some(answer))? {
-        return Err(Refusal::WrongState.into());
-    }
-    tx.conn
+    let question: Option<[u8; 16]> = tx
+        .conn
         .prepare_cached(
-            "DELETE FROM wake WHERE question = (SELECT no FROM question WHERE id = ?1)",
+            "UPDATE question SET answer = ?2 WHERE no = ?1 AND answer IS NULL RETURNING id",
         )?
-        .execute([question.as_bytes()])?;
-    tx.log(at)?.push(
-        None,
-        &EventBody::QuestionAnswered {
+        .query_row(params![no, serde_json::to_string(&answer)?], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let question = QuestionId::from_bytes(question.ok_or(Refusal::WrongState)?);
+    let body = match answer {
+        Some(answer) => EventBody::QuestionAnswered {
             question,
             answer: answer.clone(),
             grant: None,
         },
-    )
+        None => EventBody::QuestionDismissed { question },
+    };
+    tx.log(session)?.push(None, &body)
 }
 
 fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT body, answer, question.session, session.workspace, workspace.id,
+        "SELECT body, answer, workspace.id,
                 EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)
          FROM question JOIN session ON session.no = question.session
          JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
@@ -125,12 +123,8 @@ fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreEr
     Ok(Some(QuestionAt {
         question: serde_json::from_str(row.get_ref(0)?.as_str().unwrap_or_default())?,
         state,
-        session: SessionNo {
-            session: row.get(2)?,
-            workspace: row.get(3)?,
-        },
-        workspace: WorkspaceId::from_bytes(row.get(4)?),
-        waits: row.get(5)?,
+        workspace: WorkspaceId::from_bytes(row.get(2)?),
+        waits: row.get(3)?,
     }))
 }
 

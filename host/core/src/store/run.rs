@@ -3,7 +3,8 @@
 
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::tx::Tx;
-use super::{Over, Refusal, StoreError};
+use super::wake::{self, GoesOn};
+use super::{Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
@@ -69,8 +70,9 @@ pub struct Accept {
     pub digest: String,
     /// The caller's idempotency key.
     pub key: Option<String>,
-    /// The wait that is over with this.
-    pub over: Option<Over>,
+    /// What it goes on with, if it does; refused with [`Refusal::WrongState`] if another
+    /// prompt has gone on with that.
+    pub goes_on: Option<GoesOn>,
     /// Prompts of this session that may wait at the most.
     pub queue_max: u32,
     /// Start in the same transaction: the session is idle and a slot is held.
@@ -86,8 +88,12 @@ pub enum Accepted {
     Known(RunId),
 }
 
-/// Accepts a prompt: the run's row, its bytes and the user's message in one transaction.
+/// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
+/// was waited for, in one transaction.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
+    if let Some(goes_on) = &accept.goes_on {
+        wake::go_on(tx, accept.session, goes_on)?;
+    }
     let content = accept
         .key
         .as_ref()
@@ -100,9 +106,6 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     }
     if !accept.start && queued(tx, accept.session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull.into());
-    }
-    if let Some(over) = &accept.over {
-        super::wake::take(tx, accept.session, over)?;
     }
     let state = match accept.start {
         true => next(RunState::Queued, RunEvent::Start)?,

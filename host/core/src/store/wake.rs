@@ -1,17 +1,16 @@
-//! What wakes a session after a run that waits: written with the run's end, taken back in the
-//! transaction that accepts the run which it wakes, so that there is one. Knows no timer.
+//! What wakes a session after a run that waits: written with the run's end, taken back with
+//! the acceptance of the run that goes on with it. Knows no timer.
 
 use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
 use crate::clock::UnixMillis;
-use crate::event::EventBody;
-use crate::id::{QuestionId, RunId, SessionId, WorkspaceId};
+use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::run::Wait;
 use crate::session::Answer;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-/// The most sessions that are woken at a time.
+/// Sessions that are due, in one page.
 const DUE_MAX: i64 = 100;
 
 /// A session whose time has come.
@@ -21,56 +20,26 @@ pub struct Due {
     pub run: RunId,
     /// The session to go on with.
     pub session: SessionId,
-    /// Its workspace.
-    pub workspace: WorkspaceId,
     /// What the run was asked, for its configuration.
     pub prompt: super::PromptRecord,
-    no: i64,
-    at: SessionNo,
-    question: Option<[u8; 16]>,
+    /// Where it stands among those that are due.
+    pub place: DuePlace,
 }
 
-/// How a wait ends.
+/// Where a session stands among those that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DuePlace {
+    due_ms: i64,
+    run: i64,
+}
+
+/// The run that a prompt goes on with: one that ended waiting.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Over {
-    /// Its time has come.
-    Time(Due),
-    /// What the run had asked is answered.
-    Answer(QuestionId, Answer),
-}
-
-/// Nothing wakes the session for that run any more.
-///
-/// # Errors
-/// [`Refusal::WrongState`] if nothing does.
-pub(super) fn take(tx: &mut Tx<'_>, session: SessionNo, over: &Over) -> Result<(), StoreError> {
-    match over {
-        Over::Time(due) => woken(tx, due),
-        Over::Answer(question, answer) => {
-            super::question::answer_waiting(tx, session, *question, answer)
-        }
-    }
-}
-
-/// What the run had asked is dismissed.
-fn woken(tx: &mut Tx<'_>, due: &Due) -> Result<(), StoreError> {
-    let taken = tx
-        .conn
-        .prepare_cached("DELETE FROM wake WHERE run = ?1")?
-        .execute([due.no])?;
-    if taken == 0 {
-        return Err(Refusal::WrongState.into());
-    }
-    let Some(question) = due.question.map(QuestionId::from_bytes) else {
-        return Ok(());
-    };
-    let body = EventBody::QuestionDismissed { question };
-    let run = RunNo {
-        run: due.no,
-        session: due.at,
-    };
-    super::question::note(tx.conn, run, &body)?;
-    tx.log(due.at)?.push(None, &body)
+pub struct GoesOn {
+    /// That run.
+    pub run: RunId,
+    /// The answer to what it asked, which is dismissed without one.
+    pub answer: Option<Answer>,
 }
 
 /// Notes what a run waits for, with its end.
@@ -92,43 +61,76 @@ pub(super) fn keep(tx: &Tx<'_>, run: RunNo, wait: &Wait) -> Result<(), StoreErro
     Ok(())
 }
 
-fn due(conn: &Connection, now: UnixMillis) -> Result<Vec<Due>, StoreError> {
+/// Takes back what a run waits for, and settles what it asked: of two who would go on with
+/// it, the second is refused.
+pub(super) fn go_on(
+    tx: &mut Tx<'_>,
+    session: SessionNo,
+    goes_on: &GoesOn,
+) -> Result<(), StoreError> {
+    let waited: Option<Option<i64>> = tx
+        .conn
+        .prepare_cached(
+            "DELETE FROM wake WHERE run = (SELECT no FROM run WHERE id = ?1) RETURNING question",
+        )?
+        .query_row([goes_on.run.as_bytes()], |row| row.get(0))
+        .optional()?;
+    match (waited, &goes_on.answer) {
+        (Some(Some(question)), answer) => {
+            super::question::settle_late(tx, session, question, answer.as_ref())
+        }
+        (Some(None), None) => Ok(()),
+        (Some(None), Some(_)) | (None, _) => Err(Refusal::WrongState.into()),
+    }
+}
+
+fn due(
+    conn: &Connection,
+    now: UnixMillis,
+    after: Option<DuePlace>,
+) -> Result<Vec<Due>, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT run.id, session.id, workspace.id, run.prompt, run.no, session.no, workspace.no,
-                question.id
+        "SELECT run.id, session.id, run.prompt, due_ms, run.no
          FROM wake JOIN run ON run.no = wake.run JOIN session ON session.no = run.session
-         JOIN workspace ON workspace.no = session.workspace
-         LEFT JOIN question ON question.no = wake.question
-         WHERE due_ms <= ?1 ORDER BY due_ms LIMIT ?2",
+         WHERE due_ms <= ?1 AND (due_ms, wake.run) > (?2, ?3)
+         ORDER BY due_ms, wake.run LIMIT ?4",
     )?;
-    let mut rows = query.query(params![now.0 as i64, DUE_MAX])?;
+    let after = after.map_or((i64::MIN, 0), |place| (place.due_ms, place.run));
+    let mut rows = query.query(params![now.0 as i64, after.0, after.1, DUE_MAX])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         due.push(Due {
             run: RunId::from_bytes(row.get(0)?),
             session: SessionId::from_bytes(row.get(1)?),
-            workspace: WorkspaceId::from_bytes(row.get(2)?),
-            prompt: serde_json::from_str(row.get_ref(3)?.as_str().unwrap_or_default())?,
-            no: row.get(4)?,
-            at: SessionNo {
-                session: row.get(5)?,
-                workspace: row.get(6)?,
+            prompt: serde_json::from_str(row.get_ref(2)?.as_str().unwrap_or_default())?,
+            place: DuePlace {
+                due_ms: row.get(3)?,
+                run: row.get(4)?,
             },
-            question: row.get(7)?,
         });
     }
     Ok(due)
 }
 
 impl Store {
-    /// The sessions whose time has come, and when the next one's will.
-    pub async fn due(&self) -> Result<(Vec<Due>, Option<UnixMillis>), StoreError> {
-        let now = self.shared.clock.now();
+    /// The sessions whose time has come by then, after a place, those that wait longest
+    /// first; a page of them, and none after the last.
+    pub async fn due(
+        &self,
+        now: UnixMillis,
+        after: Option<DuePlace>,
+    ) -> Result<Vec<Due>, StoreError> {
+        let readers = &self.shared.readers;
+        readers.read(move |conn| due(conn, now, after)).await
+    }
+
+    /// When, after a time, the next session's time comes.
+    pub async fn next_due(&self, after: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
         let read = move |conn: &Connection| {
             let next: Option<i64> = conn
                 .prepare_cached("SELECT min(due_ms) FROM wake WHERE due_ms > ?1")?
-                .query_row([now.0 as i64], |row| row.get(0))?;
-            Ok((due(conn, now)?, next.map(|at| UnixMillis(at as u64))))
+                .query_row([after.0 as i64], |row| row.get(0))?;
+            Ok(next.map(|at| UnixMillis(at as u64)))
         };
         self.shared.readers.read(read).await
     }

@@ -93,6 +93,7 @@ pub enum OnLastClient {
     /// They go on; the workspace closes after the last. The default.
     #[default]
     KeepRunning,
-    /// They are stopped as at a shutdown; queued prompts are held.
+    /// They are stopped as at a shutdown; queued prompts are held. Where no client came since
+    /// the workspace was opened, as for a prompt that waited, they go on.
     Cancel,
 }

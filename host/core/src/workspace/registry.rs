@@ -29,6 +29,8 @@ struct Entry<W> {
     pinned: bool,
     /// How often the host itself keeps it open for a moment.
     kept: u32,
+    /// Whether a client ever claimed it: until then there is no last one to leave.
+    had_client: bool,
     claims: Claims,
 }
 
@@ -91,7 +93,10 @@ impl<W> Entry<W> {
                 self.kept += 1;
                 Claimed::Stands
             }
-            Claimant::Client(client) => self.claims.create(client),
+            Claimant::Client(client) => {
+                self.had_client = true;
+                self.claims.create(client)
+            }
         }
     }
 }
@@ -118,6 +123,7 @@ impl<W: Clone> Registry<W> {
                 stage: Stage::Opening,
                 pinned: false,
                 kept: 0,
+                had_client: false,
                 claims: Claims::new(self.incarnations),
             };
             self.entries.insert(key.clone(), entry);
@@ -169,6 +175,7 @@ impl<W: Clone> Registry<W> {
     pub(crate) fn attach(&mut self, id: WorkspaceId, client: ClientId) -> Result<Stream, Refused> {
         self.admit(Claimant::Client(client))?;
         let entry = self.open_entry(id)?;
+        entry.had_client = true;
         Ok(entry.claims.attach(client))
     }
 
@@ -219,12 +226,13 @@ impl<W: Clone> Registry<W> {
     }
 
     /// An open workspace that nobody keeps open any more, if it is one. With runs it closes
-    /// only if the policy says so.
+    /// only if the policy says so, and only after clients: what the host itself opened goes on.
     pub(crate) fn is_to_close(&mut self, id: WorkspaceId, has_runs: bool) -> bool {
-        let keeps = self.on_last_client == OnLastClient::KeepRunning;
+        let on_last_client = self.on_last_client;
         let Ok(entry) = self.open_entry(id) else {
             return false;
         };
+        let keeps = on_last_client == OnLastClient::KeepRunning || !entry.had_client;
         let unclaimed = entry.claims.is_empty() && !entry.pinned && entry.kept == 0;
         unclaimed && !(has_runs && keeps)
     }
@@ -394,6 +402,19 @@ mod tests {
             assert_eq!(b.registry.is_to_close(b.id, true), closes);
             assert!(b.registry.is_to_close(b.id, false));
         }
+    }
+
+    #[test]
+    fn runs_of_what_the_host_opened_go_on_until_clients_come_and_leave() {
+        let mut b = bench();
+        b.registry = Registry::new(OnLastClient::Cancel);
+        open(&mut b, Claimant::Host);
+        b.registry.let_go(b.id);
+        assert!(!b.registry.is_to_close(b.id, true));
+        let client = ClientId::generate();
+        assert!(b.registry.attach(b.id, client).is_ok());
+        b.registry.retire(client);
+        assert!(b.registry.is_to_close(b.id, true));
     }
 
     #[test]
