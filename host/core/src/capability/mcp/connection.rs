@@ -119,20 +119,12 @@ impl Connection {
                 })?;
                 let transport =
                     AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_MAX);
-                let served = serve(
-                    handler,
-                    Watched::new(transport, guard, &fill),
-                    opening,
-                    &stop,
-                )
-                .await;
+                let transport = Watched::new(transport, guard, &fill);
+                let served = serve(handler, transport, opening, &stop).await;
                 (served, Some(process))
             }
             Launch::Web { url, headers } => {
-                let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
-                    .custom_headers(headers)
-                    .max_sse_event_size(MESSAGE_MAX)
-                    .max_json_response_size(MESSAGE_MAX);
+                let config = over_http(&url, headers);
                 let served = match authority {
                     None => {
                         let client = within_origin(&url).map_err(not_started)?;
@@ -265,6 +257,16 @@ impl Connection {
 }
 
 type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
+
+fn over_http(
+    url: &str,
+    headers: HashMap<HeaderName, HeaderValue>,
+) -> StreamableHttpClientTransportConfig {
+    StreamableHttpClientTransportConfig::with_uri(url)
+        .custom_headers(headers)
+        .max_sse_event_size(MESSAGE_MAX)
+        .max_json_response_size(MESSAGE_MAX)
+}
 
 /// Reaches a server over HTTP.
 async fn visit<C: StreamableHttpClient + Sync>(

@@ -2,8 +2,8 @@
 //! Time is what a test says: it ends the timers itself.
 
 use super::*;
-use crate::Capability;
 use crate::host::Host;
+use crate::permission::Capability;
 use futures_util::future::poll_immediate;
 use std::path::PathBuf;
 use std::pin::pin;
