@@ -61,7 +61,10 @@ fn the_folder_s_settings_choose_no_place_and_no_program() {
         ("network", "private = ['localhost']"),
     ] {
         let file = shell.file("lastword.toml", format!("[{table}]\n{line}\n"));
-        let words = [table.split('.').next().unwrap(), "--config-file lastword.toml"];
+        let words = [
+            table.split('.').next().unwrap(),
+            "--config-file lastword.toml",
+        ];
         shell.probe("echo x", &[]).exits(2).tells(&words);
         if table == "run" {
             let named = shell.probe("echo x", &["--config-file", &file]);
