@@ -118,13 +118,24 @@ impl Prompter {
 fn put(question: &Question, stream: &Stream) -> String {
     let mut text = rendering::question(question, DIFF_LINES, stream);
     match &question.asked {
-        Asked::Permission { offers, diff, .. } => {
-            let long = diff.as_deref().unwrap_or_default().lines().count() > DIFF_LINES;
-            if long {
+        Asked::Permission {
+            offers,
+            diff,
+            details,
+            ..
+        } => {
+            let is_long = |text: &Option<String>| {
+                let lines = text.as_deref().unwrap_or_default().lines();
+                lines.count() > DIFF_LINES
+            };
+            if is_long(diff) || is_long(details) {
                 let id = question.id;
                 text.push_str(&format!("  `lastword questions {id}` shows all of it\n"));
             }
-            text.push_str("  [y]es once   [s]ession   [w]orkspace   [n]o\n");
+            text.push_str(match offers.is_empty() {
+                true => "  [y]es once   [n]o\n",
+                false => "  [y]es once   [s]ession   [w]orkspace   [n]o\n",
+            });
             let wider = offers.iter().enumerate().skip(1);
             let wider: String = wider
                 .map(|(at, offer)| format!("  {}) {}", at + 1, line(offer, 200)))
@@ -151,6 +162,9 @@ fn permission(typed: &str, offers: &[String]) -> Result<Answer, String> {
     let remember = |within, rule| Some(Remember { within, rule });
     match (word.as_str(), rest.trim()) {
         ("y" | "yes", "") => allow(None),
+        ("s" | "session" | "w" | "workspace", "") if offers.is_empty() => {
+            Err("this can be allowed once only; type `y` or `n`".to_owned())
+        }
         ("s" | "session", "") => allow(remember(Within::Session, None)),
         ("w" | "workspace", "") => allow(remember(Within::Workspace, None)),
         ("n" | "no", reason) => Ok(Answer::Deny {
@@ -221,6 +235,7 @@ mod tests {
             target: "src/a.rs".to_owned(),
             title: title.to_owned(),
             diff: Some("-a\n+b\n".to_owned()),
+            details: None,
             offers: vec!["write-files=src/a.rs".into(), "write-files=src/**".into()],
         })
     }
@@ -282,6 +297,25 @@ mod tests {
         ] {
             assert_eq!(typed(&asked, line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_can_be_allowed_once_only_is_not_allowed_for_longer() {
+        let once = question(Asked::Permission {
+            capability: "run-commands".to_owned(),
+            target: "sh".to_owned(),
+            title: "run sh".to_owned(),
+            diff: None,
+            details: Some("stdin:\necho".to_owned()),
+            offers: Vec::new(),
+        });
+        let shown = put(&once, &PLAIN);
+        assert!(shown.contains("  │ stdin:\n  │ echo\n"), "{shown}");
+        assert!(shown.ends_with("  [y]es once   [n]o\n"), "{shown}");
+        for line in ["s", "w", "session", "1s"] {
+            assert_eq!(typed(&once, line), None, "{line}");
+        }
+        assert!(typed(&once, "y").is_some());
     }
 
     #[test]

@@ -14,6 +14,8 @@ const ARGUMENT_CHARS: usize = 60;
 pub(crate) const DIFF_LINES: usize = 60;
 /// Characters of the longest line of a diff.
 const DIFF_CHARS: usize = 300;
+/// Characters of a row of what is shown whole.
+const ROW_CHARS: usize = 100;
 /// Before each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
 
@@ -93,6 +95,23 @@ pub(crate) fn diff(diff: &str, lines: usize, stream: &Stream) -> String {
     shown
 }
 
+/// Words with a gutter, none of which is left out but by whole rows, which are counted.
+fn whole(text: &str, rows: usize) -> String {
+    let clean = clean(text);
+    let split = |line: &str| -> Vec<String> {
+        let letters: Vec<char> = line.chars().collect();
+        let rows = letters.chunks(ROW_CHARS).map(|row| row.iter().collect());
+        rows.collect()
+    };
+    let all: Vec<String> = clean.lines().flat_map(split).collect();
+    let shown = all.iter().take(rows);
+    let mut shown: String = shown.map(|row| format!("{GUTTER}{row}\n")).collect();
+    if all.len() > rows {
+        shown.push_str(&format!("{GUTTER}… {} more rows\n", all.len() - rows));
+    }
+    shown
+}
+
 /// Words of an agent over several lines, with a gutter.
 fn quoted(text: &str, lines: usize) -> String {
     let shown = text.lines().take(lines);
@@ -130,6 +149,7 @@ pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> St
             capability,
             target,
             diff: change,
+            details,
             ..
         } => {
             let title = stream.bold(&line(title, 200));
@@ -137,6 +157,9 @@ pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> St
             // Shown whole: what is cut off could be what matters.
             let target = format!("{} {}", line(capability, 40), line(target, 4000));
             text.push_str(&format!("{GUTTER}{target}\n"));
+            if let Some(details) = details {
+                text.push_str(&whole(details, lines));
+            }
             if let Some(change) = change {
                 text.push_str(&diff(change, lines, stream));
             }
@@ -214,6 +237,14 @@ mod tests {
         assert_eq!(shown, "  │ +a␛[2K␍-b\n  │ -c\n  │ … 1 more lines\n");
         let long = format!("+{}", "x".repeat(DIFF_CHARS + 9));
         assert!(diff(&long, 9, &PLAIN).contains("… 10 more characters"));
+    }
+
+    #[test]
+    fn details_are_shown_to_their_last_letter_or_counted() {
+        let long = format!("a  b\n{}", "x".repeat(ROW_CHARS + 1));
+        let rows = format!("  │ a  b\n  │ {}\n  │ x\n", "x".repeat(ROW_CHARS));
+        assert_eq!(whole(&long, 3), rows);
+        assert!(whole(&long, 2).ends_with("  │ … 1 more rows\n"));
     }
 
     #[test]

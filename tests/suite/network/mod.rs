@@ -5,8 +5,14 @@ mod https;
 
 pub(crate) use hostile::{Hostile, Names};
 
+use futures_util::future::BoxFuture;
 use lastword::capability::http::{HostPatterns, HttpOptions};
+use lastword::capability::model::CallContext;
+use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::capability::secrets::{SecretConfig, Secrets, SecretsConfig};
+use lastword::event::EventBody;
+use lastword::permission::{Access, Rule};
+use lastword::session::{Answer, Asked, Remember, Within};
 use lastword::{Capability, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
@@ -280,6 +286,74 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
         let content = std::fs::read(&path).unwrap_or_default();
         content.windows(bytes.len()).any(|window| window == bytes)
     })
+}
+
+/// Allows whatever it is asked about.
+struct Everything;
+
+impl PermissionPolicy for Everything {
+    fn decide(&self, _: CallContext, _: Access) -> BoxFuture<'static, Decision> {
+        Box::pin(async { Decision::Allow })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_there_is_a_secret_is_told_by_rule_alone() {
+    let server = Hostile::serve().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (rule, answer) in [("secrets=key", "true"), ("secrets=other", "error denied")] {
+        let secrets = canary(elsewhere.path(), &server.target());
+        let rule: Rule = rule.parse().unwrap();
+        let plan = Plan::new()
+            .grants([])
+            .options(|options| options.grant(rule));
+        let plan = plan.host(|host| host.secrets(secrets).permission_policy(Everything));
+        let text = plan.build().await.run("has-secret key").await.text();
+        assert!(text.starts_with(answer), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leave_to_send_a_secret_is_for_one_request() {
+    let server = Hostile::serve().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secrets = canary(elsewhere.path(), &server.target());
+    let http = options(&server);
+    let plan = Plan::new().grants([Capability::Network]);
+    let plan = plan.host(|host| host.http(http).secrets(secrets));
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    let prompt = format!(
+        "http GET {} | x-key: {{{{secret:key}}}}",
+        server.url("/echo")
+    );
+    for _ in 0..2 {
+        let run = fixture.start(&prompt).await;
+        let mut events = run.events();
+        let question = loop {
+            let event = events.next().await.expect("it asks").unwrap();
+            if let EventBody::QuestionAsked { question } = event.body {
+                break question;
+            }
+        };
+        let Asked::Permission { title, offers, .. } = &question.asked else {
+            panic!("a permission: {question:?}");
+        };
+        assert_eq!(
+            *title,
+            format!("send the secret `key` to {}", server.target())
+        );
+        assert_eq!(offers, &[""; 0]);
+        let (within, rule) = (Within::Session, None);
+        let remember = Some(Remember { within, rule });
+        let longer = fixture.host.answer(question.id, Answer::Allow { remember });
+        let refused = longer.await.err().expect("it is for once").to_string();
+        assert!(refused.contains("once only"), "{refused}");
+        let once = Answer::Allow { remember: None };
+        fixture.host.answer(question.id, once).await.unwrap();
+        let receipt = run.ended().await.unwrap();
+        let text = fixture.outcome(&run, receipt).await.text();
+        assert!(text.contains("x-key: [secret key]"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

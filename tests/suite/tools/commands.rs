@@ -1,9 +1,11 @@
 //! Commands through a guest: only those that are listed and allowed, and none that outlives
 //! its run.
 
+use super::questions::{asked, remember};
 use super::{results, text};
 use lastword::Capability;
 use lastword::capability::tools::Commands;
+use lastword::session::{Asked, Within};
 use lastword_tests::fixture::{Fixture, Plan};
 use serde_json::json;
 
@@ -83,4 +85,47 @@ async fn a_cancelled_run_leaves_no_process() {
         );
         tokio::task::yield_now().await;
     }
+}
+
+/// What a call is asked about: the details that are shown, and what an answer may grant. It is
+/// answered for as long as can be.
+async fn shown(fixture: &Fixture, call: &serde_json::Value) -> (Option<String>, Vec<String>) {
+    let run = fixture.start(&format!("tool run_command {call}")).await;
+    let question = asked(&run).await;
+    let Asked::Permission {
+        details, offers, ..
+    } = question.asked
+    else {
+        panic!("a permission");
+    };
+    let answer = match offers.is_empty() {
+        true => super::questions::allow(),
+        false => remember(Within::Session, None),
+    };
+    let answered = fixture.host.answer(question.id, answer).await;
+    answered.expect("it counts");
+    run.ended().await.expect("the run ends");
+    (details, offers)
+}
+
+#[tokio::test]
+async fn leave_to_run_a_command_is_for_no_other_stdin_and_no_other_directory() {
+    let plan = Plan::new().host(|host| host.commands(Commands::none().allow("cat")));
+    let plan = plan.grants([Capability::Tools]);
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    std::fs::create_dir(fixture.files().join("sub")).expect("a folder");
+    let (details, offers) = shown(&fixture, &json!({ "command": ["cat"] })).await;
+    assert_eq!((details, offers[0].as_str()), (None, "run-commands=cat"));
+    for stdin in ["first", "second\u{202e}"] {
+        let (details, offers) =
+            shown(&fixture, &json!({ "command": ["cat"], "stdin": stdin })).await;
+        let written = stdin.replace('\u{202e}', r"\u{202e}");
+        assert_eq!(details, Some(format!("stdin:\n{written}")));
+        assert_eq!(offers, [""; 0]);
+    }
+    let elsewhere = json!({ "command": ["cat"], "directory": "sub" });
+    assert_eq!(shown(&fixture, &elsewhere).await, (None, vec![]));
+    // The plain command was granted for the session, and is not asked about again.
+    let outcome = fixture.run(&call(&["cat"])).await;
+    assert!(!outcome.text().starts_with("error"), "{}", outcome.text());
 }

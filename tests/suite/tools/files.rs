@@ -1,9 +1,10 @@
 //! The file tools through a guest: what they change, what is asked, and what leads out.
 
-use super::questions::{allow, asked};
+use super::questions::{allow, asked, remember};
 use super::{results, text};
 use lastword::Capability;
-use lastword::session::Asked;
+use lastword::permission::Rule;
+use lastword::session::{Asked, Within};
 use lastword_tests::fixture::{Fixture, Plan};
 use serde_json::json;
 use std::os::unix::fs::symlink;
@@ -216,7 +217,7 @@ async fn a_link_that_changes_while_it_is_followed_leads_nowhere() {
 
 #[tokio::test]
 async fn a_rule_denies_what_it_names_to_every_tool() {
-    let rule: lastword::permission::Rule = "read-files=.env".parse().expect("a rule");
+    let rule: Rule = "read-files=.env".parse().expect("a rule");
     let plan = Plan::new().grants([Capability::WriteFiles, Capability::Tools]);
     let fixture = plan.options(|options| options.deny(rule)).build().await;
     std::fs::write(fixture.files().join(".env"), "KEY=canary\n").expect("a file");
@@ -275,4 +276,87 @@ async fn a_name_without_a_directory_has_no_file_tools() {
         .map(lastword::session::Message::text)
         .unwrap_or_default();
     assert!(said.contains("name without one"), "{said}");
+}
+
+/// A file at the top of `src` and one further down, both with a canary.
+fn deep(fixture: &Fixture) {
+    let deep = fixture.files().join("src/deep");
+    std::fs::create_dir_all(&deep).expect("a folder");
+    for file in ["src/top", "src/deep/x"] {
+        std::fs::write(fixture.files().join(file), "canary\n").expect("a file");
+    }
+}
+
+fn walks() -> [String; 2] {
+    [
+        call("list_files", &json!({ "path": "src" })),
+        call(
+            "search_text",
+            &json!({ "pattern": "canary", "path": "src" }),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_walk_finds_what_its_rule_covers_and_nothing_further_down() {
+    for (rule, finds) in [("read-files=src/*", false), ("read-files=src/**", true)] {
+        let rule: Rule = rule.parse().expect("a rule");
+        let plan = Plan::new().grants([Capability::Tools]);
+        let fixture = plan.options(|options| options.grant(rule)).build().await;
+        deep(&fixture);
+        for walk in walks() {
+            let said = fixture.run(&walk).await.text();
+            assert!(said.contains("src/top"), "{said}");
+            assert_eq!(said.contains("src/deep/x"), finds, "{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_walk_that_was_answered_finds_everything_then_and_later() {
+    let plan = Plan::new().grants([Capability::Tools]);
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    deep(&fixture);
+    for (walk, answer) in walks()
+        .into_iter()
+        .zip([allow(), remember(Within::Session, None)])
+    {
+        let run = fixture.start(&walk).await;
+        let question = asked(&run).await;
+        let Asked::Permission { offers, .. } = &question.asked else {
+            panic!("a permission: {question:?}");
+        };
+        assert_eq!(offers, &["read-files=src/**", "read-files"]);
+        let answered = fixture.host.answer(question.id, answer).await;
+        answered.expect("it counts");
+        let receipt = run.ended().await.expect("the run ends");
+        let said = fixture.outcome(&run, receipt).await.text();
+        assert!(said.contains("src/deep/x"), "{said}");
+    }
+    for walk in walks() {
+        let said = fixture.run(&walk).await.text();
+        assert!(said.contains("src/deep/x"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_granted_for_one_name_is_granted_for_no_other() {
+    let plan = Plan::new().grants([Capability::ReadFiles, Capability::Tools]);
+    let fixture = plan.options(|options| options.ask(true)).build().await;
+    let write = |path: &str| call("write_file", &json!({ "path": path, "content": "new\n" }));
+    let run = fixture.start(&write(r"Cargo\.toml")).await;
+    let question = asked(&run).await;
+    let answer = remember(Within::Session, None);
+    let answered = fixture.host.answer(question.id, answer).await;
+    answered.expect("it counts");
+    run.ended().await.expect("the run ends");
+    assert!(fixture.files().join(r"Cargo\.toml").exists());
+    let run = fixture.start(&write("Cargo.toml")).await;
+    let question = asked(&run).await;
+    let Asked::Permission { target, .. } = &question.asked else {
+        panic!("a permission: {question:?}");
+    };
+    assert_eq!(target, "Cargo.toml");
+    run.cancel().await.expect("the run ends");
+    assert!(!fixture.files().join("Cargo.toml").exists());
 }

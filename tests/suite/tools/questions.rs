@@ -44,7 +44,7 @@ fn deny() -> Answer {
     Answer::Deny { reason: None }
 }
 
-fn remember(within: Within, rule: Option<&str>) -> Answer {
+pub(super) fn remember(within: Within, rule: Option<&str>) -> Answer {
     Answer::Allow {
         remember: Some(Remember {
             within,
@@ -58,10 +58,18 @@ async fn what_is_allowed_goes_on_and_what_is_not_does_not() {
     let fixture = asking(&TestTools::default()).await;
     let run = fixture.start(CHANGE).await;
     let question = asked(&run).await;
-    let Asked::Permission { target, offers, .. } = &question.asked else {
+    let Asked::Permission {
+        target,
+        offers,
+        details,
+        ..
+    } = &question.asked
+    else {
         panic!("a permission: {question:?}");
     };
     assert_eq!(target, "test.change");
+    let arguments = "{\n  \"text\": \"done\"\n}";
+    assert_eq!(details.as_deref(), Some(arguments));
     assert_eq!(offers, &["tools=test.change", "tools=test.*"]);
     let open = fixture.workspace.questions().await.expect("the questions");
     assert_eq!(open, std::slice::from_ref(&question));
@@ -442,4 +450,17 @@ async fn an_answer_whose_sender_hangs_up_counts_all_the_same() {
     assert!(futures_util::future::poll_immediate(sent).await.is_none());
     let receipt = run.ended().await.expect("the run ends");
     assert_eq!(fixture.outcome(&run, receipt).await.text(), "done");
+}
+
+#[tokio::test]
+async fn another_agent_is_asked_about_with_its_prompt() {
+    let fixture = asking(&TestTools::default()).await;
+    let call = r#"tool run_agent {"agent":"probe","prompt":"echo this","config":{"a":1}}"#;
+    let run = fixture.start(call).await;
+    let Asked::Permission { details, .. } = asked(&run).await.asked else {
+        panic!("a permission");
+    };
+    let shown = "prompt:\necho this\nconfig:\n{\"a\":1}";
+    assert_eq!(details.as_deref(), Some(shown));
+    run.cancel().await.expect("the run ends");
 }

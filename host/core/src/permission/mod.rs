@@ -5,11 +5,13 @@ mod access;
 mod authority;
 mod capability;
 mod grants;
+mod hosts;
 mod manifest;
 mod offers;
 mod rule;
 
 pub use access::Access;
+pub(crate) use access::is_unseen;
 pub use authority::{Authority, Verdict, Why};
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;

@@ -2,15 +2,19 @@
 //! that nobody grants more by answering than what was asked about.
 
 use super::Capability::{ReadFiles, RunCommands, Tools, WriteFiles};
+use super::rule::escape;
 use super::{Access, Rule};
 
 /// The rules that an answer may grant, the narrowest first: the very thing, then what it is
-/// part of.
+/// part of. None of what is allowed once only.
 #[must_use]
 pub fn offers(access: &Access) -> Vec<Rule> {
+    if access.once {
+        return Vec::new();
+    }
     let target = access.target.as_str();
     let only = |pattern: String| Rule::only(access.capability, pattern).ok();
-    let below = |path: &str| only(format!("{}/**", globset::escape(path)));
+    let below = |path: &str| only(format!("{}/**", escape(path)));
     let wider = match access.capability {
         ReadFiles | WriteFiles => {
             let folder = target
@@ -23,15 +27,14 @@ pub fn offers(access: &Access) -> Vec<Rule> {
             vec![only(format!("{target} *")), only(format!("{program} *"))]
         }
         Tools => {
-            let server = target
-                .split_once('.')
-                .map(|(server, _)| globset::escape(server));
+            let server = target.split_once('.').map(|(server, _)| escape(server));
             vec![server.and_then(|server| only(format!("{server}.*")))]
         }
         _ => Vec::new(),
     };
-    let mut offers = vec![Rule::exactly(access)];
-    for rule in wider.into_iter().flatten() {
+    let mut offers = Vec::new();
+    let exact = [Rule::exactly(access)];
+    for rule in exact.into_iter().chain(wider).flatten() {
         if !offers.contains(&rule) {
             offers.push(rule);
         }
@@ -73,6 +76,19 @@ mod tests {
         );
         check(Tools, "git.log", &["tools=git.log", "tools=git.*"]);
         check(Capability::Network, "a.b:443", &["network=a.b:443"]);
-        check(Capability::Secrets, "KEY", &["secrets=KEY"]);
+        check(ReadFiles, "src/", &["read-files=src/**", "read-files"]);
+        check(ReadFiles, ".", &["read-files"]);
+        check(
+            WriteFiles,
+            r"a\b/c\d",
+            &[
+                r"write-files=a\\b/c\\d",
+                r"write-files=a\\b/**",
+                "write-files",
+            ],
+        );
+        check(Capability::Network, "*.b:443", &[]);
+        let once = Access::new(Tools, "git.log", "").once();
+        assert_eq!(offers(&once), []);
     }
 }

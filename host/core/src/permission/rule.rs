@@ -3,13 +3,14 @@
 //! ```text
 //! write-files               everything in the workspace
 //! write-files=src/**        paths, as globs relative to the workspace
-//! network=api.example.com   a host, at the port of its scheme
+//! network=api.example.com   a host, at the ports of http and https; all of them if denied
 //! network=*.example.com:8443
 //! tools=github.*            names, with `*` for any characters
 //! run-commands=cargo test   a program with just these arguments
 //! run-commands=cargo test * the same with any further ones
 //! ```
 
+use super::hosts::Hosts;
 use super::{Access, Capability, UnknownCapability};
 use globset::{GlobBuilder, GlobMatcher};
 use std::fmt;
@@ -22,6 +23,8 @@ pub struct Rule {
     /// As it was written; `None` for every target.
     pattern: Option<String>,
     matcher: Option<GlobMatcher>,
+    /// What it extends to where it denies, if that is more.
+    barrier: Option<GlobMatcher>,
 }
 
 /// Words that are no rule.
@@ -50,6 +53,7 @@ impl Rule {
             capability,
             pattern: None,
             matcher: None,
+            barrier: None,
         }
     }
 
@@ -59,38 +63,44 @@ impl Rule {
     /// [`InvalidRule::Pattern`].
     pub fn only(capability: Capability, pattern: impl Into<String>) -> Result<Self, InvalidRule> {
         let pattern = pattern.into();
-        let matcher = match capability {
-            Capability::RunCommands => None,
-            _ => Some(matcher(capability, &pattern)?),
+        if pattern.trim().is_empty() {
+            let reason = format!("it is empty; write `{capability}` alone for everything");
+            return Err(unfit(capability, &pattern, reason));
+        }
+        let built = |glob: &str| matcher(capability, &pattern, glob);
+        let (matcher, barrier) = match capability {
+            Capability::RunCommands => (None, None),
+            Capability::Network => {
+                let hosts = Hosts::parse(&pattern);
+                let hosts = hosts.map_err(|reason| unfit(capability, &pattern, reason))?;
+                (Some(built(&hosts.allowed)?), Some(built(&hosts.denied)?))
+            }
+            _ => (Some(built(&pattern)?), None),
         };
-        let empty = pattern.trim().is_empty();
-        let kept = Self {
+        Ok(Self {
             capability,
             pattern: Some(pattern),
             matcher,
-        };
-        match (empty, kept.pattern) {
-            (true, Some(pattern)) => Err(InvalidRule::Pattern {
-                capability,
-                pattern,
-                reason: format!("it is empty; write `{capability}` alone for everything"),
-            }),
-            (_, pattern) => Ok(Self { pattern, ..kept }),
-        }
+            barrier,
+        })
     }
 
-    /// The target itself and nothing else, whatever characters it has.
+    /// The target itself and nothing else, whatever characters it has; of a directory, by its
+    /// slash at the end, all that is below. `None` where no pattern says it.
     #[must_use]
-    pub fn exactly(access: &Access) -> Self {
-        let pattern = match access.capability {
-            Capability::RunCommands => access.target.clone(),
-            _ => globset::escape(&access.target),
+    pub fn exactly(access: &Access) -> Option<Self> {
+        use Capability::{Network, ReadFiles, RunCommands, WriteFiles};
+        let (capability, target) = (access.capability, access.target.as_str());
+        let pattern = match capability {
+            ReadFiles | WriteFiles if target == "." => return Some(Self::any(capability)),
+            ReadFiles | WriteFiles if target.ends_with('/') => format!("{}**", escape(target)),
+            RunCommands if target.ends_with(" *") => return None,
+            Network if !Hosts::parse(target).is_ok_and(|hosts| hosts.is_exact) => return None,
+            RunCommands | Network => target.to_owned(),
+            _ => escape(target),
         };
-        Self::only(access.capability, pattern).unwrap_or_else(|_| Self {
-            capability: access.capability,
-            pattern: Some(access.target.clone()),
-            matcher: None,
-        })
+        let rule = Self::only(capability, pattern).ok()?;
+        rule.covers(capability, target).then_some(rule)
     }
 
     /// The capability.
@@ -116,20 +126,21 @@ impl Rule {
     /// Whether the rule, where it allows, extends to this. Writing files includes reading them.
     #[must_use]
     pub fn covers(&self, capability: Capability, target: &str) -> bool {
-        self.is_about(capability) && self.matches(target)
+        self.is_about(capability) && self.matches(self.matcher.as_ref(), target)
     }
 
     /// Whether the rule, where it denies, extends to this. What may not be read may not be
-    /// written either.
+    /// written either, and a host without a port is barred at every port.
     #[must_use]
     pub fn bars(&self, capability: Capability, target: &str) -> bool {
         let same = self.capability == capability
             || (self.capability == Capability::ReadFiles && capability == Capability::WriteFiles);
-        same && self.matches(target)
+        let barrier = self.barrier.as_ref().or(self.matcher.as_ref());
+        same && self.matches(barrier, target)
     }
 
-    fn matches(&self, target: &str) -> bool {
-        match (&self.pattern, &self.matcher) {
+    fn matches(&self, matcher: Option<&GlobMatcher>, target: &str) -> bool {
+        match (&self.pattern, matcher) {
             (None, _) => true,
             (Some(_), Some(matcher)) => matcher.is_match(target),
             (Some(pattern), None) => is_command(pattern, target),
@@ -147,30 +158,29 @@ fn is_command(pattern: &str, target: &str) -> bool {
     }
 }
 
-fn matcher(capability: Capability, pattern: &str) -> Result<GlobMatcher, InvalidRule> {
+/// A pattern that covers a text as it stands. The library's own leaves backslashes, which escape
+/// in ours.
+pub(super) fn escape(text: &str) -> String {
+    globset::escape(text).replace('\\', r"\\")
+}
+
+fn unfit(capability: Capability, pattern: &str, reason: String) -> InvalidRule {
+    InvalidRule::Pattern {
+        capability,
+        pattern: pattern.to_owned(),
+        reason,
+    }
+}
+
+fn matcher(capability: Capability, pattern: &str, glob: &str) -> Result<GlobMatcher, InvalidRule> {
     let is_path = matches!(capability, Capability::ReadFiles | Capability::WriteFiles);
-    let glob = GlobBuilder::new(&with_port(capability, pattern))
+    let glob = GlobBuilder::new(glob)
         .literal_separator(is_path)
         .backslash_escape(true)
         .case_insensitive(capability == Capability::Network)
         .build();
-    let glob = glob.map_err(|error| InvalidRule::Pattern {
-        capability,
-        pattern: pattern.to_owned(),
-        reason: error.kind().to_string(),
-    })?;
+    let glob = glob.map_err(|error| unfit(capability, pattern, error.kind().to_string()))?;
     Ok(glob.compile_matcher())
-}
-
-/// A host without a port stands for the ports of `http` and `https`.
-fn with_port(capability: Capability, pattern: &str) -> String {
-    let has_port = pattern
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.is_empty() && !port.contains(']'));
-    match capability == Capability::Network && !has_port && pattern != "*" {
-        true => format!("{pattern}:{{80,443}}"),
-        false => pattern.to_owned(),
-    }
 }
 
 impl PartialEq for Rule {
@@ -252,7 +262,18 @@ mod tests {
             &["b.a.example:8443"],
             &["example:8443", "a.example:443"],
         );
-        check("network=[::1]:9", Network, &[], &["a:9"]);
+        check(
+            "network=[::0:1]:9",
+            Network,
+            &["[::1]:9"],
+            &["a:9", "::9", "[::1]:80"],
+        );
+        check(
+            "network=BÜCHER.example.",
+            Network,
+            &["xn--bcher-kva.example:443"],
+            &["xn--bcher-kva.example:8443"],
+        );
         check(
             "tools=git.*",
             Tools,
@@ -274,13 +295,61 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_without_a_port_bars_all_of_them() {
+        let bars = |rule: &str, target: &str| {
+            let rule: Rule = rule.parse().expect("a rule");
+            rule.bars(Capability::Network, target)
+        };
+        for (rule, target) in [
+            ("network=evil.example", "evil.example:443"),
+            ("network=evil.example", "evil.example:8443"),
+            ("network=Evil.example.", "evil.example:22"),
+            ("network=*.evil.example", "a.evil.example:8443"),
+            ("network=[::1]", "[::1]:8080"),
+            ("network=b\u{fc}cher.example", "xn--bcher-kva.example:1"),
+        ] {
+            assert!(bars(rule, target), "{rule} bars {target}");
+        }
+        assert!(!bars("network=evil.example:443", "evil.example:8443"));
+        assert!(!bars("network=evil.example", "good.example:443"));
+    }
+
+    #[test]
     fn an_exact_rule_covers_its_target_alone() {
-        let access = Access::new(Capability::WriteFiles, "a[1]*.rs", "");
-        let rule = Rule::exactly(&access);
-        assert!(rule.covers(Capability::WriteFiles, "a[1]*.rs"));
-        assert!(!rule.covers(Capability::WriteFiles, "a1x.rs"));
-        let again: Rule = rule.to_string().parse().expect("a rule again");
-        assert_eq!(again, rule);
+        use Capability::{Network, ReadFiles, RunCommands, Tools, WriteFiles};
+        for (capability, target, others) in [
+            (WriteFiles, "a[1]*.rs", &["a1x.rs", "a1.rs"][..]),
+            (WriteFiles, r"Cargo\.toml", &["Cargo.toml"]),
+            (WriteFiles, r"a\*", &["a*", r"a\b", "ab"]),
+            (WriteFiles, r"a\", &["a", r"a\\"]),
+            (ReadFiles, "a{b,c}?", &["ab?", "acx"]),
+            (ReadFiles, r"a\b/", &["ab/x", "ab/"]),
+            (Tools, "a.*", &["a.b"]),
+            (Network, "a.example:443", &["a.example:80"]),
+            (Network, "[::1]:443", &["[::1]:80", ":443"]),
+        ] {
+            let rule = Rule::exactly(&Access::new(capability, target, "")).expect(target);
+            let again: Rule = rule.to_string().parse().expect("a rule again");
+            assert_eq!(again, rule);
+            assert!(again.covers(capability, target), "{rule} covers {target}");
+            for other in others {
+                assert!(!again.covers(capability, other), "{rule} not {other}");
+            }
+        }
+        for (capability, target) in [
+            (WriteFiles, ""),
+            (RunCommands, "ls *"),
+            (Network, "*.example:443"),
+            (Network, "a.example"),
+            (Network, "[ab].example:443"),
+        ] {
+            let rule = Rule::exactly(&Access::new(capability, target, ""));
+            assert_eq!(rule, None, "{target}");
+        }
+        let walk = Rule::exactly(&Access::new(ReadFiles, "src/", "")).expect("a rule");
+        assert_eq!(walk.to_string(), "read-files=src/**");
+        let whole = Rule::exactly(&Access::new(ReadFiles, ".", "")).expect("a rule");
+        assert_eq!(whole, Rule::any(ReadFiles));
     }
 
     #[test]
@@ -289,5 +358,7 @@ mod tests {
         assert!(refused("fly").contains("there is no capability `fly`"));
         assert!(refused("write-files=").contains("write `write-files` alone"));
         assert!(refused("write-files=a[").contains("is no pattern for `write-files`"));
+        assert!(refused("network=::1").contains("stands in brackets"));
+        assert!(refused("network=a.example:http").contains("is no port"));
     }
 }

@@ -7,7 +7,7 @@ use crate::capability::budget::Budget;
 use crate::capability::http::GuestRequests;
 use crate::capability::log::{Journal, Log};
 use crate::capability::model::{CallContext, Granted, Model};
-use crate::capability::permits::{CallPermits, Permits, RunPermits};
+use crate::capability::permits::{Allowed, CallPermits, Permits, RunPermits};
 use crate::capability::questions::Asker;
 use crate::capability::secrets;
 use crate::capability::state::{State, Values};
@@ -146,11 +146,11 @@ pub(super) fn prepare(
         secrets: secrets::Asked {
             control: Arc::clone(control),
             granted: means
-                .permits
-                .is_to_be_had(Capability::Secrets)
+                .authority()
+                .has(Capability::Secrets)
                 .then(|| secrets::Access {
                     secrets: dispatcher.brought.secrets.clone(),
-                    permits: means.own_permits(),
+                    authority: means.authority().clone(),
                 }),
         },
     };
@@ -222,10 +222,14 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
 fn directory(job: &RunJob, means: &Means) -> Option<(Arc<File>, FileTools)> {
     let file = job.workspace.directory()?;
     let authority = means.authority().clone();
-    // A walk is asked for as a whole; what a rule denies is left out of it.
-    let readable = move |path: &str| {
+    // A walk is asked for as a whole. Who answered that allowed all of it but for what a rule
+    // denies; a rule that covers a directory need not cover what is in it.
+    let readable = move |path: &str, allowed: &Allowed| {
         let access = Access::new(Capability::ReadFiles, path, "");
-        !matches!(authority.judge(&access, &[]), Verdict::Denied(_))
+        match allowed {
+            Allowed::ByRules(more) => authority.judge(&access, more) == Verdict::Allowed,
+            Allowed::Once => !matches!(authority.judge(&access, &[]), Verdict::Denied(_)),
+        }
     };
     let written = Arc::clone(&means.written);
     let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable));

@@ -43,8 +43,12 @@ pub enum Asked {
         /// What would change, as a unified diff.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diff: Option<String>,
+        /// What else it consists of: what a command reads, the arguments of a tool, a prompt.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        details: Option<String>,
         /// What an answer may allow for longer than this once, the narrowest first. Derived
-        /// from the request; no other rule can be granted by answering.
+        /// from the request; no other rule can be granted by answering. Empty where it can be
+        /// allowed this once only.
         offers: Vec<String>,
     },
     /// Something that only a person knows. Answered with `text`.

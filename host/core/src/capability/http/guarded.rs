@@ -106,7 +106,10 @@ impl Guarded {
         rules::check(&request.method, &request.headers)?;
         let slot = self.slot(run)?;
         let title = title(&request.method, &request.url);
-        let access = Access::new(Capability::Network, &target.text, title);
+        let mut access = Access::new(Capability::Network, &target.text, title);
+        if let Some(query) = request.url.query() {
+            access = access.details(&format!("query: {query}"));
+        }
         permits.require(access).await?;
         let names = self
             .inner
@@ -177,7 +180,8 @@ impl Inner {
                 return Err(HttpError::new(HttpErrorKind::Denied, message));
             }
             let title = format!("send the secret `{name}` to {}", target.text);
-            let access = Access::new(Capability::Secrets, name, title);
+            // The target does not say where it goes.
+            let access = Access::new(Capability::Secrets, name, title).once();
             permits.require(access).await?;
         }
         Ok(names)

@@ -62,12 +62,7 @@ fn rule(pattern: &str) -> Result<Rule, InvalidHostPattern> {
     if let Some(character) = pattern.chars().find(|character| strange(*character)) {
         return Err(invalid(pattern, format!("{character:?} is in no host")));
     }
-    // The brackets of an IPv6 address are no class of characters.
-    let escaped = match pattern.starts_with('[') {
-        true => pattern.replace('[', "\\[").replace(']', "\\]"),
-        false => pattern.to_owned(),
-    };
-    Rule::only(Capability::Network, escaped).map_err(|error| invalid(pattern, error.to_string()))
+    Rule::only(Capability::Network, pattern).map_err(|error| invalid(pattern, error.to_string()))
 }
 
 fn invalid(pattern: &str, reason: impl Into<String>) -> InvalidHostPattern {

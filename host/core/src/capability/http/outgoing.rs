@@ -122,7 +122,7 @@ mod tests {
     use super::super::hostile::{Hostile, Reply, client, ok};
     use super::*;
     use crate::capability::permits::testing::Scripted;
-    use crate::capability::permits::{Decide, Denied};
+    use crate::capability::permits::{Allowed, Decide, Denied};
     use crate::capability::secrets::Secrets;
     use crate::permission::Access;
     use std::sync::Arc;
@@ -144,13 +144,13 @@ mod tests {
     }
 
     impl Decide for Undecided {
-        fn decide(&self, _: Access) -> BoxFuture<'static, Result<(), Denied>> {
+        fn decide(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             let (asked, dismiss) = (self.asked.clone(), Dismiss(self.dismissed.clone()));
             Box::pin(async move {
                 asked.notify_one();
                 std::future::pending::<()>().await;
                 drop(dismiss);
-                Ok(())
+                Ok(Allowed::Once)
             })
         }
     }

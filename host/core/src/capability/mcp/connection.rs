@@ -260,7 +260,7 @@ type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>
 
 fn over_http(
     url: &str,
-    headers: HashMap<HeaderName, HeaderValue>,
+    headers: std::collections::HashMap<http::HeaderName, http::HeaderValue>,
 ) -> StreamableHttpClientTransportConfig {
     StreamableHttpClientTransportConfig::with_uri(url)
         .custom_headers(headers)

@@ -2,7 +2,7 @@
 //! policy, and at last a question. What is allowed and may have effects is noted as begun, on
 //! disk, before the call goes on.
 
-use super::{Decide, Decision, Denied, PermissionPolicy};
+use super::{Allowed, Decide, Decision, Denied, PermissionPolicy};
 use crate::capability::agents::Holder;
 use crate::capability::model::CallContext;
 use crate::capability::questions::{Asker, Questions};
@@ -39,18 +39,18 @@ pub(crate) struct CallPermits {
 }
 
 impl Decide for CallPermits {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>> {
+    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
         let run = Arc::clone(&self.run);
         let call = self.call.clone();
         let begins = (self.effects == Effects::Some)
             .then(|| call.clone())
             .flatten();
         Box::pin(async move {
-            run.allow(access, call).await?;
-            match begins {
-                Some(call) => run.begin(&call).await,
-                None => Ok(()),
+            let allowed = run.allow(access, call).await?;
+            if let Some(call) = begins {
+                run.begin(&call).await?;
             }
+            Ok(allowed)
         })
     }
 }
@@ -62,30 +62,28 @@ impl RunPermits {
         self.authority.has(capability) || (asks && self.authority.could_have(capability))
     }
 
-    async fn allow(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
+    async fn allow(&self, access: Access, call: Option<String>) -> Result<Allowed, Denied> {
         match self.authority.judge(&access, &[]) {
-            Verdict::Allowed => return Ok(()),
+            Verdict::Allowed => return Ok(Allowed::ByRules(Vec::new())),
             Verdict::Denied(why) => return Err(refusal(&access, &why)),
             Verdict::Undecided => {}
         }
-        if self.is_remembered(&access).await? {
-            return Ok(());
+        if !access.once {
+            let rules = self.remembered().await?;
+            if self.authority.judge(&access, &rules) == Verdict::Allowed {
+                return Ok(Allowed::ByRules(rules));
+            }
         }
         let decision = match &self.policy {
             Some(policy) => policy.decide(self.context.clone(), access.clone()).await,
             None => Decision::Ask,
         };
         match decision {
-            Decision::Allow => Ok(()),
+            Decision::Allow => Ok(Allowed::Once),
             Decision::Deny(reason) => Err(Denied(format!("not allowed: {reason}"))),
             Decision::Ask if self.asks => self.ask(access, call).await,
             Decision::Ask => Err(nobody_granted(&access)),
         }
-    }
-
-    async fn is_remembered(&self, access: &Access) -> Result<bool, Denied> {
-        let rules = self.remembered().await?;
-        Ok(self.authority.judge(access, &rules) == Verdict::Allowed)
     }
 
     /// What earlier answers granted. Read each time, so that revoking counts at once.
@@ -102,17 +100,18 @@ impl RunPermits {
         Ok(rules.collect())
     }
 
-    async fn ask(&self, access: Access, call: Option<String>) -> Result<(), Denied> {
+    async fn ask(&self, access: Access, call: Option<String>) -> Result<Allowed, Denied> {
         let asked = Asked::Permission {
             offers: offers(&access).iter().map(Rule::to_string).collect(),
             capability: access.capability.to_string(),
             target: access.target,
             title: access.title,
             diff: access.diff,
+            details: access.details,
         };
         let now = self.clock.now();
         match self.questions.ask(&self.asker, call, asked, now).await {
-            Ok(Answer::Allow { .. }) => Ok(()),
+            Ok(Answer::Allow { .. }) => Ok(Allowed::Once),
             Ok(Answer::Deny { reason: None }) => Err(Denied("the user said no".to_owned())),
             Ok(Answer::Deny { reason: Some(why) } | Answer::Text { text: why }) => {
                 Err(Denied(format!("the user said no: {why}")))
@@ -135,10 +134,14 @@ impl RunPermits {
 
 fn nobody_granted(access: &Access) -> Denied {
     let (capability, target) = (access.capability, &access.target);
+    let exact = Rule::exactly(access).filter(|rule| rule.pattern().is_some());
+    let how = match exact {
+        Some(rule) => format!("`--allow {rule}`, or with `--allow {capability}` for everything"),
+        None => format!("`--allow {capability}`"),
+    };
     Denied(format!(
         "the capability `{capability}` is not granted for {target}, and nobody is there to be \
-         asked; grant it with `--allow {}`, or with `--allow {capability}` for everything",
-        Rule::exactly(access)
+         asked; grant it with {how}"
     ))
 }
 

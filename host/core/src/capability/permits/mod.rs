@@ -8,7 +8,7 @@ pub(crate) use decider::{CallPermits, RunPermits};
 pub use policy::{Decision, PermissionPolicy};
 
 use crate::capability::tools::{ToolError, ToolErrorKind};
-use crate::permission::Access;
+use crate::permission::{Access, Rule};
 use futures_util::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,16 @@ pub struct Permits {
 
 /// Somebody who decides.
 pub(crate) trait Decide: Send + Sync + 'static {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>>;
+    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
+}
+
+/// By what something is allowed.
+#[derive(Clone, Debug)]
+pub(crate) enum Allowed {
+    /// By the run's rules, and by these, which answers granted before.
+    ByRules(Vec<Rule>),
+    /// By somebody who decided it, this once.
+    Once,
 }
 
 /// It is not allowed: who said so, and what would allow it.
@@ -39,6 +48,11 @@ impl Permits {
     /// # Errors
     /// [`Denied`], with who said so and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
+        self.settle(access).await.map(|_| ())
+    }
+
+    /// The same, and answers by what it is allowed.
+    pub(crate) async fn settle(&self, access: Access) -> Result<Allowed, Denied> {
         self.decider.decide(access).await
     }
 }
@@ -88,13 +102,17 @@ pub(crate) mod testing {
     }
 
     impl Decide for Scripted {
-        fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>> {
+        fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             let denied = Denied(format!("{} is not allowed", access.title));
             self.asked
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(access);
-            let answer = if self.allows { Ok(()) } else { Err(denied) };
+            let answer = if self.allows {
+                Ok(Allowed::Once)
+            } else {
+                Err(denied)
+            };
             Box::pin(std::future::ready(answer))
         }
     }

@@ -249,11 +249,12 @@ fn fit(
         None => offers.first(),
         Some(rule) => offers.iter().find(|offer| *offer == rule),
     };
-    let rule = rule.ok_or_else(|| {
-        format!(
+    let rule = rule.ok_or_else(|| match offers.is_empty() {
+        true => "this can be allowed once only; answer `allow` without `remember`".to_owned(),
+        false => format!(
             "an answer can grant what was asked for and nothing else: {}",
             offers.join(", ")
-        )
+        ),
     })?;
     let Holder { agent, session, .. } = &open.holder;
     Ok(Some(Granted {

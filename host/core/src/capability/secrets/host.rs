@@ -1,11 +1,11 @@
-//! A guest's question whether a secret exists, as it asks it. Knows no value.
+//! A guest's question whether a secret exists, as it asks it. Nobody is asked about it: an answer
+//! would be taken for leave to send it. Knows no value.
 
 use super::Secrets;
 use super::config::NAME_BYTES_MAX;
 use crate::capability::control::Control;
-use crate::capability::failure::{cancelled, denied, failure, unless_asked};
-use crate::capability::permits::Permits;
-use crate::permission::{self, Capability};
+use crate::capability::failure::{denied, failure, unless_asked};
+use crate::permission::{self, Authority, Capability, Verdict};
 use crate::sandbox::HostResult;
 use crate::sandbox::bindings::lastword::agent::secrets::{Failure, Host};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub(crate) struct Asked {
     pub(crate) granted: Option<Access>,
 }
 
-/// Which secrets there are, and who decides which of them the guest may ask for.
+/// Which secrets there are, and by which rules the guest may ask for them.
 pub(crate) struct Access {
     pub(crate) secrets: Secrets,
-    pub(crate) permits: Permits,
+    pub(crate) authority: Authority,
 }
 
 impl Asked {
-    async fn answer(&self, name: &str) -> Result<bool, Failure> {
+    fn answer(&self, name: &str) -> Result<bool, Failure> {
         self.control.called();
         unless_asked(&self.control)?;
         let granted = self.granted.as_ref();
@@ -32,15 +32,14 @@ impl Asked {
             let message = format!("the name of a secret has at most {NAME_BYTES_MAX} bytes");
             return Err(failure("invalid", message));
         }
-        let title = format!("learn whether there is a secret {name:?}");
-        let access = permission::Access::new(Capability::Secrets, name, title);
-        let allowed = tokio::select! {
-            biased;
-            () = self.control.asked() => return Err(cancelled()),
-            allowed = granted.permits.require(access) => allowed,
-        };
-        allowed.map_err(|denied| failure("denied", denied.to_string()))?;
-        Ok(granted.secrets.exists(name))
+        let access = permission::Access::new(Capability::Secrets, name, "");
+        match granted.authority.judge(&access, &[]) {
+            Verdict::Allowed => Ok(granted.secrets.exists(name)),
+            Verdict::Denied(_) | Verdict::Undecided => Err(failure(
+                "denied",
+                format!("no rule grants `secrets` of {name:?}, and nobody is asked about it"),
+            )),
+        }
     }
 }
 
@@ -52,7 +51,7 @@ impl Host for Asked {
         skip_all
     )]
     async fn exists(&mut self, name: String) -> HostResult<Result<bool, Failure>> {
-        Ok(self.answer(&name).await)
+        Ok(self.answer(&name))
     }
 }
 
@@ -60,31 +59,35 @@ impl Host for Asked {
 mod tests {
     use super::super::testing::secrets;
     use super::*;
-    use crate::capability::permits::testing::Scripted;
     use crate::clock::SystemClock;
+    use crate::permission::{Grants, Rule};
 
-    fn asked(allows: Option<bool>) -> Asked {
-        let access = |allows| Access {
+    fn asked(rule: Option<&str>) -> Asked {
+        let access = |rule: &str| Access {
             secrets: secrets(&[("a", "value-a", "*")]),
-            permits: Scripted::new(allows).permits(),
+            authority: Authority::new(
+                [Rule::any(Capability::Secrets)].into(),
+                Grants::none().with(rule.parse::<Rule>().expect("a rule")),
+            ),
         };
         Asked {
             control: Control::new(SystemClock::shared()),
-            granted: allows.map(access),
+            granted: rule.map(access),
         }
     }
 
-    #[tokio::test]
-    async fn only_who_may_ask_is_told() {
-        let allowed = asked(Some(true));
-        assert!(allowed.answer("a").await.unwrap());
-        assert!(!allowed.answer("b").await.unwrap());
-        let long = allowed.answer(&"x".repeat(1000)).await.unwrap_err();
+    #[test]
+    fn only_who_may_ask_is_told() {
+        let allowed = asked(Some("secrets"));
+        assert!(allowed.answer("a").unwrap());
+        assert!(!allowed.answer("b").unwrap());
+        let long = allowed.answer(&"x".repeat(1000)).unwrap_err();
         assert_eq!(long.code, "invalid");
-        for refused in [asked(None), asked(Some(false))] {
-            assert_eq!(refused.answer("a").await.unwrap_err().code, "denied");
+        assert!(asked(Some("secrets=a")).answer("a").unwrap());
+        for refused in [asked(None), asked(Some("secrets=b"))] {
+            assert_eq!(refused.answer("a").unwrap_err().code, "denied");
         }
         allowed.control.ask("user".to_owned());
-        assert_eq!(allowed.answer("a").await.unwrap_err().code, "cancelled");
+        assert_eq!(allowed.answer("a").unwrap_err().code, "cancelled");
     }
 }

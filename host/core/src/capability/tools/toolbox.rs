@@ -224,10 +224,9 @@ impl Toolbox {
         match &listed.provider {
             None => self.own.call(self, invocation).await,
             Some(provider) => {
-                let title = format!("call {}", invocation.tool);
                 let mut access = named(&invocation.tool);
-                access.title = title;
-                access.diff = None;
+                access.title = format!("call {}", invocation.tool);
+                let access = access.details(&format!("{:#}", invocation.arguments));
                 // Asking notes an effectful call as begun once it is allowed.
                 invocation.permits.require(access).await?;
                 provider.call(invocation).await

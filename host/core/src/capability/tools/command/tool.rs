@@ -131,7 +131,14 @@ impl CommandTools {
             None => String::new(),
         };
         let title = format!("run {line}{at}");
-        let access = Access::new(Capability::RunCommands, line, title);
+        let mut access = Access::new(Capability::RunCommands, line, title);
+        if arguments.directory.is_some() {
+            // The target does not say where: the same words may do something else elsewhere.
+            access = access.once();
+        }
+        if let Some(stdin) = &arguments.stdin {
+            access = access.details(&format!("stdin:\n{stdin}")).once();
+        }
         call.permits.require(access).await?;
         self.shared.run(arguments, workspace, &runtime).await
     }

@@ -5,6 +5,7 @@
 //! that are open, while the words of a rule that somebody wrote down close theirs; so a rule
 //! ends where an argument does: `cargo test` does not cover `cargo 'test x'`.
 
+use crate::permission::is_unseen;
 use std::fmt::Write as _;
 
 /// The words of a command, separated by spaces.
@@ -19,14 +20,14 @@ fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     // As a shell has it: 'plain', and $'with \n escapes' where not all of it can be seen.
-    if word.chars().any(unseen) {
+    if word.chars().any(is_unseen) {
         let mut escaped = String::from("$'");
         for c in word.chars() {
             match c {
                 '\'' | '\\' => escaped.extend(['\\', c]),
                 '\n' => escaped.push_str("\\n"),
                 '\t' => escaped.push_str("\\t"),
-                c if unseen(c) => {
+                c if is_unseen(c) => {
                     // Writing to a text does not fail.
                     let _written = write!(escaped, "\\U{:08x}", u32::from(c));
                 }
@@ -36,14 +37,6 @@ fn quoted(word: &str) -> String {
         return escaped + "'";
     }
     format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-/// What does not show, or turns around what does.
-fn unseen(c: char) -> bool {
-    c.is_control()
-        || (c.is_whitespace() && c != ' ')
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -90,7 +83,7 @@ mod tests {
             (&["a", ""], &["a", " b"]),
         ] {
             let access = Access::new(Capability::RunCommands, text(granted), "");
-            let rule = Rule::exactly(&access);
+            let rule = Rule::exactly(&access).expect("a rule");
             let asked = text(asked);
             assert!(
                 !rule.covers(Capability::RunCommands, &asked),

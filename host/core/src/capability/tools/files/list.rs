@@ -5,6 +5,7 @@ use super::job::{Stop, blocking};
 use super::path::Wanted;
 use super::walk::{DEPTH_MAX, Entry, Kind, Visit, Walk, Walked};
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading_below};
+use crate::capability::permits::Allowed;
 use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::{GlobBuilder, GlobMatcher};
 use serde::Deserialize;
@@ -82,9 +83,9 @@ pub(super) async fn call(
     let glob = arguments.glob.as_deref().map(matcher).transpose()?;
     let at = Arc::clone(&run);
     let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
-    call.permits.require(reading_below(&path, "list")).await?;
+    let allowed = call.permits.settle(reading_below(&path, "list")).await?;
     blocking(runtime, move |stop| {
-        list(&run, &path, glob.as_ref(), &arguments, stop)
+        list(&run, &path, &allowed, glob.as_ref(), &arguments, stop)
     })
     .await
 }
@@ -95,6 +96,7 @@ struct Names<'a> {
     glob: Option<&'a GlobMatcher>,
     depth: usize,
     run: &'a Run,
+    allowed: &'a Allowed,
 }
 
 impl Visit for Names<'_> {
@@ -108,7 +110,7 @@ impl Visit for Names<'_> {
         if !gone_into
             && self.glob.is_none_or(fits)
             && self.first.may_have(&entry.path)
-            && (self.run.readable)(&entry.path)
+            && (self.run.readable)(&entry.path, self.allowed)
         {
             self.first.add(entry.path, 1, entry.kind);
         }
@@ -118,6 +120,7 @@ impl Visit for Names<'_> {
 fn list(
     run: &Run,
     path: &str,
+    allowed: &Allowed,
     glob: Option<&GlobMatcher>,
     arguments: &Arguments,
     stop: &Stop,
@@ -139,6 +142,7 @@ fn list(
         glob,
         depth: bounded(arguments.depth, DEPTH_MAX, DEPTH_MAX),
         run,
+        allowed,
     });
     let walked = walked.map_err(|error| super::path::explain(path, &error))?;
     stop.check()?;

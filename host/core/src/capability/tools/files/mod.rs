@@ -27,7 +27,7 @@ mod tests;
 mod walk;
 mod write;
 
-use crate::capability::permits::Denied;
+use crate::capability::permits::{Allowed, Denied};
 use crate::capability::tools::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use crate::permission::{Access, Capability};
 use cap_std::fs::Dir;
@@ -37,9 +37,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
-/// Whether a file that a walk came upon may be shown, by its path. The walk itself was asked
-/// for and allowed; this leaves out what a rule denies.
-pub(crate) type Readable = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Whether what a walk came upon may be shown, by its path, once the walk itself was asked for and
+/// allowed by this.
+pub(crate) type Readable = Arc<dyn Fn(&str, &Allowed) -> bool + Send + Sync>;
 
 /// Bytes of text in one answer, about.
 const TEXT_BYTES_MAX: usize = 64 << 10;

@@ -6,6 +6,7 @@ use super::list::matcher as glob_matcher;
 use super::path::{FILE_BYTES_MAX, Wanted, explain, open_at};
 use super::walk::{Entry, Kind, Visit, Walk, Walked};
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading, reading_below};
+use crate::capability::permits::Allowed;
 use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::GlobMatcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
@@ -107,9 +108,9 @@ pub(super) async fn call(
         true => reading_below(&path, "search"),
         false => reading(&path, "search"),
     };
-    call.permits.require(access).await?;
+    let allowed = call.permits.settle(access).await?;
     blocking(runtime, move |stop| match is_directory {
-        true => search.below(&run, &path, stop),
+        true => search.below(&run, &path, &allowed, stop),
         false => search.file(&run, &path),
     })
     .await
@@ -181,7 +182,13 @@ impl Search {
             .build()
     }
 
-    fn below(&self, run: &Run, path: &str, stop: &Stop) -> Result<ToolOutput, Failed> {
+    fn below(
+        &self,
+        run: &Run,
+        path: &str,
+        allowed: &Allowed,
+        stop: &Stop,
+    ) -> Result<ToolOutput, Failed> {
         let first = First::new(self.max + 1);
         let passed_over = AtomicUsize::new(0);
         let walk = Walk {
@@ -196,6 +203,7 @@ impl Search {
             first: &first,
             passed_over: &passed_over,
             run,
+            allowed,
         });
         let walked = walked.map_err(|error| explain(path, &error))?;
         stop.check()?;
@@ -283,6 +291,7 @@ struct Worker<'a> {
     first: &'a First<Vec<Line>>,
     passed_over: &'a AtomicUsize,
     run: &'a Run,
+    allowed: &'a Allowed,
 }
 
 impl Visit for Worker<'_> {
@@ -295,7 +304,7 @@ impl Visit for Worker<'_> {
         if entry.kind != Kind::File
             || !self.search.glob.as_ref().is_none_or(fits)
             || !self.first.may_have(&entry.path)
-            || !(self.run.readable)(&entry.path)
+            || !(self.run.readable)(&entry.path, self.allowed)
         {
             return;
         }

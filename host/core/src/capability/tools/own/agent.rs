@@ -67,11 +67,17 @@ pub(super) async fn call(
         agent.as_str(),
         format!("run the agent {agent}"),
     );
-    call.permits.require(access).await?;
+    let prompt = text(&call, "prompt").unwrap_or_default().to_owned();
+    let config = call.arguments.get("config").map(ToString::to_string);
+    let details = match &config {
+        Some(config) => format!("prompt:\n{prompt}\nconfig:\n{config}"),
+        None => format!("prompt:\n{prompt}"),
+    };
+    call.permits.require(access.details(&details)).await?;
     let child = Child {
-        prompt: text(&call, "prompt").unwrap_or_default().to_owned(),
+        prompt,
         title: text(&call, "title").map(str::to_owned),
-        config: call.arguments.get("config").map(ToString::to_string),
+        config,
         agent,
         parent: call.context,
         lineage: Lineage {

@@ -153,7 +153,7 @@ async fn what_changed_while_it_was_asked_is_not_written_over() {
 
 #[tokio::test]
 async fn what_cannot_be_written_leaves_nothing() {
-    let bench = Bench::with(10, Arc::new(|_| true));
+    let bench = Bench::with(10, Arc::new(|_, _| true));
     let write = json!({"path": "a/b/c", "content": "more than ten"});
     assert_eq!(
         bench.refused("write_file", write).await,

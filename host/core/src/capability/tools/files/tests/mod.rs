@@ -8,7 +8,7 @@ mod reading;
 
 use super::{FileTools, Readable};
 use crate::capability::model::CallContext;
-use crate::capability::permits::{Decide, Denied, Permits};
+use crate::capability::permits::{Allowed, Decide, Denied, Permits};
 use crate::capability::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
 use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
 use crate::permission::Access;
@@ -37,18 +37,22 @@ struct Decider {
 }
 
 impl Decide for Decider {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<(), Denied>> {
+    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
         let allowed = (self.on_ask)(&access);
         let denied = Denied(format!("{} is not allowed", access.title));
         self.asked.lock().expect("no test panicked").push(access);
-        let answer = if allowed { Ok(()) } else { Err(denied) };
+        let answer = if allowed {
+            Ok(Allowed::Once)
+        } else {
+            Err(denied)
+        };
         Box::pin(std::future::ready(answer))
     }
 }
 
 impl Bench {
     fn new() -> Self {
-        Self::with(u64::MAX, Arc::new(|_| true))
+        Self::with(u64::MAX, Arc::new(|_, _| true))
     }
 
     fn with(budget: u64, readable: Readable) -> Self {
