@@ -6,6 +6,7 @@ use lastword::session::Usage;
 use lastword::{Capability, Limits, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_seen_changed_or_hidden_as_granted() {
@@ -79,6 +80,39 @@ async fn tmp_is_private_and_bounded() {
     fixture.host.shutdown().await;
     let left = std::fs::read_dir(fixture.data().join("tmp")).map_or(0, Iterator::count);
     assert!(left <= 1, "what is left is removed in the background");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_counts_as_what_is_written_does() {
+    let limits = Limits::default().written_bytes(1 << 20);
+    let fixture = Plan::new().limits(limits).build().await;
+    for (kind, made) in [
+        ("file", "made 256, then quota"),
+        ("directory", "made 256, then quota"),
+        ("symlink", "made 256, then quota"),
+        ("link", "made 255, then quota"),
+        ("nest", "made 256, then quota"),
+        ("again", "made 1000"),
+    ] {
+        let outcome = fixture.run(&format!("make {kind} 1000")).await;
+        assert_eq!(outcome.text(), made, "{kind}");
+        assert_eq!(outcome.receipt.state, RunState::Completed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_nested_deep_is_removed_and_the_host_goes_on() {
+    let fixture = Plan::new().grants([]).build().await;
+    assert_eq!(fixture.run("make nest 15000").await.text(), "made 15000");
+    let tmp = fixture.data().join("tmp");
+    let gone = async {
+        while std::fs::read_dir(&tmp).is_ok_and(|left| left.count() > 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(120), gone).await;
+    assert!(gone.is_ok(), "it is left behind");
+    assert_eq!(fixture.run("echo still here").await.text(), "still here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -385,16 +385,17 @@ async fn an_epilogue_speaks_last_and_nothing_it_does_matters() {
         .agent("epilogue-probe")
         .grants([Capability::ReadFiles]);
     let fixture = plan.host(|host| host.model(Models::none())).build().await;
-    for (prompt, said) in [
-        ("go", "beforeclosing words (user)"),
-        ("panic", "before panic"),
-        ("loop", "before loop"),
+    for (prompt, own, closing) in [
+        ("go", "before", "closing words (user)"),
+        ("panic", "before panic", ""),
+        ("loop", "before loop", ""),
     ] {
-        let run = fixture.start_until(prompt, "before").await;
+        let said = &format!("{own}{closing}");
+        let run = fixture.start_until(prompt, own).await;
         let receipt = run.cancel().await.unwrap();
         assert!(receipt.epilogue_us.is_some());
         let outcome = fixture.outcome(&run, receipt).await;
         check_cancelled(&fixture, &outcome, said);
-        assert_eq!(outcome.text(), said);
+        assert_eq!(outcome.text(), *said);
     }
 }

@@ -22,14 +22,18 @@ fn report(panic: &PanicHookInfo<'_>) {
     log::write(log::Level::Error, &line, Some(&fields));
 }
 
+/// Bytes of a message that the field holds: the host reads no field that is longer than a line.
+const MESSAGE_BYTES_MAX: usize = 512;
+
 /// The line for people, and the field `panic` that the host reads.
 fn describe(message: &str, place: Option<&Location<'_>>) -> (String, String) {
+    let short = &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)];
     let Some(place) = place else {
-        let fields = serde_json::json!({ "panic": { "message": message } });
+        let fields = serde_json::json!({ "panic": { "message": short } });
         return (format!("panicked: {message}"), fields.to_string());
     };
     let fields = serde_json::json!({ "panic": {
-        "message": message,
+        "message": short,
         "file": place.file(),
         "line": place.line(),
         "column": place.column(),
@@ -57,5 +61,13 @@ mod tests {
         assert_eq!(fields["panic"]["message"], "no \"luck\"");
         assert_eq!(fields["panic"]["line"], place.line());
         assert_eq!(fields["panic"]["column"], place.column());
+    }
+
+    #[test]
+    fn a_long_message_is_whole_in_the_line_alone() {
+        let message = "\u{1}ü".repeat(4096);
+        let (line, fields) = describe(&message, Some(Location::caller()));
+        assert!(line.ends_with(&message));
+        assert!(fields.len() < 4096, "{}", fields.len());
     }
 }

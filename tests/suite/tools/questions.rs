@@ -10,8 +10,9 @@ use lastword::id::QuestionId;
 use lastword::permission::Access;
 use lastword::session::{Answer, Asked, Question, QuestionState, Remember, Within};
 use lastword::{HostError, Run, RunState};
-use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use lastword_tests::tools::TestTools;
+use std::time::Duration;
 
 const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
 
@@ -351,6 +352,64 @@ async fn with_nobody_to_ask_what_is_not_granted_is_denied_with_what_would_grant_
         "{}",
         outcome.text()
     );
+}
+
+#[tokio::test]
+async fn what_others_bring_is_looked_at_only_once_it_is_allowed() {
+    let plan = Plan::new().host(|host| host.tools(TestTools::default()));
+    let fixture = plan.build().await;
+    let said = fixture.run(r#"tool test.change {"wrong":1}"#).await.text();
+    assert!(said.starts_with("error denied"), "{said}");
+    let fixture = asking(&TestTools::default()).await;
+    let run = fixture.start(r#"tool test.change {"wrong":1}"#).await;
+    let id = asked(&run).await.id;
+    let answered = fixture.host.answer(id, allow()).await;
+    answered.expect("it counts");
+    let receipt = run.ended().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert!(
+        outcome.text().starts_with("error invalid"),
+        "{}",
+        outcome.text()
+    );
+    assert!(!outcome.kinds().contains(&"tool.started"), "it never began");
+}
+
+#[tokio::test]
+async fn questions_that_are_dropped_are_taken_back_and_have_an_end() {
+    let fixture = asking(&TestTools::default()).await;
+    let other = fixture.workspace.new_session(&fixture.agent).await;
+    let other = other.expect("a session").prompt(CHANGE).await;
+    let other = asked(&other.expect("accepted")).await;
+    let run = fixture.start("http-begin https://a.example/").await;
+    wait_until_said(&run, "at last").await;
+    let open = async {
+        loop {
+            let open = fixture.workspace.questions().await.expect("the questions");
+            assert!(open.contains(&other), "another session's is listed");
+            if open.len() == 1 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let taken_back = tokio::time::timeout(Duration::from_secs(60), open).await;
+    assert!(
+        taken_back.is_ok(),
+        "questions stay open that nobody waits for"
+    );
+    let receipt = run.cancel().await.expect("the run ends");
+    let outcome = fixture.outcome(&run, receipt).await;
+    assert_eq!(outcome.streamed(), "denied at last");
+    let count = |kind| {
+        outcome
+            .kinds()
+            .iter()
+            .filter(|found| **found == kind)
+            .count()
+    };
+    assert_eq!(count("question.asked"), 1_000);
+    assert_eq!(count("question.dismissed"), 1_000);
 }
 
 #[tokio::test]

@@ -46,7 +46,9 @@ impl From<OutputError> for Failure {
         let code = match error {
             OutputError::Sealed => "cancelled",
             OutputError::Rejected => "internal",
-            OutputError::Refused(OutputRefused::Bytes | OutputRefused::Parts) => "limit",
+            OutputError::Refused(
+                OutputRefused::Bytes | OutputRefused::Parts | OutputRefused::Questions,
+            ) => "limit",
             OutputError::Refused(OutputRefused::Conflict) => "conflict",
             OutputError::Refused(OutputRefused::UnknownCall) => "not-found",
         };

@@ -148,7 +148,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<GrantId>,
     },
-    /// The run ended before anybody answered.
+    /// Nobody answered in time: the run ended, or went on without an answer.
     #[serde(rename = "question.dismissed")]
     QuestionDismissed {
         /// Which question.

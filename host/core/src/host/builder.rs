@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
 use crate::permission::Rule;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
-use crate::sandbox::{Engine, EngineOptions, Limits};
+use crate::sandbox::{Engine, EngineOptions, Limits, remove_tree};
 use crate::store::Store;
 use crate::workspace::{OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
@@ -235,7 +235,7 @@ impl HostBuilder {
         };
         let tmp = store.directory().join("tmp");
         // What guests of an earlier host left behind.
-        let _nothing_was_left = std::fs::remove_dir_all(&tmp);
+        clear(tmp.clone()).await?;
         let options = EngineOptions {
             concurrent_runs: self.concurrent_runs,
             memory_bytes: MEMORY_BYTES,
@@ -342,6 +342,11 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| HostError::NoRuntime)
+}
+
+async fn clear(directory: PathBuf) -> Result<(), HostError> {
+    let _nothing_was_left = blocking(move || remove_tree(&directory)).await?;
+    Ok(())
 }
 
 fn unlinkable(error: impl std::fmt::Display) -> HostError {

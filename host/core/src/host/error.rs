@@ -130,8 +130,8 @@ pub enum HostError {
         /// The answer that counts.
         answer: Answer,
     },
-    /// The run that asked ended before anybody answered.
-    #[error("the run that asked the question {0} is over; nobody waits for an answer any more")]
+    /// Nobody answered in time: the run that asked ended, or went on without an answer.
+    #[error("nobody waits for an answer any more: the run that asked {0} is over or went on")]
     QuestionDismissed(QuestionId),
     /// There is no such grant.
     #[error("there is no grant {0}; it may have been revoked already")]

@@ -5,7 +5,10 @@ use super::{Entry, OutputRefused, Transcript};
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::QuestionId;
-use crate::session::{Answer, Granted, Part, PartBody, Question, ToolCall};
+use crate::session::{Answer, Asked, Granted, Part, PartBody, Question, ToolCall};
+
+/// Questions of one run, whatever became of them.
+pub(super) const QUESTIONS_MAX: u32 = 1_000;
 
 impl Transcript {
     /// Notes a call that the host is asked to carry out: the one with this id that a model
@@ -59,11 +62,20 @@ impl Transcript {
     }
 
     /// Asks somebody.
-    pub fn ask(&mut self, question: Question, log: &mut Vec<Entry>) {
+    ///
+    /// # Errors
+    /// [`OutputRefused::Questions`] or [`OutputRefused::Bytes`]; nothing is asked then.
+    pub fn ask(&mut self, question: Question, log: &mut Vec<Entry>) -> Result<(), OutputRefused> {
+        if self.asked >= QUESTIONS_MAX {
+            return Err(OutputRefused::Questions);
+        }
+        self.spend(question_bytes(&question))?;
+        self.asked += 1;
         self.questions.push(question.id);
         log.push(Entry::Event(EventBody::QuestionAsked {
             question: Box::new(question),
         }));
+        Ok(())
     }
 
     /// Notes the answer of a question that is open, and what it grants.
@@ -88,6 +100,21 @@ impl Transcript {
         Ok(())
     }
 
+    /// Takes a question back for whose answer nobody waits any more.
+    ///
+    /// # Errors
+    /// [`OutputRefused::Conflict`] if the question is not open.
+    pub fn dismiss(
+        &mut self,
+        question: QuestionId,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        let open = self.questions.iter().position(|id| *id == question);
+        self.questions.remove(open.ok_or(OutputRefused::Conflict)?);
+        log.push(Entry::Event(EventBody::QuestionDismissed { question }));
+        Ok(())
+    }
+
     /// Takes back what nobody has answered.
     pub(super) fn dismiss_questions(&mut self, log: &mut Vec<Entry>) {
         let dismissed = self.questions.drain(..);
@@ -106,13 +133,36 @@ impl Transcript {
                     call.started = true;
                 }
             }
-            EventBody::QuestionAsked { question } => self.questions.push(question.id),
+            EventBody::QuestionAsked { question } => {
+                self.asked += 1;
+                self.questions.push(question.id);
+            }
             EventBody::QuestionAnswered { question, .. }
             | EventBody::QuestionDismissed { question } => {
                 self.questions.retain(|open| open != question);
             }
             _ => {}
         }
+    }
+}
+
+/// Bytes of what a question says.
+fn question_bytes(question: &Question) -> usize {
+    let all = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    match &question.asked {
+        Asked::Permission {
+            capability,
+            target,
+            title,
+            diff,
+            details,
+            offers,
+        } => {
+            let shown = [diff, details].map(|text| text.as_ref().map_or(0, String::len));
+            let shown: usize = shown.iter().sum();
+            capability.len() + target.len() + title.len() + shown + all(offers)
+        }
+        Asked::Input { text, choices } => text.len() + all(choices),
     }
 }
 

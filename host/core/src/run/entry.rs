@@ -1,5 +1,6 @@
 //! What a transcript hands to the store, and what it does not take. Pure.
 
+use super::asking::QUESTIONS_MAX;
 use super::transcript::MESSAGE_PARTS_MAX;
 use crate::event::EventBody;
 use crate::session::{BlobId, Granted, Message};
@@ -34,4 +35,7 @@ pub enum OutputRefused {
     /// A result for a call that was never made in this step.
     #[error("no tool call of this step has that id")]
     UnknownCall,
+    /// More questions than one run may ask.
+    #[error("a run asks at most {QUESTIONS_MAX} questions, and this one has")]
+    Questions,
 }

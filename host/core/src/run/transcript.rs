@@ -26,6 +26,8 @@ pub struct Transcript {
     pub(super) tool: Option<Message>,
     /// Asked and not answered.
     pub(super) questions: Vec<QuestionId>,
+    /// How many were asked.
+    pub(super) asked: u32,
     /// The name of the model that wrote last, and where it runs.
     model: Option<(String, String)>,
 }
@@ -42,6 +44,7 @@ impl Transcript {
             assistant: None,
             tool: None,
             questions: Vec::new(),
+            asked: 0,
             model: None,
         }
     }
@@ -288,7 +291,7 @@ impl Transcript {
         self.said
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {
         let left = self
             .bytes_left
             .checked_sub(bytes as u64)

@@ -15,7 +15,8 @@ pub struct Limits {
     pub table_elements: u64,
     /// Bytes of text, reasoning, arguments and results that one run may say. Default 16 MiB.
     pub output_bytes: u64,
-    /// Bytes of files that one run may write, in the workspace and in `/tmp` together.
+    /// Bytes of files that one run may write, in the workspace and in `/tmp` together. Each file,
+    /// directory and link that a guest makes counts for 4 KiB.
     /// Default 256 MiB.
     pub written_bytes: u64,
     /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.

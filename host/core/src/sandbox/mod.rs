@@ -9,6 +9,7 @@ mod inspect;
 mod instance;
 mod interrupt;
 mod limits;
+mod removing;
 mod wasi;
 
 pub use component::{ComponentError, Digest};
@@ -21,6 +22,7 @@ pub(crate) use engine::{Engine, EngineOptions};
 pub(crate) use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use limits::Limiter;
+pub(crate) use removing::remove_tree;
 pub(crate) use wasi::{
     Directory, Files, GuestLines, GuestState, LineSource, Outgoing, OutgoingBody, OutgoingError,
 };

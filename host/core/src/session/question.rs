@@ -133,6 +133,6 @@ pub enum QuestionState {
     Open,
     /// This was the first answer.
     Answered(Answer),
-    /// Its run ended before anybody answered.
+    /// Nobody answered in time: its run ended, or went on without an answer.
     Dismissed,
 }

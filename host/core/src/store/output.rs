@@ -176,10 +176,12 @@ impl Output {
 
     /// Asks somebody. They see it once it is committed.
     pub fn ask(self: &Arc<Self>, question: Question) -> Result<(), OutputError> {
-        self.take(|t, _, log| {
-            t.ask(question, log);
-            Ok(())
-        })
+        self.take(|t, _, log| t.ask(question, log))
+    }
+
+    /// Takes a question back for whose answer nobody waits any more.
+    pub fn dismiss(self: &Arc<Self>, question: QuestionId) -> Result<(), OutputError> {
+        self.take(|t, _, log| t.dismiss(question, log))
     }
 
     /// Notes the answer of an open question, and what it grants.

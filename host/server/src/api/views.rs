@@ -200,7 +200,7 @@ pub(crate) enum QuestionStatus {
     Open,
     /// Somebody has.
     Answered,
-    /// Its run ended before anybody answered.
+    /// Nobody answered in time: its run ended, or went on without an answer.
     Dismissed,
 }
 

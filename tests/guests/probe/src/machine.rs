@@ -9,6 +9,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lastword_guest::prelude::*;
+use wasip2::filesystem::preopens::get_directories;
+use wasip2::filesystem::types::{Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags};
 
 use crate::{ProbeTurn, number, said, said_result, word};
 
@@ -28,6 +30,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "list" => said_result(turn, list(argument)),
         "open" => said_result(turn, File::open(argument).map(|_| "opened".to_owned())),
         "tmp" => number(argument).and_then(|bytes| said_result(turn, fill_tmp(bytes))),
+        "make" => said_result(turn, make(argument)),
         "sleep" => number(argument).and_then(|milliseconds| rest(turn, milliseconds)),
         "pace" => number(argument).and_then(|count| pace(turn, count)),
         "stdout" => number(argument).and_then(|lines| print(turn, lines)),
@@ -67,6 +70,61 @@ fn fill_tmp(bytes: usize) -> io::Result<String> {
         left -= part;
     }
     Ok(format!("wrote {bytes}"))
+}
+
+/// `KIND COUNT`: makes so many in `/tmp`; `nest` makes each directory in the one before.
+fn make(argument: &str) -> Result<String, String> {
+    let (kind, count) = word(argument);
+    let count: usize = count.parse().map_err(|_| "no number".to_owned())?;
+    let directories = get_directories();
+    let tmp = directories.iter().find(|(_, name)| name == "/tmp");
+    let (tmp, _) = tmp.ok_or("there is no /tmp")?;
+    let mut deepest = None;
+    for made in 0..count {
+        let one = match kind {
+            "nest" => nest(deepest.as_ref().unwrap_or(tmp)).map(|below| deepest = Some(below)),
+            _ => make_one(tmp, kind, &format!("{kind}-{made}")),
+        };
+        if let Err(error) = one {
+            return Ok(format!("made {made}, then {}", error.name()));
+        }
+    }
+    Ok(format!("made {count}"))
+}
+
+fn nest(at: &Descriptor) -> Result<Descriptor, ErrorCode> {
+    at.create_directory_at("d")?;
+    at.open_at(
+        PathFlags::empty(),
+        "d",
+        OpenFlags::DIRECTORY,
+        DescriptorFlags::READ,
+    )
+}
+
+fn make_one(at: &Descriptor, kind: &str, name: &str) -> Result<(), ErrorCode> {
+    let file = |name| {
+        let how = (
+            PathFlags::empty(),
+            OpenFlags::CREATE,
+            DescriptorFlags::WRITE,
+        );
+        at.open_at(how.0, name, how.1, how.2).map(drop)
+    };
+    match kind {
+        "file" => file(name),
+        "directory" => at.create_directory_at(name),
+        "symlink" => at.symlink_at("nowhere", name),
+        "link" => {
+            file("linked")?;
+            at.link_at(PathFlags::empty(), "linked", at, name)
+        }
+        // The same again and again, which is made once.
+        _ => match at.create_directory_at("again") {
+            Err(ErrorCode::Exist) => Ok(()),
+            made => made,
+        },
+    }
 }
 
 fn rest(turn: &ProbeTurn, milliseconds: u64) -> Result<Outcome> {

@@ -4,11 +4,14 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::thread::sleep;
+use std::time::Duration;
 
 use lastword_guest::prelude::*;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody,
+    OutgoingRequest, Scheme,
 };
 use wasip2::io::streams::StreamError;
 
@@ -16,6 +19,8 @@ use crate::{ProbeTurn, said, said_answer, said_result, word};
 
 /// Bytes that are read at a time, and said at the most.
 const CHUNK: u64 = 64 * 1024;
+/// How often requests are begun and dropped at the most.
+const ROUNDS: u64 = 500;
 /// Bytes that a stream takes at a time.
 const WRITE: usize = 4096;
 
@@ -34,6 +39,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         }),
         "http-post" => said_result(turn, post(argument)),
         "http-many" => said(turn, &many(argument)),
+        "http-begin" => begin_and_drop(turn, argument),
         "has-secret" => said_answer(turn, turn.has_secret(argument).map(|has| has.to_string())),
         "tcp" => said_result(
             turn,
@@ -85,6 +91,27 @@ fn many(argument: &str) -> String {
     errors.sort();
     errors.dedup();
     format!("{answered} answered {}", errors.join(", "))
+}
+
+/// Begins requests and drops them, again and again, until one of them is denied; then stays.
+fn begin_and_drop(turn: &ProbeTurn, url: &str) -> Result<Outcome> {
+    let denied = (0..ROUNDS).find(|round| {
+        let begun: Vec<_> = (0..16).map(|_| begin("GET", url, &[], 0)).collect();
+        // As long as it takes a host to come to them, which nobody knows.
+        sleep(Duration::from_millis(*round).min(Duration::from_millis(100)));
+        begun.iter().flatten().any(|future| {
+            // Only who asks whether it is ready hears of it.
+            let ready = future.subscribe().ready();
+            let answer = ready.then(|| future.get()).flatten();
+            matches!(answer, Some(Ok(Err(ErrorCode::HttpRequestDenied))))
+        })
+    });
+    turn.say(match denied {
+        Some(_) => "denied at last",
+        None => "never, at last",
+    })?;
+    sleep(Duration::from_secs(3600));
+    Ok(Outcome::end_turn())
 }
 
 fn send(

@@ -39,7 +39,7 @@ pub(crate) enum HttpErrorKind {
     ResponseBytes,
     /// What came is no answer, or it broke off.
     Protocol,
-    /// The answer is compressed in a way that secrets could not be found in.
+    /// The answer is compressed or cut in a way that secrets could not be found in.
     Coding,
     /// It took too long.
     Timeout,

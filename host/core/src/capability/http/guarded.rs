@@ -202,6 +202,9 @@ impl Inner {
             headers = self.fill(&headers)?;
             // What comes back must be readable, so that secrets can be found in it.
             headers.remove(header::ACCEPT_ENCODING);
+            // And come whole: a value is not found in its pieces.
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
         }
         let client = self.client(target, addresses).await?;
         let mut sent = client.request(request.method, request.url).headers(headers);
@@ -408,8 +411,13 @@ impl Answer {
             return Err(too_long(target));
         }
         if self.carried {
-            let coding = headers.get(header::CONTENT_ENCODING);
-            if coding.is_some_and(|coding| coding != "identity") {
+            if self.sent.status() == StatusCode::PARTIAL_CONTENT {
+                let message =
+                    format!("{target} sent a part of its answer, which was not asked for");
+                return Err(HttpError::new(HttpErrorKind::Coding, message));
+            }
+            let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+            if codings.any(|coding| coding != "identity") {
                 let message =
                     format!("{target} compressed its answer in a way that was not asked for");
                 return Err(HttpError::new(HttpErrorKind::Coding, message));

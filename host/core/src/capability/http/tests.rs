@@ -270,6 +270,37 @@ async fn compressed_answers_are_read_or_refused() {
     );
 }
 
+#[tokio::test]
+async fn every_coding_of_an_answer_to_a_secret_is_looked_at() {
+    let twice = "content-encoding: identity\r\ncontent-encoding: br\r\n";
+    let server = Hostile::serve(move |_| ok(twice, "canary")).await;
+    let target = format!("a.example:{}", server.port);
+    let known = secrets(&[("key", VALUE, &target)]);
+    let client = client(std::slice::from_ref(&target), known);
+    let with_key = request(&format!("http://{target}/"), &[("x-key", "{{secret:key}}")]);
+    assert_eq!(kind(get(&client, with_key).await), HttpErrorKind::Coding);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_secret_is_not_had_in_pieces() {
+    let server = Hostile::serve(|_| status("206 Partial Content", "", "canary")).await;
+    let target = format!("a.example:{}", server.port);
+    let url = format!("http://{target}/");
+    let known = secrets(&[("key", VALUE, &target)]);
+    let client = client(std::slice::from_ref(&target), known);
+    let range = [("range", "bytes=0-3"), ("if-range", "\"a\"")];
+    let with_key = [&range[..], &[("x-key", "{{secret:key}}")]].concat();
+    let got = get(&client, request(&url, &with_key)).await;
+    assert_eq!(kind(got), HttpErrorKind::Coding);
+    let (status, _, body) = get(&client, request(&url, &range)).await.unwrap();
+    assert_eq!((status, &*body), (206, "canary"), "without one it may");
+    let asked = server.asked();
+    let ranges = asked
+        .iter()
+        .map(|asked| asked.to_lowercase().contains("range:"));
+    assert_eq!(ranges.collect::<Vec<_>>(), [false, true]);
+}
+
 /// 64 KiB of zeros, compressed.
 const ZEROS: [u8; 96] = {
     let mut bytes = [0; 96];

@@ -77,7 +77,11 @@ impl Journal {
     }
 }
 
+/// Fields that are longer than a line are not looked into: they are cut, and no JSON any more.
 fn has_panic(fields: &str) -> bool {
+    if fields.len() > LINE_BYTES_MAX {
+        return false;
+    }
     let fields: Option<serde_json::Value> = serde_json::from_str(fields).ok();
     fields.is_some_and(|fields| fields.get("panic").is_some())
 }
@@ -119,5 +123,20 @@ impl Host for Log {
         self.control.called();
         self.journal.write(level, &message, fields.as_deref());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_kept_and_fields_longer_than_a_line_are_not_looked_into() {
+        let journal = Journal::new(None);
+        let long = format!("{{\"panic\":\"{}\"}}", "x".repeat(LINE_BYTES_MAX));
+        journal.write(Level::Error, "a long panic", Some(&long));
+        assert_eq!(journal.last_words(), None);
+        journal.write(Level::Error, "a panic", Some("{\"panic\":true}"));
+        assert_eq!(journal.last_words().as_deref(), Some("a panic"));
     }
 }

@@ -23,10 +23,13 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(1);
 /// How long an error waits for a program's end, to say how it ended.
 const EPITAPH_WAIT: Duration = Duration::from_millis(500);
-/// Lines of stderr that are kept for an error, the last ones.
+/// Lines of stderr that are shown in an error, the last ones.
 const STDERR_LINES: usize = 10;
-/// Bytes of a line of stderr that are kept; a longer one counts as several.
-const STDERR_LINE_KEPT: usize = 4 * 1024;
+/// Lines of it that are kept: a secret of several lines is found only if its first is there.
+const STDERR_LINES_KEPT: usize = 20;
+/// Bytes of a line of stderr that are kept. Of a longer one nothing is: a secret that is cut is
+/// not found any more.
+const STDERR_LINE_KEPT: usize = 16 * 1024;
 /// Bytes of it that are shown.
 const STDERR_LINE_MAX: usize = 256;
 
@@ -107,11 +110,11 @@ impl Process {
         if tail.0.is_empty() {
             return format!("{how}; it wrote nothing to stderr");
         }
-        let lines = tail.0.iter().map(|line| {
-            let line = fill.redact(line);
-            text::prefix(&line, STDERR_LINE_MAX).to_owned()
-        });
-        let lines = lines.collect::<Vec<_>>();
+        let all = tail.0.iter().map(String::as_str).collect::<Vec<_>>();
+        let all = fill.redact(&all.join("\n"));
+        let lines = all.lines().map(|line| text::prefix(line, STDERR_LINE_MAX));
+        let mut lines = lines.collect::<Vec<_>>();
+        lines.drain(..lines.len().saturating_sub(STDERR_LINES));
         format!("{how}; its stderr ends with:\n{}", lines.join("\n"))
     }
 }
@@ -185,6 +188,7 @@ fn read_stderr(
     tokio::spawn(async move {
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
+        let mut goes_on = false;
         loop {
             line.clear();
             let bound = u64::try_from(STDERR_LINE_KEPT).unwrap_or(u64::MAX);
@@ -192,14 +196,17 @@ fn read_stderr(
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let said = String::from_utf8_lossy(&line);
-            let said = said.trim_end().to_owned();
-            if said.is_empty() {
+            let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
+            let said = match goes_on && line.len() == STDERR_LINE_KEPT {
+                true => format!("[a line of more than {STDERR_LINE_KEPT} bytes]"),
+                false => String::from_utf8_lossy(&line).trim_end().to_owned(),
+            };
+            if said.is_empty() || is_rest {
                 continue;
             }
             tracing::trace!(target: "lastword::mcp", server, bytes = said.len(), "a line on stderr");
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            if tail.0.len() == STDERR_LINES {
+            if tail.0.len() == STDERR_LINES_KEPT {
                 tail.0.pop_front();
             }
             tail.0.push_back(said);
@@ -252,6 +259,41 @@ mod tests {
         assert!(epitaph.contains("exit status: 3"), "{epitaph}");
         assert!(epitaph.ends_with("line 11\nline 12"), "{epitaph}");
         assert!(!epitaph.contains("line 2\n"), "{epitaph}");
+    }
+
+    /// Knows one secret.
+    struct Keeping(String);
+
+    impl Fill for Keeping {
+        fn fill(&self, text: &str) -> Result<String, String> {
+            Ok(text.to_owned())
+        }
+
+        fn redact(&self, text: &str) -> String {
+            text.replace(&self.0, "[secret]")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_found_wherever_a_line_is_cut() {
+        let stop = CancellationToken::new();
+        let script = |fill: usize| {
+            format!(
+                "head -c {fill} /dev/zero | tr '\\0' x >&2; echo canary-value >&2; \
+                 echo 'cana' >&2; echo 'ry-value' >&2; echo last >&2"
+            )
+        };
+        for fill in [10, 4090, STDERR_LINE_KEPT - 6] {
+            let (process, _streams) = start(&script(fill), &stop);
+            process.ended().await;
+            for secret in ["canary-value", "cana\nry-value"] {
+                let epitaph = process.epitaph(&Keeping(secret.to_owned())).await;
+                assert!(!epitaph.contains(secret), "{epitaph}");
+                assert!(epitaph.ends_with("last"), "{epitaph}");
+                let rest = epitaph.lines().any(|line| line.starts_with("y-value"));
+                assert!(!rest, "{epitaph}");
+            }
+        }
     }
 
     #[tokio::test]

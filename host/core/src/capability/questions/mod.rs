@@ -4,6 +4,7 @@
 
 use crate::capability::agents::Holder;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
+use crate::run::OutputRefused;
 use crate::session::{Answer, Asked, Granted, Question, QuestionState, Within};
 use crate::store::{Output, OutputError, Store, StoreError};
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ pub(crate) enum Unanswered {
     Over,
     #[error("the run has {OPEN_MAX} questions open; wait for an answer first")]
     TooMany,
+    #[error(transparent)]
+    Refused(OutputRefused),
 }
 
 /// Why an answer does not count.
@@ -81,7 +84,7 @@ impl Questions {
     }
 
     /// Asks, and waits for the first answer, which is on disk by then. Dropping the future
-    /// takes the question back; the log says so at the run's end.
+    /// takes the question back, and the log says so.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         asker: &Asker,
@@ -98,11 +101,15 @@ impl Questions {
             asked,
             asked_ms: now,
         };
+        asker.output.room().await;
         let (waits, answer) = oneshot::channel();
         let id = question.id;
         let _taken_back_when_dropped = self.open(asker, question.clone(), waits)?;
         // It can be answered from the moment on at which somebody sees it.
-        asker.output.ask(question).map_err(|_| Unanswered::Over)?;
+        asker.output.ask(question).map_err(|error| match error {
+            OutputError::Refused(refused) => Unanswered::Refused(refused),
+            OutputError::Sealed | OutputError::Rejected => Unanswered::Over,
+        })?;
         tracing::info!(run = %asker.run, question = %id, "asked");
         answer.await.map_err(|_| Unanswered::Over)
     }
@@ -216,7 +223,8 @@ impl Questions {
     }
 }
 
-/// Takes a question out: nobody waits for its answer any more, or it has one.
+/// Takes a question out: nobody waits for its answer any more, or it has one. The log hears of
+/// it if nobody has begun to answer.
 struct TakenBack {
     questions: Arc<Questions>,
     id: QuestionId,
@@ -224,7 +232,16 @@ struct TakenBack {
 
 impl Drop for TakenBack {
     fn drop(&mut self) {
-        self.questions.lock().remove(&self.id);
+        let removed = self.questions.lock().remove(&self.id);
+        if let Some(Open {
+            output,
+            waits: Some(_),
+            ..
+        }) = removed
+        {
+            // A run that is over takes its questions back itself.
+            let _taken_back = output.dismiss(self.id);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! brings, and those of MCP servers all go through the same door.
 
 mod command;
+mod extent;
 mod fetch;
 mod files;
 mod host;

@@ -15,8 +15,9 @@ pub trait ToolProvider: Send + Sync + 'static {
     /// The tools that this run may see, in the order in which a model shall.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
-    /// Carries a call out. The arguments fit the tool's schema, and the call is allowed by
-    /// `tools=NAME`; for whatever else it does, the tool asks [`Invocation::permits`].
+    /// Carries a call out. The arguments are an object and fit the tool's schema, unless holding
+    /// them against it would take too long, and the call is allowed by `tools=NAME`; for whatever
+    /// else it does, the tool asks [`Invocation::permits`].
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
 
     /// A workspace has closed: what was open for it alone is closed. Default: nothing is.

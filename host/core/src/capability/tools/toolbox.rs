@@ -5,7 +5,7 @@
 use super::listed::Listed;
 use super::own::Own;
 use super::result::{recorded, redacted};
-use super::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
+use super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use crate::capability::budget::Budget;
 use crate::capability::permits::{CallPermits, Permits, RunPermits};
 use crate::capability::secrets::Secrets;
@@ -208,12 +208,22 @@ impl Toolbox {
         let listed = self.find(&call.name).await?;
         let arguments: Value = serde_json::from_str(&call.input)
             .map_err(|error| ToolError::invalid(format!("the arguments are not JSON: {error}")))?;
+        let permits = |effects| {
+            Permits::new(Arc::new(CallPermits {
+                run: Arc::clone(&self.permits),
+                call: Some(call.id.clone()),
+                effects,
+            }))
+        };
+        if listed.provider.is_some() {
+            // Before anything of theirs is looked at: a schema is work that they ask for.
+            let mut access = named(&call.name);
+            access.title = format!("call {}", call.name);
+            let access = access.details(&format!("{arguments:#}"));
+            permits(Effects::None).require(access).await?;
+        }
         listed.check(&arguments)?;
-        let permits = Permits::new(Arc::new(CallPermits {
-            run: Arc::clone(&self.permits),
-            call: Some(call.id.clone()),
-            effects: listed.tool.effects,
-        }));
+        let permits = permits(listed.tool.effects);
         let invocation = Invocation {
             context: self.permits.context.clone(),
             call_id: call.id,
@@ -224,11 +234,9 @@ impl Toolbox {
         match &listed.provider {
             None => self.own.call(self, invocation).await,
             Some(provider) => {
-                let mut access = named(&invocation.tool);
-                access.title = format!("call {}", invocation.tool);
-                let access = access.details(&format!("{:#}", invocation.arguments));
-                // Asking notes an effectful call as begun once it is allowed.
-                invocation.permits.require(access).await?;
+                if listed.tool.effects == Effects::Some {
+                    self.permits.begin(&invocation.call_id).await?;
+                }
                 provider.call(invocation).await
             }
         }

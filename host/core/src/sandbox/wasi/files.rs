@@ -1,17 +1,18 @@
 //! A guest's files: which directories it sees, that it opens nothing but files and
-//! directories, and how much it may write.
+//! directories, and how much it may write and make.
 //!
 //! These functions stand before wasmtime's own. Directories are opened when a guest first
 //! asks for them, so that one which has no use for files costs none.
 
 use super::GuestState;
+use crate::sandbox::remove_tree;
 use bytes::Bytes;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, LinkerInstance, Resource};
 use wasmtime_wasi::FsPerms;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, OpenMode, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
@@ -23,6 +24,9 @@ use wasmtime_wasi::p2::{
 
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
+
+/// Bytes that each file, directory and link counts for, whatever is in it.
+const ENTRY_BYTES: u64 = 4 << 10;
 
 /// A directory that a guest may see as `/workspace`.
 #[derive(Clone, Debug)]
@@ -97,7 +101,7 @@ impl Drop for Files {
         // Most guests leave it empty; a full one is removed where that holds nobody up.
         if std::fs::remove_dir(&path).is_err() {
             let remove = move || {
-                if let Err(error) = std::fs::remove_dir_all(&path) {
+                if let Err(error) = remove_tree(&path) {
                     tracing::debug!(%error, path = %path.display(), "a guest's /tmp is left behind");
                 }
             };
@@ -114,6 +118,10 @@ fn take(budget: &AtomicU64, bytes: u64) -> bool {
     budget
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, spend)
         .is_ok()
+}
+
+fn give_back(budget: &AtomicU64, bytes: u64) {
+    budget.fetch_add(bytes, Ordering::AcqRel);
 }
 
 /// wasmtime's errors for a guest are values, all others end it.
@@ -181,7 +189,79 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             let stream = state.filesystem().append_via_stream(fd);
             answer(stream.and_then(|stream| bounded(state, stream)))
         },
+    )?;
+    link_creating(&mut types)
+}
+
+/// What makes a directory or a link: as dear as what is written, since it takes room as well.
+fn link_creating<T: Send + 'static>(
+    types: &mut LinkerInstance<'_, GuestState<T>>,
+) -> wasmtime::Result<()> {
+    types.func_wrap_async(
+        "[method]descriptor.create-directory-at",
+        |mut store: Store<'_, T>, (fd, path): (Fd, String)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let made = Entry::pay(&state.files.budget);
+                answer(match made {
+                    Ok(made) => made.kept(state.filesystem().create_directory_at(fd, path).await),
+                    Err(full) => Err(full),
+                })
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.symlink-at",
+        |mut store: Store<'_, T>, (fd, to, path): (Fd, String, String)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let made = Entry::pay(&state.files.budget);
+                answer(match made {
+                    Ok(made) => made.kept(state.filesystem().symlink_at(fd, to, path).await),
+                    Err(full) => Err(full),
+                })
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.link-at",
+        |mut store: Store<'_, T>, (fd, follow, from, at, path): Link| {
+            Box::new(async move {
+                let state = store.data_mut();
+                let made = Entry::pay(&state.files.budget);
+                answer(match made {
+                    Ok(made) => {
+                        let mut files = state.filesystem();
+                        made.kept(files.link_at(fd, follow, from, at, path).await)
+                    }
+                    Err(full) => Err(full),
+                })
+            })
+        },
     )
+}
+
+/// What `link-at` is called with.
+type Link = (Fd, PathFlags, String, Fd, String);
+
+/// An entry of a directory that is paid for and not yet made.
+struct Entry(Arc<AtomicU64>);
+
+impl Entry {
+    fn pay(budget: &Arc<AtomicU64>) -> FsResult<Self> {
+        match take(budget, ENTRY_BYTES) {
+            true => Ok(Self(Arc::clone(budget))),
+            false => Err(ErrorCode::Quota.into()),
+        }
+    }
+
+    /// What was not made costs nothing: many a guest tries first whether it is there.
+    fn kept<R>(self, made: FsResult<R>) -> FsResult<R> {
+        if made.is_err() {
+            give_back(&self.0, ENTRY_BYTES);
+        }
+        made
+    }
 }
 
 fn directories<T: Send>(state: &mut GuestState<T>) -> wasmtime::Result<Vec<(Fd, String)>> {
@@ -203,8 +283,9 @@ async fn open_at<T: Send>(
     flags: DescriptorFlags,
 ) -> FsResult<Fd> {
     let at = Resource::new_borrow(fd.rep());
-    let mut files = state.filesystem();
-    if let Ok(found) = files.stat_at(at, follow, path.clone()).await {
+    let found = state.filesystem().stat_at(at, follow, path.clone()).await;
+    let creates = found.is_err() && how.contains(OpenFlags::CREATE);
+    if let Ok(found) = found {
         let openable = matches!(
             found.type_,
             DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink
@@ -213,7 +294,18 @@ async fn open_at<T: Send>(
             return Err(ErrorCode::NotPermitted.into());
         }
     }
-    files.open_at(fd, follow, path, how, flags).await
+    let made = match creates {
+        true => Some(Entry::pay(&state.files.budget)?),
+        false => None,
+    };
+    let opened = state
+        .filesystem()
+        .open_at(fd, follow, path, how, flags)
+        .await;
+    match made {
+        Some(made) => made.kept(opened),
+        None => opened,
+    }
 }
 
 /// Puts the budget before a stream that writes to a file.

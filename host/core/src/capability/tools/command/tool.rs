@@ -7,6 +7,7 @@ use super::output::Captured;
 use super::words::joined;
 use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use crate::permission::{Access, Capability};
+use crate::sandbox::remove_tree;
 use cap_std::fs::Dir;
 use rustix::fd::OwnedFd;
 use serde::Deserialize;
@@ -204,7 +205,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         self.runtime.spawn_blocking(move || {
-            if let Err(error) = std::fs::remove_dir_all(&path) {
+            if let Err(error) = remove_tree(&path) {
                 tracing::debug!(%error, path = %path.display(), "temporary files are left behind");
             }
         });

@@ -8,13 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// Whether the caller has gone. Looked at once per file and right before a change.
+/// Whether the caller has gone. Looked at once per file, while one is searched, and right before
+/// a change.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     pub(super) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Release);
     }
 
     /// Fails once the caller has gone; nobody reads the words.

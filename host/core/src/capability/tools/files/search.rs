@@ -4,7 +4,7 @@ use super::first::First;
 use super::job::{Stop, blocking};
 use super::list::matcher as glob_matcher;
 use super::path::{FILE_BYTES_MAX, Wanted, explain, open_at};
-use super::walk::{Entry, Kind, Visit, Walk, Walked};
+use super::walk::{Entry, Kind, TIME_MAX, Visit, Walk, Walked};
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading, reading_below};
 use crate::capability::permits::Allowed;
 use crate::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
@@ -19,6 +19,7 @@ use serde_json::json;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// Matching lines in one answer, if nothing else is asked for.
@@ -31,10 +32,12 @@ const CONTEXT_MAX: usize = 20;
 const LINE_BYTES_MAX: usize = 400;
 /// Bytes of a pattern at the most.
 const PATTERN_BYTES_MAX: usize = 4 << 10;
-/// Bytes of a compiled pattern, and of what it caches, at the most.
-const PROGRAM_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a compiled pattern at the most: what each byte that is searched may cost.
+const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Bytes of what a pattern caches at the most.
+const CACHE_BYTES_MAX: usize = 2 << 20;
 /// Bytes of a line that are held at the most; a file with a longer one is passed over.
-const HEAP_BYTES_MAX: usize = 4 << 20;
+const HEAP_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +114,7 @@ pub(super) async fn call(
     let allowed = call.permits.settle(access).await?;
     blocking(runtime, move |stop| match is_directory {
         true => search.below(&run, &path, &allowed, stop),
-        false => search.file(&run, &path),
+        false => search.file(&run, &path, stop),
     })
     .await
 }
@@ -146,7 +149,7 @@ impl Search {
             .fixed_strings(arguments.literal)
             .line_terminator(Some(b'\n'))
             .size_limit(PROGRAM_BYTES_MAX)
-            .dfa_size_limit(PROGRAM_BYTES_MAX)
+            .dfa_size_limit(CACHE_BYTES_MAX)
             .build(pattern)
             .map_err(|error| {
                 ToolError::invalid(format!(
@@ -189,6 +192,7 @@ impl Search {
         allowed: &Allowed,
         stop: &Stop,
     ) -> Result<ToolOutput, Failed> {
+        let until = Instant::now() + TIME_MAX;
         let first = First::new(self.max + 1);
         let passed_over = AtomicUsize::new(0);
         let walk = Walk {
@@ -204,6 +208,8 @@ impl Search {
             passed_over: &passed_over,
             run,
             allowed,
+            stop,
+            until,
         });
         let walked = walked.map_err(|error| explain(path, &error))?;
         stop.check()?;
@@ -211,9 +217,15 @@ impl Search {
         Ok(self.answer(files, walked, passed_over.into_inner()))
     }
 
-    fn file(&self, run: &Run, path: &str) -> Result<ToolOutput, Failed> {
+    fn file(&self, run: &Run, path: &str, stop: &Stop) -> Result<ToolOutput, Failed> {
         let bytes = open_at(run.root()?, path)?.read(path)?;
-        let lines = self.lines(&mut self.searcher(), &*bytes);
+        let bytes = Stoppable {
+            file: &*bytes,
+            stop,
+            until: Instant::now() + TIME_MAX,
+        };
+        let lines = self.lines(&mut self.searcher(), bytes);
+        stop.check()?;
         let passed_over = usize::from(lines.is_none());
         let files = lines.filter(|lines| !lines.is_empty());
         let files = files.map(|lines| (path.to_owned(), lines));
@@ -292,6 +304,25 @@ struct Worker<'a> {
     passed_over: &'a AtomicUsize,
     run: &'a Run,
     allowed: &'a Allowed,
+    stop: &'a Stop,
+    until: Instant,
+}
+
+/// A file that cannot be read any further once nobody waits for the search or its time is over:
+/// one file can be enough for longer than that.
+struct Stoppable<'a, F> {
+    file: F,
+    stop: &'a Stop,
+    until: Instant,
+}
+
+impl<F: Read> Read for Stoppable<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.stop.is_asked() || Instant::now() >= self.until {
+            true => Err(std::io::Error::other("the search is over")),
+            false => self.file.read(buffer),
+        }
+    }
 }
 
 impl Visit for Worker<'_> {
@@ -318,7 +349,11 @@ impl Visit for Worker<'_> {
         let lines = match too_large {
             true => None,
             false => {
-                let bounded = file.take(FILE_BYTES_MAX);
+                let bounded = Stoppable {
+                    file: file.take(FILE_BYTES_MAX),
+                    stop: self.stop,
+                    until: self.until,
+                };
                 self.search.lines(&mut self.searcher, bounded)
             }
         };
@@ -381,5 +416,58 @@ impl Sink for &mut Found {
     fn finish(&mut self, _: &Searcher, end: &SinkFinish) -> Result<(), Self::Error> {
         self.binary = end.binary_byte_offset().is_some();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines without end, which asks for the stop after a while.
+    struct Endless<'a> {
+        stop: &'a Stop,
+        reads: usize,
+    }
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.reads += 1;
+            assert!(self.reads < 100, "it is read on after the stop was asked");
+            if self.reads == 10 {
+                self.stop.ask();
+            }
+            buffer.fill(b'\n');
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_search_in_one_endless_file_ends_when_it_is_asked_to() {
+        let arguments = serde_json::from_value(json!({"pattern": "x"})).unwrap();
+        let Ok(search) = Search::new(&arguments) else {
+            panic!("it is a pattern");
+        };
+        let stop = Stop::default();
+        let endless = Stoppable {
+            file: Endless {
+                stop: &stop,
+                reads: 0,
+            },
+            stop: &stop,
+            until: Instant::now() + TIME_MAX,
+        };
+        assert!(search.lines(&mut search.searcher(), endless).is_none());
+        assert!(stop.is_asked());
+    }
+
+    #[test]
+    fn a_search_ends_with_its_time() {
+        let stop = Stop::default();
+        let mut over = Stoppable {
+            file: &b"text"[..],
+            stop: &stop,
+            until: Instant::now(),
+        };
+        assert!(over.read(&mut [0; 8]).is_err());
     }
 }

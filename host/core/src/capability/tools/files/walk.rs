@@ -21,7 +21,7 @@ const ENTRIES_MAX: usize = 500_000;
 /// How deep a walk goes at the most.
 pub(super) const DEPTH_MAX: usize = 64;
 /// How long one walk takes at the most.
-const TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a file with rules of what to ignore, at the most.
 const RULES_BYTES_MAX: u64 = 1 << 20;
 /// Files that are handed to one thread at a time.
