@@ -7,6 +7,7 @@ mod commands;
 mod denials;
 mod files;
 mod inside;
+mod policies;
 mod questions;
 mod waiting;
 mod waking;

@@ -2,19 +2,15 @@
 //! counts, and grants what was asked for and nothing else.
 
 use super::{calls, results, text};
-use futures_util::future::BoxFuture;
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::EventBody;
 use lastword::id::QuestionId;
-use lastword::permission::Access;
 use lastword::session::{Answer, Asked, Question, QuestionState, Remember, Within};
 use lastword::{HostError, Run, RunState};
 use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use lastword_tests::tools::TestTools;
 use std::time::Duration;
 
-const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
+pub(super) const CHANGE: &str = r#"tool test.change {"text":"done"}"#;
 
 /// A host whose tools nobody granted, and where somebody is there to be asked.
 async fn asking(tools: &TestTools) -> Fixture {
@@ -440,73 +436,14 @@ async fn a_user_is_asked_and_answers_in_words() {
     assert_eq!(fixture.outcome(&run, receipt).await.text(), "the second");
 }
 
-/// Allows one tool, denies another, and leaves the rest to people.
-struct Policy;
-
-impl PermissionPolicy for Policy {
-    fn decide(&self, _: CallContext, access: Access) -> BoxFuture<'static, Decision> {
-        let decision = match access.target.as_str() {
-            "test.echo" => Decision::Allow,
-            "test.change" => Decision::Deny("the house rules forbid it".to_owned()),
-            _ => Decision::Ask,
-        };
-        Box::pin(std::future::ready(decision))
-    }
-}
-
-#[tokio::test]
-async fn a_policy_decides_after_grants_and_before_people() {
-    let plan = Plan::new().host(|host| {
-        let host = host.tools(TestTools::default());
-        host.permission_policy(Policy)
-    });
-    let fixture = plan.build().await;
-    assert_eq!(
-        fixture.run(r#"tool test.echo {"text":"yes"}"#).await.text(),
-        "yes"
-    );
-    let denied = fixture.run(CHANGE).await;
-    assert!(
-        denied.text().contains("the house rules forbid it"),
-        "{}",
-        denied.text()
-    );
-    let asks = fixture.run(r#"tool test.flood {"text":""}"#).await;
-    assert!(
-        asks.text().contains("nobody is there to be asked"),
-        "{}",
-        asks.text()
-    );
-}
-
-#[tokio::test]
-async fn a_denial_stands_before_everything() {
-    let rule: lastword::permission::Rule = "tools=test.change".parse().expect("a rule");
-    let plan = Plan::new().host(|host| {
-        let host = host.tools(TestTools::default());
-        host.permission_policy(Policy)
-    });
-    let plan = plan.options(|options| {
-        let options = options.grant(lastword::Capability::Tools);
-        options.deny(rule).ask(true)
-    });
-    let fixture = plan.build().await;
-    let denied = fixture.run(CHANGE).await;
-    assert!(
-        denied.text().contains("`tools=test.change` denies it"),
-        "{}",
-        denied.text()
-    );
-}
-
 #[tokio::test]
 async fn an_answer_whose_sender_hangs_up_counts_all_the_same() {
     let fixture = asking(&TestTools::default()).await;
     let run = fixture.start(CHANGE).await;
     let id = asked(&run).await.id;
     let sent = Box::pin(fixture.host.answer(id, allow()));
-    // Polled once, and dropped: handed over, and nobody waits.
-    assert!(futures_util::future::poll_immediate(sent).await.is_none());
+    // Polled once, and dropped: handed over, and nobody waits, unless the disk was quicker.
+    let _handed_over = futures_util::future::poll_immediate(sent).await;
     let receipt = run.ended().await.expect("the run ends");
     assert_eq!(fixture.outcome(&run, receipt).await.text(), "done");
 }

@@ -225,8 +225,7 @@ impl HostBuilder {
     /// no engine.
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
-        let named = self.data_dir;
-        let directory = named.unwrap_or_else(|| PathBuf::from(".lastword"));
+        let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
         let clock = self.clock;
         let store = {
             let clock = Arc::clone(&clock);

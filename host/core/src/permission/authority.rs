@@ -31,7 +31,7 @@ pub enum Why {
     /// An agent that started this one does not have it either.
     NotAbove,
     /// A rule denies it.
-    Rule(Rule),
+    Rule(Box<Rule>),
 }
 
 impl Authority {
@@ -71,7 +71,7 @@ impl Authority {
             _ => {}
         }
         if let Some(rule) = self.grants.denial(capability, target) {
-            return Verdict::Denied(Why::Rule(rule.clone()));
+            return Verdict::Denied(Why::Rule(Box::new(rule.clone())));
         }
         match self.grants.covers(capability, target) || covers(remembered) {
             true => Verdict::Allowed,
