@@ -106,6 +106,7 @@ mod tests {
             input_tokens: 30,
             output_tokens: 30,
             cost_micros: 5,
+            ..Usage::default()
         };
         let (parent, above) = budget(Limits::default().tokens(Some(100)), None);
         let (child, below) = budget(Limits::default(), Some(above));

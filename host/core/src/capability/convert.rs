@@ -188,10 +188,12 @@ pub(crate) fn part_out(part: &Part) -> Option<wit::Part> {
         PartBody::Finish { .. } => return None,
         PartBody::Other { kind, json } => wit::Body::Other((kind.clone(), json.clone())),
     };
-    Some(wit::Part {
-        body,
-        extra: extra_out(&part.extra),
-    })
+    let mut extra = extra_out(&part.extra);
+    if matches!(&part.body, PartBody::ToolCall(call) if !call.finished) {
+        // Its arguments may be valid all the same, or none.
+        extra.push(("incomplete".to_owned(), "true".to_owned()));
+    }
+    Some(wit::Part { body, extra })
 }
 
 pub(crate) fn message_out(message: &Message) -> wit::Message {

@@ -50,6 +50,7 @@ impl From<OutputError> for Failure {
                 OutputRefused::Bytes | OutputRefused::Parts | OutputRefused::Questions,
             ) => "limit",
             OutputError::Refused(OutputRefused::Conflict) => "conflict",
+            OutputError::Refused(OutputRefused::Incomplete) => "invalid",
             OutputError::Refused(OutputRefused::UnknownCall) => "not-found",
         };
         failure(code, error.to_string())
@@ -84,14 +85,21 @@ impl From<ModelError> for Failure {
         let code = match error.kind {
             ModelErrorKind::UnknownModel => "not-found",
             ModelErrorKind::Unauthorized => "denied",
-            ModelErrorKind::RateLimited => "limit",
+            ModelErrorKind::RateLimited | ModelErrorKind::ContextOverflow => "limit",
             ModelErrorKind::Unavailable | ModelErrorKind::Truncated => "unavailable",
             ModelErrorKind::Rejected => "invalid",
             ModelErrorKind::Garbled => "internal",
             ModelErrorKind::Idle => "timeout",
         };
+        let mut extra = Vec::new();
+        if error.kind == ModelErrorKind::ContextOverflow {
+            extra.push(("reason".to_owned(), "\"context-overflow\"".to_owned()));
+            let size = error.context_tokens.map(|size| size.to_string());
+            extra.extend(size.map(|size| ("context_tokens".to_owned(), size)));
+        }
         Self {
             retryable: error.is_retryable(),
+            extra,
             ..failure(code, error.message)
         }
     }

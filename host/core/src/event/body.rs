@@ -170,6 +170,18 @@ pub enum EventBody {
         /// The tokens of one model call.
         usage: Usage,
     },
+    /// A request to a model failed before anything was said, and is sent again after a wait.
+    #[serde(rename = "model.retrying")]
+    ModelRetrying {
+        /// The model.
+        model: String,
+        /// Which attempt failed, from 1.
+        attempt: u32,
+        /// Why, for people.
+        cause: String,
+        /// How long until the next attempt, in milliseconds.
+        wait_ms: u64,
+    },
     /// A message is whole; nothing is appended to it any more.
     #[serde(rename = "message.finished")]
     MessageFinished {
@@ -224,6 +236,7 @@ impl EventBody {
             Self::QuestionDismissed { .. } => "question.dismissed",
             Self::ToolResult { .. } => "tool.result",
             Self::UsageAdded { .. } => "usage.added",
+            Self::ModelRetrying { .. } => "model.retrying",
             Self::MessageFinished { .. } => "message.finished",
             Self::HistorySummarised { .. } => "history.summarised",
             Self::RunEnded { .. } => "run.ended",

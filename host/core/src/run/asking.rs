@@ -15,6 +15,7 @@ impl Transcript {
     /// made in this step, or else a new one of the agent's own.
     ///
     /// # Errors
+    /// [`OutputRefused::Incomplete`] if the model never sent the whole of it;
     /// [`OutputRefused::Conflict`] if it has a result, if it was started, or if the id belongs
     /// to a call of another tool or with other arguments; as [`Transcript::text`] for a new
     /// one.
@@ -32,6 +33,9 @@ impl Transcript {
             let part = Part::from(PartBody::ToolCall(call.clone()));
             return self.part(part, now, log);
         };
+        if !known.finished {
+            return Err(OutputRefused::Incomplete);
+        }
         let same = known.name == call.name && same_json(&known.input, &call.input);
         match same && !known.started && !self.answered(&call.id) {
             true => Ok(()),

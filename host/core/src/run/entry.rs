@@ -32,6 +32,12 @@ pub enum OutputRefused {
     /// A second call, or a second result, with the same id.
     #[error("this tool call id is taken")]
     Conflict,
+    /// A call whose arguments never came whole.
+    #[error(
+        "this tool call was cut off before it was whole, so that it is not carried out; have \
+         the model send it again"
+    )]
+    Incomplete,
     /// A result for a call that was never made in this step.
     #[error("no tool call of this step has that id")]
     UnknownCall,

@@ -10,6 +10,7 @@ use super::work::Work;
 use super::writer::Queue;
 use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
+use crate::event::EventBody;
 use crate::id::QuestionId;
 use crate::run::{Entry, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
@@ -160,6 +161,14 @@ impl Output {
     pub fn usage(self: &Arc<Self>, usage: Usage) -> Result<(), OutputError> {
         self.take(|t, _, log| {
             t.usage(usage, log);
+            Ok(())
+        })
+    }
+
+    /// Notes that a request to a model is sent again.
+    pub fn retrying(self: &Arc<Self>, retrying: EventBody) -> Result<(), OutputError> {
+        self.take(|_, _, log| {
+            log.push(Entry::Event(retrying));
             Ok(())
         })
     }

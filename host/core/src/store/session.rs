@@ -138,6 +138,7 @@ fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
                 input_tokens: row.get::<_, i64>(5)? as u64,
                 output_tokens: row.get::<_, i64>(6)? as u64,
                 cost_micros: row.get::<_, i64>(12)? as u64,
+                ..Usage::default()
             },
             parent: row
                 .get::<_, Option<[u8; 16]>>(13)?

@@ -9,6 +9,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 /// base_url = "http://127.0.0.1:8080/v1"
 /// api_key_env = "GATEWAY_KEY"
 /// idle_timeout_s = 30
+/// context_tokens = 32768                # or { "model-a" = 32768, "model-b" = 131072 }
 ///
 /// [models.prices."openai:gpt-5-mini"] # or without `openai:`
 /// input = 0.15
@@ -50,7 +52,8 @@ pub struct ModelsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceConfig {
     /// Where the service is; otherwise `<SERVICE>_BASE_URL` (for Ollama also `OLLAMA_HOST`),
-    /// or the service's public address.
+    /// or the service's public address. Ollama is spoken to in its own format, or in `OpenAI`'s
+    /// if the address ends in `/v1`.
     pub base_url: Option<String>,
     /// The variable that holds the key; otherwise `<SERVICE>_API_KEY`.
     pub api_key_env: Option<String>,
@@ -60,6 +63,34 @@ pub struct ServiceConfig {
     pub idle_timeout_s: Option<u64>,
     /// The same before the first event, when a model may still be loading; otherwise 120.
     pub first_event_timeout_s: Option<u64>,
+    /// The windows of the service's models in tokens, where the service does not tell them or
+    /// shall have them smaller. Ollama is told the size, too.
+    pub context_tokens: Option<ContextTokens>,
+}
+
+/// The windows of a service's models, in tokens.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a number of tokens above 0, or a table of models with one each"
+)]
+pub enum ContextTokens {
+    /// The same for all of them.
+    All(NonZeroU32),
+    /// By their names at the service.
+    Each(BTreeMap<String, NonZeroU32>),
+}
+
+impl ContextTokens {
+    /// The window of a model, if it is among them.
+    #[must_use]
+    pub fn of(&self, model: &str) -> Option<u32> {
+        let size = match self {
+            Self::All(size) => Some(size),
+            Self::Each(sizes) => sizes.get(model),
+        };
+        size.map(|size| size.get())
+    }
 }
 
 /// A configuration of models that cannot be used.
@@ -164,15 +195,16 @@ impl Service {
             Self::OpenAi => "https://api.openai.com/v1/",
             Self::Anthropic => "https://api.anthropic.com/v1/",
             Self::Gemini => "https://generativelanguage.googleapis.com/v1beta/",
-            Self::Ollama => "http://127.0.0.1:11434/v1/",
+            Self::Ollama => "http://127.0.0.1:11434/",
         }
     }
 
-    /// The path segment under which the service's API lives.
-    fn version(self) -> &'static str {
+    /// The path segment under which the service's API lives, if there is one.
+    fn version(self) -> Option<&'static str> {
         match self {
-            Self::Gemini => "v1beta",
-            Self::OpenAi | Self::Anthropic | Self::Ollama => "v1",
+            Self::Gemini => Some("v1beta"),
+            Self::OpenAi | Self::Anthropic => Some("v1"),
+            Self::Ollama => None,
         }
     }
 
@@ -199,6 +231,7 @@ pub(super) struct Endpoint {
     pub(super) key_origin: String,
     key: Option<SecretString>,
     pub(super) limits: GuardLimits,
+    pub(super) context_tokens: Option<ContextTokens>,
 }
 
 impl Endpoint {
@@ -234,6 +267,7 @@ impl Endpoint {
             key_origin,
             key,
             limits,
+            context_tokens: table.context_tokens.clone(),
         })
     }
 
@@ -255,6 +289,12 @@ impl Endpoint {
                 ),
             )),
         }
+    }
+
+    /// Whether Ollama is spoken to in `OpenAI`'s format, as an address with `/v1` says.
+    pub(super) fn is_openai_compatible(&self) -> bool {
+        let versioned = self.base_url.path().trim_end_matches('/').ends_with("/v1");
+        self.service == Service::OpenAi || self.service == Service::Ollama && versioned
     }
 
     /// Whether the server is on this machine, where no proxy belongs in between.
@@ -333,9 +373,9 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
     let versioned = last.starts_with('v') && last[1..].starts_with(|c: char| c.is_ascii_digit());
     // Gateways put OpenAI's API under paths of every shape; only a bare host is completed.
     let complete = versioned || (service == Service::OpenAi && !path.is_empty());
-    url.set_path(&match complete {
-        true => format!("{path}/"),
-        false => format!("{path}/{}/", service.version()),
+    url.set_path(&match service.version().filter(|_| !complete) {
+        None => format!("{path}/"),
+        Some(version) => format!("{path}/{version}/"),
     });
     Ok(url)
 }
@@ -395,11 +435,11 @@ mod tests {
     #[test]
     fn ollamas_host_is_understood() {
         for (text, expected) in [
-            ("", "http://127.0.0.1:11434/v1/"),
-            ("0.0.0.0", "http://127.0.0.1:11434/v1/"),
-            (":8000", "http://127.0.0.1:8000/v1/"),
-            ("box:8000", "http://box:8000/v1/"),
-            ("https://box:443/", "https://box/v1/"),
+            ("", "http://127.0.0.1:11434/"),
+            ("0.0.0.0", "http://127.0.0.1:11434/"),
+            (":8000", "http://127.0.0.1:8000/"),
+            ("box:8000", "http://box:8000/"),
+            ("https://box:443/", "https://box/"),
         ] {
             let found = address(Service::Ollama, "OLLAMA_HOST", text);
             assert_eq!(found, expected, "{text}");

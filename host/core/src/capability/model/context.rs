@@ -1,10 +1,13 @@
 //! A guest's way to a model: what a request holds once the host has put the history in front,
 //! and the task on the embedder's runtime that carries it out. Knows no provider.
 
-use super::{CallContext, ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest};
+use super::{
+    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, Retrying,
+};
 use crate::capability::budget::Budget;
 use crate::capability::control::Control;
 use crate::capability::transcript::Conversation;
+use crate::event::EventBody;
 use crate::permission::Authority;
 use crate::sandbox::ResourceTable;
 use futures_util::StreamExt;
@@ -70,6 +73,8 @@ impl Completion {
         let (accepted, answer) = oneshot::channel();
         let provider = Arc::clone(&granted.provider);
         let context = granted.context.clone();
+        let output = Arc::clone(&granted.conversation.output);
+        let model = request.model.clone().unwrap_or_default();
         let task = granted.runtime.spawn(async move {
             let mut stream = match provider.complete(context, request).await {
                 Ok(stream) => stream,
@@ -77,6 +82,11 @@ impl Completion {
             };
             let _guest_went_away = accepted.send(Ok(()));
             while let Some(event) = stream.next().await {
+                if let Ok(ModelEvent::Retrying(retrying)) = event {
+                    // Told at once, whether or not the guest waits already.
+                    let _run_is_over = output.retrying(told(&model, retrying));
+                    continue;
+                }
                 if sender.send(event).await.is_err() {
                     return;
                 }
@@ -105,6 +115,16 @@ impl Completion {
         });
         self.finished = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
         event.map(Some)
+    }
+}
+
+fn told(model: &str, retrying: Retrying) -> EventBody {
+    let wait = retrying.wait.as_millis();
+    EventBody::ModelRetrying {
+        model: model.to_owned(),
+        attempt: retrying.attempt,
+        cause: retrying.cause,
+        wait_ms: u64::try_from(wait).unwrap_or(u64::MAX),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
-    ModelStream,
+    ModelStream, Retrying,
 };
 use crate::clock::Clock;
 use futures_util::FutureExt;
@@ -20,8 +20,9 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// The wait before the second attempt; it doubles with each further one.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 
-/// The longest wait between two attempts, whatever the server asks for.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// The longest wait that a service may ask for. A request that would have to wait longer
+/// fails at once, and says so.
+pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// How much silence a [`Guard`] bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +46,16 @@ impl Default for GuardLimits {
 ///
 /// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty
 ///   text or reasoning is a sign of life: it restarts the limit and is not delivered.
-/// * A failure that may pass (429, 5xx, no connection) is tried again, [`ATTEMPTS_MAX`] times
-///   in all, as long as nothing was delivered. Silence is not tried again: the server may
-///   still be at work on the first request.
+/// * A failure that may pass (429, 5xx, no connection, one that broke) is tried again,
+///   [`ATTEMPTS_MAX`] times in all, as long as nothing was delivered, and not before the time
+///   that the service asks for. [`ModelEvent::Retrying`] says so. Silence is not tried again:
+///   the server may still be at work on the first request.
 /// * A stream that ends without [`ModelEvent::Finish`] ends with
 ///   [`ModelErrorKind::Truncated`]; nothing follows a finish or an error.
 ///
-/// [`ModelProvider::complete`] resolves with the first event at hand. Dropping its future, or
-/// the stream, drops the provider's, and with it the request.
+/// [`ModelProvider::complete`] resolves with the first event at hand, and fails with the first
+/// failure that is not tried again. Dropping its future, or the stream, drops the provider's,
+/// and with it the request.
 #[derive(Clone)]
 pub struct Guard {
     provider: Arc<dyn ModelProvider>,
@@ -80,22 +83,20 @@ impl Guard {
         context: CallContext,
         request: ModelRequest,
     ) -> Result<ModelStream, ModelError> {
-        let mut backoff = BACKOFF_FIRST;
-        let mut attempt = 1;
-        loop {
-            let error = match self.attempt(context.clone(), request.clone()).await {
-                Ok((first, rest)) => return Ok(self.watch(first, rest)),
-                Err(error) => error,
-            };
-            let may_pass = error.is_retryable() && error.kind != ModelErrorKind::Idle;
-            if attempt == ATTEMPTS_MAX || !may_pass {
-                return Err(error);
-            }
-            let wait = error.retry_after.unwrap_or(backoff).min(BACKOFF_MAX);
-            tracing::debug!(attempt, ?wait, %error, "a model request is tried again");
-            self.clock.sleep(wait).await;
-            backoff = backoff.saturating_mul(2);
-            attempt += 1;
+        let attempts = Attempts {
+            guard: self,
+            context,
+            request,
+            state: State::Sending {
+                attempt: 1,
+                backoff: BACKOFF_FIRST,
+            },
+        };
+        let mut events = stream::unfold(attempts, Attempts::next).boxed();
+        match events.next().await {
+            Some(Ok(first)) => Ok(stream::iter([Ok(first)]).chain(events).boxed()),
+            Some(Err(error)) => Err(error),
+            None => Err(truncated()),
         }
     }
 
@@ -110,24 +111,6 @@ impl Guard {
         let mut stream = silence.bounds(begin).await??;
         let first = self.next(&mut stream, silence).await?;
         Ok((first, stream))
-    }
-
-    /// Delivers `first` and then `rest`, up to the finish or the first error.
-    fn watch(self, first: ModelEvent, rest: ModelStream) -> ModelStream {
-        let state = (Some(first), Some(rest));
-        let events = stream::unfold((self, state), |(guard, (first, rest))| async move {
-            let mut rest = rest?;
-            let item = match first {
-                Some(first) => Ok(first),
-                None => {
-                    let silence = guard.silence(guard.limits.idle);
-                    guard.next(&mut rest, silence).await
-                }
-            };
-            let goes_on = !matches!(item, Ok(ModelEvent::Finish(_)) | Err(_));
-            Some((item, (guard, (None, goes_on.then_some(rest)))))
-        });
-        events.boxed()
     }
 
     /// The next event that says something.
@@ -152,6 +135,99 @@ impl Guard {
             limit,
             over: self.clock.sleep(limit),
         }
+    }
+}
+
+/// One completion, over all of its attempts.
+struct Attempts {
+    guard: Guard,
+    context: CallContext,
+    request: ModelRequest,
+    state: State,
+}
+
+enum State {
+    /// The request is to be sent.
+    Sending { attempt: u32, backoff: Duration },
+    /// The request is to be sent after a wait.
+    Waiting {
+        wait: Duration,
+        attempt: u32,
+        backoff: Duration,
+    },
+    /// The service answers.
+    Answering(ModelStream),
+    /// A finish or an error was delivered.
+    Over,
+}
+
+impl Attempts {
+    async fn next(mut self) -> Option<(Result<ModelEvent, ModelError>, Self)> {
+        loop {
+            let item = match std::mem::replace(&mut self.state, State::Over) {
+                State::Waiting {
+                    wait,
+                    attempt,
+                    backoff,
+                } => {
+                    self.guard.clock.sleep(wait).await;
+                    self.state = State::Sending { attempt, backoff };
+                    continue;
+                }
+                State::Sending { attempt, backoff } => {
+                    let (context, request) = (self.context.clone(), self.request.clone());
+                    match self.guard.attempt(context, request).await {
+                        Ok((first, rest)) => {
+                            self.state = State::Answering(rest);
+                            Ok(first)
+                        }
+                        Err(error) => self.again(error, attempt, backoff),
+                    }
+                }
+                State::Answering(mut rest) => {
+                    let silence = self.guard.silence(self.guard.limits.idle);
+                    let item = self.guard.next(&mut rest, silence).await;
+                    self.state = State::Answering(rest);
+                    item
+                }
+                State::Over => return None,
+            };
+            if matches!(item, Ok(ModelEvent::Finish(_)) | Err(_)) {
+                self.state = State::Over;
+            }
+            return Some((item, self));
+        }
+    }
+
+    /// What follows a failed attempt: another one, which is told first, or its failure.
+    fn again(
+        &mut self,
+        mut error: ModelError,
+        attempt: u32,
+        backoff: Duration,
+    ) -> Result<ModelEvent, ModelError> {
+        use ModelErrorKind::{RateLimited, Truncated, Unavailable};
+        let may_pass = matches!(error.kind, RateLimited | Truncated | Unavailable);
+        if attempt == ATTEMPTS_MAX || !may_pass {
+            return Err(error);
+        }
+        let wait = error.retry_after.unwrap_or(backoff);
+        if wait > WAIT_MAX {
+            let asked = wait.as_secs();
+            error.message = format!("{} (it asks to wait {asked} s)", error.message);
+            return Err(error);
+        }
+        tracing::debug!(attempt, ?wait, %error, "a model request is tried again");
+        self.state = State::Waiting {
+            wait,
+            attempt: attempt + 1,
+            backoff: backoff.saturating_mul(2),
+        };
+        Ok(ModelEvent::Retrying(Retrying {
+            attempt,
+            cause: error.message,
+            wait,
+        }))
     }
 }
 
@@ -191,6 +267,10 @@ impl ModelProvider for Guard {
 
     fn models(&self) -> Vec<ModelInfo> {
         self.provider.models()
+    }
+
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        self.provider.context_tokens(model)
     }
 
     fn takes(&self, model: &str, media_type: &str) -> bool {

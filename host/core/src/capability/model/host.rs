@@ -2,7 +2,7 @@
 
 use super::context::{Completion, Granted, Model};
 use super::media;
-use super::{ModelEvent, ModelMessage, ModelRequest, ToolSpec};
+use super::{ModelEvent, ModelInfo, ModelMessage, ModelProvider, ModelRequest, ToolSpec};
 use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
 use crate::capability::failure::{cancelled, denied, failure, unless_asked};
 use crate::permission::{Access, Capability, Verdict};
@@ -10,6 +10,8 @@ use crate::sandbox::bindings::lastword::agent::model as wit;
 use crate::sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
 use crate::sandbox::{HostResult, Resource};
 use crate::session::{Message, Part, PartBody, Role, Usage};
+use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 type Answer<T> = HostResult<Result<T, Failure>>;
 type Handle = Resource<wit::Completion>;
@@ -92,6 +94,20 @@ impl Model {
         Ok(event)
     }
 
+    /// The models and their windows, for which a service may be asked: the embedder's runtime's
+    /// work.
+    async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
+        let granted = self.granted()?;
+        let provider = Arc::clone(&granted.provider);
+        let listed = AbortOnDropHandle::new(granted.runtime.spawn(async move {
+            let sized = provider.models().into_iter().map(|info| sized(&*provider, info));
+            futures_util::future::join_all(sized).await
+        }));
+        let failed = |_| failure("internal", "the host's model provider failed; its log says why");
+        let listed = async { listed.await.map_err(failed) };
+        Self::or_cancelled(&self.control, listed).await
+    }
+
     async fn all(&mut self, handle: &Handle) -> Result<wit::Reply, Failure> {
         let mut reply = Reply::default();
         while let Some(event) = self.step(handle).await? {
@@ -109,6 +125,28 @@ impl Model {
             reply.take(event);
         }
         Ok(reply.finish())
+    }
+}
+
+/// A model with its window, as far as it is known or told.
+fn sized(
+    provider: &dyn ModelProvider,
+    info: ModelInfo,
+) -> impl Future<Output = wit::ModelInfo> + use<> {
+    let asked = match info.context_tokens {
+        Some(_) => None,
+        None => Some(provider.context_tokens(&info.name)),
+    };
+    async move {
+        let told = match asked {
+            Some(asked) => asked.await,
+            None => None,
+        };
+        wit::ModelInfo {
+            name: info.name,
+            context_tokens: info.context_tokens.or(told),
+            extra: Vec::new(),
+        }
     }
 }
 
@@ -137,8 +175,8 @@ impl Reply {
                 .into(),
             ),
             (ModelEvent::Part(part), _) => self.parts.push(part),
-            // A part by now.
-            (ModelEvent::Data { .. }, _) => {}
+            // A part by now, and an event of the run.
+            (ModelEvent::Data { .. } | ModelEvent::Retrying(_), _) => {}
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
             (ModelEvent::Finish(reason), _) => self.finish = reason,
         }
@@ -155,10 +193,15 @@ impl Reply {
 }
 
 fn usage_out(usage: Usage) -> WitUsage {
+    let cached = [
+        ("cache_read_tokens", usage.cache_read_tokens),
+        ("cache_write_tokens", usage.cache_write_tokens),
+    ];
+    let cached = cached.into_iter().filter(|(_, count)| *count > 0);
     WitUsage {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
-        extra: Vec::new(),
+        extra: cached.map(|(name, count)| (name.to_owned(), count.to_string())).collect(),
     }
 }
 
@@ -282,15 +325,7 @@ impl wit::Host for Model {
         skip_all
     )]
     async fn models(&mut self) -> Answer<Vec<wit::ModelInfo>> {
-        Ok(self.granted().map(|granted| {
-            let models = granted.provider.models().into_iter();
-            let out = models.map(|info| wit::ModelInfo {
-                name: info.name,
-                context_tokens: info.context_tokens,
-                extra: Vec::new(),
-            });
-            out.collect()
-        }))
+        Ok(self.list().await)
     }
 }
 
@@ -328,8 +363,8 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         ModelEvent::Text(text) => wit::Event::Text(text),
         ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
         ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
-        // A part by now.
-        ModelEvent::Data { .. } => return None,
+        // A part by now, and an event of the run.
+        ModelEvent::Data { .. } | ModelEvent::Retrying(_) => return None,
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
         ModelEvent::Finish(reason) => wit::Event::Finish(reason),
     })

@@ -18,12 +18,12 @@ pub(crate) use remote::{Client, exchange, within_origin};
 #[cfg(test)]
 pub(in crate::capability) mod testing;
 
-pub use config::{ModelConfigError, ModelsConfig, ServiceConfig};
-pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, BACKOFF_MAX, Guard, GuardLimits};
+pub use config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
+pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, Guard, GuardLimits, WAIT_MAX};
 pub use models::Models;
 pub use prices::ModelPrice;
 pub use provider::{
     Blobs, CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage,
-    ModelProvider, ModelRequest, ModelStream, REQUEST_BYTES_MAX, ToolSpec,
+    ModelProvider, ModelRequest, ModelStream, REQUEST_BYTES_MAX, Retrying, ToolSpec,
 };
 pub use scripted::{Reply, Scripted, Step};

@@ -267,6 +267,13 @@ impl ModelProvider for Models {
         all
     }
 
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        match self.resolve(model) {
+            Ok((provider, name)) => provider.context_tokens(&name),
+            Err(_) => future::ready(None).boxed(),
+        }
+    }
+
     fn takes(&self, model: &str, media_type: &str) -> bool {
         let found = self.resolve(model);
         found.is_ok_and(|(provider, name)| provider.takes(&name, media_type))
@@ -392,6 +399,7 @@ mod tests {
                 input_tokens: 20,
                 output_tokens: 5,
                 cost_micros,
+                ..Usage::default()
             })
         };
         let replies = [counted(0), counted(4)].map(|step| Reply::new([step]));

@@ -100,7 +100,7 @@ mod tests {
         let usage = Usage {
             input_tokens: read,
             output_tokens: written,
-            cost_micros: 0,
+            ..Usage::default()
         };
         let prices = prices("m", input, output).unwrap();
         prices.find("m").unwrap().of(usage)

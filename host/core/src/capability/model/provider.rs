@@ -38,6 +38,14 @@ pub trait ModelProvider: Send + Sync + 'static {
     /// The models that may be named, the default first.
     fn models(&self) -> Vec<ModelInfo>;
 
+    /// The window of a model in tokens, as far as it is known or the service tells it. May ask
+    /// over the network, within a few seconds. Default: what [`ModelProvider::models`] says.
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        let found = self.models().into_iter().find(|info| info.name == model);
+        let size = found.and_then(|info| info.context_tokens);
+        Box::pin(std::future::ready(size))
+    }
+
     /// Whether `model` can make use of the bytes of a part of this type. Those that it cannot
     /// are not loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in
     /// the request all the same. Default: images and PDFs.
@@ -55,13 +63,14 @@ pub const REQUEST_BYTES_MAX: usize = 20 << 20;
 pub type Blobs = BTreeMap<BlobId, Arc<[u8]>>;
 
 /// A media type without its parameters, in lower case.
-pub(super) fn bare(media_type: &str) -> String {
+pub(in crate::capability::model) fn bare(media_type: &str) -> String {
     let bare = media_type.split(';').next().unwrap_or_default();
     bare.trim().to_ascii_lowercase()
 }
 
 /// The events of one completion. It must end with [`ModelEvent::Finish`]; a stream that
-/// ends without one is taken for a broken connection, never for a whole answer.
+/// ends without one is taken for a broken connection, never for a whole answer. An empty text
+/// or reasoning says that the service is still at work.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 
 /// A model that a provider offers.
@@ -143,9 +152,22 @@ pub enum ModelEvent {
     },
     /// Tokens counted; at most one per completion.
     Usage(Usage),
+    /// The request failed before anything was said, and will be sent again.
+    Retrying(Retrying),
     /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,
     /// `content_filter` or another word.
     Finish(String),
+}
+
+/// A request that failed and is sent again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrying {
+    /// Which attempt failed, from 1.
+    pub attempt: u32,
+    /// Why, for people.
+    pub cause: String,
+    /// How long after that it is sent again.
+    pub wait: Duration,
 }
 
 /// Why a completion could not be had.
@@ -158,6 +180,8 @@ pub struct ModelError {
     pub message: String,
     /// How long the server asks to wait, if it does.
     pub retry_after: Option<Duration>,
+    /// The model's window in tokens, where [`ModelErrorKind::ContextOverflow`] names it.
+    pub context_tokens: Option<u32>,
 }
 
 /// The kinds of model failures; each has one code that a guest sees.
@@ -173,6 +197,9 @@ pub enum ModelErrorKind {
     Unavailable,
     /// The request is refused as it is: `invalid`.
     Rejected,
+    /// The conversation does not fit the model's window: `limit`, with the reason
+    /// `context-overflow`.
+    ContextOverflow,
     /// The answer cannot be read: `internal`.
     Garbled,
     /// The stream ended before its end marker: `unavailable`.
@@ -189,6 +216,7 @@ impl ModelError {
             kind,
             message: message.into(),
             retry_after: None,
+            context_tokens: None,
         }
     }
 

@@ -88,6 +88,7 @@ enum ErrorWord {
     RateLimited,
     Unavailable,
     Rejected,
+    ContextOverflow,
     UnknownModel,
     Garbled,
     Idle,
@@ -154,15 +155,16 @@ impl ErrorWord {
             Self::RateLimited => (ModelErrorKind::RateLimited, "rate-limited"),
             Self::Unavailable => (ModelErrorKind::Unavailable, "unavailable"),
             Self::Rejected => (ModelErrorKind::Rejected, "rejected"),
+            Self::ContextOverflow => (ModelErrorKind::ContextOverflow, "context-overflow"),
             Self::UnknownModel => (ModelErrorKind::UnknownModel, "unknown-model"),
             Self::Garbled => (ModelErrorKind::Garbled, "garbled"),
             Self::Idle => (ModelErrorKind::Idle, "idle"),
             Self::Truncated => return Step::Truncate,
         };
+        let message = format!("the script fails here, as it was written: {word}");
         Step::Fail(ModelError {
-            kind,
-            message: format!("the script fails here, as it was written: {word}"),
             retry_after: retry_after_ms.map(Duration::from_millis),
+            ..ModelError::new(kind, message)
         })
     }
 }

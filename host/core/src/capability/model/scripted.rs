@@ -57,7 +57,7 @@ const REQUESTS_WITH_BYTES_MAX: usize = 4;
 /// ```
 ///
 /// Errors are `unauthorized`, `rate-limited` (with `retry_after_ms` if you like),
-/// `unavailable`, `rejected`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
+/// `unavailable`, `rejected`, `context-overflow`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
 /// the stream without a finish. A tool call's `arguments` may be a table or JSON text.
 #[derive(Clone)]
 pub struct Scripted {

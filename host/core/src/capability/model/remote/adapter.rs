@@ -1,25 +1,31 @@
 //! One service as a [`ModelProvider`]: where its server is, which wire format it speaks, and
-//! the one request that an answer comes from. Retries, timeouts and wholeness are the guard's.
+//! the one request that an answer comes from. Retries and timeouts are the guard's.
 
 use super::answer::Answer;
+use super::decode::Decoder;
+use super::encode::{Encoded, Target, encode};
 use super::failure::Failures;
 use super::names::Names;
-use super::{media, request, tls};
+use super::window::Windows;
+use super::{media, tls};
 use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
-use futures_util::FutureExt;
+use crate::session::PartBody;
 use futures_util::future::BoxFuture;
-use genai::adapter::AdapterKind;
-use genai::resolver::AuthData;
-use genai::{Client, ModelIden, ServiceTarget};
+use futures_util::{FutureExt, StreamExt};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, Url};
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber as _;
 
-/// What is sent where the wire format wants a key and the server does not.
-const KEY_NOT_REQUIRED: &str = "no-key-required";
+/// The version of Anthropic's API that is spoken:
+/// <https://docs.anthropic.com/en/api/versioning>.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// Bytes of a refusal that are read at the most.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// A model service behind HTTP.
 #[derive(Clone)]
@@ -27,11 +33,13 @@ pub(in crate::capability::model) struct Remote {
     endpoint: Arc<Endpoint>,
     /// Made with the first request, since that reads the machine's certificates.
     client: Arc<OnceLock<Result<Client, ModelError>>>,
+    windows: Arc<Windows>,
 }
 
 impl Remote {
     pub(in crate::capability::model) fn new(endpoint: Endpoint) -> Self {
         Self {
+            windows: Arc::new(Windows::new(endpoint.context_tokens.clone())),
             endpoint: Arc::new(endpoint),
             client: Arc::default(),
         }
@@ -53,50 +61,118 @@ impl Remote {
                 ),
             ));
         }
-        let target = self.target(&name)?;
-        let kind = target.model.adapter_kind;
-        let failures = Failures::new(self.endpoint.clone(), &name);
         let names = Names::of(&request);
-        let options = request::options(kind, &name, &names, &request)?;
-        let history = request::history(kind, self.endpoint.service, &names, request)?;
-        let client = self.client()?;
-        // What the crate logs quotes what servers say of keys.
-        let answer = client
-            .exec_chat_stream(target, history, Some(&options))
-            .with_subscriber(Dispatch::none());
-        let answer = answer.await.map_err(|error| failures.describe(&error))?;
-        Ok(Answer::new(kind, answer.stream, names, failures).events())
+        let target = Target {
+            service: self.endpoint.service,
+            model: &name,
+            compatible: self.endpoint.is_openai_compatible(),
+            window: self.windows.configured(&name),
+        };
+        let encoded = encode(target, &names, &request)?;
+        let failures = Failures::new(self.endpoint.clone(), &name);
+        let response = self.send(&encoded, &failures).await;
+        if let Err(error) = &response {
+            self.windows.learn(&name, error);
+        }
+        let decoder = Decoder::new(self.endpoint.service, ids(&request));
+        let events = Answer::new(response?, decoder, names, failures).events();
+        let windows = self.windows.clone();
+        Ok(events
+            .inspect(move |event| {
+                if let Err(error) = event {
+                    windows.learn(&name, error);
+                }
+            })
+            .boxed())
     }
 
-    fn client(&self) -> Result<Client, ModelError> {
-        let build = || {
-            let http = tls::client(&self.endpoint)?;
-            let client = Client::builder().with_reqwest(http).build();
-            client.map_err(|error| ModelError::new(ModelErrorKind::Unavailable, error.to_string()))
+    async fn send(&self, encoded: &Encoded, failures: &Failures) -> Result<Response, ModelError> {
+        let url = self.url(&encoded.path, encoded.query);
+        let request = self.authorized(self.client()?.post(url))?;
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let sent = request.body(encoded.body.to_string()).send().await;
+        let response = sent.map_err(|error| failures.transport(&error))?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => {
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                let body = read(response, REFUSAL_BYTES_MAX).await;
+                Err(failures.status(status, &headers, &body))
+            }
+        }
+    }
+
+    /// The address of a path below the base URL.
+    pub(super) fn url(&self, path: &[String], query: Option<&str>) -> Url {
+        let mut url = self.endpoint.base_url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url.set_query(query);
+        url
+    }
+
+    /// The request with the service's key, which no log shows.
+    pub(super) fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, ModelError> {
+        let service = self.endpoint.service;
+        let request = match service {
+            Service::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
+            _ => request,
         };
+        let Some(key) = self.endpoint.key()? else {
+            return Ok(request);
+        };
+        let (name, text) = match service {
+            Service::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+            Service::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
+            Service::OpenAi | Service::Ollama => (AUTHORIZATION, format!("Bearer {key}")),
+        };
+        let unusable = |_| {
+            let origin = &self.endpoint.key_origin;
+            let text = format!("the key of {origin} has characters that no header may have");
+            ModelError::new(ModelErrorKind::Unauthorized, text)
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(unusable)?;
+        value.set_sensitive(true);
+        Ok(request.header(name, value))
+    }
+
+    pub(super) fn client(&self) -> Result<Client, ModelError> {
+        let build = || tls::client(&self.endpoint);
         self.client.get_or_init(build).clone()
     }
 
-    fn target(&self, name: &str) -> Result<ServiceTarget, ModelError> {
-        let kind = match self.endpoint.service {
-            // Ollama's own format cannot carry a schema or a tool choice, and its end cannot
-            // be told from a broken connection; its OpenAI-compatible one does both.
-            Service::OpenAi | Service::Ollama => AdapterKind::OpenAI,
-            Service::Anthropic => AdapterKind::Anthropic,
-            Service::Gemini => AdapterKind::Gemini,
-        };
-        // The crate takes what stands before the first `::` for a namespace of its own.
-        let name = match name.contains("::") {
-            true => format!("model::{name}"),
-            false => name.to_owned(),
-        };
-        let key = self.endpoint.key()?.unwrap_or(KEY_NOT_REQUIRED);
-        Ok(ServiceTarget {
-            endpoint: genai::resolver::Endpoint::from_owned(self.endpoint.base_url.as_str()),
-            auth: AuthData::from_single(key),
-            model: ModelIden::new(kind, name),
-        })
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
+
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
+    }
+}
+
+/// The ids of the calls that a request tells of.
+fn ids(request: &ModelRequest) -> HashSet<String> {
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    let calls = parts.filter_map(|part| match &part.body {
+        PartBody::ToolCall(call) => Some(call.id.clone()),
+        _ => None,
+    });
+    calls.collect()
+}
+
+/// The beginning of an answer's body, as far as it comes.
+pub(super) async fn read(response: Response, most: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(Ok(chunk)) = chunks.next().await {
+        let room = most - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == most {
+            break;
+        }
+    }
+    body
 }
 
 impl ModelProvider for Remote {
@@ -112,8 +188,13 @@ impl ModelProvider for Remote {
         media::takes(self.endpoint.service, media_type)
     }
 
-    /// None: what a service offers is not asked for, any name may be tried.
+    /// None: any name may be tried.
     fn models(&self) -> Vec<ModelInfo> {
         Vec::new()
+    }
+
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        let (remote, model) = (self.clone(), model.to_owned());
+        async move { remote.window(&model).await }.boxed()
     }
 }

@@ -1,15 +1,17 @@
 //! What went wrong, in words for people: which server, which variable to look at, what the
 //! server said. Knows statuses and error bodies, not what is done about them.
 
+use super::decode::Fault;
+use super::overflow::overflow;
+use super::retry_after::retry_after;
 use crate::capability::model::config::{Endpoint, Service};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use crate::capability::secrets::without;
-use genai::Error;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::error::Error as StdError;
-use std::string::FromUtf8Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
 /// Characters of the longest quotation of a server's own words.
 const QUOTE_CHARS_MAX: usize = 300;
@@ -28,44 +30,25 @@ impl Failures {
         }
     }
 
-    /// Describes an error of the crate's. Its own words are not used: they quote requests.
-    pub(super) fn describe(&self, error: &Error) -> ModelError {
-        if let Some(status) = error.status() {
-            return self.status(status.as_u16(), error);
-        }
-        match error {
-            Error::WebStream { error, .. } => match error.downcast_ref::<Error>() {
-                Some(inner) => self.describe(inner),
-                None => self.transport(error.as_ref()),
-            },
-            Error::StreamParse { serde_error, .. } if serde_error.is_eof() => self.broken_off(true),
-            Error::StreamParse { serde_error, .. } | Error::SerdeJson(serde_error) => {
-                self.garbled(&serde_error.to_string())
-            }
-            Error::JsonValueExt(error) => self.garbled(&error.to_string()),
-            Error::ChatResponse { body, .. } => self.reported(body),
-            _ => ModelError::new(
-                ModelErrorKind::Rejected,
-                format!("the request does not fit {}'s format", self.service()),
-            ),
+    /// An answer whose status is not one of success.
+    pub(super) fn status(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> ModelError {
+        let text = String::from_utf8_lossy(body);
+        let document: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let error = self.explain_status(status, &text, &document);
+        ModelError {
+            retry_after: retry_after(headers, &document, SystemTime::now()),
+            ..error
         }
     }
 
-    /// A stream that ended before its end.
-    pub(super) fn broken_off(&self, begun: bool) -> ModelError {
-        if begun {
-            let text = format!(
-                "the answer of {} broke off before its end; what came of it is not whole",
-                self.server()
-            );
-            return ModelError::new(ModelErrorKind::Truncated, text);
-        }
-        self.garbled("not a single event came; is the base URL right?")
-    }
-
-    fn status(&self, status: u16, error: &Error) -> ModelError {
-        let said = self.quote(error_body(error));
+    fn explain_status(&self, status: u16, text: &str, document: &Value) -> ModelError {
         let server = self.server();
+        let said = self.quote(text, document);
+        if matches!(status, 400 | 413 | 422 | 500)
+            && let Some(size) = overflow(first(document), &words(text, document))
+        {
+            return self.too_long(size, &said);
+        }
         let (kind, text) = match status {
             401 | 403 => (
                 ModelErrorKind::Unauthorized,
@@ -84,6 +67,10 @@ impl Failures {
                         _ => "check its name and the base URL".to_owned(),
                     }
                 ),
+            ),
+            429 if is_out_of_credit(document) => (
+                ModelErrorKind::Rejected,
+                format!("{server} refused the request (429){said}"),
             ),
             429 => (
                 ModelErrorKind::RateLimited,
@@ -105,42 +92,65 @@ impl Failures {
                 format!("{server} refused the request ({status}){said}"),
             ),
         };
-        ModelError {
-            kind,
-            message: text,
-            retry_after: retry_after(error),
+        ModelError::new(kind, text)
+    }
+
+    /// What the decoder could not deliver. `head` is the beginning of an answer in which it
+    /// found nothing.
+    pub(super) fn fault(&self, fault: Fault, head: Option<String>) -> ModelError {
+        match (fault, head) {
+            (Fault::Reported(document), _) => self.reported(&document),
+            (Fault::Unreadable(why), _) => self.garbled(&self.redact(&why)),
+            (Fault::TooMuch(bound), _) => ModelError::new(
+                ModelErrorKind::Garbled,
+                format!("the answer of {} is too large: {bound}", self.server()),
+            ),
+            (Fault::BrokenOff, None) => self.broken_off(),
+            (Fault::BrokenOff, Some(head)) => {
+                let said = match self.quote(&head, &Value::Null) {
+                    said if said.is_empty() => String::new(),
+                    said => format!(" (it begins{said})"),
+                };
+                let why = format!("not a single event came{said}; is the base URL right?");
+                self.garbled(&why)
+            }
         }
     }
 
-    fn transport(&self, error: &(dyn StdError + Send + Sync + 'static)) -> ModelError {
+    /// A request that could not be sent, or an answer that stopped coming.
+    pub(super) fn transport(&self, error: &reqwest::Error) -> ModelError {
         let base = &self.endpoint.base_url;
         let cause = self.redact(&root_cause(error));
-        let Some(http) = error.downcast_ref::<reqwest::Error>() else {
-            // A character that the end cut in two.
-            let text = error.downcast_ref::<FromUtf8Error>();
-            return match text.is_some_and(|e| e.utf8_error().error_len().is_none()) {
-                true => self.broken_off(true),
-                false => self.garbled(&cause),
-            };
-        };
-        if http.is_body() || http.is_decode() {
+        if error.is_body() || error.is_decode() {
             let text = format!("the connection to {} broke: {cause}", self.server());
             return ModelError::new(ModelErrorKind::Truncated, text);
         }
-        let hint = match self.endpoint.is_loopback() {
-            _ if cause.contains("certificate") => {
-                "SSL_CERT_FILE may name more certificates to trust"
-            }
-            true => "is the model server running?",
-            false => "is the address right, and the network up?",
+        let hint = if cause.contains("certificate") {
+            "SSL_CERT_FILE may name more certificates to trust"
+        } else if self.endpoint.is_loopback() {
+            "is the model server running?"
+        } else {
+            "is the address right, and the network up?"
         };
         let text = format!("cannot reach {base}: {cause}; {hint}");
         ModelError::new(ModelErrorKind::Unavailable, text)
     }
 
-    /// An error that the server put into its stream.
-    fn reported(&self, body: &Value) -> ModelError {
-        let inner = body.get("error").unwrap_or(body);
+    fn broken_off(&self) -> ModelError {
+        let text = format!(
+            "the answer of {} broke off before its end; what came of it is not whole",
+            self.server()
+        );
+        ModelError::new(ModelErrorKind::Truncated, text)
+    }
+
+    /// A failure that the server reports within an answer.
+    fn reported(&self, document: &Value) -> ModelError {
+        let inner = document.get("error").unwrap_or(document);
+        let said = self.quote("", document);
+        if let Some(size) = overflow(document, &words("", document)) {
+            return self.too_long(size, &said);
+        }
         let mut marks = String::new();
         for key in ["type", "code", "status"] {
             if let Some(mark) = inner.get(key).filter(|mark| !mark.is_null()) {
@@ -148,7 +158,9 @@ impl Failures {
             }
         }
         let is = |words: &[&str]| words.iter().any(|word| marks.contains(word));
-        let kind = if is(&["rate_limit", "429", "resource_exhausted"]) {
+        let kind = if is_out_of_credit(document) {
+            ModelErrorKind::Rejected
+        } else if is(&["rate_limit", "429", "resource_exhausted"]) {
             ModelErrorKind::RateLimited
         } else if is(&["authentication", "permission", "401", "403"]) {
             ModelErrorKind::Unauthorized
@@ -156,14 +168,36 @@ impl Failures {
             ModelErrorKind::UnknownModel
         } else if is(&["invalid", "exceed", "context", "400", "413"]) {
             ModelErrorKind::Rejected
-        } else if body.get("finishReason").is_some() {
+        } else if is(&["malformed", "unexpected", "too_many", "missing", "no_image"]) {
+            // What Gemini's model made is no answer; another try may bring one.
+            ModelErrorKind::Unavailable
+        } else if document.get("promptFeedback").is_some() {
             // Gemini's answer to a prompt that it blocks has no candidates.
             ModelErrorKind::Rejected
         } else {
             ModelErrorKind::Unavailable
         };
-        let said = self.quote(&body.to_string());
-        ModelError::new(kind, format!("{} gave up{said}", self.server()))
+        ModelError {
+            retry_after: retry_after(&HeaderMap::new(), document, SystemTime::now()),
+            ..ModelError::new(kind, format!("{} gave up{said}", self.server()))
+        }
+    }
+
+    fn too_long(&self, size: Option<u32>, said: &str) -> ModelError {
+        let window = size.map_or_else(String::new, |size| format!(" of {size} tokens"));
+        ModelError {
+            context_tokens: size,
+            ..ModelError::new(
+                ModelErrorKind::ContextOverflow,
+                format!(
+                    "the conversation does not fit the window{window} of the model `{}` at \
+                     {}{said}; let the agent summarise it, ask a model with a larger window, or \
+                     begin a new session",
+                    self.model,
+                    self.server()
+                ),
+            )
+        }
     }
 
     fn garbled(&self, why: &str) -> ModelError {
@@ -171,29 +205,22 @@ impl Failures {
         ModelError::new(ModelErrorKind::Garbled, text)
     }
 
-    fn service(&self) -> &'static str {
-        self.endpoint.service.word()
-    }
-
     fn server(&self) -> String {
-        format!("{} at {}", self.service(), self.endpoint.base_url)
+        let service = self.endpoint.service.word();
+        format!("{service} at {}", self.endpoint.base_url)
     }
 
-    /// The server's own words, if it said anything to people.
-    fn quote(&self, body: &str) -> String {
-        let value: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-        // Gemini sends its errors as an array of one.
-        let value = value.get(0).unwrap_or(&value);
-        let places = ["/error/message", "/message", "/error", "/detail"];
-        let mut found = places
-            .iter()
-            .filter_map(|place| value.pointer(place)?.as_str());
-        let Some(words) = found.next().map(str::trim).filter(|w| !w.is_empty()) else {
-            return String::new();
-        };
+    /// The server's own words, if it said anything.
+    fn quote(&self, text: &str, document: &Value) -> String {
+        let words = words(text, document);
         // The cut may go through a key, so that it comes after.
-        let words: String = self.redact(words).chars().take(QUOTE_CHARS_MAX).collect();
-        format!(": {}", words.trim_end_matches('.'))
+        let words = self.redact(&words);
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let words: String = words.join(" ").chars().take(QUOTE_CHARS_MAX).collect();
+        match words.trim_end_matches('.') {
+            "" => String::new(),
+            words => format!(": {words}"),
+        }
     }
 
     /// Takes the key out, whatever its form, and words that begin as it does: servers quote keys
@@ -212,20 +239,55 @@ impl Failures {
     }
 }
 
-fn error_body(error: &Error) -> &str {
-    match error {
-        Error::HttpError { body, .. } => body,
-        _ => "",
+/// A document, or the first of an array: Gemini sends its errors as an array of one.
+fn first(document: &Value) -> &Value {
+    document.get(0).unwrap_or(document)
+}
+
+/// What an answer says to people: a sentence in one of the places where services put one,
+/// the marks of an error that has none, or the text itself.
+fn words(text: &str, document: &Value) -> String {
+    let document = first(document);
+    let places = [
+        "/error/message",
+        "/message",
+        "/error/error/message",
+        "/error",
+        "/detail",
+        "/detail/0/msg",
+    ];
+    let sentences = places.iter().filter_map(|place| document.pointer(place)?.as_str());
+    let sentence = sentences.map(str::trim).find(|words| !words.is_empty());
+    let inner = document.get("error").unwrap_or(document);
+    let marks = ["status", "code", "type", "reason", "blockReason"];
+    let feedback = document.get("promptFeedback");
+    let marks = marks.iter().filter_map(|key| {
+        let mark = inner.get(key).or_else(|| feedback?.get(key))?;
+        match mark {
+            Value::String(mark) => Some(mark.clone()),
+            Value::Number(mark) => Some(mark.to_string()),
+            _ => None,
+        }
+    });
+    let marks: Vec<String> = marks.collect();
+    match (sentence, marks.as_slice()) {
+        // The model's own failures are known by their name.
+        (Some(sentence), [mark, ..]) if mark.contains('_') && !sentence.contains(mark.as_str()) => {
+            format!("{sentence} ({mark})")
+        }
+        (Some(sentence), _) => sentence.to_owned(),
+        (None, [_, ..]) => marks.join(", "),
+        (None, []) if document.is_null() => text.trim().to_owned(),
+        (None, []) => document.to_string(),
     }
 }
 
-/// What `retry-after-ms` or `retry-after` ask for; a date in the latter is not understood.
-fn retry_after(error: &Error) -> Option<Duration> {
-    let headers = error.headers()?;
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let millis = number("retry-after-ms").map(|millis| millis / 1000.0);
-    let seconds = millis.or_else(|| number("retry-after"))?;
-    Duration::try_from_secs_f64(seconds).ok()
+/// Whether an account has no money left, which no wait changes.
+fn is_out_of_credit(document: &Value) -> bool {
+    let inner = first(document).get("error").unwrap_or(document);
+    let marks = ["code", "type"].iter().filter_map(|key| inner.get(key)?.as_str());
+    let words = ["insufficient_quota", "billing", "credit"];
+    marks.into_iter().any(|mark| words.iter().any(|word| mark.contains(word)))
 }
 
 fn root_cause(error: &(dyn StdError + 'static)) -> String {

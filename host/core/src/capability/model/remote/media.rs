@@ -3,9 +3,8 @@
 
 use crate::capability::model::config::Service;
 use crate::capability::model::provider::bare;
-use genai::chat::ContentPart;
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 const PDF: &str = "application/pdf";
 
@@ -16,55 +15,25 @@ pub(super) fn takes(service: Service, media_type: &str) -> bool {
         (_, "image/png" | "image/jpeg" | "image/webp") => true,
         (Service::OpenAi | Service::Anthropic | Service::Ollama, "image/gif") => true,
         (Service::Gemini, "image/heic" | "image/heif") => true,
-        // Ollama's OpenAI-compatible end has no part for files.
+        // Ollama has no part for files.
         (Service::OpenAi | Service::Anthropic | Service::Gemini, PDF) => true,
         _ => false,
     }
 }
 
-/// Bytes as a part of a message.
-pub(super) fn part(media_type: &str, name: Option<String>, bytes: &[u8]) -> ContentPart {
-    let media_type = bare(media_type);
-    // OpenAI insists on a name for a file.
-    let name = name.or_else(|| (media_type == PDF).then(|| "file.pdf".to_owned()));
-    ContentPart::from_binary_base64(media_type, encode(bytes), name)
+/// Whether bytes of this type are an image.
+pub(super) fn is_image(media_type: &str) -> bool {
+    bare(media_type).starts_with("image/")
 }
 
-fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let symbol = bits >> (18 - 6 * at) & 63;
-            text.push(match at > three.len() {
-                true => '=',
-                false => char::from(ALPHABET[symbol as usize]),
-            });
-        }
-    }
-    text
+/// Bytes as every service takes them.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_vectors_of_rfc_4648() {
-        for (text, expected) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(encode(text.as_bytes()), expected);
-        }
-        assert_eq!(encode(&[0xfb, 0xff, 0xbf]), "+/+/");
-    }
 
     #[test]
     fn services_get_what_they_take() {

@@ -1,16 +1,20 @@
-//! The services that come along, reached over HTTP through the `genai` crate. This folder is
-//! the only place that names that crate's types; none of them leaves it.
+//! The services that come along, reached over HTTP. `encode` makes a service's request,
+//! `decode` reads its answer, both pure; `adapter` sends the one and `answer` hands the bytes
+//! of the other on.
 
 mod adapter;
 mod answer;
+mod decode;
+mod encode;
 mod exchange;
 mod failure;
 mod media;
-mod message;
 mod names;
-mod request;
+mod overflow;
+mod retry_after;
 mod thoughts;
 mod tls;
+mod window;
 
 #[cfg(test)]
 mod loopback;

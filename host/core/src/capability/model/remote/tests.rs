@@ -73,7 +73,7 @@ fn usage(input_tokens: u64, output_tokens: u64) -> ModelEvent {
     ModelEvent::Usage(Usage {
         input_tokens,
         output_tokens,
-        cost_micros: 0,
+        ..Usage::default()
     })
 }
 

@@ -1,0 +1,32 @@
+//! Where a JSON document ends, byte by byte: how many braces and brackets are open. Pure; it
+//! does not check that what is between them is JSON.
+
+/// The place in a document.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nesting {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    /// Takes the next byte. Returns whether it closes the outermost brace or bracket.
+    pub(super) fn step(&mut self, byte: u8) -> bool {
+        if self.in_string {
+            self.in_string = self.escaped || byte != b'"';
+            self.escaped = !self.escaped && byte == b'\\';
+            return false;
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                let closes = self.depth == 1;
+                self.depth = self.depth.saturating_sub(1);
+                return closes;
+            }
+            _ => {}
+        }
+        false
+    }
+}
