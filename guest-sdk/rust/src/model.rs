@@ -102,6 +102,27 @@ impl Request {
         self.inner.model.as_deref()
     }
 
+    /// A request to the same model with the same settings that asks nothing yet: no task, no
+    /// messages, no tools.
+    pub(crate) fn anew(&self) -> Self {
+        let mut request = Self::new();
+        request.inner.model.clone_from(&self.inner.model);
+        request.inner.max_output_tokens = self.inner.max_output_tokens;
+        request.inner.temperature = self.inner.temperature;
+        request.inner.extra.clone_from(&self.inner.extra);
+        request
+    }
+
+    /// What the request holds by itself, the conversation apart: texts, and parts of messages.
+    pub(crate) fn own_content(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &Part>) {
+        let inner = &self.inner;
+        let tools = inner.tools.iter();
+        let tools = tools.flat_map(|tool| [&tool.name, &tool.description, &tool.parameters_json]);
+        let texts = inner.system.iter().chain(tools).map(String::as_str);
+        let parts = inner.messages.iter().flat_map(|message| &message.parts);
+        (texts, parts)
+    }
+
     /// What the host puts in front. With [`Context::SinceSummary`] that is the conversation up
     /// to now, this run's prompt included, so that the prompt need not be repeated.
     pub fn context(mut self, context: Context) -> Self {

@@ -29,6 +29,7 @@
 
 mod backend;
 mod conversation;
+mod overflow;
 mod reply;
 
 use std::rc::Rc;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 pub(crate) use backend::gather;
 use backend::{Inner, Model};
+pub use overflow::Overflow;
 pub use reply::{Asked, Reply};
 
 use crate::bindings::turn;
@@ -74,7 +76,22 @@ impl Host {
         self
     }
 
-    /// The size of the model's window, in tokens.
+    /// What the model says to every request whose last message holds these words, before it says
+    /// the next thing. The first one that fits counts.
+    #[must_use]
+    pub fn reply_to(self, words: impl Into<String>, reply: Reply) -> Self {
+        self.model(|model| model.standing.push((words.into(), reply)));
+        self
+    }
+
+    /// Which requests are refused as too long; none unless set. They take no reply.
+    #[must_use]
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        self.model(|model| model.overflow = Some(overflow));
+        self
+    }
+
+    /// The size of the model's window in tokens, as the host knows it; unknown unless set.
     #[must_use]
     pub fn context_tokens(self, tokens: u32) -> Self {
         self.model(|model| model.context_tokens = Some(tokens));
@@ -231,11 +248,6 @@ impl Host {
     /// The lines for the operator.
     pub fn log(&self) -> Vec<String> {
         self.inner.log.borrow().clone()
-    }
-
-    /// How long the loop waited between tries, without waiting.
-    pub fn waits(&self) -> Vec<Duration> {
-        self.inner.waits.borrow().clone()
     }
 }
 
