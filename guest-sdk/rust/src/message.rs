@@ -187,13 +187,31 @@ mod tests {
         let usage = |input_tokens, extra: &[(&str, &str)]| Usage {
             input_tokens,
             output_tokens: 1,
-            extra: extra.iter().map(|(name, json)| ((*name).into(), (*json).into())).collect(),
+            extra: extra
+                .iter()
+                .map(|(name, json)| ((*name).into(), (*json).into()))
+                .collect(),
         };
         let mut total = Usage::none();
-        total.add(&usage(5, &[("cache_read_tokens", "3"), ("tier", "\"batch\"")]));
-        total.add(&usage(u64::MAX, &[("cache_read_tokens", "4"), ("cache_write_tokens", "1")]));
-        let expected = usage(u64::MAX, &[("cache_read_tokens", "7"), ("cache_write_tokens", "1")]);
-        assert_eq!(total, Usage { output_tokens: 2, ..expected });
+        total.add(&usage(
+            5,
+            &[("cache_read_tokens", "3"), ("tier", "\"batch\"")],
+        ));
+        total.add(&usage(
+            u64::MAX,
+            &[("cache_read_tokens", "4"), ("cache_write_tokens", "1")],
+        ));
+        let expected = usage(
+            u64::MAX,
+            &[("cache_read_tokens", "7"), ("cache_write_tokens", "1")],
+        );
+        assert_eq!(
+            total,
+            Usage {
+                output_tokens: 2,
+                ..expected
+            }
+        );
     }
 
     #[test]
@@ -202,7 +220,10 @@ mod tests {
         assert!(!call.is_incomplete());
         call.extra.push(("incomplete".into(), "true".into()));
         assert!(call.is_incomplete());
-        let text = Part { extra: call.extra, ..Part::text("half") };
+        let text = Part {
+            extra: call.extra,
+            ..Part::text("half")
+        };
         assert!(!text.is_incomplete());
     }
 

@@ -113,6 +113,11 @@ impl Request {
         request
     }
 
+    /// Whether the host puts the conversation in front, with its summary.
+    pub(crate) fn has_conversation(&self) -> bool {
+        self.inner.context == Context::SinceSummary
+    }
+
     /// What the request holds by itself, the conversation apart: texts, and parts of messages.
     pub(crate) fn own_content(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &Part>) {
         let inner = &self.inner;

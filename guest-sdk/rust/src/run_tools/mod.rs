@@ -67,6 +67,7 @@ pub use serve::{Answer, ServeTool, Tool};
 pub use settings::{
     HostTools, KEEP_DEFAULT, REPEATS_DEFAULT, STEPS_DEFAULT, TRIM_PERCENT_DEFAULT, ToolLoop,
 };
+pub(crate) use steps::Steps;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use summary::SUMMARISED_AS;
@@ -84,6 +85,6 @@ impl<C> Turn<C> {
     /// model's window ([`is_context_overflow`](crate::Error::is_context_overflow)); and otherwise
     /// what the model fails with.
     pub fn run_tools(&self, tool_loop: ToolLoop<'_>) -> Result<Finished> {
-        steps::Steps::begin(self, tool_loop)?.run()
+        Steps::begin(self, tool_loop)?.run()
     }
 }

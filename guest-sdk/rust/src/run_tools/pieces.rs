@@ -35,18 +35,23 @@ pub(super) const TASK: &str = "You keep the account of a conversation between a 
 
 /// Gives an account of the conversation up to the message `before`, or to its end. It begins
 /// with the last summary, if one is known. A piece and the account so far have about
-/// `piece_bytes` together; fewer, if the service refuses that as too long.
+/// `piece_bytes` together, which is lowered where the service refuses that as too long.
 pub(super) fn account<C>(
     turn: &Turn<C>,
     request: &Request,
     before: Option<&str>,
     known: Option<&Known>,
-    piece_bytes: usize,
+    piece_bytes: &mut usize,
     usage: &mut Usage,
 ) -> Result<String> {
-    let stretch = Stretch::find(turn, before, known, piece_bytes)?;
-    let part_bytes = (PIECES_MAX * piece_bytes / stretch.parts.max(1))
-        .clamp(PART_BYTES_MIN, PART_BYTES_MAX);
+    let bytes_max = PIECES_MAX * *piece_bytes;
+    let stretch = Stretch::find(turn, before, known, bytes_max)?;
+    let part_bytes = if stretch.bytes_max <= bytes_max {
+        PART_BYTES_MAX
+    } else {
+        let share = bytes_max / stretch.parts.max(1);
+        share.clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+    };
     let mut writer = Writer {
         turn,
         request: request.anew().system(TASK),
@@ -60,7 +65,9 @@ pub(super) fn account<C>(
         let begin = stretch.begins_after.as_ref();
         let begin = begin.and_then(|id| page.iter().position(|message| message.id == *id));
         for message in &page[begin.map_or(0, |at| at + 1)..] {
-            writer.unread.push_str(&render::message(message, part_bytes));
+            writer
+                .unread
+                .push_str(&render::message(message, part_bytes));
             writer.read_whole_pieces()?;
         }
     }
@@ -76,6 +83,9 @@ struct Stretch {
     begins_after: Option<String>,
     begins_with: String,
     parts: usize,
+    /// Bytes of its text with the longest parts that are shown, and with the shortest.
+    bytes_max: usize,
+    bytes_min: usize,
 }
 
 impl Stretch {
@@ -84,13 +94,15 @@ impl Stretch {
         turn: &Turn<C>,
         before: Option<&str>,
         known: Option<&Known>,
-        piece_bytes: usize,
+        bytes_max: usize,
     ) -> Result<Self> {
         let mut stretch = Self {
             ends: Vec::new(),
             begins_after: None,
             begins_with: String::new(),
             parts: 0,
+            bytes_max: 0,
+            bytes_min: 0,
         };
         let mut end = before.map(ToOwned::to_owned);
         loop {
@@ -106,9 +118,11 @@ impl Stretch {
                     stretch.begins_with = summary.text;
                     return Ok(stretch);
                 }
-                stretch.parts += message.parts.len().max(1);
+                stretch.parts += message.parts.len();
+                stretch.bytes_max += render::message(message, PART_BYTES_MAX).len();
+                stretch.bytes_min += render::message(message, PART_BYTES_MIN).len();
             }
-            if stretch.parts * PART_BYTES_MIN >= PIECES_MAX * piece_bytes {
+            if stretch.bytes_min >= bytes_max {
                 stretch.begins_with = LEFT_OUT.to_owned();
                 return Ok(stretch);
             }
@@ -122,13 +136,13 @@ struct Writer<'a, C> {
     request: Request,
     account: String,
     unread: String,
-    piece_bytes: usize,
+    piece_bytes: &'a mut usize,
     usage: &'a mut Usage,
 }
 
 impl<C> Writer<'_, C> {
     fn read_whole_pieces(&mut self) -> Result<()> {
-        while self.unread.len() >= self.piece_bytes {
+        while self.unread.len() >= *self.piece_bytes {
             self.read_a_piece()?;
         }
         Ok(())
@@ -146,7 +160,7 @@ impl<C> Writer<'_, C> {
     fn read_a_piece(&mut self) -> Result<()> {
         loop {
             self.shorten_account();
-            let most = self.piece_bytes - self.account.len();
+            let most = *self.piece_bytes - self.account.len();
             let end = self.unread.floor_char_boundary(most);
             let question = format!(
                 "The account so far:\n<account>\n{}\n</account>\n\nThe next messages:\n\
@@ -155,13 +169,15 @@ impl<C> Writer<'_, C> {
                 &self.unread[..end]
             );
             match hear(self.turn, self.request.clone().user(question), self.usage) {
-                Err(error) if error.is_context_overflow() && self.piece_bytes > PIECE_BYTES_MIN => {
-                    self.piece_bytes = (self.piece_bytes / 2).max(PIECE_BYTES_MIN);
+                Err(error)
+                    if error.is_context_overflow() && *self.piece_bytes > PIECE_BYTES_MIN =>
+                {
+                    *self.piece_bytes = (*self.piece_bytes / 2).max(PIECE_BYTES_MIN);
                     continue;
                 }
                 Err(error) => return Err(error),
                 Ok(text) if text.trim().is_empty() => {
-                    let excerpt = excerpt(&self.unread[..end], self.piece_bytes / 8);
+                    let excerpt = excerpt(&self.unread[..end], *self.piece_bytes / 8);
                     self.account = format!("{}\n{NOT_TOLD}\n{excerpt}", self.account);
                 }
                 Ok(text) => self.account = text,
@@ -174,7 +190,7 @@ impl<C> Writer<'_, C> {
 
     /// Keeps room for a piece beside the account.
     fn shorten_account(&mut self) {
-        let most = self.piece_bytes / 3;
+        let most = *self.piece_bytes / 3;
         if self.account.len() > most {
             self.account = excerpt(&self.account, most).into_owned();
         }

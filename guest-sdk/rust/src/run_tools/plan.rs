@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::repeats::{Repeats, Verdict, canonical};
-use crate::model::Reply;
 use crate::ToolCall;
+use crate::model::Reply;
 
 /// Who serves a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,23 +196,37 @@ mod tests {
         for (parts, finish, refused, cut_off) in [
             (vec![marked("read", "")], "max_tokens", vec![true], true),
             (vec![marked("roll", "{}")], "max_tokens", vec![true], true),
-            (vec![marked("read", "{\"pa")], "content_filter", vec![true], true),
+            (
+                vec![marked("read", "{\"pa")],
+                "content_filter",
+                vec![true],
+                true,
+            ),
             (vec![marked("fly", "{}")], "max_tokens", vec![true], true),
             (vec![marked("read", "{}")], "tool_use", vec![true], false),
-            (vec![call("{}"), marked("read", "")], "max_tokens", vec![false, true], true),
+            (
+                vec![call("{}"), marked("read", "")],
+                "max_tokens",
+                vec![false, true],
+                true,
+            ),
             (vec![call("{}")], "max_tokens", vec![false], false),
             (vec![call("")], "max_tokens", vec![true], true),
             (vec![call("{\"pa")], "content_filter", vec![true], true),
             (vec![call("")], "tool_use", vec![false], false),
             (vec![call(""), text()], "max_tokens", vec![false], false),
-            (vec![call(""), call("{}")], "max_tokens", vec![false, false], false),
+            (
+                vec![call(""), call("{}")],
+                "max_tokens",
+                vec![false, false],
+                false,
+            ),
         ] {
             let reply = reply(parts, finish);
             let plan = plan(&reply, &mut Repeats::new(3), find, String::new);
             let fates = plan.calls.iter().map(|planned| &planned.fate);
-            let told = fates.map(|fate| {
-                matches!(fate, Fate::Refused(why) if why.contains("cut off"))
-            });
+            let told =
+                fates.map(|fate| matches!(fate, Fate::Refused(why) if why.contains("cut off")));
             let told: Vec<_> = told.collect();
             assert_eq!((told, plan.cut_off), (refused, cut_off), "{reply:?}");
         }

@@ -32,9 +32,11 @@ fn rendered(part: &Part) -> Option<Cow<'_, str>> {
         Body::ToolCall(call) if part.is_incomplete() => {
             format!("[cut off: call {} of `{}`]", call.id, call.name).into()
         }
-        Body::ToolCall(call) => {
-            format!("[call {} of `{}`] {}", call.id, call.name, call.arguments_json).into()
-        }
+        Body::ToolCall(call) => format!(
+            "[call {} of `{}`] {}",
+            call.id, call.name, call.arguments_json
+        )
+        .into(),
         Body::ToolResult(result) => result_text(result).into(),
         Body::Data(blob) => {
             let name = blob.name.as_deref().unwrap_or("without a name");
@@ -100,11 +102,20 @@ mod tests {
             )
         };
         assert_eq!(
-            text(Role::User, vec![Part::text("Look"), Part::file("image/png", "a.png", vec![1])]),
+            text(
+                Role::User,
+                vec![
+                    Part::text("Look"),
+                    Part::file("image/png", "a.png", vec![1])
+                ]
+            ),
             "# User\nLook\n[data: image/png, a.png]\n"
         );
         assert_eq!(
-            text(Role::Assistant, vec![Part::reasoning("Hm"), Part::text("I look."), call, cut]),
+            text(
+                Role::Assistant,
+                vec![Part::reasoning("Hm"), Part::text("I look."), call, cut]
+            ),
             "# Assistant\nI look.\n[call 1 of `read_file`] {\"path\":\"a\"}\n\
              [cut off: call 2 of `read_file`]\n"
         );
@@ -112,8 +123,14 @@ mod tests {
             text(Role::Tool, vec![result(ToolResult::error("1", "gone"))]),
             "# Tools\n[error of 1] gone\n"
         );
-        let long = text(Role::Tool, vec![result(ToolResult::text("1", "x".repeat(1000)))]);
-        assert!(long.contains("bytes are left out here") && long.len() < 200, "{long}");
+        let long = text(
+            Role::Tool,
+            vec![result(ToolResult::text("1", "x".repeat(1000)))],
+        );
+        assert!(
+            long.contains("bytes are left out here") && long.len() < 200,
+            "{long}"
+        );
     }
 
     #[test]

@@ -60,9 +60,33 @@ impl<C> Steps<'_, C> {
         }
     }
 
+    /// Sends a request again that was refused as too long, after a summary that makes room: one
+    /// that keeps the messages that are to stay, and if it is refused again, one that keeps only
+    /// the newest.
+    pub(crate) fn send_with_room<R>(
+        &mut self,
+        mut refusal: Error,
+        send: impl Fn(&mut Self) -> Result<R>,
+    ) -> Result<R> {
+        for keep in [self.settings.keep, 1] {
+            self.window.learn(&refusal);
+            match self.make_room_at_once(keep) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(error) if error.is_context_overflow() => return Err(self.too_long(error)),
+                Err(error) => return Err(error),
+            }
+            match send(self) {
+                Err(error) if error.is_context_overflow() => refusal = error,
+                outcome => return outcome,
+            }
+        }
+        Err(self.too_long(refusal))
+    }
+
     /// Has the conversation summarised that a service refused as too long, all but so many
     /// messages. False if that gains nothing.
-    pub(super) fn make_room_at_once(&mut self, keep: usize) -> Result<bool> {
+    fn make_room_at_once(&mut self, keep: usize) -> Result<bool> {
         let shortened = self.summarise(keep, Gain::Any);
         shortened.map_err(|error| {
             if error.is_cancelled() || error.is_context_overflow() {
@@ -78,7 +102,10 @@ impl<C> Steps<'_, C> {
         let limit = u32::try_from(keep).unwrap_or(u32::MAX);
         let newest = self.turn.history(None, limit.saturating_add(LOOK_BACK))?;
         let own = self.summarised.as_ref();
-        let known = newest.iter().rev().find_map(|message| Known::at(message, own));
+        let known = newest
+            .iter()
+            .rev()
+            .find_map(|message| Known::at(message, own));
         let done = known.as_ref().or(own).map(|known| known.through.clone());
         let keep = trim::fitting(&newest, keep, self.window.kept_max());
         let Some(at) = trim::through(&newest, keep, done.as_deref(), gain) else {
@@ -115,24 +142,28 @@ impl<C> Steps<'_, C> {
             whole => whole,
         };
         let account = account.unwrap_or_else(|| {
-            pieces::account(
+            let mut piece_bytes = self.window.piece_bytes();
+            let account = pieces::account(
                 self.turn,
                 &self.settings.request,
                 first_kept.map(|message| message.id.as_str()),
                 self.summarised.as_ref(),
-                self.window.piece_bytes(),
+                &mut piece_bytes,
                 &mut usage,
-            )
+            );
+            self.window.limit_pieces(piece_bytes);
+            account
         });
         self.usage.add(&usage);
         account
     }
 
     /// What a person can do about a conversation that does not fit, whatever is summarised.
-    pub(super) fn too_long(&self, refusal: Error) -> Error {
-        let size = self.window.tokens().map_or_else(String::new, |tokens| {
-            format!(" of {tokens} tokens")
-        });
+    fn too_long(&self, refusal: Error) -> Error {
+        let size = self
+            .window
+            .tokens()
+            .map_or_else(String::new, |tokens| format!(" of {tokens} tokens"));
         refusal.context(format!(
             "the conversation does not fit the model's window{size}, and what a summary cannot \
              stand for is too long: {}. Ask for less at once (a shorter prompt, a part of a \
@@ -168,7 +199,10 @@ fn named(message: &Message, newest: &[Message]) -> String {
         crate::Role::Assistant => "an answer of the model".to_owned(),
         crate::Role::System => "a message of the system".to_owned(),
         crate::Role::Tool => {
-            let ids = message.parts.iter().filter_map(|part| part.as_tool_result());
+            let ids = message
+                .parts
+                .iter()
+                .filter_map(|part| part.as_tool_result());
             let ids: Vec<_> = ids.map(|result| &result.call_id).collect();
             let parts = newest.iter().flat_map(|message| &message.parts);
             let calls = parts.filter_map(|part| part.as_tool_call());

@@ -17,7 +17,7 @@ const CLOSING: &str = "You have used up your steps. Answer now, without calling 
     you did, what you found, and what is left to do.";
 
 /// A loop that goes.
-pub(super) struct Steps<'a, C> {
+pub(crate) struct Steps<'a, C> {
     pub(super) turn: &'a Turn<C>,
     pub(super) settings: ToolLoop<'a>,
     toolbox: Toolbox<'a>,
@@ -40,7 +40,7 @@ struct Carried {
 }
 
 impl<'a, C> Steps<'a, C> {
-    pub(super) fn begin(turn: &'a Turn<C>, mut settings: ToolLoop<'a>) -> Result<Self> {
+    pub(crate) fn begin(turn: &'a Turn<C>, mut settings: ToolLoop<'a>) -> Result<Self> {
         let served = std::mem::take(&mut settings.served);
         let toolbox = Toolbox::open(turn.tools(), &settings.host_tools, served)?;
         let window = match settings.window {
@@ -112,28 +112,12 @@ impl<'a, C> Steps<'a, C> {
         request.tools(self.toolbox.specs())
     }
 
-    /// Asks the model, and once more after each summary that makes room, if the conversation
-    /// does not fit: one that keeps the messages that are to stay, and one that keeps only the
-    /// newest.
     fn ask(&mut self, request: &Request) -> Result<Reply> {
-        let mut keeps = [self.settings.keep, 1].into_iter();
-        loop {
-            let refusal = match self.send(request) {
-                Err(error) if error.is_context_overflow() => error,
-                outcome => return outcome,
-            };
-            self.window.learn(&refusal);
-            loop {
-                let Some(keep) = keeps.next() else {
-                    return Err(self.too_long(refusal));
-                };
-                match self.make_room_at_once(keep) {
-                    Ok(false) => {}
-                    Ok(true) => break,
-                    Err(error) if error.is_context_overflow() => return Err(self.too_long(error)),
-                    Err(error) => return Err(error),
-                }
+        match self.send(request) {
+            Err(error) if error.is_context_overflow() => {
+                self.send_with_room(error, |steps| steps.send(request))
             }
+            outcome => outcome,
         }
     }
 

@@ -28,7 +28,10 @@ impl Known {
         if let Some(own) = own.filter(|own| own.through == message.id) {
             return Some(own.clone());
         }
-        let (_, json) = message.extra.iter().find(|(name, _)| name == SUMMARISED_AS)?;
+        let (_, json) = message
+            .extra
+            .iter()
+            .find(|(name, _)| name == SUMMARISED_AS)?;
         Some(Self {
             through: message.id.clone(),
             text: serde_json::from_str(json).ok()?,

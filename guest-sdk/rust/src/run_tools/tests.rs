@@ -361,7 +361,9 @@ fn a_further_loop_lets_a_model_send_a_call_again_that_was_cut_off() {
 
 #[test]
 fn a_cut_call_of_an_answer_that_was_not_cut_is_told_and_the_loop_goes_on() {
-    let odd = Reply::new().and_cut_call("read_file", "{}").finish("tool_use");
+    let odd = Reply::new()
+        .and_cut_call("read_file", "{}")
+        .finish("tool_use");
     let host = host([odd, Reply::text("Well.")]);
     assert_eq!(go(&host, ToolLoop::new()).unwrap().reason, Reason::Answered);
     assert!(results(&host)[0].is_error);

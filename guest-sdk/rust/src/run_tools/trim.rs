@@ -149,7 +149,11 @@ mod tests {
             (2, Some(5000), 2),
             (0, Some(5000), 0),
         ] {
-            assert_eq!(fitting(&newest, keep, tokens_max), fit, "{keep} {tokens_max:?}");
+            assert_eq!(
+                fitting(&newest, keep, tokens_max),
+                fit,
+                "{keep} {tokens_max:?}"
+            );
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) struct Window {
     tokens: Option<u32>,
     percent: u64,
     used: u64,
+    piece_bytes_max: usize,
 }
 
 impl Window {
@@ -40,6 +41,7 @@ impl Window {
             tokens,
             percent: u64::from(percent.clamp(1, 100)),
             used: 0,
+            piece_bytes_max: PIECE_BYTES_MAX,
         }
     }
 
@@ -97,11 +99,16 @@ impl Window {
     /// Bytes for a piece of the conversation and the account of what came before: half of the
     /// window; the rest is for the answer, and for text with more tokens than estimated.
     pub(super) fn piece_bytes(&self) -> usize {
-        self.tokens.map_or(PIECE_BYTES_DEFAULT, |tokens| {
+        let bytes = self.tokens.map_or(PIECE_BYTES_DEFAULT, |tokens| {
             let half = u64::from(tokens) * BYTES_PER_TOKEN / 2;
-            let half = usize::try_from(half).unwrap_or(usize::MAX);
-            half.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX)
-        })
+            usize::try_from(half).unwrap_or(usize::MAX)
+        });
+        bytes.clamp(PIECE_BYTES_MIN, self.piece_bytes_max)
+    }
+
+    /// More bytes than these were refused.
+    pub(super) fn limit_pieces(&mut self, bytes: usize) {
+        self.piece_bytes_max = self.piece_bytes_max.min(bytes.max(PIECE_BYTES_MIN));
     }
 }
 
@@ -223,7 +230,12 @@ mod tests {
             (Some(8192), 12_288),
             (Some(u32::MAX), PIECE_BYTES_MAX),
         ] {
-            assert_eq!(Window::new(tokens, 75).piece_bytes(), bytes);
+            let mut window = Window::new(tokens, 75);
+            assert_eq!(window.piece_bytes(), bytes);
+            window.limit_pieces(4_096);
+            assert_eq!(window.piece_bytes(), bytes.min(4_096));
+            window.limit_pieces(0);
+            assert_eq!(window.piece_bytes(), PIECE_BYTES_MIN);
         }
     }
 }

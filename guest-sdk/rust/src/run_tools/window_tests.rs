@@ -1,1 +1,457 @@
-//! x
+//! Conversations that are longer than the model's window, with a service that refuses them.
+
+use serde_json::{Value, json};
+
+use super::{Finished, Kind, Parameters, Reason, Tool, ToolLoop};
+use crate::testing::{Asked, Host, Overflow, Reply};
+use crate::{Part, Result, Role, Turn};
+
+/// Bytes that the service takes, and the tokens that it says this is.
+const BYTES: usize = 16_000;
+const TOKENS: u32 = 4_000;
+
+/// Words of the requests that ask for an account of a piece.
+const PIECE: &str = "Write the account anew.";
+
+/// Words of the request that asks for an account of the whole.
+const WHOLE: &str = "about to be shortened";
+
+/// What the model says about every piece.
+const ACCOUNT: &str = "They talked about many numbers.";
+
+fn words(at: usize, bytes: usize) -> String {
+    let mark = format!("<message {at}>");
+    format!("{mark}{}", "x".repeat(bytes - mark.len()))
+}
+
+/// The host after the user and the model have said so many messages of 1,000 bytes.
+fn talked(host: Host, messages: std::ops::Range<usize>) -> Host {
+    messages.fold(host, |host, at| {
+        let roles = [Role::User, Role::Assistant];
+        host.message(roles[at % 2], vec![Part::text(words(at, 1_000))])
+    })
+}
+
+/// A host with so many such messages, and a service that refuses long requests.
+fn host(messages: usize, overflow: Overflow) -> Host {
+    talked(Host::new().overflow(overflow), 0..messages).reply_to(PIECE, Reply::text(ACCOUNT))
+}
+
+/// The same, with a window whose size the host knows or not.
+fn known(host: Host, tokens: Option<u32>) -> Host {
+    match tokens {
+        Some(tokens) => host.context_tokens(tokens),
+        None => host,
+    }
+}
+
+fn refusing() -> Overflow {
+    Overflow::above(BYTES)
+}
+
+/// A tool that answers with so many bytes.
+fn read_file() -> Tool<'static> {
+    let bytes = Parameters::new().required("bytes", Kind::Integer, "How many");
+    Tool::new("read_file", "Reads", &bytes, |arguments: Value| {
+        let bytes = arguments["bytes"].as_u64().unwrap_or(0);
+        Ok("r".repeat(usize::try_from(bytes).unwrap_or(0)))
+    })
+}
+
+fn read(bytes: usize) -> Reply {
+    Reply::call("read_file", &json!({ "bytes": bytes }))
+}
+
+fn go(host: &Host, prompt: &str, tool_loop: ToolLoop<'_>) -> Result<Finished> {
+    host.turn(prompt, |turn: &Turn<()>| turn.run_tools(tool_loop))
+}
+
+fn refused(host: &Host) -> usize {
+    let requests = host.requests();
+    requests
+        .iter()
+        .filter(|asked| asked.bytes() > BYTES)
+        .count()
+}
+
+/// The pieces that the model read, joined.
+fn pieces(requests: &[Asked]) -> String {
+    let taken = requests.iter().filter(|asked| asked.bytes() <= BYTES);
+    let pieces = taken.filter_map(|asked| {
+        let text = asked.last_text();
+        let (_, piece) = text.split_once("<messages>\n")?;
+        Some(piece.split_once("\n</messages>")?.0.to_owned())
+    });
+    pieces.collect()
+}
+
+/// Fails if a request has a result whose call it has not.
+fn results_have_calls(host: &Host) {
+    for asked in host.requests() {
+        let parts: Vec<_> = asked
+            .messages
+            .iter()
+            .flat_map(|input| &input.parts)
+            .collect();
+        let calls: Vec<_> = parts
+            .iter()
+            .filter_map(|part| part.as_tool_call())
+            .collect();
+        for result in parts.iter().filter_map(|part| part.as_tool_result()) {
+            assert!(
+                calls.iter().any(|call| call.id == result.call_id),
+                "{result:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_conversation_longer_than_the_window_goes_on_and_so_does_the_next_prompt() {
+    for (name, by_host, by_agent, overflow, refusals) in [
+        ("known to the host", Some(TOKENS), None, refusing(), 0..=0),
+        ("set by the agent", None, Some(TOKENS), refusing(), 0..=0),
+        ("told", None, None, refusing().telling(TOKENS), 1..=1),
+        (
+            "told in the answer",
+            None,
+            None,
+            refusing().telling(TOKENS).in_answer(),
+            1..=1,
+        ),
+        ("unknown", None, None, refusing(), 2..=4),
+        (
+            "unknown, in the answer",
+            None,
+            None,
+            refusing().in_answer(),
+            2..=4,
+        ),
+        (
+            "known, too large",
+            Some(100 * TOKENS),
+            None,
+            refusing(),
+            2..=6,
+        ),
+        (
+            "known, too large, told",
+            Some(100 * TOKENS),
+            None,
+            refusing().telling(TOKENS),
+            1..=1,
+        ),
+    ] {
+        let host = known(host(40, overflow), by_host)
+            .reply(Reply::text("Here."))
+            .reply(Reply::text("Again."));
+        let tool_loop = || match by_agent {
+            Some(tokens) => ToolLoop::new().context_tokens(tokens),
+            None => ToolLoop::new(),
+        };
+        let before = host.messages();
+        let finished = go(&host, "Sum it up", tool_loop()).expect(name);
+        assert_eq!(
+            (finished.reason, &*finished.text()),
+            (Reason::Answered, "Here."),
+            "{name}"
+        );
+        assert!(
+            refusals.contains(&refused(&host)),
+            "{name}: {}",
+            refused(&host)
+        );
+        assert_eq!(host.summaries().len(), 1, "{name}");
+        let (summary, _) = &host.summaries()[0];
+        assert!(summary.ends_with(ACCOUNT), "{name}: {summary}");
+
+        // Each message was read once, or is still in front of the model.
+        let requests = host.requests();
+        let read = pieces(&requests);
+        let last = requests.last().unwrap();
+        let kept: Vec<_> = last
+            .messages
+            .iter()
+            .flat_map(|input| &input.parts)
+            .collect();
+        for at in 0..40 {
+            let mark = format!("<message {at}>");
+            let in_kept = kept
+                .iter()
+                .filter(|part| part.as_text().unwrap().contains(&mark));
+            let times = read.matches(&mark).count() + in_kept.count();
+            assert_eq!(times, 1, "{name}: {mark}");
+        }
+
+        // Nothing stored is gone, and the next prompt needs no summary.
+        let after = host.messages();
+        assert_eq!(after[..40], before, "{name}");
+        assert_eq!(after.len(), 42, "{name}");
+        go(&host, "And?", tool_loop()).expect(name);
+        assert_eq!(host.requests().len(), requests.len() + 1, "{name}");
+        assert_eq!(host.summaries().len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_summarised_is_named_with_what_to_do_and_the_next_prompt_works() {
+    let giant = "p".repeat(3 * BYTES);
+    let task = "t".repeat(3 * BYTES);
+    for window in [None, Some(TOKENS)] {
+        for (what, prompt, system, bytes) in [
+            ("the prompt, some 16000 tokens", &*giant, "", 0),
+            (
+                "the results of `read_file`, some 16000 tokens",
+                "Read",
+                "",
+                3 * BYTES,
+            ),
+            ("the agent's own task and tools, some 16", "Hi", &*task, 0),
+        ] {
+            let host = known(host(6, refusing()), window).tool(read_file());
+            let host = if bytes > 0 {
+                host.reply(read(bytes))
+            } else {
+                host
+            };
+            let host = host.reply(Reply::text("Better."));
+            let error = go(&host, prompt, ToolLoop::new().system(system)).unwrap_err();
+            assert!(error.is_context_overflow(), "{error}");
+            for words in [
+                what,
+                "larger window",
+                "new session",
+                "`context_tokens`",
+                "longer than",
+            ] {
+                assert!(error.message().contains(words), "{words}: {error}");
+            }
+            let finished = go(&host, "Then something short", ToolLoop::new()).expect(what);
+            assert_eq!(finished.text(), "Better.");
+            results_have_calls(&host);
+        }
+    }
+}
+
+#[test]
+fn a_giant_message_of_before_is_cut_with_a_mark_and_does_not_end_the_session() {
+    for window in [None, Some(TOKENS)] {
+        let giant = vec![Part::text("g".repeat(20 * BYTES))];
+        let host = known(host(0, refusing()), window)
+            .message(Role::User, giant)
+            .reply(Reply::text("Here."));
+        assert_eq!(go(&host, "Go on", ToolLoop::new()).unwrap().text(), "Here.");
+        assert!(pieces(&host.requests()).contains("bytes are left out here"));
+        assert_eq!(host.messages()[0].text().len(), 20 * BYTES);
+    }
+}
+
+#[test]
+fn a_summary_that_does_not_fit_itself_is_written_in_pieces() {
+    // It would fit a window of twice the size, which the host believes in.
+    let host = host(13, refusing()).context_tokens(2 * TOKENS);
+    let host = host
+        .tool(read_file())
+        .reply(read(4_000).usage(6_100, 10))
+        .reply(Reply::text("Here."));
+    let finished = go(&host, "Go", ToolLoop::new().keep_messages(2)).unwrap();
+    assert_eq!(finished.text(), "Here.");
+    let requests = host.requests();
+    let whole = requests
+        .iter()
+        .filter(|asked| asked.last_text().contains(WHOLE));
+    assert_eq!((whole.count(), refused(&host)), (1, 1));
+    assert!(host.summaries()[0].0.ends_with(ACCOUNT));
+}
+
+#[test]
+fn a_model_that_cannot_even_read_a_small_piece_is_named() {
+    let host = host(40, Overflow::above(500));
+    let error = go(&host, "Go", ToolLoop::new()).unwrap_err();
+    assert!(error.is_context_overflow(), "{error}");
+    assert!(error.message().contains("larger window"), "{error}");
+    assert!(host.requests().len() < 10, "{}", host.requests().len());
+    assert!(host.summaries().is_empty());
+}
+
+#[test]
+fn where_the_model_writes_no_account_an_excerpt_stands_for_the_piece() {
+    let host = talked(Host::new().overflow(refusing()), 0..40)
+        .reply_to(PIECE, Reply::text(" \n"))
+        .reply(Reply::text("Here."));
+    assert_eq!(go(&host, "Go", ToolLoop::new()).unwrap().text(), "Here.");
+    let (summary, _) = &host.summaries()[0];
+    assert!(summary.contains("No account was written"), "{summary}");
+    assert!(summary.contains("bytes are left out here"), "{summary}");
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_summarises_ends_so() {
+    let mut ends = Vec::new();
+    for calls in 0..20 {
+        let host = host(40, refusing().telling(TOKENS))
+            .reply(Reply::text("Here."))
+            .cancel_after(calls);
+        match go(&host, "Go", ToolLoop::new()) {
+            Ok(_) => {
+                ends.push(calls);
+                break;
+            }
+            Err(error) => assert!(error.is_cancelled(), "{calls}: {error}"),
+        }
+        let summaries = host.summaries();
+        assert!(
+            summaries.iter().all(|(text, _)| text.ends_with(ACCOUNT)),
+            "{summaries:?}"
+        );
+        assert!(!host.text().contains("Here"));
+    }
+    assert!(
+        ends.iter().all(|calls| *calls > 4) && !ends.is_empty(),
+        "{ends:?}"
+    );
+}
+
+#[test]
+fn what_a_service_fails_with_while_summarising_is_told() {
+    let gone = crate::Error::new("unavailable", "the service is down");
+    let host =
+        talked(Host::new().overflow(refusing()), 0..40).reply_to(PIECE, Reply::refused(gone));
+    let error = go(&host, "Go", ToolLoop::new()).unwrap_err();
+    assert_eq!(error.code(), "unavailable");
+    assert!(
+        error.message().starts_with("summarising the conversation"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_summary_comes_in_time_whether_the_service_counts_or_not() {
+    // Bytes of a token, whether the service reports them, and whether requests are refused: what
+    // is estimated too small is corrected by what is reported, or else by a refusal.
+    for (bytes, counts, refuses) in [
+        (4, true, false),
+        (4, false, false),
+        (2, true, false),
+        (2, false, true),
+    ] {
+        let most = usize::try_from(TOKENS).unwrap() * bytes;
+        let host = host(0, Overflow::above(most))
+            .tool(read_file())
+            .context_tokens(TOKENS);
+        let host = if counts {
+            host.bytes_per_token(bytes as u64)
+        } else {
+            host
+        };
+        let host = (0..30).fold(host, |host, at| host.reply(read(600 + at)));
+        let host = host
+            .reply_to(WHOLE, Reply::text(ACCOUNT))
+            .reply(Reply::text("Done."));
+        let finished = go(&host, "Read it all", ToolLoop::new()).unwrap();
+        assert_eq!(finished.text(), "Done.");
+        let requests = host.requests();
+        let refused = requests.iter().filter(|asked| asked.bytes() > most).count();
+        assert_eq!(refused > 0, refuses, "{bytes} {counts}: {refused}");
+        let summaries = host.summaries().len();
+        assert!(
+            (1..=10).contains(&summaries),
+            "{bytes} {counts}: {summaries}"
+        );
+        results_have_calls(&host);
+    }
+}
+
+#[test]
+fn results_count_before_the_service_has_counted_them() {
+    let host = host(0, refusing()).tool(read_file()).context_tokens(TOKENS);
+    let host = host
+        .reply(read(100).usage(100, 10))
+        .reply(read(9_500).usage(200, 10))
+        .reply_to(WHOLE, Reply::text(ACCOUNT))
+        .reply(Reply::text("Done."));
+    go(&host, "Read", ToolLoop::new().keep_messages(0)).unwrap();
+    assert_eq!(host.summaries().len(), 1);
+}
+
+#[test]
+fn many_runs_in_one_session_are_never_refused_and_summarise_now_and_then() {
+    let mut host = host(0, refusing()).tool(read_file()).context_tokens(TOKENS);
+    host = host.reply_to(WHOLE, Reply::text(ACCOUNT));
+    for at in 0..30 {
+        host = host.reply(read(800)).reply(Reply::text(words(at, 400)));
+        let finished = go(&host, &words(at, 300), ToolLoop::new()).unwrap();
+        assert_eq!(finished.reason, Reason::Answered, "{at}");
+    }
+    assert_eq!(refused(&host), 0);
+    assert_eq!(host.messages().len(), 30 * 4);
+    let summaries = host.summaries().len();
+    assert!((3..=12).contains(&summaries), "{summaries}");
+    results_have_calls(&host);
+}
+
+#[test]
+fn a_long_session_is_not_read_to_its_beginning() {
+    // Of an unknown window nothing is read, of a large one all once, and of a small one as much as
+    // a summary is written of.
+    for (window, read, left_out) in [
+        (None, 0..=0, false),
+        (Some(10_000_000), 10_000..=10_001, false),
+        (Some(1_000), 1_000..=6_000, true),
+    ] {
+        let host = known(host(0, Overflow::above(usize::MAX)), window);
+        let host = (0..10_000).fold(host, |host, _| {
+            host.message(
+                Role::User,
+                vec![Part::text("Thirty bytes are not very long")],
+            )
+        });
+        let host = host.reply(Reply::text("Here."));
+        go(&host, "Go", ToolLoop::new()).unwrap();
+        let messages = host.messages_read();
+        assert!(read.contains(&messages), "{window:?}: {messages}");
+        let first = host.requests()[0].last_text();
+        assert_eq!(first.contains("Messages older than these"), left_out);
+    }
+}
+
+#[test]
+fn a_summary_of_an_earlier_run_is_where_the_next_one_begins_to_count() {
+    let host = host(40, refusing())
+        .context_tokens(TOKENS)
+        .reply(Reply::text("Here."));
+    go(&host, "Go", ToolLoop::new()).unwrap();
+    let read = host.messages_read();
+    let host = host.reply(Reply::text("Again."));
+    go(&host, "Go", ToolLoop::new()).unwrap();
+    assert_eq!(host.messages_read() - read, 32, "one page");
+    assert_eq!(host.summaries().len(), 1);
+}
+
+#[test]
+fn a_summary_goes_on_from_the_last_one() {
+    let host = host(40, refusing().telling(TOKENS)).reply(Reply::text("Here."));
+    go(&host, "Go", ToolLoop::new()).unwrap();
+    let read_first = pieces(&host.requests());
+    assert!(read_first.contains("<message 3>"));
+    let asked = host.requests().len();
+    let host = talked(host, 42..62).reply(Reply::text("Again."));
+    go(&host, "Go", ToolLoop::new()).unwrap();
+    let requests = host.requests().split_off(asked);
+    let read_then = pieces(&requests);
+    assert!(!read_then.contains("<message 3>") && read_then.contains("<message 45>"));
+    let accounts = requests.iter().map(Asked::last_text);
+    let mut first = accounts.filter(|text| text.contains("<account>"));
+    assert!(first.next().unwrap().contains(ACCOUNT));
+}
+
+#[test]
+fn a_prompt_that_stays_is_not_repeated_in_the_summary() {
+    let host = host(40, refusing().telling(TOKENS))
+        .tool(read_file())
+        .reply(Reply::text("Here."));
+    go(&host, "What did we say?", ToolLoop::new()).unwrap();
+    let (summary, _) = &host.summaries()[0];
+    assert!(!summary.contains("What did we say?"), "{summary}");
+    assert_eq!(host.messages()[40].text(), "What did we say?");
+}

@@ -34,6 +34,7 @@ pub(super) struct Inner {
     pub(super) secrets: RefCell<BTreeSet<String>>,
     pub(super) title: RefCell<Option<String>>,
     pub(super) log: RefCell<Vec<String>>,
+    pub(super) messages_read: Cell<usize>,
     values: [Rc<RefCell<Values>>; 2],
 }
 
@@ -44,6 +45,7 @@ pub(super) struct Model {
     pub(super) requests: Vec<Asked>,
     pub(super) context_tokens: Option<u32>,
     pub(super) overflow: Option<Overflow>,
+    pub(super) bytes_per_token: Option<u64>,
     /// Replies to every request whose last message holds these words.
     pub(super) standing: Vec<(String, Reply)>,
 }
@@ -125,6 +127,7 @@ impl Backend for Inner {
             None => conversation.messages.len(),
         };
         let begin = end.saturating_sub(limit.min(PAGE_MESSAGES) as usize);
+        self.messages_read.update(|read| read + (end - begin));
         Ok(conversation.page(begin..end))
     }
 
@@ -173,6 +176,9 @@ impl Backend for Inner {
         let asked = self.see(request)?;
         let mut model = self.model.borrow_mut();
         let reply = model.answer(&asked);
+        let input_tokens = model
+            .bytes_per_token
+            .map(|bytes| asked.bytes() as u64 / bytes);
         model.requests.push(asked);
         let reply = reply?;
         if let Some(error) = reply.refusal {
@@ -182,7 +188,14 @@ impl Backend for Inner {
         let finish = reply.finish.unwrap_or_else(|| reason.to_owned());
         let conversation = Rc::clone(&self.conversation);
         // A call is recorded when it is delivered, and not before.
-        let events = reply.events.into_iter().chain([Ok(Event::Finish(finish))]);
+        let counted = input_tokens.map(|input_tokens| {
+            Ok(Event::Usage(Usage {
+                input_tokens,
+                ..Usage::none()
+            }))
+        });
+        let end = counted.into_iter().chain([Ok(Event::Finish(finish))]);
+        let events = reply.events.into_iter().chain(end);
         let mut failed = false;
         let events = events.map_while(move |event| {
             if failed {
@@ -261,7 +274,6 @@ impl Backend for Inner {
         let line = format!("{level:?}: {message}{fields}");
         self.log.borrow_mut().push(line);
     }
-
 }
 
 /// Streams the rest of an answer into the transcript, and returns the whole.

@@ -84,6 +84,14 @@ impl Host {
         self
     }
 
+    /// The model reports the tokens of each request, so many bytes of text ([`Asked::bytes`]) to
+    /// one. It reports only what its replies have unless set.
+    #[must_use]
+    pub fn bytes_per_token(self, bytes: u64) -> Self {
+        self.model(|model| model.bytes_per_token = Some(bytes.max(1)));
+        self
+    }
+
     /// Which requests are refused as too long; none unless set. They take no reply.
     #[must_use]
     pub fn overflow(self, overflow: Overflow) -> Self {
@@ -228,6 +236,11 @@ impl Host {
     /// The conversation, from the first message on; summaries are not part of it.
     pub fn messages(&self) -> Vec<Message> {
         self.inner.conversation.borrow().messages.clone()
+    }
+
+    /// How many messages the agent read from the conversation.
+    pub fn messages_read(&self) -> usize {
+        self.inner.messages_read.get()
     }
 
     /// Summaries in order: the text, and through which message it stands.

@@ -68,7 +68,8 @@ impl Reply {
         self.calls = true;
         self.finish.get_or_insert_with(|| "max_tokens".to_owned());
         let mut part = Part::tool_call("", name, arguments);
-        part.extra.push(("incomplete".to_owned(), "true".to_owned()));
+        part.extra
+            .push(("incomplete".to_owned(), "true".to_owned()));
         self.and(Event::Part(part))
     }
 
