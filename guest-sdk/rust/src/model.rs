@@ -37,8 +37,10 @@ impl Model<'_> {
     ///
     /// # Errors
     ///
-    /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
-    /// otherwise as the host answers.
+    /// `denied` without the capability `model`, `cancelled` when the run is being stopped,
+    /// `limit` for what is longer than the model's window
+    /// ([`is_context_overflow`](crate::Error::is_context_overflow)), and otherwise as the host
+    /// answers. What may pass, the host has tried again by itself.
     pub fn complete(&self, request: Request) -> Result<Completion> {
         let inner = imports::complete(&request.into())?;
         Ok(Completion {
