@@ -313,6 +313,28 @@ fn a_run_that_is_stopped_while_it_summarises_ends_so() {
 }
 
 #[test]
+fn a_run_that_is_stopped_before_a_summary_is_due_in_time_ends_so() {
+    let host = host(2, refusing())
+        .context_tokens(TOKENS)
+        .tool(read_file())
+        .reply(read(100).usage(3_900, 10))
+        .cancel_after(2);
+    let error = go(&host, "Go", ToolLoop::new().keep_messages(2)).unwrap_err();
+    assert!(error.is_cancelled());
+    assert_eq!(host.log(), [""; 0], "no summary failed");
+}
+
+#[test]
+fn no_more_messages_stay_than_fit() {
+    let host = (0..12).fold(host(0, refusing()), |host, at| {
+        host.message(Role::User, vec![Part::text(words(at, 4_000))])
+    });
+    let host = host.context_tokens(TOKENS).reply(Reply::text("Here."));
+    go(&host, "Go", ToolLoop::new()).unwrap();
+    assert_eq!((refused(&host), host.summaries().len()), (0, 1));
+}
+
+#[test]
 fn what_a_service_fails_with_while_summarising_is_told() {
     let gone = crate::Error::new("unavailable", "the service is down");
     let host =
