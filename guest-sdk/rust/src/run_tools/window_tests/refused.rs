@@ -2,6 +2,19 @@
 
 use super::*;
 
+/// Fails unless each of 40 messages was read once, or still stands in the last request.
+fn each_is_read_once_or_kept(requests: &[Asked], name: &str) {
+    let read = pieces(requests);
+    let last = requests.last().unwrap();
+    let kept = last.messages.iter().flat_map(|input| &input.parts);
+    let kept: String = kept.filter_map(Part::as_text).collect();
+    for at in 0..40 {
+        let mark = format!("<message {at}>");
+        let times = read.matches(&mark).count() + kept.matches(&mark).count();
+        assert_eq!(times, 1, "{name}: {mark}");
+    }
+}
+
 #[test]
 fn a_conversation_longer_than_the_window_goes_on_and_so_does_the_next_prompt() {
     for (name, by_host, by_agent, overflow, refusals) in [
@@ -61,23 +74,8 @@ fn a_conversation_longer_than_the_window_goes_on_and_so_does_the_next_prompt() {
         let (summary, _) = &host.summaries()[0];
         assert!(summary.ends_with(ACCOUNT), "{name}: {summary}");
 
-        // Each message was read once, or is still in front of the model.
         let requests = host.requests();
-        let read = pieces(&requests);
-        let last = requests.last().unwrap();
-        let kept: Vec<_> = last
-            .messages
-            .iter()
-            .flat_map(|input| &input.parts)
-            .collect();
-        for at in 0..40 {
-            let mark = format!("<message {at}>");
-            let in_kept = kept
-                .iter()
-                .filter(|part| part.as_text().unwrap().contains(&mark));
-            let times = read.matches(&mark).count() + in_kept.count();
-            assert_eq!(times, 1, "{name}: {mark}");
-        }
+        each_is_read_once_or_kept(&requests, name);
 
         // Nothing stored is gone, and the next prompt needs no summary.
         let after = host.messages();
