@@ -40,7 +40,7 @@ impl Model<'_> {
     /// `denied` without the capability `model`, `cancelled` when the run is being stopped,
     /// `limit` for what is longer than the model's window
     /// ([`is_context_overflow`](crate::Error::is_context_overflow)), and otherwise as the host
-    /// answers. What may pass, the host has tried again by itself.
+    /// answers. The host has already tried failures that may pass again.
     pub fn complete(&self, request: Request) -> Result<Completion> {
         let inner = imports::complete(&request.into())?;
         Ok(Completion {

@@ -34,8 +34,8 @@
 //! model that cannot be asked.
 //!
 //! When the model's window fills, the older part of the conversation is summarised; the
-//! originals stay where they are. A request that does not fit is sent again after that. What
-//! else fails for reasons that may pass, the host has tried again by itself.
+//! originals stay where they are. A request that does not fit is sent again after that. No
+//! other request is: the host has already tried failures that may pass again.
 //!
 //! A call that was cut off, since the answer became too long, is not carried out, and the loop
 //! ends after the others: [`Reason::CutOff`].

@@ -78,9 +78,10 @@ impl<'a, C> Steps<'a, C> {
             if calls.is_empty() {
                 return Ok(self.end(Reason::Answered, reply));
             }
-            let carried = match self.settings.parallel {
-                true => self.together(calls)?,
-                false => self.one_by_one(calls)?,
+            let carried = if self.settings.parallel {
+                self.together(calls)?
+            } else {
+                self.one_by_one(calls)?
             };
             self.repeats.learn(&carried.results);
             if let Some(reason) = self.reason_to_stop(&reply, &carried, circles, cut_off) {

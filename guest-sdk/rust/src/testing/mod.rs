@@ -23,7 +23,8 @@
 //!
 //! The model says what the test told it to, in order. The transcript has the rules of a real
 //! one: a step is a message of the assistant and one of the tools, a result needs its call, and
-//! has one. Nothing is bounded, nothing waits, and calls side by side go one by one.
+//! has one. Nothing is bounded unless a test says so ([`Host::overflow`]), nothing waits, and calls
+//! side by side go one by one.
 //!
 //! It exists on native targets only, so that no component holds any of it.
 
