@@ -86,6 +86,9 @@ fn closing(finished: &Finished, mut refusals: Vec<(String, Error)>) -> String {
         Reason::Answered => String::new(),
         Reason::MaxSteps => format!("\n\n(I stopped after {} steps.)", finished.steps),
         Reason::Loop => "\n\n(I stopped, since I repeated myself. The task is not done.)".into(),
+        Reason::CutOff => "\n\n(My answer was cut off in the middle of a call, which was not \
+            carried out. The task may not be done; ask me to go on.)"
+            .into(),
         reason => format!("\n\n(I stopped: {}.)", reason.name()),
     };
     refusals.dedup_by(|one, other| one.0 == other.0 && one.1.message() == other.1.message());

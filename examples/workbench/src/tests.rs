@@ -90,6 +90,17 @@ fn without_tools_that_change_files_it_says_that_nothing_was_changed() {
 }
 
 #[test]
+fn a_change_that_was_cut_off_is_not_made_and_that_is_said() {
+    let file = file();
+    let cut = Reply::text("I mend it.").and_cut_call("edit_file", r#"{"path":"greeting.rs""#);
+    let host = host(&file, true).reply(cut);
+    let outcome = host.run::<Workbench>("Mend it").unwrap();
+    assert_eq!(outcome.reason(), Some("max_tokens"));
+    assert_eq!(*file.borrow(), "Helo");
+    assert!(host.text().contains("My answer was cut off"));
+}
+
+#[test]
 fn without_tools_it_says_so() {
     let denied = host(&file(), true).deny(Capability::Tools);
     let error = denied.run::<Workbench>("Mend it").unwrap_err();

@@ -71,6 +71,28 @@ impl Error {
         self.code() == "denied"
     }
 
+    /// Whether a request to a model was longer than the model's window.
+    pub fn is_context_overflow(&self) -> bool {
+        self.code() == "limit"
+            && self
+                .extra_value("reason")
+                .is_some_and(|reason| reason == "context-overflow")
+    }
+
+    /// The size in tokens of the window that a request did not fit, if the service or the host
+    /// knows it.
+    pub fn context_tokens(&self) -> Option<u32> {
+        self.extra_value("context_tokens")?
+            .as_u64()?
+            .try_into()
+            .ok()
+    }
+
+    fn extra_value(&self, name: &str) -> Option<serde_json::Value> {
+        let (_, json) = self.extra().iter().find(|(own, _)| own == name)?;
+        serde_json::from_str(json).ok()
+    }
+
     /// Named JSON values that the host put beside the message.
     pub fn extra(&self) -> &Extra {
         &self.failure.extra
@@ -168,6 +190,50 @@ mod tests {
         assert_eq!(error.code(), "limit");
         assert!(error.is_retryable());
         assert_eq!(Failure::from(error), failure);
+    }
+
+    #[test]
+    fn an_overflow_is_known_by_its_reason() {
+        let error = |code: &str, extra: &[(&str, &str)]| {
+            let extra = extra
+                .iter()
+                .map(|(name, json)| ((*name).into(), (*json).into()));
+            Error::from(Failure {
+                extra: extra.collect(),
+                ..Error::new(code, "too long").into()
+            })
+        };
+        let reason = ("reason", "\"context-overflow\"");
+        for (error, overflow, tokens) in [
+            (
+                error("limit", &[reason, ("context_tokens", "8192")]),
+                true,
+                Some(8192),
+            ),
+            (error("limit", &[reason]), true, None),
+            (
+                error("limit", &[reason, ("context_tokens", "-1")]),
+                true,
+                None,
+            ),
+            (
+                error("limit", &[reason, ("context_tokens", "4294967296")]),
+                true,
+                None,
+            ),
+            (error("limit", &[("reason", "\"budget\"")]), false, None),
+            (
+                error("limit", &[("reason", "context-overflow")]),
+                false,
+                None,
+            ),
+            (error("limit", &[]), false, None),
+            (error("invalid", &[reason]), false, None),
+        ] {
+            let known = (error.is_context_overflow(), error.context_tokens());
+            assert_eq!(known, (overflow, tokens), "{error:?}");
+            assert_eq!(error.context("asking").is_context_overflow(), overflow);
+        }
     }
 
     #[test]

@@ -80,6 +80,13 @@ impl Part {
         }
     }
 
+    /// Whether it is a tool call that was cut off before it was whole. It is never carried out,
+    /// whatever its arguments are.
+    pub fn is_incomplete(&self) -> bool {
+        let marked = |(name, json): &(String, String)| name == "incomplete" && json == "true";
+        self.as_tool_call().is_some() && self.extra.iter().any(marked)
+    }
+
     /// The result, if it is a tool's.
     pub fn as_tool_result(&self) -> Option<&ToolResult> {
         match &self.body {
@@ -104,6 +111,36 @@ impl Message {
     /// The text parts, joined.
     pub fn text(&self) -> String {
         joined_text(&self.parts)
+    }
+}
+
+impl Usage {
+    /// No tokens.
+    pub fn none() -> Self {
+        Self {
+            input_tokens: 0,
+            output_tokens: 0,
+            extra: Vec::new(),
+        }
+    }
+
+    /// Adds the tokens of another answer. Counts in `extra`, such as `cache_read_tokens`, are
+    /// summed by their names; other values there are left out.
+    pub fn add(&mut self, other: &Self) {
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        for (name, json) in &other.extra {
+            let Ok(more) = json.parse::<u64>() else {
+                continue;
+            };
+            match self.extra.iter_mut().find(|(own, _)| own == name) {
+                Some((_, total)) => {
+                    let sum = total.parse::<u64>().unwrap_or(0).saturating_add(more);
+                    *total = sum.to_string();
+                }
+                None => self.extra.push((name.clone(), json.clone())),
+            }
+        }
     }
 }
 
@@ -144,6 +181,51 @@ pub(crate) fn joined_text(parts: &[Part]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_add_up_by_their_names() {
+        let usage = |input_tokens, extra: &[(&str, &str)]| Usage {
+            input_tokens,
+            output_tokens: 1,
+            extra: extra
+                .iter()
+                .map(|(name, json)| ((*name).into(), (*json).into()))
+                .collect(),
+        };
+        let mut total = Usage::none();
+        total.add(&usage(
+            5,
+            &[("cache_read_tokens", "3"), ("tier", "\"batch\"")],
+        ));
+        total.add(&usage(
+            u64::MAX,
+            &[("cache_read_tokens", "4"), ("cache_write_tokens", "1")],
+        ));
+        let expected = usage(
+            u64::MAX,
+            &[("cache_read_tokens", "7"), ("cache_write_tokens", "1")],
+        );
+        assert_eq!(
+            total,
+            Usage {
+                output_tokens: 2,
+                ..expected
+            }
+        );
+    }
+
+    #[test]
+    fn only_a_call_that_was_marked_is_incomplete() {
+        let mut call = Part::tool_call("1", "read", "{}");
+        assert!(!call.is_incomplete());
+        call.extra.push(("incomplete".into(), "true".into()));
+        assert!(call.is_incomplete());
+        let text = Part {
+            extra: call.extra,
+            ..Part::text("half")
+        };
+        assert!(!text.is_incomplete());
+    }
 
     #[test]
     fn only_text_is_joined() {

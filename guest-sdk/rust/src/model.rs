@@ -37,8 +37,10 @@ impl Model<'_> {
     ///
     /// # Errors
     ///
-    /// `denied` without the capability `model`, `cancelled` when the run is being stopped, and
-    /// otherwise as the host answers.
+    /// `denied` without the capability `model`, `cancelled` when the run is being stopped,
+    /// `limit` for what is longer than the model's window
+    /// ([`is_context_overflow`](crate::Error::is_context_overflow)), and otherwise as the host
+    /// answers. The host has already tried failures that may pass again.
     pub fn complete(&self, request: Request) -> Result<Completion> {
         let inner = imports::complete(&request.into())?;
         Ok(Completion {
@@ -100,6 +102,32 @@ impl Request {
     /// The model that was named, if any was.
     pub(crate) fn model_name(&self) -> Option<&str> {
         self.inner.model.as_deref()
+    }
+
+    /// A request to the same model with the same settings that asks nothing yet: no task, no
+    /// messages, no tools.
+    pub(crate) fn anew(&self) -> Self {
+        let mut request = Self::new();
+        request.inner.model.clone_from(&self.inner.model);
+        request.inner.max_output_tokens = self.inner.max_output_tokens;
+        request.inner.temperature = self.inner.temperature;
+        request.inner.extra.clone_from(&self.inner.extra);
+        request
+    }
+
+    /// Whether the host puts the conversation in front, with its summary.
+    pub(crate) fn has_conversation(&self) -> bool {
+        self.inner.context == Context::SinceSummary
+    }
+
+    /// What the request holds by itself, the conversation apart: texts, and parts of messages.
+    pub(crate) fn own_content(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &Part>) {
+        let inner = &self.inner;
+        let tools = inner.tools.iter();
+        let tools = tools.flat_map(|tool| [&tool.name, &tool.description, &tool.parameters_json]);
+        let texts = inner.system.iter().chain(tools).map(String::as_str);
+        let parts = inner.messages.iter().flat_map(|message| &message.parts);
+        (texts, parts)
     }
 
     /// What the host puts in front. With [`Context::SinceSummary`] that is the conversation up

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::{Event, Request};
+use crate::run_tools::{HostTools, Steps, ToolLoop};
 use crate::{Error, Result, ToolResult, Turn};
 
 /// How often a model may mend an answer that does not fit.
@@ -18,7 +19,8 @@ const SHOWN_BYTES_MAX: usize = 16 * 1024;
 impl<C> Turn<C> {
     /// Asks a model for a value that fits a JSON Schema. The answer is not part of the
     /// transcript. One that does not fit goes back to the model with the reason, twice at the
-    /// most.
+    /// most. If the conversation is in front ([`Context::SinceSummary`](crate::model::Context::SinceSummary)) and does not fit the
+    /// model's window, its older part is summarised, and the request is sent again.
     ///
     /// ```
     /// # use lastword_guest::prelude::*;
@@ -46,7 +48,13 @@ impl<C> Turn<C> {
         let mut request = request.output_schema(schema);
         let mut repairs = 0;
         loop {
-            let (text, finish) = self.hear(&request)?;
+            let heard = match self.hear(&request) {
+                Err(error) if error.is_context_overflow() && request.has_conversation() => {
+                    self.hear_with_room(&request, error)
+                }
+                heard => heard,
+            };
+            let (text, finish) = heard?;
             let error = match read(&text) {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -65,6 +73,14 @@ impl<C> Turn<C> {
                  schema:\n{schema}"
             ));
         }
+    }
+
+    fn hear_with_room(&self, request: &Request, refusal: Error) -> Result<(String, String)> {
+        let tool_loop = ToolLoop::new()
+            .request(request.clone())
+            .host_tools(HostTools::None);
+        let mut steps = Steps::begin(self, tool_loop)?;
+        steps.send_with_room(refusal, |_| self.hear(request))
     }
 
     /// The text of an answer, which is kept out of the transcript, and why it ended.
@@ -121,7 +137,8 @@ fn read<T: DeserializeOwned>(text: &str) -> std::result::Result<T, serde_json::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Host, Reply};
+    use crate::model::Context;
+    use crate::testing::{Host, Overflow, Reply};
 
     #[derive(Debug, PartialEq, serde::Deserialize)]
     struct Point {
@@ -170,6 +187,37 @@ mod tests {
         let last = &host.requests()[2];
         assert_eq!(last.messages.len(), 5);
         assert!(last.last_text().contains("invalid type: string \"far\""));
+    }
+
+    #[test]
+    fn a_conversation_that_does_not_fit_is_summarised() {
+        let long = |host: Host| {
+            (0..20).fold(host, |host, _| {
+                host.message(
+                    crate::Role::User,
+                    vec![crate::Part::text("x".repeat(1_000))],
+                )
+            })
+        };
+        let ask = |host: &Host, context: Context| {
+            let request = Request::new().context(context).user("Where?");
+            let schema = serde_json::json!({ "type": "object" });
+            host.turn("Where?", |turn: &Turn<()>| {
+                turn.ask_json::<Point>(request, &schema)
+            })
+        };
+        let host = long(Host::new())
+            .overflow(Overflow::above(8_000))
+            .reply_to("account so far", Reply::text("They said x."))
+            .reply(Reply::text(r#"{"x":7}"#));
+        assert_eq!(ask(&host, Context::SinceSummary).unwrap(), Point { x: 7 });
+        assert_eq!(host.summaries().len(), 1);
+
+        // A request that names where its context begins is the agent's own to shorten.
+        let host = long(Host::new()).overflow(Overflow::above(8_000));
+        let error = ask(&host, Context::Since("message-1".into())).unwrap_err();
+        assert!(error.is_context_overflow());
+        assert_eq!(host.requests().len(), 1);
     }
 
     #[test]

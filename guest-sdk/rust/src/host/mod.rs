@@ -10,8 +10,8 @@ mod component;
 mod native;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use component::{control, log, model, secrets, sleep, state, tools, transcript};
+pub(crate) use component::{control, log, model, secrets, state, tools, transcript};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::{Backend, Events, Values, enter};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::{control, log, model, secrets, sleep, state, tools, transcript};
+pub(crate) use native::{control, log, model, secrets, state, tools, transcript};

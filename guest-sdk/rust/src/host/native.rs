@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::bindings::types::{Failure, Message, Part, ToolCall, ToolResult};
 use crate::bindings::{log as wit_log, model as wit_model, state as wit_state};
@@ -32,7 +31,6 @@ pub(crate) trait Backend {
     fn interruption(&self) -> Option<String>;
     fn remaining_ms(&self) -> Option<u64>;
     fn log(&self, level: wit_log::Level, message: &str, fields_json: Option<&str>);
-    fn sleep(&self, time: Duration);
 }
 
 /// The values of one scope of the state.
@@ -57,10 +55,6 @@ pub(crate) fn enter<R>(backend: Rc<dyn Backend>, act: impl FnOnce() -> R) -> R {
 fn current() -> Rc<dyn Backend> {
     let current = CURRENT.with_borrow(Clone::clone);
     current.expect("there is no host here: let `lastword_guest::testing::Host` run the agent")
-}
-
-pub(crate) fn sleep(time: Duration) {
-    current().sleep(time);
 }
 
 pub(crate) mod transcript {

@@ -16,6 +16,10 @@ pub enum Reason {
     MaxSteps,
     /// The model made the same calls again and again, with the same results.
     Loop,
+    /// The answer was cut off within a call: it became too long, or was filtered. The calls that
+    /// were whole were carried out, the others were not, and the conversation says so: a further
+    /// loop lets the model send them again.
+    CutOff,
     /// A tool of the agent's own said so.
     Served,
     /// A condition of the agent's own was met.
@@ -29,6 +33,7 @@ impl Reason {
             Self::Answered => "answered",
             Self::MaxSteps => "max-steps",
             Self::Loop => "loop",
+            Self::CutOff => "cut-off",
             Self::Served => "served",
             Self::Stopped => "stopped",
         }
@@ -66,10 +71,12 @@ impl From<&Finished> for Outcome {
             .any(|part| part.as_tool_call().is_some());
         match finished.reason {
             Reason::Answered => Self::from(&finished.reply),
+            // Why the answer was cut off is what the person has to know.
             reason => {
-                let outcome = match calls {
-                    true => Self::end_turn(),
-                    false => Self::from(&finished.reply),
+                let outcome = if calls && reason != Reason::CutOff {
+                    Self::end_turn()
+                } else {
+                    Self::from(&finished.reply)
                 };
                 outcome.extra("loop-ended", &reason.name().into())
             }

@@ -34,15 +34,21 @@
 //! model that cannot be asked.
 //!
 //! When the model's window fills, the older part of the conversation is summarised; the
-//! originals stay where they are.
+//! originals stay where they are. A request that does not fit is sent again after that. No
+//! other request is: the host has already tried failures that may pass again.
+//!
+//! A call that was cut off, since the answer became too long, is not carried out, and the loop
+//! ends after the others: [`Reason::CutOff`].
 //!
 //! This module does not know what any tool does.
 
 mod finished;
 mod parameters;
+mod pieces;
 mod plan;
+mod render;
 mod repeats;
-mod retry;
+mod room;
 mod serve;
 mod settings;
 mod steps;
@@ -51,14 +57,20 @@ mod summary;
 mod tests;
 mod toolbox;
 mod trim;
+mod window;
+#[cfg(test)]
+mod window_tests;
 
 pub use finished::{Finished, Reason, Step};
 pub use parameters::{Kind, Parameters};
 pub use serve::{Answer, ServeTool, Tool};
 pub use settings::{
-    HostTools, KEEP_DEFAULT, REPEATS_DEFAULT, RETRIES_DEFAULT, STEPS_DEFAULT, TRIM_PERCENT_DEFAULT,
-    ToolLoop,
+    HostTools, KEEP_DEFAULT, REPEATS_DEFAULT, STEPS_DEFAULT, TRIM_PERCENT_DEFAULT, ToolLoop,
 };
+pub(crate) use steps::Steps;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use summary::SUMMARISED_AS;
 
 use crate::{Result, Turn};
 
@@ -69,8 +81,10 @@ impl<C> Turn<C> {
     /// # Errors
     ///
     /// `cancelled` when the run is being stopped; `denied` without a model, or without tools if
-    /// any of the host's were asked for; and otherwise what the model fails with.
+    /// any of the host's were asked for; `limit` if the newest messages alone do not fit the
+    /// model's window ([`is_context_overflow`](crate::Error::is_context_overflow)); and otherwise
+    /// what the model fails with.
     pub fn run_tools(&self, tool_loop: ToolLoop<'_>) -> Result<Finished> {
-        steps::Steps::begin(self, tool_loop)?.run()
+        Steps::begin(self, tool_loop)?.run()
     }
 }

@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::repeats::{Repeats, Verdict, canonical};
-use crate::{Part, ToolCall};
+use crate::ToolCall;
+use crate::model::Reply;
 
 /// Who serves a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,28 +34,52 @@ pub(super) struct Planned {
     pub(super) fate: Fate,
 }
 
-/// All calls of an answer, in order, and whether the model turns in circles for good.
+/// What is to be done about an answer.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Its calls, in order.
+    pub(super) calls: Vec<Planned>,
+    /// The model turns in circles for good.
+    pub(super) circles: bool,
+    /// It was cut off within a call.
+    pub(super) cut_off: bool,
+}
+
+/// Decides about all calls of an answer.
 pub(super) fn plan(
-    parts: &[Part],
+    reply: &Reply,
     repeats: &mut Repeats,
     find: impl Fn(&str) -> Option<Server>,
     known: impl Fn() -> String,
-) -> (Vec<Planned>, bool) {
-    let calls = parts.iter().filter_map(Part::as_tool_call);
+) -> Plan {
+    let was_cut = matches!(reply.finish.as_str(), "max_tokens" | "content_filter");
+    let parts = reply.parts.iter().enumerate();
+    let calls = parts.filter_map(|(at, part)| part.as_tool_call().map(|call| (at, part, call)));
     let calls: Vec<_> = calls
-        .map(|call| (call, parse(&call.arguments_json)))
+        .map(|(at, part, call)| {
+            let last = at + 1 == reply.parts.len();
+            let incomplete = part.is_incomplete() || (was_cut && last && !is_whole(call));
+            (call, incomplete, parse(&call.arguments_json))
+        })
         .collect();
     if calls.is_empty() {
-        return (Vec::new(), false);
+        return Plan::default();
     }
-    let words = calls.iter().map(|(call, arguments)| {
+    let cut_off = was_cut && calls.iter().any(|(_, incomplete, _)| *incomplete);
+    let words = calls.iter().map(|(call, _, arguments)| {
         let as_sent = |_| call.arguments_json.clone();
         let arguments = arguments.as_ref().map_or_else(as_sent, canonical);
         format!("{} {arguments}", call.name)
     });
     let seen = repeats.see(&words.collect::<Vec<_>>());
-    let planned = calls.into_iter().map(|(call, arguments)| {
+    let planned = calls.into_iter().map(|(call, incomplete, arguments)| {
         let fate = match (seen, arguments, find(&call.name)) {
+            _ if incomplete => Fate::Refused(format!(
+                "the answer was cut off before this call of `{}` was whole, and the call was not \
+                 carried out. Send it again, whole; if it became too long, split it into several \
+                 shorter calls.",
+                call.name
+            )),
             (Verdict::Refuse | Verdict::End, ..) => Fate::Refused(format!(
                 "`{}` belongs to steps that came again and again with the same results; it was \
                  not carried out this time. Do something else, or answer with what you know.",
@@ -78,7 +103,17 @@ pub(super) fn plan(
         }
         Planned { call, fate }
     });
-    (planned.collect(), seen == Verdict::End)
+    Plan {
+        calls: planned.collect(),
+        circles: seen == Verdict::End,
+        cut_off,
+    }
+}
+
+/// Whether the last call of an answer that was cut off is whole, for a provider that does not
+/// mark those that are not: no arguments at all may be those that were still to come.
+fn is_whole(call: &ToolCall) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments_json).is_ok()
 }
 
 /// No arguments at all are an empty object: some models leave them out.
@@ -92,12 +127,22 @@ fn parse(json: &str) -> Result<Value, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Part;
 
     fn find(name: &str) -> Option<Server> {
         match name {
             "read" => Some(Server::Host),
             "roll" => Some(Server::Agent(0)),
             _ => None,
+        }
+    }
+
+    fn reply(parts: Vec<Part>, finish: &str) -> Reply {
+        Reply {
+            parts,
+            finish: finish.to_owned(),
+            usage: crate::Usage::none(),
+            extra: Vec::new(),
         }
     }
 
@@ -108,8 +153,9 @@ mod tests {
             .map(|(at, (name, json))| Part::tool_call(at.to_string(), *name, *json))
             .chain([Part::text("words are no calls")])
             .collect();
-        let (planned, _) = plan(&parts, &mut Repeats::new(3), find, || "read, roll".into());
-        planned.into_iter().map(|planned| planned.fate).collect()
+        let reply = reply(parts, "tool_use");
+        let plan = plan(&reply, &mut Repeats::new(3), find, || "read, roll".into());
+        plan.calls.into_iter().map(|planned| planned.fate).collect()
     }
 
     #[test]
@@ -139,12 +185,60 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_cut_off_is_refused_whatever_its_arguments_are() {
+        let marked = |name: &str, json: &str| Part {
+            extra: vec![("incomplete".into(), "true".into())],
+            ..Part::tool_call("1", name, json)
+        };
+        let call = |json: &str| Part::tool_call("1", "read", json);
+        let text = || Part::text("and then");
+        // The parts, the finish, which calls are refused, and whether the answer counts as cut.
+        for (parts, finish, refused, cut_off) in [
+            (vec![marked("read", "")], "max_tokens", vec![true], true),
+            (vec![marked("roll", "{}")], "max_tokens", vec![true], true),
+            (
+                vec![marked("read", "{\"pa")],
+                "content_filter",
+                vec![true],
+                true,
+            ),
+            (vec![marked("fly", "{}")], "max_tokens", vec![true], true),
+            (vec![marked("read", "{}")], "tool_use", vec![true], false),
+            (
+                vec![call("{}"), marked("read", "")],
+                "max_tokens",
+                vec![false, true],
+                true,
+            ),
+            (vec![call("{}")], "max_tokens", vec![false], false),
+            (vec![call("")], "max_tokens", vec![true], true),
+            (vec![call("{\"pa")], "content_filter", vec![true], true),
+            (vec![call("")], "tool_use", vec![false], false),
+            (vec![call(""), text()], "max_tokens", vec![false], false),
+            (
+                vec![call(""), call("{}")],
+                "max_tokens",
+                vec![false, false],
+                false,
+            ),
+        ] {
+            let reply = reply(parts, finish);
+            let plan = plan(&reply, &mut Repeats::new(3), find, String::new);
+            let fates = plan.calls.iter().map(|planned| &planned.fate);
+            let told =
+                fates.map(|fate| matches!(fate, Fate::Refused(why) if why.contains("cut off")));
+            let told: Vec<_> = told.collect();
+            assert_eq!((told, plan.cut_off), (refused, cut_off), "{reply:?}");
+        }
+    }
+
+    #[test]
     fn a_call_that_comes_again_and_again_is_refused_whatever_it_is() {
         for name in ["read", "roll", "fly"] {
             let mut repeats = Repeats::new(3);
-            let parts = [Part::tool_call("1", name, "{")];
-            let mut next = || plan(&parts, &mut repeats, find, String::new);
-            let over: Vec<_> = (0..6).map(|_| next().1).collect();
+            let reply = reply(vec![Part::tool_call("1", name, "{")], "tool_use");
+            let mut next = || plan(&reply, &mut repeats, find, String::new);
+            let over: Vec<_> = (0..6).map(|_| next().circles).collect();
             assert_eq!(over, [false, false, false, false, false, true], "{name}");
         }
     }

@@ -14,9 +14,6 @@ pub const STEPS_DEFAULT: u32 = 50;
 /// otherwise.
 pub const REPEATS_DEFAULT: u32 = 3;
 
-/// How often a request that failed is sent again unless told otherwise.
-pub const RETRIES_DEFAULT: u32 = 2;
-
 /// The share of the model's window beyond which a summary is written, in percent, unless told
 /// otherwise.
 pub const TRIM_PERCENT_DEFAULT: u8 = 75;
@@ -70,7 +67,6 @@ pub struct ToolLoop<'a> {
     pub(super) max_repeats: u32,
     pub(super) parallel: bool,
     pub(super) stop_when: Vec<StopWhen<'a>>,
-    pub(super) retries: u32,
     pub(super) window: Option<u32>,
     pub(super) trim_percent: u8,
     pub(super) keep: usize,
@@ -96,7 +92,6 @@ impl<'a> ToolLoop<'a> {
             max_repeats: REPEATS_DEFAULT,
             parallel: true,
             stop_when: Vec::new(),
-            retries: RETRIES_DEFAULT,
             window: None,
             trim_percent: TRIM_PERCENT_DEFAULT,
             keep: KEEP_DEFAULT,
@@ -175,14 +170,8 @@ impl<'a> ToolLoop<'a> {
         })
     }
 
-    /// How often a request is sent again that failed before anything was said, for reasons that
-    /// may pass; [`RETRIES_DEFAULT`] unless set. The host has tried by itself before.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
-        self
-    }
-
-    /// The size of the model's window in tokens, for a host that does not know it.
+    /// The size of the model's window in tokens, for a host that does not know it. What the host
+    /// says counts otherwise, and what a service says that was sent too much.
     pub fn context_tokens(mut self, tokens: u32) -> Self {
         self.window = Some(tokens);
         self

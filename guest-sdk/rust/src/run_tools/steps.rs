@@ -3,12 +3,12 @@
 //! It does not know what is asked for, nor who serves it.
 
 use super::finished::{Finished, Reason, Step};
-use super::plan::{Fate, Planned, plan};
+use super::plan::{Fate, Plan, Planned, plan};
 use super::repeats::Repeats;
 use super::settings::ToolLoop;
+use super::summary::{self, Known};
 use super::toolbox::Toolbox;
-use super::{retry, summary, trim};
-use crate::log::Level;
+use super::window::Window;
 use crate::model::{Context, Reply, Request};
 use crate::{Error, Result, ToolCall, ToolResult, Turn, Usage};
 
@@ -17,16 +17,16 @@ const CLOSING: &str = "You have used up your steps. Answer now, without calling 
     you did, what you found, and what is left to do.";
 
 /// A loop that goes.
-pub(super) struct Steps<'a, C> {
-    turn: &'a Turn<C>,
-    settings: ToolLoop<'a>,
+pub(crate) struct Steps<'a, C> {
+    pub(super) turn: &'a Turn<C>,
+    pub(super) settings: ToolLoop<'a>,
     toolbox: Toolbox<'a>,
     repeats: Repeats,
-    window: Option<u32>,
-    /// Through which message the last summary of this loop stands.
-    summarised: Option<String>,
+    pub(super) window: Window,
+    /// The last summary that is known.
+    pub(super) summarised: Option<Known>,
     steps: u32,
-    usage: Usage,
+    pub(super) usage: Usage,
 }
 
 /// What came of an answer's calls.
@@ -40,7 +40,7 @@ struct Carried {
 }
 
 impl<'a, C> Steps<'a, C> {
-    pub(super) fn begin(turn: &'a Turn<C>, mut settings: ToolLoop<'a>) -> Result<Self> {
+    pub(crate) fn begin(turn: &'a Turn<C>, mut settings: ToolLoop<'a>) -> Result<Self> {
         let served = std::mem::take(&mut settings.served);
         let toolbox = Toolbox::open(turn.tools(), &settings.host_tools, served)?;
         let window = match settings.window {
@@ -50,42 +50,45 @@ impl<'a, C> Steps<'a, C> {
         Ok(Self {
             turn,
             repeats: Repeats::new(settings.max_repeats),
+            window: Window::new(window, settings.trim_percent),
             settings,
             toolbox,
-            window,
             summarised: None,
             steps: 0,
-            usage: Usage {
-                input_tokens: 0,
-                output_tokens: 0,
-                extra: Vec::new(),
-            },
+            usage: Usage::none(),
         })
     }
 
     pub(super) fn run(mut self) -> Result<Finished> {
+        self.look_back()?;
         let mut last: Option<Reply> = None;
         while self.steps < self.settings.max_steps.max(1) {
             let reply = self.ask(&self.request())?;
             let toolbox = &self.toolbox;
-            let (planned, circles) = plan(
-                &reply.parts,
+            let Plan {
+                calls,
+                circles,
+                cut_off,
+            } = plan(
+                &reply,
                 &mut self.repeats,
                 |name| toolbox.find(name),
                 || toolbox.names(),
             );
-            if planned.is_empty() {
+            if calls.is_empty() {
                 return Ok(self.end(Reason::Answered, reply));
             }
-            let carried = match self.settings.parallel {
-                true => self.together(planned)?,
-                false => self.one_by_one(planned)?,
+            let carried = if self.settings.parallel {
+                self.together(calls)?
+            } else {
+                self.one_by_one(calls)?
             };
             self.repeats.learn(&carried.results);
-            if let Some(reason) = self.reason_to_stop(&reply, &carried, circles) {
+            if let Some(reason) = self.reason_to_stop(&reply, &carried, circles, cut_off) {
                 return Ok(self.end(reason, reply));
             }
-            self.make_room(&reply.usage)?;
+            self.window.grow(&reply, &carried.results);
+            self.make_room()?;
             last = Some(reply);
         }
         match last {
@@ -104,27 +107,36 @@ impl<'a, C> Steps<'a, C> {
     }
 
     /// The conversation, which the host puts in front, and the tools.
-    fn request(&self) -> Request {
+    pub(super) fn request(&self) -> Request {
         let request = self.settings.request.clone();
         let request = request.context(Context::SinceSummary);
         request.tools(self.toolbox.specs())
     }
 
     fn ask(&mut self, request: &Request) -> Result<Reply> {
-        let completion = retry::complete(self.turn.model(), request, self.settings.retries)?;
+        match self.send(request) {
+            Err(error) if error.is_context_overflow() => {
+                self.send_with_room(error, |steps| steps.send(request))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<Reply> {
+        let completion = self.turn.model().complete(request.clone())?;
         let reply = completion.to_transcript()?;
         self.steps += 1;
-        self.count(&reply.usage);
+        self.usage.add(&reply.usage);
         Ok(reply)
     }
 
-    fn count(&mut self, usage: &Usage) {
-        let total = &mut self.usage;
-        total.input_tokens = total.input_tokens.saturating_add(usage.input_tokens);
-        total.output_tokens = total.output_tokens.saturating_add(usage.output_tokens);
-    }
-
-    fn reason_to_stop(&mut self, reply: &Reply, done: &Carried, circles: bool) -> Option<Reason> {
+    fn reason_to_stop(
+        &mut self,
+        reply: &Reply,
+        done: &Carried,
+        circles: bool,
+        cut_off: bool,
+    ) -> Option<Reason> {
         let step = Step {
             number: self.steps,
             reply,
@@ -137,10 +149,14 @@ impl<'a, C> Steps<'a, C> {
         for stop in &mut self.settings.stop_when {
             stopped |= stop(&step);
         }
-        match (circles, done.last) {
-            (true, _) => Some(Reason::Loop),
-            (_, true) => Some(Reason::Served),
-            _ => stopped.then_some(Reason::Stopped),
+        if cut_off {
+            Some(Reason::CutOff)
+        } else if circles {
+            Some(Reason::Loop)
+        } else if done.last {
+            Some(Reason::Served)
+        } else {
+            stopped.then_some(Reason::Stopped)
         }
     }
 
@@ -248,31 +264,6 @@ impl<'a, C> Steps<'a, C> {
         match self.record(result) {
             Err(error) if matches!(error.code(), "conflict" | "not-found") => Ok(()),
             outcome => outcome,
-        }
-    }
-
-    /// Has the older part of the conversation summarised, if the window is too full. A summary
-    /// that fails is no reason to end: the next request may still fit.
-    fn make_room(&mut self, usage: &Usage) -> Result<()> {
-        let settings = &self.settings;
-        if !trim::is_full(usage, self.window, settings.trim_percent) {
-            return Ok(());
-        }
-        let keep = settings.keep;
-        let written = summary::write(self.turn, self.request(), keep, self.summarised.as_deref());
-        match written {
-            Ok(None) => Ok(()),
-            Ok(Some(summary::Written { through, usage })) => {
-                self.summarised = Some(through);
-                self.count(&usage);
-                Ok(())
-            }
-            Err(error) if error.is_cancelled() => Err(error),
-            Err(error) => {
-                let line = format!("the conversation could not be summarised: {error}");
-                self.turn.log(Level::Warn, &line);
-                Ok(())
-            }
         }
     }
 }

@@ -1,25 +1,42 @@
-//! A summary of the older part of the conversation, written by the model.
+//! The model writes an account of the conversation that is in front of it; and what is known of
+//! the summary that was written last.
 //!
-//! It does not know when one is due.
+//! It does not know when one is due, nor where the conversation is cut.
 
-use super::trim;
 use crate::model::{Event, Request};
-use crate::{Result, ToolResult, Turn, Usage};
-
-/// Messages that are looked at beyond those that stay.
-const LOOK_BACK: u32 = 64;
+use crate::{Message, Result, ToolResult, Turn, Usage};
 
 /// What the model is asked for.
 const ASK: &str = "The conversation is about to be shortened. Write down, for yourself, what you \
     need in order to go on: what was asked for, what you did and changed, file by file, what you \
     found out, what is still to be done. Facts, names and numbers, no phrases. Do not call tools.";
 
-/// A summary that was written.
-pub(super) struct Written {
+/// The name under which the host puts a summary beside the message through which it stands.
+pub(crate) const SUMMARISED_AS: &str = "summarised-as";
+
+/// A summary that stands for the older part of the conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Known {
     /// Through which message it stands.
     pub(super) through: String,
-    /// What it took.
-    pub(super) usage: Usage,
+    pub(super) text: String,
+}
+
+impl Known {
+    /// The summary that stands through this message: the loop's own, or what the host says.
+    pub(super) fn at(message: &Message, own: Option<&Self>) -> Option<Self> {
+        if let Some(own) = own.filter(|own| own.through == message.id) {
+            return Some(own.clone());
+        }
+        let (_, json) = message
+            .extra
+            .iter()
+            .find(|(name, _)| name == SUMMARISED_AS)?;
+        Some(Self {
+            through: message.id.clone(),
+            text: serde_json::from_str(json).ok()?,
+        })
+    }
 }
 
 /// The window of the model that a request goes to, where the host knows it.
@@ -33,38 +50,23 @@ pub(super) fn window<C>(turn: &Turn<C>, request: &Request) -> Result<Option<u32>
     Ok(model.and_then(|model| model.context_tokens))
 }
 
-/// Lets the model summarise, and the summary stand for all but the newest messages. None if
-/// that would gain nothing. It is written with `request`, so that the conversation in front of
-/// it is the one that the model knows.
-pub(super) fn write<C>(
-    turn: &Turn<C>,
-    request: Request,
-    keep: usize,
-    done: Option<&str>,
-) -> Result<Option<Written>> {
-    let limit = u32::try_from(keep)
-        .unwrap_or(u32::MAX)
-        .saturating_add(LOOK_BACK);
-    let newest = turn.history(None, limit)?;
-    let Some(through) = trim::through(&newest, keep, done) else {
-        return Ok(None);
-    };
-    let completion = turn
-        .model()
-        .complete(request.user(ASK).tool_choice("none"))?;
-    let mut account = String::new();
-    let mut usage = Usage {
-        input_tokens: 0,
-        output_tokens: 0,
-        extra: Vec::new(),
-    };
-    for event in completion {
+/// Asks for an account with `request`, so that the conversation in front of it is the one that
+/// the model knows.
+pub(super) fn in_one<C>(turn: &Turn<C>, request: Request, usage: &mut Usage) -> Result<String> {
+    let account = hear(turn, request.user(ASK).tool_choice("none"), usage)?;
+    if account.trim().is_empty() {
+        return Err("the model wrote nothing".into());
+    }
+    Ok(account)
+}
+
+/// The text of an answer, which is kept out of the transcript. What it took is added to `usage`.
+pub(super) fn hear<C>(turn: &Turn<C>, request: Request, usage: &mut Usage) -> Result<String> {
+    let mut text = String::new();
+    for event in turn.model().complete(request)? {
         match event? {
-            Event::Text(text) => account.push_str(&text),
-            Event::Usage(took) => {
-                usage.input_tokens = usage.input_tokens.saturating_add(took.input_tokens);
-                usage.output_tokens = usage.output_tokens.saturating_add(took.output_tokens);
-            }
+            Event::Text(delta) => text.push_str(&delta),
+            Event::Usage(took) => usage.add(&took),
             // It was told not to call; the call is recorded, so that it needs a result.
             Event::Part(part) => {
                 if let Some(call) = part.as_tool_call() {
@@ -75,12 +77,5 @@ pub(super) fn write<C>(
             _ => {}
         }
     }
-    if account.trim().is_empty() {
-        return Err("the model wrote nothing".into());
-    }
-    turn.summarise(&trim::summary(turn.prompt(), &account), &through.id)?;
-    Ok(Some(Written {
-        through: through.id.clone(),
-        usage,
-    }))
+    Ok(text)
 }

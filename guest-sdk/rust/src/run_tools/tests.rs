@@ -1,7 +1,5 @@
 //! Whole conversations of the loop, with a model that says what it was told to.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{Answer, Finished, HostTools, Kind, Parameters, Reason, Tool, ToolLoop};
@@ -296,38 +294,79 @@ fn a_tool_of_the_agent_s_own_and_a_condition_may_end_the_loop() {
     assert_eq!((finished.reason, finished.steps), (Reason::Stopped, 2));
 }
 
+/// The host tries again what may pass; a loop that did too would multiply the requests.
 #[test]
-fn what_may_pass_is_tried_again_before_the_first_word() {
-    let busy = || Reply::refused(Error::new("limit", "too many requests").retryable());
-    let gone = || Reply::refused(Error::new("unavailable", "it broke off"));
-    let passing = host([busy(), gone(), Reply::text("Here.")]);
-    go(&passing, ToolLoop::new()).unwrap();
-    assert_eq!(passing.waits(), [1, 2].map(Duration::from_secs));
-    assert_eq!(passing.log().len(), 2);
-
-    let lasting = host([busy(), busy(), busy()]);
-    assert_eq!(go(&lasting, ToolLoop::new()).unwrap_err().code(), "limit");
-    assert_eq!(lasting.waits().len(), 2);
-
-    for hopeless in ["denied", "invalid", "limit", "cancelled"] {
-        let host = host([Reply::refused(Error::new(hopeless, "no"))]);
-        assert_eq!(go(&host, ToolLoop::new()).unwrap_err().code(), hopeless);
-        assert_eq!(host.waits(), []);
+fn what_a_model_fails_with_is_not_tried_again() {
+    let busy = || Error::new("limit", "too many requests").retryable();
+    let gone = || Error::new("unavailable", "it broke off").retryable();
+    for (reply, code) in [
+        (Reply::refused(busy()), "limit"),
+        (Reply::refused(gone()), "unavailable"),
+        (Reply::new().and_fails(gone()), "unavailable"),
+        (Reply::text("Half a").and_fails(gone()), "unavailable"),
+        (Reply::refused(Error::new("invalid", "no")), "invalid"),
+    ] {
+        let host = host([reply, Reply::text("never")]);
+        assert_eq!(go(&host, ToolLoop::new()).unwrap_err().code(), code);
+        assert_eq!(host.requests().len(), 1);
     }
-
-    let late = host([busy(), Reply::text("Here.")]).remaining(Duration::from_millis(900));
-    assert_eq!(go(&late, ToolLoop::new()).unwrap_err().code(), "limit");
 }
 
 #[test]
-fn what_breaks_off_after_a_word_is_not_tried_again() {
-    let error = Error::new("unavailable", "it broke off").retryable();
-    let host = host([Reply::text("Half a").and_fails(error), Reply::text("never")]);
-    assert_eq!(
-        go(&host, ToolLoop::new()).unwrap_err().code(),
-        "unavailable"
-    );
-    assert_eq!((&*host.text(), host.waits().len()), ("Half a", 0));
+fn a_call_that_was_cut_off_is_never_carried_out_and_ends_the_loop() {
+    for finish in ["max_tokens", "content_filter"] {
+        for arguments in ["", "{\"path\":\"a", "{\"path\":\"a\"}"] {
+            for (tool, served) in [("read_file", false), ("mine", true), ("fly", false)] {
+                let mut calls = 0;
+                let mine = Tool::new("mine", "", &Parameters::new(), |_: Value| {
+                    calls += 1;
+                    Ok("done")
+                });
+                let host = host([read("whole").and_cut_call(tool, arguments).finish(finish)]);
+                let finished = go(&host, ToolLoop::new().serve(mine)).unwrap();
+                assert_eq!((finished.reason, finished.steps), (Reason::CutOff, 1));
+                let outcome = Outcome::from(&finished);
+                assert_eq!(outcome.reason(), Some(finish));
+                assert_eq!(outcome.extra_json("loop-ended"), Some("\"cut-off\""));
+                all_answered(&host.messages());
+                let results = results(&host);
+                assert_eq!(results[0].joined_text(), "content of Some(\"whole\")");
+                let told = results[1].joined_text();
+                assert!(results[1].is_error && told.contains("cut off"), "{told}");
+                assert!(told.contains("again, whole"), "{told}");
+                assert_eq!(calls, 0, "{served}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_further_loop_lets_a_model_send_a_call_again_that_was_cut_off() {
+    let host = host([
+        Reply::new().and_cut_call("read_file", "{\"path\":\""),
+        read("a"),
+        Reply::text("Done."),
+    ]);
+    let finished = host
+        .turn("Do it", |turn: &Turn<()>| {
+            let cut = turn.run_tools(ToolLoop::new())?;
+            assert_eq!(cut.reason, Reason::CutOff);
+            turn.run_tools(ToolLoop::new())
+        })
+        .unwrap();
+    assert_eq!(finished.reason, Reason::Answered);
+    assert!(host.requests()[1].last_text().contains("cut off"));
+    all_answered(&host.messages());
+}
+
+#[test]
+fn a_cut_call_of_an_answer_that_was_not_cut_is_told_and_the_loop_goes_on() {
+    let odd = Reply::new()
+        .and_cut_call("read_file", "{}")
+        .finish("tool_use");
+    let host = host([odd, Reply::text("Well.")]);
+    assert_eq!(go(&host, ToolLoop::new()).unwrap().reason, Reason::Answered);
+    assert!(results(&host)[0].is_error);
 }
 
 #[test]

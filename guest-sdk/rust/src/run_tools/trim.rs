@@ -1,7 +1,9 @@
-//! When the model's window is too full, and where the conversation may be cut. Pure; it does
-//! not know who writes the summary.
+//! Where the conversation may be cut, and what stands for the older part. Pure; it does not know
+//! who writes the summary.
 
-use crate::{Message, Role, Usage};
+use super::render::excerpt;
+use super::window;
+use crate::{Message, Role};
 
 /// A summary that stands for fewer messages gains nothing.
 const GAIN_MIN: usize = 2;
@@ -13,21 +15,38 @@ const FURTHER_GAIN_MIN: usize = 4;
 /// Bytes of the longest request that a summary repeats word for word.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// Whether the last answer and what it was an answer to fill more of the window than they may.
-pub(super) fn is_full(usage: &Usage, window: Option<u32>, percent: u8) -> bool {
-    let used = usage.input_tokens.saturating_add(usage.output_tokens);
-    let percent = u64::from(percent.clamp(1, 100));
-    window.is_some_and(|window| used.saturating_mul(100) >= u64::from(window) * percent)
+/// What a summary has to gain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gain {
+    /// So much that it is worth its tokens.
+    Worthwhile,
+    /// Anything: the conversation does not fit.
+    Any,
 }
 
-/// The message through which a summary may stand, so that at least `keep` messages stay and no
-/// result stands without its call. None if that gains nothing beyond the last summary, which
-/// stands through `done`.
-pub(super) fn through<'a>(
-    newest: &'a [Message],
+/// How many of the newest messages, of `keep` at the most, have no more than so many tokens. One
+/// at the least, if any are to be kept.
+pub(super) fn fitting(newest: &[Message], keep: usize, tokens_max: Option<u64>) -> usize {
+    let Some(tokens_max) = tokens_max else {
+        return keep;
+    };
+    let mut tokens = 0_u64;
+    let fitting = newest.iter().rev().take(keep).take_while(|message| {
+        tokens = tokens.saturating_add(window::of_message(message));
+        tokens <= tokens_max
+    });
+    fitting.count().max(keep.min(1))
+}
+
+/// Where the message is through which a summary may stand, so that at least `keep` messages stay
+/// and no result stands without its call. None if that gains too little beyond the last summary,
+/// which stands through `done`.
+pub(super) fn through(
+    newest: &[Message],
     keep: usize,
     done: Option<&str>,
-) -> Option<&'a Message> {
+    gain: Gain,
+) -> Option<usize> {
     let mut kept = newest.len().checked_sub(keep)?;
     while kept > 0
         && newest
@@ -36,31 +55,29 @@ pub(super) fn through<'a>(
     {
         kept -= 1;
     }
-    let gone = newest.get(..kept)?;
     let done = done.and_then(|id| newest.iter().position(|message| message.id == id));
-    let gain = kept.saturating_sub(done.map_or(0, |at| at + 1));
-    let enough = if done.is_some() {
-        FURTHER_GAIN_MIN
-    } else {
-        GAIN_MIN
+    let gained = kept.saturating_sub(done.map_or(0, |at| at + 1));
+    let enough = match gain {
+        Gain::Any => 1,
+        Gain::Worthwhile if done.is_some() => FURTHER_GAIN_MIN,
+        Gain::Worthwhile => GAIN_MIN,
     };
-    gone.last().filter(|_| gain >= enough)
+    kept.checked_sub(1).filter(|_| gained >= enough)
 }
 
-/// The summary as a later request begins with it: what was asked for, word for word, and what
-/// came of it.
-pub(super) fn summary(request: &str, account: &str) -> String {
-    let mut end = request.len().min(REQUEST_BYTES_MAX);
-    while !request.is_char_boundary(end) {
-        end -= 1;
+/// The summary as a later request begins with it: what was asked for, word for word as far as so
+/// many bytes reach, unless that stands behind it anyway, and what came of it.
+pub(super) fn summary(request: Option<&str>, account: &str, bytes_max: usize) -> String {
+    let mut text = "Summary of the conversation up to here.\n\n".to_owned();
+    if let Some(request) = request {
+        let request = excerpt(request, bytes_max.min(REQUEST_BYTES_MAX));
+        text.push_str("The latest request, word for word:\n");
+        text.push_str(&request);
+        text.push_str("\n\n");
     }
-    let cut = if end < request.len() { " […]" } else { "" };
-    format!(
-        "Summary of the conversation up to here.\n\nThe latest request, word for word:\n{}{cut}\n\n\
-         What has happened so far:\n{}",
-        &request[..end],
-        account.trim()
-    )
+    text.push_str("What has happened so far:\n");
+    text.push_str(account.trim());
+    text
 }
 
 #[cfg(test)]
@@ -83,16 +100,16 @@ mod tests {
         roles.chars().enumerate().map(message).collect()
     }
 
-    fn cut(roles: &str, keep: usize, done: Option<&str>) -> Option<String> {
-        through(&messages(roles), keep, done).map(|message| message.id.clone())
+    fn cut(roles: &str, keep: usize, done: Option<&str>) -> Option<usize> {
+        through(&messages(roles), keep, done, Gain::Worthwhile)
     }
 
     #[test]
     fn a_cut_keeps_the_newest_and_parts_no_call_from_its_result() {
-        assert_eq!(cut("uatatat", 2, None).as_deref(), Some("4"));
-        assert_eq!(cut("uatatat", 3, None).as_deref(), Some("2"));
-        assert_eq!(cut("uatatat", 1, None).as_deref(), Some("4"));
-        assert_eq!(cut("uatat", 0, None).as_deref(), Some("4"));
+        assert_eq!(cut("uatatat", 2, None), Some(4));
+        assert_eq!(cut("uatatat", 3, None), Some(2));
+        assert_eq!(cut("uatatat", 1, None), Some(4));
+        assert_eq!(cut("uatat", 0, None), Some(4));
     }
 
     #[test]
@@ -104,27 +121,52 @@ mod tests {
         assert_eq!(cut("uatatat", 2, Some("4")), None);
         assert_eq!(cut("uatatat", 2, Some("5")), None);
         assert_eq!(cut("uatatat", 2, Some("2")), None);
-        assert_eq!(cut("uatatatat", 2, Some("2")).as_deref(), Some("6"));
+        assert_eq!(cut("uatatatat", 2, Some("2")), Some(6));
     }
 
     #[test]
-    fn a_window_is_full_beyond_its_share() {
-        let usage = |input_tokens| Usage {
-            input_tokens,
-            output_tokens: 50,
-            extra: Vec::new(),
-        };
-        assert!(is_full(&usage(700), Some(1000), 75));
-        assert!(!is_full(&usage(699), Some(1000), 75));
-        assert!(!is_full(&usage(u64::MAX), None, 75));
-        assert!(is_full(&usage(u64::MAX), Some(u32::MAX), 255));
+    fn anything_is_gained_where_the_conversation_does_not_fit() {
+        let cut = |roles, keep, done| through(&messages(roles), keep, done, Gain::Any);
+        assert_eq!(cut("uat", 1, None), Some(0));
+        assert_eq!(cut("uu", 1, None), Some(0));
+        assert_eq!(cut("u", 1, None), None);
+        assert_eq!(cut("uatat", 1, Some("2")), None);
+        assert_eq!(cut("uatatat", 1, Some("2")), Some(4));
+    }
+
+    #[test]
+    fn as_many_messages_stay_as_fit() {
+        let mut newest = messages("uau");
+        for (message, bytes) in newest.iter_mut().zip([30, 300, 3000]) {
+            message.parts.push(crate::Part::text("x".repeat(bytes)));
+        }
+        for (keep, tokens_max, fit) in [
+            (6, None, 6),
+            (6, Some(5000), 3),
+            (6, Some(1105), 2),
+            (6, Some(1000), 1),
+            (6, Some(10), 1),
+            (2, Some(5000), 2),
+            (0, Some(5000), 0),
+        ] {
+            assert_eq!(
+                fitting(&newest, keep, tokens_max),
+                fit,
+                "{keep} {tokens_max:?}"
+            );
+        }
     }
 
     #[test]
     fn a_summary_repeats_the_request() {
-        let text = summary("Mend it", " I read a.rs. ");
+        let text = summary(Some("Mend it"), " I read a.rs. ", usize::MAX);
         assert!(text.contains("\nMend it\n") && text.ends_with("\nI read a.rs."));
-        let long = summary(&"ä".repeat(REQUEST_BYTES_MAX), "x");
-        assert!(long.contains("ä […]") && long.len() < REQUEST_BYTES_MAX + 300);
+        let text = summary(None, "I read a.rs.", usize::MAX);
+        assert!(!text.contains("request") && text.ends_with("\nI read a.rs."));
+        let long = "ä".repeat(REQUEST_BYTES_MAX);
+        for (bytes_max, most) in [(usize::MAX, REQUEST_BYTES_MAX), (500, 500)] {
+            let text = summary(Some(&long), "x", bytes_max);
+            assert!(text.contains("left out here") && text.len() < most + 200);
+        }
     }
 }

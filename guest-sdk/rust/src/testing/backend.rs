@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::conversation::{Conversation, refusal};
+use super::overflow::Overflow;
 use super::reply::{Asked, Reply};
 use crate::bindings::types::Failure;
 use crate::bindings::{log, model, state};
@@ -16,6 +17,9 @@ use crate::model::{Context, Event};
 use crate::run_tools::ServeTool;
 use crate::tools::ToolSpec;
 use crate::{Body, Capability, Error, Message, Part, ToolCall, ToolResult, Usage};
+
+/// Messages of a page at the most, as few as an agent has to be ready for.
+const PAGE_MESSAGES: u32 = 100;
 
 /// Everything that a host for tests has.
 #[derive(Default)]
@@ -30,7 +34,7 @@ pub(super) struct Inner {
     pub(super) secrets: RefCell<BTreeSet<String>>,
     pub(super) title: RefCell<Option<String>>,
     pub(super) log: RefCell<Vec<String>>,
-    pub(super) waits: RefCell<Vec<Duration>>,
+    pub(super) messages_read: Cell<usize>,
     values: [Rc<RefCell<Values>>; 2],
 }
 
@@ -40,6 +44,31 @@ pub(super) struct Model {
     pub(super) replies: VecDeque<Reply>,
     pub(super) requests: Vec<Asked>,
     pub(super) context_tokens: Option<u32>,
+    pub(super) overflow: Option<Overflow>,
+    pub(super) bytes_per_token: Option<u64>,
+    /// Replies to every request whose last message holds these words.
+    pub(super) standing: Vec<(String, Reply)>,
+}
+
+impl Model {
+    /// What the model says to a request: that it is too long, what it says to such requests, or
+    /// the next thing that it is to say.
+    fn answer(&mut self, asked: &Asked) -> Result<Reply, Failure> {
+        if let Some(overflow) = self.overflow.as_ref().filter(|own| own.refuses(asked)) {
+            return Ok(if overflow.is_in_answer() {
+                Reply::new().and_fails(overflow.refusal())
+            } else {
+                Reply::refused(overflow.refusal())
+            });
+        }
+        let last = asked.last_text();
+        let mut standing = self.standing.iter();
+        if let Some((_, reply)) = standing.find(|(words, _)| last.contains(words)) {
+            return Ok(reply.clone());
+        }
+        let none = || refusal("invalid", "the test has no further reply for the model");
+        self.replies.pop_front().ok_or_else(none)
+    }
 }
 
 impl Inner {
@@ -97,8 +126,9 @@ impl Backend for Inner {
             Some(id) => conversation.place(id)?,
             None => conversation.messages.len(),
         };
-        let begin = end.saturating_sub(limit as usize);
-        Ok(conversation.messages[begin..end].to_vec())
+        let begin = end.saturating_sub(limit.min(PAGE_MESSAGES) as usize);
+        self.messages_read.update(|read| read + (end - begin));
+        Ok(conversation.page(begin..end))
     }
 
     fn append_text(&self, delta: &str) -> Result<(), Failure> {
@@ -145,9 +175,12 @@ impl Backend for Inner {
         self.count(Capability::Model)?;
         let asked = self.see(request)?;
         let mut model = self.model.borrow_mut();
+        let reply = model.answer(&asked);
+        let input_tokens = model
+            .bytes_per_token
+            .map(|bytes| asked.bytes() as u64 / bytes);
         model.requests.push(asked);
-        let none = || refusal("invalid", "the test has no further reply for the model");
-        let reply = model.replies.pop_front().ok_or_else(none)?;
+        let reply = reply?;
         if let Some(error) = reply.refusal {
             return Err(error.into());
         }
@@ -155,7 +188,14 @@ impl Backend for Inner {
         let finish = reply.finish.unwrap_or_else(|| reason.to_owned());
         let conversation = Rc::clone(&self.conversation);
         // A call is recorded when it is delivered, and not before.
-        let events = reply.events.into_iter().chain([Ok(Event::Finish(finish))]);
+        let counted = input_tokens.map(|input_tokens| {
+            Ok(Event::Usage(Usage {
+                input_tokens,
+                ..Usage::none()
+            }))
+        });
+        let end = counted.into_iter().chain([Ok(Event::Finish(finish))]);
+        let events = reply.events.into_iter().chain(end);
         let mut failed = false;
         let events = events.map_while(move |event| {
             if failed {
@@ -234,10 +274,6 @@ impl Backend for Inner {
         let line = format!("{level:?}: {message}{fields}");
         self.log.borrow_mut().push(line);
     }
-
-    fn sleep(&self, time: Duration) {
-        self.waits.borrow_mut().push(time);
-    }
 }
 
 /// Streams the rest of an answer into the transcript, and returns the whole.
@@ -245,11 +281,7 @@ pub(crate) fn gather(host: &dyn Backend, events: &mut Events) -> Result<model::R
     let mut reply = model::Reply {
         parts: Vec::new(),
         finish: String::new(),
-        usage: Usage {
-            input_tokens: 0,
-            output_tokens: 0,
-            extra: Vec::new(),
-        },
+        usage: Usage::none(),
         extra: Vec::new(),
     };
     for event in events {
@@ -270,10 +302,7 @@ pub(crate) fn gather(host: &dyn Backend, events: &mut Events) -> Result<model::R
                 }
             }
             (Event::Part(part), _) => reply.parts.push(part),
-            (Event::Usage(usage), _) => {
-                reply.usage.input_tokens += usage.input_tokens;
-                reply.usage.output_tokens += usage.output_tokens;
-            }
+            (Event::Usage(usage), _) => reply.usage.add(&usage),
             (Event::Finish(reason), _) => reply.finish = reason,
             (Event::Other(_), _) => {}
         }

@@ -4,6 +4,7 @@
 
 use crate::bindings::types::Failure;
 use crate::model::Input;
+use crate::run_tools::SUMMARISED_AS;
 use crate::{Body, Error, Message, Part, Role, ToolCall, ToolResult};
 
 /// A conversation.
@@ -130,6 +131,19 @@ impl Conversation {
         self.place(through)?;
         self.summaries.push((text.to_owned(), through.to_owned()));
         Ok(())
+    }
+
+    /// Messages by their places. The one through which the last summary stands says so.
+    pub(super) fn page(&self, places: std::ops::Range<usize>) -> Vec<Message> {
+        let mut page = self.messages[places].to_vec();
+        let summary = self.summaries.last();
+        if let Some((text, through)) = summary
+            && let Some(message) = page.iter_mut().find(|message| message.id == *through)
+        {
+            let json = serde_json::Value::from(text.as_str()).to_string();
+            message.extra.push((SUMMARISED_AS.to_owned(), json));
+        }
+        page
     }
 
     /// What stands in front of a request, from after a message on.

@@ -23,12 +23,14 @@
 //!
 //! The model says what the test told it to, in order. The transcript has the rules of a real
 //! one: a step is a message of the assistant and one of the tools, a result needs its call, and
-//! has one. Nothing is bounded, nothing waits, and calls side by side go one by one.
+//! has one. Nothing is bounded unless a test says so ([`Host::overflow`]), nothing waits, and calls
+//! side by side go one by one.
 //!
 //! It exists on native targets only, so that no component holds any of it.
 
 mod backend;
 mod conversation;
+mod overflow;
 mod reply;
 
 use std::rc::Rc;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 pub(crate) use backend::gather;
 use backend::{Inner, Model};
+pub use overflow::Overflow;
 pub use reply::{Asked, Reply};
 
 use crate::bindings::turn;
@@ -74,7 +77,30 @@ impl Host {
         self
     }
 
-    /// The size of the model's window, in tokens.
+    /// What the model says to every request whose last message holds these words, before it says
+    /// the next thing. The first one that fits counts.
+    #[must_use]
+    pub fn reply_to(self, words: impl Into<String>, reply: Reply) -> Self {
+        self.model(|model| model.standing.push((words.into(), reply)));
+        self
+    }
+
+    /// The model reports the tokens of each request, so many bytes of text ([`Asked::bytes`]) to
+    /// one. It reports only what its replies have unless set.
+    #[must_use]
+    pub fn bytes_per_token(self, bytes: u64) -> Self {
+        self.model(|model| model.bytes_per_token = Some(bytes.max(1)));
+        self
+    }
+
+    /// Which requests are refused as too long; none unless set. They take no reply.
+    #[must_use]
+    pub fn overflow(self, overflow: Overflow) -> Self {
+        self.model(|model| model.overflow = Some(overflow));
+        self
+    }
+
+    /// The size of the model's window in tokens, as the host knows it; unknown unless set.
     #[must_use]
     pub fn context_tokens(self, tokens: u32) -> Self {
         self.model(|model| model.context_tokens = Some(tokens));
@@ -213,6 +239,11 @@ impl Host {
         self.inner.conversation.borrow().messages.clone()
     }
 
+    /// How many messages the agent read from the conversation.
+    pub fn messages_read(&self) -> usize {
+        self.inner.messages_read.get()
+    }
+
     /// Summaries in order: the text, and through which message it stands.
     pub fn summaries(&self) -> Vec<(String, String)> {
         self.inner.conversation.borrow().summaries.clone()
@@ -231,11 +262,6 @@ impl Host {
     /// The lines for the operator.
     pub fn log(&self) -> Vec<String> {
         self.inner.log.borrow().clone()
-    }
-
-    /// How long the loop waited between tries, without waiting.
-    pub fn waits(&self) -> Vec<Duration> {
-        self.inner.waits.borrow().clone()
     }
 }
 

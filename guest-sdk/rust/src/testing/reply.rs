@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::model::{Event, Input};
-use crate::{Error, Part, Usage};
+use crate::{Body, Error, Part, Usage};
 
 /// One answer of the model.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,18 @@ impl Reply {
         self.and(Event::Part(Part::tool_call("", name, arguments)))
     }
 
+    /// The same, and a tool call that is cut off, which ends the answer with `max_tokens` unless
+    /// [`finish`](Self::finish) says otherwise.
+    #[must_use]
+    pub fn and_cut_call(mut self, name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        self.calls = true;
+        self.finish.get_or_insert_with(|| "max_tokens".to_owned());
+        let mut part = Part::tool_call("", name, arguments);
+        part.extra
+            .push(("incomplete".to_owned(), "true".to_owned()));
+        self.and(Event::Part(part))
+    }
+
     /// The same, and the tokens that it takes.
     #[must_use]
     pub fn usage(self, input_tokens: u64, output_tokens: u64) -> Self {
@@ -109,6 +121,18 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Bytes of all its text: its task, and of its messages the text, the calls and the results.
+    pub fn bytes(&self) -> usize {
+        let parts = self.messages.iter().flat_map(|message| &message.parts);
+        let parts = parts.map(|part| match &part.body {
+            Body::Text(text) | Body::Reasoning(text) => text.len(),
+            Body::ToolCall(call) => call.name.len() + call.arguments_json.len(),
+            Body::ToolResult(result) => result.joined_text().len(),
+            _ => 0,
+        });
+        self.system.as_ref().map_or(0, String::len) + parts.sum::<usize>()
+    }
+
     /// The text of the last message, and of the results in it.
     pub fn last_text(&self) -> String {
         let parts = self.messages.last().map_or(&[][..], |last| &last.parts);

@@ -1,0 +1,61 @@
+//! A model's window as a test makes it: which requests do not fit, and what is said about that.
+//!
+//! It does not know what a request is for.
+
+use super::reply::Asked;
+use crate::Error;
+use crate::bindings::types::Failure;
+
+/// How a service refuses what is too long for its model.
+#[derive(Clone, Debug)]
+pub struct Overflow {
+    bytes_max: usize,
+    context_tokens: Option<u32>,
+    in_answer: bool,
+}
+
+impl Overflow {
+    /// Requests with more than so many bytes of text ([`Asked::bytes`]) are refused, before the
+    /// answer begins and without a word about the window's size.
+    pub fn above(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            context_tokens: None,
+            in_answer: false,
+        }
+    }
+
+    /// The same, and the refusal tells the window's size in tokens.
+    #[must_use]
+    pub fn telling(mut self, context_tokens: u32) -> Self {
+        self.context_tokens = Some(context_tokens);
+        self
+    }
+
+    /// The same, but the refusal is the first event of the answer.
+    #[must_use]
+    pub fn in_answer(mut self) -> Self {
+        self.in_answer = true;
+        self
+    }
+
+    pub(super) fn refuses(&self, asked: &Asked) -> bool {
+        asked.bytes() > self.bytes_max
+    }
+
+    pub(super) fn is_in_answer(&self) -> bool {
+        self.in_answer
+    }
+
+    pub(super) fn refusal(&self) -> Error {
+        let mut extra = vec![("reason".to_owned(), "\"context-overflow\"".to_owned())];
+        if let Some(tokens) = self.context_tokens {
+            extra.push(("context_tokens".to_owned(), tokens.to_string()));
+        }
+        let refusal = Error::new("limit", "the request is longer than the model's window");
+        Error::from(Failure {
+            extra,
+            ..refusal.into()
+        })
+    }
+}
