@@ -11,6 +11,8 @@ use tokio::sync::watch;
 pub struct ManualClock {
     now: Arc<watch::Sender<Duration>>,
     sleepers: Arc<watch::Sender<usize>>,
+    /// How long each of them was to be, in milliseconds.
+    lengths: Arc<watch::Sender<Vec<u128>>>,
 }
 
 impl Default for ManualClock {
@@ -18,6 +20,7 @@ impl Default for ManualClock {
         Self {
             now: Arc::new(watch::Sender::new(Duration::ZERO)),
             sleepers: Arc::new(watch::Sender::new(0)),
+            lengths: Arc::default(),
         }
     }
 }
@@ -32,6 +35,15 @@ impl ManualClock {
     #[must_use]
     pub fn begun(&self) -> usize {
         *self.sleepers.borrow()
+    }
+
+    /// Waits until `count` sleeps of this length, in whole milliseconds, have begun since the
+    /// clock was made.
+    pub async fn asleep_for(&self, length: Duration, count: usize) {
+        let mut lengths = self.lengths.subscribe();
+        let same = |begun: &&u128| **begun == length.as_millis();
+        let reached = lengths.wait_for(|begun| begun.iter().filter(same).count() >= count).await;
+        drop(reached.expect("the clock outlives its sleepers"));
     }
 
     /// Waits until at least this many sleeps have begun since the clock was made.
@@ -54,9 +66,10 @@ impl Clock for ManualClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let mut now = self.now.subscribe();
         let until = *now.borrow() + duration;
-        let sleepers = Arc::clone(&self.sleepers);
+        let (sleepers, lengths) = (Arc::clone(&self.sleepers), Arc::clone(&self.lengths));
         Box::pin(async move {
             sleepers.send_modify(|begun| *begun += 1);
+            lengths.send_modify(|begun| begun.push(duration.as_millis()));
             let reached = now.wait_for(|now| *now >= until).await;
             drop(reached);
         })

@@ -12,6 +12,7 @@ mod mcp;
 mod mcp_everything;
 mod mcp_fake;
 mod mcp_oauth;
+mod model_wire;
 mod models;
 mod network;
 mod panics;

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const QUIET: &str = "warn,lastword::agent=off,genai=off,rmcp=off";
+const QUIET: &str = "warn,lastword::agent=off,rmcp=off";
 const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,rmcp=off";
 
 /// What is to be sent before the process ends.

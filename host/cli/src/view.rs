@@ -168,6 +168,10 @@ impl People {
                     }
                 }
             }
+            EventBody::ModelRetrying { cause, wait_ms, .. } => {
+                let wait = time(wait_ms.saturating_mul(1000));
+                self.aside(&format!("the model is asked again in {wait}: {cause}"));
+            }
             EventBody::MessageFinished { title, details, .. } => {
                 self.trouble.clone_from(title);
                 self.details.clone_from(details);

@@ -294,8 +294,8 @@ fn what_breaks_the_table_is_caught() {
         ),
         (
             "capability/log/mod.rs",
-            "use genai::Client;",
-            "capability/log names the crate genai",
+            "use sse_core::SseDecoder;",
+            "capability/log names the crate sse_core",
         ),
         ("new.rs", "", "new is in no row"),
         (

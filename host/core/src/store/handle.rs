@@ -239,11 +239,15 @@ impl Store {
     ) -> Result<Vec<Message>, StoreError> {
         let readers = &self.shared.readers;
         readers
-            .read(move |conn| message::history(conn, session, before, 0, limit))
+            .read(move |conn| {
+                let mut messages = message::history(conn, session, before, 0, limit)?;
+                message::mark_summary(conn, session, &mut messages)?;
+                Ok(messages)
+            })
             .await
     }
 
-    /// As [`Store::history`], of a session that is there.
+    /// The same page of a session that is there, without the mark of its summary.
     pub async fn messages(
         &self,
         id: SessionId,

@@ -132,6 +132,27 @@ pub(super) fn summary(
     }
 }
 
+/// The name in a message's `extra` under which an agent finds the text of the summary that
+/// stands for everything through this message.
+const SUMMARISED_AS: &str = "summarised-as";
+
+/// Puts the text of the session's summary beside the message through which it stands.
+pub(super) fn mark_summary(
+    conn: &Connection,
+    session: SessionNo,
+    messages: &mut [Message],
+) -> Result<(), StoreError> {
+    let Some((summary, through)) = summary(conn, session)? else {
+        return Ok(());
+    };
+    let through = u64::try_from(through).ok();
+    if let Some(message) = messages.iter_mut().find(|message| message.ordinal == through) {
+        let text = serde_json::to_string(&summary.text())?;
+        message.extra.insert(SUMMARISED_AS.to_owned(), text);
+    }
+    Ok(())
+}
+
 /// Keeps a summary that stands for everything through one message. The originals stay.
 pub(super) fn summarise(
     tx: &mut Tx<'_>,

@@ -349,8 +349,17 @@ mod tests {
     async fn what_may_pass_is_tried_again_with_growing_waits() {
         let busy = || fail(ModelErrorKind::Unavailable, None);
         let (events, error, requests, seconds) = run([busy(), busy(), Reply::text("a")]).await;
-        assert_eq!((events.len(), error, requests), (2, None, 3));
+        assert_eq!((error, requests), (None, 3));
         assert!((1.5..1.6).contains(&seconds), "{seconds}");
+        let told = |attempt, millis| {
+            ModelEvent::Retrying(Retrying {
+                attempt,
+                cause: "as written".to_owned(),
+                wait: Duration::from_millis(millis),
+            })
+        };
+        assert_eq!(events[..2], [told(1, 500), told(2, 1000)]);
+        assert_eq!(events.len(), 4);
 
         let (_, error, requests, _) = run([busy()]).await;
         assert_eq!(error, Some(ModelErrorKind::Unavailable));
@@ -358,11 +367,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_breaks_before_its_first_word_is_asked_for_again() {
+        let broken = Reply::new([Step::Truncate]);
+        let (events, error, requests, _) = run([broken, Reply::text("a")]).await;
+        assert_eq!((events.len(), error, requests), (3, None, 2));
+    }
+
+    #[tokio::test]
     async fn the_servers_own_wait_is_kept_within_bounds() {
         let busy = |seconds| fail(ModelErrorKind::RateLimited, Some(seconds));
-        let (_, error, requests, seconds) = run([busy(7), busy(3600), Reply::text("a")]).await;
+        let (_, error, requests, seconds) = run([busy(7), busy(120), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
-        assert!((37.0..37.1).contains(&seconds), "{seconds}");
+        assert!((127.0..127.1).contains(&seconds), "{seconds}");
+        // Nothing is sent before the time: what would take too long fails at once.
+        let (_, error, requests, seconds) = run([busy(121), Reply::text("a")]).await;
+        assert_eq!((error, requests), (Some(ModelErrorKind::RateLimited), 1));
+        assert!(seconds < 0.1, "{seconds}");
     }
 
     #[tokio::test]

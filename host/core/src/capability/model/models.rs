@@ -383,11 +383,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_goes_to_its_provider_guarded() {
-        let script = Scripted::new([Reply::new([Step::Truncate])]);
+        let broken = [Step::Text("a".to_owned()), Step::Truncate];
+        let script = Scripted::new([Reply::new(broken)]);
         let models = Models::none().provider("demo", script.clone());
         let mut request = request("hi");
         request.model = Some("demo:m2".to_owned());
-        let error = models.complete(context(), request).await.err().unwrap();
+        let stream = models.complete(context(), request).await.unwrap();
+        let error = drain(stream).await.1.unwrap();
         assert_eq!(error.kind, ModelErrorKind::Truncated);
         assert_eq!(script.requests()[0].model.as_deref(), Some("m2"));
     }

@@ -271,13 +271,10 @@ fn words(text: &str, document: &Value) -> String {
     });
     let marks: Vec<String> = marks.collect();
     match (sentence, marks.as_slice()) {
-        // The model's own failures are known by their name.
-        (Some(sentence), [mark, ..]) if mark.contains('_') && !sentence.contains(mark.as_str()) => {
-            format!("{sentence} ({mark})")
-        }
         (Some(sentence), _) => sentence.to_owned(),
         (None, [_, ..]) => marks.join(", "),
         (None, []) if document.is_null() => text.trim().to_owned(),
+        (None, []) if document.as_object().is_some_and(serde_json::Map::is_empty) => String::new(),
         (None, []) => document.to_string(),
     }
 }

@@ -94,13 +94,16 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     };
-    let length = head.split("content-length: ").nth(1)?;
+    let length = head.split("content-length: ").nth(1).unwrap_or("0");
     let length: usize = length.lines().next()?.trim().parse().ok()?;
     while bytes.len() < start + length {
         if socket.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
         }
     }
-    let body = serde_json::from_slice(&bytes[start..]).ok()?;
-    Some(Asked { head, body })
+    let body = serde_json::from_slice(&bytes[start..]);
+    Some(Asked {
+        head,
+        body: body.unwrap_or(Value::Null),
+    })
 }

@@ -96,7 +96,9 @@ pub(super) fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
 async fn openai_answers() {
     for service in [Service::OpenAi, Service::Ollama] {
         let server = Loopback::serve([hello()]).await;
-        let stream = ask(&remote(service, &server.url), "hi").await.unwrap();
+        // Which says that Ollama is to be spoken to like this.
+        let url = format!("{}/v1", server.url);
+        let stream = ask(&remote(service, &url), "hi").await.unwrap();
         let (events, error) = drain(stream).await;
         assert_eq!(error, None);
         let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];
@@ -372,13 +374,10 @@ async fn an_answer_that_breaks_off_is_truncated() {
     let half = sse(HELLO.into_iter().take(3));
     let mut cut_event = half.clone();
     cut_event.push_str("data: {\"choices\":[{\"delta\":{\"cont");
-    // A reason but no `[DONE]` is a broken connection as well: more could have followed.
-    let no_done = sse(HELLO);
     let no_reason = sse(HELLO.into_iter().take(3).chain(["[DONE]"]));
     for body in [
         ok(&half),
         ok(&cut_event),
-        ok(&no_done),
         ok(&no_reason),
         cut_short(&half),
     ] {
@@ -391,6 +390,17 @@ async fn an_answer_that_breaks_off_is_truncated() {
                 .iter()
                 .any(|event| matches!(event, ModelEvent::Finish(_)))
         );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
+    let no_done = sse(HELLO);
+    for answer in [ok(&no_done), cut_short(&no_done)] {
+        let (events, error) = answer_of(Service::OpenAi, answer).await;
+        assert_eq!(error, None);
+        let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];
+        assert_eq!(spoken(&events), expected);
     }
 }
 
@@ -461,8 +471,7 @@ async fn nobody_there_is_unavailable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let stream = ask(&remote(Service::OpenAi, &url), "hi").await.unwrap();
-    let error = drain(stream).await.1.unwrap();
+    let error = ask(&remote(Service::OpenAi, &url), "hi").await.err().unwrap();
     assert_eq!(error.kind, ModelErrorKind::Unavailable);
     let expected = format!("cannot reach {url}/v1/: ");
     assert!(error.message.starts_with(&expected), "{error}");
@@ -481,6 +490,7 @@ async fn a_limit_that_passes_is_waited_for() {
     let (events, error) = drain(ask(&guard, "hi").await.unwrap()).await;
     assert_eq!(error, None);
     let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];
-    assert_eq!(events, expected);
+    assert!(matches!(&events[0], ModelEvent::Retrying(told) if told.attempt == 1));
+    assert_eq!(events[1..], expected);
     assert_eq!(server.asked().len(), 2);
 }

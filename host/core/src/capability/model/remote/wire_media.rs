@@ -100,9 +100,10 @@ async fn openai_gets_images_and_files() {
 #[tokio::test]
 async fn ollama_gets_images_alone() {
     let body = body(Service::Ollama, with(&["image/jpeg", "application/pdf"])).await;
-    let content = &body["messages"][0]["content"];
-    assert_eq!(content[1]["type"], "image_url");
-    assert_eq!(content[2]["type"], "text");
+    let message = &body["messages"][0];
+    assert_eq!(message["images"], json!([BASE64]));
+    let line = "look\n\n[file unnamed: application/pdf, 6 bytes, not shown]";
+    assert_eq!(message["content"], line);
 }
 
 #[tokio::test]
@@ -163,8 +164,10 @@ async fn the_bytes_of_a_result_follow_all_results_of_the_step() {
 
     let anthropic = body(Service::Anthropic, with_results()).await;
     let messages = anthropic["messages"].as_array().unwrap();
+    // Anthropic has room for them in the result itself.
     let last = &messages.last().unwrap()["content"];
-    assert_eq!(last[1]["source"]["data"], BASE64, "{messages:?}");
+    assert_eq!(last[0]["content"][1]["source"]["data"], BASE64, "{messages:?}");
+    assert_eq!(last[1]["tool_use_id"], "c2");
     let gemini = body(Service::Gemini, with_results()).await;
     let contents = gemini["contents"].as_array().unwrap();
     let last = &contents.last().unwrap()["parts"];

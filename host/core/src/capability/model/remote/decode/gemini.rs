@@ -108,12 +108,12 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
     // The service's words for an answer that it could not make: there is none.
     let failed = ["MALFORMED", "UNEXPECTED", "TOO_MANY", "MISSING", "NO_IMAGE", "ERROR"];
     if failed.iter().any(|word| reason.contains(word)) {
-        return Err(Fault::Reported(json!({
-            "error": {
-                "status": reason,
-                "message": text(candidate, "finishMessage").unwrap_or_default(),
-            },
-        })));
+        let message = match text(candidate, "finishMessage") {
+            Some(words) => format!("{words} ({reason})"),
+            None => reason.to_owned(),
+        };
+        let error = json!({"status": reason, "message": message});
+        return Err(Fault::Reported(json!({ "error": error })));
     }
     let filters = ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED", "SPII", "LANGUAGE"];
     answer.end(match reason {

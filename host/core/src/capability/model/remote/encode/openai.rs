@@ -133,12 +133,15 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> 
             _ => {}
         }
     }
-    match parts.as_slice() {
-        [] => None,
-        // Not every server takes parts where a text would do.
-        [one] if one["type"] == "text" => Some(one["text"].clone()),
-        _ => Some(Value::Array(parts)),
+    if parts.is_empty() {
+        return None;
     }
+    // Not every server takes parts where a text would do.
+    let texts: Option<Vec<&str>> = parts.iter().map(|part| part["text"].as_str()).collect();
+    Some(match texts {
+        Some(texts) => json!(texts.join("\n\n")),
+        None => Value::Array(parts),
+    })
 }
 
 fn part(data: &Data<'_>) -> Value {
