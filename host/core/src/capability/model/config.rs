@@ -279,7 +279,7 @@ fn read_key(service: Service, path: &Path) -> Result<SecretString, ModelConfigEr
         reason,
     };
     let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    match text.trim() {
+    match text.strip_prefix('\u{feff}').unwrap_or(&text).trim() {
         "" => Err(unusable("it is empty".to_owned())),
         key => Ok(SecretString::from(key)),
     }
