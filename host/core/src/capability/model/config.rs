@@ -465,6 +465,17 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "\u{feff}sk-123\r\n").unwrap();
+        let key = read_key(Service::OpenAi, &path).unwrap();
+        assert_eq!(key.expose_secret(), "sk-123");
+        std::fs::write(&path, "\u{feff}\n").unwrap();
+        assert!(read_key(Service::OpenAi, &path).is_err());
+    }
+
+    #[test]
     fn an_unknown_setting_is_refused() {
         let error = toml::from_str::<ModelsConfig>("[openai]\nbase_ulr = 'x'").unwrap_err();
         assert!(error.to_string().contains("base_ulr"), "{error}");

@@ -150,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "\u{feff}hunter2-long\n").unwrap();
-        let value = value(&Origin::File(path)).unwrap();
+        let value = super::value(&Origin::File(path)).unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
     }
 

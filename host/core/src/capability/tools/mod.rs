@@ -14,7 +14,7 @@ mod toolbox;
 
 pub(crate) use command::CommandTools;
 pub use command::Commands;
-pub(crate) use files::{FileLocks, FileTools};
+pub(crate) use files::FileTools;
 pub use own::OWN_TOOLS;
 pub(crate) use own::{Own, OwnTools};
 pub use provider::{

@@ -63,7 +63,7 @@ impl Turn {
     }
 
     /// Whether no earlier call has to be waited for, whichever file is meant.
-    pub(super) fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.comes(&self.order.0.borrow())
     }
 

@@ -75,8 +75,9 @@ async fn line_ends_and_a_byte_order_mark_are_kept_or_named() {
     let write = json!({"path": "f", "content": "1\n2\n"});
     let written = bench.good("write_file", write).await;
     assert_eq!((text(&written), &*bench.get("f")), (kept, "\u{feff}1\r\n2\r\n"));
-    let diff = written.metadata.expect("a diff")["diff"].to_string();
-    assert!(diff.contains("+1\\r\\n+2\\r\\n"), "{diff}");
+    let diff = &written.metadata.expect("a diff")["diff"];
+    let diff = diff.as_str().expect("a text");
+    assert!(diff.ends_with("+\u{feff}1\r\n+2\r\n"), "{diff:?}");
     let mark = json!({"path": "f", "old_string": "\u{feff}", "new_string": ""});
     let gone = bench.good("edit_file", mark).await;
     let gone = text(&gone);

@@ -58,7 +58,19 @@ impl Bench {
     }
 
     fn with(budget: u64, readable: Readable) -> Self {
-        let place = std::env::temp_dir().join(format!("lastword-files-{}", uuid::Uuid::now_v7()));
+        Self::below(&std::env::temp_dir(), budget, readable)
+    }
+
+    /// For very many changes: in memory if the system has such a place, since each is synced.
+    fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let temporary = std::env::temp_dir();
+        let place = if memory.is_dir() { memory } else { &temporary };
+        Self::below(place, u64::MAX, Arc::new(|_, _| true))
+    }
+
+    fn below(place: &Path, budget: u64, readable: Readable) -> Self {
+        let place = place.join(format!("lastword-files-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(place.join("workspace")).expect("a place for tests");
         std::fs::create_dir(place.join("outside")).expect("a place for tests");
         std::fs::write(place.join("outside/secret"), "canary").expect("a file outside");

@@ -43,18 +43,19 @@ async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutp
         .collect()
 }
 
-/// A round of one answer. Returns how many of its edits were not carried out.
-async fn round_of_one_answer(bench: &Bench, edits: usize, ordered: bool) -> usize {
+/// A round of one answer. Returns what its edits said that were not carried out.
+async fn round_of_one_answer(bench: &Bench, edits: usize, ordered: bool) -> Vec<String> {
     bench.put("d/f", "<0>");
     bench.good("read_file", json!({"path": "d/f"})).await;
     let paths = ["d/f", "link/f", "/workspace/d/../d/./f"];
     let calls = (0..edits).map(|number| step(paths[number % paths.len()], number));
     let said = answer(bench, calls.collect(), ordered).await;
-    said.iter().filter(|said| said.is_error).count()
+    let failed = said.iter().filter(|said| said.is_error);
+    failed.map(|said| text(said).to_owned()).collect()
 }
 
 fn linked() -> Bench {
-    let bench = Bench::new();
+    let bench = Bench::in_memory();
     bench.put("d/f", "");
     bench.link("d", "link");
     bench
@@ -65,7 +66,7 @@ async fn the_edits_of_one_answer_are_made_in_their_order() {
     let bench = linked();
     for round in 0..ROUNDS {
         let edits = edits(round);
-        assert_eq!(round_of_one_answer(&bench, edits, true).await, 0);
+        assert_eq!(round_of_one_answer(&bench, edits, true).await, [""; 0]);
         assert_eq!(bench.get("d/f"), format!("<{edits}>"));
     }
     assert_eq!(bench.locks.len(), 0);
@@ -75,7 +76,7 @@ async fn the_edits_of_one_answer_are_made_in_their_order() {
 async fn without_turns_some_edit_of_an_answer_is_not_made() {
     let bench = linked();
     for _ in 0..ROUNDS_OF_CONTROL {
-        if round_of_one_answer(&bench, 12, false).await > 0 {
+        if !round_of_one_answer(&bench, 12, false).await.is_empty() {
             return;
         }
     }
@@ -129,7 +130,7 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
 
 /// The tools of several runs with locks of the host or of their own, each with its path to one
 /// file: in the workspace, by a link, in a workspace within the other.
-fn runs(bench: &Bench, runs: usize, locks: impl Fn() -> Arc<FileLocks>) -> Vec<(FileTools, &str)> {
+fn runs(bench: &Bench, runs: usize, locks: impl Fn() -> Arc<FileLocks>) -> Vec<(FileTools, &'static str)> {
     let ways = [(".", "d/f"), (".", "link/f"), ("d", "f")];
     let ways = ways.into_iter().cycle().take(runs);
     ways.map(|(directory, path)| (bench.run(directory, &locks()), path))
@@ -138,7 +139,7 @@ fn runs(bench: &Bench, runs: usize, locks: impl Fn() -> Arc<FileLocks>) -> Vec<(
 
 fn marks(runs: usize, made: impl Fn(usize) -> bool) -> String {
     (0..runs)
-        .map(|run| format!("{run}: {}\n", if made(run) { "new" } else { "old" }))
+        .map(|run| format!("[{run}] {}\n", if made(run) { "new" } else { "old" }))
         .collect()
 }
 
@@ -146,7 +147,7 @@ fn marks(runs: usize, made: impl Fn(usize) -> bool) -> String {
 async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: usize) -> ToolOutput {
     let read = bench.call_of(&tools, None, "read_file", json!({"path": path}));
     assert!(!read.await.expect("it is read").is_error);
-    let (old, new) = (format!("{run}: old"), format!("{run}: new"));
+    let (old, new) = (format!("[{run}] old"), format!("[{run}] new"));
     let edit = json!({"path": path, "old_string": old, "new_string": new});
     let edit = bench.call_of(&tools, None, "edit_file", edit);
     edit.await.expect("it is tried")
