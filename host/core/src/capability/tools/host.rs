@@ -130,7 +130,10 @@ impl Host for Tools {
         let this = &*self;
         let one = |(index, call): (usize, ToolCall)| {
             // Before any of them begins, so that calls on one file stay in order.
-            let turn = this.granted.as_ref().and_then(|all| all.own.turn(&call.name));
+            let turn = this
+                .granted
+                .as_ref()
+                .and_then(|all| all.own.turn(&call.name));
             async move {
                 if index >= CALLS_MAX {
                     let why = format!("at most {CALLS_MAX} calls are made together");

@@ -63,7 +63,9 @@ pub(super) fn told(before: &str, after: &str) -> String {
         (LineEnds::CrLf, LineEnds::CrLf) => told.push_str("; its lines end with CR LF, as before"),
         (old, new) if old != new && old != LineEnds::None && new != LineEnds::None => {
             let (old, new) = (old.words(), new.words());
-            told.push_str(&format!("; its lines ended with {old} and now end with {new}"));
+            told.push_str(&format!(
+                "; its lines ended with {old} and now end with {new}"
+            ));
         }
         _ => {}
     }

@@ -5,9 +5,9 @@ mod ask;
 mod todo;
 
 use super::fetch;
+use super::files::{FileLocks, Turn};
 use super::listed::Listed;
 use super::toolbox::Toolbox;
-use super::files::{FileLocks, Turn};
 use super::{CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
 use crate::capability::agents::StartRun;
 use crate::permission::Capability;

@@ -33,7 +33,12 @@ fn step(path: &str, number: usize) -> Value {
 
 /// The edits of one answer, begun the last first. Returns what they said in their order.
 async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutput> {
-    let turn = |call| (ordered.then(|| bench.tools.turn("edit_file")).flatten(), call);
+    let turn = |call| {
+        (
+            ordered.then(|| bench.tools.turn("edit_file")).flatten(),
+            call,
+        )
+    };
     let calls: Vec<_> = calls.into_iter().map(turn).collect();
     let begin = |(turn, call)| tokio::spawn(bench.call_of(&bench.tools, turn, "edit_file", call));
     let mut begun: Vec<_> = calls.into_iter().rev().map(begin).collect();
@@ -120,7 +125,10 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
         .map(|(turn, tool, call)| bench.call_of(&bench.tools, turn, tool, call));
     let mut said = join_all(calls).await;
     said.reverse();
-    let said: Vec<_> = said.into_iter().map(|said| said.expect("it is tried")).collect();
+    let said: Vec<_> = said
+        .into_iter()
+        .map(|said| said.expect("it is tried"))
+        .collect();
     let said: Vec<_> = said.iter().map(text).collect();
     assert_eq!(
         said,
@@ -130,7 +138,11 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
 
 /// The tools of several runs with locks of the host or of their own, each with its path to one
 /// file: in the workspace, by a link, in a workspace within the other.
-fn runs(bench: &Bench, runs: usize, locks: impl Fn() -> Arc<FileLocks>) -> Vec<(FileTools, &'static str)> {
+fn runs(
+    bench: &Bench,
+    runs: usize,
+    locks: impl Fn() -> Arc<FileLocks>,
+) -> Vec<(FileTools, &'static str)> {
     let ways = [(".", "d/f"), (".", "link/f"), ("d", "f")];
     let ways = ways.into_iter().cycle().take(runs);
     ways.map(|(directory, path)| (bench.run(directory, &locks()), path))
@@ -304,6 +316,12 @@ async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
     });
     bench.good("read_file", json!({"path": "d/f"})).await;
     let said = bench.bad("edit_file", step("d/f", 0)).await;
-    assert!(said.contains("changed since this change was shown"), "{said}");
-    assert_eq!((bench.get("d/f"), bench.get("before/f")), ("<0>".into(), "<0>".into()));
+    assert!(
+        said.contains("changed since this change was shown"),
+        "{said}"
+    );
+    assert_eq!(
+        (bench.get("d/f"), bench.get("before/f")),
+        ("<0>".into(), "<0>".into())
+    );
 }
