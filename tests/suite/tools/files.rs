@@ -410,7 +410,7 @@ async fn what_runs_at_the_same_time_change_in_one_file_is_there_or_named() {
             let edit = json!({ "path": "f", "old_string": old, "new_string": new });
             let read = json!({ "path": "f", "line_count": 1 });
             let calls = format!("tools-all read_file {read}\nedit_file {edit}");
-            let run = session.prompt(&calls).await.expect("accepted");
+            let run = session.prompt(calls.as_str()).await.expect("accepted");
             run.ended().await.expect("the run ends");
             let messages = session.messages().await.expect("the messages");
             messages.last().expect("an answer").text()
