@@ -55,8 +55,8 @@ impl FileLocks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a file; those that wait get it in their order. Dropping the future leaves the
-    /// line.
+    /// Waits for a file; the waiting calls get it in their order. Dropping the future
+    /// ends the wait.
     pub(super) async fn lock(self: &Arc<Self>, key: Key) -> Locked {
         let lock = {
             let mut table = self.table();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_uses_is_not_kept() {
+    async fn an_unused_lock_is_not_kept() {
         let locks = Arc::new(FileLocks::default());
         let held = locks.lock(key("a")).await;
         let mut given_up = Box::pin(locks.lock(key("a")));
@@ -140,7 +140,7 @@ mod tests {
         let held = waits.now_or_never().expect("it is free");
         drop(held);
         assert_eq!(locks.len(), 0);
-        // Never polled, it never stood in the line.
+        // A call that was never polled never waits.
         drop(locks.lock(key("b")));
         assert_eq!(locks.len(), 0);
     }

@@ -19,7 +19,7 @@ struct Call {
 }
 
 impl Call {
-    fn keeps_back(&self, later: &Self) -> bool {
+    fn precedes(&self, later: &Self) -> bool {
         let same = match (&self.path, &later.path) {
             (Some(one), Some(other)) => one == other,
             _ => true,
@@ -59,7 +59,7 @@ impl Turn {
     fn comes(&self, calls: &BTreeMap<u64, Call>) -> bool {
         let mine = calls.get(&self.number);
         let mut earlier = calls.range(..self.number).map(|(_, call)| call);
-        mine.is_none_or(|mine| !earlier.any(|call| call.keeps_back(mine)))
+        mine.is_none_or(|mine| !earlier.any(|call| call.precedes(mine)))
     }
 
     /// Whether no earlier call has to be waited for, whichever file is meant.
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_is_gone_keeps_nobody_back_nor_lets_anybody_pass() {
+    fn a_dropped_call_delays_no_other_and_changes_no_order() {
         let order = Order::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         drop(second);
