@@ -262,9 +262,17 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     std::io::stdin()
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::usage(format!("cannot read the prompt from stdin: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| {
+    String::from_utf8(bytes).map(without_mark).map_err(|_| {
         Failure::usage("the prompt on stdin is not UTF-8 text; agents are asked in text")
     })
+}
+
+/// A text without the byte order mark that an editor or a shell may have put before it.
+fn without_mark(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    }
 }
 
 fn configuration(given: String) -> Result<String, Failure> {
@@ -277,6 +285,7 @@ fn configuration(given: String) -> Result<String, Failure> {
             (json, path.to_owned())
         }
     };
+    let json = without_mark(json);
     let read: Result<serde_json::Value, _> = serde_json::from_str(&json);
     match read {
         Ok(_) => Ok(json),

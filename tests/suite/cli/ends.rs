@@ -145,6 +145,20 @@ fn the_configuration_arrives() {
         shell.probe("config", &["--config", &file]).exits(0).out,
         "[1]"
     );
+    let file = format!("@{}", shell.file("mark.json", "\u{feff}[2]"));
+    assert_eq!(
+        shell.probe("config", &["--config", &file]).exits(0).out,
+        "[2]"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_settings() {
+    let shell = Shell::new();
+    shell.file("lastword.toml", "\u{feff}[run]\ndeadline = '123s'\n");
+    shell.probe("echo x", &[]).exits(0);
+    let receipt: Receipt = shell.newest().0.remove(0).receipt.unwrap();
+    assert_eq!(receipt.run_deadline_ms, Some(123_000));
 }
 
 #[test]
@@ -157,7 +171,9 @@ fn a_prompt_is_read_from_stdin() {
     command.stderr(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(b"echo from a pipe\n").unwrap();
+    stdin
+        .write_all("\u{feff}echo from a pipe\n".as_bytes())
+        .unwrap();
     drop(stdin);
     let done = super::Done::from(child.wait_with_output().unwrap()).exits(0);
     assert_eq!(done.out.trim_end(), "from a pipe");

@@ -222,6 +222,9 @@ fn a_token_file_is_the_owners_alone() {
         "no drafts are left"
     );
 
+    std::fs::write(&path, format!("\u{feff}{}\r\n", made.as_str())).unwrap();
+    assert_eq!(Token::read_or_create(&path).unwrap(), made);
+
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
     let exposed = Token::read_or_create(&path).unwrap_err();
     assert!(

@@ -360,3 +360,73 @@ async fn what_is_granted_for_one_name_is_granted_for_no_other() {
     run.cancel().await.expect("the run ends");
     assert!(!fixture.files().join("Cargo.toml").exists());
 }
+
+/// Calls that read a file and then change its one number step by step, so that each can only
+/// follow upon the one before.
+fn steps(path: &str, count: usize) -> String {
+    let read = format!("read_file {}", json!({ "path": path }));
+    let edit = |at: usize| {
+        let (old, new) = (format!("<{at}>"), format!("<{}>", at + 1));
+        let edit = json!({ "path": path, "old_string": old, "new_string": new });
+        format!("edit_file {edit}")
+    };
+    let edits = (0..count).map(edit);
+    let calls: Vec<_> = std::iter::once(read.clone())
+        .chain(edits)
+        .chain([read])
+        .collect();
+    calls.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_calls_of_one_answer_on_one_file_keep_their_order() {
+    let fixture = granted(Capability::WriteFiles).await;
+    for count in 2..=20 {
+        std::fs::write(fixture.files().join("f"), "<0>").expect("a file");
+        let said = fixture
+            .run(&format!("tools-all {}", steps("f", count)))
+            .await
+            .text();
+        let last = format!("<{count}>");
+        let mut expected = vec!["<0>"];
+        expected.extend(std::iter::repeat_n("changed f", count));
+        expected.push(&last);
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_runs_at_the_same_time_change_in_one_file_is_there_or_named() {
+    let fixture = granted(Capability::WriteFiles).await;
+    let file = fixture.files().join("f");
+    for count in 2..=12 {
+        let mark = |run: usize| format!("[{run}]\n");
+        let marks: String = (0..count).map(mark).collect();
+        std::fs::write(&file, marks).expect("a file");
+        let runs = (0..count).map(async |run| {
+            let session = fixture.workspace.new_session(&fixture.agent).await;
+            let session = session.expect("a session");
+            let (old, new) = (format!("[{run}]"), format!("[{run}!]"));
+            let edit = json!({ "path": "f", "old_string": old, "new_string": new });
+            let read = json!({ "path": "f", "line_count": 1 });
+            let calls = format!("tools-all read_file {read}\nedit_file {edit}");
+            let run = session.prompt(calls.as_str()).await.expect("accepted");
+            run.ended().await.expect("the run ends");
+            let messages = session.messages().await.expect("the messages");
+            messages.last().expect("an answer").text()
+        });
+        let said = futures_util::future::join_all(runs).await;
+        let there = std::fs::read_to_string(&file).expect("it is there");
+        let mut changed = 0;
+        for (run, said) in said.iter().enumerate() {
+            let is_changed = said.ends_with("changed f");
+            assert!(
+                is_changed || said.contains("it has changed since"),
+                "{said}"
+            );
+            assert_eq!(there.contains(&format!("[{run}!]")), is_changed, "{said}");
+            changed += usize::from(is_changed);
+        }
+        assert!(changed > 0, "none of {count} came through");
+    }
+}

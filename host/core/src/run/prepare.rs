@@ -204,7 +204,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
     Some(Arc::new(Toolbox {
         own: Own {
             shared: Arc::clone(&dispatcher.own_tools),
-            directory: directory(job, means),
+            directory: directory(dispatcher, job, means),
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
@@ -219,7 +219,11 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
 }
 
 /// The workspace's directory and the tools for it, if it has one.
-fn directory(job: &RunJob, means: &Means) -> Option<(Arc<File>, FileTools)> {
+fn directory(
+    dispatcher: &Dispatcher,
+    job: &RunJob,
+    means: &Means,
+) -> Option<(Arc<File>, FileTools)> {
     let file = job.workspace.directory()?;
     let authority = means.authority().clone();
     // A walk is asked for as a whole. Who answered that allowed all of it but for what a rule
@@ -232,6 +236,7 @@ fn directory(job: &RunJob, means: &Means) -> Option<(Arc<File>, FileTools)> {
         }
     };
     let written = Arc::clone(&means.written);
-    let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable));
+    let locks = Arc::clone(&dispatcher.own_tools.file_locks);
+    let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable), locks);
     Some((file, files))
 }

@@ -124,7 +124,7 @@ impl Token {
             Err(error) if error.kind() == ErrorKind::InvalidData => text.clear(),
             Err(error) => return Err(failed(error)),
         }
-        let token = text.trim();
+        let token = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
         if token.len() < CHARS_MIN || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(TokenError::Malformed { path: path.into() });
         }

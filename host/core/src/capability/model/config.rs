@@ -319,7 +319,7 @@ fn read_key(service: Service, path: &Path) -> Result<SecretString, ModelConfigEr
         reason,
     };
     let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    match text.trim() {
+    match text.strip_prefix('\u{feff}').unwrap_or(&text).trim() {
         "" => Err(unusable("it is empty".to_owned())),
         key => Ok(SecretString::from(key)),
     }
@@ -502,6 +502,17 @@ mod tests {
         };
         let error = Endpoint::new(Service::OpenAi, &table, &lookup(&[])).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/key"), "{error}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "\u{feff}sk-123\r\n").unwrap();
+        let key = read_key(Service::OpenAi, &path).unwrap();
+        assert_eq!(key.expose_secret(), "sk-123");
+        std::fs::write(&path, "\u{feff}\n").unwrap();
+        assert!(read_key(Service::OpenAi, &path).is_err());
     }
 
     #[test]

@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_script() {
+        let replies = parse("\u{feff}[[reply]]\r\nsteps = [{ text = 'a' }]\r\n");
+        assert_eq!(replies.unwrap()[0].steps, [Step::Text("a".to_owned())]);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, expected) in [
             ("", "no [[reply]]"),

@@ -72,6 +72,7 @@ fn bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
 fn trimmed(bytes: &SecretSlice<u8>) -> Result<SecretString, String> {
     let text = std::str::from_utf8(bytes.expose_secret());
     let text = text.map_err(|_| "its value is not UTF-8".to_owned())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Ok(text.trim_end().to_owned().into())
 }
 
@@ -137,6 +138,19 @@ mod tests {
     #[test]
     fn a_program_s_output_is_a_value() {
         let value = run("printf 'hunter2-long\\n\\n'").unwrap();
+        assert_eq!(value.expose_secret(), "hunter2-long");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_value() {
+        let value = run("printf '\\357\\273\\277hunter2-long\\r\\n'").unwrap();
+        assert_eq!(value.expose_secret(), "hunter2-long");
+        let mark = run("printf '\\357\\273\\277'").unwrap_err();
+        assert_eq!(mark, "its value is empty");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "\u{feff}hunter2-long\n").unwrap();
+        let value = super::value(&Origin::File(path)).unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
     }
 

@@ -1,5 +1,6 @@
 //! The guest's side: `lastword:agent/tools`.
 
+use super::files::Turn;
 use super::listed::Listed;
 use super::toolbox::{ARGUMENTS_BYTES_MAX, NoResult, Toolbox};
 use super::{ToolError, ToolErrorKind, Tools};
@@ -47,7 +48,7 @@ impl Tools {
         Ok(shown.map(|listed| spec_out(listed)).collect())
     }
 
-    async fn one(&self, call: ToolCall) -> Result<ToolResult, Failure> {
+    async fn one(&self, call: ToolCall, turn: Option<Turn>) -> Result<ToolResult, Failure> {
         let toolbox = self.granted()?;
         if call.arguments_json.len() > ARGUMENTS_BYTES_MAX {
             return Err(failure(
@@ -56,7 +57,7 @@ impl Tools {
             ));
         }
         let made = async {
-            match toolbox.call(call_in(call)).await {
+            match toolbox.call(call_in(call), turn).await {
                 Ok(result) => Ok(result_out(&result)),
                 Err(NoResult::Failed(error)) => Err(error.into()),
                 Err(NoResult::Unrecorded(error)) => Err(error.into()),
@@ -113,7 +114,7 @@ impl Host for Tools {
         skip_all
     )]
     async fn call(&mut self, call: ToolCall) -> HostResult<Result<ToolResult, Failure>> {
-        Ok(self.one(call).await)
+        Ok(self.one(call, None).await)
     }
 
     #[tracing::instrument(
@@ -127,12 +128,19 @@ impl Host for Tools {
         calls: Vec<ToolCall>,
     ) -> HostResult<Vec<Result<ToolResult, Failure>>> {
         let this = &*self;
-        let one = |(index, call)| async move {
-            if index >= CALLS_MAX {
-                let why = format!("at most {CALLS_MAX} calls are made together");
-                return Err(failure("limit", why));
+        let one = |(index, call): (usize, ToolCall)| {
+            // Before any of them begins, so that calls on one file stay in order.
+            let turn = this
+                .granted
+                .as_ref()
+                .and_then(|all| all.own.turn(&call.name));
+            async move {
+                if index >= CALLS_MAX {
+                    let why = format!("at most {CALLS_MAX} calls are made together");
+                    return Err(failure("limit", why));
+                }
+                this.one(call, turn).await
             }
-            this.one(call).await
         };
         let all = futures_util::stream::iter(calls.into_iter().enumerate().map(one));
         Ok(all.buffered(PARALLEL_MAX).collect().await)

@@ -2,6 +2,7 @@
 //! every call goes through, whoever serves it: its record, its arguments' schema, its
 //! permission, its bounds, its result. Knows no guest's types.
 
+use super::files::Turn;
 use super::listed::Listed;
 use super::own::Own;
 use super::result::{recorded, redacted};
@@ -165,8 +166,13 @@ impl Toolbox {
         ToolError::new(ToolErrorKind::Denied, how)
     }
 
-    /// Carries a call out, from its record to its result's.
-    pub(crate) async fn call(self: &Arc<Self>, call: ToolCall) -> Result<ToolResult, NoResult> {
+    /// Carries a call out, from its record to its result's; if it is made together with others,
+    /// with its turn among them.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        call: ToolCall,
+        turn: Option<Turn>,
+    ) -> Result<ToolResult, NoResult> {
         if !self.budget.call() {
             return Err(NoResult::Beyond);
         }
@@ -175,11 +181,12 @@ impl Toolbox {
         output.room().await;
         output.call(&call).map_err(NoResult::Unrecorded)?;
         let (id, name) = (call.id.clone(), call.name.clone());
-        let made = match self.at_hand(&call) {
+        let made = match self.at_hand(&call, turn.as_ref()) {
             Some(answer) => Ok(answer),
             None => {
                 let this = Arc::clone(self);
-                self.apart(async move { this.carry_out(call).await }).await
+                self.apart(async move { this.carry_out(call, turn).await })
+                    .await
             }
         };
         let made = redacted(&self.secrets, made);
@@ -195,8 +202,11 @@ impl Toolbox {
 
     /// The answer of a call of the host's own that nothing has to wait for: worth its own way,
     /// since the other threads cost more than the call.
-    fn at_hand(&self, call: &ToolCall) -> Option<ToolOutput> {
+    fn at_hand(&self, call: &ToolCall, turn: Option<&Turn>) -> Option<ToolOutput> {
         let (_, files) = self.own.directory.as_ref()?;
+        if turn.is_some_and(|turn| !turn.is_free()) {
+            return None;
+        }
         let own = self.own.tool(&call.name)?;
         let granted =
             |access: &Access| self.permits.authority.judge(access, &[]) == Verdict::Allowed;
@@ -204,7 +214,11 @@ impl Toolbox {
             .then(|| files.at_hand(&call.name, &call.input, granted))?
     }
 
-    async fn carry_out(self: &Arc<Self>, call: ToolCall) -> Result<ToolOutput, ToolError> {
+    async fn carry_out(
+        self: &Arc<Self>,
+        call: ToolCall,
+        turn: Option<Turn>,
+    ) -> Result<ToolOutput, ToolError> {
         let listed = self.find(&call.name).await?;
         let arguments: Value = serde_json::from_str(&call.input)
             .map_err(|error| ToolError::invalid(format!("the arguments are not JSON: {error}")))?;
@@ -232,7 +246,7 @@ impl Toolbox {
             permits,
         };
         match &listed.provider {
-            None => self.own.call(self, invocation).await,
+            None => self.own.call(self, invocation, turn).await,
             Some(provider) => {
                 if listed.tool.effects == Effects::Some {
                     self.permits.begin(&invocation.call_id).await?;

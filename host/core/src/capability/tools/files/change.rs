@@ -1,8 +1,11 @@
 //! Putting a file's new content in its place: shown as a diff, asked for, checked again, and
-//! then all at once by renaming. Shared by the tools that write.
+//! then all at once by renaming, alone among the runs of the host. Shared by the tools that write.
 
 use super::job::{Stop, blocking};
-use super::path::{FILE_BYTES_MAX, explain, open_at, open_directory, open_file, split, step};
+use super::line_ends::told;
+use super::locks::Key;
+use super::order::Turn;
+use super::path::{FILE_BYTES_MAX, Wanted, explain, open_directory, open_file, split, step};
 use super::seen::{Digest, Sight};
 use super::{Failed, Run};
 use crate::capability::permits::Permits;
@@ -24,31 +27,49 @@ const DIFF_BYTES_MAX: usize = 256 << 10;
 /// How long a diff may look for the least that changed.
 const DIFF_TIME_MAX: Duration = Duration::from_millis(300);
 
+/// A change of a file as it was asked for.
+pub(super) struct Change<F> {
+    pub(super) run: Arc<Run>,
+    pub(super) wanted: Wanted,
+    /// The file's text by its resolved path and what it is now, if it is there.
+    pub(super) after: F,
+}
+
 /// A file as it is to become.
-pub(super) struct Change {
+struct Prepared {
     /// Resolved.
-    pub(super) path: String,
+    path: String,
     /// What the file is now; `None` if there is none.
-    pub(super) before: Option<String>,
-    pub(super) after: String,
+    before: Option<Current>,
+    after: String,
+}
+
+/// A text that is to be changed.
+struct Current {
+    text: String,
+    key: Key,
 }
 
 /// What is at a path that is to be written, as text; `None` if nothing is.
-pub(super) fn current(root: &Dir, path: &str) -> Result<Option<String>, Failed> {
+fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
     match root.symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(explain(path, &error)),
         Ok(_) => {}
     }
-    let mut opened = open_at(root, path)?;
+    let (parent, name) = split(path);
+    let failed = |error: io::Error| explain(path, &error);
+    let directory = open_directory(root, parent).map_err(failed)?;
+    let key = Key::of(&directory, name).map_err(failed)?;
+    let mut opened = open_file(&directory, name, path)?;
     alone(&opened.metadata, path)?;
     let bytes = opened.read(path)?;
-    let no_text = |_| {
+    let text = String::from_utf8(bytes).map_err(|_| {
         Failed::Said(format!(
             "{path}: it is no UTF-8 text; tools change no other"
         ))
-    };
-    String::from_utf8(bytes).map(Some).map_err(no_text)
+    })?;
+    Ok(Some(Current { text, key }))
 }
 
 /// Another name of the file may lie anywhere; renaming would part it from this one.
@@ -63,7 +84,7 @@ fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
 }
 
 /// Fails unless the run has seen the file as it is.
-pub(super) fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
+fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
     let what = match run.seen.compare(path, Digest::of(now.as_bytes())) {
         Sight::Fresh => return Ok(()),
         Sight::Stale => "it has changed since it was last read; read it again, then change it",
@@ -72,42 +93,96 @@ pub(super) fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
     Err(Failed::Said(format!("{path}: {what}")))
 }
 
-impl Change {
-    /// Asks for the change and makes it.
+impl<F> Change<F>
+where
+    F: FnOnce(&str, Option<&str>) -> Result<String, Failed> + Send + 'static,
+{
+    /// Waits for its turn, asks for the change and makes it.
     pub(super) async fn make(
         self,
-        run: Arc<Run>,
         permits: &Permits,
+        turn: Option<Turn>,
         runtime: &Handle,
     ) -> Result<ToolOutput, Failed> {
-        if self.after.len() as u64 > FILE_BYTES_MAX {
-            let what = format!("the file would have more than {FILE_BYTES_MAX} bytes");
-            return Err(Failed::Said(what));
+        let Self { run, wanted, after } = self;
+        let at = Arc::clone(&run);
+        let path = blocking(runtime, move |_| wanted.target(at.root()?)).await?;
+        if let Some(turn) = &turn {
+            turn.wait(&path).await;
         }
-        let (change, diff) = blocking(runtime, move |_| {
-            let diff = self.diff();
-            Ok((self, diff))
+        let at = Arc::clone(&run);
+        let (prepared, diff) = blocking(runtime, move |_| {
+            let prepared = Prepared::new(&at, path, after)?;
+            let diff = prepared.diff();
+            Ok((prepared, diff))
         })
         .await?;
-        let path = change.path.clone();
-        let title = match change.before {
+        let path = prepared.path.clone();
+        let title = match prepared.before {
             Some(_) => format!("change {path}"),
             None => format!("create {path}"),
         };
         let access = Access::new(Capability::WriteFiles, &path, title).diff(&diff);
         permits.require(access).await?;
-        let created = change.before.is_none();
-        let digest = blocking(runtime, move |stop| change.put(&run, stop)).await?;
-        let said = if created { "created" } else { "changed" };
-        Ok(ToolOutput::text(format!("{said} {path}"))
+        let said = prepared.said();
+        let created = prepared.before.is_none();
+        // Only now: nothing is locked while a person is asked. What is made anew needs no lock,
+        // since it replaces nothing.
+        let locked = match &prepared.before {
+            Some(before) => Some(run.locks.lock(before.key.clone()).await),
+            None => None,
+        };
+        let digest = blocking(runtime, move |stop| {
+            let put = prepared.put(&run, stop);
+            // However the call ends, the file is free once nothing is done to it any more.
+            drop(locked);
+            put
+        })
+        .await?;
+        Ok(ToolOutput::text(said)
             .structured(json!({
                 "path": path, "created": created, "digest": digest.to_string(),
             }))
             .metadata(json!({"path": path, "diff": diff})))
     }
+}
+
+impl Prepared {
+    fn new(
+        run: &Run,
+        path: String,
+        after: impl FnOnce(&str, Option<&str>) -> Result<String, Failed>,
+    ) -> Result<Self, Failed> {
+        let before = current(run.root()?, &path)?;
+        let text = before.as_ref().map(|before| &*before.text);
+        if let Some(text) = text {
+            fresh(run, &path, text)?;
+        }
+        let after = after(&path, text)?;
+        if after.len() as u64 > FILE_BYTES_MAX {
+            let what = format!("the file would have more than {FILE_BYTES_MAX} bytes");
+            return Err(Failed::Said(what));
+        }
+        Ok(Self {
+            path,
+            before,
+            after,
+        })
+    }
+
+    fn text_before(&self) -> Option<&str> {
+        self.before.as_ref().map(|before| &*before.text)
+    }
+
+    fn said(&self) -> String {
+        match self.text_before() {
+            Some(before) => format!("changed {}{}", self.path, told(before, &self.after)),
+            None => format!("created {}", self.path),
+        }
+    }
 
     fn diff(&self) -> String {
-        let before = self.before.as_deref();
+        let before = self.text_before();
         let from = before.map_or("/dev/null".to_owned(), |_| format!("a/{}", self.path));
         let diff = TextDiff::configure()
             .timeout(DIFF_TIME_MAX)
@@ -133,6 +208,10 @@ impl Change {
             None => made.directories(run.root()?, parent).map_err(failed)?,
         };
         let old = match &self.before {
+            // Another directory of this name would have another lock.
+            Some(before) if Key::of(&directory, name).map_err(failed)? != before.key => {
+                return Err(self.changed());
+            }
             Some(before) => Some(self.unchanged(&directory, name, before)?),
             None => None,
         };
@@ -159,19 +238,23 @@ impl Change {
         Ok(digest)
     }
 
+    fn changed(&self) -> Failed {
+        Failed::Said(format!(
+            "{}: it has changed since this change was shown; read it again",
+            self.path
+        ))
+    }
+
     /// Fails unless the file is still what the diff was made from. Between this and the
     /// renaming, which follows at once, another process can still come in.
-    fn unchanged(&self, directory: &Dir, name: &str, before: &str) -> Result<Metadata, Failed> {
+    fn unchanged(&self, directory: &Dir, name: &str, before: &Current) -> Result<Metadata, Failed> {
         let mut opened = open_file(directory, name, &self.path)?;
         let bytes = opened.read(&self.path)?;
         alone(&opened.metadata, &self.path)?;
-        match bytes == before.as_bytes() {
-            true => Ok(opened.metadata),
-            false => Err(Failed::Said(format!(
-                "{}: it has changed since this change was shown; read it again",
-                self.path
-            ))),
+        if bytes != before.text.as_bytes() {
+            return Err(self.changed());
         }
+        Ok(opened.metadata)
     }
 }
 

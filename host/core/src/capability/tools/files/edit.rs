@@ -1,7 +1,7 @@
 //! `edit_file`: exact replacements in a text that this run has read.
 
-use super::change::{Change, current, fresh};
-use super::job::blocking;
+use super::change::Change;
+use super::order::Turn;
 use super::path::{FILE_BYTES_MAX, Wanted};
 use super::replace::{Edit, apply};
 use super::{Failed, Run, arguments};
@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+
+pub(super) const NAME: &str = "edit_file";
 
 /// Edits of one call at the most.
 const EDITS_MAX: usize = 100;
@@ -40,7 +42,7 @@ pub(super) fn tool() -> Tool {
     let all = json!({"type": "boolean",
         "description": "Replace it everywhere; otherwise it has to be there exactly once."});
     Tool {
-        name: "edit_file".to_owned(),
+        name: NAME.to_owned(),
         description: "Change a text file of the workspace by replacing exact pieces of it. Read \
             the file first; if it changed since, the call fails. Give old_string and new_string, \
             or several such in edits, which are applied in order, all or none."
@@ -102,30 +104,21 @@ impl Arguments {
 pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
+    turn: Option<Turn>,
     runtime: &Handle,
 ) -> Result<ToolOutput, Failed> {
     let arguments: Arguments = arguments(&mut call)?;
     let wanted = Wanted::parse(&arguments.path)?;
     let edits = arguments.edits()?;
-    let at = Arc::clone(&run);
-    let change = blocking(runtime, move |_| {
-        let root = at.root()?;
-        let path = wanted.target(root)?;
-        let Some(before) = current(root, &path)? else {
+    let after = move |path: &str, before: Option<&str>| {
+        let Some(before) = before else {
             let what = format!("{path}: there is no such file; write_file makes one");
             return Err(Failed::Said(what));
         };
-        fresh(&at, &path, &before)?;
         // Bounded, so it fits.
         let max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-        let after =
-            apply(&before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))?;
-        Ok(Change {
-            path,
-            before: Some(before),
-            after,
-        })
-    })
-    .await?;
-    change.make(run, &call.permits, runtime).await
+        apply(before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))
+    };
+    let change = Change { run, wanted, after };
+    change.make(&call.permits, turn, runtime).await
 }

@@ -25,7 +25,9 @@ impl Rules {
         }
         let root = if directory == "." { "" } else { directory };
         let mut builder = GitignoreBuilder::new(root);
-        for line in files.iter().flat_map(|file| file.lines()) {
+        // Git passes over a byte order mark, too.
+        let rules = |file| str::strip_prefix(file, '\u{feff}').unwrap_or(file).lines();
+        for line in files.iter().flat_map(|file| rules(file)) {
             if let Err(error) = builder.add_line(None, line) {
                 tracing::trace!(%error, line, "no rule of what to ignore");
             }
@@ -56,6 +58,17 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_part_of_no_rule() {
+        let files = ["\u{feff}*.log\r\nmade\r\n", "\u{feff}/top\n"].map(str::to_owned);
+        let rules = Rules::default().below(".", &files);
+        for path in ["a.log", "made", "top"] {
+            assert!(rules.leave_out(path, false), "{path}");
+        }
+        let inner = Rules::default().below(".", &["a\n\u{feff}b\n".to_owned()]);
+        assert!(!inner.leave_out("b", false), "only at the beginning");
+    }
 
     #[test]
     fn the_nearest_rule_decides() {

@@ -9,6 +9,12 @@
 //! one has given the file to the workspace; it can be read. Changing a file replaces it by
 //! renaming, so that another name never sees the change; and because that parts the names,
 //! which somebody joined on purpose, files with several names are not changed at all.
+//!
+//! Several calls: those of one answer on one file go in the order in which the answer has them
+//! (`order`); those of different runs change a file one after the other (`locks`), each after
+//! making sure that the file is still what its run has seen. Of other programs, and of hosts
+//! that share the file, only that last look knows: what they write between it and the renaming,
+//! which follows at once, is replaced.
 
 mod at_hand;
 mod change;
@@ -16,7 +22,10 @@ mod edit;
 mod first;
 mod ignored;
 mod job;
+mod line_ends;
 mod list;
+mod locks;
+mod order;
 mod path;
 mod read;
 mod replace;
@@ -36,6 +45,9 @@ use std::fs::File;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
+
+pub(crate) use locks::FileLocks;
+pub(crate) use order::Turn;
 
 /// Whether what a walk came upon may be shown, by its path, once the walk itself was asked for and
 /// allowed by this.
@@ -58,6 +70,10 @@ struct Run {
     root: OnceLock<Dir>,
     /// What this run has read and written.
     seen: seen::Seen,
+    /// Which of its calls on a file comes first.
+    order: order::Order,
+    /// The files that any run of the host is changing.
+    locks: Arc<FileLocks>,
     /// Bytes that it may still write.
     budget: Arc<AtomicU64>,
     readable: Readable,
@@ -99,13 +115,20 @@ impl From<Denied> for Failed {
 
 impl FileTools {
     /// Tools for a workspace's opened directory. `budget` is how many bytes the run may still
-    /// write, shared with whatever else of it writes.
-    pub(crate) fn new(file: Arc<File>, budget: Arc<AtomicU64>, readable: Readable) -> Self {
+    /// write, shared with whatever else of it writes; `locks` are the host's.
+    pub(crate) fn new(
+        file: Arc<File>,
+        budget: Arc<AtomicU64>,
+        readable: Readable,
+        locks: Arc<FileLocks>,
+    ) -> Self {
         Self {
             run: Arc::new(Run {
                 file,
                 root: OnceLock::new(),
                 seen: seen::Seen::default(),
+                order: order::Order::default(),
+                locks,
                 budget,
                 readable,
             }),
@@ -123,6 +146,17 @@ impl FileTools {
         ]
     }
 
+    /// The turn of a call among those that are made together: taken for each, in their order,
+    /// before any of them begins. None for a tool that is about more than one file.
+    pub(crate) fn turn(&self, tool: &str) -> Option<Turn> {
+        let changes = match tool {
+            read::NAME => false,
+            edit::NAME | write::NAME => true,
+            _ => return None,
+        };
+        Some(self.run.order.turn(changes))
+    }
+
     /// The answer of a call for which nothing has to wait: not for a thread, the disk, a person
     /// or a policy. None if anything might; then [`FileTools::call`] answers.
     pub(crate) fn at_hand(
@@ -137,7 +171,7 @@ impl FileTools {
         }
     }
 
-    /// Carries a call out; what blocks does so on `blocking`.
+    /// Carries a call out, when its turn comes if it has one; what blocks does so on `blocking`.
     ///
     /// Dropping the future asks the work to stop: before a change is in place it leaves
     /// nothing behind, afterwards it leaves the whole change.
@@ -148,15 +182,16 @@ impl FileTools {
     pub(crate) async fn call(
         self,
         call: Invocation,
+        turn: Option<Turn>,
         blocking: Handle,
     ) -> Result<ToolOutput, ToolError> {
         let run = Arc::clone(&self.run);
         let done = match call.tool.as_str() {
-            read::NAME => read::call(run, call, &blocking).await,
+            read::NAME => read::call(run, call, turn, &blocking).await,
             "list_files" => list::call(run, call, &blocking).await,
             "search_text" => search::call(run, call, &blocking).await,
-            "edit_file" => edit::call(run, call, &blocking).await,
-            "write_file" => write::call(run, call, &blocking).await,
+            edit::NAME => edit::call(run, call, turn, &blocking).await,
+            write::NAME => write::call(run, call, turn, &blocking).await,
             name => {
                 let message = format!("there is no tool `{name}` among those for files");
                 Err(ToolError::new(ToolErrorKind::UnknownTool, message).into())

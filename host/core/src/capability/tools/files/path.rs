@@ -17,6 +17,10 @@ use std::io::{self, ErrorKind, Read as _};
 const PATH_BYTES_MAX: usize = 4_095;
 /// Bytes of a file that is read or replaced as a whole.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
+/// What the kernel puts behind the name of a file that was replaced while its path was resolved.
+const REPLACED: &str = " (deleted)";
+/// How often a path is resolved whose file is replaced meanwhile.
+const RESOLVED_MAX: usize = 1_000;
 /// Where guests see the workspace.
 const GUEST_ROOT: &str = "/workspace";
 
@@ -141,14 +145,28 @@ impl Wanted {
 }
 
 fn resolve(root: &Dir, path: &str) -> Result<String, Failed> {
-    let resolved = root
-        .canonicalize(path)
-        .map_err(|error| explain(path, &error))?;
-    match resolved.to_str() {
-        Some("" | ".") => Ok(".".to_owned()),
-        Some(resolved) => Ok(resolved.to_owned()),
-        None => Err(Failed::Said(format!("{path}: its name is not UTF-8"))),
+    for _ in 0..RESOLVED_MAX {
+        let resolved = root
+            .canonicalize(path)
+            .map_err(|error| explain(path, &error))?;
+        match resolved.to_str() {
+            Some("" | ".") => return Ok(".".to_owned()),
+            Some(resolved) if resolved.ends_with(REPLACED) && !is_at(root, path, resolved) => {}
+            Some(resolved) => return Ok(resolved.to_owned()),
+            None => return Err(Failed::Said(format!("{path}: its name is not UTF-8"))),
+        }
     }
+    let what = "it is replaced again and again at this moment; try again";
+    Err(Failed::Said(format!("{path}: {what}")))
+}
+
+/// Whether a path leads to what has this resolved one.
+fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
+    let found = (root.metadata(path), root.symlink_metadata(resolved));
+    let (Ok(one), Ok(other)) = found else {
+        return false;
+    };
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 fn directory(root: &Dir, path: &str) -> bool {
@@ -274,6 +292,34 @@ mod tests {
         check("/workspace/a/", "a", true);
         check("", ".", false);
         check("a/../b", "a/../b", false);
+    }
+
+    #[test]
+    fn a_file_that_is_being_replaced_keeps_its_name() {
+        let place = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| place.path().join(name);
+        for name in ["f", "g (deleted)"] {
+            std::fs::write(at(name), "").expect("a file");
+        }
+        let root = std::fs::File::open(place.path()).expect("it is there");
+        let root = Dir::from_std_file(root);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    std::fs::write(at("new"), "").expect("a file");
+                    std::fs::rename(at("new"), at("f")).expect("it moves");
+                }
+            });
+            let resolved = || Wanted::parse("f").expect("a path").target(&root);
+            let resolved: Vec<_> = (0..20_000).map(|_| resolved()).collect();
+            done.store(true, std::sync::atomic::Ordering::Release);
+            for resolved in resolved {
+                assert_eq!(resolved.expect("it is there"), "f");
+            }
+        });
+        let named = Wanted::parse("g (deleted)").expect("a path");
+        assert_eq!(named.existing(&root).expect("it is there"), "g (deleted)");
     }
 
     #[test]

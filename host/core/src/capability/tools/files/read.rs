@@ -1,6 +1,7 @@
 //! `read_file`: a text by its lines, or what a file is if it is no text.
 
 use super::job::blocking;
+use super::order::Turn;
 use super::path::{Opened, Wanted, open_at};
 use super::seen::Digest;
 use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading};
@@ -54,12 +55,16 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
+    turn: Option<Turn>,
     runtime: &Handle,
 ) -> Result<ToolOutput, Failed> {
     let arguments: Arguments = arguments(&mut call)?;
     let wanted = Wanted::parse(&arguments.path)?;
     let at = Arc::clone(&run);
     let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    if let Some(turn) = &turn {
+        turn.wait(&path).await;
+    }
     call.permits.require(reading(&path, "read")).await?;
     let (at, resolved) = (Arc::clone(&run), path.clone());
     let (digest, answer) = blocking(runtime, move |_| {

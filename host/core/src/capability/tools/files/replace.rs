@@ -1,6 +1,7 @@
 //! Replacing pieces of a text by others, exactly, and saying what to do when a piece is not
 //! there or there more than once. Pure; knows no files.
 
+use super::line_ends::{LineEnds, with_crlf};
 use std::cmp::Reverse;
 
 /// Lines that are compared to find the one that is most like what was looked for.
@@ -34,9 +35,9 @@ pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<Stri
 }
 
 fn replace(text: &str, edit: &Edit, bytes_max: usize) -> Result<String, String> {
-    let line_ends = |piece: &str| match ends_lines_with_crlf(text) {
-        true => piece.replace("\r\n", "\n").replace('\n', "\r\n"),
-        false => piece.to_owned(),
+    let line_ends = |piece: &str| match LineEnds::of(text) {
+        LineEnds::CrLf => with_crlf(piece),
+        _ => piece.to_owned(),
     };
     let (old, new) = (line_ends(&edit.old), line_ends(&edit.new));
     if old.is_empty() {
@@ -64,12 +65,6 @@ fn bounded(text: &str, old: &str, new: &str, count: usize, max: usize) -> Result
         true => Err(format!("the file would have more than {max} bytes")),
         false => Ok(text.replace(old, new)),
     }
-}
-
-/// Whether every line that ends does so with CR LF.
-fn ends_lines_with_crlf(text: &str) -> bool {
-    let ends = text.matches('\n').count();
-    ends > 0 && ends == text.matches("\r\n").count()
 }
 
 /// The numbers of the first lines on which a piece begins.

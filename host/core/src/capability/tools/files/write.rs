@@ -1,7 +1,8 @@
 //! `write_file`: a file's whole content, for a new file or one that this run has read.
 
-use super::change::{Change, current, fresh};
-use super::job::blocking;
+use super::change::Change;
+use super::line_ends::kept;
+use super::order::Turn;
 use super::path::{FILE_BYTES_MAX, Wanted};
 use super::{Failed, Run, arguments};
 use crate::capability::tools::{Effects, Invocation, Tool, ToolOutput};
@@ -9,6 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+
+pub(super) const NAME: &str = "write_file";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,10 +22,11 @@ struct Arguments {
 
 pub(super) fn tool() -> Tool {
     Tool {
-        name: "write_file".to_owned(),
+        name: NAME.to_owned(),
         description: "Write a whole text file of the workspace, with the directories that it \
             needs. A file that is there already has to be read first; if it changed since, the \
-            call fails. To change parts of a file, use edit_file."
+            call fails; it keeps its byte order mark, and CR LF if all of its lines end so and \
+            all of the content's with LF. To change parts of a file, use edit_file."
             .to_owned(),
         parameters: json!({
             "type": "object",
@@ -41,24 +45,19 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
+    turn: Option<Turn>,
     runtime: &Handle,
 ) -> Result<ToolOutput, Failed> {
     let Arguments { path, content } = arguments(&mut call)?;
-    let wanted = Wanted::parse(&path)?;
-    let at = Arc::clone(&run);
-    let change = blocking(runtime, move |_| {
-        let root = at.root()?;
-        let path = wanted.target(root)?;
-        let before = current(root, &path)?;
-        if let Some(before) = &before {
-            fresh(&at, &path, before)?;
-        }
-        Ok(Change {
-            path,
-            before,
-            after: content,
-        })
-    })
-    .await?;
-    change.make(run, &call.permits, runtime).await
+    let change = Change {
+        run,
+        wanted: Wanted::parse(&path)?,
+        after: |_: &str, before: Option<&str>| {
+            Ok(match before {
+                Some(before) => kept(before, content),
+                None => content,
+            })
+        },
+    };
+    change.make(&call.permits, turn, runtime).await
 }

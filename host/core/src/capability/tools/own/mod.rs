@@ -5,6 +5,7 @@ mod ask;
 mod todo;
 
 use super::fetch;
+use super::files::{FileLocks, Turn};
 use super::listed::Listed;
 use super::toolbox::Toolbox;
 use super::{CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
@@ -17,6 +18,8 @@ use std::sync::Arc;
 pub(crate) struct OwnTools {
     /// In the order in which a model sees them.
     listed: Vec<Arc<Listed>>,
+    /// The files that runs are changing.
+    pub(crate) file_locks: Arc<FileLocks>,
     commands: CommandTools,
     fetch: FetchUrl,
 }
@@ -29,6 +32,7 @@ impl OwnTools {
         let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
         Arc::new(Self {
             listed: listed.collect(),
+            file_locks: Arc::default(),
             commands,
             fetch,
         })
@@ -95,11 +99,17 @@ impl Own {
         self.directory.is_none() && matches!(needs, Some(ReadFiles | WriteFiles | RunCommands))
     }
 
+    /// The turn of a call among those that are made together; see [`FileTools::turn`].
+    pub(super) fn turn(&self, tool: &str) -> Option<Turn> {
+        self.directory.as_ref()?.1.turn(tool)
+    }
+
     /// Carries a call out.
     pub(super) async fn call(
         &self,
         toolbox: &Toolbox,
         call: Invocation,
+        turn: Option<Turn>,
     ) -> Result<ToolOutput, ToolError> {
         match (call.tool.as_str(), &self.directory) {
             (todo::NAME, _) => todo::call(toolbox, call).await,
@@ -111,7 +121,10 @@ impl Own {
                 let runtime = toolbox.runtime.clone();
                 commands.call(Arc::clone(file), call, runtime).await
             }
-            (_, Some((_, files))) => files.clone().call(call, toolbox.runtime.clone()).await,
+            (_, Some((_, files))) => {
+                let runtime = toolbox.runtime.clone();
+                files.clone().call(call, turn, runtime).await
+            }
             (_, None) => Err(ToolError::new(
                 ToolErrorKind::Unavailable,
                 "this workspace is a name without a directory, so that it has no files",

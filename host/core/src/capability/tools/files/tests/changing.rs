@@ -63,13 +63,40 @@ async fn a_new_file_comes_with_its_directories() {
 }
 
 #[tokio::test]
-async fn line_ends_are_kept() {
+async fn line_ends_and_a_byte_order_mark_are_kept_or_named() {
     let bench = Bench::new();
-    bench.put("crlf", "a\r\nb\r\nc");
-    bench.good("read_file", json!({"path": "crlf"})).await;
-    let edit = json!({"path": "crlf", "old_string": "a\nb", "new_string": "x\ny"});
-    bench.good("edit_file", edit).await;
-    assert_eq!(bench.get("crlf"), "x\r\ny\r\nc");
+    bench.put("f", "\u{feff}a\r\nb\r\nc");
+    bench.good("read_file", json!({"path": "f"})).await;
+    let kept = "changed f; its lines end with CR LF, as before; it begins with a byte order mark, \
+        as before";
+    let edit = json!({"path": "f", "old_string": "a\nb", "new_string": "x\ny"});
+    let edited = bench.good("edit_file", edit).await;
+    assert_eq!(
+        (text(&edited), &*bench.get("f")),
+        (kept, "\u{feff}x\r\ny\r\nc")
+    );
+    let write = json!({"path": "f", "content": "1\n2\n"});
+    let written = bench.good("write_file", write).await;
+    assert_eq!(
+        (text(&written), &*bench.get("f")),
+        (kept, "\u{feff}1\r\n2\r\n")
+    );
+    let diff = &written.metadata.expect("a diff")["diff"];
+    let diff = diff.as_str().expect("a text");
+    assert!(diff.ends_with("+\u{feff}1\r\n+2\r\n"), "{diff:?}");
+    let mark = json!({"path": "f", "old_string": "\u{feff}", "new_string": ""});
+    let gone = bench.good("edit_file", mark).await;
+    let gone = text(&gone);
+    assert!(
+        gone.ends_with("; the byte order mark at its beginning is gone"),
+        "{gone}"
+    );
+    assert_eq!(bench.get("f"), "1\r\n2\r\n");
+    let mixed = json!({"path": "f", "content": "1\r\n2\n"});
+    let mixed = bench.good("write_file", mixed).await;
+    let says = "; its lines ended with CR LF and now end with some LF and some CR LF";
+    assert!(text(&mixed).ends_with(says), "{}", text(&mixed));
+    assert_eq!(bench.get("f"), "1\r\n2\n");
 }
 
 #[tokio::test]

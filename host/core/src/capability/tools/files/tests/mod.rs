@@ -4,9 +4,10 @@
 mod at_hand;
 mod attacks;
 mod changing;
+mod parallel;
 mod reading;
 
-use super::{FileTools, Readable};
+use super::{FileLocks, FileTools, Readable, Turn};
 use crate::capability::model::CallContext;
 use crate::capability::permits::{Allowed, Decide, Denied, Permits};
 use crate::capability::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
@@ -27,6 +28,7 @@ type Asked = dyn Fn(&Access) -> bool + Send + Sync;
 pub(super) struct Bench {
     place: PathBuf,
     tools: FileTools,
+    locks: Arc<FileLocks>,
     asked: Arc<Mutex<Vec<Access>>>,
     on_ask: Arc<Asked>,
 }
@@ -56,13 +58,28 @@ impl Bench {
     }
 
     fn with(budget: u64, readable: Readable) -> Self {
-        let place = std::env::temp_dir().join(format!("lastword-files-{}", uuid::Uuid::now_v7()));
+        Self::below(&std::env::temp_dir(), budget, readable)
+    }
+
+    /// For very many changes: in memory if the system has such a place, since each is synced.
+    fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let temporary = std::env::temp_dir();
+        let place = if memory.is_dir() { memory } else { &temporary };
+        Self::below(place, u64::MAX, Arc::new(|_, _| true))
+    }
+
+    fn below(place: &Path, budget: u64, readable: Readable) -> Self {
+        let place = place.join(format!("lastword-files-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(place.join("workspace")).expect("a place for tests");
         std::fs::create_dir(place.join("outside")).expect("a place for tests");
         std::fs::write(place.join("outside/secret"), "canary").expect("a file outside");
         let file = Arc::new(File::open(place.join("workspace")).expect("it was made"));
+        let budget = Arc::new(AtomicU64::new(budget));
+        let locks = Arc::<FileLocks>::default();
         Self {
-            tools: FileTools::new(file, Arc::new(AtomicU64::new(budget)), readable),
+            tools: FileTools::new(file, budget, readable, Arc::clone(&locks)),
+            locks,
             place,
             asked: Arc::default(),
             on_ask: Arc::new(|_| true),
@@ -117,8 +134,26 @@ impl Bench {
     }
 
     async fn call(&self, tool: &str, arguments: Value) -> Result<ToolOutput, ToolError> {
+        self.call_of(&self.tools, None, tool, arguments).await
+    }
+
+    /// A call of another run, or of one that makes several.
+    fn call_of(
+        &self,
+        tools: &FileTools,
+        turn: Option<Turn>,
+        tool: &str,
+        arguments: Value,
+    ) -> impl Future<Output = Result<ToolOutput, ToolError>> + use<> {
         let call = self.invocation(tool, arguments);
-        self.tools.clone().call(call, Handle::current()).await
+        tools.clone().call(call, turn, Handle::current())
+    }
+
+    /// The tools of another run, over a directory of the workspace.
+    fn run(&self, directory: &str, locks: &Arc<FileLocks>) -> FileTools {
+        let file = Arc::new(File::open(self.at(directory)).expect("a directory"));
+        let budget = Arc::new(AtomicU64::new(u64::MAX));
+        FileTools::new(file, budget, Arc::new(|_, _| true), Arc::clone(locks))
     }
 
     /// A call that does what it is asked for.

@@ -1,0 +1,147 @@
+//! One change of a file at a time, over all runs of a host: the lock of each file that is being
+//! changed. Knows no paths and no content.
+//!
+//! A file is known by its directory's device and inode and by its name there, so that it is the
+//! same by whatever path or link, and in whatever workspace, it was reached. Its own inode would
+//! not do: each change gives it another one.
+
+use cap_std::fs::{Dir, MetadataExt as _};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+
+/// Which file it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    device: u64,
+    directory: u64,
+    name: String,
+}
+
+impl Key {
+    /// The key of a name in a directory.
+    pub(super) fn of(directory: &Dir, name: &str) -> io::Result<Self> {
+        let metadata = directory.dir_metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            directory: metadata.ino(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// The locks of one host. It holds no more of them than there are calls that change files.
+#[derive(Default)]
+pub(crate) struct FileLocks(Mutex<HashMap<Key, Shared>>);
+
+/// A lock, and how many hold it or wait for it.
+#[derive(Default)]
+struct Shared {
+    users: usize,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A file that no other call of this host changes until this is dropped, or one that is waited for.
+pub(super) struct Locked {
+    locks: Arc<FileLocks>,
+    key: Key,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl FileLocks {
+    fn table(&self) -> MutexGuard<'_, HashMap<Key, Shared>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a file; the waiting calls get it in their order. Dropping the future
+    /// ends the wait.
+    pub(super) async fn lock(self: &Arc<Self>, key: Key) -> Locked {
+        let lock = {
+            let mut table = self.table();
+            let shared = table.entry(key.clone()).or_default();
+            shared.users += 1;
+            Arc::clone(&shared.lock)
+        };
+        let mut locked = Locked {
+            locks: Arc::clone(self),
+            key,
+            guard: None,
+        };
+        locked.guard = Some(lock.lock_owned().await);
+        locked
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    /// How many hold a file's lock or wait for it.
+    #[cfg(test)]
+    pub(super) fn users(&self, key: &Key) -> usize {
+        self.table().get(key).map_or(0, |shared| shared.users)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.guard = None;
+        if let Entry::Occupied(mut shared) = self.locks.table().entry(self.key.clone()) {
+            shared.get_mut().users -= 1;
+            if shared.get().users == 0 {
+                shared.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    fn key(name: &str) -> Key {
+        Key {
+            device: 1,
+            directory: 2,
+            name: name.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_has_one_holder_and_those_that_wait_come_in_order() {
+        let locks = Arc::new(FileLocks::default());
+        let held = locks.lock(key("a")).await;
+        let mut first = Box::pin(locks.lock(key("a")));
+        let mut second = Box::pin(locks.lock(key("a")));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        let other = locks.lock(key("b")).now_or_never();
+        assert!(other.is_some(), "another file is free");
+        drop(held);
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first.await);
+        assert!(second.now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_unused_lock_is_not_kept() {
+        let locks = Arc::new(FileLocks::default());
+        let held = locks.lock(key("a")).await;
+        let mut given_up = Box::pin(locks.lock(key("a")));
+        let mut waits = Box::pin(locks.lock(key("a")));
+        assert!(given_up.as_mut().now_or_never().is_none());
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(given_up);
+        drop(held);
+        assert_eq!(locks.len(), 1);
+        let held = waits.now_or_never().expect("it is free");
+        drop(held);
+        assert_eq!(locks.len(), 0);
+        // A call that was never polled never waits.
+        drop(locks.lock(key("b")));
+        assert_eq!(locks.len(), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! The calls of one answer on one file, in the order in which the answer has them. Knows neither
+//! files nor what the calls do with them.
+//!
+//! Such calls are carried out at the same time, and each finds out only on its way which file it
+//! means. So each takes its turn before any of them begins, names its file once it knows, and
+//! goes on when no earlier call may mean the same. Calls that only read pass each other.
+
+use std::collections::BTreeMap;
+use tokio::sync::watch;
+
+/// The calls of one run that have a turn, by their numbers. A cloneable handle.
+#[derive(Clone, Default)]
+pub(super) struct Order(watch::Sender<BTreeMap<u64, Call>>);
+
+struct Call {
+    changes: bool,
+    /// None until it is known.
+    path: Option<String>,
+}
+
+impl Call {
+    fn precedes(&self, later: &Self) -> bool {
+        let same = match (&self.path, &later.path) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        same && (self.changes || later.changes)
+    }
+}
+
+/// A call's place among those of its run. Dropping it lets later calls go on.
+pub(crate) struct Turn {
+    order: Order,
+    number: u64,
+}
+
+impl Order {
+    /// The next turn, for a call that changes its file or only reads it.
+    pub(super) fn turn(&self, changes: bool) -> Turn {
+        let mut number = 0;
+        self.0.send_modify(|calls| {
+            number = calls.last_key_value().map_or(0, |(last, _)| last + 1);
+            calls.insert(
+                number,
+                Call {
+                    changes,
+                    path: None,
+                },
+            );
+        });
+        Turn {
+            order: self.clone(),
+            number,
+        }
+    }
+}
+
+impl Turn {
+    fn comes(&self, calls: &BTreeMap<u64, Call>) -> bool {
+        let mine = calls.get(&self.number);
+        let mut earlier = calls.range(..self.number).map(|(_, call)| call);
+        mine.is_none_or(|mine| !earlier.any(|call| call.precedes(mine)))
+    }
+
+    /// Whether no earlier call has to be waited for, whichever file is meant.
+    pub(crate) fn is_free(&self) -> bool {
+        self.comes(&self.order.0.borrow())
+    }
+
+    /// Names the file, by its path without links, and waits for the earlier calls on it.
+    pub(super) async fn wait(&self, path: &str) {
+        let calls = &self.order.0;
+        calls.send_modify(|calls| {
+            if let Some(mine) = calls.get_mut(&self.number) {
+                mine.path = Some(path.to_owned());
+            }
+        });
+        let mut calls = calls.subscribe();
+        let _it_lives_as_long_as_this = calls.wait_for(|calls| self.comes(calls)).await;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.order.0.send_modify(|calls| {
+            calls.remove(&self.number);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[test]
+    fn a_call_waits_for_the_earlier_ones_on_its_file() {
+        let order = Order::default();
+        let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
+        let mut last = Box::pin(third.wait("a"));
+        assert!(last.as_mut().now_or_never().is_none(), "both may be `a`");
+        assert!(first.wait("a").now_or_never().is_some());
+        assert!(second.wait("b").now_or_never().is_some());
+        assert!(last.as_mut().now_or_never().is_none(), "the first is");
+        drop(first);
+        assert!(last.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_dropped_call_delays_no_other_and_changes_no_order() {
+        let order = Order::default();
+        let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
+        drop(second);
+        assert!(third.wait("a").now_or_never().is_none());
+        drop(first);
+        assert!(third.wait("a").now_or_never().is_some());
+        drop(third);
+        assert!(order.0.borrow().is_empty());
+    }
+
+    #[test]
+    fn reading_waits_for_changes_alone() {
+        let order = Order::default();
+        let [one, other] = [false; 2].map(|changes| order.turn(changes));
+        assert!(one.is_free() && other.is_free());
+        let change = order.turn(true);
+        let read = order.turn(false);
+        assert!(!read.is_free());
+        assert!(one.wait("a").now_or_never().is_some());
+        assert!(other.wait("a").now_or_never().is_some());
+        assert!(change.wait("a").now_or_never().is_none());
+        drop((one, other));
+        assert!(change.wait("a").now_or_never().is_some());
+        assert!(read.wait("b").now_or_never().is_some());
+        assert!(read.wait("a").now_or_never().is_none());
+    }
+}
