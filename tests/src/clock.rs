@@ -37,6 +37,14 @@ impl ManualClock {
         *self.sleepers.borrow()
     }
 
+    /// How many sleeps of this length, in whole milliseconds, have begun since the clock was made.
+    #[must_use]
+    pub fn begun_for(&self, length: Duration) -> usize {
+        let lengths = self.lengths.borrow();
+        let same = lengths.iter().filter(|begun| **begun == length.as_millis());
+        same.count()
+    }
+
     /// Waits until `count` sleeps of this length, in whole milliseconds, have begun since the
     /// clock was made.
     pub async fn asleep_for(&self, length: Duration, count: usize) {

@@ -294,6 +294,7 @@ async fn what_a_model_costs_is_in_the_record_and_the_receipt() {
         input_tokens: 1000,
         output_tokens: 10,
         cost_micros: 0,
+        ..Usage::default()
     });
     let price = ModelPrice {
         input: 0.15,

@@ -62,6 +62,24 @@ impl Answer {
     }
 }
 
+/// How time passes between two pieces.
+pub(super) trait Pause: Clone + Send + Sync + 'static {
+    /// How often the host began to wait until now.
+    fn begun(&self) -> usize;
+
+    /// Lets time pass once the host has begun to wait so often: it has seen what came before.
+    fn pass(&self, length: Duration, begun: usize) -> impl Future<Output = ()> + Send;
+}
+
+/// No time passes.
+impl Pause for () {
+    fn begun(&self) -> usize {
+        0
+    }
+
+    async fn pass(&self, _: Duration, _: usize) {}
+}
+
 /// The service; it stops when dropped.
 pub(super) struct Service {
     pub(super) url: String,
@@ -73,7 +91,7 @@ impl Service {
     /// Serves what `answer` says to each request; `pause` lets time pass.
     pub(super) async fn serve(
         answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
-        pause: impl Fn(Duration) + Clone + Send + Sync + 'static,
+        pause: impl Pause,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -109,23 +127,28 @@ async fn talk(
     mut socket: TcpStream,
     kept: &Mutex<Vec<Asked>>,
     answer: &(impl Fn(&Asked) -> Answer + Send + Sync),
-    pause: &(impl Fn(Duration) + Send + Sync),
+    pause: &impl Pause,
 ) -> std::io::Result<()> {
     let Some(asked) = read(&mut socket).await? else {
         return Ok(());
     };
     kept.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
     let answer = answer(&asked);
+    let begun = pause.begun();
     let headers: String = answer.headers.iter().map(|line| format!("{line}\r\n")).collect();
     let head = format!(
         "HTTP/1.1 {} Answer\r\ncontent-type: {}\r\n{headers}connection: close\r\n\r\n",
         answer.status, answer.content_type
     );
     socket.write_all(head.as_bytes()).await?;
+    let mut pauses = 0;
     for piece in answer.pieces {
         match piece {
             Piece::Bytes(bytes) => socket.write_all(&bytes).await?,
-            Piece::Pause(length) => pause(length),
+            Piece::Pause(length) => {
+                pauses += 1;
+                pause.pass(length, begun + pauses).await;
+            }
         }
         socket.flush().await?;
     }

@@ -114,7 +114,7 @@ async fn fixture(wire: &'static str, source: Source, refused: Arc<AtomicUsize>) 
         let text = format!("An answer. {}", "It goes on. ".repeat(30));
         answer(wire, &text, read)
     };
-    let service = Service::serve(respond, |_| {}).await;
+    let service = Service::serve(respond, ()).await;
     let size = NonZeroU32::new(WINDOW).map(ContextTokens::All);
     let table = ServiceConfig {
         base_url: Some(service.url.clone()),

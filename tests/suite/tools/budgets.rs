@@ -30,6 +30,7 @@ pub(super) fn costly() -> Scripted {
         input_tokens: 600,
         output_tokens: 600,
         cost_micros: 30,
+        ..Usage::default()
     };
     let steps = [Step::Text("a long answer".to_owned()), Step::Usage(usage)];
     Scripted::new([Reply::new(steps)])

@@ -169,8 +169,8 @@ impl Failures {
         } else if is(&["invalid", "exceed", "context", "400", "413"]) {
             ModelErrorKind::Rejected
         } else if is(&["malformed", "unexpected", "too_many", "missing", "no_image"]) {
-            // What Gemini's model made is no answer; another try may bring one.
-            ModelErrorKind::Unavailable
+            // What Gemini's model made is no answer.
+            ModelErrorKind::Garbled
         } else if document.get("promptFeedback").is_some() {
             // Gemini's answer to a prompt that it blocks has no candidates.
             ModelErrorKind::Rejected
