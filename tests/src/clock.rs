@@ -50,7 +50,9 @@ impl ManualClock {
     pub async fn asleep_for(&self, length: Duration, count: usize) {
         let mut lengths = self.lengths.subscribe();
         let same = |begun: &&u128| **begun == length.as_millis();
-        let reached = lengths.wait_for(|begun| begun.iter().filter(same).count() >= count).await;
+        let reached = lengths
+            .wait_for(|begun| begun.iter().filter(same).count() >= count)
+            .await;
         drop(reached.expect("the clock outlives its sleepers"));
     }
 

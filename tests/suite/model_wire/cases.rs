@@ -41,18 +41,24 @@ impl Pause for HostsTime {
 /// A later answer of a service.
 fn over(wire: &str) -> Answer {
     let sse = |documents: &[Value]| {
-        let events = documents.iter().map(|document| format!("data: {document}\n\n"));
+        let events = documents
+            .iter()
+            .map(|document| format!("data: {document}\n\n"));
         Answer::ok("text/event-stream", events.collect::<String>())
     };
     match wire {
-        "openai" => sse(&[json!({"choices": [{"delta": {"content": OVER}, "finish_reason": "stop"}]})]),
+        "openai" => {
+            sse(&[json!({"choices": [{"delta": {"content": OVER}, "finish_reason": "stop"}]})])
+        }
         "anthropic" => sse(&[
             json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": OVER}}),
             json!({"type": "content_block_stop", "index": 0}),
             json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
             json!({"type": "message_stop"}),
         ]),
-        "gemini" => sse(&[json!({"candidates": [{"content": {"parts": [{"text": OVER}]}, "finishReason": "STOP"}]})]),
+        "gemini" => sse(&[
+            json!({"candidates": [{"content": {"parts": [{"text": OVER}]}, "finishReason": "STOP"}]}),
+        ]),
         _ => {
             let line = json!({"message": {"content": OVER}, "done": true, "done_reason": "stop"});
             Answer::ok("application/x-ndjson", format!("{line}\n"))
@@ -65,19 +71,29 @@ fn answer(case: &Value) -> Answer {
     let headers = case.get("headers").and_then(Value::as_object);
     let headers = headers.into_iter().flatten().map(|(name, value)| {
         let value = match value.get("date_in_s").and_then(Value::as_u64) {
-            Some(seconds) => httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds)),
+            Some(seconds) => {
+                httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
+            }
             None => value.as_str().expect("a text").to_owned(),
         };
         format!("{name}: {value}")
     });
-    let pieces = case["chunks"].as_array().expect("chunks").iter().map(|chunk| {
-        match (chunk.as_str(), chunk["base64"].as_str(), chunk["pause_ms"].as_u64()) {
-            (Some(text), ..) => Piece::Bytes(text.as_bytes().to_vec()),
-            (_, Some(base64), _) => Piece::Bytes(from_base64(base64)),
-            (_, _, Some(millis)) => Piece::Pause(Duration::from_millis(millis)),
-            _ => panic!("a chunk is none: {chunk}"),
-        }
-    });
+    let pieces = case["chunks"]
+        .as_array()
+        .expect("chunks")
+        .iter()
+        .map(|chunk| {
+            match (
+                chunk.as_str(),
+                chunk["base64"].as_str(),
+                chunk["pause_ms"].as_u64(),
+            ) {
+                (Some(text), ..) => Piece::Bytes(text.as_bytes().to_vec()),
+                (_, Some(base64), _) => Piece::Bytes(from_base64(base64)),
+                (_, _, Some(millis)) => Piece::Pause(Duration::from_millis(millis)),
+                _ => panic!("a chunk is none: {chunk}"),
+            }
+        });
     Answer {
         status: case["status"].as_u64().map_or(200, |status| status as u16),
         content_type: case["content_type"].as_str().expect("a type").to_owned(),
@@ -114,7 +130,11 @@ impl Bench {
             case["served"] = json!(true);
             // What ends the run is the answer to every attempt.
             let repeats = case["expect"]["end"] == "failed";
-            if is_first || repeats { answer(&case) } else { over(wire) }
+            if is_first || repeats {
+                answer(&case)
+            } else {
+                over(wire)
+            }
         };
         let clock = ManualClock::default();
         let service = Service::serve(respond, HostsTime(clock.clone())).await;
@@ -135,7 +155,11 @@ impl Bench {
         let models = Models::with_config(&config).expect("an address");
         let models = models.model(&format!("{wire}:m")).expect("a model");
         let models = models.clock(Arc::new(clock.clone()));
-        let grants = [Capability::ReadFiles, Capability::WriteFiles, Capability::Model];
+        let grants = [
+            Capability::ReadFiles,
+            Capability::WriteFiles,
+            Capability::Model,
+        ];
         let plan = Plan::new().agent("workbench").grants(grants);
         let fixture = plan.host(|host| host.model(models)).build().await;
         for name in ["a.txt", "b.txt"] {
@@ -154,8 +178,16 @@ impl Bench {
     async fn play(&self, case: &Value) -> Value {
         *self.case.lock().expect("no panic") = case.clone();
         let before = self.service.completions().len();
-        let session = self.fixture.workspace.new_session(&self.fixture.agent).await;
-        let run = session.expect("a session").prompt("go").await.expect("a run");
+        let session = self
+            .fixture
+            .workspace
+            .new_session(&self.fixture.agent)
+            .await;
+        let run = session
+            .expect("a session")
+            .prompt("go")
+            .await
+            .expect("a run");
         let waits = self.attend(&run).await;
         let receipt = run.ended().await.expect("the run ends");
         let mut events = Vec::new();
@@ -241,13 +273,20 @@ impl Seen {
                 "not_called" => {
                     let calls = self.calls();
                     let not = wanted.as_array().expect("names").iter();
-                    json!(not.filter(|name| !calls.iter().any(|call| call[0] == **name)).collect::<Vec<_>>())
+                    json!(
+                        not.filter(|name| !calls.iter().any(|call| call[0] == **name))
+                            .collect::<Vec<_>>()
+                    )
                 }
-                "others" | "data" => json!(self.parts().filter_map(|part| match (&part.body, key.as_str()) {
-                    (PartBody::Other { kind, .. }, "others") => Some(kind.clone()),
-                    (PartBody::Data { media_type, .. }, "data") => Some(media_type.clone()),
-                    _ => None,
-                }).collect::<Vec<_>>()),
+                "others" | "data" => json!(
+                    self.parts()
+                        .filter_map(|part| match (&part.body, key.as_str()) {
+                            (PartBody::Other { kind, .. }, "others") => Some(kind.clone()),
+                            (PartBody::Data { media_type, .. }, "data") => Some(media_type.clone()),
+                            _ => None,
+                        })
+                        .collect::<Vec<_>>()
+                ),
                 "usage" | "cached" => self.usage(key),
                 "end" => json!(self.state),
                 // The run goes on behind calls, and knows no words but those of the contract.
@@ -256,9 +295,15 @@ impl Seen {
                 "finish" => json!(self.finish),
                 "says" => {
                     let words = wanted.as_str().expect("words");
-                    if self.detail.contains(words) { wanted.clone() } else { json!(self.detail) }
+                    if self.detail.contains(words) {
+                        wanted.clone()
+                    } else {
+                        json!(self.detail)
+                    }
                 }
-                "retried_after_s" => json!(self.waits.first().map(|wait| wait.as_secs_f64().ceil())),
+                "retried_after_s" => {
+                    json!(self.waits.first().map(|wait| wait.as_secs_f64().ceil()))
+                }
                 "requests" => json!(self.requests),
                 other => panic!("nothing is known of `{other}`"),
             };
@@ -303,10 +348,18 @@ async fn every_case(wire: &'static str) {
         let found = bench.play(case).await;
         played += 1;
         if found != case["expect"] {
-            wrong.push(format!("{}: {found} instead of {}", case["name"], case["expect"]));
+            wrong.push(format!(
+                "{}: {found} instead of {}",
+                case["name"], case["expect"]
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {played} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {played} are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(played >= 9, "{played} cases");
 }
 
@@ -336,7 +389,10 @@ async fn a_wrong_value_is_noticed() {
     let bench = Bench::new("anthropic").await;
     let corpus: Vec<Value> = serde_json::from_str(CORPUS).expect("the corpus is JSON");
     let name = "thinking, a hidden thought and a call";
-    let case = corpus.iter().find(|case| case["name"] == name).expect("it is there");
+    let case = corpus
+        .iter()
+        .find(|case| case["name"] == name)
+        .expect("it is there");
     let found = bench.play(case).await;
     assert_eq!(found, case["expect"]);
     for (key, wrong) in [

@@ -20,7 +20,12 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether it asks for a completion, and not about a model.
     pub(super) fn is_for_completion(&self) -> bool {
-        let ends = ["/chat/completions", "/messages", ":streamGenerateContent", "/api/chat"];
+        let ends = [
+            "/chat/completions",
+            "/messages",
+            ":streamGenerateContent",
+            "/api/chat",
+        ];
         self.line.starts_with("POST ") && ends.iter().any(|end| self.line.ends_with(end))
     }
 }
@@ -132,10 +137,16 @@ async fn talk(
     let Some(asked) = read(&mut socket).await? else {
         return Ok(());
     };
-    kept.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+    kept.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(asked.clone());
     let answer = answer(&asked);
     let begun = pause.begun();
-    let headers: String = answer.headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let headers: String = answer
+        .headers
+        .iter()
+        .map(|line| format!("{line}\r\n"))
+        .collect();
     let head = format!(
         "HTTP/1.1 {} Answer\r\ncontent-type: {}\r\n{headers}connection: close\r\n\r\n",
         answer.status, answer.content_type
@@ -168,7 +179,8 @@ async fn read(socket: &mut TcpStream) -> std::io::Result<Option<Asked>> {
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     let length: usize = length.unwrap_or(0);
     while bytes.len() < head + length {

@@ -28,7 +28,10 @@ enum Source {
 
 /// What the service counts of a request, four bytes a token.
 fn tokens(asked: &Asked) -> u32 {
-    let messages = asked.body.get("messages").or_else(|| asked.body.get("contents"));
+    let messages = asked
+        .body
+        .get("messages")
+        .or_else(|| asked.body.get("contents"));
     let bytes = messages.map_or(0, |messages| messages.to_string().len());
     u32::try_from(bytes / 4).expect("a size")
 }
@@ -36,7 +39,9 @@ fn tokens(asked: &Asked) -> u32 {
 /// An answer on a wire, which counts.
 fn answer(wire: &str, text: &str, read: u32) -> Answer {
     let sse = |documents: &[Value]| {
-        let events = documents.iter().map(|document| format!("data: {document}\n\n"));
+        let events = documents
+            .iter()
+            .map(|document| format!("data: {document}\n\n"));
         Answer::ok("text/event-stream", events.collect::<String>())
     };
     match wire {
@@ -68,20 +73,32 @@ fn answer(wire: &str, text: &str, read: u32) -> Answer {
 /// The refusal of a request that does not fit, in a service's own words.
 fn refusal(wire: &str, read: u32) -> Answer {
     let (status, body) = match wire {
-        "openai" => (400, json!({"error": {
-            "code": "context_length_exceeded",
-            "message": format!("This model's maximum context length is {WINDOW} tokens. However, your messages resulted in {read} tokens."),
-        }})),
-        "anthropic" => (400, json!({"type": "error", "error": {
-            "type": "invalid_request_error",
-            "message": format!("prompt is too long: {read} tokens > {WINDOW} maximum"),
-        }})),
-        "gemini" => (400, json!({"error": {
-            "code": 400, "status": "INVALID_ARGUMENT",
-            "message": format!("The input token count ({read}) exceeds the maximum number of tokens allowed ({WINDOW})."),
-        }})),
+        "openai" => (
+            400,
+            json!({"error": {
+                "code": "context_length_exceeded",
+                "message": format!("This model's maximum context length is {WINDOW} tokens. However, your messages resulted in {read} tokens."),
+            }}),
+        ),
+        "anthropic" => (
+            400,
+            json!({"type": "error", "error": {
+                "type": "invalid_request_error",
+                "message": format!("prompt is too long: {read} tokens > {WINDOW} maximum"),
+            }}),
+        ),
+        "gemini" => (
+            400,
+            json!({"error": {
+                "code": 400, "status": "INVALID_ARGUMENT",
+                "message": format!("The input token count ({read}) exceeds the maximum number of tokens allowed ({WINDOW})."),
+            }}),
+        ),
         // It does not say how long it is.
-        _ => (400, json!({"error": "the input length exceeds the context length"})),
+        _ => (
+            400,
+            json!({"error": "the input length exceeds the context length"}),
+        ),
     };
     Answer::refusal(status, &body)
 }
@@ -98,7 +115,11 @@ fn told(wire: &str, asked: &Asked) -> Answer {
     Answer::refusal(200, &body)
 }
 
-async fn fixture(wire: &'static str, source: Source, refused: Arc<AtomicUsize>) -> (Fixture, Service) {
+async fn fixture(
+    wire: &'static str,
+    source: Source,
+    refused: Arc<AtomicUsize>,
+) -> (Fixture, Service) {
     let respond = move |asked: &Asked| {
         if !asked.is_for_completion() {
             return match source {
@@ -144,24 +165,44 @@ async fn converse(wire: &'static str, source: Source) {
     for number in 0..PROMPTS {
         let outcome = fixture.run(&prompt(number)).await;
         let receipt = &outcome.receipt;
-        assert_eq!(receipt.state, RunState::Completed, "{wire} {source:?} {number}: {receipt:?}");
-        assert!(outcome.streamed().starts_with("An answer."), "{wire} {source:?} {number}");
+        assert_eq!(
+            receipt.state,
+            RunState::Completed,
+            "{wire} {source:?} {number}: {receipt:?}"
+        );
+        assert!(
+            outcome.streamed().starts_with("An answer."),
+            "{wire} {source:?} {number}"
+        );
         let summary = |event: &&lastword::event::Event| {
             matches!(event.body, EventBody::HistorySummarised { .. })
         };
         summaries += outcome.events.iter().filter(summary).count();
     }
     let refused = refused.load(Ordering::SeqCst);
-    assert!(summaries > 0, "{wire} {source:?}: no summary came, {refused} were refused");
+    assert!(
+        summaries > 0,
+        "{wire} {source:?}: no summary came, {refused} were refused"
+    );
     match source {
         Source::Told | Source::Set => assert_eq!(refused, 0, "{wire} {source:?}"),
         Source::Refused => assert!(refused > 0, "{wire}"),
     }
-    let history = fixture.session.messages().await.expect("the history is read");
+    let history = fixture
+        .session
+        .messages()
+        .await
+        .expect("the history is read");
     let prompts = history.iter().filter(|message| message.role == Role::User);
     let prompts: Vec<String> = prompts.map(lastword::session::Message::text).collect();
-    assert_eq!(prompts, (0..PROMPTS).map(prompt).collect::<Vec<_>>(), "{wire} {source:?}");
-    let answers = history.iter().filter(|message| message.role == Role::Assistant);
+    assert_eq!(
+        prompts,
+        (0..PROMPTS).map(prompt).collect::<Vec<_>>(),
+        "{wire} {source:?}"
+    );
+    let answers = history
+        .iter()
+        .filter(|message| message.role == Role::Assistant);
     assert_eq!(answers.count(), PROMPTS, "{wire} {source:?}");
     // What was asked last fits, and begins with what the summary says.
     let asked = service.completions();

@@ -146,7 +146,10 @@ pub(super) fn mark_summary(
         return Ok(());
     };
     let through = u64::try_from(through).ok();
-    if let Some(message) = messages.iter_mut().find(|message| message.ordinal == through) {
+    if let Some(message) = messages
+        .iter_mut()
+        .find(|message| message.ordinal == through)
+    {
         let text = serde_json::to_string(&summary.text())?;
         message.extra.insert(SUMMARISED_AS.to_owned(), text);
     }

@@ -15,6 +15,7 @@ use crate::id::QuestionId;
 use crate::run::{Entry, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Bytes that a run may have appended and not yet committed before `append` waits.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 10;
@@ -165,10 +166,21 @@ impl Output {
         })
     }
 
-    /// Notes that a request to a model is sent again.
-    pub fn retrying(self: &Arc<Self>, retrying: EventBody) -> Result<(), OutputError> {
+    /// Notes that a request to a model failed for a cause, and is sent again after a wait.
+    pub fn retrying(
+        self: &Arc<Self>,
+        model: String,
+        attempt: u32,
+        cause: String,
+        wait: Duration,
+    ) -> Result<(), OutputError> {
         self.take(|_, _, log| {
-            log.push(Entry::Event(retrying));
+            log.push(Entry::Event(EventBody::ModelRetrying {
+                model,
+                attempt,
+                cause,
+                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            }));
             Ok(())
         })
     }

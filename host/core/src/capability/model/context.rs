@@ -7,7 +7,6 @@ use super::{
 use crate::capability::budget::Budget;
 use crate::capability::control::Control;
 use crate::capability::transcript::Conversation;
-use crate::event::EventBody;
 use crate::permission::Authority;
 use crate::sandbox::ResourceTable;
 use futures_util::StreamExt;
@@ -84,7 +83,12 @@ impl Completion {
             while let Some(event) = stream.next().await {
                 if let Ok(ModelEvent::Retrying(retrying)) = event {
                     // Told at once, whether or not the guest waits already.
-                    let _run_is_over = output.retrying(told(&model, retrying));
+                    let Retrying {
+                        attempt,
+                        cause,
+                        wait,
+                    } = retrying;
+                    let _run_is_over = output.retrying(model.clone(), attempt, cause, wait);
                     continue;
                 }
                 if sender.send(event).await.is_err() {
@@ -118,17 +122,8 @@ impl Completion {
     }
 }
 
-fn told(model: &str, retrying: Retrying) -> EventBody {
-    let wait = retrying.wait.as_millis();
-    EventBody::ModelRetrying {
-        model: model.to_owned(),
-        attempt: retrying.attempt,
-        cause: retrying.cause,
-        wait_ms: u64::try_from(wait).unwrap_or(u64::MAX),
-    }
-}
-
-fn panicked() -> ModelError {
+/// What an agent is told of a provider that panicked.
+pub(super) fn panicked() -> ModelError {
     ModelError::new(
         ModelErrorKind::Garbled,
         "the host's model provider failed; its log says why",

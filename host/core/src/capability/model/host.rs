@@ -1,6 +1,6 @@
 //! The guest's side: `lastword:agent/model`.
 
-use super::context::{Completion, Granted, Model};
+use super::context::{Completion, Granted, Model, panicked};
 use super::media;
 use super::{ModelEvent, ModelInfo, ModelMessage, ModelProvider, ModelRequest, ToolSpec};
 use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
@@ -99,12 +99,13 @@ impl Model {
     async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
         let granted = self.granted()?;
         let provider = Arc::clone(&granted.provider);
-        let listed = AbortOnDropHandle::new(granted.runtime.spawn(async move {
-            let sized = provider.models().into_iter().map(|info| sized(&*provider, info));
+        let models = provider.models();
+        let sized = async move {
+            let sized = models.into_iter().map(|info| sized(&*provider, info));
             futures_util::future::join_all(sized).await
-        }));
-        let failed = |_| failure("internal", "the host's model provider failed; its log says why");
-        let listed = async { listed.await.map_err(failed) };
+        };
+        let listed = AbortOnDropHandle::new(granted.runtime.spawn(sized));
+        let listed = async { listed.await.map_err(|_| panicked().into()) };
         Self::or_cancelled(&self.control, listed).await
     }
 
@@ -201,7 +202,9 @@ fn usage_out(usage: Usage) -> WitUsage {
     WitUsage {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
-        extra: cached.map(|(name, count)| (name.to_owned(), count.to_string())).collect(),
+        extra: cached
+            .map(|(name, count)| (name.to_owned(), count.to_string()))
+            .collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod context;
+mod endpoint;
 mod guard;
 mod host;
 mod media;

@@ -2,7 +2,8 @@
 //! which model is meant when none is named. Knows neither wire formats nor who may ask; that
 //! is for grants to decide before a request comes here.
 
-use super::config::{Endpoint, Lookup, ModelConfigError, ModelsConfig, Service};
+use super::config::{ModelConfigError, ModelsConfig};
+use super::endpoint::{Endpoint, Lookup, Service};
 use super::guard::{Guard, GuardLimits};
 use super::prices::Prices;
 use super::provider::{

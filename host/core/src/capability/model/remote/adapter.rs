@@ -8,7 +8,7 @@ use super::failure::Failures;
 use super::names::Names;
 use super::window::Windows;
 use super::{media, tls};
-use crate::capability::model::config::{Endpoint, Service};
+use crate::capability::model::endpoint::{Endpoint, Service};
 use crate::capability::model::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };

@@ -95,7 +95,8 @@ impl Answer {
     ) -> Result<(), Fault> {
         let mut events = Vec::new();
         let taken = decode(&mut self.decoder, &mut events);
-        self.ready.extend(events.into_iter().map(|event| named(&self.names, event)));
+        self.ready
+            .extend(events.into_iter().map(|event| named(&self.names, event)));
         taken
     }
 

@@ -4,7 +4,7 @@
 use super::decode::Fault;
 use super::overflow::overflow;
 use super::retry_after::retry_after;
-use crate::capability::model::config::{Endpoint, Service};
+use crate::capability::model::endpoint::{Endpoint, Service};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use crate::capability::secrets::without;
 use reqwest::header::HeaderMap;
@@ -256,7 +256,9 @@ fn words(text: &str, document: &Value) -> String {
         "/detail",
         "/detail/0/msg",
     ];
-    let sentences = places.iter().filter_map(|place| document.pointer(place)?.as_str());
+    let sentences = places
+        .iter()
+        .filter_map(|place| document.pointer(place)?.as_str());
     let sentence = sentences.map(str::trim).find(|words| !words.is_empty());
     let inner = document.get("error").unwrap_or(document);
     let marks = ["status", "code", "type", "reason", "blockReason"];
@@ -282,9 +284,13 @@ fn words(text: &str, document: &Value) -> String {
 /// Whether an account has no money left, which no wait changes.
 fn is_out_of_credit(document: &Value) -> bool {
     let inner = first(document).get("error").unwrap_or(document);
-    let marks = ["code", "type"].iter().filter_map(|key| inner.get(key)?.as_str());
+    let marks = ["code", "type"]
+        .iter()
+        .filter_map(|key| inner.get(key)?.as_str());
     let words = ["insufficient_quota", "billing", "credit"];
-    marks.into_iter().any(|mark| words.iter().any(|word| mark.contains(word)))
+    marks
+        .into_iter()
+        .any(|mark| words.iter().any(|word| mark.contains(word)))
 }
 
 fn root_cause(error: &(dyn StdError + 'static)) -> String {

@@ -1,7 +1,7 @@
 //! Bytes on the wire: which of them a service takes, and their base64. Knows no store and no
 //! message.
 
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::bare;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

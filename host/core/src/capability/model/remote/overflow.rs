@@ -13,23 +13,23 @@ const CODES: [&str; 3] = [
 
 /// Pieces of sentences, in lower case.
 const SENTENCES: [&str; 17] = [
-    "maximum context length",                   // OpenAI, vLLM, DeepSeek, OpenRouter, Mistral
-    "context length exceeded",                  // Ollama
-    "exceeds the context length",               // Ollama
-    "exceeds maximum context length",           // Ollama
-    "exceeds the available context size",       // llama.cpp
-    "exceed context limit",                     // Anthropic
-    "prompt is too long",                       // Anthropic
-    "exceeds the maximum number of tokens",     // Gemini
-    "exceeds the context window",               // OpenAI's newer models
-    "context window exceeds",                   // MiniMax
-    "maximum prompt length",                    // xAI
-    "reduce the length of the messages",        // OpenAI, Groq
-    "input is too long",                        // Bedrock
-    "too many tokens",                          // Cohere
-    "when context the overflows",               // LM Studio
-    "greater than the context length",          // LM Studio
-    "`inputs` tokens + `max_new_tokens` must",  // TGI, Together
+    "maximum context length",     // OpenAI, vLLM, DeepSeek, OpenRouter, Mistral
+    "context length exceeded",    // Ollama
+    "exceeds the context length", // Ollama
+    "exceeds maximum context length", // Ollama
+    "exceeds the available context size", // llama.cpp
+    "exceed context limit",       // Anthropic
+    "prompt is too long",         // Anthropic
+    "exceeds the maximum number of tokens", // Gemini
+    "exceeds the context window", // OpenAI's newer models
+    "context window exceeds",     // MiniMax
+    "maximum prompt length",      // xAI
+    "reduce the length of the messages", // OpenAI, Groq
+    "input is too long",          // Bedrock
+    "too many tokens",            // Cohere
+    "when context the overflows", // LM Studio
+    "greater than the context length", // LM Studio
+    "`inputs` tokens + `max_new_tokens` must", // TGI, Together
 ];
 
 /// Words in front of the window's size, or between two numbers of which it is the second.
@@ -142,8 +142,17 @@ mod tests {
 
     #[test]
     fn other_errors_are_none() {
-        for message in ["invalid temperature", "max_tokens is too large: 90000", "", "tokens > 5"] {
-            assert_eq!(of(json!({"code": 400, "message": message})), None, "{message}");
+        for message in [
+            "invalid temperature",
+            "max_tokens is too large: 90000",
+            "",
+            "tokens > 5",
+        ] {
+            assert_eq!(
+                of(json!({"code": 400, "message": message})),
+                None,
+                "{message}"
+            );
         }
     }
 }

@@ -2,7 +2,8 @@
 //! dropped stream stopped it. Skipped, and saying so, unless a server is given.
 
 use super::Remote;
-use crate::capability::model::config::{Endpoint, Service, ServiceConfig};
+use crate::capability::model::config::ServiceConfig;
+use crate::capability::model::endpoint::{Endpoint, Service};
 use crate::capability::model::testing::{context, drain, request};
 use crate::capability::model::{ModelEvent, ModelProvider};
 use futures_util::StreamExt;

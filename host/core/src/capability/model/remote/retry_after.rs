@@ -58,15 +58,28 @@ mod tests {
     #[test]
     fn a_wait_is_found_wherever_it_stands() {
         let google = |delay: &str| {
-            let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
+            let info =
+                json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
             json!({"error": {"details": [{"@type": "x"}, info]}})
         };
         for (headers, body, expected) in [
             (&[("retry-after", "7")][..], json!({}), Some(7.0)),
             (&[("retry-after", " 0.5 ")], json!({}), Some(0.5)),
-            (&[("retry-after-ms", "20"), ("retry-after", "7")], json!({}), Some(0.02)),
-            (&[("retry-after", "Mon, 30 Nov 2026 12:00:06 GMT")], json!({}), Some(6.0)),
-            (&[("retry-after", "Mon, 30 Nov 2026 11:00:00 GMT")], json!({}), Some(0.0)),
+            (
+                &[("retry-after-ms", "20"), ("retry-after", "7")],
+                json!({}),
+                Some(0.02),
+            ),
+            (
+                &[("retry-after", "Mon, 30 Nov 2026 12:00:06 GMT")],
+                json!({}),
+                Some(6.0),
+            ),
+            (
+                &[("retry-after", "Mon, 30 Nov 2026 11:00:00 GMT")],
+                json!({}),
+                Some(0.0),
+            ),
             // The machine's clock may be wrong, the server's counts.
             (
                 &[

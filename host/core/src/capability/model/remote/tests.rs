@@ -3,7 +3,8 @@
 
 use super::Remote;
 use super::loopback::{Loopback, cut_short, ok, sse, status};
-use crate::capability::model::config::{Endpoint, Service, ServiceConfig};
+use crate::capability::model::config::ServiceConfig;
+use crate::capability::model::endpoint::{Endpoint, Service};
 use crate::capability::model::guard::{Guard, GuardLimits};
 use crate::capability::model::testing::{ask, context, drain, message, request};
 use crate::capability::model::{
@@ -375,12 +376,7 @@ async fn an_answer_that_breaks_off_is_truncated() {
     let mut cut_event = half.clone();
     cut_event.push_str("data: {\"choices\":[{\"delta\":{\"cont");
     let no_reason = sse(HELLO.into_iter().take(3).chain(["[DONE]"]));
-    for body in [
-        ok(&half),
-        ok(&cut_event),
-        ok(&no_reason),
-        cut_short(&half),
-    ] {
+    for body in [ok(&half), ok(&cut_event), ok(&no_reason), cut_short(&half)] {
         let (events, error) = answer_of(Service::OpenAi, body.clone()).await;
         let error = error.unwrap_or_else(|| panic!("{body} passed for whole"));
         assert_eq!(error.kind, ModelErrorKind::Truncated, "{body}: {error}");
@@ -471,7 +467,10 @@ async fn nobody_there_is_unavailable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let error = ask(&remote(Service::OpenAi, &url), "hi").await.err().unwrap();
+    let error = ask(&remote(Service::OpenAi, &url), "hi")
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.kind, ModelErrorKind::Unavailable);
     let expected = format!("cannot reach {url}/v1/: ");
     assert!(error.message.starts_with(&expected), "{error}");

@@ -2,7 +2,7 @@
 //! its reasoning. They travel in [`Part::extra`](crate::session::Part) of the tool calls that
 //! they belong to, marked with whose they are, so that no other service is sent them.
 
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::session::Extra;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

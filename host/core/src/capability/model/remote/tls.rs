@@ -2,7 +2,7 @@
 //! Knows no wire format and no key.
 
 use crate::capability::http::tls;
-use crate::capability::model::config::{Endpoint, is_loopback};
+use crate::capability::model::endpoint::{Endpoint, is_loopback};
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use reqwest::redirect::Policy;
 use std::time::Duration;
@@ -69,7 +69,8 @@ fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Cli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::model::config::{Service, ServiceConfig};
+    use crate::capability::model::config::ServiceConfig;
+    use crate::capability::model::endpoint::Service;
 
     #[test]
     fn https_is_spoken() {

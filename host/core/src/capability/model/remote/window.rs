@@ -3,7 +3,8 @@
 //! model, and again after a while if it did not tell.
 
 use super::adapter::{Remote, read};
-use crate::capability::model::config::{ContextTokens, Service};
+use crate::capability::model::config::ContextTokens;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::{ModelError, ModelErrorKind};
 use reqwest::Url;
 use serde_json::{Value, json};
@@ -111,7 +112,10 @@ impl Remote {
         }
         let told = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
         let told = told.ok().flatten();
-        windows.remember(model, told.map_or(Known::Untold(Instant::now()), Known::Size));
+        windows.remember(
+            model,
+            told.map_or(Known::Untold(Instant::now()), Known::Size),
+        );
         told.or_else(|| table(model))
     }
 
@@ -151,9 +155,13 @@ impl Remote {
         if let Some(running) = self.get(self.at_root("api/ps")?).await {
             let all = running.get("models").and_then(Value::as_array);
             let named = |found: &&Value| {
-                let names = ["name", "model"].iter().filter_map(|key| found.get(key)?.as_str());
+                let names = ["name", "model"]
+                    .iter()
+                    .filter_map(|key| found.get(key)?.as_str());
                 let with_tag = format!("{model}:latest");
-                names.into_iter().any(|name| name == model || name == with_tag)
+                names
+                    .into_iter()
+                    .any(|name| name == model || name == with_tag)
             };
             let loaded = all.and_then(|all| all.iter().find(named));
             if let Some(size) = loaded.and_then(|loaded| number(loaded, "/context_length")) {
@@ -161,7 +169,9 @@ impl Remote {
             }
         }
         let show = self.client().ok()?.post(self.at_root("api/show")?);
-        let shown = self.document(show.body(json!({ "model": model }).to_string())).await?;
+        let shown = self
+            .document(show.body(json!({ "model": model }).to_string()))
+            .await?;
         made_with(&shown)
     }
 
@@ -194,14 +204,21 @@ impl Remote {
 
 /// The entry of a model in a list of them, whatever the list's form.
 fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
-    let all = list.get("data").or_else(|| list.get("models")).unwrap_or(list);
+    let all = list
+        .get("data")
+        .or_else(|| list.get("models"))
+        .unwrap_or(list);
     let all = all.as_array()?;
     let is = |found: &&Value| {
-        let names = ["id", "name", "model"].iter().filter_map(|key| found.get(key)?.as_str());
+        let names = ["id", "name", "model"]
+            .iter()
+            .filter_map(|key| found.get(key)?.as_str());
         names.into_iter().any(|name| name == model)
     };
     // A server of one model answers to any name.
-    all.iter().find(is).or_else(|| all.first().filter(|_| all.len() == 1))
+    all.iter()
+        .find(is)
+        .or_else(|| all.first().filter(|_| all.len() == 1))
 }
 
 /// The size that an entry of a list tells.
@@ -222,7 +239,11 @@ fn size(entry: &Value) -> Option<u32> {
 /// The window in a description of one of Ollama's models: the one that is set in it, or the
 /// largest that it may have.
 fn made_with(shown: &Value) -> Option<u32> {
-    let lines = shown.get("parameters").and_then(Value::as_str).unwrap_or_default().lines();
+    let lines = shown
+        .get("parameters")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .lines();
     let set = lines.filter_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "num_ctx").then(|| value.trim().parse().ok())?
@@ -243,7 +264,9 @@ fn number(document: &Value, place: &str) -> Option<u32> {
 
 fn table(model: &str) -> Option<u32> {
     let name = model.rsplit('/').next().unwrap_or(model);
-    let fitting = TABLE.iter().filter(|(beginning, _)| name.starts_with(beginning));
+    let fitting = TABLE
+        .iter()
+        .filter(|(beginning, _)| name.starts_with(beginning));
     let longest = fitting.max_by_key(|(beginning, _)| beginning.len())?;
     Some(longest.1)
 }
@@ -330,7 +353,17 @@ mod tests {
             ),
         ] {
             let (found, lines) = told(service, model, answers).await;
-            assert_eq!((found, lines.as_slice()), (Some(size), &*asked.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>()), "{answers:?}");
+            assert_eq!(
+                (found, lines.as_slice()),
+                (
+                    Some(size),
+                    &*asked
+                        .iter()
+                        .map(|line| (*line).to_owned())
+                        .collect::<Vec<_>>()
+                ),
+                "{answers:?}"
+            );
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::loopback::{Loopback, ok};
 use super::tests::remote;
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::testing::{context, drain, message, request};
 use crate::capability::model::{ModelProvider, ModelRequest};
 use crate::session::{BlobId, Content, PartBody, Role, ToolCall, ToolResult};
@@ -166,7 +166,10 @@ async fn the_bytes_of_a_result_follow_all_results_of_the_step() {
     let messages = anthropic["messages"].as_array().unwrap();
     // Anthropic has room for them in the result itself.
     let last = &messages.last().unwrap()["content"];
-    assert_eq!(last[0]["content"][1]["source"]["data"], BASE64, "{messages:?}");
+    assert_eq!(
+        last[0]["content"][1]["source"]["data"], BASE64,
+        "{messages:?}"
+    );
     assert_eq!(last[1]["tool_use_id"], "c2");
     let gemini = body(Service::Gemini, with_results()).await;
     let contents = gemini["contents"].as_array().unwrap();

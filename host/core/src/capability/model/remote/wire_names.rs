@@ -2,7 +2,7 @@
 
 use super::loopback::{Loopback, ok, sse};
 use super::tests::{only_call, remote};
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::testing::{context, drain, message, request};
 use crate::capability::model::{ModelProvider, ModelRequest, ToolSpec};
 use crate::session::{Content, Part, PartBody, Role, ToolCall, ToolResult};

@@ -93,7 +93,12 @@ impl Anthropic {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         usage(message, answer);
-        for block in message.get("content").and_then(Value::as_array).into_iter().flatten() {
+        for block in message
+            .get("content")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             self.begin(None, block, answer, events)?;
             if let Some(block) = self.open.pop() {
                 block.stop(answer, events)?;
@@ -157,7 +162,11 @@ impl Anthropic {
     ) -> Result<(), Fault> {
         let Some(place) = self.place(index) else {
             // Of a block that never began: its text counts all the same.
-            let kind = if delta.get("thinking").is_some() { "thinking" } else { "text" };
+            let kind = if delta.get("thinking").is_some() {
+                "thinking"
+            } else {
+                "text"
+            };
             self.begin(index, &json!({ "type": kind }), answer, events)?;
             return match self.open.last_mut() {
                 Some(block) => block.grow(delta, answer, events),
@@ -263,12 +272,14 @@ impl Block {
             other => !other.is_null(),
         });
         match (input, self.input.is_empty()) {
-            (Some(input), true) => {
-                answer.calls.add_whole(Some(id), name, Some(input), Vec::new())
-            }
+            (Some(input), true) => answer
+                .calls
+                .add_whole(Some(id), name, Some(input), Vec::new()),
             _ if whole => {
                 let input = Value::String(self.input.clone());
-                answer.calls.add_whole(Some(id), name, Some(&input), Vec::new())
+                answer
+                    .calls
+                    .add_whole(Some(id), name, Some(&input), Vec::new())
             }
             _ => answer.calls.add_cut(id, name, &self.input),
         }
@@ -317,7 +328,10 @@ fn usage(document: &Value, answer: &mut Assembly) {
     // Anthropic's `input_tokens` are those beside the cache.
     let fresh = count(usage, "input_tokens");
     answer.usage(Usage {
-        input_tokens: fresh.saturating_add(read).saturating_add(written).max(before.input_tokens),
+        input_tokens: fresh
+            .saturating_add(read)
+            .saturating_add(written)
+            .max(before.input_tokens),
         output_tokens: count(usage, "output_tokens").max(before.output_tokens),
         cost_micros: 0,
         cache_read_tokens: read,

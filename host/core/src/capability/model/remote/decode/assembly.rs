@@ -1,10 +1,10 @@
 //! What an answer comes to: events as its pieces arrive, and what is held back until its end,
 //! which is its calls, its usage and its finish reason. Pure; it knows no wire format.
 
+use super::Fault;
 use super::calls::Calls;
 use super::json::{self, Halves};
-use super::Fault;
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::ModelEvent;
 use crate::capability::model::remote::thoughts::Thought;
 use crate::session::{PartBody, Usage};

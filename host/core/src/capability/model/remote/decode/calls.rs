@@ -1,11 +1,11 @@
 //! The tool calls of an answer, whole or in fragments, as the wire formats send them and as
 //! services that imitate these do. Pure; it does not carry anything out.
 
+use super::Fault;
 use super::assembly::Assembly;
 use super::json::{self, Halves};
 use super::nesting::Nesting;
-use super::Fault;
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::remote::thoughts::{self, Thought};
 use crate::session::{Extra, Part, PartBody, ToolCall};
 use serde::de::IgnoredAny;

@@ -8,7 +8,7 @@
 //! `says` (words that a person sees). The suite plays the same cases through a host.
 
 use super::{Decoder, Fault};
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::ModelEvent;
 use crate::session::PartBody;
 use base64::Engine as _;
@@ -140,7 +140,11 @@ fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value 
                 _ => None,
             })[0]
                 .clone(),
-            "end" => json!(if fault.is_some() { "failed" } else { "completed" }),
+            "end" => json!(if fault.is_some() {
+                "failed"
+            } else {
+                "completed"
+            }),
             // What only a host shows.
             _ => expect[key].clone(),
         };
@@ -155,7 +159,10 @@ fn each_case_is_decoded_right() {
         let (events, fault) = decode(case.service, [&*case.body]);
         let found = found(&case.expect, &events, fault.as_ref());
         if found != case.expect {
-            wrong.push(format!("{}: {found} instead of {}, {fault:?}", case.name, case.expect));
+            wrong.push(format!(
+                "{}: {found} instead of {}, {fault:?}",
+                case.name, case.expect
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -165,7 +172,11 @@ fn each_case_is_decoded_right() {
 fn a_wrong_expectation_is_noticed() {
     let case = &corpus()[0];
     let (events, fault) = decode(case.service, [&*case.body]);
-    for wrong in [json!({"text": "other"}), json!({"calls": []}), json!({"end": "failed"})] {
+    for wrong in [
+        json!({"text": "other"}),
+        json!({"calls": []}),
+        json!({"end": "failed"}),
+    ] {
         assert_ne!(found(&wrong, &events, fault.as_ref()), wrong);
     }
 }

@@ -98,7 +98,10 @@ impl Framing {
     /// JSON into a stream that has begun.
     pub(super) fn stray_error(&self) -> Option<Value> {
         let tail = String::from_utf8_lossy(&self.tail);
-        let last = tail.rsplit(['\r', '\n']).map(str::trim).find(|line| !line.is_empty())?;
+        let last = tail
+            .rsplit(['\r', '\n'])
+            .map(str::trim)
+            .find(|line| !line.is_empty())?;
         let document: Value = serde_json::from_str(last).ok()?;
         super::is_error(&document, "").then_some(document)
     }

@@ -10,7 +10,11 @@ use crate::session::Usage;
 use serde_json::{Value, json};
 
 /// What of a candidate is delivered as it came.
-const OTHERS: [&str; 3] = ["citationMetadata", "groundingMetadata", "urlContextMetadata"];
+const OTHERS: [&str; 3] = [
+    "citationMetadata",
+    "groundingMetadata",
+    "urlContextMetadata",
+];
 
 /// What is remembered between two documents.
 #[derive(Default)]
@@ -27,7 +31,10 @@ impl Gemini {
         events: &mut Vec<ModelEvent>,
     ) -> Result<Flow, Fault> {
         usage(document, answer);
-        if document.pointer("/promptFeedback/blockReason").is_some_and(|why| !why.is_null()) {
+        if document
+            .pointer("/promptFeedback/blockReason")
+            .is_some_and(|why| !why.is_null())
+        {
             return Err(Fault::Reported(document.clone()));
         }
         let candidates = document.get("candidates").and_then(Value::as_array);
@@ -43,7 +50,12 @@ impl Gemini {
                 }
             }
         }
-        let known = ["candidates", "usageMetadata", "promptFeedback", "modelVersion"];
+        let known = [
+            "candidates",
+            "usageMetadata",
+            "promptFeedback",
+            "modelVersion",
+        ];
         if !known.iter().any(|key| document.get(key).is_some()) {
             Assembly::other("chunk", document, events);
         }
@@ -56,7 +68,9 @@ fn piece(
     answer: &mut Assembly,
     events: &mut Vec<ModelEvent>,
 ) -> Result<(), Fault> {
-    let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
+    let parts = candidate
+        .pointer("/content/parts")
+        .and_then(Value::as_array);
     for part in parts.into_iter().flatten() {
         self::part(part, answer, events)?;
     }
@@ -89,7 +103,9 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
         thoughts.extend(id.map(|id| Thought::Custom(json!({ "id": id }))));
         answer.hold(part.to_string().len())?;
         let name = text(&call, "name").unwrap_or_default();
-        answer.calls.add_whole(id, name, call.get("args"), thoughts)?;
+        answer
+            .calls
+            .add_whole(id, name, call.get("args"), thoughts)?;
     } else if let Some(data) = field("inlineData", "inline_data") {
         let media_type = text(&data, "mimeType").or_else(|| text(&data, "mime_type"));
         let media_type = media_type.unwrap_or("application/octet-stream");
@@ -97,7 +113,9 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
         Assembly::data(media_type, base64, ("inlineData", part), events);
     } else if let Some((kind, _)) = part.as_object().and_then(|fields| {
         let marks = ["thought", "thoughtSignature", "thought_signature"];
-        fields.iter().find(|(key, _)| !marks.contains(&key.as_str()))
+        fields
+            .iter()
+            .find(|(key, _)| !marks.contains(&key.as_str()))
     }) {
         Assembly::other(kind, part, events);
     }
@@ -106,7 +124,14 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
 
 fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fault> {
     // The service's words for an answer that it could not make: there is none.
-    let failed = ["MALFORMED", "UNEXPECTED", "TOO_MANY", "MISSING", "NO_IMAGE", "ERROR"];
+    let failed = [
+        "MALFORMED",
+        "UNEXPECTED",
+        "TOO_MANY",
+        "MISSING",
+        "NO_IMAGE",
+        "ERROR",
+    ];
     if failed.iter().any(|word| reason.contains(word)) {
         let message = match text(candidate, "finishMessage") {
             Some(words) => format!("{words} ({reason})"),
@@ -115,7 +140,14 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
         let error = json!({"status": reason, "message": message});
         return Err(Fault::Reported(json!({ "error": error })));
     }
-    let filters = ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED", "SPII", "LANGUAGE"];
+    let filters = [
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED",
+        "SPII",
+        "LANGUAGE",
+    ];
     answer.end(match reason {
         "FINISH_REASON_UNSPECIFIED" => return Ok(()),
         "STOP" => Finish::Done,

@@ -5,7 +5,7 @@ use super::assembly::HELD_BYTES_MAX;
 use super::calls::{ARGUMENTS_BYTES_MAX, CALLS_MAX};
 use super::cases::{corpus, decode};
 use super::{DOCUMENT_BYTES_MAX, Decoder, Fault};
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::ModelEvent;
 use crate::session::PartBody;
 use std::collections::HashSet;
@@ -16,10 +16,34 @@ const INPUTS: u32 = 1_500;
 
 /// Pieces that change what is around them.
 const TOKENS: [&[u8]; 28] = [
-    b"\n\n", b"\r", b"\r\n", b"data: ", b"data:", b"event: ", b": x", b"[DONE]", b"{", b"}", b"[",
-    b"]", b"\"", b"\\", b"\\ud83d", b"\\ude00", b"null", b"0", b"-1", b"1e99", b"\xef\xbb\xbf",
-    b"\xff", b"\"error\":{\"message\":\"x\"},", b"\"index\":3000000,", b"\"choices\":",
-    b"\"type\":\"message_stop\"", b"\"done\":true,", b"\"finish_reason\":\"stop\",",
+    b"\n\n",
+    b"\r",
+    b"\r\n",
+    b"data: ",
+    b"data:",
+    b"event: ",
+    b": x",
+    b"[DONE]",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"\"",
+    b"\\",
+    b"\\ud83d",
+    b"\\ude00",
+    b"null",
+    b"0",
+    b"-1",
+    b"1e99",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"\"error\":{\"message\":\"x\"},",
+    b"\"index\":3000000,",
+    b"\"choices\":",
+    b"\"type\":\"message_stop\"",
+    b"\"done\":true,",
+    b"\"finish_reason\":\"stop\",",
 ];
 
 /// Numbers that follow from a seed (SplitMix64).
@@ -128,7 +152,10 @@ fn fuzz(service: Service) {
         // A byte that is no UTF-8 takes three, and a piece is told twice at the most: as text
         // and among what the service wants back.
         assert!(said <= 6 * body.len() + 256, "{said} bytes of {shown:?}");
-        let finishes = whole.0.iter().filter(|event| matches!(event, ModelEvent::Finish(_)));
+        let finishes = whole
+            .0
+            .iter()
+            .filter(|event| matches!(event, ModelEvent::Finish(_)));
         let finishes = finishes.count();
         assert_eq!(finishes, usize::from(whole.1.is_none()), "{shown:?}");
         assert!(finishes == 0 || matches!(whole.0.last(), Some(ModelEvent::Finish(_))));
@@ -179,16 +206,32 @@ fn what_is_held_back_is_bounded() {
             r#"data: {{"choices":[{{"delta":{{"tool_calls":[{{"index":{index},"function":{{"name":"a","arguments":"{arguments}"}}}}]}}}}]}}"#
         ) + "\n\n"
     };
-    let block = r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#;
+    let block =
+        r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#;
     let thought = format!(
         r#"data: {{"type":"content_block_delta","index":0,"delta":{{"thinking":"{long}"}}}}"#
     );
     for (service, first, piece, most) in [
         // One event, one document, one call, all calls, all thoughts.
         (Service::OpenAi, "data: ", &*long, DOCUMENT_BYTES_MAX),
-        (Service::Ollama, "{\"message\":\"", &*long, DOCUMENT_BYTES_MAX),
-        (Service::OpenAi, ":\n", &*call(0, &long), ARGUMENTS_BYTES_MAX),
-        (Service::Anthropic, &format!("{block}\n\n"), &format!("{thought}\n\n"), HELD_BYTES_MAX),
+        (
+            Service::Ollama,
+            "{\"message\":\"",
+            &*long,
+            DOCUMENT_BYTES_MAX,
+        ),
+        (
+            Service::OpenAi,
+            ":\n",
+            &*call(0, &long),
+            ARGUMENTS_BYTES_MAX,
+        ),
+        (
+            Service::Anthropic,
+            &format!("{block}\n\n"),
+            &format!("{thought}\n\n"),
+            HELD_BYTES_MAX,
+        ),
     ] {
         let (fed, fault) = until_refused(service, first, piece, 2 * most);
         assert!(matches!(fault, Fault::TooMuch(_)), "{fault:?}");
@@ -201,7 +244,11 @@ fn what_is_held_back_is_bounded() {
 
 #[test]
 fn white_space_and_comments_without_end_are_not_kept() {
-    for piece in [" ".repeat(4096), "\n".repeat(4096), format!(": {}\n", "x".repeat(4096))] {
+    for piece in [
+        " ".repeat(4096),
+        "\n".repeat(4096),
+        format!(": {}\n", "x".repeat(4096)),
+    ] {
         let mut decoder = Decoder::new(Service::OpenAi, HashSet::new());
         let mut events = Vec::new();
         for _ in 0..8_192 {

@@ -183,7 +183,10 @@ mod tests {
             (&[r#""\ude00\ud83d""#], "\u{fffd}\u{fffd}"),
             (&[r#""\ud83d\ud83d\ude00""#], "\u{fffd}😀"),
             (&[r#""\\ud83d \" \ud83d\n""#], "\\ud83d \" \u{fffd}\n"),
-            (&["\"\u{fdef} \u{fdef}\u{fdd0}\""], "\u{fdef} \u{fdef}\u{fdd0}"),
+            (
+                &["\"\u{fdef} \u{fdef}\u{fdd0}\""],
+                "\u{fdef} \u{fdef}\u{fdd0}",
+            ),
         ] {
             assert_eq!(joined(documents), expected, "{documents:?}");
         }
@@ -191,7 +194,14 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused_with_and_without_halves() {
-        for text in ["{", r#"{"a":"\ud83d"#, r#""\u12""#, r#""\ud8""#, r#""\x""#, "\\"] {
+        for text in [
+            "{",
+            r#"{"a":"\ud83d"#,
+            r#""\u12""#,
+            r#""\ud8""#,
+            r#""\x""#,
+            "\\",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

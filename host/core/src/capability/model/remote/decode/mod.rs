@@ -21,7 +21,7 @@ mod cases;
 #[cfg(test)]
 mod hostile;
 
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::ModelEvent;
 use assembly::Assembly;
 use framing::{Frame, Framing};

@@ -24,8 +24,7 @@ impl Ollama {
         events: &mut Vec<ModelEvent>,
     ) -> Result<Flow, Fault> {
         let own = ["message", "done", "response"];
-        if document.get("choices").is_some() || !own.iter().any(|key| document.get(key).is_some())
-        {
+        if document.get("choices").is_some() || !own.iter().any(|key| document.get(key).is_some()) {
             return self.openai.document(document, answer, events);
         }
         if let Some(message) = document.get("message") {
@@ -49,11 +48,7 @@ impl Ollama {
     }
 }
 
-fn said(
-    message: &Value,
-    answer: &mut Assembly,
-    events: &mut Vec<ModelEvent>,
-) -> Result<(), Fault> {
+fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
     if let Some(piece) = text(message, "thinking") {
         answer.reasoning(piece, events);
     }
@@ -61,14 +56,26 @@ fn said(
         answer.text(piece, events);
     }
     // Each call is whole, and all of them may have the index 0.
-    for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+    for call in message
+        .get("tool_calls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let function = call.get("function").unwrap_or(call);
         answer.hold(call.to_string().len())?;
         let name = text(function, "name").unwrap_or_default();
         let arguments = function.get("arguments");
-        answer.calls.add_whole(text(call, "id"), name, arguments, Vec::new())?;
+        answer
+            .calls
+            .add_whole(text(call, "id"), name, arguments, Vec::new())?;
     }
-    for image in message.get("images").and_then(Value::as_array).into_iter().flatten() {
+    for image in message
+        .get("images")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let base64 = image.as_str().unwrap_or_default();
         Assembly::data("image/png", base64, ("image", image), events);
     }

@@ -98,7 +98,12 @@ impl OpenAi {
             answer.text(refusal, events);
             answer.refuse();
         }
-        for image in delta.get("images").and_then(Value::as_array).into_iter().flatten() {
+        for image in delta
+            .get("images")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             content(image, answer, events);
         }
         for kind in OTHERS {

@@ -151,7 +151,9 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                     Thought::Signature(_) | Thought::Reasoning(_) => None,
                 });
                 // Those of the first call led the message, text or not.
-                let first = !blocks.iter().any(|block: &Value| block["type"] == "tool_use");
+                let first = !blocks
+                    .iter()
+                    .any(|block: &Value| block["type"] == "tool_use");
                 let place = if first { 0 } else { blocks.len() };
                 blocks.splice(place..place, thoughts);
                 blocks.push(json!({
@@ -192,7 +194,11 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
 }
 
 fn block(data: &Data<'_>) -> Value {
-    let kind = if is_image(data.media_type) { "image" } else { "document" };
+    let kind = if is_image(data.media_type) {
+        "image"
+    } else {
+        "document"
+    };
     json!({
         "type": kind,
         "source": {

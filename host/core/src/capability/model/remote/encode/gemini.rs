@@ -14,16 +14,22 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut system: Vec<&str> = source.system().into_iter().collect();
-    let told = request.messages.iter().filter(|message| message.role == Role::System);
-    system.extend(told.flat_map(|message| &message.parts).filter_map(Part::as_text));
+    let told = request
+        .messages
+        .iter()
+        .filter(|message| message.role == Role::System);
+    system.extend(
+        told.flat_map(|message| &message.parts)
+            .filter_map(Part::as_text),
+    );
     let mut contents: Vec<Value> = Vec::new();
     source.with_bytes_behind(
         &mut contents,
         |message, behind| tell(source, message, behind).into_iter().collect(),
         |waiting| {
-            let parts = waiting.iter().flat_map(|(tool, data)| {
-                [json!({"text": from_result(data, tool)}), part(data)]
-            });
+            let parts = waiting
+                .iter()
+                .flat_map(|(tool, data)| [json!({"text": from_result(data, tool)}), part(data)]);
             json!({"role": "user", "parts": parts.collect::<Vec<_>>()})
         },
     );
@@ -46,7 +52,10 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
                 json!({"mode": "ANY", "allowedFunctionNames": [name]})
             }
         };
-        body.insert("toolConfig".to_owned(), json!({"functionCallingConfig": config}));
+        body.insert(
+            "toolConfig".to_owned(),
+            json!({"functionCallingConfig": config}),
+        );
     }
     let config = config(source)?;
     if !config.is_empty() {
@@ -141,7 +150,9 @@ fn tell<'a>(
         match (&part.body, source.data(&part.body)) {
             (PartBody::Text { text }, _) if !text.is_empty() => parts.push(json!({"text": text})),
             (PartBody::ToolCall(_), _) if message.role == Role::Assistant => {
-                let first = !parts.iter().any(|part: &Value| part.get("functionCall").is_some());
+                let first = !parts
+                    .iter()
+                    .any(|part: &Value| part.get("functionCall").is_some());
                 parts.extend(call(source, part, first));
             }
             (PartBody::ToolResult(result), _) => {
@@ -200,7 +211,11 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
     let key = if result.is_error { "error" } else { "result" };
     let mut response = json!({"name": tool, "response": {key: text}});
     // Only an id that the service gave is known to it.
-    let calls = source.request.messages.iter().flat_map(|message| &message.parts);
+    let calls = source
+        .request
+        .messages
+        .iter()
+        .flat_map(|message| &message.parts);
     let own = calls.into_iter().find_map(|part| match &part.body {
         PartBody::ToolCall(call) if call.id == result.call_id => {
             let thoughts = thoughts::recall(source.target.service, &part.extra);

@@ -14,7 +14,7 @@ mod tests;
 
 use super::media;
 use super::names::Names;
-use crate::capability::model::config::Service;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::{
     Blobs, ModelError, ModelErrorKind, ModelMessage, ModelRequest, ToolSpec,
 };
@@ -191,7 +191,9 @@ impl<'a> Source<'a> {
     /// The schema of an answer, if one is asked for.
     fn output_schema(&self) -> Result<Option<Value>, ModelError> {
         let schema = self.request.output_schema.as_deref();
-        schema.map(|text| json("the output schema", text)).transpose()
+        schema
+            .map(|text| json("the output schema", text))
+            .transpose()
     }
 
     /// The schema of a tool's arguments.

@@ -27,7 +27,11 @@ const FIELDS: [&str; 9] = [
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages = Vec::new();
-    messages.extend(source.system().map(|text| json!({"role": "system", "content": text})));
+    messages.extend(
+        source
+            .system()
+            .map(|text| json!({"role": "system", "content": text})),
+    );
     source.with_bytes_behind(
         &mut messages,
         |message, behind| tell(source, message, behind),
@@ -71,8 +75,10 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             body.insert("think".to_owned(), think);
         }
     }
-    let (fields, others): (Vec<_>, Vec<_>) =
-        source.extra.iter().partition(|(key, _)| FIELDS.contains(&key.as_str()));
+    let (fields, others): (Vec<_>, Vec<_>) = source
+        .extra
+        .iter()
+        .partition(|(key, _)| FIELDS.contains(&key.as_str()));
     let owned = |(key, value): (&String, &Value)| (key.clone(), value.clone());
     let mut options = options(source);
     overlay(&mut options, &others.into_iter().map(owned).collect());
@@ -151,7 +157,11 @@ fn tell<'a>(
         Role::Assistant => "assistant",
         Role::User | Role::Tool => "user",
     };
-    let between = if message.role == Role::Assistant { "" } else { "\n\n" };
+    let between = if message.role == Role::Assistant {
+        ""
+    } else {
+        "\n\n"
+    };
     let mut own = json!({"role": role, "content": text.join(between)});
     if !images.is_empty() {
         own["images"] = json!(images);

@@ -14,7 +14,11 @@ const SCHEMA_NAME: &str = "answer";
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages = Vec::new();
-    messages.extend(source.system().map(|text| json!({"role": "system", "content": text})));
+    messages.extend(
+        source
+            .system()
+            .map(|text| json!({"role": "system", "content": text})),
+    );
     source.with_bytes_behind(
         &mut messages,
         |message, behind| tell(source, message, behind),
@@ -74,7 +78,10 @@ fn most_tokens(model: &str) -> &'static str {
     let name = model.rsplit('/').next().unwrap_or(model);
     let generation = name.strip_prefix("gpt-").or_else(|| name.strip_prefix('o'));
     let newer = generation.is_some_and(|rest| {
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        let digits = rest
+            .split(|c: char| !c.is_ascii_digit())
+            .next()
+            .unwrap_or_default();
         let least = if name.starts_with('o') { 1 } else { 5 };
         digits.parse::<u32>().is_ok_and(|number| number >= least)
     });
@@ -109,7 +116,11 @@ fn tell<'a>(
         Role::Assistant => said(source, message).into_iter().collect(),
         Role::Tool => results(source, message, behind),
         Role::User | Role::System => {
-            let role = if message.role == Role::User { "user" } else { "system" };
+            let role = if message.role == Role::User {
+                "user"
+            } else {
+                "system"
+            };
             let content = content(source, message);
             let told = content.map(|content| json!({"role": role, "content": content}));
             told.into_iter().collect()
@@ -181,9 +192,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
                 }));
             }
             body => text.extend(source.data(body).map(|data| match data {
-                Ok(data) => {
-                    super::file_line(data.media_type, data.name, data.bytes.len() as u64)
-                }
+                Ok(data) => super::file_line(data.media_type, data.name, data.bytes.len() as u64),
                 Err(line) => line,
             })),
         }
@@ -192,7 +201,11 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
         return None;
     }
     let mut told = json!({"role": "assistant"});
-    told["content"] = if text.is_empty() { Value::Null } else { json!(text.join("")) };
+    told["content"] = if text.is_empty() {
+        Value::Null
+    } else {
+        json!(text.join(""))
+    };
     if !calls.is_empty() {
         told["tool_calls"] = Value::Array(calls);
         // Reasoning matters to a model while it waits for its tools; afterwards some servers

@@ -2,12 +2,12 @@
 //! directions, and what the services' own pages say of them.
 
 use super::{Target, encode};
-use crate::capability::model::config::Service;
+use crate::capability::model::ModelEvent;
+use crate::capability::model::endpoint::Service;
 use crate::capability::model::provider::{ModelErrorKind, ModelMessage, ModelRequest, ToolSpec};
 use crate::capability::model::remote::decode::Decoder;
 use crate::capability::model::remote::names::Names;
 use crate::capability::model::testing::message;
-use crate::capability::model::ModelEvent;
 use crate::session::{BlobId, Content, Part, PartBody, Role, ToolResult};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -161,7 +161,10 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
 #[test]
 fn a_call_of_another_model_stands_for_itself_with_gemini_3() {
     let answer = r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"look","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
-    let request = after(said(Service::OpenAi, &format!("{answer}\n\ndata: [DONE]\n\n")));
+    let request = after(said(
+        Service::OpenAi,
+        &format!("{answer}\n\ndata: [DONE]\n\n"),
+    ));
     let (_, new) = body(Service::Gemini, "gemini-3-pro", &request);
     let signature = &new["contents"][1]["parts"][0]["thoughtSignature"];
     assert_eq!(*signature, "skip_thought_signature_validator");
@@ -175,7 +178,10 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
     let detail = |text: &str| json!([{"type": "reasoning.text", "text": text, "index": 0}]);
     let call = json!([{"index": 0, "id": "c", "function": {"name": "look", "arguments": "{}"}}]);
     let end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n";
-    let plain = [chunk(json!({"reasoning_content": "Hm."})), chunk(json!({"tool_calls": call}))];
+    let plain = [
+        chunk(json!({"reasoning_content": "Hm."})),
+        chunk(json!({"tool_calls": call})),
+    ];
     let request = after(said(Service::OpenAi, &(plain.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
     assert_eq!(told["messages"][1]["reasoning_content"], "Hm.");
@@ -191,7 +197,10 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
     assert_eq!(told["messages"][1]["reasoning_details"], detail("Hm."));
     let parts = &told["messages"][3]["content"];
     let url = format!("data:image/png;base64,{FOO}");
-    assert_eq!(parts[1], json!({"type": "image_url", "image_url": {"url": url}}));
+    assert_eq!(
+        parts[1],
+        json!({"type": "image_url", "image_url": {"url": url}})
+    );
     let result = told["messages"][2]["content"].as_str().unwrap();
     assert!(result.starts_with("Error: fog"), "{result}");
 }
@@ -211,7 +220,11 @@ fn ollama_is_told_in_its_own_format() {
     request.max_output_tokens = Some(50);
     request.temperature = Some(0.7);
     request.stop = vec!["END".to_owned()];
-    for (name, value) in [("seed", "7"), ("keep_alive", "60"), ("options", r#"{"top_k":5}"#)] {
+    for (name, value) in [
+        ("seed", "7"),
+        ("keep_alive", "60"),
+        ("options", r#"{"top_k":5}"#),
+    ] {
         request.extra.insert(name.to_owned(), value.to_owned());
     }
     let effort = ("reasoning_effort".to_owned(), "high".to_owned());
@@ -225,8 +238,14 @@ fn ollama_is_told_in_its_own_format() {
     let encoded = encode(own, &names, &request).unwrap();
     assert_eq!(encoded.path.join("/"), "api/chat");
     let body = encoded.body;
-    assert_eq!((&body["truncate"], &body["shift"]), (&json!(false), &json!(false)));
-    assert_eq!((&body["think"], &body["keep_alive"]), (&json!("high"), &json!(60)));
+    assert_eq!(
+        (&body["truncate"], &body["shift"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(
+        (&body["think"], &body["keep_alive"]),
+        (&json!("high"), &json!(60))
+    );
     assert_eq!(body["format"], json!({"type": "object"}));
     let options = json!({
         "num_predict": 50, "temperature": 0.7, "stop": ["END"], "num_ctx": 8192, "seed": 7,
@@ -234,19 +253,32 @@ fn ollama_is_told_in_its_own_format() {
     });
     assert_eq!(body["options"], options);
     let messages = body["messages"].as_array().unwrap();
-    assert_eq!(messages[0], json!({"role": "system", "content": "Be brief."}));
+    assert_eq!(
+        messages[0],
+        json!({"role": "system", "content": "Be brief."})
+    );
     assert_eq!(messages[2]["thinking"], "Hm.");
-    assert_eq!(messages[2]["tool_calls"][0]["function"]["arguments"], json!({"at": "sea"}));
+    assert_eq!(
+        messages[2]["tool_calls"][0]["function"]["arguments"],
+        json!({"at": "sea"})
+    );
     assert_eq!(messages[3]["tool_name"], "look");
     assert_eq!(messages[4]["images"], json!([FOO]));
 
     for (choice, expected) in [("required", 2), ("look", 1), ("auto", 2)] {
         request.tool_choice = Some(choice.to_owned());
         let body = encode(own, &names, &request).unwrap().body;
-        assert_eq!(body["tools"].as_array().unwrap().len(), expected, "{choice}");
+        assert_eq!(
+            body["tools"].as_array().unwrap().len(),
+            expected,
+            "{choice}"
+        );
     }
     request.tool_choice = Some("none".to_owned());
-    assert_eq!(encode(own, &names, &request).unwrap().body.get("tools"), None);
+    assert_eq!(
+        encode(own, &names, &request).unwrap().body.get("tools"),
+        None
+    );
 }
 
 fn tool(name: &str) -> ToolSpec {
@@ -268,7 +300,10 @@ fn how_hard_to_think_is_said_in_each_services_words() {
     let openai = think(Service::OpenAi, "gpt-5", "high");
     assert_eq!(openai["reasoning_effort"], "high");
     let old = think(Service::Anthropic, "claude-sonnet-4-5", "medium");
-    assert_eq!(old["thinking"], json!({"type": "enabled", "budget_tokens": 8000}));
+    assert_eq!(
+        old["thinking"],
+        json!({"type": "enabled", "budget_tokens": 8000})
+    );
     let new = think(Service::Anthropic, "claude-opus-5", "medium");
     assert_eq!(new["output_config"], json!({"effort": "medium"}));
     let gemini = |model: &str| think(Service::Gemini, model, "low")["generationConfig"].take();
