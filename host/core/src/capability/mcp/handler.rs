@@ -199,6 +199,19 @@ impl ClientHandler for Handler {
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.stale.store(true, Ordering::Release);
     }
+
+    /// A kind of its own, or one of the protocol's with members that it has not.
+    async fn on_custom_notification(
+        &self,
+        notification: CustomNotification,
+        _: NotificationContext<RoleClient>,
+    ) {
+        if notification.method == ToolListChangedNotificationMethod::VALUE {
+            self.stale.store(true, Ordering::Release);
+        }
+        let (server, method) = (&*self.server, self.said(&notification.method));
+        tracing::debug!(target: "lastword::mcp", server, "left aside: notification {method}");
+    }
 }
 
 #[cfg(test)]

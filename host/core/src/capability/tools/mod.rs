@@ -12,7 +12,7 @@ mod provider;
 mod result;
 mod toolbox;
 
-pub(crate) use command::CommandTools;
+pub(crate) use command::{CommandTools, Group, Start, Starter};
 pub use command::Commands;
 pub(crate) use files::FileTools;
 pub use own::OWN_TOOLS;
