@@ -135,9 +135,7 @@ impl Decoder {
         match read {
             Ok(Value::Array(batch)) => {
                 let batch = batch.into_iter();
-                batch
-                    .filter_map(|value| self.message(value, of))
-                    .collect()
+                batch.filter_map(|value| self.message(value, of)).collect()
             }
             Ok(value) => self.message(value, of).into_iter().collect(),
             Err(_) if text.is_empty() => vec![],
@@ -226,7 +224,10 @@ impl Decoder {
         let error = members.remove("error").filter(|error| !error.is_null());
         let Some((id, asked)) = id.and_then(|id| self.take(&id)) else {
             let why = error.map(|error| repair::error(error).message.to_string());
-            self.aside("an answer to nothing that was asked", &why.unwrap_or_default());
+            self.aside(
+                "an answer to nothing that was asked",
+                &why.unwrap_or_default(),
+            );
             return None;
         };
         if let Some(error) = error {

@@ -6,7 +6,7 @@ use super::skim::Skim;
 use futures_util::{Stream, StreamExt as _, stream};
 use rmcp::model::RequestId;
 use rmcp::transport::common::client_side_sse::BoxedSseResponse;
-use sse_stream::{Sse, SseByteStream};
+use rmcp_sse::{Sse, SseStream};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -26,9 +26,12 @@ where
     let mut tamed = Tamed::default();
     let bytes = bytes.map(move |chunk| chunk.map(|chunk| Cursor::new(tamed.feed(chunk.as_ref()))));
     let decoder = Arc::clone(decoder);
-    let events = SseByteStream::new(bytes).flat_map(move |event| {
+    let events = SseStream::from_bytes_stream(bytes).flat_map(move |event| {
         stream::iter(match event {
-            Ok(event) => decoded(event, &decoder, of.as_ref()).into_iter().map(Ok).collect(),
+            Ok(event) => decoded(event, &decoder, of.as_ref())
+                .into_iter()
+                .map(Ok)
+                .collect(),
             Err(error) => vec![Err(error)],
         })
     });
@@ -152,7 +155,10 @@ mod tests {
             assert_eq!(passed, MESSAGE_MAX);
             let next = format!("{end}data: more{end}{end}data: next{end}{end}");
             let rest = format!("{end}{end}{end}data: next{end}{end}");
-            assert_eq!(String::from_utf8(tamed.feed(next.as_bytes())).unwrap(), rest);
+            assert_eq!(
+                String::from_utf8(tamed.feed(next.as_bytes())).unwrap(),
+                rest
+            );
         }
     }
 }

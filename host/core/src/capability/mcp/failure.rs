@@ -134,10 +134,8 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
     let why = match error {
         ClientInitializeError::TransportError { error, .. } => {
             let error = error.error.as_ref();
-            return refused(server, error).map_or_else(
-                || unreached(server, error),
-                |refused| refused.why,
-            );
+            return refused(server, error)
+                .map_or_else(|| unreached(server, error), |refused| refused.why);
         }
         ClientInitializeError::ConnectionClosed(_) => {
             "it closed the connection before it was ready".to_owned()

@@ -9,9 +9,10 @@ use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
 use rmcp::ClientHandler;
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
-    ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation,
-    ProgressNotificationParam, ProtocolVersion, RootsCapabilities,
+    ClientCapabilities, ClientConfig, ConstString as _, CustomNotification, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ElicitationCapability, ErrorCode, ErrorData,
+    FormElicitationCapability, Implementation, ProgressNotificationParam, ProtocolVersion,
+    RootsCapabilities, ToolListChangedNotificationMethod,
 };
 #[expect(
     deprecated,

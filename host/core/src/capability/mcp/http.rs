@@ -100,7 +100,11 @@ impl StreamableHttpClient for HttpClient {
             JsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         };
-        let probe = self.window.as_ref().zip(id.clone()).filter(|_| probes(&message));
+        let probe = self
+            .window
+            .as_ref()
+            .zip(id.clone())
+            .filter(|_| probes(&message));
         let post = self.post(&uri, &message, id.as_ref(), session, token, headers);
         let posted = match probe {
             Some((window, id)) => tokio::select! {
@@ -191,7 +195,10 @@ impl HttpClient {
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
-        let opened = response.headers().get(SESSION).and_then(|id| id.to_str().ok());
+        let opened = response
+            .headers()
+            .get(SESSION)
+            .and_then(|id| id.to_str().ok());
         let opened = opened.map(str::to_owned);
         if is(&response, EVENTS) {
             self.prove(session);
@@ -261,7 +268,11 @@ impl HttpClient {
         let Some(id) = id.filter(|_| !is_auth) else {
             return Err(refusal.into());
         };
-        if let HttpError::Refused { words, retry_after: None, .. } = &refusal
+        if let HttpError::Refused {
+            words,
+            retry_after: None,
+            ..
+        } = &refusal
             && status != StatusCode::TOO_MANY_REQUESTS
         {
             if answer.is_some() {
@@ -407,9 +418,9 @@ fn challenge(response: &Response) -> Result<(), Failed> {
     };
     let challenge = || String::from_utf8_lossy(challenge.as_bytes()).into_owned();
     match response.status() {
-        StatusCode::UNAUTHORIZED => Err(StreamableHttpError::AuthRequired(
-            AuthRequiredError::new(challenge()),
-        )),
+        StatusCode::UNAUTHORIZED => Err(StreamableHttpError::AuthRequired(AuthRequiredError::new(
+            challenge(),
+        ))),
         StatusCode::FORBIDDEN => Err(StreamableHttpError::InsufficientScope(
             InsufficientScopeError::new(challenge(), None),
         )),

@@ -60,12 +60,7 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    pub(super) fn new(
-        stdout: R,
-        stdin: W,
-        decoder: Arc<Decoder>,
-        window: Option<Window>,
-    ) -> Self {
+    pub(super) fn new(stdout: R, stdin: W, decoder: Arc<Decoder>, window: Option<Window>) -> Self {
         Self {
             reader: Reader {
                 input: BufReader::new(stdout),

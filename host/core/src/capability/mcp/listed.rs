@@ -87,12 +87,7 @@ impl Listed {
     }
 }
 
-fn shown(
-    name: String,
-    tool: &Offered,
-    trust: bool,
-    fill: &dyn Fill,
-) -> Result<Tool, &'static str> {
+fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Result<Tool, &'static str> {
     let hint = tool
         .annotations
         .as_ref()

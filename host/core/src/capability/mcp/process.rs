@@ -4,17 +4,18 @@
 use super::launch::Fill;
 use super::text;
 use crate::capability::tools::{Group, Start, Starter};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -212,11 +213,15 @@ fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
 
 /// Completes once the first process of a group has ended, and leaves it a zombie.
 async fn exited(pidfd: io::Result<OwnedFd>) {
-    let watched = pidfd.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
-    match watched {
-        Ok(watched) => _ = watched.readable().await,
-        // Without news of it, its end shows when its group is ended.
-        Err(_) => std::future::pending().await,
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let watched = pidfd.and_then(|pidfd| Ok((pidfd, signal(SignalKind::child())?)));
+    let Ok((pidfd, mut children)) = watched else {
+        // Without news of children its end shows when its group is ended.
+        return std::future::pending().await;
+    };
+    // An error means that it is no child any more: it is gone.
+    while let Ok(None) = waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+        let _every_child = children.recv().await;
     }
 }
 
@@ -341,7 +346,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_heeds_its_stdin_is_not_killed() {
         let stop = CancellationToken::new();
-        let (process, (_stdout, stdin)) = start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
+        let (process, (_stdout, stdin)) =
+            start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
         drop(stdin);
         process.ended().await;
         let epitaph = process.epitaph(&NoSecrets).await;
@@ -390,6 +396,50 @@ mod tests {
         });
         drop(runtime);
         assert!(is_gone(&grandchild), "{grandchild} survived the host");
+    }
+
+    /// The name by which this test, started again, knows that it is to be the host.
+    const HOST: &str = "LASTWORD_TEST_HOST";
+
+    /// The host is killed; it can do nothing about its programs any more.
+    #[tokio::test]
+    async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
+        const NAME: &str = "capability::mcp::process::tests::\
+                            a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
+        if let Ok(place) = std::env::var(HOST) {
+            let stop = CancellationToken::new();
+            let script = format!(
+                "trap '' TERM; cd {place}; sleep 600 & echo $! $$ > part; mv part pids; sleep 600"
+            );
+            let (process, _streams) = start(&script, &stop).await;
+            process.ended().await;
+            panic!("the host was not killed");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let mut host = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env(HOST, place.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let file = place.path().join("pids");
+        let began = Instant::now();
+        while !file.exists() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "nothing was started"
+            );
+            std::thread::yield_now();
+        }
+        let pids = std::fs::read_to_string(&file).unwrap();
+        let pids: Vec<_> = pids.split_whitespace().collect();
+        assert!(pids.len() == 2 && pids.iter().all(|pid| is_there(pid)));
+        host.kill().unwrap();
+        host.wait().unwrap();
+        assert!(
+            pids.iter().all(|pid| is_gone(pid)),
+            "{pids:?} survived the host"
+        );
     }
 
     #[tokio::test]

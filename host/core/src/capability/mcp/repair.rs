@@ -331,7 +331,10 @@ fn number(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => text.parse().ok(),
         // Whatever is above 2^53 is not exact, and no code or page.
-        #[expect(clippy::cast_possible_truncation, reason = "it has no fraction and fits")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it has no fraction and fits"
+        )]
         other => other.as_i64().or_else(|| {
             let number = other.as_f64()?;
             (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
@@ -368,9 +371,18 @@ mod tests {
         for (odd, left_out) in [
             (json!({"inputSchema": {}}), "has no name"),
             (json!({"name": "", "inputSchema": {}}), "has no name"),
-            (json!({"name": 7, "inputSchema": {}}), "its name is a number"),
-            (json!({"name": "odd", "inputSchema": "x"}), "`odd` has a text"),
-            (json!({"name": "odd", "inputSchema": []}), "`odd` has a list"),
+            (
+                json!({"name": 7, "inputSchema": {}}),
+                "its name is a number",
+            ),
+            (
+                json!({"name": "odd", "inputSchema": "x"}),
+                "`odd` has a text",
+            ),
+            (
+                json!({"name": "odd", "inputSchema": []}),
+                "`odd` has a list",
+            ),
             (json!("odd"), "it is a text"),
             (json!(null), "it is null"),
         ] {
@@ -416,7 +428,10 @@ mod tests {
             assert_eq!(json!(*tool.input_schema), json!({"type": "object"}));
         }
         let list = list(json!([{"name": "bare"}]));
-        assert_eq!(json!(*list.tools[0].input_schema), json!({"type": "object"}));
+        assert_eq!(
+            json!(*list.tools[0].input_schema),
+            json!({"type": "object"})
+        );
     }
 
     #[test]
@@ -475,14 +490,20 @@ mod tests {
         assert_eq!(called(json!({})).content, []);
         assert_eq!(texts(&called(json!({"content": "x"}))), ["x"]);
         let old = called(json!({"toolResult": {"n": 1}}));
-        assert_eq!(old.structured_content, Some(json!({"toolResult": {"n": 1}})));
+        assert_eq!(
+            old.structured_content,
+            Some(json!({"toolResult": {"n": 1}}))
+        );
         for (said, read) in [
             (json!("true"), Some(true)),
             (json!("False"), Some(false)),
             (json!(1), Some(true)),
             (json!(null), None),
         ] {
-            assert_eq!(called(json!({"content": [], "isError": said})).is_error, read);
+            assert_eq!(
+                called(json!({"content": [], "isError": said})).is_error,
+                read
+            );
         }
         let odd = called(json!({"content": [], "isError": {}, "_meta": 1, "resultType": "odd"}));
         assert!(texts(&odd)[0].contains("isError") && texts(&odd)[1].contains("odd"));
@@ -497,8 +518,14 @@ mod tests {
             let error = super::error(error);
             (error.code.0, error.message.to_string())
         };
-        assert_eq!(read(json!({"code": -5, "message": "m"})), (-5, "m".to_owned()));
-        assert_eq!(read(json!({"code": "-5", "message": "m"})), (-5, "m".to_owned()));
+        assert_eq!(
+            read(json!({"code": -5, "message": "m"})),
+            (-5, "m".to_owned())
+        );
+        assert_eq!(
+            read(json!({"code": "-5", "message": "m"})),
+            (-5, "m".to_owned())
+        );
         assert_eq!(read(json!("broken")), (-32_603, "broken".to_owned()));
         assert_eq!(read(json!({"why": 1})), (-32_603, "{\"why\":1}".to_owned()));
     }

@@ -93,7 +93,10 @@ pub(super) fn mend_surrogates(json: &str) -> String {
             (Some(0xd800..0xe000), _) => None,
             (Some(_), _) => Some(6),
             // The escaped character may be a backslash itself.
-            (None, _) => rest.char_indices().nth(2).map_or(Some(rest.len()), |(at, _)| Some(at)),
+            (None, _) => rest
+                .char_indices()
+                .nth(2)
+                .map_or(Some(rest.len()), |(at, _)| Some(at)),
         };
         mended.push_str(whole.map_or("\\ufffd", |length| &rest[..length]));
         rest = &rest[whole.unwrap_or(6)..];
@@ -131,7 +134,10 @@ mod tests {
         for (message, id) in [
             (r#"{"id":7,"result":{"id":8,"x":["#, number(7)),
             (r#"{"result":{"id":8,"t":"}\"{,"},"id": 7}"#, number(7)),
-            (r#"{"result":"{\"id\":8}\\","id":"a","jsonrpc""#, Some(RequestId::String("a".into()))),
+            (
+                r#"{"result":"{\"id\":8}\\","id":"a","jsonrpc""#,
+                Some(RequestId::String("a".into())),
+            ),
             (r#"{"result":{"id":8}"#, None),
             (r#"{"id":"#, None),
             (r#"{"id":7"#, None),

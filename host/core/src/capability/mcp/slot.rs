@@ -310,13 +310,7 @@ impl Slot {
 
     /// Gives a connection up. A program that ended is left alone for a while; a server over HTTP
     /// is as good as it was, and asked again as soon as there is something to ask.
-    fn give_up(
-        &self,
-        state: &mut State,
-        connection: &Arc<Connection>,
-        why: &str,
-        shared: &Shared,
-    ) {
+    fn give_up(&self, state: &mut State, connection: &Arc<Connection>, why: &str, shared: &Shared) {
         // Another call may have noticed before.
         if !state.is_current(connection) {
             return;
@@ -476,9 +470,10 @@ impl Slot {
             Ok(connection) => return Ok(connection),
             Err(failed) => failed,
         };
-        let is_busy = failed.refused.as_ref().is_some_and(|refused| {
-            refused.retry_after.is_some() || !refused.may_have_acted
-        });
+        let is_busy = failed
+            .refused
+            .as_ref()
+            .is_some_and(|refused| refused.retry_after.is_some() || !refused.may_have_acted);
         let second = match first {
             _ if is_busy => None,
             // Both questions lay before it when it woke, and it wants none but the first.

@@ -106,7 +106,9 @@ impl Authority {
     }
 
     /// A client that sends the token, if there is one, and refreshes it.
-    pub(in crate::capability::mcp) async fn client(&self) -> Result<AuthClient<HttpClient>, String> {
+    pub(in crate::capability::mcp) async fn client(
+        &self,
+    ) -> Result<AuthClient<HttpClient>, String> {
         let client = self.unsettled().await?;
         let mut manager = client.auth_manager.lock().await;
         let record = self.shelf.record().await?;

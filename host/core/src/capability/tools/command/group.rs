@@ -136,7 +136,7 @@ impl Group {
         async move { waiting.await.map_err(io::Error::other)? }
     }
 
-    /// A descriptor that can be read once the first process has ended.
+    /// The first process, to wait for without collecting it.
     pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
         self.ended.try_clone()
     }
