@@ -241,14 +241,14 @@ fn start(result: Value) -> Value {
     };
     members.insert("capabilities".to_owned(), Value::Object(capabilities));
     if members.contains_key("supportedVersions") {
-        for (name, otherwise) in [("resultType", "complete"), ("cacheScope", "private")] {
-            let fits = match name {
-                "cacheScope" => CacheScope::deserialize_from(&members[name]),
-                _ => members.get(name).is_some_and(Value::is_string),
-            };
-            if !fits {
-                members.insert(name.to_owned(), json!(otherwise));
-            }
+        if !members.get("resultType").is_some_and(Value::is_string) {
+            members.insert("resultType".to_owned(), json!("complete"));
+        }
+        if !members
+            .get("cacheScope")
+            .is_some_and(CacheScope::deserialize_from)
+        {
+            members.insert("cacheScope".to_owned(), json!("private"));
         }
         if !members.get("ttlMs").is_some_and(Value::is_u64) {
             members.insert("ttlMs".to_owned(), json!(0));
