@@ -310,17 +310,18 @@ async fn nothing_is_left_of_a_start_that_ends_at_any_point() {
             let servers = servers.clone();
             async move {
                 let workspace = WorkspaceId::generate();
-                let start = pin!(servers.call_tool(workspace, "it.say", Value::Null));
+                let start = servers.call_tool(workspace, "it.say", Value::Null);
                 let points = 1_usize << ((n * 7 + round * 5) % 14);
-                match select(start, pin!(turns(points))).await {
-                    Either::Left(_) => panic!("it never answers"),
-                    // Dropped before its workspace closes, or still under way.
-                    Either::Right((_, start)) if n % 2 == 0 => {
-                        let ((), ended) = tokio::join!(servers.close(workspace), start);
-                        ended.unwrap_err();
-                    }
-                    Either::Right(_) => servers.close(workspace).await,
+                let Either::Right((_, start)) = select(start, pin!(turns(points))).await else {
+                    panic!("it never answers");
+                };
+                // Dropped before its workspace closes, or still under way.
+                if n % 2 == 0 {
+                    drop(start);
+                    return servers.close(workspace).await;
                 }
+                let ((), ended) = tokio::join!(servers.close(workspace), start);
+                ended.unwrap_err();
             }
         });
         join_all(ends).await;

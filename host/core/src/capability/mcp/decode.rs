@@ -139,7 +139,8 @@ impl Decoder {
             }
             Ok(value) => self.message(value, of).into_iter().collect(),
             Err(_) if text.is_empty() => vec![],
-            Err(error) if text.starts_with(['{', '[']) => {
+            // What a program prints beside its messages may begin with a bracket, too.
+            Err(error) if text.trim_start_matches('[').trim_start().starts_with('{') => {
                 let mut skim = Skim::default();
                 skim.feed(text.as_bytes());
                 let why = format!("it is no JSON ({error}): {}", prefix(text, EXCERPT_MAX));
