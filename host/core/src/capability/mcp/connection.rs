@@ -31,6 +31,7 @@ use rmcp::{ClientCacheConfig, ClientLifecycleMode, Peer, ServiceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -125,7 +126,13 @@ impl Connection {
             clock: around.clock,
             length: PROBE.min(server.start_timeout / 4),
         });
-        let not_started = |why: String| NotOpened::before(&server.name, &why);
+        let begun = Begun {
+            handler,
+            opening,
+            window,
+            gone: guard,
+            decoder: Arc::clone(&decoder),
+        };
         let (served, process) = match launch {
             Launch::Command {
                 command,
@@ -135,31 +142,14 @@ impl Connection {
                 let processes = around.processes;
                 let started = processes.start(&server.name, &command, env, &directory, &stop);
                 let (process, (stdout, stdin)) = started.await.map_err(|error| {
-                    not_started(format!(
-                        "`{}` in {}: {error}",
-                        command[0],
-                        directory.display()
-                    ))
+                    let why = format!("`{}` in {}: {error}", command[0], directory.display());
+                    NotOpened::before(&server.name, &why)
                 })?;
-                let lines = Lines::new(stdout, stdin, Arc::clone(&decoder), window);
-                let served = serve(handler, Watched::new(lines, guard), opening, &stop).await;
-                (served, Some(process))
+                (begun.over_pipes(stdout, stdin, &stop).await, Some(process))
             }
             Launch::Web { url, headers } => {
-                let config = over_http(&url, headers);
-                let decoder = Arc::clone(&decoder);
-                let served = match authority {
-                    None => {
-                        let client = within_origin(&url).map_err(not_started)?;
-                        let client = HttpClient::new(client, decoder.clone()).of(decoder, window);
-                        visit(handler, client, config, guard, opening, &stop).await
-                    }
-                    Some(authority) => {
-                        let mut client = authority.client().await.map_err(not_started)?;
-                        client.http_client = client.http_client.of(decoder, window);
-                        visit(handler, client, config, guard, opening, &stop).await
-                    }
-                };
+                let served = begun.over_http(&url, headers, authority, &stop).await;
+                let served = served.map_err(|why| NotOpened::before(&server.name, &why))?;
                 (served, None)
             }
         };
@@ -292,6 +282,48 @@ impl Connection {
 }
 
 type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
+
+/// What a connection begins with, however the server is reached.
+struct Begun {
+    handler: Handler,
+    opening: Opening,
+    window: Option<Window>,
+    gone: DropGuard,
+    decoder: Arc<Decoder>,
+}
+
+impl Begun {
+    async fn over_pipes(
+        self,
+        stdout: ChildStdout,
+        stdin: ChildStdin,
+        stop: &CancellationToken,
+    ) -> Served {
+        let lines = Lines::new(stdout, stdin, self.decoder, self.window);
+        let lines = Watched::new(lines, self.gone);
+        serve(self.handler, lines, self.opening, stop).await
+    }
+
+    /// An error says why nothing was asked.
+    async fn over_http(
+        self,
+        url: &str,
+        headers: std::collections::HashMap<http::HeaderName, http::HeaderValue>,
+        authority: Option<&Authority>,
+        stop: &CancellationToken,
+    ) -> Result<Served, String> {
+        let config = over_http(url, headers);
+        let (handler, gone, opening) = (self.handler, self.gone, self.opening);
+        let Some(authority) = authority else {
+            let client = HttpClient::new(within_origin(url)?, Arc::clone(&self.decoder));
+            let client = client.of(self.decoder, self.window);
+            return Ok(visit(handler, client, config, gone, opening, stop).await);
+        };
+        let mut client = authority.client().await?;
+        client.http_client = client.http_client.of(self.decoder, self.window);
+        Ok(visit(handler, client, config, gone, opening, stop).await)
+    }
+}
 
 fn over_http(
     url: &str,

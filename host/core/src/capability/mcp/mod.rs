@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod handler;
 mod http;
+mod introduce;
 mod launch;
 mod lines;
 mod listed;

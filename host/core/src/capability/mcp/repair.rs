@@ -2,9 +2,9 @@
 //! member costs that member, one odd tool that tool, one odd piece of content its form, and
 //! nothing beside it. Pure: JSON in, JSON out.
 
+use super::introduce;
 use rmcp::model::{
-    CacheScope, CallToolResult, ContentBlock, DiscoverResult, ErrorCode, ErrorData, Implementation,
-    InitializeResult, InputRequiredResult, ListToolsResult, ServerCapabilities, Tool,
+    CallToolResult, ContentBlock, ErrorCode, ErrorData, InputRequiredResult, ListToolsResult, Tool,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -31,7 +31,7 @@ pub(super) enum Asked {
 /// What is wrong with it, if nothing of it can be used.
 pub(super) fn result(result: Value, asked: Asked) -> Result<Value, String> {
     match asked {
-        Asked::Start => Ok(start(result)),
+        Asked::Start => Ok(introduce::start(result)),
         Asked::Tools => tools(result),
         Asked::Call => Ok(call(result)),
         Asked::Other => Ok(result),
@@ -221,61 +221,8 @@ fn block(block: Value) -> Value {
     }
 }
 
-fn start(result: Value) -> Value {
-    let Value::Object(mut members) = result else {
-        return result;
-    };
-    let capabilities = match members.remove("capabilities") {
-        Some(Value::Object(mut capabilities)) => {
-            if let Some(tools) = capabilities.get_mut("tools")
-                && !tools.is_object()
-                && *tools != false
-            {
-                *tools = json!({});
-            }
-            fit::<ServerCapabilities>(&mut capabilities, &[]);
-            capabilities
-        }
-        // It does not say, so that it is asked.
-        _ => Map::from_iter([("tools".to_owned(), json!({}))]),
-    };
-    members.insert("capabilities".to_owned(), Value::Object(capabilities));
-    if members.contains_key("supportedVersions") {
-        if !members.get("resultType").is_some_and(Value::is_string) {
-            members.insert("resultType".to_owned(), json!("complete"));
-        }
-        if !members
-            .get("cacheScope")
-            .is_some_and(CacheScope::deserialize_from)
-        {
-            members.insert("cacheScope".to_owned(), json!("private"));
-        }
-        if !members.get("ttlMs").is_some_and(Value::is_u64) {
-            members.insert("ttlMs".to_owned(), json!(0));
-        }
-        let needed = ["resultType", "supportedVersions", "capabilities", "ttlMs"];
-        let needed = [&needed[..], &["cacheScope"]].concat();
-        fit::<DiscoverResult>(&mut members, &needed);
-    } else {
-        if !members
-            .get("serverInfo")
-            .is_some_and(Implementation::deserialize_from)
-        {
-            let said = |name: &str| {
-                let said = members.get("serverInfo").and_then(|info| info.get(name));
-                said.map(plain).unwrap_or_default()
-            };
-            let info = json!({"name": said("name"), "version": said("version")});
-            members.insert("serverInfo".to_owned(), info);
-        }
-        let needed = ["protocolVersion", "capabilities", "serverInfo"];
-        fit::<InitializeResult>(&mut members, &needed);
-    }
-    Value::Object(members)
-}
-
 /// Drops the members with which `T` cannot be read, but for those that it needs.
-fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed: &[&str]) {
+pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed: &[&str]) {
     let whole = Value::Object(std::mem::take(members));
     let fits = T::deserialize_from(&whole);
     let Value::Object(whole) = whole else { return };
@@ -302,7 +249,7 @@ fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed: &[&str]) {
 }
 
 /// Whether a value can be read as this.
-trait DeserializeFrom: DeserializeOwned {
+pub(super) trait DeserializeFrom: DeserializeOwned {
     fn deserialize_from(value: &Value) -> bool {
         Self::deserialize(value).is_ok()
     }
@@ -319,7 +266,7 @@ fn text(text: &str) -> Value {
 }
 
 /// A text as it is, anything else as JSON.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -528,19 +475,5 @@ mod tests {
         );
         assert_eq!(read(json!("broken")), (-32_603, "broken".to_owned()));
         assert_eq!(read(json!({"why": 1})), (-32_603, "{\"why\":1}".to_owned()));
-    }
-
-    #[test]
-    fn a_server_may_introduce_itself_oddly() {
-        let odd = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": true,
-            "prompts": 3}, "serverInfo": {"name": "x"}, "instructions": 7});
-        let read: InitializeResult =
-            serde_json::from_value(result(odd, Asked::Start).unwrap()).unwrap();
-        assert!(read.capabilities.tools.is_some() && read.capabilities.prompts.is_none());
-        assert_eq!(read.server_info.name, "x");
-        let odd = json!({"supportedVersions": ["2026-07-28"], "capabilities": null});
-        let read: DiscoverResult =
-            serde_json::from_value(result(odd, Asked::Start).unwrap()).unwrap();
-        assert!(read.capabilities.tools.is_some());
     }
 }
