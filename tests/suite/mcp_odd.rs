@@ -44,6 +44,12 @@ fn texts(output: &ToolOutput) -> Vec<&str> {
     texts.collect()
 }
 
+/// Waits until a start has its limit, and the server its time to answer the first question.
+pub(crate) async fn begun(clock: &ManualClock) {
+    let begun = tokio::time::timeout(PATIENCE, clock.sleepers(2));
+    begun.await.expect("it is asked within a time");
+}
+
 fn is_serving(servers: &McpServers, workspace: WorkspaceId) -> bool {
     matches!(servers.status(workspace)[0].state, McpState::Serving { .. })
 }
@@ -229,8 +235,7 @@ async fn a_server_that_ignores_what_it_does_not_know_starts_within_any_limit() {
     let servers = one(config).clock(Arc::new(clock.clone()));
     let workspace = WorkspaceId::generate();
     let first = tokio::spawn(servers.call_tool(workspace, "it.say", Value::Null));
-    // The limit of the start, and the time that it has to answer the first question.
-    clock.sleepers(2).await;
+    begun(&clock).await;
     clock.advance(Duration::from_millis(250));
     assert_eq!(text(&first.await.unwrap().unwrap()), "said");
     let protocol = Some("2025-11-25".to_owned());
@@ -251,7 +256,7 @@ async fn a_newer_server_that_takes_its_time_is_waited_for() {
     let servers = servers.clock(Arc::new(clock.clone()));
     let workspace = WorkspaceId::generate();
     let first = tokio::spawn(servers.call_tool(workspace, "it.say", Value::Null));
-    clock.sleepers(2).await;
+    begun(&clock).await;
     clock.advance(Duration::from_secs(1));
     assert_eq!(text(&first.await.unwrap().unwrap()), "said");
     let protocol = Some("2026-07-28".to_owned());
@@ -328,6 +333,29 @@ async fn nothing_is_left_of_a_start_that_ends_at_any_point() {
     }
     // Closing has waited for the programs; the kernel may not be done with what they left.
     until_none(&mark).await;
+}
+
+#[tokio::test]
+async fn closing_waits_for_a_program_whose_start_was_given_up() {
+    let mark = format!("LASTWORD_MARK={}", WorkspaceId::generate());
+    let script = "trap '' TERM; exec sleep 600";
+    let servers = one(McpConfig {
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        ..unread(&mark)
+    });
+    let workspace = WorkspaceId::generate();
+    let start = tokio::spawn(servers.call_tool(workspace, "it.say", Value::Null));
+    let begun = async {
+        while marked(&mark).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun)
+        .await
+        .expect("it is started");
+    start.abort();
+    servers.close(workspace).await;
+    assert_eq!(marked(&mark), [""; 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! failure, in the server's words, and a session that is refused is opened again.
 
 use crate::mcp_fake::{One, PATIENCE, Web, call, names, one, text};
+use crate::mcp_odd::begun;
 use lastword::capability::mcp::{McpConfig, McpServers, McpState};
 use lastword::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use lastword::id::WorkspaceId;
@@ -218,7 +219,7 @@ async fn a_server_that_ignores_what_it_does_not_know_starts_within_any_limit() {
     let servers = servers.clock(Arc::new(clock.clone()));
     let workspace = WorkspaceId::generate();
     let first = tokio::spawn(servers.call_tool(workspace, "it.say", Value::Null));
-    clock.sleepers(2).await;
+    begun(&clock).await;
     clock.advance(Duration::from_millis(250));
     assert_eq!(text(&first.await.unwrap().unwrap()), "said");
     let protocol = Some("2025-11-25".to_owned());
