@@ -194,9 +194,10 @@ impl Decoder {
         let asks = members.get("method").is_some_and(Value::is_string)
             && !members.contains_key("result")
             && !members.contains_key("error");
-        match asks {
-            false => self.answer(members, of),
-            true => self.request(members),
+        if asks {
+            self.request(members)
+        } else {
+            self.answer(members, of)
         }
     }
 

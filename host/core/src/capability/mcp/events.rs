@@ -59,14 +59,13 @@ fn decoded(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse
             return vec![whole];
         }
     };
-    let messages = match data.len() + FIELDS > MESSAGE_MAX {
-        false => decoder.decode(data.as_bytes(), of),
-        true => {
-            let mut skim = Skim::default();
-            skim.feed(data.as_bytes());
-            let why = format!("it is longer than {MESSAGE_MAX} bytes");
-            decoder.unreadable(&skim, of, &why).into_iter().collect()
-        }
+    let messages = if data.len() + FIELDS > MESSAGE_MAX {
+        let mut skim = Skim::default();
+        skim.feed(data.as_bytes());
+        let why = format!("it is longer than {MESSAGE_MAX} bytes");
+        decoder.unreadable(&skim, of, &why).into_iter().collect()
+    } else {
+        decoder.decode(data.as_bytes(), of)
     };
     let mut events = vec![whole];
     events.extend(messages.iter().filter_map(event));

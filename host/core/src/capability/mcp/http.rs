@@ -217,15 +217,14 @@ impl HttpClient {
     async fn body(&self, response: Response, id: &RequestId) -> Result<Vec<Received>, Failed> {
         let kind = kind(&response);
         let (body, is_whole) = read(response, MESSAGE_MAX).await?;
-        let mut answers = match is_whole {
-            true => self.decoder.decode(&body, Some(id)),
-            false => {
-                let mut skim = Skim::default();
-                skim.feed(&body);
-                let why = format!("it is longer than {MESSAGE_MAX} bytes");
-                let failed = self.decoder.unreadable(&skim, Some(id), &why);
-                failed.into_iter().collect()
-            }
+        let mut answers = if is_whole {
+            self.decoder.decode(&body, Some(id))
+        } else {
+            let mut skim = Skim::default();
+            skim.feed(&body);
+            let why = format!("it is longer than {MESSAGE_MAX} bytes");
+            let failed = self.decoder.unreadable(&skim, Some(id), &why);
+            failed.into_iter().collect()
         };
         if self.decoder.is_pending(id) {
             let kind = kind.unwrap_or_else(|| "no type".to_owned());

@@ -51,7 +51,7 @@ struct Tail(VecDeque<String>);
 /// Its standard streams, for whoever speaks to it.
 pub(super) type Streams = (ChildStdout, ChildStdin);
 
-/// The programs of one workspace and one server, whoever let go of them.
+/// The programs of one workspace and one server, also those whose start was given up.
 #[derive(Clone)]
 pub(super) struct Processes {
     starter: Arc<Starter>,
@@ -155,8 +155,8 @@ impl Process {
 }
 
 /// Starts a program, waits for its end or brings it about, and says how it ended; `None` if it
-/// did not begin. The group is killed before its leader is reaped: until then nobody else can
-/// have its number. Dropping the future kills it.
+/// did not begin. The group is killed before its leader is reaped: until then no other process
+/// can have its number. Dropping the future kills it.
 async fn supervise(
     starter: Arc<Starter>,
     start: Start,
@@ -170,7 +170,7 @@ async fn supervise(
     });
     let (group, stderr) = match started {
         Ok((group, streams, stderr)) => {
-            // One that nobody waits for any more is stopped.
+            // If the start was given up, `stop` is cancelled and ends it below.
             let _nobody_waits = begun.send(Ok(streams));
             (group, stderr)
         }

@@ -141,12 +141,12 @@ impl Slot {
             }
             Err(Unanswered::Failed(error)) => {
                 let failed = self.failed(shared, &connection, &error).await;
-                failed.map_err(|failed| match failed.may_have_acted {
-                    true => ToolError {
-                        message: format!("{}. The call may have taken effect", failed.error),
-                        ..failed.error
-                    },
-                    false => failed.error,
+                failed.map_err(|failed| {
+                    let mut error = failed.error;
+                    if failed.may_have_acted {
+                        error.message.push_str(". The call may have taken effect");
+                    }
+                    error
                 })
             }
             Err(Unanswered::Unauthorized(why)) => Err(unavailable(why)),

@@ -58,9 +58,10 @@ impl Slot {
                 });
             }
         };
-        let spoken = match started.is_newer() {
-            true => Spoken::Newer,
-            false => Spoken::Older,
+        let spoken = if started.is_newer() {
+            Spoken::Newer
+        } else {
+            Spoken::Older
         };
         self.known.set_spoken(spoken);
         let (server, protocol) = (self.name(), started.protocol());
@@ -98,9 +99,10 @@ impl Slot {
         if let Err(failed) = &opened {
             // A server that hangs up is not asked the same twice, until it answers.
             let hangs_up = last == Opening::Handshake && failed.hung_up;
-            self.known.set_spoken(match hangs_up {
-                true => Spoken::Older,
-                false => Spoken::Unknown,
+            self.known.set_spoken(if hangs_up {
+                Spoken::Older
+            } else {
+                Spoken::Unknown
             });
         }
         opened

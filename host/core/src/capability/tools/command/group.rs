@@ -143,7 +143,7 @@ impl Group {
 
     /// Asks all of the group to end.
     pub(crate) fn terminate(&self) {
-        // A group of which nobody is left has ended.
+        // An error means that the group has ended.
         let _gone = kill_process_group(self.pid, Signal::TERM);
     }
 
