@@ -12,6 +12,8 @@ mod mcp;
 mod mcp_everything;
 mod mcp_fake;
 mod mcp_oauth;
+mod mcp_odd;
+mod mcp_odd_http;
 mod model_wire;
 mod models;
 mod network;

@@ -58,7 +58,8 @@ async fn servers_of_every_age_are_understood() {
         (&[][..], "2025-11-25"),
         (&["--hang-up"][..], "2025-11-25"),
     ] {
-        let servers = one(fake(options));
+        // However slow the machine is, no server is asked before it has answered.
+        let servers = one(fake(options)).clock(Arc::new(ManualClock::default()));
         let workspace = WorkspaceId::generate();
         let output = call(&servers, workspace, "it.echo").await;
         assert_eq!(text(&output.unwrap()), "hello", "{options:?}");

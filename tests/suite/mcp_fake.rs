@@ -38,12 +38,31 @@ pub(crate) fn fake(options: &[&str]) -> McpConfig {
     }
 }
 
+/// One whose answers the caller dictates.
+pub(crate) fn odd(options: &[&str]) -> McpConfig {
+    let script = root().join("tests/tools/mcp_odd.py");
+    // It takes a module from beside it, which several may compile at the same time.
+    let command = ["python3", "-B", script.to_str().unwrap()].into_iter();
+    McpConfig {
+        command: command
+            .chain(options.iter().copied())
+            .map(str::to_owned)
+            .collect(),
+        ..McpConfig::default()
+    }
+}
+
 /// A server over HTTP, which ends with this value.
 pub(crate) struct Web(Child, String);
 
 impl Web {
     pub(crate) fn start() -> Self {
         Self::of("mcp_server.py", &["--http"])
+    }
+
+    /// One whose answers the caller dictates.
+    pub(crate) fn odd(options: &[&str]) -> Self {
+        Self::of("mcp_odd.py", &[&["--http"], options].concat())
     }
 
     /// One that asks for authorization.

@@ -1,7 +1,9 @@
-//! When a server that failed may be started again. Knows no server and no clock: it is told
-//! the time.
+//! When a server that failed may be started again, or asked again. Knows no server and no clock:
+//! it is told the time.
 
-use std::time::Duration;
+use crate::capability::model::header_wait;
+use crate::clock::UnixMillis;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How long after its first failure a server is left alone.
 pub(super) const FIRST: Duration = Duration::from_secs(1);
@@ -9,6 +11,17 @@ pub(super) const FIRST: Duration = Duration::from_secs(1);
 pub(super) const MAX: Duration = Duration::from_secs(60);
 /// A server that was up for this long has not failed to start: it is started again at once.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
+
+/// The longest that a call waits because its server asked for it; it is sent then.
+const REST_MAX: Duration = Duration::from_secs(30);
+
+/// How long a server asks to be left alone, by its `Retry-After`: seconds or a date. No longer
+/// than a call may wait.
+pub(super) fn retry_after(header: &str, now: UnixMillis) -> Option<Duration> {
+    let now = UNIX_EPOCH + Duration::from_millis(now.0);
+    let rest = header_wait(header, now)?;
+    Some(rest.min(REST_MAX))
+}
 
 /// The failures of one server, and what follows from them.
 #[derive(Debug, Default)]
@@ -71,6 +84,24 @@ mod tests {
             backoff.failed(now);
         }
         assert_eq!(backoff.wait(now), Some(MAX));
+    }
+
+    #[test]
+    fn a_rest_is_read_in_either_form_and_bounded() {
+        let now = UnixMillis(784_111_777_000);
+        for (header, rest) in [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("86400", Some(30)),
+            ("1e999", Some(30)),
+            ("-5", None),
+            ("soon", None),
+            ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(30)),
+        ] {
+            assert_eq!(retry_after(header, now), rest.map(seconds), "{header}");
+        }
     }
 
     #[test]

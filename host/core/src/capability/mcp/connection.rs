@@ -2,25 +2,27 @@
 //! Knows neither workspaces' closing nor when to try again.
 
 use super::config::Server;
-use super::content::redact;
-use super::failure::{self, Wanted};
+use super::decode::{Decoder, MESSAGE_MAX, Received, Sent};
+use super::failure::{self, Refused, Wanted};
 use super::handler::Handler;
+use super::http::HttpClient;
 use super::launch::{Fill, Launch};
+use super::lines::{Lines, Window};
 use super::listed::{Listed, PAGES_MAX, TOOLS_MAX};
 use super::oauth::Authority;
 use super::patience::Patience;
-use super::process::Process;
+use super::process::{Process, Processes};
+use super::repair;
 use super::standing::{Announcing, Standing};
 use crate::capability::model::within_origin;
+use crate::clock::Clock;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,
     ServerNotification, SubscriptionFilter,
 };
 use rmcp::service::{
-    ClientInitializeError, RoleClient, RunningService, RxJsonRpcMessage, TxJsonRpcMessage,
-    serve_client_with_lifecycle_and_ct,
+    ClientInitializeError, RoleClient, RunningService, serve_client_with_lifecycle_and_ct,
 };
-use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpClientTransportConfig,
 };
@@ -29,14 +31,13 @@ use rmcp::{ClientCacheConfig, ClientLifecycleMode, Peer, ServiceError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber as _;
 
-/// Bytes of one message of a server; a longer one is dropped. Bytes are a third longer on the
-/// wire than they are.
-const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// How long a server has to say whether it knows the newer protocol, before it is asked by the
+/// older one; or a quarter of the time that it has to start, if that is less.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// How long closing waits for a server over HTTP to be told of it.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -44,8 +45,10 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// How a connection begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// Ask which protocols the server speaks, which those before 2026-07-28 refuse to say, and
-    /// shake hands then.
+    /// Ask which protocols the server speaks, and shake hands as soon as it refuses to say, or
+    /// says nothing for a while: those before 2026-07-28 do not know the question.
+    Probe,
+    /// Ask which protocols the server speaks, and wait for the answer.
     Discover,
     /// Shake hands at once, as all servers before 2026-07-28 expect.
     Handshake,
@@ -57,10 +60,14 @@ pub(super) struct NotOpened {
     pub(super) why: String,
     /// Whether a server that knows nothing of discovery may have behaved like this.
     pub(super) may_be_older: bool,
+    /// Whether a server that knows nothing but discovery, and takes its time, may have.
+    pub(super) may_be_newer: bool,
     /// Whether it went away instead of answering.
     pub(super) hung_up: bool,
     /// Set if it wants authorization.
     pub(super) wanted: Option<Wanted>,
+    /// Set if it answered that it cannot be asked now: it is there, and may be asked again.
+    pub(super) refused: Option<Refused>,
 }
 
 impl NotOpened {
@@ -69,10 +76,20 @@ impl NotOpened {
         Self {
             why: format!("{server} cannot be started: {why}"),
             may_be_older: false,
+            may_be_newer: false,
             hung_up: false,
             wanted: None,
+            refused: None,
         }
     }
+}
+
+/// What a connection is made with.
+pub(super) struct Around<'a> {
+    pub(super) processes: &'a Processes,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Ends the connection.
+    pub(super) stop: CancellationToken,
 }
 
 /// A connection that came about. Dropping it ends it, and a program with it.
@@ -84,6 +101,7 @@ pub(super) struct Connection {
     stop: CancellationToken,
     stale: Arc<AtomicBool>,
     patience: Patience,
+    decoder: Arc<Decoder>,
     _listener: Option<AbortOnDropHandle<()>>,
 }
 
@@ -95,52 +113,53 @@ impl Connection {
         handler: Handler,
         authority: Option<&Authority>,
         opening: Opening,
-        stop: CancellationToken,
+        around: Around<'_>,
     ) -> Result<Self, NotOpened> {
         let stale = Arc::clone(&handler.stale);
         let patience = handler.patience.clone();
         let fill = Arc::clone(&handler.fill);
         let gone = CancellationToken::new();
         let guard = gone.clone().drop_guard();
-        let not_started = |why: String| NotOpened::before(&server.name, &why);
+        let stop = around.stop;
+        let decoder = Arc::new(Decoder::new(&server.name, &fill));
+        let window = (opening == Opening::Probe).then(|| Window {
+            clock: around.clock,
+            length: PROBE.min(server.start_timeout / 4),
+        });
+        let begun = Begun {
+            handler,
+            opening,
+            window,
+            gone: guard,
+            decoder: Arc::clone(&decoder),
+        };
         let (served, process) = match launch {
             Launch::Command {
                 command,
                 env,
                 directory,
             } => {
-                let started = Process::start(&server.name, &command, env, &directory, &stop);
-                let (process, (stdout, stdin)) = started.map_err(|error| {
-                    not_started(format!(
-                        "`{}` in {}: {error}",
-                        command[0],
-                        directory.display()
-                    ))
+                let processes = around.processes;
+                let started = processes.start(&server.name, &command, env, &directory, &stop);
+                let (process, (stdout, stdin)) = started.await.map_err(|error| {
+                    let why = format!("`{}` in {}: {error}", command[0], directory.display());
+                    NotOpened::before(&server.name, &why)
                 })?;
-                let transport =
-                    AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MESSAGE_MAX);
-                let transport = Watched::new(transport, guard, &fill);
-                let served = serve(handler, transport, opening, &stop).await;
-                (served, Some(process))
+                (begun.over_pipes(stdout, stdin, &stop).await, Some(process))
             }
             Launch::Web { url, headers } => {
-                let config = over_http(&url, headers);
-                let served = match authority {
-                    None => {
-                        let client = within_origin(&url).map_err(not_started)?;
-                        visit(handler, client, config, guard, opening, &stop).await
-                    }
-                    Some(authority) => {
-                        let client = authority.client().await.map_err(not_started)?;
-                        visit(handler, client, config, guard, opening, &stop).await
-                    }
-                };
+                let served = begun.over_http(&url, headers, authority, &stop).await;
+                let served = served.map_err(|why| NotOpened::before(&server.name, &why))?;
                 (served, None)
             }
         };
         let running = match served {
             Ok(running) => running,
-            Err(error) => return Err(not_opened(&server.name, &error, process, &*fill).await),
+            Err(error) => {
+                let mut failed = not_opened(&server.name, &error, process, &*fill).await;
+                failed.may_be_newer = decoder.was_silent();
+                return Err(failed);
+            }
         };
         // The host keeps what it needs, and knows when to ask again.
         running
@@ -154,6 +173,7 @@ impl Connection {
             stop,
             stale,
             patience,
+            decoder,
             _listener: listener,
         })
     }
@@ -169,10 +189,11 @@ impl Connection {
         info.map(|info| info.protocol_version.to_string())
     }
 
-    /// Whether the server shook hands, as those before 2026-07-28 do.
-    pub(super) fn shook_hands(&self) -> bool {
+    /// Whether the server knows the newer protocol, spoken here or not.
+    pub(super) fn is_newer(&self) -> bool {
         let info = self.running.peer_info();
-        info.is_some_and(|info| info.protocol_version.has_initialize())
+        let older = info.is_some_and(|info| info.protocol_version.has_initialize());
+        !older || self.decoder.is_newer()
     }
 
     /// Whether nothing can be asked over it any more.
@@ -204,11 +225,13 @@ impl Connection {
             return Ok((Listed::default(), None));
         }
         let mut offered = Vec::new();
+        let mut left_out = Vec::new();
         let mut cursor = None;
         let mut holds: Option<u64> = None;
         for _page in 0..PAGES_MAX {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
-            let page = self.running.list_tools(Some(params)).await?;
+            let mut page = self.running.list_tools(Some(params)).await?;
+            left_out.extend(repair::take_left_out(&mut page));
             offered.extend(page.tools);
             holds = page
                 .ttl_ms
@@ -220,10 +243,12 @@ impl Connection {
             }
         }
         if cursor.is_some() {
-            let server = &server.name;
-            tracing::warn!(target: "lastword::mcp", server, "its list of tools has no end");
+            left_out.push(format!(
+                "all tools after the first {}: its list has no end",
+                offered.len()
+            ));
         }
-        let listed = Listed::new(server, offered, fill);
+        let listed = Listed::new(server, offered, left_out, fill);
         Ok((listed, holds.map(Duration::from_millis)))
     }
 
@@ -258,6 +283,48 @@ impl Connection {
 
 type Served = Result<RunningService<RoleClient, Handler>, ClientInitializeError>;
 
+/// What a connection begins with, however the server is reached.
+struct Begun {
+    handler: Handler,
+    opening: Opening,
+    window: Option<Window>,
+    gone: DropGuard,
+    decoder: Arc<Decoder>,
+}
+
+impl Begun {
+    async fn over_pipes(
+        self,
+        stdout: ChildStdout,
+        stdin: ChildStdin,
+        stop: &CancellationToken,
+    ) -> Served {
+        let lines = Lines::new(stdout, stdin, self.decoder, self.window);
+        let lines = Watched::new(lines, self.gone);
+        serve(self.handler, lines, self.opening, stop).await
+    }
+
+    /// An error says why nothing was asked.
+    async fn over_http(
+        self,
+        url: &str,
+        headers: std::collections::HashMap<http::HeaderName, http::HeaderValue>,
+        authority: Option<&Authority>,
+        stop: &CancellationToken,
+    ) -> Result<Served, String> {
+        let config = over_http(url, headers);
+        let (handler, gone, opening) = (self.handler, self.gone, self.opening);
+        let Some(authority) = authority else {
+            let client = HttpClient::new(within_origin(url)?, Arc::clone(&self.decoder));
+            let client = client.of(self.decoder, self.window);
+            return Ok(visit(handler, client, config, gone, opening, stop).await);
+        };
+        let mut client = authority.client().await?;
+        client.http_client = client.http_client.of(self.decoder, self.window);
+        Ok(visit(handler, client, config, gone, opening, stop).await)
+    }
+}
+
 fn over_http(
     url: &str,
     headers: std::collections::HashMap<http::HeaderName, http::HeaderValue>,
@@ -277,14 +344,13 @@ async fn visit<C: StreamableHttpClient + Sync>(
     opening: Opening,
     stop: &CancellationToken,
 ) -> Served {
-    let fill = Arc::clone(&handler.fill);
     let standing = Standing::default();
     let client = Announcing {
         inner: client,
         standing: standing.clone(),
     };
     let transport = StreamableHttpClientTransport::with_client(client, config);
-    let served = serve(handler, Watched::new(transport, gone, &fill), opening, stop).await;
+    let served = serve(handler, Watched::new(transport, gone), opening, stop).await;
     if served.is_ok() {
         standing.settled().await;
     }
@@ -299,7 +365,10 @@ async fn serve<T: Transport<RoleClient> + 'static>(
 ) -> Served {
     let lifecycle = match opening {
         Opening::Handshake => ClientLifecycleMode::Initialize,
-        Opening::Discover => ClientLifecycleMode::Auto {
+        Opening::Discover => ClientLifecycleMode::Discover {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+        },
+        Opening::Probe => ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::LATEST],
             legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
         },
@@ -317,14 +386,18 @@ async fn not_opened(
     let hung_up = matches!(error, ClientInitializeError::ConnectionClosed(_));
     if let Some(process) = process {
         why = format!("{why}; {}", process.epitaph(fill).await);
+        // The next one must not meet it.
+        process.end().await;
     }
     let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
     let wanted = failure::wanted_of_start(error);
     NotOpened {
         why,
         may_be_older: !refused_twice && wanted.is_none(),
+        may_be_newer: false,
         hung_up,
         wanted,
+        refused: failure::refused_of_start(server, error),
     }
 }
 
@@ -357,22 +430,15 @@ fn listen(
     })))
 }
 
-/// A transport that tells when it is gone, and takes secrets out of what comes before anybody
-/// else sees it: the library above it logs every message.
+/// A transport that tells when it is gone.
 struct Watched<T> {
     inner: T,
-    fill: Arc<dyn Fill>,
     _gone: DropGuard,
 }
 
 impl<T> Watched<T> {
-    fn new(inner: T, gone: DropGuard, fill: &Arc<dyn Fill>) -> Self {
-        let fill = Arc::clone(fill);
-        Self {
-            inner,
-            fill,
-            _gone: gone,
-        }
+    fn new(inner: T, gone: DropGuard) -> Self {
+        Self { inner, _gone: gone }
     }
 }
 
@@ -381,35 +447,16 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Watched<T> {
 
     fn send(
         &mut self,
-        item: TxJsonRpcMessage<RoleClient>,
+        item: Sent,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         self.inner.send(item)
     }
 
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
-        loop {
-            // It logs what is no message as it came.
-            let received = self.inner.receive().with_subscriber(Dispatch::none());
-            if let Some(clean) = without_secrets(received.await?, &*self.fill) {
-                return Some(clean);
-            }
-        }
+    fn receive(&mut self) -> impl Future<Output = Option<Received>> + Send {
+        self.inner.receive()
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         self.inner.close()
-    }
-}
-
-/// A message as it may be seen; `None` if it is none without its secrets.
-fn without_secrets(
-    message: RxJsonRpcMessage<RoleClient>,
-    fill: &dyn Fill,
-) -> Option<RxJsonRpcMessage<RoleClient>> {
-    let value = serde_json::to_value(&message).ok()?;
-    let clean = redact(value.clone(), fill);
-    match clean == value {
-        true => Some(message),
-        false => serde_json::from_value(clean).ok(),
     }
 }

@@ -9,9 +9,10 @@ use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
 use rmcp::ClientHandler;
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
-    ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation,
-    ProgressNotificationParam, ProtocolVersion, RootsCapabilities,
+    ClientCapabilities, ClientConfig, ConstString as _, CustomNotification, ElicitRequestParams,
+    ElicitResult, ElicitationAction, ElicitationCapability, ErrorCode, ErrorData,
+    FormElicitationCapability, Implementation, ProgressNotificationParam, ProtocolVersion,
+    RootsCapabilities, ToolListChangedNotificationMethod,
 };
 #[expect(
     deprecated,
@@ -198,6 +199,19 @@ impl ClientHandler for Handler {
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.stale.store(true, Ordering::Release);
+    }
+
+    /// A kind of its own, or one of the protocol's with members that it has not.
+    async fn on_custom_notification(
+        &self,
+        notification: CustomNotification,
+        _: NotificationContext<RoleClient>,
+    ) {
+        if notification.method == ToolListChangedNotificationMethod::VALUE {
+            self.stale.store(true, Ordering::Release);
+        }
+        let (server, method) = (&*self.server, self.said(&notification.method));
+        tracing::debug!(target: "lastword::mcp", server, "left aside: notification {method}");
     }
 }
 

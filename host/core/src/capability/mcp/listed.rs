@@ -19,42 +19,66 @@ pub(super) const PAGES_MAX: usize = 64;
 const DESCRIPTION_MAX: usize = 8 * 1024;
 /// Bytes of a tool's schema; a tool with a longer one is left out.
 const SCHEMA_MAX: usize = 64 * 1024;
+/// Tools that are left out and named; the log names all of them.
+const LEFT_OUT_MAX: usize = 32;
+/// Bytes of what is said of one.
+const LEFT_OUT_TEXT_MAX: usize = 256;
 
 /// What a server offers, as the host shows it.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     /// In the server's order.
     pub(super) tools: Vec<Tool>,
+    /// What it offers and the host does not show, and why; for people and without secrets.
+    pub(super) left_out: Vec<String>,
     originals: HashMap<String, String>,
 }
 
 impl Listed {
-    pub(super) fn new(server: &Server, offered: Vec<Offered>, fill: &dyn Fill) -> Self {
-        let mut offered = offered;
+    /// The list of these tools, beside those that could not be read.
+    pub(super) fn new(
+        server: &Server,
+        mut offered: Vec<Offered>,
+        left_out: Vec<String>,
+        fill: &dyn Fill,
+    ) -> Self {
+        let mut listed = Self::default();
+        for why in left_out {
+            listed.leave_out(server, fill, &why);
+        }
         offered.retain(|tool| !tool.name.is_empty() && server.allows(&tool.name));
-        let left_out = offered.len().saturating_sub(TOOLS_MAX);
+        let too_many = offered.len().saturating_sub(TOOLS_MAX);
         offered.truncate(TOOLS_MAX);
-        if left_out > 0 {
-            let server = &server.name;
-            tracing::warn!(target: "lastword::mcp", server, left_out, "more tools than a host shows");
+        if too_many > 0 {
+            let why = format!("{too_many} tools beyond the first {TOOLS_MAX}");
+            listed.leave_out(server, fill, &why);
         }
         let names = names::shown(&server.name, offered.iter().map(|tool| &*tool.name));
-        let mut listed = Self::default();
         for (name, tool) in names.into_iter().zip(offered) {
             let original = tool.name.to_string();
-            match name.and_then(|name| shown(name, &tool, server.trust_read_only, fill)) {
-                Some(tool) => {
+            let shown = name
+                .ok_or("its name came before")
+                .and_then(|name| shown(name, &tool, server.trust_read_only, fill));
+            match shown {
+                Ok(tool) => {
                     listed.originals.insert(tool.name.clone(), original);
                     listed.tools.push(tool);
                 }
-                None => {
-                    let server = &server.name;
-                    let tool = fill.redact(&original);
-                    tracing::warn!(target: "lastword::mcp", server, tool, "a tool is left out");
-                }
+                Err(why) => listed.leave_out(server, fill, &format!("`{original}`: {why}")),
             }
         }
         listed
+    }
+
+    fn leave_out(&mut self, server: &Server, fill: &dyn Fill, why: &str) {
+        let why = cut(fill.redact(why), LEFT_OUT_TEXT_MAX);
+        let server = &server.name;
+        tracing::warn!(target: "lastword::mcp", server, "a tool is left out: {why}");
+        match self.left_out.len() {
+            ..LEFT_OUT_MAX => self.left_out.push(why),
+            LEFT_OUT_MAX => self.left_out.push("more; the log names all".to_owned()),
+            _ => {}
+        }
     }
 
     /// The server's own name of a tool.
@@ -63,7 +87,7 @@ impl Listed {
     }
 }
 
-fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Option<Tool> {
+fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Result<Tool, &'static str> {
     let hint = tool
         .annotations
         .as_ref()
@@ -72,9 +96,9 @@ fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Option<T
     let description = fill.redact(described.unwrap_or_default());
     let parameters = redact(Value::Object((*tool.input_schema).clone()), fill);
     if parameters.to_string().len() > SCHEMA_MAX {
-        return None;
+        return Err("its schema is too long");
     }
-    Some(Tool {
+    Ok(Tool {
         name,
         description: cut(description, DESCRIPTION_MAX),
         parameters,
@@ -112,6 +136,7 @@ mod tests {
         let listed = Listed::new(
             &server("tools = ['read*', 'write']"),
             tools.clone(),
+            vec![],
             &NoSecrets,
         );
         assert_eq!(listed.tools.len(), 2);
@@ -125,7 +150,7 @@ mod tests {
         assert_eq!(listed.tools[1].description, "Writes");
         assert_eq!(listed.original("s.secret"), None);
 
-        let listed = Listed::new(&server("trust_read_only = true"), tools, &NoSecrets);
+        let listed = Listed::new(&server("trust_read_only = true"), tools, vec![], &NoSecrets);
         assert_eq!(listed.tools[0].effects, Effects::None);
         assert_eq!(listed.tools[1].effects, Effects::Some);
     }
@@ -137,15 +162,24 @@ mod tests {
                    "description": more}})
         };
         let many: Vec<_> = (0..600).map(|n| tool(format!("t{n}"), "")).collect();
-        let listed = Listed::new(&server(""), offered(json!(many)), &NoSecrets);
+        let listed = Listed::new(&server(""), offered(json!(many)), vec![], &NoSecrets);
         assert_eq!(listed.tools.len(), TOOLS_MAX);
+        assert_eq!(listed.left_out, ["88 tools beyond the first 512"]);
 
         let two = json!([
             tool("a".into(), &"x".repeat(10_000)),
             tool("b".into(), &"x".repeat(70_000))
         ]);
-        let listed = Listed::new(&server(""), offered(two), &NoSecrets);
+        let listed = Listed::new(&server(""), offered(two), vec![], &NoSecrets);
         assert_eq!(listed.tools.len(), 1);
         assert!(listed.tools[0].description.len() < DESCRIPTION_MAX + 64);
+        assert_eq!(listed.left_out, ["`b`: its schema is too long"]);
+
+        let twice = json!([tool("a".into(), ""), tool("a".into(), "")]);
+        let unread = (0..40).map(|n| format!("number {n}")).collect();
+        let listed = Listed::new(&server(""), offered(twice), unread, &NoSecrets);
+        assert_eq!(listed.tools.len(), 1);
+        assert_eq!(listed.left_out.len(), LEFT_OUT_MAX + 1);
+        assert!(listed.left_out.last().unwrap().contains("the log"));
     }
 }

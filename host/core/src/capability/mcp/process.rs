@@ -3,19 +3,22 @@
 
 use super::launch::Fill;
 use super::text;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use crate::capability::tools::{Group, Start, Starter};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long a program may take to end by itself once its stdin is closed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -38,7 +41,7 @@ const STDERR_LINE_MAX: usize = 256;
 pub(super) struct Process {
     ended: watch::Receiver<Option<String>>,
     stderr: Arc<Mutex<Tail>>,
-    _stop: DropGuard,
+    stop: DropGuard,
 }
 
 /// The last lines of stderr.
@@ -48,51 +51,83 @@ struct Tail(VecDeque<String>);
 /// Its standard streams, for whoever speaks to it.
 pub(super) type Streams = (ChildStdout, ChildStdin);
 
-impl Process {
-    /// Starts a program that ends with `stop` at the latest.
-    pub(super) fn start(
+/// The programs of one workspace and one server, also those whose start was given up.
+#[derive(Clone)]
+pub(super) struct Processes {
+    starter: Arc<Starter>,
+    all: TaskTracker,
+}
+
+impl Processes {
+    /// None yet. They are killed when the last copy of `starter` is dropped.
+    pub(super) fn new(starter: Arc<Starter>) -> Self {
+        Self {
+            starter,
+            all: TaskTracker::new(),
+        }
+    }
+
+    /// Starts a program that ends with `stop` at the latest. Dropping the future ends what was
+    /// started meanwhile.
+    pub(super) async fn start(
+        &self,
         server: &str,
         command: &[String],
         env: Vec<(String, String)>,
         directory: &Path,
         stop: &CancellationToken,
-    ) -> io::Result<(Self, Streams)> {
-        let mut child = Command::new(&command[0])
+    ) -> io::Result<(Process, Streams)> {
+        let mut program = Command::new(&command[0]);
+        program
             .args(&command[1..])
             .env_clear()
             .envs(env)
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let streams = child.stdout.take().zip(child.stdin.take());
-        let (Some(streams), Some(stderr)) = (streams, child.stderr.take()) else {
-            return Err(io::Error::other("its streams were taken"));
-        };
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let pid = pid.and_then(Pid::from_raw);
-        let group = Group(Some(
-            pid.ok_or_else(|| io::Error::other("it has no process id"))?,
-        ));
+            .stderr(Stdio::piped());
         let stop = stop.child_token();
+        let guard = stop.clone().drop_guard();
         let tail = Arc::new(Mutex::new(Tail::default()));
-        let reader = read_stderr(server.to_owned(), stderr, Arc::clone(&tail));
+        let (begun, streams) = oneshot::channel();
         let (end, ended) = watch::channel(None);
-        let supervision = supervise(child, group, stop.clone(), AbortOnDropHandle::new(reader));
-        // Owned by the token, which ends it within its graces.
-        tokio::spawn(async move {
-            let how = supervision.await;
-            end.send_replace(Some(how));
+        let supervised = supervise(
+            Arc::clone(&self.starter),
+            Start::unconfined(program, Handle::current()),
+            begun,
+            stop,
+            (server.to_owned(), Arc::clone(&tail)),
+        );
+        // Owned by the token, which ends it within its graces, and waited for by `ended`.
+        self.all.spawn(async move {
+            if let Some(how) = supervised.await {
+                end.send_replace(Some(how));
+            }
         });
-        let process = Self {
+        let streams = streams.await;
+        let streams = streams.map_err(|_| io::Error::other("the host is ending"))??;
+        let process = Process {
             ended,
             stderr: tail,
-            _stop: stop.drop_guard(),
+            stop: guard,
         };
         Ok((process, streams))
+    }
+
+    /// Waits until all programs are gone that were started. What ends them is their `stop`.
+    pub(super) async fn ended(&self) {
+        self.all.close();
+        self.all.wait().await;
+        self.all.reopen();
+    }
+}
+
+impl Process {
+    /// Ends it, within its graces.
+    pub(super) async fn end(self) {
+        let mut ended = self.ended.clone();
+        drop(self.stop);
+        let _supervisor_gone = ended.wait_for(Option::is_some).await;
     }
 
     /// Waits until the program and its group are gone.
@@ -119,63 +154,73 @@ impl Process {
     }
 }
 
-/// A process group, which dies with this value.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.0 {
-            // An error means that nobody is left in it.
-            let _nobody_left = kill_process_group(pid, signal);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-/// Waits for the program's end, or brings it about; says how it ended. The group is killed
-/// before its leader is reaped: until then nobody else can have its number.
+/// Starts a program, waits for its end or brings it about, and says how it ended; `None` if it
+/// did not begin. The group is killed before its leader is reaped: until then no other process
+/// can have its number. Dropping the future kills it.
 async fn supervise(
-    mut child: Child,
-    mut group: Group,
+    starter: Arc<Starter>,
+    start: Start,
+    begun: oneshot::Sender<io::Result<Streams>>,
     stop: CancellationToken,
-    stderr: AbortOnDropHandle<()>,
-) -> String {
+    (server, tail): (String, Arc<Mutex<Tail>>),
+) -> Option<String> {
+    let started = starter.start(start).await.and_then(|mut group| {
+        let (streams, stderr) = streams(&mut group)?;
+        Ok((group, streams, stderr))
+    });
+    let (group, stderr) = match started {
+        Ok((group, streams, stderr)) => {
+            // If the start was given up, `stop` is cancelled and ends it below.
+            let _nobody_waits = begun.send(Ok(streams));
+            (group, stderr)
+        }
+        Err(error) => {
+            let _nobody_waits = begun.send(Err(error));
+            return None;
+        }
+    };
+    let stderr = AbortOnDropHandle::new(read_stderr(server, stderr, tail));
+    let pidfd = group.pidfd();
+    let exited = exited(pidfd);
+    tokio::pin!(exited);
     let asked = tokio::select! {
-        () = exited(&group) => false,
+        () = &mut exited => false,
         () = stop.cancelled() => true,
     };
-    if asked && tokio::time::timeout(GRACE, exited(&group)).await.is_err() {
-        group.signal(Signal::TERM);
-        let _killed_below = tokio::time::timeout(TERM_GRACE, exited(&group)).await;
+    if asked && tokio::time::timeout(GRACE, &mut exited).await.is_err() {
+        group.terminate();
+        let _killed_below = tokio::time::timeout(TERM_GRACE, &mut exited).await;
     }
-    group.signal(Signal::KILL);
-    let status = child.wait().await;
-    // Reaped: the number may be given away now.
-    group.0 = None;
+    // The kernel may take a moment to be done with it.
+    let status = tokio::task::spawn_blocking(move || group.collect());
+    let status = status.await.map_err(io::Error::other).flatten();
     // What it said last is still in the pipe; a descendant that left the group may hold it.
     let _held = tokio::time::timeout(EPITAPH_WAIT / 2, stderr).await;
-    match (asked, status) {
+    Some(match (asked, status) {
         (true, _) => "it was ended".to_owned(),
         (false, Ok(status)) => format!("it ended with {status}"),
         (false, Err(error)) => format!("it ended, and nobody knows how: {error}"),
-    }
+    })
 }
 
-/// Waits until the leader is a zombie, and leaves it one.
-async fn exited(group: &Group) {
-    let Some(pid) = group.0 else { return };
+fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
+    let (Some(stdin), Some(stdout), Some(stderr)) = group.streams() else {
+        return Err(io::Error::other("its streams were taken"));
+    };
+    let streams = (ChildStdout::from_std(stdout)?, ChildStdin::from_std(stdin)?);
+    Ok((streams, ChildStderr::from_std(stderr)?))
+}
+
+/// Completes once the first process of a group has ended, and leaves it a zombie.
+async fn exited(pidfd: io::Result<OwnedFd>) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let Ok(mut children) = signal(SignalKind::child()) else {
+    let watched = pidfd.and_then(|pidfd| Ok((pidfd, signal(SignalKind::child())?)));
+    let Ok((pidfd, mut children)) = watched else {
         // Without news of children its end shows when its group is ended.
         return std::future::pending().await;
     };
     // An error means that it is no child any more: it is gone.
-    while let Ok(None) = waitid(WaitId::Pid(pid), options) {
+    while let Ok(None) = waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         let _every_child = children.recv().await;
     }
 }
@@ -220,11 +265,13 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    fn start(script: &str, stop: &CancellationToken) -> (Process, Streams) {
+    async fn start(script: &str, stop: &CancellationToken) -> (Process, Streams) {
         let command = ["sh", "-c", script].map(str::to_owned);
         let path = std::env::var("PATH").unwrap();
         let env = vec![("PATH".to_owned(), path)];
-        Process::start("it", &command, env, Path::new("/"), stop).unwrap()
+        let processes = Processes::new(Arc::default());
+        let started = processes.start("it", &command, env, Path::new("/"), stop);
+        started.await.unwrap()
     }
 
     /// The first line that it says on stdout.
@@ -253,7 +300,7 @@ mod tests {
     async fn a_program_that_ends_leaves_its_last_words() {
         let stop = CancellationToken::new();
         let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3";
-        let (process, _streams) = start(script, &stop);
+        let (process, _streams) = start(script, &stop).await;
         process.ended().await;
         let epitaph = process.epitaph(&NoSecrets).await;
         assert!(epitaph.contains("exit status: 3"), "{epitaph}");
@@ -284,7 +331,7 @@ mod tests {
             )
         };
         for fill in [10, 4090, STDERR_LINE_KEPT - 6] {
-            let (process, _streams) = start(&script(fill), &stop);
+            let (process, _streams) = start(&script(fill), &stop).await;
             process.ended().await;
             for secret in ["canary-value", "cana\nry-value"] {
                 let epitaph = process.epitaph(&Keeping(secret.to_owned())).await;
@@ -299,7 +346,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_heeds_its_stdin_is_not_killed() {
         let stop = CancellationToken::new();
-        let (process, (_stdout, stdin)) = start("cat >/dev/null; echo bye >&2; exit 0", &stop);
+        let (process, (_stdout, stdin)) =
+            start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
         drop(stdin);
         process.ended().await;
         let epitaph = process.epitaph(&NoSecrets).await;
@@ -311,7 +359,7 @@ mod tests {
     async fn a_group_that_heeds_nothing_dies_within_its_graces() {
         let stop = CancellationToken::new();
         let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & wait";
-        let (process, (stdout, stdin)) = start(script, &stop);
+        let (process, (stdout, stdin)) = start(script, &stop).await;
         let grandchild = first_line(stdout).await;
         assert!(is_there(&grandchild));
         drop(stdin);
@@ -326,7 +374,7 @@ mod tests {
     async fn what_a_program_leaves_behind_dies_with_it() {
         let stop = CancellationToken::new();
         let script = "sh -c 'echo $$; exec sleep 600' & sleep 0.2";
-        let (process, (stdout, _stdin)) = start(script, &stop);
+        let (process, (stdout, _stdin)) = start(script, &stop).await;
         let grandchild = first_line(stdout).await;
         process.ended().await;
         assert!(is_gone(&grandchild), "{grandchild} survived its parent");
@@ -341,7 +389,7 @@ mod tests {
         let grandchild = runtime.block_on(async {
             let stop = CancellationToken::new();
             let script = "trap '' TERM; sh -c 'echo $$; exec sleep 600' & wait";
-            let (process, (stdout, stdin)) = start(script, &stop);
+            let (process, (stdout, stdin)) = start(script, &stop).await;
             let grandchild = first_line(stdout).await;
             drop((process, stdin));
             grandchild
@@ -350,10 +398,54 @@ mod tests {
         assert!(is_gone(&grandchild), "{grandchild} survived the host");
     }
 
+    /// The name by which this test, started again, knows that it is to be the host.
+    const HOST: &str = "LASTWORD_TEST_HOST";
+
+    /// The host is killed; it can do nothing about its programs any more.
+    #[tokio::test]
+    async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
+        const NAME: &str = "capability::mcp::process::tests::\
+                            a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
+        if let Ok(place) = std::env::var(HOST) {
+            let stop = CancellationToken::new();
+            let script = format!(
+                "trap '' TERM; cd {place}; sleep 600 & echo $! $$ > part; mv part pids; sleep 600"
+            );
+            let (process, _streams) = start(&script, &stop).await;
+            process.ended().await;
+            panic!("the host was not killed");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let mut host = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env(HOST, place.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let file = place.path().join("pids");
+        let began = Instant::now();
+        while !file.exists() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "nothing was started"
+            );
+            std::thread::yield_now();
+        }
+        let pids = std::fs::read_to_string(&file).unwrap();
+        let pids: Vec<_> = pids.split_whitespace().collect();
+        assert!(pids.len() == 2 && pids.iter().all(|pid| is_there(pid)));
+        host.kill().unwrap();
+        host.wait().unwrap();
+        assert!(
+            pids.iter().all(|pid| is_gone(pid)),
+            "{pids:?} survived the host"
+        );
+    }
+
     #[tokio::test]
     async fn nothing_of_the_environment_is_inherited_but_what_was_said() {
         let stop = CancellationToken::new();
-        let (_process, (stdout, _stdin)) = start("env | grep -c CARGO", &stop);
+        let (_process, (stdout, _stdin)) = start("env | grep -c CARGO", &stop).await;
         assert_eq!(first_line(stdout).await, "0");
     }
 }

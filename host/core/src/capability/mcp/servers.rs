@@ -43,6 +43,9 @@ pub struct McpStatus {
     pub state: McpState,
     /// How many tools were last seen.
     pub tools: usize,
+    /// What it offered beside them and could not be used, and why; without secrets. At most a
+    /// few dozen.
+    pub left_out: Vec<String>,
 }
 
 /// What is with a server.
@@ -160,7 +163,8 @@ impl McpServers {
             McpStatus {
                 server: known.server.name.clone(),
                 state,
-                tools: seen.map_or(0, |seen| seen.tools.len()),
+                tools: seen.as_ref().map_or(0, |seen| seen.tools.len()),
+                left_out: seen.map_or_else(Vec::new, |seen| seen.left_out.clone()),
             }
         });
         statuses.collect()
@@ -199,8 +203,8 @@ impl McpServers {
         let mut slots = self.lock();
         let slots = slots.entry(workspace).or_insert_with(|| {
             let servers = self.servers.iter();
-            let slots = servers.map(|known| Arc::new(Slot::new(Arc::clone(known), workspace)));
-            slots.collect()
+            let slot = |known| Arc::new(Slot::new(Arc::clone(known), workspace, &self.shared));
+            servers.map(slot).collect()
         });
         slots.clone()
     }

@@ -6,12 +6,13 @@ use super::handler::Elicit;
 use super::launch::{Fill, NoSecrets};
 use super::oauth::{Authority, Consent, Forgetful, Kept, Redacting, Setting, TokenStore};
 use super::text::{ERROR_MAX, cut};
+use crate::capability::tools::Starter;
 use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Where a workspace is.
 pub(super) type Directories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     /// Knows the operator's secrets, and all tokens beside.
     pub(super) fill: Arc<dyn Fill>,
     pub(super) clock: Arc<dyn Clock>,
+    /// Starts the servers that are programs.
+    pub(super) starter: Arc<Starter>,
     authorities: HashMap<String, Authority>,
 }
 
@@ -40,8 +43,25 @@ pub(super) struct Shared {
 pub(super) struct Known {
     pub(super) server: Server,
     pub(super) reach: Arc<Reach>,
-    /// Whether to shake hands at once the next time.
-    pub(super) handshake: AtomicBool,
+    learnt: Mutex<Learnt>,
+}
+
+#[derive(Default)]
+struct Learnt {
+    spoken: Spoken,
+    rests_until: Duration,
+}
+
+/// Which protocol a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// It has not answered yet.
+    #[default]
+    Unknown,
+    /// One before 2026-07-28, or it hung up when it was asked.
+    Older,
+    /// One since.
+    Newer,
 }
 
 impl Default for Brought {
@@ -88,6 +108,7 @@ impl Shared {
         Self {
             authorities: authorities.collect(),
             clock: Arc::clone(&brought.clock),
+            starter: Arc::default(),
             brought,
             fill,
         }
@@ -109,7 +130,31 @@ impl Known {
         Self {
             server,
             reach: Arc::new(reach),
-            handshake: AtomicBool::new(false),
+            learnt: Mutex::default(),
         }
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the server is to be asked first.
+    pub(super) fn spoken(&self) -> Spoken {
+        self.learnt().spoken
+    }
+
+    pub(super) fn set_spoken(&self, spoken: Spoken) {
+        self.learnt().spoken = spoken;
+    }
+
+    /// How long the server still wants to be left alone.
+    pub(super) fn rests(&self, now: Duration) -> Option<Duration> {
+        let rest = self.learnt().rests_until.saturating_sub(now);
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// The server wants to be left alone until then.
+    pub(super) fn rest_until(&self, until: Duration) {
+        self.learnt().rests_until = until;
     }
 }

@@ -1,23 +1,22 @@
 //! What one workspace has of one server: its connection, started when it is first needed, and
 //! when it may be started again. Knows no other workspace.
 
-use super::backoff::Backoff;
+mod starting;
+
+use super::backoff::{Backoff, retry_after};
 use super::config::Reach;
-use super::connection::{Connection, NotOpened, Opening};
+use super::connection::Connection;
 use super::content;
-use super::failure::{self, Failure, Wanted, unavailable};
-use super::handler::Handler;
-use super::launch;
+use super::failure::{self, Failure, Refused, Wanted, unavailable};
 use super::listed::Listed;
 use super::oauth::{Authority, STEPS_MAX};
-use super::patience::Patience;
+use super::process::Processes;
 use super::shared::{Known, Shared};
 use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
 use rmcp::ServiceError;
 use rmcp::model::JsonObject;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
@@ -34,6 +33,7 @@ pub(super) struct Slot {
     closed: CancellationToken,
     state: Mutex<State>,
     calls: Semaphore,
+    processes: Processes,
     /// The tools that were last seen, which outlive the connection.
     seen: SyncMutex<Option<Seen>>,
 }
@@ -60,8 +60,9 @@ pub(super) enum Doing {
 }
 
 impl Slot {
-    pub(super) fn new(known: Arc<Known>, workspace: WorkspaceId) -> Self {
+    pub(super) fn new(known: Arc<Known>, workspace: WorkspaceId, shared: &Shared) -> Self {
         Self {
+            processes: Processes::new(Arc::clone(&shared.starter)),
             known,
             workspace,
             closed: CancellationToken::new(),
@@ -100,6 +101,11 @@ impl Slot {
 
     /// The tools that the server offers now.
     pub(super) async fn tools(&self, shared: &Shared) -> Result<Arc<Listed>, ToolError> {
+        if self.known.rests(shared.clock.elapsed()).is_some()
+            && let Some(seen) = self.seen()
+        {
+            return Ok(seen);
+        }
         let connection = self.connection(shared).await?;
         self.listed(shared, &connection).await
     }
@@ -133,7 +139,16 @@ impl Slot {
                 }
                 Ok(content::output(result, shared.fill.as_ref()))
             }
-            Err(Unanswered::Failed(error)) => self.failed(shared, &connection, &error).await,
+            Err(Unanswered::Failed(error)) => {
+                let failed = self.failed(shared, &connection, &error).await;
+                failed.map_err(|failed| {
+                    let mut error = failed.error;
+                    if failed.may_have_acted {
+                        error.message.push_str(". The call may have taken effect");
+                    }
+                    error
+                })
+            }
             Err(Unanswered::Unauthorized(why)) => Err(unavailable(why)),
             Err(Unanswered::TooLong) => {
                 self.doubt(&connection).await;
@@ -153,6 +168,7 @@ impl Slot {
         let authority = shared.authority(self.name());
         let mut steps = 0;
         loop {
+            self.rested(shared).await;
             let since = authority.map(Authority::obtained);
             let patience = connection.patience();
             let timeout = patience.runs_out(self.known.server.timeout);
@@ -223,13 +239,12 @@ impl Slot {
             Err(Unanswered::TooLong) => return Err(self.too_long("list its tools")),
             Err(Unanswered::Unauthorized(why)) => return Err(unavailable(why)),
             Err(Unanswered::Failed(error)) => {
-                self.failed(shared, connection, &error).await?;
-                // It answered, and refused.
-                let why = shared.said(&failure::causes_of(&error));
-                return Err(unavailable(format!(
-                    "{} does not list its tools: {why}",
-                    self.name()
-                )));
+                let why = match self.failed(shared, connection, &error).await {
+                    Ok(_refused) => shared.said(&failure::causes_of(&error)),
+                    Err(failed) => failed.error.message,
+                };
+                let why = format!("{} does not list its tools: {why}", self.name());
+                return Err(unavailable(why));
             }
         };
         let seen = Seen {
@@ -257,11 +272,28 @@ impl Slot {
         shared: &Shared,
         connection: &Arc<Connection>,
         error: &ServiceError,
-    ) -> Result<ToolOutput, ToolError> {
+    ) -> Result<ToolOutput, Failed> {
+        let failed = |error, may_have_acted| Failed {
+            error,
+            may_have_acted,
+        };
         let why = match failure::of_request(self.name(), error) {
             Failure::Refused(output) => return Ok(redacted(output, shared)),
-            Failure::Limit(why) => return Err(ToolError::new(ToolErrorKind::Limit, why)),
-            Failure::Lost(_) if self.closed.is_cancelled() => return Err(self.was_closed()),
+            Failure::Limit(why) => {
+                return Err(failed(ToolError::new(ToolErrorKind::Limit, why), false));
+            }
+            Failure::Lost(_) if self.closed.is_cancelled() => {
+                return Err(failed(self.was_closed(), true));
+            }
+            Failure::Failed(why) => return Err(failed(unavailable(shared.said(&why)), true)),
+            Failure::Busy(refused) => {
+                if refused.names_session {
+                    self.doubt(connection).await;
+                }
+                self.rest(shared, &refused);
+                let why = shared.said(&refused.why);
+                return Err(failed(unavailable(why), refused.may_have_acted));
+            }
             Failure::Lost(why) => why,
         };
         let epitaph = match connection.is_gone() {
@@ -270,11 +302,41 @@ impl Slot {
         };
         let why = epitaph.map_or(why.clone(), |epitaph| format!("{why}: {epitaph}"));
         let why = shared.said(&why);
-        let mut state = self.state.lock().await;
-        state.give_up(connection, &why, shared.clock.elapsed());
-        Err(unavailable(format!(
-            "{why}. The call may have taken effect"
-        )))
+        self.give_up(&mut *self.state.lock().await, connection, &why, shared);
+        Err(failed(unavailable(why), true))
+    }
+
+    /// Gives a connection up. A program that ended is left alone for a while; a server over HTTP
+    /// is as good as it was, and asked again as soon as there is something to ask.
+    fn give_up(&self, state: &mut State, connection: &Arc<Connection>, why: &str, shared: &Shared) {
+        // Another call may have noticed before.
+        if !state.is_current(connection) {
+            return;
+        }
+        state.connection = None;
+        if matches!(*self.known.reach, Reach::Command { .. }) {
+            state.last_failure = why.to_owned();
+            state.backoff.died(shared.clock.elapsed());
+        }
+    }
+
+    /// Leaves the server alone for as long as it asks for.
+    fn rest(&self, shared: &Shared, refused: &Refused) {
+        let header = refused.retry_after.as_deref();
+        if let Some(rest) = header.and_then(|header| retry_after(header, shared.clock.now())) {
+            let until = shared.clock.elapsed().saturating_add(rest);
+            self.known.rest_until(until);
+        }
+    }
+
+    /// Waits until the server may be asked, within the bound of its rest.
+    async fn rested(&self, shared: &Shared) {
+        if let Some(rest) = self.known.rests(shared.clock.elapsed()) {
+            tokio::select! {
+                () = shared.clock.sleep(rest) => {}
+                () = self.closed.cancelled() => {}
+            }
+        }
     }
 
     /// A server over HTTP that says nothing may have forgotten the session, and not every one
@@ -283,8 +345,7 @@ impl Slot {
     async fn doubt(&self, connection: &Arc<Connection>) {
         if matches!(*self.known.reach, Reach::Web { .. }) {
             let mut state = self.state.lock().await;
-            let current = state.connection.as_ref();
-            if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
+            if state.is_current(connection) {
                 state.connection = None;
             }
         }
@@ -296,6 +357,7 @@ impl Slot {
 
     /// The connection, started if there is none and it may be.
     async fn connection(&self, shared: &Shared) -> Result<Arc<Connection>, ToolError> {
+        self.rested(shared).await;
         let mut state = self.state.lock().await;
         if self.closed.is_cancelled() {
             return Err(self.was_closed());
@@ -307,7 +369,7 @@ impl Slot {
             let epitaph = connection.epitaph(shared.fill.as_ref()).await;
             let epitaph = epitaph.unwrap_or_else(|| "it closed the connection".to_owned());
             let why = shared.said(&format!("{}: {epitaph}", self.name()));
-            state.give_up(&connection, &why, shared.clock.elapsed());
+            self.give_up(&mut state, &connection, &why, shared);
         }
         if let Some(wait) = state.backoff.wait(shared.clock.elapsed()) {
             return Err(unavailable(format!(
@@ -326,113 +388,34 @@ impl Slot {
             Err(_) if self.closed.is_cancelled() => Err(self.was_closed()),
             Err(failed) => {
                 state.last_failure = shared.said(&failed.why);
-                // Whoever lacks a token alone may come back as soon as there is one.
-                if failed.wanted.is_none() {
-                    state.backoff.failed(shared.clock.elapsed());
+                // One that lacks a token alone may come back as soon as there is one, and one
+                // that answers is there.
+                match &failed.refused {
+                    Some(refused) => self.rest(shared, refused),
+                    None if failed.wanted.is_some() => {}
+                    None => state.backoff.failed(shared.clock.elapsed()),
                 }
                 Err(unavailable(state.last_failure.clone()))
             }
         }
     }
 
-    /// A start, and another once the server has the authorization that it wants.
-    async fn authorized_start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
-        let authority = shared.authority(self.name());
-        let mut steps = 0;
-        loop {
-            let since = authority.map(Authority::obtained);
-            let mut failed = match self.start(shared).await {
-                Ok(connection) => return Ok(connection),
-                Err(failed) => failed,
-            };
-            let wanted = failed.wanted.take();
-            let (Some(authority), Some(since), Some(wanted)) = (authority, since, wanted) else {
-                return Err(failed);
-            };
-            if steps == STEPS_MAX {
-                return Err(failed);
-            }
-            steps += 1;
-            if let Err(why) = self.authorize(authority, &wanted, since).await {
-                let wanted = Some(wanted);
-                return Err(NotOpened {
-                    why,
-                    wanted,
-                    ..failed
-                });
-            }
-        }
-    }
-
-    /// One start: within its time, and by discovery and handshake where it takes both.
-    async fn start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
-        let within = self.known.server.start_timeout;
-        let attempt = async {
-            let handshake = self.known.handshake.load(Ordering::Acquire);
-            if !handshake {
-                match self.open(shared, Opening::Discover).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(failed) if !failed.may_be_older => return Err(failed),
-                    Err(_may_be_older) => {}
-                }
-            }
-            let opened = self.open(shared, Opening::Handshake).await;
-            // A server that hangs up is not asked the same twice, until it answers.
-            let hung_up = |failed: &NotOpened| failed.hung_up;
-            let again = opened.as_ref().err().is_none_or(hung_up);
-            self.known.handshake.store(again, Ordering::Release);
-            opened
-        };
-        let started = tokio::select! {
-            started = attempt => started?,
-            () = self.closed.cancelled() => return Err(NotOpened::before(self.name(), "its workspace closes")),
-            () = shared.clock.sleep(within) => {
-                let (name, within) = (self.name(), within.as_secs());
-                return Err(NotOpened {
-                    why: format!(
-                        "{name} did not get ready within {within} s; raise `start_timeout_s` of \
-                         [mcp.{name}] if it needs longer"
-                    ),
-                    ..NotOpened::before(self.name(), "")
-                });
-            }
-        };
-        if started.shook_hands() {
-            self.known.handshake.store(true, Ordering::Release);
-        }
-        let (server, protocol) = (self.name(), started.protocol());
-        tracing::debug!(target: "lastword::mcp", server, protocol, "connected");
-        Ok(started)
-    }
-
-    async fn open(&self, shared: &Shared, opening: Opening) -> Result<Connection, NotOpened> {
-        let root = (shared.brought.directories)(self.workspace);
-        let fill = Arc::clone(&shared.fill);
-        let launch = launch::prepare(Arc::clone(&self.known.reach), root.clone(), fill).await;
-        let launch = launch.map_err(|why| NotOpened::before(self.name(), &why))?;
-        let handler = Handler {
-            server: self.name().into(),
-            workspace: self.workspace,
-            fill: Arc::clone(&shared.fill),
-            root,
-            elicit: shared.brought.elicit.clone(),
-            patience: Patience::new(Arc::clone(&shared.clock)),
-            stale: Arc::new(AtomicBool::new(true)),
-            handshake: opening == Opening::Handshake,
-        };
-        let stop = self.closed.child_token();
-        let (server, authority) = (&self.known.server, shared.authority(self.name()));
-        Connection::open(server, launch, handler, authority, opening, stop).await
-    }
-
-    /// Ends what is open, and refuses what still comes.
+    /// Ends what is open or being started, refuses what still comes, and waits until no program
+    /// is left.
     pub(super) async fn close(&self) {
         self.closed.cancel();
         let connection = self.state.lock().await.connection.take();
         if let Some(connection) = connection {
             connection.close().await;
         }
+        self.processes.ended().await;
     }
+}
+
+/// A request that came to nothing.
+struct Failed {
+    error: ToolError,
+    may_have_acted: bool,
 }
 
 /// Why a server has not answered.
@@ -467,14 +450,9 @@ impl Drop for Slot {
 }
 
 impl State {
-    fn give_up(&mut self, connection: &Arc<Connection>, why: &str, now: Duration) {
+    fn is_current(&self, connection: &Arc<Connection>) -> bool {
         let current = self.connection.as_ref();
-        // Another call may have noticed before.
-        if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
-            self.connection = None;
-            self.last_failure = why.to_owned();
-            self.backoff.died(now);
-        }
+        current.is_some_and(|current| Arc::ptr_eq(current, connection))
     }
 }
 

@@ -15,7 +15,7 @@ mod script_file;
 mod scripted;
 
 pub(crate) use context::{Granted, Model};
-pub(crate) use remote::{Client, exchange, within_origin};
+pub(crate) use remote::{Client, RequestBuilder, Response, exchange, header_wait, within_origin};
 #[cfg(test)]
 pub(in crate::capability) mod testing;
 

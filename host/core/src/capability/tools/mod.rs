@@ -12,8 +12,8 @@ mod provider;
 mod result;
 mod toolbox;
 
-pub(crate) use command::CommandTools;
 pub use command::Commands;
+pub(crate) use command::{CommandTools, Group, Start, Starter};
 pub(crate) use files::FileTools;
 pub use own::OWN_TOOLS;
 pub(crate) use own::{Own, OwnTools};

@@ -2,6 +2,8 @@
 //! obtained. One attempt at a time, and no more than a few without an answer in between. Knows
 //! no workspace; how a token is obtained is `flow`'s.
 
+use super::super::decode::Decoder;
+use super::super::http::HttpClient;
 use super::super::launch::Fill;
 use super::super::text::{ERROR_MAX, causes, cut};
 use super::config::{OAuthConfig, OAuthGrant};
@@ -10,7 +12,7 @@ use super::kept::Kept;
 use super::shelf::{Record, Shelf};
 use super::store::{Forgetful, TokenStore};
 use super::web::Web;
-use crate::capability::model::{Client, within_origin};
+use crate::capability::model::within_origin;
 use crate::clock::Clock;
 use rmcp::transport::AuthClient;
 use rmcp::transport::auth::{
@@ -56,7 +58,7 @@ pub(in crate::capability::mcp) struct Authority {
     pub(super) shelf: Shelf,
     pub(super) web: Arc<Web>,
     /// The client of all connections, once one was needed.
-    client: Mutex<Option<AuthClient<Client>>>,
+    client: Mutex<Option<AuthClient<HttpClient>>>,
     /// Attempts since a call was answered. Held during an attempt.
     steps: Mutex<u32>,
     /// How often a token was obtained.
@@ -104,7 +106,9 @@ impl Authority {
     }
 
     /// A client that sends the token, if there is one, and refreshes it.
-    pub(in crate::capability::mcp) async fn client(&self) -> Result<AuthClient<Client>, String> {
+    pub(in crate::capability::mcp) async fn client(
+        &self,
+    ) -> Result<AuthClient<HttpClient>, String> {
         let client = self.unsettled().await?;
         let mut manager = client.auth_manager.lock().await;
         let record = self.shelf.record().await?;
@@ -123,13 +127,16 @@ impl Authority {
         Ok(client)
     }
 
-    async fn unsettled(&self) -> Result<AuthClient<Client>, String> {
+    async fn unsettled(&self) -> Result<AuthClient<HttpClient>, String> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
         let manager = self.manager(self.shelf.clone()).await?;
-        let new = AuthClient::new(within_origin(&self.url)?, manager);
+        // Each connection brings a decoder of its own.
+        let decoder = Arc::new(Decoder::new(&self.server, &self.setting.fill));
+        let http = HttpClient::new(within_origin(&self.url)?, decoder);
+        let new = AuthClient::new(http, manager);
         Ok(client.insert(new).clone())
     }
 

@@ -10,6 +10,10 @@ const BODY_MAX: usize = 1 << 20;
 
 /// A client of services: what other folders hold without a name of its own for it.
 pub(crate) type Client = reqwest::Client;
+/// A request that is being made.
+pub(crate) type RequestBuilder = reqwest::RequestBuilder;
+/// What a service answered.
+pub(crate) type Response = reqwest::Response;
 
 /// Sends a request once and reads its answer, within this time.
 pub(crate) async fn exchange(

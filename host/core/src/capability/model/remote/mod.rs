@@ -28,5 +28,6 @@ mod wire_media;
 mod wire_names;
 
 pub(super) use adapter::Remote;
-pub(crate) use exchange::{Client, exchange};
+pub(crate) use exchange::{Client, RequestBuilder, Response, exchange};
+pub(crate) use retry_after::header_wait;
 pub(crate) use tls::within_origin;

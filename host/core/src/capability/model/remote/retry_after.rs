@@ -9,24 +9,29 @@ use std::time::{Duration, SystemTime};
 /// time where the answer says it, and from `now` otherwise.
 pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
-    let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
-    let millis = text("retry-after-ms").and_then(|text| {
-        let millis: f64 = text.parse().ok()?;
-        Duration::try_from_secs_f64(millis / 1000.0).ok()
-    });
-    let date = |text: &str| {
-        let until = httpdate::parse_http_date(text).ok()?;
-        let server = headers.get("date").and_then(|date| date.to_str().ok());
-        let server = server.and_then(|date| httpdate::parse_http_date(date).ok());
+    let millis = || seconds(text("retry-after-ms")?).map(|millis| millis / 1000);
+    let server = || httpdate::parse_http_date(text("date")?).ok();
+    let header = || header_wait(text("retry-after")?, server().unwrap_or(now));
+    millis().or_else(header).or_else(|| retry_info(body))
+}
+
+/// What the text of a `retry-after` asks for: seconds, or the time until a date.
+pub(crate) fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
+    let date = || {
+        let until = httpdate::parse_http_date(text.trim()).ok()?;
         // A moment that is over asks for no wait.
-        let wait = until.duration_since(server.unwrap_or(now));
-        Some(wait.unwrap_or(Duration::ZERO))
+        Some(until.duration_since(now).unwrap_or(Duration::ZERO))
     };
-    let header = || {
-        let text = text("retry-after")?;
-        seconds(text).or_else(|| date(text))
-    };
-    millis.or_else(header).or_else(|| retry_info(body))
+    seconds(text).or_else(date)
+}
+
+/// A number of seconds that is not negative, however large.
+fn seconds(text: &str) -> Option<Duration> {
+    let number: f64 = text.trim().parse().ok()?;
+    let seconds = Duration::try_from_secs_f64(number);
+    seconds
+        .ok()
+        .or_else(|| (number > 0.0).then_some(Duration::MAX))
 }
 
 /// The `retryDelay` of a `google.rpc.RetryInfo`, such as `3.5s`.
@@ -35,7 +40,7 @@ fn retry_info(body: &Value) -> Option<Duration> {
     let details = body.pointer("/error/details")?.as_array()?;
     details.iter().find_map(|detail| {
         let delay = detail.get("retryDelay")?.as_str()?;
-        Duration::try_from_secs_f64(delay.strip_suffix('s')?.parse().ok()?).ok()
+        seconds(delay.strip_suffix('s')?)
     })
 }
 
@@ -94,7 +99,11 @@ mod tests {
             (&[], google("soon"), None),
             (&[("retry-after", "soon")], google("3s"), Some(3.0)),
             (&[("retry-after", "-1")], json!({}), None),
-            (&[("retry-after", "1e300")], json!({}), None),
+            (
+                &[("retry-after", "1e300")],
+                json!({}),
+                Some(Duration::MAX.as_secs_f64()),
+            ),
             (&[("retry-after", "NaN")], json!({}), None),
             (&[], json!({}), None),
         ] {

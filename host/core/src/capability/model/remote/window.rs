@@ -293,78 +293,73 @@ mod tests {
         (size, lines.collect())
     }
 
+    async fn tells(service: Service, model: &str, answers: &[&str], size: u32, asked: &[&str]) {
+        let (found, lines) = told(service, model, answers).await;
+        assert_eq!(
+            (found, lines.join(", ")),
+            (Some(size), asked.join(", ")),
+            "{answers:?}"
+        );
+    }
+
     #[tokio::test]
-    async fn services_tell_the_size_and_are_asked_once() {
-        for (service, model, answers, size, asked) in [
-            (
-                Service::Anthropic,
-                "claude-x",
-                &[r#"{"id":"claude-x","max_input_tokens":300000}"#][..],
-                300_000,
-                &["get /v1/models/claude-x"][..],
-            ),
-            (
-                Service::Gemini,
-                "g",
-                &[r#"{"name":"models/g","inputTokenLimit":4096}"#],
-                4096,
-                &["get /v1beta/models/g"],
-            ),
-            (
-                Service::OpenAi,
-                "a/b",
-                &[r#"{"data":[{"id":"c","context_length":1},{"id":"a/b","context_length":9000}]}"#],
-                9000,
-                &["get /v1/models"],
-            ),
-            (
-                Service::OpenAi,
-                "any",
-                &[
-                    r#"{"data":[{"id":"smol","meta":{"n_ctx_train":8192}}]}"#,
-                    r#"{"default_generation_settings":{"n_ctx":512}}"#,
-                ],
-                512,
-                &["get /v1/models", "get /props"],
-            ),
-            (
-                Service::Ollama,
-                "llama3.2",
-                &[r#"{"models":[{"name":"llama3.2:latest","context_length":4096}]}"#],
-                4096,
-                &["get /api/ps"],
-            ),
-            (
-                Service::Ollama,
-                "llama3.2",
-                &[
-                    r#"{"models":[]}"#,
-                    r#"{"parameters":"stop \"x\"\nnum_ctx    8192","model_info":{"llama.context_length":131072}}"#,
-                ],
-                8192,
-                &["get /api/ps", "post /api/show"],
-            ),
-            (
-                Service::Ollama,
-                "llama3.2",
-                &["{}", r#"{"model_info":{"llama.context_length":131072}}"#],
-                131_072,
-                &["get /api/ps", "post /api/show"],
-            ),
-        ] {
-            let (found, lines) = told(service, model, answers).await;
-            assert_eq!(
-                (found, lines.as_slice()),
-                (
-                    Some(size),
-                    &*asked
-                        .iter()
-                        .map(|line| (*line).to_owned())
-                        .collect::<Vec<_>>()
-                ),
-                "{answers:?}"
-            );
-        }
+    async fn the_services_tell_the_size_and_are_asked_once() {
+        let claude = r#"{"id":"claude-x","max_input_tokens":300000}"#;
+        let asked = ["get /v1/models/claude-x"];
+        tells(Service::Anthropic, "claude-x", &[claude], 300_000, &asked).await;
+        let gemini = r#"{"name":"models/g","inputTokenLimit":4096}"#;
+        tells(
+            Service::Gemini,
+            "g",
+            &[gemini],
+            4096,
+            &["get /v1beta/models/g"],
+        )
+        .await;
+        let list = r#"{"data":[{"id":"c","context_length":1},{"id":"a/b","context_length":9000}]}"#;
+        tells(Service::OpenAi, "a/b", &[list], 9000, &["get /v1/models"]).await;
+    }
+
+    #[tokio::test]
+    async fn llama_cpp_tells_the_size_that_it_was_started_with() {
+        let answers = [
+            r#"{"data":[{"id":"smol","meta":{"n_ctx_train":8192}}]}"#,
+            r#"{"default_generation_settings":{"n_ctx":512}}"#,
+        ];
+        let asked = ["get /v1/models", "get /props"];
+        tells(Service::OpenAi, "any", &answers, 512, &asked).await;
+    }
+
+    #[tokio::test]
+    async fn ollama_tells_the_size_that_is_loaded_set_or_the_largest() {
+        let loaded = r#"{"models":[{"name":"llama3.2:latest","context_length":4096}]}"#;
+        tells(
+            Service::Ollama,
+            "llama3.2",
+            &[loaded],
+            4096,
+            &["get /api/ps"],
+        )
+        .await;
+        let asked = ["get /api/ps", "post /api/show"];
+        let set = r#"{"parameters":"stop \"x\"\nnum_ctx    8192","model_info":{"llama.context_length":131072}}"#;
+        tells(
+            Service::Ollama,
+            "llama3.2",
+            &[r#"{"models":[]}"#, set],
+            8192,
+            &asked,
+        )
+        .await;
+        let largest = r#"{"model_info":{"llama.context_length":131072}}"#;
+        tells(
+            Service::Ollama,
+            "llama3.2",
+            &["{}", largest],
+            131_072,
+            &asked,
+        )
+        .await;
     }
 
     #[tokio::test]

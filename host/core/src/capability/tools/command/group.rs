@@ -1,5 +1,5 @@
-//! Process groups: started by one thread that lives as long as the host's commands do, and
-//! killed as a whole by whoever lets go of one. Knows neither tools nor what is run.
+//! Process groups: started by one thread that lives as long as what it starts, and killed as a
+//! whole when they are dropped, or when the host dies. Knows neither tools nor what is run.
 
 use super::confine::Confinement;
 use super::spawn;
@@ -18,12 +18,23 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 16;
 
 /// What to start.
-pub(super) struct Start {
+pub(crate) struct Start {
     pub(super) command: Command,
-    pub(super) directory: File,
-    pub(super) confinement: Confinement,
+    /// Where it runs and what it may do there; without it, it has the rights of the host.
+    pub(super) confined: Option<(File, Confinement)>,
     /// Where the group's end is waited for if nobody else does.
     pub(super) runtime: Handle,
+}
+
+impl Start {
+    /// A program with the rights of the host.
+    pub(crate) fn unconfined(command: Command, runtime: Handle) -> Self {
+        Self {
+            command,
+            confined: None,
+            runtime,
+        }
+    }
 }
 
 type Job = (Start, oneshot::Sender<io::Result<Group>>);
@@ -31,13 +42,13 @@ type Job = (Start, oneshot::Sender<io::Result<Group>>);
 /// The thread that starts commands. They are killed when it ends, which it does when this is
 /// dropped.
 #[derive(Default)]
-pub(super) struct Starter {
+pub(crate) struct Starter {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
 impl Starter {
     /// Starts a command. Dropping the future kills what was started meanwhile.
-    pub(super) async fn start(&self, start: Start) -> io::Result<Group> {
+    pub(crate) async fn start(&self, start: Start) -> io::Result<Group> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
         let jobs = self.jobs()?;
@@ -66,7 +77,7 @@ impl Starter {
 }
 
 /// A command's processes. Dropping it kills them all.
-pub(super) struct Group {
+pub(crate) struct Group {
     child: Option<Child>,
     pid: Pid,
     ended: OwnedFd,
@@ -79,12 +90,11 @@ impl Group {
     fn start(start: Start) -> io::Result<Self> {
         let Start {
             mut command,
-            directory,
-            confinement,
+            confined,
             runtime,
         } = start;
         let (reading, writing) = io::pipe()?;
-        spawn::prepare(&mut command, directory, reading.into(), confinement);
+        spawn::prepare(&mut command, reading.into(), confined);
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -104,7 +114,7 @@ impl Group {
     }
 
     /// What it reads from and prints to, once.
-    pub(super) fn streams(
+    pub(crate) fn streams(
         &mut self,
     ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
@@ -126,8 +136,19 @@ impl Group {
         async move { waiting.await.map_err(io::Error::other)? }
     }
 
+    /// The first process, to wait for without collecting it.
+    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
+        self.ended.try_clone()
+    }
+
+    /// Asks all of the group to end.
+    pub(crate) fn terminate(&self) {
+        // An error means that the group has ended.
+        let _gone = kill_process_group(self.pid, Signal::TERM);
+    }
+
     /// Kills what is left of the group and collects the first process, which has ended.
-    pub(super) fn collect(mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn collect(mut self) -> io::Result<ExitStatus> {
         kill(self.pid);
         match self.child.take() {
             Some(mut child) => child.wait(),

@@ -30,23 +30,27 @@ const SIGKILL: c_int = 9;
 const EPERM: i32 = 1;
 const ESRCH: i32 = 3;
 
-/// Prepares a command: its group, its directory, its bounds, and who ends it when the host is
-/// gone. It has to be spawned by the thread that calls this, one that lives as long as the
+/// Prepares a command: its group, who ends it when the host is gone, and its directory and its
+/// bounds if it is to have any. It has to be spawned by the thread that calls this, one that lives as long as the
 /// host: the kernel watches the thread, not the process.
 ///
 /// `lifeline` is the reading end of a pipe whose other end the host holds and nobody else.
 pub(super) fn prepare(
     command: &mut Command,
-    directory: File,
     lifeline: OwnedFd,
-    mut confinement: Confinement,
+    mut confined: Option<(File, Confinement)>,
 ) {
     let host = getpid();
     let prepare = move || {
         outlived_by(host)?;
         tied(lifeline.as_fd())?;
-        fchdir(&directory)?;
-        enter(&mut confinement)
+        match &mut confined {
+            Some((directory, confinement)) => {
+                fchdir(directory)?;
+                enter(confinement)
+            }
+            None => Ok(()),
+        }
     };
     command.process_group(0);
     // SAFETY: the closure runs in the forked process, of which only this thread is left. It

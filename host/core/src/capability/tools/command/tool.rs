@@ -235,7 +235,9 @@ impl Shared {
             Err(Unready::Said(text)) => return Ok(ToolOutput::error(text)),
             Err(Unready::Error(error)) => return Err(error),
         };
-        let enforced = start.confinement.enforced.clone();
+        let confined = start.confined.as_ref();
+        let enforced = confined.map(|(_, confinement)| confinement.enforced.clone());
+        let enforced = enforced.unwrap_or_default();
         let begun = Instant::now();
         let group = match self.starter.start(start).await {
             Ok(group) => group,
@@ -306,8 +308,7 @@ impl Shared {
             .stderr(Stdio::piped());
         let start = Start {
             command,
-            directory: directory.into_std_file(),
-            confinement: confinement.map_err(internal)?,
+            confined: Some((directory.into_std_file(), confinement.map_err(internal)?)),
             runtime,
         };
         Ok((start, temporary))

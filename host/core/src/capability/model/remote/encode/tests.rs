@@ -205,8 +205,8 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
     assert!(result.starts_with("Error: fog"), "{result}");
 }
 
-#[test]
-fn ollama_is_told_in_its_own_format() {
+/// A conversation with everything that a request may have.
+fn full() -> ModelRequest {
     let answer = json!({
         "message": {"thinking": "Hm.", "content": "Looking.", "tool_calls": [
             {"function": {"name": "look", "arguments": {"at": "sea"}}},
@@ -230,6 +230,12 @@ fn ollama_is_told_in_its_own_format() {
     let effort = ("reasoning_effort".to_owned(), "high".to_owned());
     request.extra.extend([effort]);
     request.tools = ["look", "go"].map(tool).into();
+    request
+}
+
+#[test]
+fn ollama_is_told_in_its_own_format() {
+    let request = full();
     let names = Names::of(&request);
     let own = Target {
         window: Some(8192),
@@ -264,7 +270,13 @@ fn ollama_is_told_in_its_own_format() {
     );
     assert_eq!(messages[3]["tool_name"], "look");
     assert_eq!(messages[4]["images"], json!([FOO]));
+}
 
+#[test]
+fn ollama_is_shown_the_tools_that_it_may_choose() {
+    let mut request = full();
+    let names = Names::of(&request);
+    let own = target(Service::Ollama, "m");
     for (choice, expected) in [("required", 2), ("look", 1), ("auto", 2)] {
         request.tool_choice = Some(choice.to_owned());
         let body = encode(own, &names, &request).unwrap().body;

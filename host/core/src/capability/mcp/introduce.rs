@@ -1,0 +1,79 @@
+//! How a server introduces itself, made to fit the protocol's types where it nearly does. Pure:
+//! JSON in, JSON out.
+
+use super::repair::{DeserializeFrom as _, fit, plain};
+use rmcp::model::{
+    CacheScope, DiscoverResult, Implementation, InitializeResult, ServerCapabilities,
+};
+use serde_json::{Map, Value, json};
+
+/// The answer to `initialize` or to `server/discover`.
+pub(super) fn start(result: Value) -> Value {
+    let Value::Object(mut members) = result else {
+        return result;
+    };
+    let capabilities = match members.remove("capabilities") {
+        Some(Value::Object(mut capabilities)) => {
+            if let Some(tools) = capabilities.get_mut("tools")
+                && !tools.is_object()
+                && *tools != false
+            {
+                *tools = json!({});
+            }
+            fit::<ServerCapabilities>(&mut capabilities, &[]);
+            capabilities
+        }
+        // It does not say, so that it is asked.
+        _ => Map::from_iter([("tools".to_owned(), json!({}))]),
+    };
+    members.insert("capabilities".to_owned(), Value::Object(capabilities));
+    if members.contains_key("supportedVersions") {
+        if !members.get("resultType").is_some_and(Value::is_string) {
+            members.insert("resultType".to_owned(), json!("complete"));
+        }
+        if !members
+            .get("cacheScope")
+            .is_some_and(CacheScope::deserialize_from)
+        {
+            members.insert("cacheScope".to_owned(), json!("private"));
+        }
+        if !members.get("ttlMs").is_some_and(Value::is_u64) {
+            members.insert("ttlMs".to_owned(), json!(0));
+        }
+        let needed = ["resultType", "supportedVersions", "capabilities", "ttlMs"];
+        let needed = [&needed[..], &["cacheScope"]].concat();
+        fit::<DiscoverResult>(&mut members, &needed);
+    } else {
+        if !members
+            .get("serverInfo")
+            .is_some_and(Implementation::deserialize_from)
+        {
+            let said = |name: &str| {
+                let said = members.get("serverInfo").and_then(|info| info.get(name));
+                said.map(plain).unwrap_or_default()
+            };
+            let info = json!({"name": said("name"), "version": said("version")});
+            members.insert("serverInfo".to_owned(), info);
+        }
+        let needed = ["protocolVersion", "capabilities", "serverInfo"];
+        fit::<InitializeResult>(&mut members, &needed);
+    }
+    Value::Object(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_introduce_itself_oddly() {
+        let odd = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": true,
+            "prompts": 3}, "serverInfo": {"name": "x"}, "instructions": 7});
+        let read: InitializeResult = serde_json::from_value(start(odd)).unwrap();
+        assert!(read.capabilities.tools.is_some() && read.capabilities.prompts.is_none());
+        assert_eq!(read.server_info.name, "x");
+        let odd = json!({"supportedVersions": ["2026-07-28"], "capabilities": null});
+        let read: DiscoverResult = serde_json::from_value(start(odd)).unwrap();
+        assert!(read.capabilities.tools.is_some());
+    }
+}
