@@ -39,7 +39,7 @@ where
 }
 
 /// A stream of these messages alone.
-pub(super) fn given(messages: Vec<Received>) -> BoxedSseResponse {
+pub(super) fn given(messages: &[Received]) -> BoxedSseResponse {
     let events: Vec<_> = messages.iter().filter_map(event).map(Ok).collect();
     stream::iter(events).boxed()
 }

@@ -373,7 +373,7 @@ fn posted(mut answers: Vec<Received>, session: Option<String>) -> StreamableHttp
         (1, Some(answer)) => StreamableHttpPostResponse::Json(answer, session),
         (_, last) => {
             answers.extend(last);
-            StreamableHttpPostResponse::Sse(given(answers), session)
+            StreamableHttpPostResponse::Sse(given(&answers), session)
         }
     }
 }

@@ -308,7 +308,7 @@ fn kind(value: &Value) -> &'static str {
 mod tests {
     use super::*;
 
-    fn list(tools: Value) -> ListToolsResult {
+    fn list(tools: &Value) -> ListToolsResult {
         serde_json::from_value(result(json!({ "tools": tools }), Asked::Tools).unwrap()).unwrap()
     }
 
@@ -333,7 +333,7 @@ mod tests {
             (json!("odd"), "it is a text"),
             (json!(null), "it is null"),
         ] {
-            let mut list = list(json!([good, odd, good]));
+            let mut list = list(&json!([good, odd, good]));
             assert_eq!(list.tools.len(), 2, "{odd}");
             let named = take_left_out(&mut list);
             assert!(named[0].starts_with("number 2: "), "{named:?}");
@@ -348,7 +348,7 @@ mod tests {
             let mut tool = json!({"name": "odd", "description": "Does.", "inputSchema":
                 {"type": "object", "properties": {"n": {}}}, "title": "Odd"});
             tool[name] = value;
-            let mut list = list(json!([tool]));
+            let mut list = list(&json!([tool]));
             assert_eq!(take_left_out(&mut list), [""; 0]);
             list.tools.remove(0)
         };
@@ -374,7 +374,7 @@ mod tests {
             let tool = with("inputSchema", schema);
             assert_eq!(json!(*tool.input_schema), json!({"type": "object"}));
         }
-        let list = list(json!([{"name": "bare"}]));
+        let list = list(&json!([{"name": "bare"}]));
         assert_eq!(
             json!(*list.tools[0].input_schema),
             json!({"type": "object"})

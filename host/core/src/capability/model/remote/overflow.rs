@@ -81,9 +81,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(error: Value) -> Option<Option<u32>> {
+    fn of(error: &Value) -> Option<Option<u32>> {
         let words = error["message"].as_str().unwrap_or_default().to_owned();
-        overflow(&json!({ "error": error }), &words)
+        overflow(&json!({ "error": error.clone() }), &words)
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
                 Some(131_072),
             ),
         ] {
-            assert_eq!(of(error.clone()), Some(size), "{error}");
+            assert_eq!(of(&error), Some(size), "{error}");
         }
         let ollama = json!({"error": "the input length exceeds the context length"});
         let words = "the input length exceeds the context length";
@@ -149,7 +149,7 @@ mod tests {
             "tokens > 5",
         ] {
             assert_eq!(
-                of(json!({"code": 400, "message": message})),
+                of(&json!({"code": 400, "message": message})),
                 None,
                 "{message}"
             );

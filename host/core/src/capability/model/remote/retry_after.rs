@@ -50,13 +50,13 @@ mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
     use serde_json::json;
 
-    fn wait(headers: &[(&'static str, &str)], body: Value) -> Option<f64> {
+    fn wait(headers: &[(&'static str, &str)], body: &Value) -> Option<f64> {
         let headers = headers.iter().map(|(name, value)| {
             let name = HeaderName::from_static(name);
             (name, HeaderValue::from_str(value).unwrap())
         });
         let now = httpdate::parse_http_date("Mon, 30 Nov 2026 12:00:00 GMT").unwrap();
-        let wait = retry_after(&headers.collect(), &body, now);
+        let wait = retry_after(&headers.collect(), body, now);
         wait.map(|wait| wait.as_secs_f64())
     }
 
@@ -107,7 +107,7 @@ mod tests {
             (&[("retry-after", "NaN")], json!({}), None),
             (&[], json!({}), None),
         ] {
-            assert_eq!(wait(headers, body.clone()), expected, "{headers:?} {body}");
+            assert_eq!(wait(headers, &body), expected, "{headers:?} {body}");
         }
     }
 }

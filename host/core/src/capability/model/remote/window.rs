@@ -239,12 +239,9 @@ fn size(entry: &Value) -> Option<u32> {
 /// The window in a description of one of Ollama's models: the one that is set in it, or the
 /// largest that it may have.
 fn made_with(shown: &Value) -> Option<u32> {
-    let lines = shown
-        .get("parameters")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .lines();
-    let set = lines.filter_map(|line| {
+    let lines = shown.get("parameters").and_then(Value::as_str);
+    let mut lines = lines.unwrap_or_default().lines().rev();
+    let set = lines.find_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "num_ctx").then(|| value.trim().parse().ok())?
     });
@@ -254,7 +251,7 @@ fn made_with(shown: &Value) -> Option<u32> {
         let (_, size) = fields.find(|(key, _)| key.ends_with(".context_length"))?;
         size.as_u64().and_then(|size| u32::try_from(size).ok())
     };
-    set.last().or_else(largest).filter(|size| *size > 0)
+    set.or_else(largest).filter(|size| *size > 0)
 }
 
 fn number(document: &Value, place: &str) -> Option<u32> {

@@ -32,11 +32,11 @@ pub(super) struct Case {
 /// The cases whose status is one of success.
 pub(super) fn corpus() -> Vec<Case> {
     let all: Vec<Value> = serde_json::from_str(CORPUS).unwrap();
-    let answers = all.into_iter().filter(|case| case.get("status").is_none());
+    let answers = all.iter().filter(|case| case.get("status").is_none());
     answers.map(case).collect()
 }
 
-fn case(case: Value) -> Case {
+fn case(case: &Value) -> Case {
     let mut body = Vec::new();
     for chunk in case["chunks"].as_array().unwrap() {
         if let Some(text) = chunk.as_str() {
