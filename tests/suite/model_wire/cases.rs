@@ -2,8 +2,8 @@
 //! tool loop and the host's own tools: what was sent is in the transcript once, each call is
 //! carried out once or never, and the run ends as it must, in the service's own words.
 
-use super::service::{Answer, Asked, Pause, Piece, Service};
-use lastword::capability::model::{Models, ModelsConfig, ServiceConfig};
+use super::service::{Answer, Asked, Pause, Piece, Service, model};
+use lastword::capability::model::ServiceConfig;
 use lastword::event::EventBody;
 use lastword::session::{Part, PartBody};
 use lastword::{Capability, Run};
@@ -139,21 +139,11 @@ impl Bench {
         let clock = ManualClock::default();
         let service = Service::serve(respond, HostsTime(clock.clone())).await;
         let table = ServiceConfig {
-            base_url: Some(service.url.clone()),
-            api_key_env: Some("LASTWORD_NO_SUCH_KEY".to_owned()),
             first_event_timeout_s: Some(SILENCE.as_secs()),
             idle_timeout_s: Some(SILENCE.as_secs()),
             ..ServiceConfig::default()
         };
-        let mut config = ModelsConfig::default();
-        match wire {
-            "openai" => config.openai = table,
-            "anthropic" => config.anthropic = table,
-            "gemini" => config.gemini = table,
-            _ => config.ollama = table,
-        }
-        let models = Models::with_config(&config).expect("an address");
-        let models = models.model(&format!("{wire}:m")).expect("a model");
+        let models = model(wire, &service.url, table);
         let models = models.clock(Arc::new(clock.clone()));
         let grants = [
             Capability::ReadFiles,

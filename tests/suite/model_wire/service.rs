@@ -1,6 +1,7 @@
 //! A service on loopback that answers as a test says, one request a connection, and keeps what
 //! it was asked.
 
+use lastword::capability::model::{Models, ModelsConfig, ServiceConfig};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -120,6 +121,24 @@ impl Service {
         let completions = asked.iter().filter(|asked| asked.is_for_completion());
         completions.cloned().collect()
     }
+}
+
+/// The model `m` of a service on this wire, whose table is this one at that address.
+pub(super) fn model(wire: &str, url: &str, table: ServiceConfig) -> Models {
+    let table = ServiceConfig {
+        base_url: Some(url.to_owned()),
+        api_key_env: Some("LASTWORD_NO_SUCH_KEY".to_owned()),
+        ..table
+    };
+    let mut config = ModelsConfig::default();
+    match wire {
+        "openai" => config.openai = table,
+        "anthropic" => config.anthropic = table,
+        "gemini" => config.gemini = table,
+        _ => config.ollama = table,
+    }
+    let models = Models::with_config(&config).expect("an address");
+    models.model(&format!("{wire}:m")).expect("a model")
 }
 
 impl Drop for Service {

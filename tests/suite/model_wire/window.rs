@@ -2,8 +2,8 @@
 //! where a setting has it, and where only the service's refusal shows that there is one. The
 //! summary comes, every prompt is answered, and nothing of the stored history is lost.
 
-use super::service::{Answer, Asked, Service};
-use lastword::capability::model::{ContextTokens, Models, ModelsConfig, ServiceConfig};
+use super::service::{Answer, Asked, Service, model};
+use lastword::capability::model::{ContextTokens, ServiceConfig};
 use lastword::event::EventBody;
 use lastword::session::Role;
 use lastword::{Capability, RunState};
@@ -138,20 +138,10 @@ async fn fixture(
     let service = Service::serve(respond, ()).await;
     let size = NonZeroU32::new(WINDOW).map(ContextTokens::All);
     let table = ServiceConfig {
-        base_url: Some(service.url.clone()),
-        api_key_env: Some("LASTWORD_NO_SUCH_KEY".to_owned()),
         context_tokens: size.filter(|_| source == Source::Set),
         ..ServiceConfig::default()
     };
-    let mut config = ModelsConfig::default();
-    match wire {
-        "openai" => config.openai = table,
-        "anthropic" => config.anthropic = table,
-        "gemini" => config.gemini = table,
-        _ => config.ollama = table,
-    }
-    let models = Models::with_config(&config).expect("an address");
-    let models = models.model(&format!("{wire}:m")).expect("a model");
+    let models = model(wire, &service.url, table);
     let plan = Plan::new().agent("workbench");
     let plan = plan.grants([Capability::ReadFiles, Capability::Model]);
     (plan.host(|host| host.model(models)).build().await, service)

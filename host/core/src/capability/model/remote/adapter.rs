@@ -92,14 +92,12 @@ impl Remote {
         let request = request.header(CONTENT_TYPE, "application/json");
         let sent = request.body(encoded.body.to_string()).send().await;
         let response = sent.map_err(|error| failures.transport(&error))?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => {
-                let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                let body = read(response, REFUSAL_BYTES_MAX).await;
-                Err(failures.status(status, &headers, &body))
-            }
+        if response.status().is_success() {
+            return Ok(response);
         }
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = read(response, REFUSAL_BYTES_MAX).await;
+        Err(failures.status(status, &headers, &body))
     }
 
     /// The address of a path below the base URL.

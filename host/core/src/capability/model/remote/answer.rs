@@ -9,6 +9,15 @@ use crate::session::PartBody;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long the end of the bytes is waited for once the service said why the answer ends: a
+/// count may follow, and some servers leave the connection open.
+const AFTER_FINISH: Duration = if cfg!(test) {
+    Duration::from_millis(100)
+} else {
+    Duration::from_secs(10)
+};
 
 /// An answer in progress.
 pub(super) struct Answer {
@@ -54,7 +63,14 @@ impl Answer {
         if let Some(error) = self.failed.take() {
             return Some(Err(error));
         }
-        match self.bytes.as_mut()?.next().await {
+        let bytes = self.bytes.as_mut()?.next();
+        let next = if self.decoder.has_finish() {
+            let waited = tokio::time::timeout(AFTER_FINISH, bytes).await;
+            waited.unwrap_or(None)
+        } else {
+            bytes.await
+        };
+        match next {
             Some(Ok(bytes)) => {
                 let fed = self.take(|decoder, events| decoder.feed(&bytes, events));
                 if fed.is_err() || self.decoder.is_over() {

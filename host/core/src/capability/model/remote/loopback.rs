@@ -31,6 +31,7 @@ impl Loopback {
         let kept = asked.clone();
         let answers: Vec<String> = answers.into_iter().collect();
         let task = tokio::spawn(async move {
+            let mut open = Vec::new();
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let Some(request) = read(&mut socket).await else {
@@ -42,7 +43,11 @@ impl Loopback {
                     (kept.len() - 1).min(answers.len() - 1)
                 };
                 let _ = socket.write_all(answers[place].as_bytes()).await;
-                let _ = socket.shutdown().await;
+                if answers[place].contains(LEFT_OPEN) {
+                    open.push(socket);
+                } else {
+                    let _ = socket.shutdown().await;
+                }
             }
         });
         Self { url, asked, task }
@@ -57,6 +62,14 @@ impl Drop for Loopback {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A header of answers behind which the connection stays open.
+const LEFT_OPEN: &str = "x-test: left open";
+
+/// A 200 without an end: the connection stays open behind it.
+pub(super) fn without_end(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{LEFT_OPEN}\r\n\r\n{body}")
 }
 
 /// A 200 whose body ends with the connection.

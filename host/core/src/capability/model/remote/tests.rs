@@ -2,7 +2,7 @@
 //! whole and broken, become.
 
 use super::Remote;
-use super::loopback::{Loopback, cut_short, ok, sse, status};
+use super::loopback::{Loopback, cut_short, ok, sse, status, without_end};
 use crate::capability::model::config::ServiceConfig;
 use crate::capability::model::endpoint::{Endpoint, Service};
 use crate::capability::model::guard::{Guard, GuardLimits};
@@ -392,7 +392,7 @@ async fn an_answer_that_breaks_off_is_truncated() {
 #[tokio::test]
 async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
     let no_done = sse(HELLO);
-    for answer in [ok(&no_done), cut_short(&no_done)] {
+    for answer in [ok(&no_done), cut_short(&no_done), without_end(&no_done)] {
         let (events, error) = answer_of(Service::OpenAi, answer).await;
         assert_eq!(error, None);
         let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];

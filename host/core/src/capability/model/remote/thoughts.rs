@@ -1,5 +1,5 @@
-//! What a service wants back with the next request and nobody else can read: signatures of
-//! its reasoning. They travel in [`Part::extra`](crate::session::Part) of the tool calls that
+//! What a service wants back with the next request and only it can read: signatures of its
+//! reasoning. They travel in [`Part::extra`](crate::session::Part) of the tool calls that
 //! they belong to, marked with whose they are, so that no other service is sent them.
 
 use crate::capability::model::endpoint::Service;

@@ -137,15 +137,13 @@ impl Remote {
             Service::OpenAi => {
                 let list = self.get(own("models")).await?;
                 let found = listed(&list, model)?;
-                match found.get("meta").is_some_and(Value::is_object) {
-                    // llama.cpp lists the size that the model was trained with; the one that
-                    // it was started with, which is smaller, is among its properties.
-                    true => {
-                        let props = self.get(self.at_root("props")?).await?;
-                        number(&props, "/default_generation_settings/n_ctx")
-                    }
-                    false => size(found),
+                if !found.get("meta").is_some_and(Value::is_object) {
+                    return size(found);
                 }
+                // llama.cpp lists the size that the model was trained with; the one that it was
+                // started with, which is smaller, is among its properties.
+                let props = self.get(self.at_root("props")?).await?;
+                number(&props, "/default_generation_settings/n_ctx")
             }
         }
     }

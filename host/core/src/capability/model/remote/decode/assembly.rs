@@ -112,12 +112,12 @@ impl Assembly {
     /// [`Fault::TooMuch`] beyond [`HELD_BYTES_MAX`].
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
         self.held = self.held.saturating_add(bytes);
-        match self.held > HELD_BYTES_MAX {
-            false => Ok(()),
-            true => Err(Fault::TooMuch(format!(
+        if self.held > HELD_BYTES_MAX {
+            return Err(Fault::TooMuch(format!(
                 "the calls of the answer have more than {HELD_BYTES_MAX} bytes"
-            ))),
+            )));
         }
+        Ok(())
     }
 
     /// What the service counted; the last count is the one that holds. Zeros mean that it
@@ -155,9 +155,10 @@ impl Assembly {
         let rest = |halves: &mut Halves| halves.rest().map(String::from);
         events.extend(rest(&mut self.reasoning).map(ModelEvent::Reasoning));
         events.extend(rest(&mut self.text).map(ModelEvent::Text));
-        let finish = match self.refused {
-            false => self.finish.take().unwrap_or(Finish::Done),
-            true => Finish::ContentFilter,
+        let finish = if self.refused {
+            Finish::ContentFilter
+        } else {
+            self.finish.take().unwrap_or(Finish::Done)
         };
         let calls = self.calls.take(finish == Finish::Done);
         let word = match finish {

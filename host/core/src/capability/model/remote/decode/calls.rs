@@ -185,9 +185,10 @@ impl Calls {
     /// The service's id, unless the conversation has a call of that id, which no service
     /// takes back twice.
     fn id(&mut self, id: &str) -> String {
-        let id = match id.is_empty() || self.taken.contains(id) {
-            false => id.to_owned(),
-            true => format!("call_{}", uuid::Uuid::now_v7().simple()),
+        let id = if id.is_empty() || self.taken.contains(id) {
+            format!("call_{}", uuid::Uuid::now_v7().simple())
+        } else {
+            id.to_owned()
         };
         self.taken.insert(id.clone());
         id
@@ -203,21 +204,22 @@ impl Call {
     }
 
     fn bounded(&self) -> Result<(), Fault> {
-        match self.arguments.len() > ARGUMENTS_BYTES_MAX {
-            false => Ok(()),
-            true => Err(Fault::TooMuch(format!(
+        if self.arguments.len() > ARGUMENTS_BYTES_MAX {
+            return Err(Fault::TooMuch(format!(
                 "a tool call of the answer has more than {ARGUMENTS_BYTES_MAX} bytes"
-            ))),
+            )));
         }
+        Ok(())
     }
 
     fn part(mut self, service: Service, id: String, done: bool) -> Part {
         self.arguments.extend(self.halves.rest());
         let complete = self.closed || done;
         let none = self.arguments.trim().is_empty();
-        let finished = match complete {
-            true => none || is_json(&self.arguments),
-            false => self.arguments.trim_start().starts_with('{') && is_json(&self.arguments),
+        let finished = if complete {
+            none || is_json(&self.arguments)
+        } else {
+            self.arguments.trim_start().starts_with('{') && is_json(&self.arguments)
         };
         if none {
             // No arguments at all mean none, unless they were only about to come.

@@ -89,9 +89,10 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
     let field = |camel: &str, snake: &str| part.get(camel).or_else(|| part.get(snake)).cloned();
     let thinks = part.get("thought").and_then(Value::as_bool) == Some(true);
     if let Some(piece) = part.get("text").and_then(Value::as_str) {
-        match thinks {
-            true => answer.reasoning(piece, events),
-            false => answer.text(piece, events),
+        if thinks {
+            answer.reasoning(piece, events);
+        } else {
+            answer.text(piece, events);
         }
     } else if let Some(call) = field("functionCall", "function_call") {
         let id = text(&call, "id");

@@ -1,4 +1,4 @@
-//! Answers that nobody would send: the corpus, changed at random, and lengths without bound.
+//! Answers that no service means: the corpus, changed at random, and lengths without bound.
 //! `LASTWORD_FUZZ_SECONDS` asks for more of the former, for each service.
 
 use super::assembly::HELD_BYTES_MAX;

@@ -114,9 +114,10 @@ impl Halves {
                 }
                 before => {
                     joined.extend(before.map(|_| REPLACEMENT));
-                    match is_high(half) {
-                        true => self.high = Some(half),
-                        false => joined.push(REPLACEMENT),
+                    if is_high(half) {
+                        self.high = Some(half);
+                    } else {
+                        joined.push(REPLACEMENT);
                     }
                 }
             }
@@ -152,10 +153,11 @@ pub(super) fn count(document: &Value, key: &str) -> u64 {
 /// The same document with each lone half replaced.
 pub(super) fn without_halves(document: &Value) -> Value {
     let text = document.to_string();
-    match text.contains(MARK) {
-        true => serde_json::from_str(&whole(&text)).unwrap_or(Value::String(whole(&text))),
-        false => document.clone(),
+    if !text.contains(MARK) {
+        return document.clone();
     }
+    let text = whole(&text);
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
 #[cfg(test)]

@@ -136,6 +136,11 @@ impl Decoder {
             .map_or(Fault::BrokenOff, Fault::Reported))
     }
 
+    /// Whether the service said why the answer ends: only a count may follow.
+    pub(super) fn has_finish(&self) -> bool {
+        self.answer.has_finish()
+    }
+
     /// Whether the answer is whole: nothing more need be read.
     pub(super) fn is_over(&self) -> bool {
         self.over
@@ -153,12 +158,9 @@ impl Decoder {
         let data = frame.data.trim();
         let flow = match data {
             "" => Flow::Open,
-            "[DONE]" => match self.answer.has_finish() {
-                true => Flow::Over,
-                // The marker stands for a whole answer only behind a reason: gateways send
-                // it when the service behind them broke off.
-                false => return Err(Fault::BrokenOff),
-            },
+            // The marker stands for a whole answer only behind a reason: gateways send it when
+            // the service behind them broke off.
+            "[DONE]" => Flow::Over,
             _ => self.read(data, frame, events)?,
         };
         if flow == Flow::Over {

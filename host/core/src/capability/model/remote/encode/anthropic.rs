@@ -140,7 +140,7 @@ fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
 fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
     let mut blocks = Vec::new();
     for part in &message.parts {
-        match (&part.body, source.data(&part.body)) {
+        match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text }, _) if !text.trim().is_empty() => {
                 blocks.push(json!({"type": "text", "text": text}));
             }
@@ -179,14 +179,8 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                 }
                 blocks.push(told);
             }
-            (_, Some(Ok(data))) if message.role == Role::User => blocks.push(block(&data)),
-            (_, Some(data)) => {
-                let line = data.map_or_else(
-                    |line| line,
-                    |data| super::file_line(data.media_type, data.name, data.bytes.len() as u64),
-                );
-                blocks.push(json!({"type": "text", "text": line}));
-            }
+            (_, Some(Ok(data))) => blocks.push(block(&data)),
+            (_, Some(Err(line))) => blocks.push(json!({"type": "text", "text": line})),
             _ => {}
         }
     }

@@ -147,7 +147,7 @@ fn tell<'a>(
     }
     let mut parts = Vec::new();
     for part in &message.parts {
-        match (&part.body, source.data(&part.body)) {
+        match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text }, _) if !text.is_empty() => parts.push(json!({"text": text})),
             (PartBody::ToolCall(_), _) if message.role == Role::Assistant => {
                 let first = !parts
@@ -161,14 +161,8 @@ fn tell<'a>(
                 behind.extend(outcome.data.into_iter().map(|data| (tool.clone(), data)));
                 parts.push(response(source, result, &tool, &outcome.text));
             }
-            (_, Some(Ok(data))) if message.role == Role::User => parts.push(self::part(&data)),
-            (_, Some(data)) => {
-                let line = data.map_or_else(
-                    |line| line,
-                    |data| super::file_line(data.media_type, data.name, data.bytes.len() as u64),
-                );
-                parts.push(json!({"text": line}));
-            }
+            (_, Some(Ok(data))) => parts.push(self::part(&data)),
+            (_, Some(Err(line))) => parts.push(json!({"text": line})),
             _ => {}
         }
     }

@@ -130,8 +130,9 @@ impl<'a> Source<'a> {
         media::takes(self.target.service, media_type).then_some(&**bytes)
     }
 
-    /// A user's data part: its bytes, or a line in their place.
-    fn data(&self, part: &'a PartBody) -> Option<Result<Data<'a>, String>> {
+    /// A data part: its bytes, or a line in their place. What models said themselves no service
+    /// takes back.
+    fn data(&self, role: Role, part: &'a PartBody) -> Option<Result<Data<'a>, String>> {
         let PartBody::Data {
             media_type,
             name,
@@ -142,11 +143,12 @@ impl<'a> Source<'a> {
             return None;
         };
         let name = name.as_deref();
-        Some(match self.bytes(media_type, blob) {
-            Some(found) => Ok(Data {
+        let found = self.bytes(media_type, blob).filter(|_| role == Role::User);
+        Some(match found {
+            Some(bytes) => Ok(Data {
                 media_type,
                 name,
-                bytes: found,
+                bytes,
             }),
             None => Err(file_line(media_type, name, *bytes)),
         })
@@ -258,10 +260,10 @@ fn arguments(input: &str) -> Value {
 
 /// A failed result says so, where the wire format has no flag for it.
 fn marked(text: String, is_error: bool) -> String {
-    match is_error && !text.to_lowercase().starts_with("error") {
-        true => format!("Error: {text}"),
-        false => text,
+    if is_error && !text.to_lowercase().starts_with("error") {
+        return format!("Error: {text}");
     }
+    text
 }
 
 /// Whose bytes they are, in front of them.
@@ -284,13 +286,13 @@ fn effort(extra: &Extra) -> Result<Option<Effort>, ModelError> {
         return Ok(Some(Effort::Tokens(tokens)));
     }
     let known = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
-    match known.contains(&word) {
-        true => Ok(Some(Effort::Word(word.to_owned()))),
-        false => Err(rejected(format!(
+    if !known.contains(&word) {
+        return Err(rejected(format!(
             "`{word}` is no {REASONING_EFFORT}: expected {} or a number of tokens",
             known.join(", ")
-        ))),
+        )));
     }
+    Ok(Some(Effort::Word(word.to_owned())))
 }
 
 fn extra(extra: &Extra) -> Result<Map<String, Value>, ModelError> {

@@ -119,7 +119,7 @@ fn tell<'a>(
     let mut calls = Vec::new();
     let mut told = Vec::new();
     for part in &message.parts {
-        match (&part.body, source.data(&part.body)) {
+        match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text: piece }, _) if !piece.is_empty() => text.push(piece.clone()),
             (PartBody::Reasoning { text: piece, .. }, _) => thinking.push(piece.as_str()),
             (PartBody::ToolCall(call), _) if message.role == Role::Assistant => {
@@ -141,11 +141,8 @@ fn tell<'a>(
                     "tool_call_id": result.call_id,
                 }));
             }
-            (_, Some(Ok(data))) if message.role == Role::User => images.push(base64(data.bytes)),
-            (_, Some(data)) => text.push(data.map_or_else(
-                |line| line,
-                |data| super::file_line(data.media_type, data.name, data.bytes.len() as u64),
-            )),
+            (_, Some(Ok(data))) => images.push(base64(data.bytes)),
+            (_, Some(Err(line))) => text.push(line),
             _ => {}
         }
     }

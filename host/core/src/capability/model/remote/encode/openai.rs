@@ -85,9 +85,10 @@ fn most_tokens(model: &str) -> &'static str {
         let least = if name.starts_with('o') { 1 } else { 5 };
         digits.parse::<u32>().is_ok_and(|number| number >= least)
     });
-    match newer {
-        true => "max_completion_tokens",
-        false => "max_tokens",
+    if newer {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
     }
 }
 
@@ -131,15 +132,11 @@ fn tell<'a>(
 fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
     let mut parts = Vec::new();
     for part in &message.parts {
-        match (&part.body, source.data(&part.body)) {
+        match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text }, _) if !text.is_empty() => {
                 parts.push(json!({"type": "text", "text": text}));
             }
-            (_, Some(Ok(data))) if message.role == Role::User => parts.push(self::part(&data)),
-            (_, Some(Ok(data))) => {
-                let line = super::file_line(data.media_type, data.name, data.bytes.len() as u64);
-                parts.push(json!({"type": "text", "text": line}));
-            }
+            (_, Some(Ok(data))) => parts.push(self::part(&data)),
             (_, Some(Err(line))) => parts.push(json!({"type": "text", "text": line})),
             _ => {}
         }
@@ -157,14 +154,12 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> 
 
 fn part(data: &Data<'_>) -> Value {
     let url = format!("data:{};base64,{}", data.media_type, base64(data.bytes));
-    match is_image(data.media_type) {
-        true => json!({"type": "image_url", "image_url": {"url": url}}),
-        false => {
-            // A name is demanded.
-            let name = data.name.unwrap_or("file.pdf");
-            json!({"type": "file", "file": {"filename": name, "file_data": url}})
-        }
+    if is_image(data.media_type) {
+        return json!({"type": "image_url", "image_url": {"url": url}});
     }
+    // A name is demanded.
+    let name = data.name.unwrap_or("file.pdf");
+    json!({"type": "file", "file": {"filename": name, "file_data": url}})
 }
 
 fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
@@ -191,10 +186,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
                     },
                 }));
             }
-            body => text.extend(source.data(body).map(|data| match data {
-                Ok(data) => super::file_line(data.media_type, data.name, data.bytes.len() as u64),
-                Err(line) => line,
-            })),
+            body => text.extend(source.data(Role::Assistant, body).and_then(Result::err)),
         }
     }
     if text.is_empty() && calls.is_empty() {
