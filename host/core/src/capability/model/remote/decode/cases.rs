@@ -71,12 +71,15 @@ pub(super) fn decode<'a>(
     if fault.is_none() {
         fault = decoder.end(&mut events).err();
     }
+    let mut ids = HashSet::new();
     for (place, event) in events.iter_mut().enumerate() {
         if let ModelEvent::Part(part) = event
             && let PartBody::ToolCall(call) = &mut part.body
-            && call.id.len() == "call_".len() + 32
         {
-            call.id = format!("made {place}");
+            if call.id.len() == "call_".len() + 32 {
+                call.id = format!("made {place}");
+            }
+            assert!(ids.insert(call.id.clone()), "{} is there twice", call.id);
         }
     }
     (events, fault)
