@@ -296,7 +296,16 @@ impl<'a> Client<'a> {
                 }
                 () = &mut reader, if listening => asked.leave(self.api, run.run),
                 frame = feed.next() => {
-                    let frame = frame.map_err(|error| lost(error, run))?;
+                    let frame = match frame {
+                        // It ended and was folded while this command could not read.
+                        Err(error) if error.resume_after().is_some() => {
+                            let path = format!("/runs/{}", run.run);
+                            let ended: RunView = self.api.get(&path).await?;
+                            let receipt = ended.receipt.ok_or_else(|| lost(error, run))?;
+                            return Ok(asked.met(receipt));
+                        }
+                        frame => frame.map_err(|error| lost(error, run))?,
+                    };
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
@@ -337,7 +346,7 @@ impl<'a> Client<'a> {
             "/workspaces/{workspace}/events?client_id={}&after={}",
             self.id, first.pos.0
         );
-        let mut feed = Feed::new(self.api, path);
+        let mut feed = Feed::kept(self.api, path);
         Keeping(tokio::spawn(async move {
             while let Ok(frame) = feed.next().await {
                 let event = serde_json::from_str(&frame).ok();

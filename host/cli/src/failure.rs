@@ -1,7 +1,12 @@
 //! How a command ends: its exit code, and what it tells a person who must do something.
 //! Knows no command.
 
+use crate::terminal::Terminal;
+use crate::units;
 use lastword::{HostError, OpenError, StoreError};
+
+/// Places that are told one by one; `lastword doctor` tells all of them.
+const DAMAGES_TOLD: usize = 5;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,7 @@ impl From<HostError> for Failure {
             HostError::StoreUnavailable(why) => format!(
                 "cannot write to the data directory: {why}; free disk space, then ask again"
             ),
+            HostError::Damaged(damage) => damaged(damage),
             HostError::NotApart { .. } => format!("{error}: name another with `--data-dir`"),
             HostError::Open(error) => open(error),
             _ => error.to_string(),
@@ -101,6 +107,31 @@ fn open(error: &OpenError) -> String {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::usage(error.to_string())
+        match &error {
+            StoreError::Damaged(damage) => Self::failed(damaged(damage)),
+            _ => Self::usage(error.to_string()),
+        }
+    }
+}
+
+/// What to do about what cannot be read.
+pub(crate) fn damaged(damage: &impl std::fmt::Display) -> String {
+    format!(
+        "what is stored is damaged: {damage}; `lastword doctor` says what else is, and how to \
+         export the rest"
+    )
+}
+
+/// Tells what was left out because it cannot be read.
+pub(crate) fn tell_damaged(damaged: &[String], terminal: &Terminal) {
+    for damage in damaged.iter().take(DAMAGES_TOLD) {
+        terminal.warn(damage);
+    }
+    if !damaged.is_empty() {
+        let places = units::count(damaged.len() as u64, "place");
+        terminal.warn(&format!(
+            "{places} of what is stored cannot be read; everything else goes on: `lastword doctor` \
+             says what is lost, and how to export the rest"
+        ));
     }
 }

@@ -165,7 +165,7 @@ impl Follow<'_> {
         let archive = Archive::open(self.data)?;
         let mut after = asked.seen.unwrap_or_default();
         loop {
-            let page = archive.events(self.run.session(), after)?;
+            let page = archive.kept_events(self.run.session(), after)?;
             if page.is_empty() {
                 return Err(Failure::failed(format!(
                     "the run's end is not on disk; what was said is kept, and the next start \

@@ -3,12 +3,12 @@
 
 use crate::arguments::Shared;
 use crate::client::{self, Api};
-use crate::failure::Failure;
+use crate::failure::{Failure, tell_damaged};
 use crate::place::Place;
 use crate::serving::{self, Door, Serving};
 use crate::terminal::Terminal;
 use crate::units;
-use lastword::{Host, HostBuilder, HostError, OpenError};
+use lastword::{Damage, Host, HostBuilder, HostError, OpenError};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,6 +100,8 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
         let prompts = units::count(recovered.held, "prompt");
         terminal.note(&format!("{prompts} that had not begun by then are held"));
     }
+    let damaged: Vec<String> = host.damaged().iter().map(Damage::to_string).collect();
+    tell_damaged(&damaged, terminal);
 }
 
 /// Opens the owner's socket while this process owns the directory, so that other commands reach

@@ -9,7 +9,7 @@ use crate::place::Place;
 use lastword::event::{Event, Seq};
 use lastword::id::{MessageId, SessionId, WorkspaceId};
 use lastword::session::{Message, SessionRecord};
-use lastword::{Archive, OpenError, RunRow, SessionRow, StoreError};
+use lastword::{Archive, Damage, OpenError, RunRow, SessionRow, StoreError};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -71,6 +71,15 @@ impl Source {
         }
     }
 
+    /// What could not be read so far of what was asked for.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        match self {
+            Self::Disk(archive) => archive.damaged().iter().map(Damage::to_string).collect(),
+            Self::Server(api) => api.damaged(),
+            Self::Nothing => Vec::new(),
+        }
+    }
+
     /// All sessions, newest first.
     pub(crate) async fn sessions(&self) -> Result<Vec<Listed>, Failure> {
         match self {
@@ -113,16 +122,18 @@ impl Source {
         match self {
             Self::Disk(archive) => Ok(archive.runs(id)?),
             Self::Server(api) => {
-                let runs: Vec<RunView> = runs(api, id).await?;
+                let runs = listed(api, id).await?;
                 let mut messages = messages(api, id).await?;
-                let mut row = |run: RunView| {
+                let mut row = |run: RunListed| {
                     let (its, others) = std::mem::take(&mut messages)
                         .into_iter()
-                        .partition(|message: &Message| message.run == run.run);
+                        .partition(|message: &Message| message.run == run.id);
                     messages = others;
                     RunRow {
-                        id: run.run,
+                        id: run.id,
                         state: run.state,
+                        started_ms: run.started_ms,
+                        ended_ms: run.ended_ms,
                         receipt: run.receipt,
                         messages: its,
                     }
@@ -133,14 +144,15 @@ impl Source {
         }
     }
 
-    /// The log of a session, as far as it is kept.
+    /// The log of a session, as far as it is kept: of runs that were folded, their messages and
+    /// receipts hold what was said.
     pub(crate) async fn events(&self, id: SessionId) -> Result<Vec<Event>, Failure> {
         match self {
             Self::Disk(archive) => {
                 let mut events = Vec::new();
                 let mut after = Seq(0);
                 loop {
-                    let page = archive.events(id, after)?;
+                    let page = archive.kept_events(id, after)?;
                     let Some(last) = page.last() else {
                         return Ok(events);
                     };
@@ -149,12 +161,8 @@ impl Source {
                 }
             }
             Self::Server(api) => {
-                let feed = Feed::new(api, format!("/sessions/{id}/events?follow=false"));
-                let frames = match feed.all().await {
-                    // The messages hold what was said.
-                    Err(error) if error.name() == Some("cursor-expired") => Vec::new(),
-                    frames => frames?,
-                };
+                let feed = Feed::kept(api, format!("/sessions/{id}/events?follow=false"));
+                let frames = feed.all().await?;
                 let event = |data: &str| serde_json::from_str(data).ok();
                 Ok(frames.iter().filter_map(|frame| event(frame)).collect())
             }
@@ -222,9 +230,13 @@ async fn at_server(api: &Api, id: SessionId) -> Result<Option<Listed>, Failure> 
     }))
 }
 
+async fn listed(api: &Api, id: SessionId) -> Result<Vec<RunListed>, CallError> {
+    api.all(&format!("/sessions/{id}/runs")).await
+}
+
 /// The runs of a session, in the order in which they were accepted.
 pub(crate) async fn runs(api: &Api, id: SessionId) -> Result<Vec<RunView>, CallError> {
-    let listed: Vec<RunListed> = api.all(&format!("/sessions/{id}/runs")).await?;
+    let listed = listed(api, id).await?;
     let view = |run: RunListed| RunView {
         run: run.id,
         session: id,

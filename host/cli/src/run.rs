@@ -18,7 +18,7 @@ use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
 use lastword::capability::tools::OWN_TOOLS;
-use lastword::event::Event;
+use lastword::event::{Event, Position};
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{
@@ -194,9 +194,19 @@ fn watch(host: &Host, session: &Session, run: &Run, events: mpsc::Sender<Event>)
             return;
         };
         let mut all = host.workspace_events(workspace, first.pos);
-        while let Some(Ok(event)) = all.next().await {
-            if Others::matter(&event) && events.send(event).await.is_err() {
-                return;
+        while let Some(event) = all.next().await {
+            match event {
+                Ok(event) if Others::matter(&event) => {
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                // What was folded is over: no run asks anything there any more.
+                Err(HostError::CursorExpired { resume_after }) => {
+                    all = host.workspace_events(workspace, Position(resume_after));
+                }
+                Err(_) => return,
             }
         }
     })

@@ -2,7 +2,7 @@
 //! directory, or at a server.
 
 use crate::arguments::{self, Shared};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tell_damaged};
 use crate::place::{self, Place};
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
@@ -23,7 +23,9 @@ pub(crate) async fn sessions(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let rows = Source::of(shared, &place)?.sessions().await?;
+    let source = Source::of(shared, &place)?;
+    let rows = source.sessions().await?;
+    tell_damaged(&source.damaged(), terminal);
     let ids: Vec<String> = rows.iter().map(|row| row.record.id.to_string()).collect();
     let is_wanted = |row: &&Listed| {
         let wanted = arguments.workspace.as_deref();

@@ -2,7 +2,7 @@
 //! directory, and tells what a run without an owner has said so far.
 
 use crate::arguments::{self, Shared};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tell_damaged};
 use crate::place::{self, Place};
 use crate::reading::{Listed, Source};
 use crate::rendering;
@@ -35,6 +35,7 @@ pub(crate) async fn show(
         .into_iter()
         .map(|row| Shown::new(row, owned, &events))
         .collect();
+    tell_damaged(&source.damaged(), terminal);
     let text = match arguments.json {
         true => {
             let mut whole = sessions::as_json(&session);
@@ -82,10 +83,8 @@ impl Shown {
             }
             open = transcript.open_parts().to_vec();
         }
-        let started = ours().find(|event| event.body.kind() == "run.started");
-        let ended = ours().find(|event| event.body.kind() == "run.ended");
-        let took_us = started.zip(ended).map(|(started, ended)| {
-            let ms = ended.at_ms.0.saturating_sub(started.at_ms.0);
+        let took_us = row.started_ms.zip(row.ended_ms).map(|(started, ended)| {
+            let ms = ended.0.saturating_sub(started.0);
             ms.saturating_mul(1000)
         });
         let asked = ours().filter_map(question).collect();

@@ -172,6 +172,9 @@ impl People {
                 let wait = time(wait_ms.saturating_mul(1000));
                 self.aside(&format!("the model is asked again in {wait}: {cause}"));
             }
+            EventBody::LogDamaged { why, lost } => {
+                self.aside(&format!("here something cannot be read: {why}; lost: {lost}"));
+            }
             EventBody::MessageFinished { title, details, .. } => {
                 self.trouble.clone_from(title);
                 self.details.clone_from(details);

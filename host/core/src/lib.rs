@@ -77,5 +77,5 @@ pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
 pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
-pub use store::{Archive, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
+pub use store::{Archive, Damage, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
 pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};

@@ -4,7 +4,7 @@
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use lastword::HostError;
+use lastword::{Damage, HostError};
 use lastword::session::Answer;
 use serde::Serialize;
 
@@ -70,6 +70,7 @@ kinds! {
     421 "foreign-host" "This server does not answer for that host name"
     429 "queue-full" "The session's queue is full"
     500 "internal" "The server failed"
+    500 "store-damaged" "What is stored cannot be read"
     503 "host-closing" "The host is shutting down"
     503 "host-unavailable" "The host cannot do this now"
     503 "store-unavailable" "The store cannot do this now"
@@ -84,6 +85,7 @@ pub struct Problem {
     messages: Option<String>,
     sessions: Option<String>,
     answer: Option<Box<Answer>>,
+    damage: Option<Box<Damage>>,
 }
 
 /// An error: RFC 9457, with the error's name.
@@ -114,6 +116,9 @@ pub(crate) struct ProblemBody {
     /// The answer that counted, of a question that was answered already.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer>,
+    /// What cannot be read, and what is lost by it; asking again does not help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<Damage>,
 }
 
 impl Problem {
@@ -129,6 +134,7 @@ impl Problem {
             messages: None,
             sessions: None,
             answer: None,
+            damage: None,
         }
     }
 
@@ -177,6 +183,7 @@ impl Problem {
             messages: self.messages.clone(),
             sessions: self.sessions.clone(),
             answer: self.answer.as_deref().cloned(),
+            damage: self.damage.as_deref().cloned(),
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -205,6 +212,7 @@ impl From<HostError> for Problem {
         match error {
             HostError::CursorExpired { resume_after } => problem.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(Box::new(answer)),
+            HostError::Damaged(damage) => problem.damage = Some(damage),
             _ => {}
         }
         problem

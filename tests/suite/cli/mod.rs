@@ -6,6 +6,7 @@ mod attachments;
 mod bad_agents;
 mod bad_input;
 mod ends;
+mod folded;
 mod interrupts;
 mod later;
 mod mcp;

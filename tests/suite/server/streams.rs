@@ -174,8 +174,8 @@ async fn a_cursor_that_is_older_than_the_log_is_told_where_to_go_on() {
     let end = *ids(&events.rest().await).last().unwrap();
     server.fixture.host.fold().await.unwrap();
     let session = server.session();
-    for path in [&session, &run] {
-        let (status, gone) = json(server.get(&format!("{path}/events"))).await;
+    for path in [format!("{session}/events"), format!("{run}/events?after=1")] {
+        let (status, gone) = json(server.get(&path)).await;
         assert_eq!(status, StatusCode::GONE, "{gone}");
         assert_eq!(gone["name"], "cursor-expired");
         assert_eq!(gone["resume_after"], end);

@@ -2,6 +2,7 @@
 //! and folded.
 
 mod attachments;
+mod folded;
 mod lists;
 
 use lastword::event::{Event, EventBody, Position, Seq};
@@ -246,7 +247,7 @@ async fn folding_takes_whole_runs_and_leaves_what_was_said() {
     for (mut expired, after) in [
         (fixture.session.events(Seq(0)), cut.0),
         (fixture.session.events(Seq(cut.0 - 1)), cut.0),
-        (first.events(), cut.0),
+        (first.events_after(Seq(0)), cut.0),
         (fixture.host.events(Position(0)), log[end].pos.0),
         (
             fixture

@@ -102,7 +102,7 @@ async fn what_was_due_is_refused_once_it_was_answered_and_the_other_way_round() 
         let clock = SystemClock::shared();
         let store = Store::open(&fixture.data(), Arc::clone(&clock)).expect("the store");
         let due = store.due(clock.now(), None).await.expect("it is read");
-        let [due] = &due[..] else {
+        let [due] = &due.due[..] else {
             panic!("one is due: {due:?}");
         };
         let fate = match &first {

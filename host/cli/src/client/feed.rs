@@ -22,6 +22,8 @@ pub(crate) struct Feed {
     /// The id of the last event that was handed out.
     last: Option<u64>,
     open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
+    /// Whether it goes on behind what was folded away.
+    skips: bool,
     failures: u32,
 }
 
@@ -32,7 +34,17 @@ impl Feed {
             path: path.into(),
             last: None,
             open: None,
+            skips: false,
             failures: 0,
+        }
+    }
+
+    /// The same, which goes on behind what was folded away: for those who need what comes, or what
+    /// is kept, and not all that ever was.
+    pub(crate) fn kept(api: &Api, path: impl Into<String>) -> Self {
+        Self {
+            skips: true,
+            ..Self::new(api, path)
         }
     }
 
@@ -74,7 +86,15 @@ impl Feed {
             let open = match &mut self.open {
                 Some(open) => open,
                 None => {
-                    let response = self.api.open(&self.path, self.last).await?;
+                    let mut response = self.api.open(&self.path, self.last).await;
+                    if let Err(error) = &response
+                        && self.skips
+                        && let Some(after) = error.resume_after()
+                    {
+                        self.last = Some(after);
+                        response = self.api.open(&self.path, self.last).await;
+                    }
+                    let response = response?;
                     let bytes = alive(response.bytes_stream().boxed());
                     let events = SseStream::from_bytes_stream(bytes);
                     self.open.insert(events.boxed())
@@ -95,6 +115,9 @@ impl Feed {
             if kind == "problem" {
                 let problem: serde_json::Value = serde_json::from_str(&data).unwrap_or_default();
                 let detail = problem["detail"].as_str().unwrap_or("the stream failed");
+                if problem["name"] == super::DAMAGED {
+                    return Err(self.api.refused(&problem));
+                }
                 return Err(self.api.unreachable(detail));
             }
             return Ok(Some(data));

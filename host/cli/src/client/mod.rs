@@ -5,6 +5,7 @@ mod feed;
 mod types;
 
 pub(crate) use feed::Feed;
+use types::Damaged;
 pub(crate) use types::{AgentView, AnsweredView, Page, RunListed, RunView, WorkspaceView};
 
 use crate::failure::{Exit, Failure};
@@ -18,7 +19,7 @@ use serde_json::Value;
 use std::error::Error;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a server may take to accept a connection.
@@ -30,6 +31,8 @@ const ANSWER: Duration = Duration::from_secs(120);
 const UPLOAD: Duration = Duration::from_secs(600);
 /// Bytes of the longest path that fits into a socket's address.
 const SOCKET_PATH_MAX: usize = 100;
+/// The name of a refusal that asking again does not change.
+const DAMAGED: &str = "store-damaged";
 const PROBLEM: &str = "application/problem+json";
 
 /// A server, and how to get at it. Cheap to clone.
@@ -40,6 +43,8 @@ pub(crate) struct Api {
     token: Option<String>,
     /// As people know it.
     place: String,
+    /// What could not be read there.
+    damaged: Arc<Mutex<Vec<Damaged>>>,
     /// The socket's directory, if the client goes through its descriptor.
     _directory: Option<Arc<File>>,
 }
@@ -61,6 +66,8 @@ pub(crate) struct Refusal {
     pub(crate) name: String,
     status: u16,
     detail: String,
+    /// The oldest cursor that still works, of a cursor that is older than the log.
+    resume_after: Option<u64>,
     /// The answer that counted, of a question that was answered already.
     answer: Option<Answer>,
     place: String,
@@ -100,6 +107,7 @@ impl Api {
             base: format!("{}/v1", address.trim_end_matches('/')),
             token,
             place: address.to_owned(),
+            damaged: Arc::default(),
             _directory: None,
         })
     }
@@ -122,6 +130,7 @@ impl Api {
             base: "http://localhost/v1".to_owned(),
             token: None,
             place: socket.display().to_string(),
+            damaged: Arc::default(),
             _directory: directory,
         })
     }
@@ -208,11 +217,28 @@ impl Api {
             let path = format!("{path}?limit=200{}", cursor.unwrap_or_default());
             let page: Page<T> = self.get(&path).await?;
             items.extend(page.items);
+            self.note(page.damaged);
             after = page.next;
             if after.is_none() {
                 return Ok(items);
             }
         }
+    }
+
+    /// Remembers what the server cannot read, each once.
+    fn note(&self, damaged: Vec<Damaged>) {
+        let mut known = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        for damage in damaged {
+            if !known.contains(&damage) {
+                known.push(damage);
+            }
+        }
+    }
+
+    /// What the server could not read so far of what it was asked for.
+    pub(crate) fn damaged(&self) -> Vec<String> {
+        let known = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(Damaged::to_string).collect()
     }
 
     /// A stream of events; it has no end in time.
@@ -250,14 +276,19 @@ impl Api {
         let Some(body) = body else {
             return Err(self.foreign(format!("it answered {status}")));
         };
+        Err(self.refused(&body))
+    }
+
+    fn refused(&self, body: &Value) -> CallError {
         let text = |member: &str| body[member].as_str().unwrap_or_default().to_owned();
-        Err(CallError::Refused(Box::new(Refusal {
+        CallError::Refused(Box::new(Refusal {
             name: text("name"),
-            status: status.as_u16(),
+            status: body["status"].as_u64().unwrap_or_default() as u16,
             detail: text("detail"),
+            resume_after: body["resume_after"].as_u64(),
             answer: serde_json::from_value(body["answer"].clone()).ok(),
             place: self.place.clone(),
-        })))
+        }))
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, CallError> {
@@ -310,11 +341,20 @@ impl CallError {
         }
     }
 
+    /// Where a log goes on that no longer reaches back as far as was asked.
+    pub(crate) fn resume_after(&self) -> Option<u64> {
+        match self {
+            Self::Refused(refusal) => refusal.resume_after,
+            _ => None,
+        }
+    }
+
     /// Whether the same may go well a little later.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => refusal.status >= 500,
+            // What is damaged stays so.
+            Self::Refused(refusal) => refusal.status >= 500 && refusal.name != DAMAGED,
             Self::Foreign { .. } => false,
         }
     }

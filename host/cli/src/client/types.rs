@@ -1,10 +1,12 @@
 //! What a server answers, as far as the command line reads it. Pure shapes.
 
+use lastword::clock::UnixMillis;
 use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Manifest, Want};
 use lastword::session::Granted;
 use lastword::{Receipt, RunState};
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display, Formatter};
 
 /// One page of a list.
 #[derive(Deserialize)]
@@ -12,6 +14,30 @@ pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     #[serde(default)]
     pub(crate) next: Option<String>,
+    /// What belongs into it and cannot be read.
+    #[serde(default)]
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+/// What a server cannot read of what it keeps.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub(crate) struct Damaged {
+    table: String,
+    #[serde(default)]
+    row: Option<String>,
+    why: String,
+    lost: String,
+}
+
+impl Display for Damaged {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let row = self.row.as_deref().unwrap_or("?");
+        write!(
+            f,
+            "row {row} of the table `{}` cannot be read: {}; lost: {}",
+            self.table, self.why, self.lost
+        )
+    }
 }
 
 /// A workspace.
@@ -52,6 +78,10 @@ pub(crate) struct RunView {
 pub(crate) struct RunListed {
     pub(crate) id: RunId,
     pub(crate) state: RunState,
+    #[serde(default)]
+    pub(crate) started_ms: Option<UnixMillis>,
+    #[serde(default)]
+    pub(crate) ended_ms: Option<UnixMillis>,
     #[serde(default)]
     pub(crate) receipt: Option<Receipt>,
 }

@@ -76,6 +76,10 @@ impl From<StoreError> for Failure {
             StoreError::Refused(_) | StoreError::Closed(_) | StoreError::Content(_) => {
                 failure("internal", "the host's store failed")
             }
+            StoreError::Damaged(_) => failure(
+                "internal",
+                "what the host's store holds there is damaged, so that asking again does not help",
+            ),
         }
     }
 }

@@ -204,6 +204,15 @@ pub enum EventBody {
         /// The last message that it stands for.
         through: MessageId,
     },
+    /// Here stood an event that cannot be read any more, or several. Never stored: what cannot be
+    /// read is told so in its place, and the log goes on.
+    #[serde(rename = "log.damaged")]
+    LogDamaged {
+        /// What cannot be read, and why.
+        why: String,
+        /// What is lost by it.
+        lost: String,
+    },
     /// The run is over. The last event of the run, and the only one of its kind.
     #[serde(rename = "run.ended")]
     RunEnded {
@@ -239,6 +248,7 @@ impl EventBody {
             Self::ModelRetrying { .. } => "model.retrying",
             Self::MessageFinished { .. } => "message.finished",
             Self::HistorySummarised { .. } => "history.summarised",
+            Self::LogDamaged { .. } => "log.damaged",
             Self::RunEnded { .. } => "run.ended",
         }
     }

@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its number in the session, from 1, without gaps.
+    /// Its number in the session, from 1, without gaps; 0 for one that was folded away and is told
+    /// from the messages of its run.
     pub seq: Seq,
-    /// Its place among all events of the workspace, increasing, with gaps.
+    /// Its place among all events of the workspace, increasing, with gaps; 0 as for `seq`.
     pub pos: Position,
     /// The session that it belongs to.
     pub session: SessionId,

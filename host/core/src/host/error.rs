@@ -7,7 +7,7 @@ use crate::id::{
 use crate::run::RunState;
 use crate::sandbox::{ComponentError, EngineError};
 use crate::session::Answer;
-use crate::store::{OpenError, Refusal, StoreError};
+use crate::store::{Damage, OpenError, Refusal, StoreError};
 use std::path::PathBuf;
 
 /// Why the host did not do what it was asked.
@@ -176,6 +176,12 @@ pub enum HostError {
         "the store cannot do this now: {0}; free disk space or look at the host's log, then ask again with the same idempotency key"
     )]
     StoreUnavailable(String),
+    /// What is stored cannot be read. Asking again does not help; everything else goes on.
+    #[error(
+        "what is stored is damaged: {0}; `lastword doctor` says what else is, and how to export \
+         the rest"
+    )]
+    Damaged(Box<Damage>),
 }
 
 impl HostError {
@@ -224,6 +230,7 @@ impl HostError {
             Self::Invalid(_) => "invalid-value",
             Self::HostClosing => "host-closing",
             Self::StoreUnavailable(_) => "store-unavailable",
+            Self::Damaged(_) => "store-damaged",
         }
     }
 }
@@ -236,6 +243,7 @@ impl From<StoreError> for HostError {
             StoreError::Unavailable(why) | StoreError::Closed(why) | StoreError::Content(why) => {
                 Self::StoreUnavailable(why)
             }
+            StoreError::Damaged(damage) => Self::Damaged(damage),
             StoreError::Refused(other) => Self::StoreUnavailable(format!("{other:?}")),
         }
     }

@@ -10,7 +10,8 @@ use crate::session::{
     WorkspaceRecord, title_given,
 };
 use crate::store::{
-    PAGE_ROWS, Refusal, RunRow, RunSummary, SessionsPage, StoreError, WorkspaceRow,
+    Damage, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage, Store,
+    StoreError, WorkspaceRow,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// What to ask the next page with; `None` after the last one.
     pub next: Option<String>,
+    /// Rows of this page that cannot be read, and are left out.
+    pub damaged: Vec<Damage>,
 }
 
 /// Which sessions are listed.
@@ -59,16 +62,23 @@ impl<T> Page<T> {
     /// Of rows; one more was asked for than the page shall have, to know whether it is the
     /// last.
     fn of<R>(
-        mut rows: Vec<R>,
+        store: &Store,
+        mut rows: Vec<Result<R, Damage>>,
         limit: u32,
         cursor: impl Fn(&R) -> String,
         item: impl Fn(R) -> T,
     ) -> Self {
         let more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| more).map(cursor);
+        let last = rows.last().filter(|_| more);
+        let next = last.and_then(|row| match row {
+            Ok(row) => Some(cursor(row)),
+            Err(damage) => damage.cursor(),
+        });
+        let damaged = rows.iter().filter_map(|row| row.as_ref().err().cloned());
         Self {
-            items: rows.into_iter().map(item).collect(),
+            damaged: damaged.collect(),
+            items: store.readable(rows).into_iter().map(item).collect(),
             next,
         }
     }
@@ -105,8 +115,10 @@ impl Host {
             limit: limit + 1,
             after: filter.after,
         };
-        let rows = self.inner.store.list(page).await.map_err(listed)?;
-        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.record))
+        let store = &self.inner.store;
+        let rows = store.list(page).await.map_err(listed)?;
+        let record = |row: SessionRow| row.record;
+        Ok(Page::of(store, rows, limit, SessionRow::cursor, record))
     }
 
     /// The workspaces that were ever opened and not purged, in the order in which they were
@@ -122,7 +134,8 @@ impl Host {
         let limit = limit.clamp(1, PAGE_ROWS);
         let store = &self.inner.store;
         let rows = store.workspaces(limit + 1, after).await.map_err(listed)?;
-        Ok(Page::of(rows, limit, |row| row.cursor(), |row| known(&row)))
+        let record = |row: WorkspaceRow| known(&row);
+        Ok(Page::of(store, rows, limit, WorkspaceRow::cursor, record))
     }
 
     /// A workspace that was ever opened and not purged, open or not.
@@ -306,12 +319,14 @@ impl Session {
         after: Option<String>,
     ) -> Result<Page<RunSummary>, HostError> {
         let limit = limit.clamp(1, PAGE_ROWS);
-        let runs = self.host.inner.store.list_runs(self.id, limit + 1, after);
+        let store = &self.host.inner.store;
+        let runs = store.list_runs(self.id, limit + 1, after);
         let rows = runs.await.map_err(|error| match error {
             StoreError::Refused(Refusal::InvalidCursor) => listed(error),
             other => self.named(other),
         })?;
-        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.run))
+        let summary = |row: RunSummaryRow| row.run;
+        Ok(Page::of(store, rows, limit, RunSummaryRow::cursor, summary))
     }
 
     /// Begins a session with this one's history up to and including a message. Neither

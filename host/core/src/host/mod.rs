@@ -44,7 +44,7 @@ use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
-use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
+use crate::store::{Damage, PromptRecord, Recovered, Refusal, Store, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use registry::{Workspaces, refusal};
@@ -273,6 +273,14 @@ impl Host {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.inner.limits
+    }
+
+    /// What of the database could not be read so far: at the start, and in what was read since. At
+    /// most 1,000 places, in the order in which they were met; lists leave them out. Everything
+    /// else goes on.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Damage> {
+        self.inner.store.damaged()
     }
 
     /// What recovery did when this host started.

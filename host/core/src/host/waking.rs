@@ -72,11 +72,11 @@ impl Host {
         let (mut all, mut after) = (true, None);
         loop {
             let page = self.inner.store.due(came, after).await?;
-            let Some(last) = page.last() else {
+            if page.last.is_none() {
                 return Ok(all);
-            };
-            after = Some(last.place);
-            for due in page {
+            }
+            after = page.last;
+            for due in page.due {
                 let session = due.session;
                 if let Err(error) = self.wake_one(due).await {
                     tracing::warn!(%session, %error, "a session whose time has come waits on");

@@ -32,6 +32,8 @@ struct OfSession {
     run: Option<RunId>,
     /// The last event that was read; `None` until the run's first one is found.
     after: Option<Seq>,
+    /// Some of the log could not be read: the run's end may be among it.
+    damaged: bool,
 }
 
 /// The log of a workspace or of the host, by position.
@@ -67,6 +69,7 @@ impl Events {
             committed,
             run: None,
             after: Some(after),
+            damaged: false,
         });
         Self::new(store, source)
     }
@@ -83,6 +86,7 @@ impl Events {
             committed,
             run: Some(run),
             after: None,
+            damaged: false,
         });
         Self::new(store, source)
     }
@@ -133,7 +137,8 @@ impl Events {
     }
 
     /// Whether the log can be read from where the stream stands. [`Events::next`] answers the
-    /// same errors; this asks without taking an event.
+    /// same errors; this asks without taking an event. A run can always be read from its
+    /// beginning.
     ///
     /// # Errors
     /// [`HostError::CursorExpired`] with the oldest cursor that can still be read from, where
@@ -142,7 +147,8 @@ impl Events {
     pub async fn check(&mut self) -> Result<(), HostError> {
         let checked = match &mut self.source {
             Source::Session(source) => match source.begin(&self.store).await {
-                Ok(after) => self.store.check(source.session, after).await,
+                Ok(Beginning::After(after)) => self.store.check(source.session, after).await,
+                Ok(Beginning::Folded(_)) => Ok(()),
                 Err(error) => Err(error),
             },
             Source::Positions(source) => {
@@ -169,7 +175,10 @@ impl Events {
             if let Some(event) = self.page.pop_front() {
                 if let Source::Session(source) = &mut self.source {
                     source.after = Some(event.seq);
-                    if source.run.is_some() && event.run != source.run {
+                    let damaged = matches!(event.body, EventBody::LogDamaged { .. });
+                    source.damaged |= damaged;
+                    let own = event.run == source.run || damaged && event.run.is_none();
+                    if source.run.is_some() && !own {
                         continue;
                     }
                     let ended = matches!(event.body, EventBody::RunEnded { .. });
@@ -228,24 +237,46 @@ fn at_the_end(store: &Store) -> Result<Vec<Event>, StoreError> {
     }
 }
 
+/// Where a session's events are read.
+enum Beginning {
+    /// In the log, after a number.
+    After(Seq),
+    /// Here: those of a run whose own were folded away.
+    Folded(Vec<Event>),
+}
+
 impl OfSession {
-    async fn begin(&mut self, store: &Store) -> Result<Seq, StoreError> {
-        Ok(match (self.after, self.run) {
-            (Some(after), _) => after,
-            (None, Some(run)) => store.before_run(run).await?,
-            (None, None) => Seq(0),
-        })
+    async fn begin(&mut self, store: &Store) -> Result<Beginning, StoreError> {
+        let run = match (self.after, self.run) {
+            (Some(after), _) => return Ok(Beginning::After(after)),
+            (None, None) => return Ok(Beginning::After(Seq(0))),
+            (None, Some(run)) => run,
+        };
+        match store.before_run(run).await {
+            Err(StoreError::Refused(Refusal::Expired { .. })) => {
+                store.retold(run).await.map(Beginning::Folded)
+            }
+            before => before.map(Beginning::After),
+        }
     }
 
     /// The next page; an empty one at the end.
     async fn fill(&mut self, store: &Store, stored: bool) -> Result<Vec<Event>, StoreError> {
-        let after = self.begin(store).await?;
+        let after = match self.begin(store).await? {
+            Beginning::After(after) => after,
+            Beginning::Folded(events) => return Ok(events),
+        };
         let mut last_look = stored;
         loop {
             self.committed.borrow_and_update();
             let page = store.events(self.session, after).await?;
             if !page.is_empty() {
                 return Ok(page);
+            }
+            if let (true, Some(run)) = (self.damaged, self.run)
+                && store.receipt(run).await?.is_some()
+            {
+                return Ok(store.retold(run).await?.into_iter().rev().take(1).collect());
             }
             if last_look {
                 return at_the_end(store);

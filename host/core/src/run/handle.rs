@@ -38,7 +38,8 @@ impl Run {
     }
 
     /// The run's events from its first one, past and future; the stream ends after
-    /// `run.ended`.
+    /// `run.ended`. Of a run whose events were folded away they are made of its messages and its
+    /// receipt: whole texts, and `seq` and `pos` are 0.
     #[must_use]
     pub fn events(&self) -> Events {
         Events::of_run(

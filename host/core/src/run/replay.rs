@@ -1,9 +1,10 @@
 //! Reading a run's log back into the transcript that its memory had held: what recovery has
 //! instead of the run. Pure; the other half of `transcript`.
 
-use super::Transcript;
+use super::{MESSAGE_PARTS_MAX, Transcript};
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
+use crate::id::{MessageId, RunId};
 use crate::session::{Message, Part, PartBody, Role};
 
 impl Transcript {
@@ -19,23 +20,31 @@ impl Transcript {
                     Role::User | Role::System => {}
                 }
             }
-            EventBody::TextDelta { part, text, .. } => {
+            EventBody::TextDelta {
+                message,
+                part,
+                text,
+            } => {
                 self.said.text_bytes += text.len() as u64;
-                self.replay_delta(part, &text, None);
+                self.replay_delta((message, part, at), &text, None);
             }
             EventBody::ReasoningDelta {
+                message,
                 part,
                 text,
                 appended_ms,
-                ..
             } => {
-                self.replay_delta(part, &text, Some(appended_ms));
+                self.replay_delta((message, part, at), &text, Some(appended_ms));
             }
-            EventBody::PartAdded { part, .. } => {
+            EventBody::PartAdded {
+                message,
+                index,
+                part,
+            } => {
                 self.said.parts += 1;
-                if let Some(message) = &mut self.assistant {
-                    message.parts.push(part);
-                }
+                let message = open(&mut self.assistant, self.run, message, Role::Assistant, at);
+                fill(message, index);
+                message.parts.push(part);
             }
             EventBody::PartFinished {
                 index,
@@ -45,25 +54,38 @@ impl Transcript {
             } => {
                 self.replay_part_finished(index, ended_ms, input);
             }
-            EventBody::ToolResult { part, .. } => {
+            EventBody::ToolResult { message, part, .. } => {
                 self.said.parts += 1;
-                if let Some(message) = &mut self.tool {
-                    message.parts.push(part);
-                }
+                let message = open(&mut self.tool, self.run, message, Role::Tool, at);
+                message.parts.push(part);
             }
             EventBody::UsageAdded { usage } => self.said.usage.add(usage),
-            EventBody::MessageFinished { message, .. } => {
-                self.assistant.take_if(|open| open.id == message);
-                self.tool.take_if(|open| open.id == message);
-            }
+            EventBody::MessageFinished { message, .. } => self.close(message),
             other => self.replay_asking(&other),
         }
     }
 
-    fn replay_delta(&mut self, part: u32, delta: &str, reasoning_at: Option<UnixMillis>) {
-        let Some(message) = &mut self.assistant else {
-            return;
-        };
+    /// The messages that are open.
+    #[must_use]
+    pub fn open_ids(&self) -> Vec<MessageId> {
+        let open = self.assistant.iter().chain(&self.tool);
+        open.map(|message| message.id).collect()
+    }
+
+    /// Takes a message for ended that was kept already.
+    pub fn close(&mut self, message: MessageId) {
+        self.assistant.take_if(|open| open.id == message);
+        self.tool.take_if(|open| open.id == message);
+    }
+
+    fn replay_delta(
+        &mut self,
+        (message, part, at): (MessageId, u32, UnixMillis),
+        delta: &str,
+        reasoning_at: Option<UnixMillis>,
+    ) {
+        let message = open(&mut self.assistant, self.run, message, Role::Assistant, at);
+        fill(message, part);
         if message.parts.len() <= part as usize {
             self.said.parts += 1;
             message.parts.push(match reasoning_at {
@@ -105,5 +127,28 @@ impl Transcript {
             }
             _ => {}
         }
+    }
+}
+
+/// The message that is written to: the one that is open, or else one that began in an event that
+/// could not be read.
+fn open(
+    place: &mut Option<Message>,
+    run: RunId,
+    id: MessageId,
+    role: Role,
+    at: UnixMillis,
+) -> &mut Message {
+    if place.as_ref().is_some_and(|open| open.id != id) {
+        *place = None;
+    }
+    place.get_or_insert_with(|| Message::begin(id, run, role, at))
+}
+
+/// Leaves empty texts in the places of parts that could not be read.
+fn fill(message: &mut Message, through: u32) {
+    let missing = (through as usize).min(MESSAGE_PARTS_MAX);
+    while message.parts.len() < missing {
+        message.parts.push(Part::text(""));
     }
 }

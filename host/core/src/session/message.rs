@@ -31,6 +31,13 @@ impl Role {
             Self::System => "system",
         }
     }
+
+    /// The role with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::User, Self::Assistant, Self::Tool, Self::System];
+        all.into_iter().find(|role| role.as_str() == word)
+    }
 }
 
 /// A message of a session, whole or still growing.

@@ -2,21 +2,32 @@
 //! start. Knows nothing of what is in them.
 
 use super::StoreError;
+use super::damage::Listing;
 use super::open::Store;
 use crate::id::AgentId;
-use rusqlite::{Connection, params};
+use rusqlite::{Row, params};
 
-/// The agents that are kept, by name: name, digest, bytes.
-fn kept(conn: &Connection) -> Result<Vec<(AgentId, String, Vec<u8>)>, StoreError> {
-    let mut query = conn.prepare_cached("SELECT name, digest, wasm FROM agent ORDER BY name")?;
-    let mut rows = query.query([])?;
-    let mut agents = Vec::new();
-    while let Some(row) = rows.next()? {
-        let name = AgentId::new(row.get::<_, String>(0)?)
-            .map_err(|error| StoreError::Content(error.to_string()))?;
-        agents.push((name, row.get(1)?, row.get(2)?));
+/// An agent that is kept: name, digest, bytes.
+type Kept = (AgentId, String, Vec<u8>);
+
+/// The agents that are kept, by name.
+const AGENTS: Listing<'_> = Listing {
+    table: "agent",
+    key: "name",
+    columns: "name, digest, wasm",
+    joins: "",
+    which: "true ORDER BY name",
+};
+
+pub(super) fn kept(row: &Row<'_>) -> Result<Kept, StoreError> {
+    let name = AgentId::new(row.get::<_, String>(0)?)
+        .map_err(|error| StoreError::Content(error.to_string()))?;
+    let (digest, wasm): (String, Vec<u8>) = (row.get(1)?, row.get(2)?);
+    if super::damage::digest(&wasm) != digest {
+        let why = "the component's bytes do not have its digest";
+        return Err(StoreError::Content(why.to_owned()));
     }
-    Ok(agents)
+    Ok((name, digest, wasm))
 }
 
 impl Store {
@@ -54,6 +65,8 @@ impl Store {
 
     /// The agents that are kept, by name: each with its digest and its bytes.
     pub async fn kept_agents(&self) -> Result<Vec<(AgentId, String, Vec<u8>)>, StoreError> {
-        self.shared.readers.read(kept).await
+        let readers = &self.shared.readers;
+        let kept = readers.read(|conn| AGENTS.read(conn, &[], kept)).await?;
+        Ok(self.readable(kept))
     }
 }

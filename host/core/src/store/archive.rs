@@ -1,6 +1,7 @@
 //! Reading a data directory beside whoever owns it: a connection that never writes, migrates
 //! or checkpoints.
 
+use super::damage::{Damage, Damages};
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
 use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
@@ -15,6 +16,7 @@ use std::path::Path;
 pub struct Archive {
     conn: Connection,
     owned: bool,
+    damages: Damages,
 }
 
 impl Archive {
@@ -30,10 +32,7 @@ impl Archive {
                 directory: directory.to_owned(),
             });
         }
-        let refused = |error: rusqlite::Error| OpenError::Database {
-            path: path.clone(),
-            message: error.to_string(),
-        };
+        let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
         let conn = reader::connect(directory).map_err(refused)?;
         let found = format_of(&conn).map_err(refused)?;
         if found > FORMAT {
@@ -57,7 +56,11 @@ impl Archive {
             });
         }
         let owned = directory::is_owned(directory);
-        Ok(Self { conn, owned })
+        Ok(Self {
+            conn,
+            owned,
+            damages: Damages::default(),
+        })
     }
 
     /// Whether a host owned the directory when it was opened. Without one, runs that are
@@ -76,7 +79,8 @@ impl Archive {
         workspace: Option<WorkspaceId>,
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
-        session::latest(&self.conn, workspace, limit)
+        let rows = self.read(session::latest(&self.conn, workspace, limit))?;
+        Ok(self.damages.readable(rows))
     }
 
     /// One session.
@@ -84,7 +88,7 @@ impl Archive {
     /// # Errors
     /// [`super::Refusal::UnknownSession`], or when the database cannot be read.
     pub fn session(&self, id: SessionId) -> Result<SessionRow, StoreError> {
-        session::find(&self.conn, id)
+        self.read(session::find(&self.conn, id))
     }
 
     /// The runs of a session with their messages, in the order of acceptance.
@@ -92,7 +96,9 @@ impl Archive {
     /// # Errors
     /// As [`Archive::session`].
     pub fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
-        message::runs(&self.conn, session)
+        let (runs, damaged) = self.read(message::runs(&self.conn, session))?;
+        self.set_aside(damaged);
+        Ok(runs)
     }
 
     /// The events of a session after `after`, at most [`super::PAGE_EVENTS`].
@@ -100,6 +106,26 @@ impl Archive {
     /// # Errors
     /// As [`Archive::session`].
     pub fn events(&self, session: SessionId, after: Seq) -> Result<Vec<Event>, StoreError> {
-        event::page(&self.conn, session, after)
+        let events = self.read(event::page(&self.conn, session, after))?;
+        self.set_aside(events.iter().filter_map(event::damage).collect());
+        Ok(events)
+    }
+
+    /// What of the database could not be read so far, in the order in which it was met; at most
+    /// 1,000 places. Lists leave it out.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Damage> {
+        self.damages.all()
+    }
+
+    fn set_aside(&self, damaged: Vec<Damage>) {
+        for damage in damaged {
+            self.damages.note(damage);
+        }
+    }
+
+    fn read<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        read.map_err(reader::unreadable)
+            .inspect_err(|error| self.damages.note_error(error))
     }
 }

@@ -2,7 +2,8 @@
 //! can follow it. Knows no provider.
 
 use super::StoreError;
-use super::message::{COLUMNS, read};
+use super::damage::Damage;
+use super::message::{COLUMNS, RUNS, Told, listed, read};
 use super::run::SessionNo;
 use crate::session::{Message, Role};
 use rusqlite::{Connection, params};
@@ -26,7 +27,7 @@ pub(super) fn since(
     conn: &Connection,
     session: SessionNo,
     after: i64,
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Told, StoreError> {
     let bounds = Bounds {
         messages: CONTEXT_MESSAGES_MAX,
         bytes: CONTEXT_BYTES_MAX,
@@ -39,9 +40,48 @@ fn bounded(
     session: SessionNo,
     after: i64,
     bounds: Bounds,
+) -> Result<Told, StoreError> {
+    match at_once(conn, session, after, bounds) {
+        Err(StoreError::Content(_) | StoreError::Damaged(_)) => {
+            with_damage(conn, session, after, bounds)
+        }
+        messages => Ok((messages?, Vec::new())),
+    }
+}
+
+/// The same where not every message can be read.
+fn with_damage(
+    conn: &Connection,
+    session: SessionNo,
+    after: i64,
+    bounds: Bounds,
+) -> Result<Told, StoreError> {
+    let which = "message.session = ?1 AND message.ordinal > ?2
+        ORDER BY message.ordinal DESC LIMIT ?3";
+    let limit = bounds.messages as i64 + 1;
+    let (all, damaged): (Vec<Message>, Vec<Damage>) =
+        listed(conn, which, params![session.session, after, limit])?;
+    let (mut messages, mut bytes, mut whole) = (Vec::new(), 0, true);
+    for message in all {
+        bytes += serde_json::to_string(&message.parts)?.len();
+        if messages.len() == bounds.messages || bytes > bounds.bytes {
+            whole = false;
+            break;
+        }
+        messages.push(message);
+    }
+    messages.reverse();
+    Ok((begun_well(messages, whole), damaged))
+}
+
+fn at_once(
+    conn: &Connection,
+    session: SessionNo,
+    after: i64,
+    bounds: Bounds,
 ) -> Result<Vec<Message>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM message JOIN run ON run.no = message.run
+        "SELECT {COLUMNS} FROM message {RUNS}
          WHERE message.session = ?1 AND message.ordinal > ?2 ORDER BY message.ordinal DESC"
     );
     let mut query = conn.prepare_cached(&sql)?;
@@ -108,7 +148,7 @@ mod tests {
 
     fn told(words: &[&str], after: i64, messages: usize, bytes: usize) -> Vec<String> {
         let bounds = Bounds { messages, bytes };
-        let told = bounded(&conversation(words), SESSION, after, bounds).unwrap();
+        let (told, _) = bounded(&conversation(words), SESSION, after, bounds).unwrap();
         told.iter().map(Message::text).collect()
     }
 

@@ -1,7 +1,9 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
+use super::Damage;
 use std::fmt;
-use std::path::PathBuf;
+use rusqlite::ErrorCode;
+use std::path::{Path, PathBuf};
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,17 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The database is damaged where nothing can be read without it.
+    #[error(
+        "the database {} is damaged so that SQLite cannot work with it: {message}; `lastword \
+         doctor` says what can be read of it, and a backup can take its place", path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
     /// The database could not be opened or brought up to date.
     #[error("cannot open the database {}: {message}", path.display())]
     Database {
@@ -87,6 +100,19 @@ pub enum OpenError {
         /// What SQLite said.
         message: String,
     },
+}
+
+impl OpenError {
+    /// What SQLite said when a database was opened.
+    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, message }
+            }
+            _ => Self::Database { path, message },
+        }
+    }
 }
 
 /// Why the store did not do what it was asked.
@@ -102,6 +128,8 @@ pub enum StoreError {
     Closed(String),
     /// SQLite rejects the content itself. Nothing was written.
     Content(String),
+    /// What is stored cannot be read, and asking again does not help. Nothing was written.
+    Damaged(Box<Damage>),
 }
 
 /// A request that contradicts what is stored.
@@ -150,6 +178,7 @@ impl fmt::Display for StoreError {
             Self::Unavailable(why) => write!(f, "the store cannot write now: {why}"),
             Self::Closed(why) => write!(f, "the store is closed: {why}"),
             Self::Content(why) => write!(f, "the store rejects the content: {why}"),
+            Self::Damaged(damage) => write!(f, "what is stored is damaged: {damage}"),
         }
     }
 }
@@ -183,9 +212,8 @@ impl From<rusqlite::Error> for StoreError {
                 | ffi::SQLITE_CANTOPEN
                 | ffi::SQLITE_PROTOCOL
                 | ffi::SQLITE_INTERRUPT => Self::Unavailable(text),
-                ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_READONLY => {
-                    Self::Closed(text)
-                }
+                ffi::SQLITE_CORRUPT => Damage::of("").why(text).into(),
+                ffi::SQLITE_NOTADB | ffi::SQLITE_READONLY => Self::Closed(text),
                 _ => Self::Content(text),
             },
         }

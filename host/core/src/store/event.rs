@@ -1,6 +1,7 @@
 //! Reads the log, a bounded page at a time: of one session by number, of a workspace or of
 //! all by position.
 
+use super::damage::{Damage, lenient};
 use super::notify::Fresh;
 use super::open::Store;
 use super::retention;
@@ -8,7 +9,7 @@ use super::{Refusal, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::{Event, EventBody, Position, Seq};
 use crate::id::{RunId, SessionId, WorkspaceId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::HashMap;
 
 pub use super::notify::Following;
@@ -21,8 +22,14 @@ const SCANNED: i64 = 4096;
 const COLUMNS: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
 
-fn read(row: &Row<'_>) -> Result<Event, StoreError> {
-    let body: EventBody = serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or_default())?;
+/// A column that is a text.
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    let text = row.get_ref(column)?.as_str();
+    text.map_err(|error| StoreError::Content(format!("column {column}: {error}")))
+}
+
+pub(super) fn read(row: &Row<'_>) -> Result<Event, StoreError> {
+    let body: EventBody = serde_json::from_str(text(row, 5)?)?;
     Ok(Event {
         seq: Seq(row.get::<_, i64>(0)? as u64),
         pos: Position(row.get::<_, i64>(1)? as u64),
@@ -33,7 +40,8 @@ fn read(row: &Row<'_>) -> Result<Event, StoreError> {
     })
 }
 
-/// The events of a session after `after`, in order, at most `PAGE_EVENTS`.
+/// The events of a session after `after`, in order, at most `PAGE_EVENTS`. What cannot be read has
+/// an event in its place.
 pub(super) fn page(
     conn: &Connection,
     session: SessionId,
@@ -44,17 +52,124 @@ pub(super) fn page(
     let no = session_no(&snapshot, session)?;
     retention::check(&snapshot, no, after.0)?;
     let sql = format!(
-        "SELECT {COLUMNS} JOIN session ON session.no = event.session
-         LEFT JOIN run ON run.no = event.run
+        "SELECT {COLUMNS} {PLACES}
          WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3"
     );
-    let mut query = snapshot.prepare_cached(&sql)?;
-    let mut rows = query.query(params![no, after.0 as i64, PAGE_EVENTS as i64])?;
+    let bound = params![no, after.0 as i64, PAGE_EVENTS as i64];
+    let events = match at_once(&snapshot, &sql, bound) {
+        Err(StoreError::Content(_) | StoreError::Damaged(_)) => {
+            let which = "session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+            one_by_one(&snapshot, which, bound)
+        }
+        events => events,
+    }?;
+    Ok(without_gaps(events, session, after))
+}
+
+/// What an event is read with.
+const PLACES: &str = "LEFT JOIN session ON session.no = event.session
+    LEFT JOIN run ON run.no = event.run";
+
+fn at_once(conn: &Connection, sql: &str, bound: &[&dyn ToSql]) -> Result<Vec<Event>, StoreError> {
+    let mut query = conn.prepare_cached(sql)?;
+    let mut rows = query.query(bound)?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.push(read(row)?);
     }
     Ok(events)
+}
+
+/// Where an event stands: its position, its number, its session.
+type Place = (i64, i64, i64);
+
+/// Reads events by their positions, with an event of its own in place of each that cannot be
+/// read. The positions come from the index, or from the table if that is what can be read.
+fn one_by_one(
+    conn: &Connection,
+    which: &str,
+    bound: &[&dyn ToSql],
+) -> Result<Vec<Event>, StoreError> {
+    let places = |from: &str| -> Result<Vec<Place>, StoreError> {
+        let sql = format!("SELECT pos, seq, session FROM event {from} WHERE {which}");
+        let mut query = conn.prepare(&sql)?;
+        let rows = query.query_map(bound, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    let places = places("INDEXED BY event_seq").or_else(|_| places("NOT INDEXED"));
+    let places = places.map_err(|error| Damage::of("event").name(error))?;
+    places.into_iter().map(|place| sound(conn, place)).collect()
+}
+
+/// One event, or what stands in its place.
+fn sound(conn: &Connection, (pos, seq, session): Place) -> Result<Event, StoreError> {
+    let sql = format!("SELECT {COLUMNS} {PLACES} WHERE event.pos = ?1");
+    let one = at_once(conn, &sql, &[&pos]).and_then(|events| {
+        let missing = || StoreError::Content("the row is missing".to_owned());
+        events.into_iter().next().ok_or_else(missing)
+    });
+    let error = match one {
+        Err(error @ (StoreError::Content(_) | StoreError::Damaged(_))) => error,
+        event => return event,
+    };
+    let damage = super::damage::place(conn, "event", &pos.into(), error);
+    let session = conn.query_row("SELECT id FROM session WHERE no = ?1", [session], |row| {
+        Ok(lenient::<[u8; 16]>(row, 0))
+    });
+    let session = session.ok().flatten().map(SessionId::from_bytes);
+    Ok(Event {
+        seq: Seq(seq as u64),
+        pos: Position(pos as u64),
+        session: session.unwrap_or(SessionId::from_bytes([0; 16])),
+        run: damage.run,
+        at_ms: UnixMillis(0),
+        body: EventBody::LogDamaged {
+            why: damage.why,
+            lost: damage.lost,
+        },
+    })
+}
+
+/// The damage that an event stands for.
+pub(super) fn damage(event: &Event) -> Option<Damage> {
+    let EventBody::LogDamaged { why, .. } = &event.body else {
+        return None;
+    };
+    let row = match event.pos.0 {
+        0 => format!("before number {}", event.seq),
+        pos => pos.to_string(),
+    };
+    let damage = Damage::of("event").session(event.session).row(row);
+    let damage = match event.run {
+        Some(run) => damage.run(run),
+        None => damage,
+    };
+    Some(damage.why(why))
+}
+
+/// The same events with one more in each place where numbers are missing.
+fn without_gaps(events: Vec<Event>, session: SessionId, after: Seq) -> Vec<Event> {
+    let mut last = after.0;
+    let mut whole = Vec::with_capacity(events.len());
+    for event in events {
+        if event.seq.0 > last + 1 {
+            let (first, through) = (last + 1, event.seq.0 - 1);
+            whole.push(Event {
+                seq: Seq(through),
+                pos: Position(0),
+                session,
+                run: None,
+                at_ms: UnixMillis(0),
+                body: EventBody::LogDamaged {
+                    why: format!("the events {first} to {through} of the session are missing"),
+                    lost: Damage::of("event").lost,
+                },
+            });
+        }
+        last = event.seq.0;
+        whole.push(event);
+    }
+    whole
 }
 
 /// The number just before a run's first event: where a stream of that run begins.
@@ -104,12 +219,18 @@ fn scan(
     let snapshot = conn.unchecked_transaction()?;
     retention::check_positions(&snapshot, workspace, after.0, first)?;
     let after = after.0 as i64;
-    let (last, looked): (Option<i64>, i64) = snapshot
-        .prepare_cached(
+    let ahead = |from: &str| {
+        let sql = format!(
             "SELECT max(pos), count(*) FROM
-               (SELECT pos FROM event WHERE pos > ?1 ORDER BY pos LIMIT ?2)",
-        )?
-        .query_row([after, SCANNED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+               (SELECT pos FROM event {from} WHERE pos > ?1 ORDER BY pos LIMIT ?2)"
+        );
+        snapshot
+            .prepare_cached(&sql)?
+            .query_row([after, SCANNED], |row| Ok((row.get(0)?, row.get(1)?)))
+    };
+    let ahead = ahead("").or_else(|_| ahead("INDEXED BY event_seq"));
+    let (last, looked): (Option<i64>, i64) =
+        ahead.map_err(|error| Damage::of("event").name(error.into()))?;
     let Some(last) = last else {
         return Ok(Positions {
             through: Position(after as u64),
@@ -124,12 +245,15 @@ fn scan(
          WHERE event.pos > ?1 AND event.pos <= ?2 AND (?3 IS NULL OR session.workspace = ?3)
          ORDER BY event.pos LIMIT ?4"
     );
-    let mut query = snapshot.prepare_cached(&sql)?;
-    let mut rows = query.query(params![after, last, workspace, PAGE_EVENTS as i64])?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.push(read(row)?);
-    }
+    let bound = params![after, last, workspace, PAGE_EVENTS as i64];
+    let events = match at_once(&snapshot, &sql, bound) {
+        Err(StoreError::Content(_) | StoreError::Damaged(_)) => {
+            let which = "pos > ?1 AND pos <= ?2 AND (?3 IS NULL OR session IN (
+                SELECT no FROM session WHERE workspace = ?3)) ORDER BY pos LIMIT ?4";
+            one_by_one(&snapshot, which, bound)
+        }
+        events => events,
+    }?;
     let full = events.len() == PAGE_EVENTS;
     let through = match events.last() {
         Some(event) if full => event.pos,
@@ -157,7 +281,7 @@ fn read_fresh(
     let limit = PAGE_EVENTS as i64 + 1;
     // The positions first: the index of the numbers has them, and the bodies stay where
     // they are.
-    let mut found: Vec<(i64, i64, i64)> = Vec::new();
+    let mut found: Vec<Place> = Vec::new();
     {
         let mut query = snapshot.prepare_cached(
             "SELECT pos, seq FROM event WHERE session = ?1 AND seq >= ?2 AND pos > ?3 AND pos <= ?4
@@ -166,29 +290,27 @@ fn read_fresh(
         for (session, first) in &fresh.sessions {
             let mut rows = query.query(params![session, first, after, through, limit])?;
             while let Some(row) = rows.next()? {
-                found.push((row.get(0)?, *session, row.get(1)?));
+                found.push((row.get(0)?, row.get(1)?, *session));
             }
         }
     }
     found.sort_unstable();
     let rest = found.split_off(found.len().min(PAGE_EVENTS));
     let mut left: HashMap<i64, i64> = HashMap::new();
-    for (_, session, seq) in &rest {
+    for (_, seq, session) in &rest {
         left.entry(*session).or_insert(*seq);
     }
     let head = left.is_empty();
     fresh.sessions = left;
-    let sql = format!(
-        "SELECT {COLUMNS} JOIN session ON session.no = event.session
-         LEFT JOIN run ON run.no = event.run WHERE event.pos = ?1"
-    );
+    let sql = format!("SELECT {COLUMNS} {PLACES} WHERE event.pos = ?1");
     let mut query = snapshot.prepare_cached(&sql)?;
     let mut events = Vec::with_capacity(found.len());
-    for (pos, ..) in &found {
-        let mut rows = query.query([pos])?;
-        if let Some(row) = rows.next()? {
-            events.push(read(row)?);
-        }
+    for place in &found {
+        let mut one = || query.query([place.0])?.next()?.map(read).transpose();
+        events.push(match one() {
+            Ok(Some(event)) => event,
+            Ok(None) | Err(_) => sound(&snapshot, *place)?,
+        });
     }
     let through = match found.last() {
         Some((pos, ..)) if !head => *pos,
@@ -226,7 +348,9 @@ impl Store {
         first: bool,
     ) -> Result<Positions, StoreError> {
         let read = move |conn: &Connection| scan(conn, workspace.map(|no| no.0), after, first);
-        self.shared.readers.read(read).await
+        let page = self.shared.readers.read(read).await?;
+        self.note_events(&page.events);
+        Ok(page)
     }
 
     /// A page of what is new. What does not fit is answered with it, to be asked for next.
@@ -244,7 +368,9 @@ impl Store {
             }
             Ok((page, fresh))
         };
-        self.shared.readers.read(read).await
+        let (page, fresh) = self.shared.readers.read(read).await?;
+        self.note_events(&page.events);
+        Ok((page, fresh))
     }
 
     /// Refuses a number that is before the beginning of a session's log or beyond its end.

@@ -9,7 +9,7 @@ use super::run::{self, RunNo};
 use super::tx::{Apart, Tx};
 use super::work::Work;
 use super::writer::in_savepoint;
-use super::{Refusal, StoreError, entry, wake};
+use super::{Damage, Refusal, StoreError, entry, wake};
 use crate::event::EventBody;
 use crate::id::RunId;
 use crate::run::{Cause, Changes, Ending, Receipt, RunEvent, RunState, Said};
@@ -91,9 +91,12 @@ impl Work for Finish {
             Err(StoreError::Refused(Refusal::AlreadyEnded)) => {
                 stored(tx.conn, self.id)?.ok_or(Refusal::AlreadyEnded)?
             }
-            Err(StoreError::Content(why)) if tx.apart == Apart::Yes => {
-                let minimal = minimal(tx, self.run, &self.ending, receipt, &why)?;
-                self.rejected = Some(StoreError::Content(why));
+            Err(error @ (StoreError::Content(_) | StoreError::Damaged(_)))
+                if tx.apart == Apart::Yes =>
+            {
+                let why = error.to_string();
+                let minimal = minimal(tx, self.run, &self.ending.cause, receipt, &why)?;
+                self.rejected = Some(error);
                 minimal
             }
             Err(other) => return Err(other),
@@ -125,22 +128,31 @@ impl Work for Finish {
     }
 }
 
-/// What remains of an end whose content SQLite rejects: the state, the cause and one line,
-/// so that it cannot strand the session's queue.
-fn minimal(
+/// What remains of an end whose content SQLite rejects, or for which there is no room in what is
+/// damaged: the state, the cause and one line, so that it cannot strand the session's queue; without
+/// its event where the log cannot be written.
+pub(super) fn minimal(
     tx: &mut Tx<'_>,
     run: RunNo,
-    ending: &Ending,
+    cause: &Cause,
     mut receipt: Receipt,
     why: &str,
 ) -> Result<Receipt, StoreError> {
     tracing::error!(run = %receipt.run, why, "the store rejects a run's last words");
-    let kept = format!("the store rejected what was not yet written of this run: {why}");
+    let kept = format!("what was not yet written of this run could not be written: {why}");
     receipt.detail = Some(match receipt.detail.take() {
         Some(detail) => format!("{detail}; {kept}"),
         None => kept,
     });
-    in_savepoint(tx, |tx| end(tx, run, &ending.cause, &receipt))?;
+    match in_savepoint(tx, |tx| end(tx, run, cause, &receipt)) {
+        Err(StoreError::Damaged(_) | StoreError::Refused(Refusal::UnknownSession)) => {
+            in_savepoint(tx, |tx| {
+                set_ended(tx, run, cause)?;
+                keep_receipt(tx, run, &receipt)
+            })?;
+        }
+        ended => ended?,
+    }
     Ok(receipt)
 }
 
@@ -151,12 +163,17 @@ pub(super) fn end(
     cause: &Cause,
     receipt: &Receipt,
 ) -> Result<(), StoreError> {
+    set_ended(tx, run, cause)?;
+    close(tx, run, receipt)
+}
+
+fn set_ended(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), StoreError> {
     let from = run::state(tx, run)?;
     if from.is_terminal() {
         return Err(Refusal::AlreadyEnded.into());
     }
     let to = from
-        .next(RunEvent::End(receipt.state))
+        .next(RunEvent::End(cause.state()))
         .map_err(|illegal| StoreError::Content(illegal.to_string()))?;
     // The states stand in the text: bound, they would have SQLite plan anew at each call,
     // since a partial index depends on them.
@@ -170,10 +187,10 @@ pub(super) fn end(
         tx.now.0 as i64,
         tx.epoch,
     ])?;
-    if changed != 1 {
-        return Err(Refusal::AlreadyEnded.into());
+    match changed {
+        1 => Ok(()),
+        _ => Err(Refusal::AlreadyEnded.into()),
     }
-    close(tx, run, receipt)
 }
 
 /// Withdraws a run that never started: its user message, an assistant message that says
@@ -221,15 +238,21 @@ pub(super) fn withdraw(
     Ok(receipt)
 }
 
-/// The rows and the event behind the compare-and-set.
-fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
+/// The row that the database takes once for each run.
+fn keep_receipt(tx: &Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
     let inserted = tx
         .conn
         .prepare_cached("INSERT OR IGNORE INTO run_terminal (run, receipt) VALUES (?1, ?2)")?
         .execute(params![run.run, serde_json::to_string(receipt)?])?;
-    if inserted != 1 {
-        return Err(Refusal::AlreadyEnded.into());
+    match inserted {
+        1 => Ok(()),
+        _ => Err(Refusal::AlreadyEnded.into()),
     }
+}
+
+/// The rows and the event behind the compare-and-set.
+fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
+    keep_receipt(tx, run, receipt)?;
     tx.conn
         .prepare_cached(
             "UPDATE session SET input_tokens = input_tokens + ?2,
@@ -260,6 +283,10 @@ pub(super) fn latch(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), St
     Ok(())
 }
 
+fn unreadable(run: RunId, error: StoreError) -> StoreError {
+    Damage::of("run_terminal").run(run).name(error)
+}
+
 /// The stored receipt of a run that has ended.
 pub(super) fn stored(
     conn: &rusqlite::Connection,
@@ -271,6 +298,8 @@ pub(super) fn stored(
              WHERE run.id = ?1",
         )?
         .query_row([run.as_bytes()], |row| row.get(0))
-        .optional()?;
-    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+        .optional()
+        .map_err(|error| unreadable(run, error.into()))?;
+    let receipt = json.map(|json| serde_json::from_str(&json)).transpose();
+    receipt.map_err(|error| unreadable(run, error.into()))
 }

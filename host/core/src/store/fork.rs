@@ -10,7 +10,7 @@ use crate::event::EventBody;
 use crate::id::{MessageId, RunId, SessionId};
 use crate::run::{Cause, Ending, RunState, Said};
 use crate::session::{FinishReason, ForkPoint, Message, Role};
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use std::time::Duration;
 
 /// Begins a session with the messages of another, up to and including one of them.
@@ -110,16 +110,19 @@ fn copy_all(
     let mut said = Said::default();
     let mut after = 0;
     while after < place {
-        let page = between(tx.conn, source, after, place)?;
-        let Some(last) = page.last().and_then(|message| message.ordinal) else {
-            break;
-        };
-        after = i64::try_from(last).unwrap_or(i64::MAX);
+        let through = place.min(after.saturating_add(i64::from(message::PAGE_MESSAGES)));
+        // What cannot be read is copied as what stands in for it.
+        let (page, _) = message::places(tx.conn, source, after, through)?;
         for message in page {
             copy(tx, message, id, run, &mut said)?;
         }
+        after = through;
     }
-    if let Some((summary, stands_for)) = message::summary(tx.conn, source)?
+    let summary = match message::summary(tx.conn, source) {
+        Err(StoreError::Damaged(_)) => None,
+        summary => summary?,
+    };
+    if let Some((summary, stands_for)) = summary
         && stands_for <= place
     {
         let no = copy(tx, summary, id, run, &mut said)?;
@@ -158,17 +161,6 @@ fn copy(
         log.push(Some(run.run), &entry::finished(&message))?;
     }
     Ok(no)
-}
-
-/// A page of the history after one place and through another, in order.
-fn between(
-    conn: &Connection,
-    session: SessionNo,
-    after: i64,
-    through: i64,
-) -> Result<Vec<Message>, StoreError> {
-    let until = through.min(after.saturating_add(i64::from(message::PAGE_MESSAGES)));
-    message::places(conn, session, after, until)
 }
 
 impl Store {

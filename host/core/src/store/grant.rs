@@ -1,6 +1,7 @@
 //! What answers granted for longer than once: kept with the answer, listed, revoked. Rules are
 //! words here; what they allow is not known.
 
+use super::damage::{Damage, Listing};
 use super::handle::WorkspaceNo;
 use super::run::{RunNo, SessionNo};
 use super::{Store, StoreError};
@@ -12,8 +13,8 @@ use rusqlite::{Connection, Row, ToSql, params};
 /// The most grants that are listed, and that count, for one agent in one workspace.
 const GRANTS_MAX: i64 = 10_000;
 
-const COLUMNS: &str = "SELECT granted.id, session.id, granted.agent, rule, granted_ms
-    FROM granted LEFT JOIN session ON session.no = granted.session";
+pub(super) const COLUMNS: &str = "granted.id, session.id, granted.agent, rule, granted_ms";
+pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = granted.session";
 
 /// Keeps a grant, with the answer that made it.
 pub(super) fn keep(conn: &Connection, run: RunNo, granted: &Granted) -> Result<(), StoreError> {
@@ -32,7 +33,7 @@ pub(super) fn keep(conn: &Connection, run: RunNo, granted: &Granted) -> Result<(
     Ok(())
 }
 
-fn granted(row: &Row<'_>) -> Result<Granted, StoreError> {
+pub(super) fn granted(row: &Row<'_>) -> Result<Granted, StoreError> {
     let agent: String = row.get(2)?;
     let session: Option<[u8; 16]> = row.get(1)?;
     Ok(Granted {
@@ -44,15 +45,20 @@ fn granted(row: &Row<'_>) -> Result<Granted, StoreError> {
     })
 }
 
-fn all(conn: &Connection, which: &str, bound: &[&dyn ToSql]) -> Result<Vec<Granted>, StoreError> {
-    let sql = format!("{COLUMNS} WHERE {which} ORDER BY granted_ms, granted.id LIMIT {GRANTS_MAX}");
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query(bound)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(granted(row)?);
-    }
-    Ok(found)
+fn all(
+    conn: &Connection,
+    which: &str,
+    bound: &[&dyn ToSql],
+) -> Result<Vec<Result<Granted, Damage>>, StoreError> {
+    let which = format!("{which} ORDER BY granted_ms, granted.id LIMIT {GRANTS_MAX}");
+    let listing = Listing {
+        table: "granted",
+        key: "id",
+        columns: COLUMNS,
+        joins: PLACES,
+        which: &which,
+    };
+    listing.read(conn, bound, granted)
 }
 
 impl Store {
@@ -63,26 +69,30 @@ impl Store {
         agent: AgentId,
     ) -> Result<Vec<String>, StoreError> {
         let read = move |conn: &Connection| {
-            let mut query = conn.prepare_cached(
-                "SELECT rule FROM granted
-                 WHERE workspace = ?1 AND agent = ?2 AND coalesce(session, ?3) = ?3 LIMIT ?4",
-            )?;
+            let listing = Listing {
+                table: "granted",
+                key: "id",
+                columns: "rule",
+                joins: "",
+                which: "workspace = ?1 AND agent = ?2 AND coalesce(session, ?3) = ?3 LIMIT ?4",
+            };
             let bound = params![
                 session.workspace,
                 agent.as_str(),
                 session.session,
                 GRANTS_MAX
             ];
-            let rows = query.query_map(bound, |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            listing.read(conn, bound, |row| Ok(row.get(0)?))
         };
-        self.shared.readers.read(read).await
+        let rules = self.shared.readers.read(read).await?;
+        Ok(self.readable(rules))
     }
 
     /// Every grant of a workspace, the oldest first.
     pub async fn grants(&self, workspace: WorkspaceNo) -> Result<Vec<Granted>, StoreError> {
         let read = move |conn: &Connection| all(conn, "granted.workspace = ?1", &[&workspace.0]);
-        self.shared.readers.read(read).await
+        let grants = self.shared.readers.read(read).await?;
+        Ok(self.readable(grants))
     }
 
     /// A grant and the workspace in which it stands.
@@ -92,6 +102,7 @@ impl Store {
             let Some(granted) = found.into_iter().next() else {
                 return Ok(None);
             };
+            let granted = granted.map_err(StoreError::from)?;
             let workspace: [u8; 16] = conn
                 .prepare_cached(
                     "SELECT workspace.id FROM granted

@@ -8,6 +8,7 @@ use super::queue::{self, Edited, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
 use super::session::{NewSession, SessionAt};
 use super::state::{self, StateOwner, StateQuota, StateScope};
+use super::damage::{Damage, damage_of};
 use super::tx::Tx;
 use super::work::Then;
 use super::writer::Handed;
@@ -237,14 +238,16 @@ impl Store {
         before: Option<MessageId>,
         limit: u32,
     ) -> Result<Vec<Message>, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| {
-                let mut messages = message::history(conn, session, before, 0, limit)?;
-                message::mark_summary(conn, session, &mut messages)?;
-                Ok(messages)
-            })
-            .await
+        let read = move |conn: &Connection| {
+            let (mut messages, mut damaged) = message::history(conn, session, before, 0, limit)?;
+            if let Err(error) = message::mark_summary(conn, session, &mut messages) {
+                damaged.push(damage_of(error)?);
+            }
+            Ok((messages, damaged))
+        };
+        let (messages, damaged) = self.shared.readers.read(read).await?;
+        self.set_aside(damaged);
+        Ok(messages)
     }
 
     /// The same page of a session that is there, without the mark of its summary.
@@ -261,7 +264,9 @@ impl Store {
             event::session_no(&snapshot, id)?;
             message::history(&snapshot, session, before, 0, limit)
         };
-        self.shared.readers.read(read).await
+        let (messages, damaged) = self.shared.readers.read(read).await?;
+        self.set_aside(damaged);
+        Ok(messages)
     }
 
     /// The messages that a model shall see: the summary, if there is one, and what came after
@@ -276,13 +281,20 @@ impl Store {
                 let place = message::ordinal(conn, session, after)?;
                 return context::since(conn, session, place);
             }
-            let Some((summary, through)) = message::summary(conn, session)? else {
-                return context::since(conn, session, 0);
+            let (summary, through, damaged) = match message::summary(conn, session) {
+                Ok(Some((summary, through))) => (Some(summary), through, None),
+                Ok(None) => (None, 0, None),
+                // All of it, then.
+                Err(error) => (None, 0, Some(damage_of(error)?)),
             };
-            let rest = context::since(conn, session, through)?;
-            Ok(std::iter::once(summary).chain(rest).collect())
+            let (rest, more) = context::since(conn, session, through)?;
+            let damaged = damaged.into_iter().chain(more).collect();
+            Ok((summary.into_iter().chain(rest).collect(), damaged))
         };
-        self.shared.readers.read(read).await
+        let (messages, damaged): (Vec<Message>, Vec<Damage>) =
+            self.shared.readers.read(read).await?;
+        self.set_aside(damaged);
+        Ok(messages)
     }
 
     /// The bytes of a data part that this session names.
@@ -318,33 +330,34 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
         let (readers, limit) = (&self.shared.readers, limit.min(session::PAGE_ROWS));
-        readers
+        let rows = readers
             .read(move |conn| session::latest(conn, workspace, limit))
-            .await
+            .await?;
+        Ok(self.readable(rows))
     }
 
     /// The runs of a session with their messages.
     pub async fn runs(&self, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
-        self.shared
-            .readers
+        let readers = &self.shared.readers;
+        let (runs, damaged) = readers
             .read(move |conn| message::runs(conn, session))
-            .await
+            .await?;
+        self.set_aside(damaged);
+        Ok(runs)
     }
 
     /// Held runs, in the order of acceptance.
     pub async fn held(&self, scope: HeldScope) -> Result<Vec<HeldRow>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| queue::held(conn, scope))
-            .await
+        let readers = &self.shared.readers;
+        let rows = readers.read(move |conn| queue::held(conn, scope)).await?;
+        Ok(self.readable(rows))
     }
 
     /// The prompts of a session that are queued or held, in the order of acceptance.
     pub async fn queued(&self, session: SessionId) -> Result<Vec<QueuedRow>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| queue::list(conn, session))
-            .await
+        let readers = &self.shared.readers;
+        let rows = readers.read(move |conn| queue::list(conn, session)).await?;
+        Ok(self.readable(rows))
     }
 
     /// Replaces what a prompt asks that is queued or held;
@@ -393,6 +406,31 @@ impl Store {
             .readers
             .read(move |conn| event::page(conn, session, after))
             .await
+            .inspect(|events: &Vec<Event>| self.note_events(events))
+    }
+
+    /// What of the database could not be read so far, in the order in which it was met; at most
+    /// 1,000 places.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Damage> {
+        self.shared.damages.all()
+    }
+
+    /// The rows that can be read; the others are noted.
+    #[must_use]
+    pub fn readable<T>(&self, rows: Vec<Result<T, Damage>>) -> Vec<T> {
+        self.shared.damages.readable(rows)
+    }
+
+    pub(super) fn set_aside(&self, damaged: Vec<Damage>) {
+        for damage in damaged {
+            self.shared.damages.note(damage);
+        }
+    }
+
+    /// Notes the events that stand for ones that cannot be read.
+    pub(super) fn note_events(&self, events: &[Event]) {
+        self.set_aside(events.iter().filter_map(event::damage).collect());
     }
 
     /// Where a run's events begin.

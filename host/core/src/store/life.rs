@@ -6,7 +6,7 @@ use super::open::Store;
 use super::run::SessionNo;
 use super::session::{self, NewSession, SessionsPage};
 use super::tx::Tx;
-use super::{Refusal, SessionRow, StoreError, WorkspaceRow};
+use super::{Damage, Refusal, SessionRow, StoreError, WorkspaceRow};
 use crate::event::EventBody;
 use crate::id::{AgentId, SessionId, WorkspaceId};
 use crate::session::Todo;
@@ -190,7 +190,10 @@ impl Store {
     }
 
     /// A page of sessions, the newest first.
-    pub async fn list(&self, page: SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
+    pub async fn list(
+        &self,
+        page: SessionsPage,
+    ) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
         self.shared
             .readers
             .read(move |conn| session::list(conn, &page))
@@ -202,7 +205,7 @@ impl Store {
         &self,
         limit: u32,
         after: Option<String>,
-    ) -> Result<Vec<WorkspaceRow>, StoreError> {
+    ) -> Result<Vec<Result<WorkspaceRow, Damage>>, StoreError> {
         self.shared
             .readers
             .read(move |conn| session::workspaces(conn, limit, after.as_deref()))

@@ -1,5 +1,6 @@
 //! Messages in the store: the history that agents and people read.
 
+use super::damage::{Damage, Listing, lenient};
 use super::run::SessionNo;
 use super::tx::Tx;
 use super::{Refusal, StoreError, event};
@@ -7,20 +8,19 @@ use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId, SessionId};
 use crate::run::{Receipt, RunState};
-use crate::session::{BlobId, FinishReason, Message, Role};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use crate::session::{BlobId, FinishReason, Message, PartBody, Role};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
+/// The run that a message belongs to.
+pub(super) const RUNS: &str = "LEFT JOIN run ON run.no = message.run";
 pub(super) const COLUMNS: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
     message.model, message.provider, message.finish, message.created_ms, message.finished_ms,
     message.extra";
 
 pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
-    let role = match row.get_ref(3)?.as_str().unwrap_or_default() {
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        "tool" => Role::Tool,
-        _ => Role::System,
-    };
+    let role: String = row.get(3)?;
+    let role = Role::from_word(&role)
+        .ok_or_else(|| StoreError::Content(format!("unknown role {role}")))?;
     let finish: Option<String> = row.get(7)?;
     let finish: Option<FinishReason> = finish
         .map(|word| serde_json::from_value(serde_json::Value::String(word)))
@@ -46,6 +46,64 @@ pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     })
 }
 
+/// Messages in their order, with what stands in for those that cannot be read, and what is wrong
+/// with those.
+pub(super) type Told = (Vec<Message>, Vec<Damage>);
+
+/// The messages of a session that a condition chooses.
+pub(super) fn listed(
+    conn: &Connection,
+    which: &str,
+    bound: &[&dyn ToSql],
+) -> Result<Told, StoreError> {
+    let listing = Listing {
+        table: "message",
+        key: "no",
+        columns: COLUMNS,
+        joins: RUNS,
+        which,
+    };
+    let (mut messages, mut damaged) = (Vec::new(), Vec::new());
+    for row in listing.read(conn, bound, read)? {
+        match row {
+            Ok(message) => messages.push(message),
+            Err(damage) => {
+                messages.extend(instead(conn, &damage));
+                damaged.push(damage);
+            }
+        }
+    }
+    Ok((messages, damaged))
+}
+
+/// The kind of the part that stands in for what a message said.
+const DAMAGED: &str = "damaged";
+
+/// What stands in for a message that cannot be read, if it can be told which one it is.
+fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {
+    let sql = format!("SELECT {COLUMNS} FROM message {RUNS} WHERE message.no = ?1");
+    let no: i64 = damage.row.as_ref()?.parse().ok()?;
+    let message = conn.query_row(&sql, [no], |row| {
+        let time = |column| lenient::<i64>(row, column).map(|at| UnixMillis(at as u64));
+        let role = lenient::<String>(row, 3).and_then(|word| Role::from_word(&word));
+        let run = RunId::from_bytes(row.get(1)?);
+        let id = MessageId::from_bytes(row.get(0)?);
+        let mut message = Message::begin(id, run, role.unwrap_or(Role::System), UnixMillis(0));
+        message.ordinal = lenient::<i64>(row, 2).map(|place| place as u64);
+        message.finished_ms = time(9).or(time(8));
+        message.created_ms = time(8).unwrap_or_default();
+        message.finish = Some(FinishReason::Unknown);
+        Ok(message)
+    });
+    let mut message = message.ok()?;
+    let part = PartBody::Other {
+        kind: DAMAGED.to_owned(),
+        json: serde_json::to_string(damage).ok()?,
+    };
+    message.parts.push(part.into());
+    Some(message)
+}
+
 /// Messages of the largest page of history.
 pub const PAGE_MESSAGES: u32 = 256;
 
@@ -57,25 +115,18 @@ pub(super) fn history(
     before: Option<MessageId>,
     after: i64,
     limit: u32,
-) -> Result<Vec<Message>, StoreError> {
+) -> Result<Told, StoreError> {
     let before = match before {
         Some(id) => ordinal(conn, session, id)?,
         None => i64::MAX,
     };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM message JOIN run ON run.no = message.run
-         WHERE message.session = ?1 AND message.ordinal < ?2 AND message.ordinal > ?3
-         ORDER BY message.ordinal DESC LIMIT ?4"
-    );
-    let mut query = conn.prepare_cached(&sql)?;
+    let which = "message.session = ?1 AND message.ordinal < ?2 AND message.ordinal > ?3
+        ORDER BY message.ordinal DESC LIMIT ?4";
     let limit = limit.min(PAGE_MESSAGES);
-    let mut rows = query.query(params![session.session, before, after, limit])?;
-    let mut messages = Vec::new();
-    while let Some(row) = rows.next()? {
-        messages.push(read(row)?);
-    }
+    let bound = params![session.session, before, after, limit];
+    let (mut messages, damaged) = listed(conn, which, bound)?;
     messages.reverse();
-    Ok(messages)
+    Ok((messages, damaged))
 }
 
 /// The messages after one place and through another, in order.
@@ -84,19 +135,10 @@ pub(super) fn places(
     session: SessionNo,
     after: i64,
     through: i64,
-) -> Result<Vec<Message>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM message JOIN run ON run.no = message.run
-         WHERE message.session = ?1 AND message.ordinal > ?2 AND message.ordinal <= ?3
-         ORDER BY message.ordinal"
-    );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query(params![session.session, after, through])?;
-    let mut messages = Vec::new();
-    while let Some(row) = rows.next()? {
-        messages.push(read(row)?);
-    }
-    Ok(messages)
+) -> Result<Told, StoreError> {
+    let which = "message.session = ?1 AND message.ordinal > ?2 AND message.ordinal <= ?3
+        ORDER BY message.ordinal";
+    listed(conn, which, params![session.session, after, through])
 }
 
 /// The place of a message in the history.
@@ -124,12 +166,14 @@ pub(super) fn summary(
          JOIN message ON message.no = session.summary_message JOIN run ON run.no = message.run
          WHERE session.no = ?1"
     );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([session.session])?;
-    match rows.next()? {
-        Some(row) => Ok(Some((read(row)?, row.get(11)?))),
-        None => Ok(None),
-    }
+    let found = || {
+        let mut query = conn.prepare_cached(&sql)?;
+        let mut rows = query.query([session.session])?;
+        let summary = |row: &Row<'_>| Ok((read(row)?, row.get(11)?));
+        rows.next()?.map(summary).transpose()
+    };
+    let place = || Damage::of("session").row(session.session);
+    found().map_err(|error| place().name(error))
 }
 
 /// The name in a message's `extra` under which an agent finds the text of the summary that
@@ -192,13 +236,22 @@ pub(super) fn blob(
     id: &BlobId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     // A blob is shared by digest; only a session that was given the bytes may read them.
-    Ok(conn
-        .prepare_cached(
+    let found = || {
+        conn.prepare_cached(
             "SELECT bytes FROM blob_use JOIN blob ON blob.id = blob_use.blob
              WHERE blob_use.session = ?1 AND blob_use.blob = ?2",
         )?
         .query_row(params![session.session, id.0], |row| row.get(0))
-        .optional()?)
+        .optional()
+    };
+    let place = || Damage::of("blob").row(&id.0);
+    let bytes: Option<Vec<u8>> = found().map_err(|error| place().name(error.into()))?;
+    match bytes {
+        Some(bytes) if super::damage::digest(&bytes) != id.0 => {
+            Err(place().why("the bytes do not have this digest").into())
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 /// A run as `show` prints it.
@@ -209,51 +262,79 @@ pub struct RunRow {
     pub id: RunId,
     /// Where it stands. `Running` without an owner awaits recovery.
     pub state: RunState,
+    /// When its agent was called, once it has been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_ms: Option<UnixMillis>,
+    /// When it ended, once it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<UnixMillis>,
     /// Its end, if it has one.
     pub receipt: Option<Receipt>,
     /// Its messages: those with a place first, in order.
     pub messages: Vec<Message>,
 }
 
-/// The runs of a session with all their messages, in the order of acceptance.
-pub(super) fn runs(conn: &Connection, session: SessionId) -> Result<Vec<RunRow>, StoreError> {
+fn run_row(row: &Row<'_>) -> Result<RunRow, StoreError> {
+    let word: String = row.get(1)?;
+    let receipt: Option<String> = row.get(2)?;
+    let time = |at: i64| UnixMillis(at as u64);
+    Ok(RunRow {
+        id: RunId::from_bytes(row.get(0)?),
+        state: RunState::from_word(&word)
+            .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
+        started_ms: row.get::<_, Option<i64>>(3)?.map(time),
+        ended_ms: row.get::<_, Option<i64>>(4)?.map(time),
+        receipt: receipt
+            .map(|json| serde_json::from_str(&json))
+            .transpose()?,
+        messages: Vec::new(),
+    })
+}
+
+/// The runs of a session with all their messages, in the order of acceptance, and what of them
+/// cannot be read. A run stays if its id can be read, for the sake of its messages.
+pub(super) fn runs(
+    conn: &Connection,
+    session: SessionId,
+) -> Result<(Vec<RunRow>, Vec<Damage>), StoreError> {
     let no = event::session_no(conn, session)?;
-    let mut query = conn.prepare_cached(
-        "SELECT run.id, run.state, run_terminal.receipt FROM run
-         LEFT JOIN run_terminal ON run_terminal.run = run.no
-         WHERE run.session = ?1 ORDER BY run.no",
-    )?;
-    let mut rows = query.query([no])?;
-    let mut runs = Vec::new();
-    while let Some(row) = rows.next()? {
-        let word: String = row.get(1)?;
-        let receipt: Option<String> = row.get(2)?;
-        runs.push(RunRow {
-            id: RunId::from_bytes(row.get(0)?),
-            state: RunState::from_word(&word)
-                .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
-            receipt: receipt
-                .map(|json| serde_json::from_str(&json))
-                .transpose()?,
-            messages: Vec::new(),
-        });
+    let listing = Listing {
+        table: "run",
+        key: "no",
+        columns: "run.id, run.state, run_terminal.receipt, run.started_ms, run.ended_ms",
+        joins: super::runs::RECEIPTS,
+        which: "run.session = ?1 ORDER BY run.no",
+    };
+    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    for row in listing.read(conn, &[&no], run_row)? {
+        match row {
+            Ok(run) => runs.push(run),
+            Err(damage) => {
+                runs.extend(damage.run.map(|id| RunRow {
+                    id,
+                    state: RunState::Interrupted,
+                    started_ms: None,
+                    ended_ms: None,
+                    receipt: super::finish::stored(conn, id).ok().flatten(),
+                    messages: Vec::new(),
+                }));
+                damaged.push(damage);
+            }
+        }
     }
-    let sql = format!(
-        "SELECT {COLUMNS} FROM message JOIN run ON run.no = message.run
-         WHERE message.session = ?1 ORDER BY message.ordinal IS NULL, message.ordinal, message.no"
-    );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([no])?;
+    let which = "message.session = ?1
+        ORDER BY message.ordinal IS NULL, message.ordinal, message.no";
+    let (messages, more) = listed(conn, which, &[&no])?;
+    damaged.extend(more);
     let places: std::collections::HashMap<RunId, usize> = runs
         .iter()
         .enumerate()
         .map(|(at, run)| (run.id, at))
         .collect();
-    while let Some(row) = rows.next()? {
-        let message = read(row)?;
+    for message in messages {
         if let Some(&at) = places.get(&message.run) {
             runs[at].messages.push(message);
         }
     }
-    Ok(runs)
+    Ok((runs, damaged))
 }

@@ -10,12 +10,14 @@
 mod agent;
 mod archive;
 mod context;
+mod damage;
 mod directory;
 mod durable;
 mod entry;
 mod error;
 mod event;
 mod finish;
+mod folded;
 mod fork;
 #[cfg(test)]
 mod full;
@@ -43,6 +45,7 @@ mod writer;
 
 pub use archive::Archive;
 pub use context::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
+pub use damage::Damage;
 pub use error::{OpenError, Refusal, StoreError};
 pub use event::{Following, PAGE_EVENTS, Positions};
 pub use finish::OnEnded;
@@ -59,5 +62,5 @@ pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
-pub use wake::{Due, DuePlace, GoesOn};
+pub use wake::{Due, DuePage, DuePlace, GoesOn};
 pub use writer::Handed;

@@ -1,5 +1,6 @@
 //! Opening, owning and closing a store, and the handle through which the host uses it.
 
+use super::damage::{Damage, Damages};
 use super::directory::{self, DATABASE, Ownership};
 use super::life;
 use super::notify::Notify;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) readers: Readers,
     pub(super) clock: Arc<dyn Clock>,
     directory: PathBuf,
+    pub(super) damages: Arc<Damages>,
     recovered: Recovered,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -59,19 +61,11 @@ impl Store {
         let directory = directory::prepare(directory)?;
         let ownership = directory::own(&directory)?;
         let path = directory.join(DATABASE);
-        let refused = |error: rusqlite::Error| OpenError::Database {
-            path: path.clone(),
-            message: error.to_string(),
-        };
+        let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
         let conn = open_database(&path)?;
-        let epoch = take_over(&conn).map_err(refused)?;
-        let last: i64 = conn
-            .query_row(
-                "SELECT max(last_pos, coalesce((SELECT max(pos) FROM event), 0)) FROM owner",
-                [],
-                |r| r.get(0),
-            )
-            .map_err(refused)?;
+        let damages = Arc::new(Damages::default());
+        let epoch = take_over(&conn, &damages).map_err(refused)?;
+        let last = last_position(&conn, &damages).map_err(refused)?;
         let wal_pages = Arc::new(AtomicI32::new(0));
         let mut writer = Writer {
             conn,
@@ -79,11 +73,11 @@ impl Store {
             notify: Arc::new(Notify::default()),
             clock: Arc::clone(&clock),
             epoch,
-            next_pos: last + 1,
+            next_pos: last.saturating_add(1),
             wal_pages: Arc::clone(&wal_pages),
             troubled: false,
         };
-        let recovered = recover(&mut writer).map_err(|error| OpenError::Database {
+        let recovered = recover(&mut writer, &damages).map_err(|error| OpenError::Database {
             path: path.clone(),
             message: format!("recovery failed: {error}"),
         })?;
@@ -95,7 +89,7 @@ impl Store {
                 Ok(())
             }))
             .map_err(refused)?;
-        let readers = Readers::start(&directory).map_err(refused)?;
+        let readers = Readers::start(&directory, Arc::clone(&damages)).map_err(refused)?;
         let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
         let thread = spawn_writer(writer, ownership).map_err(|source| OpenError::Io {
             what: "start the writer thread for",
@@ -109,6 +103,7 @@ impl Store {
                 readers,
                 clock,
                 directory,
+                damages,
                 recovered,
                 writer: Mutex::new(Some(thread)),
             }),
@@ -174,10 +169,7 @@ fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHan
 }
 
 fn open_database(path: &Path) -> Result<Connection, OpenError> {
-    let refused = |error: rusqlite::Error| OpenError::Database {
-        path: path.to_owned(),
-        message: error.to_string(),
-    };
+    let refused = |error: rusqlite::Error| OpenError::of(path, &error);
     let conn = Connection::open(path).map_err(refused)?;
     conn.busy_timeout(BUSY).map_err(refused)?;
     conn.set_prepared_statement_cache_capacity(128);
@@ -229,25 +221,94 @@ fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     })
 }
 
-/// The epoch rises once for each process that owns the directory.
-fn take_over(conn: &Connection) -> Result<i64, rusqlite::Error> {
-    conn.query_row(
-        "UPDATE owner SET epoch = epoch + 1 RETURNING epoch",
-        [],
-        |row| row.get(0),
-    )
+/// Numbers beyond this are none that a host gave.
+const NUMBER_MAX: i64 = 1 << 60;
+
+/// The epoch rises once for each process that owns the directory. A row that cannot be read is
+/// made anew: every run that is open is this host's from here on.
+fn take_over(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Error> {
+    let sound = format!(
+        "UPDATE owner SET epoch = epoch + 1 WHERE one = 1
+           AND typeof(epoch) = 'integer' AND epoch BETWEEN 0 AND {NUMBER_MAX}
+           AND typeof(last_pos) = 'integer' AND last_pos BETWEEN 0 AND {NUMBER_MAX}
+           AND typeof(last_session) = 'integer' AND last_session BETWEEN 0 AND {NUMBER_MAX}
+           AND typeof(last_workspace) = 'integer' AND last_workspace BETWEEN 0 AND {NUMBER_MAX}
+         RETURNING epoch"
+    );
+    let owner = Damage::of("owner");
+    let why = match conn.query_row(&sound, [], |row| row.get(0)) {
+        Err(rusqlite::Error::QueryReturnedNoRows) => "a number in it is none".to_owned(),
+        Err(error) if is_corrupt(&error) => {
+            // Its page stays as it is, under another name.
+            let anew = format!(
+                "ALTER TABLE owner RENAME TO owner_damaged_{};
+                 CREATE TABLE owner (
+                   one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL,
+                   last_pos INTEGER NOT NULL DEFAULT 0, last_session INTEGER NOT NULL DEFAULT 0,
+                   last_workspace INTEGER NOT NULL DEFAULT 0)",
+                uuid::Uuid::now_v7().simple()
+            );
+            conn.execute_batch(&format!("BEGIN IMMEDIATE; {anew}; COMMIT"))
+                .inspect_err(|_| {
+                    let _nothing_was_begun = conn.execute_batch("ROLLBACK");
+                })?;
+            error.to_string()
+        }
+        epoch => return epoch,
+    };
+    damages.note(owner.row(1).why(why));
+    let anew = format!(
+        "DELETE FROM owner;
+         INSERT INTO owner (one, epoch) VALUES (1, 1 + coalesce((
+           SELECT max(epoch) FROM run
+           WHERE typeof(epoch) = 'integer' AND epoch < {NUMBER_MAX}), 0))"
+    );
+    if conn.execute_batch(&anew).is_err() {
+        // Not even that of the runs can be read.
+        conn.execute_batch("INSERT OR REPLACE INTO owner (one, epoch) VALUES (1, 1)")?;
+    }
+    conn.query_row("SELECT epoch FROM owner WHERE one = 1", [], |row| row.get(0))
 }
 
-fn recover(writer: &mut Writer) -> Result<Recovered, StoreError> {
-    let mut sum = Recovered::default();
-    for left in recovery::left(&writer.conn, writer.epoch)? {
-        let one = writer.once(|tx| recovery::recover(tx, &left))?;
-        sum.ended += one.ended;
-        sum.held += one.held;
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+/// The highest position ever given, from the log, or from its index if that is what can be read.
+fn last_position(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Error> {
+    let given = conn.query_row("SELECT last_pos FROM owner WHERE one = 1", [], |row| row.get(0));
+    let given: i64 = given?;
+    for from in ["", "INDEXED BY event_seq"] {
+        let sql = format!("SELECT coalesce(max(pos), 0) FROM event {from}");
+        match conn.query_row(&sql, [], |row| row.get::<_, i64>(0)) {
+            Ok(last) => return Ok(last.max(given)),
+            Err(error) if is_corrupt(&error) => {
+                damages.note(Damage::of("event").why(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(given)
+}
+
+fn recover(writer: &mut Writer, damages: &Damages) -> Result<Recovered, StoreError> {
+    let (sum, damaged) = recovery::recover(writer)?;
+    for damage in damaged {
+        damages.note(damage);
     }
     // What an earlier host had begun to delete.
-    for session in life::going(&writer.conn)? {
-        while !writer.once(|tx| life::delete_some(tx, session))? {}
+    let mut delete = || -> Result<(), StoreError> {
+        for session in life::going(&writer.conn)? {
+            while !writer.once(|tx| life::delete_some(tx, session))? {}
+        }
+        Ok(())
+    };
+    match delete() {
+        Err(StoreError::Damaged(damage)) => damages.note(*damage),
+        Err(error @ (StoreError::Content(_) | StoreError::Refused(_))) => {
+            damages.note(Damage::of("session").why(error.to_string()));
+        }
+        deleted => deleted?,
     }
     if sum != Recovered::default() {
         tracing::info!(

@@ -3,7 +3,7 @@
 
 use super::handle::WorkspaceNo;
 use super::tx::Tx;
-use super::{Refusal, Store, StoreError};
+use super::{Damage, Refusal, Store, StoreError};
 use crate::id::WorkspaceId;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -45,9 +45,15 @@ pub(super) fn last(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreEr
     let json: Option<String> = tx
         .conn
         .prepare_cached("SELECT options FROM workspace WHERE no = ?1")?
-        .query_row([workspace], |row| row.get(0))?;
-    let options = json.map(|json| serde_json::from_str(&json)).transpose()?;
+        .query_row([workspace], |row| row.get(0))
+        .map_err(|error| unreadable(workspace, error.into()))?;
+    let options = json.map(|json| serde_json::from_str(&json)).transpose();
+    let options = options.map_err(|error| unreadable(workspace, error.into()))?;
     Ok(options.unwrap_or_default())
+}
+
+fn unreadable(workspace: i64, error: StoreError) -> StoreError {
+    Damage::of("workspace").row(workspace).name(error)
 }
 
 impl Store {
@@ -66,7 +72,8 @@ impl Store {
             let key: Option<String> = conn
                 .prepare_cached("SELECT key FROM workspace WHERE id = ?1")?
                 .query_row([workspace.as_bytes()], |row| row.get(0))
-                .optional()?;
+                .optional()
+                .map_err(|error| Damage::of("workspace").row(workspace).name(error.into()))?;
             key.ok_or_else(|| Refusal::UnknownWorkspace.into())
         };
         self.shared.readers.read(read).await

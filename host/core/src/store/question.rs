@@ -1,6 +1,7 @@
 //! Questions and their answers: a row beside the log's events, so that what is open can be
 //! listed, and so that whoever answers late learns what was answered.
 
+use super::damage::{Damage, Listing};
 use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
@@ -8,7 +9,7 @@ use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
 use crate::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The most open questions that are listed.
 const QUESTIONS_MAX: i64 = 1000;
@@ -110,22 +111,29 @@ fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreEr
          FROM question JOIN session ON session.no = question.session
          JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
     )?;
-    let mut rows = query.query([id.as_bytes()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
+    let found = query.query([id.as_bytes()]).map_err(StoreError::from);
+    let found = found.and_then(|mut rows| rows.next()?.map(read).transpose());
+    found.map_err(|error| Damage::of("question").row(id).name(error))
+}
+
+fn read(row: &Row<'_>) -> Result<QuestionAt, StoreError> {
     let answer: Option<String> = row.get(1)?;
     let state = match answer.as_deref().map(serde_json::from_str).transpose()? {
         None => QuestionState::Open,
         Some(None) => QuestionState::Dismissed,
         Some(Some(answer)) => QuestionState::Answered(answer),
     };
-    Ok(Some(QuestionAt {
-        question: serde_json::from_str(row.get_ref(0)?.as_str().unwrap_or_default())?,
+    Ok(QuestionAt {
+        question: asked(row)?,
         state,
         workspace: WorkspaceId::from_bytes(row.get(2)?),
         waits: row.get(3)?,
-    }))
+    })
+}
+
+/// What is asked, in the first column.
+pub(super) fn asked(row: &Row<'_>) -> Result<Question, StoreError> {
+    Ok(serde_json::from_str(super::event::text(row, 0)?)?)
 }
 
 impl Store {
@@ -142,8 +150,15 @@ impl Store {
                    SELECT session.workspace FROM question
                    JOIN session ON session.no = question.session WHERE answer IS NULL)",
             )?;
-            let ids = query.query_map([], |row| Ok(WorkspaceId::from_bytes(row.get(0)?)))?;
-            Ok(ids.collect::<Result<_, _>>()?)
+            let ids = query.query_map([], |row| row.get::<_, Value>(0))?;
+            let mut workspaces = Vec::new();
+            for id in ids {
+                // One whose id cannot be read is in no list, and nobody can name it.
+                if let Value::Blob(id) = id? {
+                    workspaces.extend(id.try_into().ok().map(WorkspaceId::from_bytes));
+                }
+            }
+            Ok(workspaces)
         };
         self.shared.readers.read(read).await
     }
@@ -163,20 +178,17 @@ impl Store {
                     ("session.no = ?1", Value::Integer(no))
                 }
             };
-            let sql = format!(
-                "SELECT body FROM question JOIN session ON session.no = question.session
-                 WHERE answer IS NULL AND {which} ORDER BY question.no LIMIT ?2"
-            );
-            let mut query = conn.prepare_cached(&sql)?;
-            let mut rows = query.query(params![bound, QUESTIONS_MAX])?;
-            let mut open = Vec::new();
-            while let Some(row) = rows.next()? {
-                open.push(serde_json::from_str(
-                    row.get_ref(0)?.as_str().unwrap_or_default(),
-                )?);
-            }
-            Ok(open)
+            let which = format!("answer IS NULL AND {which} ORDER BY question.no LIMIT ?2");
+            let listing = Listing {
+                table: "question",
+                key: "no",
+                columns: "body",
+                joins: "LEFT JOIN session ON session.no = question.session",
+                which: &which,
+            };
+            listing.read(conn, params![bound, QUESTIONS_MAX], asked)
         };
-        self.shared.readers.read(read).await
+        let open = self.shared.readers.read(read).await?;
+        Ok(self.readable(open))
     }
 }

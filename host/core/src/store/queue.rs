@@ -1,6 +1,7 @@
 //! Prompts that wait, in the store: listed, edited, held, resumed. Whatever changes one is a
 //! compare-and-set on its state, so that a prompt which starts meanwhile stays as it started.
 
+use super::damage::{Damage, Listing};
 use super::entry::keep_blob;
 use super::run::{PromptRecord, RunNo, SessionNo, change};
 use super::tx::Tx;
@@ -44,21 +45,21 @@ fn word(word: &str) -> Result<RunState, StoreError> {
 }
 
 /// The prompts of a session that wait, in the order of acceptance.
-pub(super) fn list(conn: &Connection, session: SessionId) -> Result<Vec<QueuedRow>, StoreError> {
+pub(super) fn list(
+    conn: &Connection,
+    session: SessionId,
+) -> Result<Vec<Result<QueuedRow, Damage>>, StoreError> {
     let no = event::session_no(conn, session)?;
     // The first list of states is that of the partial index, word for word.
-    let sql = format!(
-        "SELECT {QUEUED} FROM run WHERE session = ?1
-         AND state IN ('queued', 'held', 'running', 'finishing')
-         AND state IN ('queued', 'held') ORDER BY no"
-    );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([no])?;
-    let mut queued = Vec::new();
-    while let Some(row) = rows.next()? {
-        queued.push(queued_row(row)?);
-    }
-    Ok(queued)
+    let listing = Listing {
+        table: "run",
+        key: "no",
+        columns: QUEUED,
+        joins: "",
+        which: "session = ?1 AND state IN ('queued', 'held', 'running', 'finishing')
+            AND state IN ('queued', 'held') ORDER BY no",
+    };
+    listing.read(conn, &[&no], queued_row)
 }
 
 /// What of a waiting prompt is replaced; what is `None` stays.
@@ -182,23 +183,30 @@ pub struct HeldRow {
 }
 
 /// The held runs, in the order of acceptance.
-pub(super) fn held(conn: &Connection, scope: HeldScope) -> Result<Vec<HeldRow>, StoreError> {
+pub(super) fn held(
+    conn: &Connection,
+    scope: HeldScope,
+) -> Result<Vec<Result<HeldRow, Damage>>, StoreError> {
     let (which, id) = match scope {
         HeldScope::All => ("?1 IS NULL", None),
         HeldScope::Workspace(id) => ("workspace.id = ?1", Some(*id.as_bytes())),
         HeldScope::Session(id) => ("session.id = ?1", Some(*id.as_bytes())),
         HeldScope::Run(id) => ("run.id = ?1", Some(*id.as_bytes())),
     };
-    let sql = format!(
-        "{AT} WHERE {which} AND run.state IN ('queued', 'held', 'running', 'finishing')
+    let which = format!(
+        "{which} AND run.state IN ('queued', 'held', 'running', 'finishing')
          AND run.state = 'held' ORDER BY run.no"
     );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([id])?;
-    let mut held = Vec::new();
-    while let Some(row) = rows.next()? {
+    let listing = Listing {
+        table: "run",
+        key: "no",
+        columns: AT,
+        joins: PLACES,
+        which: &which,
+    };
+    listing.read(conn, &[&id], |row| {
         let at = at(row)?;
-        held.push(HeldRow {
+        Ok(HeldRow {
             id: at.id,
             no: at.no,
             session: at.session,
@@ -206,9 +214,8 @@ pub(super) fn held(conn: &Connection, scope: HeldScope) -> Result<Vec<HeldRow>, 
             agent: at.agent,
             workspace: at.workspace,
             prompt: at.prompt,
-        });
-    }
-    Ok(held)
+        })
+    })
 }
 
 /// A run, where it belongs and where it stands.
@@ -230,12 +237,12 @@ pub struct RunAt {
     pub prompt: PromptRecord,
 }
 
-const AT: &str = "SELECT run.no, session.no, workspace.no, run.id, session.id, session.agent,
-    workspace.id, run.state, run.prompt FROM run
-    JOIN session ON session.no = run.session
-    JOIN workspace ON workspace.no = session.workspace";
+pub(super) const AT: &str = "run.no, session.no, workspace.no, run.id, session.id, session.agent,
+    workspace.id, run.state, run.prompt";
+pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = run.session
+    LEFT JOIN workspace ON workspace.no = session.workspace";
 
-fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
+pub(super) fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
     let agent: String = row.get(5)?;
     Ok(RunAt {
         no: RunNo {
@@ -256,11 +263,12 @@ fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
 
 /// One run, whatever its state.
 pub(super) fn find(conn: &Connection, id: RunId) -> Result<RunAt, StoreError> {
-    let sql = format!("{AT} WHERE run.id = ?1");
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([id.as_bytes()])?;
-    match rows.next()? {
-        Some(row) => at(row),
-        None => Err(Refusal::UnknownRun.into()),
-    }
+    let sql = format!("SELECT {AT} FROM run {PLACES} WHERE run.id = ?1");
+    let found = || {
+        let mut query = conn.prepare_cached(&sql)?;
+        let mut rows = query.query([id.as_bytes()])?;
+        rows.next()?.map(at).transpose()
+    };
+    let found = found().map_err(|error| Damage::of("run").run(id).name(error))?;
+    found.ok_or_else(|| Refusal::UnknownRun.into())
 }

@@ -1,6 +1,7 @@
 //! Reads beside the writer: a few threads with read-only connections, one bounded page at a
 //! time, so that no read transaction holds a checkpoint up. Knows no table.
 
+use super::damage::{Damage, Damages};
 use super::StoreError;
 use super::directory::DATABASE;
 use rusqlite::{Connection, OpenFlags};
@@ -18,10 +19,14 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     queue: Mutex<Option<mpsc::Sender<Read>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    damages: Arc<Damages>,
 }
 
 impl Readers {
-    pub(super) fn start(directory: &Path) -> Result<Self, rusqlite::Error> {
+    pub(super) fn start(
+        directory: &Path,
+        damages: Arc<Damages>,
+    ) -> Result<Self, rusqlite::Error> {
         let (sender, receiver) = mpsc::channel::<Read>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
@@ -47,6 +52,7 @@ impl Readers {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
+            damages,
         })
     }
 
@@ -69,7 +75,8 @@ impl Readers {
         if !sent {
             return Err(closed());
         }
-        result.await.map_err(|_| closed())?
+        let result = result.await.map_err(|_| closed())?;
+        result.map_err(unreadable).inspect_err(|error| self.damages.note_error(error))
     }
 
     /// Ends the threads after what they are reading.
@@ -84,6 +91,11 @@ impl Readers {
             let _panicked_reads_were_answered = thread.join();
         }
     }
+}
+
+/// What is wrong with what is read is wrong on disk: reading brings no content of its own.
+pub(super) fn unreadable(error: StoreError) -> StoreError {
+    Damage::of("").name(error)
 }
 
 /// A connection that cannot write, migrate or checkpoint.

@@ -33,7 +33,11 @@ fn look(
 ) -> Result<(Cut, bool), StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT event.seq, event.run, coalesce(run.ended_ms, iif(event.run IS NULL, event.at_ms, ?4)),
-                event.run IS NOT NULL AND json_extract(event.body, '$.type') = 'run.ended'
+                event.run IS NOT NULL AND coalesce(
+                  iif(json_valid(event.body), json_extract(event.body, '$.type'), NULL)
+                  = 'run.ended', run.ended_ms IS NOT NULL AND event.seq = (
+                    SELECT max(seq) FROM event last
+                    WHERE last.session = event.session AND last.run = event.run))
          FROM event LEFT JOIN run ON run.no = event.run
          WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3",
     )?;
@@ -90,6 +94,7 @@ fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
 fn sessions(conn: &Connection, after: i64) -> Result<Vec<(SessionNo, i64)>, StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT no, workspace, log_from FROM session WHERE no > ?1 AND going = 0
+           AND typeof(workspace) = 'integer' AND typeof(log_from) = 'integer'
          ORDER BY no LIMIT ?2",
     )?;
     let rows = query.query_map([after, SESSIONS], |row| {
@@ -106,7 +111,7 @@ fn sessions(conn: &Connection, after: i64) -> Result<Vec<(SessionNo, i64)>, Stor
 pub(super) fn check(conn: &Connection, session: i64, after: u64) -> Result<(), StoreError> {
     let (from, last): (i64, Option<i64>) = conn
         .prepare_cached(
-            "SELECT log_from, (SELECT seq FROM event WHERE session = no ORDER BY seq DESC LIMIT 1)
+            "SELECT iif(typeof(log_from) = 'integer', log_from, 0), (SELECT seq FROM event WHERE session = no ORDER BY seq DESC LIMIT 1)
              FROM session WHERE no = ?1",
         )?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -125,7 +130,8 @@ pub(super) fn check_positions(
 ) -> Result<(), StoreError> {
     let (from, last): (i64, i64) = conn
         .prepare_cached(
-            "SELECT (SELECT coalesce(max(log_from), 0) FROM workspace WHERE ?1 IS NULL OR no = ?1),
+            "SELECT (SELECT coalesce(max(log_from), 0) FROM workspace
+                     WHERE (?1 IS NULL OR no = ?1) AND typeof(log_from) = 'integer'),
                     max(last_pos, coalesce((SELECT max(pos) FROM event), 0)) FROM owner",
         )?
         .query_row([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -156,7 +162,12 @@ impl Store {
             };
             after = last.session;
             for (no, from) in page {
-                folded += self.fold_session(no, from, before).await?;
+                match self.fold_session(no, from, before).await {
+                    Ok(events) => folded += events,
+                    // One that cannot be read holds up no other.
+                    Err(StoreError::Damaged(damage)) => self.set_aside(vec![*damage]),
+                    Err(other) => return Err(other),
+                }
             }
         }
     }

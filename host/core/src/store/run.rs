@@ -4,7 +4,7 @@
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::tx::Tx;
 use super::wake::{self, GoesOn};
-use super::{Refusal, StoreError};
+use super::{Damage, Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId};
 use crate::run::{RunEvent, RunState};
@@ -225,7 +225,8 @@ fn known_key(
     let known: Option<([u8; 16], Vec<u8>)> = conn
         .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
         .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+        .optional()
+        .map_err(|error| Damage::of("run").row(format!("with the key {key}")).name(error.into()))?;
     match known {
         Some((id, before)) if before == content => Ok(Some(RunId::from_bytes(id))),
         Some(_) => Err(Refusal::KeyConflict.into()),
@@ -267,7 +268,12 @@ pub(super) fn start(tx: &mut Tx<'_>, run: RunNo) -> Result<PromptRecord, StoreEr
         .execute(params![run.run, place])?;
     tx.log(run.session)?
         .push(Some(run.run), &EventBody::RunStarted {})?;
-    Ok(serde_json::from_str(&prompt)?)
+    let prompt = serde_json::from_str(&prompt).map_err(StoreError::from);
+    prompt.map_err(|error| unreadable(run, error))
+}
+
+fn unreadable(run: RunNo, error: StoreError) -> StoreError {
+    Damage::of("run").row(run.run).name(error)
 }
 
 /// Where a run stands.
@@ -276,9 +282,11 @@ pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
         .conn
         .prepare_cached("SELECT state FROM run WHERE no = ?1")?
         .query_row([run.run], |row| row.get(0))
-        .optional()?;
+        .optional()
+        .map_err(|error| unreadable(run, error.into()))?;
     let word = word.ok_or(Refusal::UnknownRun)?;
-    RunState::from_word(&word).ok_or_else(|| StoreError::Content(format!("unknown state {word}")))
+    let unknown = || StoreError::Content(format!("unknown state {word}"));
+    RunState::from_word(&word).ok_or_else(|| unreadable(run, unknown()))
 }
 
 /// Moves a run from one state by one event, if it is there.

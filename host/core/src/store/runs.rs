@@ -3,6 +3,7 @@
 
 use super::open::Store;
 use super::session::{PAGE_ROWS, cursor, parse_cursor};
+use super::damage::{Damage, Listing};
 use super::{StoreError, event};
 use crate::clock::UnixMillis;
 use crate::id::{RunId, SessionId};
@@ -39,7 +40,7 @@ pub struct RunSummary {
 pub struct RunSummaryRow {
     /// The run.
     pub run: RunSummary,
-    no: i64,
+    pub(super) no: i64,
 }
 
 impl RunSummaryRow {
@@ -50,7 +51,13 @@ impl RunSummaryRow {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
+/// What is read of a run, beside its receipt.
+pub(super) const SUMMARY: &str = "run.no, run.id, run.state,
+    iif(json_valid(run.prompt), json_extract(run.prompt, '$.origin'), NULL), run.digest,
+    run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.receipt";
+pub(super) const RECEIPTS: &str = "LEFT JOIN run_terminal ON run_terminal.run = run.no";
+
+pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
     let word: String = row.get(2)?;
     let time = |at: Option<i64>| at.map(|at| UnixMillis(at as u64));
     let receipt: Option<String> = row.get(8)?;
@@ -78,21 +85,17 @@ fn list(
     session: SessionId,
     limit: u32,
     after: Option<&str>,
-) -> Result<Vec<RunSummaryRow>, StoreError> {
+) -> Result<Vec<Result<RunSummaryRow, Damage>>, StoreError> {
     let after = after.map_or(Ok(0), parse_cursor)?;
     let no = event::session_no(conn, session)?;
-    let mut query = conn.prepare_cached(
-        "SELECT run.no, run.id, run.state, json_extract(run.prompt, '$.origin'), run.digest,
-                run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.receipt FROM run
-         LEFT JOIN run_terminal ON run_terminal.run = run.no
-         WHERE run.session = ?1 AND run.no > ?2 ORDER BY run.no LIMIT ?3",
-    )?;
-    let mut rows = query.query(params![no, after, limit.min(PAGE_ROWS + 1)])?;
-    let mut runs = Vec::new();
-    while let Some(row) = rows.next()? {
-        runs.push(read(row)?);
-    }
-    Ok(runs)
+    let listing = Listing {
+        table: "run",
+        key: "no",
+        columns: SUMMARY,
+        joins: RECEIPTS,
+        which: "run.session = ?1 AND run.no > ?2 ORDER BY run.no LIMIT ?3",
+    };
+    listing.read(conn, params![no, after, limit.min(PAGE_ROWS + 1)], read)
 }
 
 impl Store {
@@ -102,7 +105,7 @@ impl Store {
         session: SessionId,
         limit: u32,
         after: Option<String>,
-    ) -> Result<Vec<RunSummaryRow>, StoreError> {
+    ) -> Result<Vec<Result<RunSummaryRow, Damage>>, StoreError> {
         let read = move |conn: &Connection| list(conn, session, limit, after.as_deref());
         self.shared.readers.read(read).await
     }

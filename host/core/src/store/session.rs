@@ -1,5 +1,6 @@
 //! Workspaces and sessions in the store: made, found, listed.
 
+use super::damage::{Damage, Listing};
 use super::run::SessionNo;
 use super::tx::Tx;
 use super::{Refusal, StoreError};
@@ -95,7 +96,7 @@ const COLUMNS: &str = "session.id, workspace.id, session.agent, session.title,
     session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
     session.no, workspace.no, workspace.key, session.cost_micros, parent.id,
     session.forked_from, summary.id, session.todo";
-const JOINS: &str = "JOIN workspace ON workspace.no = session.workspace
+const JOINS: &str = "LEFT JOIN workspace ON workspace.no = session.workspace
     LEFT JOIN session parent ON parent.no = session.parent
     LEFT JOIN message summary ON summary.no = session.summary_message";
 
@@ -123,7 +124,7 @@ impl SessionRow {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     let agent: String = row.get(2)?;
     let json = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
     let todo: Option<_> = serde_json::from_str(&json(row.get(16)?))?;
@@ -175,19 +176,25 @@ pub(super) fn locate(conn: &Connection, id: SessionId) -> Result<SessionAt, Stor
     let row: Option<(i64, i64, [u8; 16], String)> = conn
         .prepare_cached(
             "SELECT session.no, workspace.no, workspace.id, session.agent FROM session
-             JOIN workspace ON workspace.no = session.workspace
+             LEFT JOIN workspace ON workspace.no = session.workspace
              WHERE session.id = ?1 AND session.going = 0",
         )?
         .query_row([id.as_bytes()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
-        .optional()?;
-    let (session, workspace, id, agent) = row.ok_or(Refusal::UnknownSession)?;
+        .optional()
+        .map_err(|error| damaged(id, error.into()))?;
+    let (session, workspace, place, agent) = row.ok_or(Refusal::UnknownSession)?;
+    let agent = AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()));
     Ok(SessionAt {
         no: SessionNo { session, workspace },
-        workspace: WorkspaceId::from_bytes(id),
-        agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
+        workspace: WorkspaceId::from_bytes(place),
+        agent: agent.map_err(|error| damaged(id, error))?,
     })
+}
+
+fn damaged(id: SessionId, error: StoreError) -> StoreError {
+    Damage::of("session").session(id).name(error)
 }
 
 /// One session, unless it is being deleted.
@@ -195,12 +202,13 @@ pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, Store
     let sql = format!(
         "SELECT {COLUMNS} FROM session {JOINS} WHERE session.id = ?1 AND session.going = 0"
     );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query([id.as_bytes()])?;
-    match rows.next()? {
-        Some(row) => read(row),
-        None => Err(Refusal::UnknownSession.into()),
-    }
+    let found = || {
+        let mut query = conn.prepare_cached(&sql)?;
+        let mut rows = query.query([id.as_bytes()])?;
+        rows.next()?.map(read).transpose()
+    };
+    let found = found().map_err(|error| damaged(id, error))?;
+    found.ok_or_else(|| Refusal::UnknownSession.into())
 }
 
 /// Which sessions are listed, and from where on.
@@ -218,7 +226,10 @@ pub struct SessionsPage {
 
 /// A page of sessions, the newest first. Nothing that changes moves in this order: whoever
 /// reads all pages gets each session that is there throughout exactly once.
-pub(super) fn list(conn: &Connection, page: &SessionsPage) -> Result<Vec<SessionRow>, StoreError> {
+pub(super) fn list(
+    conn: &Connection,
+    page: &SessionsPage,
+) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
     let before = page.after.as_deref().map_or(Ok(i64::MAX), parse_cursor)?;
     let which = "going = 0
         AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
@@ -236,7 +247,7 @@ pub(super) fn latest(
     conn: &Connection,
     workspace: Option<WorkspaceId>,
     limit: u32,
-) -> Result<Vec<SessionRow>, StoreError> {
+) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
     let which = "going = 0
         AND (?1 IS NULL OR workspace = (SELECT no FROM workspace WHERE id = ?1))
         ORDER BY updated_ms DESC, no DESC LIMIT ?2";
@@ -255,19 +266,17 @@ fn rows(
     which: &str,
     order: &str,
     params: &[&dyn ToSql],
-) -> Result<Vec<SessionRow>, StoreError> {
+) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
     // The numbers first, so that messages are counted for the listed sessions only.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM (SELECT no FROM session WHERE {which}) listed
-         JOIN session ON session.no = listed.no {JOINS} ORDER BY {order}"
-    );
-    let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query(params)?;
-    let mut listed = Vec::new();
-    while let Some(row) = rows.next()? {
-        listed.push(read(row)?);
-    }
-    Ok(listed)
+    let which = format!("session.no IN (SELECT no FROM session WHERE {which}) ORDER BY {order}");
+    let listing = Listing {
+        table: "session",
+        key: "no",
+        columns: COLUMNS,
+        joins: JOINS,
+        which: &which,
+    };
+    listing.read(conn, params, read)
 }
 
 /// A workspace that is known, open or not.
@@ -292,11 +301,10 @@ impl WorkspaceRow {
     }
 }
 
-const WORKSPACE: &str = "SELECT no, id, key, created_ms,
-    (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)
-    FROM workspace";
+const WORKSPACE: &str = "no, id, key, created_ms,
+    (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)";
 
-fn workspace_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
+pub(super) fn workspace_row(row: &Row<'_>) -> Result<WorkspaceRow, StoreError> {
     Ok(WorkspaceRow {
         no: row.get(0)?,
         id: WorkspaceId::from_bytes(row.get(1)?),
@@ -308,10 +316,14 @@ fn workspace_row(row: &Row<'_>) -> rusqlite::Result<WorkspaceRow> {
 
 /// One workspace that is known.
 pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
-    conn.prepare_cached(&format!("{WORKSPACE} WHERE id = ?1"))?
-        .query_row([id.as_bytes()], workspace_row)
-        .optional()?
-        .ok_or_else(|| Refusal::UnknownWorkspace.into())
+    let sql = format!("SELECT {WORKSPACE} FROM workspace WHERE id = ?1");
+    let found = || {
+        let mut query = conn.prepare_cached(&sql)?;
+        let mut rows = query.query([id.as_bytes()])?;
+        rows.next()?.map(workspace_row).transpose()
+    };
+    let found = found().map_err(|error| Damage::of("workspace").row(id).name(error))?;
+    found.ok_or_else(|| Refusal::UnknownWorkspace.into())
 }
 
 /// The workspaces that are known, in the order in which they were first opened.
@@ -319,12 +331,16 @@ pub(super) fn workspaces(
     conn: &Connection,
     limit: u32,
     after: Option<&str>,
-) -> Result<Vec<WorkspaceRow>, StoreError> {
+) -> Result<Vec<Result<WorkspaceRow, Damage>>, StoreError> {
     let no = after.map_or(Ok(0), parse_cursor)?;
-    let sql = format!("{WORKSPACE} WHERE no > ?1 ORDER BY no LIMIT ?2");
-    let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map(params![no, limit.min(PAGE_ROWS + 1)], workspace_row)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let listing = Listing {
+        table: "workspace",
+        key: "no",
+        columns: WORKSPACE,
+        joins: "",
+        which: "no > ?1 ORDER BY no LIMIT ?2",
+    };
+    listing.read(conn, params![no, limit.min(PAGE_ROWS + 1)], workspace_row)
 }
 
 /// The number of a workspace.

@@ -2,7 +2,7 @@
 
 use super::run::SessionNo;
 use super::tx::Tx;
-use super::{Refusal, StoreError};
+use super::{Damage, Refusal, StoreError};
 use crate::id::AgentId;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -50,14 +50,15 @@ pub(super) fn get(
     key: &str,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let (scope, no) = owner.place(scope);
-    Ok(conn
+    let agent = owner.agent.as_str();
+    let value = conn
         .prepare_cached(
             "SELECT value FROM state WHERE scope = ?1 AND owner = ?2 AND agent = ?3 AND key = ?4",
         )?
-        .query_row(params![scope, no, owner.agent.as_str(), key], |row| {
-            row.get(0)
-        })
-        .optional()?)
+        .query_row(params![scope, no, agent, key], |row| row.get(0))
+        .optional();
+    let place = || Damage::of("state").row(format!("{scope}/{no}/{agent}/{key}"));
+    value.map_err(|error| place().name(error.into()))
 }
 
 /// Writes a value, or deletes it, if the one that is there is as expected. Answers whether

@@ -89,7 +89,9 @@ impl<'c> Tx<'c> {
     /// The number after which an empty log goes on: what was folded away counts.
     fn folded(&self, session: SessionNo) -> Result<i64, StoreError> {
         self.conn
-            .prepare_cached("SELECT log_from FROM session WHERE no = ?1")?
+            .prepare_cached(
+                "SELECT iif(typeof(log_from) = 'integer', log_from, 0) FROM session WHERE no = ?1",
+            )?
             .query_row([session.session], |row| row.get(0))
             .optional()?
             .ok_or_else(|| Refusal::UnknownSession.into())

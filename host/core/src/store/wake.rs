@@ -1,6 +1,7 @@
 //! What wakes a session after a run that waits: written with the run's end, taken back with
 //! the acceptance of the run that goes on with it. Knows no timer.
 
+use super::damage::{Damage, place};
 use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
@@ -8,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::run::Wait;
 use crate::session::Answer;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Sessions that are due, in one page.
 const DUE_MAX: i64 = 100;
@@ -22,8 +23,15 @@ pub struct Due {
     pub session: SessionId,
     /// What the run was asked, for its configuration.
     pub prompt: super::PromptRecord,
-    /// Where it stands among those that are due.
-    pub place: DuePlace,
+}
+
+/// A page of sessions whose time has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DuePage {
+    /// In the order in which they wait.
+    pub due: Vec<Due>,
+    /// Where the next page begins; `None` after the last one.
+    pub last: Option<DuePlace>,
 }
 
 /// Where a session stands among those that are due.
@@ -88,28 +96,38 @@ fn due(
     conn: &Connection,
     now: UnixMillis,
     after: Option<DuePlace>,
-) -> Result<Vec<Due>, StoreError> {
+) -> Result<(DuePage, Vec<Damage>), StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT run.id, session.id, run.prompt, due_ms, run.no
-         FROM wake JOIN run ON run.no = wake.run JOIN session ON session.no = run.session
-         WHERE due_ms <= ?1 AND (due_ms, wake.run) > (?2, ?3)
+        "SELECT run.id, session.id, run.prompt, due_ms, wake.run
+         FROM wake LEFT JOIN run ON run.no = wake.run LEFT JOIN session ON session.no = run.session
+         WHERE due_ms <= ?1 AND typeof(due_ms) = 'integer' AND (due_ms, wake.run) > (?2, ?3)
          ORDER BY due_ms, wake.run LIMIT ?4",
     )?;
     let after = after.map_or((i64::MIN, 0), |place| (place.due_ms, place.run));
     let mut rows = query.query(params![now.0 as i64, after.0, after.1, DUE_MAX])?;
-    let mut due = Vec::new();
+    let (mut page, mut damaged) = (DuePage::default(), Vec::new());
     while let Some(row) = rows.next()? {
-        due.push(Due {
-            run: RunId::from_bytes(row.get(0)?),
-            session: SessionId::from_bytes(row.get(1)?),
-            prompt: serde_json::from_str(row.get_ref(2)?.as_str().unwrap_or_default())?,
-            place: DuePlace {
-                due_ms: row.get(3)?,
-                run: row.get(4)?,
-            },
+        page.last = Some(DuePlace {
+            due_ms: row.get(3)?,
+            run: row.get(4)?,
         });
+        match read(row) {
+            Ok(due) => page.due.push(due),
+            Err(error) => {
+                let run: i64 = row.get(4)?;
+                damaged.push(place(conn, "wake", &run.into(), error));
+            }
+        }
     }
-    Ok(due)
+    Ok((page, damaged))
+}
+
+pub(super) fn read(row: &Row<'_>) -> Result<Due, StoreError> {
+    Ok(Due {
+        run: RunId::from_bytes(row.get(0)?),
+        session: SessionId::from_bytes(row.get(1)?),
+        prompt: serde_json::from_str(super::event::text(row, 2)?)?,
+    })
 }
 
 impl Store {
@@ -119,16 +137,21 @@ impl Store {
         &self,
         now: UnixMillis,
         after: Option<DuePlace>,
-    ) -> Result<Vec<Due>, StoreError> {
+    ) -> Result<DuePage, StoreError> {
         let readers = &self.shared.readers;
-        readers.read(move |conn| due(conn, now, after)).await
+        let (page, damaged) = readers.read(move |conn| due(conn, now, after)).await?;
+        self.set_aside(damaged);
+        Ok(page)
     }
 
     /// When, after a time, the next session's time comes.
     pub async fn next_due(&self, after: UnixMillis) -> Result<Option<UnixMillis>, StoreError> {
         let read = move |conn: &Connection| {
             let next: Option<i64> = conn
-                .prepare_cached("SELECT min(due_ms) FROM wake WHERE due_ms > ?1")?
+                .prepare_cached(
+                    "SELECT min(due_ms) FROM wake
+                     WHERE due_ms > ?1 AND typeof(due_ms) = 'integer'",
+                )?
                 .query_row([after.0 as i64], |row| row.get(0))?;
             Ok(next.map(|at| UnixMillis(at as u64)))
         };

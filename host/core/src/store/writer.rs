@@ -354,7 +354,7 @@ impl Writer {
 fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
     let conn = tx.conn;
     let owner: i64 = conn
-        .prepare_cached("SELECT epoch FROM owner")?
+        .prepare_cached("SELECT epoch FROM owner WHERE one = 1")?
         .query_row([], |row| row.get(0))?;
     if owner != tx.epoch {
         let ours = tx.epoch;
@@ -415,7 +415,13 @@ impl Writer {
         let mut tx = Tx::new(&self.conn, &*self.clock, self.epoch, &mut self.next_pos);
         let result = act(&mut tx);
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        self.conn.execute_batch(end)?;
-        result
+        let ended = self.conn.execute_batch(end);
+        if ended.is_err() && !self.conn.is_autocommit() {
+            // If even this fails, the next BEGIN reports it.
+            let _already_rolled_back = self.conn.execute_batch("ROLLBACK");
+        }
+        let result = result?;
+        ended?;
+        Ok(result)
     }
 }

@@ -37,7 +37,7 @@ async fn list_agents(
 ) -> Result<axum::Json<PageView<AgentView>>, Problem> {
     app.demand(&who, Action::ReadAgents).await?;
     let items = app.host.agents().iter().map(AgentView::from).collect();
-    Ok(axum::Json(PageView { items, next: None }))
+    Ok(axum::Json(PageView::whole(items)))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
-use lastword::{Host, HostError, Run, Session, WorkspaceKey};
+use lastword::{Damage, Host, HostError, Run, Session, WorkspaceKey};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -164,6 +164,30 @@ impl App {
     ) -> Result<(), Problem> {
         let key = self.key(workspace).await?.ok_or_else(&unknown)?;
         self.demand_in(who, action, &key, unknown).await
+    }
+
+    /// What of a table could not be read so far, as far as somebody may see it.
+    pub(crate) async fn damaged(&self, who: &Principal, table: &str) -> Vec<Damage> {
+        let mut damaged = self.host.damaged();
+        damaged.retain(|damage| damage.table == table);
+        self.shown(who, damaged).await
+    }
+
+    /// What somebody may see of what cannot be read: that of their sessions, and all of it if the
+    /// server is theirs.
+    pub(crate) async fn shown(&self, who: &Principal, damaged: Vec<Damage>) -> Vec<Damage> {
+        if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
+            return damaged;
+        }
+        let mut shown = Vec::new();
+        for damage in damaged {
+            if let Some(id) = damage.session
+                && self.session(who, Action::Read, id).await.is_ok()
+            {
+                shown.push(damage);
+            }
+        }
+        shown
     }
 
     /// A question that somebody names in order to do something with it, its workspace, and

@@ -64,7 +64,13 @@ async fn list_messages(
     let full = items.len() >= limit as usize;
     let oldest = items.first().filter(|_| full);
     let next = oldest.map(|message| message.id.to_string());
-    Ok(axum::Json(PageView { items, next }))
+    let mut damaged = app.damaged(&who, "message").await;
+    damaged.retain(|damage| damage.session == Some(id));
+    Ok(axum::Json(PageView {
+        items,
+        next,
+        damaged,
+    }))
 }
 
 /// How to write a session down.

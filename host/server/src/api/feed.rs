@@ -156,7 +156,9 @@ impl Feed {
             Numbered::BySeq => event.seq.0,
             Numbered::ByPosition => event.pos.0,
         };
-        frame(Some(id), event.body.kind(), &json(event))
+        // What was folded away has no number, and is told anew as a whole.
+        let id = (id > 0).then_some(id);
+        frame(id, event.body.kind(), &json(event))
     }
 }
 

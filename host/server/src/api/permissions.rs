@@ -72,7 +72,9 @@ async fn list_questions(
             app.host.questions_in(asking).await?
         }
     };
-    Ok(axum::Json(PageView { items, next: None }))
+    let mut page = PageView::whole(items);
+    page.damaged = app.damaged(&who, "question").await;
+    Ok(axum::Json(page))
 }
 
 /// The workspaces that ask something, of those that somebody may see: the bound of a list counts
@@ -204,7 +206,9 @@ async fn list_grants(
 ) -> Result<axum::Json<PageView<Granted>>, Problem> {
     app.workspace(&who, Action::Read, id).await?;
     let items = app.host.grants(id).await?;
-    Ok(axum::Json(PageView { items, next: None }))
+    let mut page = PageView::whole(items);
+    page.damaged = app.damaged(&who, "granted").await;
+    Ok(axum::Json(page))
 }
 
 /// Take back what an answer has granted

@@ -40,7 +40,10 @@ async fn list_queue(
 ) -> Result<axum::Json<PageView<QueuedRun>>, Problem> {
     let session = app.session(&who, Action::Read, id).await?;
     let items = session.queue().await?;
-    Ok(axum::Json(PageView { items, next: None }))
+    let mut page = PageView::whole(items);
+    page.damaged = app.damaged(&who, "run").await;
+    page.damaged.retain(|damage| damage.session == Some(id));
+    Ok(axum::Json(page))
 }
 
 /// What to ask instead. What is not named stays as it is.

@@ -177,8 +177,12 @@ async fn list_runs(
 ) -> Result<axum::Json<PageView<RunSummary>>, Problem> {
     let limit = limit(paging.limit)?;
     let session = app.session(&who, Action::Read, id).await?;
-    let Page { items, next } = session.list_runs(limit, paging.after).await?;
-    Ok(axum::Json(PageView { items, next }))
+    let page: Page<RunSummary> = session.list_runs(limit, paging.after).await?;
+    Ok(axum::Json(PageView {
+        items: page.items,
+        next: page.next,
+        damaged: page.damaged,
+    }))
 }
 
 /// Show a run

@@ -196,8 +196,11 @@ async fn page(
             items.push(record);
         }
     }
-    let next = page.next;
-    Ok(axum::Json(PageView { items, next }))
+    Ok(axum::Json(PageView {
+        items,
+        next: page.next,
+        damaged: app.shown(who, page.damaged).await,
+    }))
 }
 
 /// Show a session

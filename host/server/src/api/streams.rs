@@ -131,7 +131,8 @@ async fn follow_session(
 
 /// Follow a run
 ///
-/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`.
+/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`. Those of a
+/// run that were folded away are made of its messages and its receipt: whole texts, without ids.
 #[utoipa::path(
     get,
     path = "/runs/{r}/events",

@@ -3,7 +3,7 @@
 
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Answer, Granted, Question, WorkspaceKind, WorkspaceRecord};
-use lastword::{Agent, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus};
+use lastword::{Agent, Damage, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +15,20 @@ pub(crate) struct PageView<T> {
     /// Where the next page begins; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
+    /// What belongs into it and cannot be read; absent if all can.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) damaged: Vec<Damage>,
+}
+
+impl<T> PageView<T> {
+    /// All of a list, of which everything can be read.
+    pub(crate) fn whole(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next: None,
+            damaged: Vec::new(),
+        }
+    }
 }
 
 /// Where a workspace stands.

@@ -307,8 +307,11 @@ async fn list_workspaces(
             items.push(WorkspaceView::new(record.id, &key, status));
         }
     }
-    let next = page.next;
-    Ok(axum::Json(PageView { items, next }))
+    Ok(axum::Json(PageView {
+        items,
+        next: page.next,
+        damaged: app.shown(&who, page.damaged).await,
+    }))
 }
 
 /// Show a workspace
