@@ -6,7 +6,7 @@ mod mcp;
 mod permissions;
 mod serve;
 
-pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use later::{Cancel, Delete, Doctor, Export, Format, Queue, Rename, Resume};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -38,7 +38,7 @@ Commands reach each other: while one owns the data directory, the others go thro
 
 \x1b[1;32mExit codes:\x1b[0m
   0    completed
-  1    the run failed or was interrupted
+  1    the run failed or was interrupted; of `doctor`, something is damaged
   2    wrong usage or bad input, or no server answers; nothing was run
   3    the agent requires a capability that is not granted; nothing was run
   130  the run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away";
@@ -115,6 +115,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Write a session down, as Markdown or JSON
     Export(Export),
+    /// Look for damage in what is kept, and say what is lost by it
+    Doctor(Doctor),
 }
 
 /// What every command takes.

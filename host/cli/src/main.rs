@@ -12,6 +12,7 @@ mod cargo;
 mod check;
 mod client;
 mod desk;
+mod doctor;
 mod failure;
 mod follow;
 mod keeping;
@@ -64,6 +65,7 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Run(run) => block_on(run::run(*run, shared, terminal))?,
         Command::Check(check) => block_on(check::check(check, shared, terminal))?,
         Command::Sessions(list) => block_on(sessions::sessions(&list, &shared, terminal))?,
+        Command::Doctor(look) => doctor::doctor(&look, &shared, terminal),
         Command::Show(show) => block_on(show::show(&show, &shared, terminal))?,
         Command::Serve(serve) => block_on(serve::serve(*serve, shared, terminal))?,
         Command::Cancel(cancel) => block_on(prompts::cancel(cancel, shared, terminal))?,

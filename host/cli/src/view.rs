@@ -173,7 +173,9 @@ impl People {
                 self.aside(&format!("the model is asked again in {wait}: {cause}"));
             }
             EventBody::LogDamaged { why, lost } => {
-                self.aside(&format!("here something cannot be read: {why}; lost: {lost}"));
+                self.aside(&format!(
+                    "here something cannot be read: {why}; lost: {lost}"
+                ));
             }
             EventBody::MessageFinished { title, details, .. } => {
                 self.trouble.clone_from(title);

@@ -77,5 +77,8 @@ pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
 pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
-pub use store::{Archive, Damage, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
+pub use store::{
+    Archive, Damage, Examination, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError,
+    examine,
+};
 pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};

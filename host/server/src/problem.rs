@@ -4,8 +4,8 @@
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use lastword::{Damage, HostError};
 use lastword::session::Answer;
+use lastword::{Damage, HostError};
 use serde::Serialize;
 
 /// The media type of every error.

@@ -29,7 +29,10 @@ fn table(shell: &Shell, session: &str) -> Vec<(String, Done)> {
     let run = |prompt: &str, key: &str| shell.probe(prompt, &["--session", session, "--key", key]);
     let mut rows = vec![
         ("run --key".to_owned(), run("echo again", "k").exits(0)),
-        ("run --key, failed".to_owned(), run("fail no luck", "f").exits(1)),
+        (
+            "run --key, failed".to_owned(),
+            run("fail no luck", "f").exits(1),
+        ),
         (
             "run --key, other words".to_owned(),
             run("echo other", "k").exits(2),

@@ -80,7 +80,12 @@ async fn read(host: &Host, session: &Session) -> Vec<(&'static str, String)> {
         rows.push(("follow", format!("{first:?} {last:?} {:?}", heard(&events))));
         let receipt = run.ended().await.unwrap();
         let told = events.last().map(|event| event.body.clone());
-        assert_eq!(told, Some(EventBody::RunEnded { receipt: receipt.clone() }));
+        assert_eq!(
+            told,
+            Some(EventBody::RunEnded {
+                receipt: receipt.clone()
+            })
+        );
         rows.push(("receipt", format!("{receipt:?}")));
     }
     rows.push(("runs", format!("{runs:?}")));

@@ -1,5 +1,5 @@
 //! The words of the commands about what was said before: cancel, queue, resume, rename, delete,
-//! export. Knows what they look like, not what they do.
+//! export, doctor. Knows what they look like, not what they do.
 
 use clap::{Args, ValueEnum};
 use lastword::id::RunId;
@@ -93,6 +93,20 @@ pub(crate) struct Export {
     /// For people or for programs
     #[arg(short, long, value_name = "FORMAT", default_value = "md")]
     pub(crate) format: Format,
+}
+
+const DOCTOR: &str = "\
+Every row is read as a host reads it, bytes are held against their digests and messages against the
+log, and SQLite checks its file. Nothing is changed. The exit code is 0 if nothing is damaged, else 1.";
+
+/// Look for damage in what is kept: what cannot be read, where, what is lost by it, and how to save
+/// the rest. Works beside a host that is running.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR)]
+pub(crate) struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How a session is written down.

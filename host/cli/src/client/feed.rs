@@ -39,7 +39,7 @@ impl Feed {
         }
     }
 
-    /// The same, which goes on behind what was folded away: for those who need what comes, or what
+    /// The same, which goes on behind what was folded away: for callers that need what comes, or what
     /// is kept, and not all that ever was.
     pub(crate) fn kept(api: &Api, path: impl Into<String>) -> Self {
         Self {

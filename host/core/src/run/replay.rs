@@ -72,6 +72,14 @@ impl Transcript {
         open.map(|message| message.id).collect()
     }
 
+    /// What a message holds that is open.
+    #[must_use]
+    pub fn open_message(&self, message: MessageId) -> Option<&[Part]> {
+        let mut open = self.assistant.iter().chain(&self.tool);
+        open.find(|open| open.id == message)
+            .map(|open| &open.parts[..])
+    }
+
     /// Takes a message for ended that was kept already.
     pub fn close(&mut self, message: MessageId) {
         self.assistant.take_if(|open| open.id == message);

@@ -1,12 +1,12 @@
-//! A run that is over, told once more from what is left when its events were folded away: its
-//! messages and its receipt. Pure; the events have the order and the shapes of a log.
+//! A run that is over, told once more when its events were folded away: from its messages
+//! and its receipt. Pure; the events have the order and the shapes of a log.
 
 use super::Receipt;
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::session::{FinishReason, Message, Part, PartBody, Role};
 
-/// What is left of a run.
+/// What remains of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remains {
     /// What began it: `user`, `resume`, `fork`, …
@@ -40,13 +40,19 @@ pub fn retell(run: Remains) -> Vec<(UnixMillis, EventBody)> {
     told.extend(asked.into_iter().map(|message| created(&message, true)));
     let started = run.started_ms.map(|at| (at, EventBody::RunStarted {}));
     told.extend(started);
+    // A step ends with its results: what the agent said in it ends no sooner.
+    let mut ends = Vec::new();
     for message in answered {
+        if message.role != Role::Tool {
+            told.append(&mut ends);
+        }
         match message.finish {
-            Some(finish) => step(message, finish, &mut told),
+            Some(finish) => ends.push(step(message, finish, &mut told)),
             // A summary, which was kept whole.
             None => told.push(created(&message, true)),
         }
     }
+    told.append(&mut ends);
     let receipt = run.receipt;
     told.push((run.ended_ms, EventBody::RunEnded { receipt }));
     told
@@ -65,8 +71,12 @@ fn created(message: &Message, whole: bool) -> (UnixMillis, EventBody) {
     (message.created_ms, body)
 }
 
-/// One message as the agent gave it: begun, said part by part, ended.
-fn step(message: Message, finish: FinishReason, told: &mut Vec<(UnixMillis, EventBody)>) {
+/// One message as the agent gave it: begun, and said part by part. Returns its end.
+fn step(
+    message: Message,
+    finish: FinishReason,
+    told: &mut Vec<(UnixMillis, EventBody)>,
+) -> (UnixMillis, EventBody) {
     told.push(created(&message, false));
     let end = message.finished_ms.unwrap_or(message.created_ms);
     let (mut title, mut details) = (None, None);
@@ -98,15 +108,11 @@ fn step(message: Message, finish: FinishReason, told: &mut Vec<(UnixMillis, Even
         title,
         details,
     };
-    told.push((end, body));
+    (end, body)
 }
 
 /// A part as it was said, and when it ended, if that is told by an event of its own.
-fn said(
-    message: crate::id::MessageId,
-    index: u32,
-    part: Part,
-) -> (EventBody, Option<UnixMillis>) {
+fn said(message: crate::id::MessageId, index: u32, part: Part) -> (EventBody, Option<UnixMillis>) {
     match part.body {
         PartBody::Text { text } if part.extra.is_empty() => {
             let part = index;

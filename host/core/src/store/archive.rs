@@ -63,6 +63,10 @@ impl Archive {
         })
     }
 
+    pub(super) fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
     /// Whether a host owned the directory when it was opened. Without one, runs that are
     /// `running` or `finishing` await recovery.
     #[must_use]

@@ -23,11 +23,7 @@ struct Bounds {
 /// The messages that a model shall see after a place, in time order: all of them within
 /// [`CONTEXT_MESSAGES_MAX`] and [`CONTEXT_BYTES_MAX`], or else the latest whole turns that fit.
 /// Never begins with a tool message, whose calls the model would not see.
-pub(super) fn since(
-    conn: &Connection,
-    session: SessionNo,
-    after: i64,
-) -> Result<Told, StoreError> {
+pub(super) fn since(conn: &Connection, session: SessionNo, after: i64) -> Result<Told, StoreError> {
     let bounds = Bounds {
         messages: CONTEXT_MESSAGES_MAX,
         bytes: CONTEXT_BYTES_MAX,

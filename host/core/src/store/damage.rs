@@ -41,11 +41,15 @@ fn lost(table: &str) -> &'static str {
             "what the workspace was opened with, or its name; open it again with the options that \
              it shall have"
         }
-        "session" => "the session's title, plan or place; its runs and messages are rows of their own",
+        "session" => {
+            "the session's title, plan or place; its runs and messages are rows of their own"
+        }
         "run" => "what was asked, or where the run stood",
         "run_terminal" => "the run's receipt; its messages are rows of their own",
         "message" => "what the message says; unless it was folded, the log has it too",
-        "event" => "one event of the log; what was said in runs that are over, their messages have too",
+        "event" => {
+            "one event of the log; what was said in runs that are over, their messages have too"
+        }
         "question" => "a question, or its answer",
         "granted" => "a grant: what it granted is asked for again",
         "wake" => "what a run waits for: it is not gone on with by itself",
@@ -240,14 +244,11 @@ impl Listing<'_> {
             which,
         } = self;
         // From an index if there is one, from the table if that is what can be read.
-        let keys = [table.to_string(), format!("{table} NOT INDEXED")]
-            .iter()
-            .map(|from| {
-                let sql = format!("SELECT {table}.{key} FROM {from} {joins} WHERE {which}");
-                keys(conn, &sql, bound)
-            })
-            .reduce(|index, table| index.or(table));
-        let keys = keys.unwrap_or_else(|| Ok(Vec::new()));
+        let listed = |indexed: &str| {
+            let sql = format!("SELECT {table}.{key} FROM {table} {indexed} {joins} WHERE {which}");
+            keys(conn, &sql, bound)
+        };
+        let keys = listed("").or_else(|_| listed("NOT INDEXED"));
         let keys = keys.map_err(|error| Damage::of(table).name(error))?;
         let sql = format!("SELECT {columns} FROM {table} {joins} WHERE {table}.{key} = ?1");
         let mut found = Vec::with_capacity(keys.len());
@@ -309,9 +310,8 @@ pub(super) fn place(conn: &Connection, table: &str, key: &Value, error: StoreErr
         "granted" => ("no = (SELECT session FROM granted WHERE id = ?1)", ""),
         _ => ("", ""),
     };
-    let id = |sql: String| -> Option<[u8; 16]> {
-        conn.query_row(&sql, [key], |row| row.get(0)).ok()
-    };
+    let id =
+        |sql: String| -> Option<[u8; 16]> { conn.query_row(&sql, [key], |row| row.get(0)).ok() };
     if !session.is_empty() {
         let found = id(format!("SELECT id FROM session WHERE {session}"));
         damage.session = found.map(SessionId::from_bytes);

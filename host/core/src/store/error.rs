@@ -1,8 +1,8 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
 use super::Damage;
-use std::fmt;
 use rusqlite::ErrorCode;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Why a store could not be opened.

@@ -21,6 +21,10 @@ const SCANNED: i64 = 4096;
 
 const COLUMNS: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
+/// The same without its table, and whether the run is there that is named.
+pub(super) const CHECKED: &str =
+    "event.seq, event.pos, session.id, run.id, event.at_ms, event.body,
+    event.run IS NULL OR run.no IS NOT NULL";
 
 /// A column that is a text.
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
@@ -53,12 +57,14 @@ pub(super) fn page(
     retention::check(&snapshot, no, after.0)?;
     let sql = format!(
         "SELECT {COLUMNS} {PLACES}
-         WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3"
+         WHERE event.session = ?1 AND event.seq > ?2 AND typeof(event.seq) = 'integer'
+         ORDER BY event.seq LIMIT ?3"
     );
     let bound = params![no, after.0 as i64, PAGE_EVENTS as i64];
     let events = match at_once(&snapshot, &sql, bound) {
         Err(StoreError::Content(_) | StoreError::Damaged(_)) => {
-            let which = "session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+            let which = "session = ?1 AND seq > ?2 AND typeof(seq) = 'integer'
+                ORDER BY seq LIMIT ?3";
             one_by_one(&snapshot, which, bound)
         }
         events => events,
@@ -67,7 +73,7 @@ pub(super) fn page(
 }
 
 /// What an event is read with.
-const PLACES: &str = "LEFT JOIN session ON session.no = event.session
+pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = event.session
     LEFT JOIN run ON run.no = event.run";
 
 fn at_once(conn: &Connection, sql: &str, bound: &[&dyn ToSql]) -> Result<Vec<Event>, StoreError> {
@@ -91,7 +97,10 @@ fn one_by_one(
     bound: &[&dyn ToSql],
 ) -> Result<Vec<Event>, StoreError> {
     let places = |from: &str| -> Result<Vec<Place>, StoreError> {
-        let sql = format!("SELECT pos, seq, session FROM event {from} WHERE {which}");
+        let sql = format!(
+            "SELECT pos, CAST(seq AS INTEGER), CAST(session AS INTEGER) FROM event {from}
+             WHERE {which}"
+        );
         let mut query = conn.prepare(&sql)?;
         let rows = query.query_map(bound, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -145,7 +145,11 @@ pub(super) fn minimal(
         None => kept,
     });
     match in_savepoint(tx, |tx| end(tx, run, cause, &receipt)) {
-        Err(StoreError::Damaged(_) | StoreError::Refused(Refusal::UnknownSession)) => {
+        Err(
+            StoreError::Damaged(_)
+            | StoreError::Content(_)
+            | StoreError::Refused(Refusal::UnknownSession),
+        ) => {
             in_savepoint(tx, |tx| {
                 set_ended(tx, run, cause)?;
                 keep_receipt(tx, run, &receipt)
@@ -255,9 +259,9 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
     keep_receipt(tx, run, receipt)?;
     tx.conn
         .prepare_cached(
-            "UPDATE session SET input_tokens = input_tokens + ?2,
-                                output_tokens = output_tokens + ?3,
-                                cost_micros = cost_micros + ?5, updated_ms = ?4
+            "UPDATE session SET input_tokens = coalesce(input_tokens, 0) + ?2,
+                                output_tokens = coalesce(output_tokens, 0) + ?3,
+                                cost_micros = coalesce(cost_micros, 0) + ?5, updated_ms = ?4
              WHERE no = ?1",
         )?
         .execute(params![

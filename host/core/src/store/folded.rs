@@ -12,7 +12,7 @@ use crate::id::{RunId, SessionId};
 use crate::run::{Remains, retell};
 use rusqlite::{Connection, OptionalExtension};
 
-/// All events of a run that has ended, made of what is left of it. Their numbers and positions
+/// All events of a run that has ended, made of its row, its messages and its receipt. Their numbers and positions
 /// are 0: those that they had are gone.
 fn retold(conn: &Connection, id: RunId) -> Result<(Vec<Event>, Vec<Damage>), StoreError> {
     let snapshot = conn.unchecked_transaction()?;
@@ -30,12 +30,19 @@ fn retold(conn: &Connection, id: RunId) -> Result<(Vec<Event>, Vec<Damage>), Sto
 }
 
 /// A run's row: its number, its session, where that one's log begins, and what the run was.
-type Row = (i64, [u8; 16], i64, String, String, i64, Option<i64>, Option<i64>, Option<String>);
+type Row = (
+    i64,
+    [u8; 16],
+    i64,
+    String,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
 
-fn remains(
-    conn: &Connection,
-    id: RunId,
-) -> Result<(SessionId, Remains, Vec<Damage>), StoreError> {
+fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Damage>), StoreError> {
     let row: Option<Row> = conn
         .prepare_cached(
             "SELECT run.no, session.id, session.log_from, run.prompt, run.digest,

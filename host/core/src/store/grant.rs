@@ -14,6 +14,9 @@ use rusqlite::{Connection, Row, ToSql, params};
 const GRANTS_MAX: i64 = 10_000;
 
 pub(super) const COLUMNS: &str = "granted.id, session.id, granted.agent, rule, granted_ms";
+/// The same, and what is read of a grant elsewhere.
+pub(super) const CHECKED: &str = "granted.id, session.id, granted.agent, rule, granted_ms,
+    granted.workspace, granted.session IS NULL OR session.no IS NOT NULL";
 pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = granted.session";
 
 /// Keeps a grant, with the answer that made it.

@@ -1,6 +1,7 @@
 //! What the host asks of the store: each request is handed to the writer as work, or read
 //! beside it. Knows how neither is done.
 
+use super::damage::{Damage, damage_of};
 use super::open::Store;
 use super::options::{self, StoredOptions};
 use super::output::{Output, Sealed};
@@ -8,7 +9,6 @@ use super::queue::{self, Edited, HeldRow, HeldScope, QueuedRow, RunAt};
 use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
 use super::session::{NewSession, SessionAt};
 use super::state::{self, StateOwner, StateQuota, StateScope};
-use super::damage::{Damage, damage_of};
 use super::tx::Tx;
 use super::work::Then;
 use super::writer::Handed;

@@ -46,6 +46,13 @@ pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     })
 }
 
+/// The same, and what is read of a message elsewhere.
+pub(super) const CHECKED: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
+    message.model, message.provider, message.finish, message.created_ms, message.finished_ms,
+    message.extra, session.no";
+pub(super) const RUNS_AND_SESSIONS: &str = "LEFT JOIN run ON run.no = message.run
+    LEFT JOIN session ON session.no = message.session";
+
 /// Messages in their order, with what stands in for those that cannot be read, and what is wrong
 /// with those.
 pub(super) type Told = (Vec<Message>, Vec<Damage>);
@@ -77,7 +84,7 @@ pub(super) fn listed(
 }
 
 /// The kind of the part that stands in for what a message said.
-const DAMAGED: &str = "damaged";
+pub(super) const DAMAGED: &str = "damaged";
 
 /// What stands in for a message that cannot be read, if it can be told which one it is.
 fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {

@@ -267,7 +267,9 @@ fn take_over(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Erro
         // Not even that of the runs can be read.
         conn.execute_batch("INSERT OR REPLACE INTO owner (one, epoch) VALUES (1, 1)")?;
     }
-    conn.query_row("SELECT epoch FROM owner WHERE one = 1", [], |row| row.get(0))
+    conn.query_row("SELECT epoch FROM owner WHERE one = 1", [], |row| {
+        row.get(0)
+    })
 }
 
 fn is_corrupt(error: &rusqlite::Error) -> bool {
@@ -276,7 +278,9 @@ fn is_corrupt(error: &rusqlite::Error) -> bool {
 
 /// The highest position ever given, from the log, or from its index if that is what can be read.
 fn last_position(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Error> {
-    let given = conn.query_row("SELECT last_pos FROM owner WHERE one = 1", [], |row| row.get(0));
+    let given = conn.query_row("SELECT last_pos FROM owner WHERE one = 1", [], |row| {
+        row.get(0)
+    });
     let given: i64 = given?;
     for from in ["", "INDEXED BY event_seq"] {
         let sql = format!("SELECT coalesce(max(pos), 0) FROM event {from}");

@@ -47,8 +47,12 @@ pub(super) fn last(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreEr
         .prepare_cached("SELECT options FROM workspace WHERE no = ?1")?
         .query_row([workspace], |row| row.get(0))
         .map_err(|error| unreadable(workspace, error.into()))?;
-    let options = json.map(|json| serde_json::from_str(&json)).transpose();
-    let options = options.map_err(|error| unreadable(workspace, error.into()))?;
+    read(json).map_err(|error| unreadable(workspace, error))
+}
+
+/// Options as they are stored; none are those of a workspace that was never given any.
+pub(super) fn read(json: Option<String>) -> Result<StoredOptions, StoreError> {
+    let options = json.map(|json| serde_json::from_str(&json)).transpose()?;
     Ok(options.unwrap_or_default())
 }
 

@@ -6,7 +6,7 @@ use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
 use crate::event::EventBody;
-use crate::id::{QuestionId, SessionId, WorkspaceId};
+use crate::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use crate::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -104,27 +104,38 @@ pub(super) fn settle_late(
     tx.log(session)?.push(None, &body)
 }
 
+pub(super) const COLUMNS: &str = "body, answer, workspace.id,
+    EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no), question.id, run.id";
+pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = question.session
+    LEFT JOIN workspace ON workspace.no = session.workspace
+    LEFT JOIN run ON run.no = question.run";
+
 fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
-    let mut query = conn.prepare_cached(
-        "SELECT body, answer, workspace.id,
-                EXISTS (SELECT 1 FROM wake WHERE wake.question = question.no)
-         FROM question JOIN session ON session.no = question.session
-         JOIN workspace ON workspace.no = session.workspace WHERE question.id = ?1",
-    )?;
+    let sql = format!("SELECT {COLUMNS} FROM question {PLACES} WHERE question.id = ?1");
+    let mut query = conn.prepare_cached(&sql)?;
     let found = query.query([id.as_bytes()]).map_err(StoreError::from);
     let found = found.and_then(|mut rows| rows.next()?.map(read).transpose());
     found.map_err(|error| Damage::of("question").row(id).name(error))
 }
 
-fn read(row: &Row<'_>) -> Result<QuestionAt, StoreError> {
+pub(super) fn read(row: &Row<'_>) -> Result<QuestionAt, StoreError> {
     let answer: Option<String> = row.get(1)?;
     let state = match answer.as_deref().map(serde_json::from_str).transpose()? {
         None => QuestionState::Open,
         Some(None) => QuestionState::Dismissed,
         Some(Some(answer)) => QuestionState::Answered(answer),
     };
+    let question = asked(row)?;
+    let named = (
+        QuestionId::from_bytes(row.get(4)?),
+        RunId::from_bytes(row.get(5)?),
+    );
+    if named != (question.id, question.run) {
+        let why = "it is of another question or run than its row";
+        return Err(StoreError::Content(why.to_owned()));
+    }
     Ok(QuestionAt {
-        question: asked(row)?,
+        question,
         state,
         workspace: WorkspaceId::from_bytes(row.get(2)?),
         waits: row.get(3)?,
@@ -153,7 +164,7 @@ impl Store {
             let ids = query.query_map([], |row| row.get::<_, Value>(0))?;
             let mut workspaces = Vec::new();
             for id in ids {
-                // One whose id cannot be read is in no list, and nobody can name it.
+                // One whose id cannot be read can be named by no caller.
                 if let Value::Blob(id) = id? {
                     workspaces.extend(id.try_into().ok().map(WorkspaceId::from_bytes));
                 }

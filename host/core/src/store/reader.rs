@@ -1,8 +1,8 @@
 //! Reads beside the writer: a few threads with read-only connections, one bounded page at a
 //! time, so that no read transaction holds a checkpoint up. Knows no table.
 
-use super::damage::{Damage, Damages};
 use super::StoreError;
+use super::damage::{Damage, Damages};
 use super::directory::DATABASE;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -23,10 +23,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(
-        directory: &Path,
-        damages: Arc<Damages>,
-    ) -> Result<Self, rusqlite::Error> {
+    pub(super) fn start(directory: &Path, damages: Arc<Damages>) -> Result<Self, rusqlite::Error> {
         let (sender, receiver) = mpsc::channel::<Read>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
@@ -76,7 +73,9 @@ impl Readers {
             return Err(closed());
         }
         let result = result.await.map_err(|_| closed())?;
-        result.map_err(unreadable).inspect_err(|error| self.damages.note_error(error))
+        result
+            .map_err(unreadable)
+            .inspect_err(|error| self.damages.note_error(error))
     }
 
     /// Ends the threads after what they are reading.

@@ -50,9 +50,8 @@ const LEFT: Listing<'_> = Listing {
 
 fn left(row: &Row<'_>) -> Result<Left, StoreError> {
     let ended = lenient::<i64>(row, 8).is_some();
-    let prompt = event::text(row, 6).and_then(|json| {
-        serde_json::from_str::<PromptRecord>(json).map_err(StoreError::from)
-    });
+    let prompt = event::text(row, 6)
+        .and_then(|json| serde_json::from_str::<PromptRecord>(json).map_err(StoreError::from));
     Ok(Left {
         run: RunNo {
             run: row.get(0)?,

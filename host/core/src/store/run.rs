@@ -226,7 +226,11 @@ fn known_key(
         .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
         .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
-        .map_err(|error| Damage::of("run").row(format!("with the key {key}")).name(error.into()))?;
+        .map_err(|error| {
+            Damage::of("run")
+                .row(format!("with the key {key}"))
+                .name(error.into())
+        })?;
     match known {
         Some((id, before)) if before == content => Ok(Some(RunId::from_bytes(id))),
         Some(_) => Err(Refusal::KeyConflict.into()),

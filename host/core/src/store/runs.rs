@@ -1,9 +1,9 @@
 //! The runs of a session as a list of light entries, page by page: where each stands and how
 //! it ended, not what was said in it.
 
+use super::damage::{Damage, Listing};
 use super::open::Store;
 use super::session::{PAGE_ROWS, cursor, parse_cursor};
-use super::damage::{Damage, Listing};
 use super::{StoreError, event};
 use crate::clock::UnixMillis;
 use crate::id::{RunId, SessionId};

@@ -1,6 +1,6 @@
 //! Workspaces and sessions in the store: made, found, listed.
 
-use super::damage::{Damage, Listing};
+use super::damage::{Damage, Listing, lenient};
 use super::run::SessionNo;
 use super::tx::Tx;
 use super::{Refusal, StoreError};
@@ -96,9 +96,19 @@ const COLUMNS: &str = "session.id, workspace.id, session.agent, session.title,
     session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
     session.no, workspace.no, workspace.key, session.cost_micros, parent.id,
     session.forked_from, summary.id, session.todo";
-const JOINS: &str = "LEFT JOIN workspace ON workspace.no = session.workspace
+pub(super) const JOINS: &str = "LEFT JOIN workspace ON workspace.no = session.workspace
     LEFT JOIN session parent ON parent.no = session.parent
     LEFT JOIN message summary ON summary.no = session.summary_message";
+
+/// The same, and what is read of a session elsewhere.
+pub(super) const CHECKED: &str = "session.id, workspace.id, session.agent, session.title,
+    (SELECT count(*) FROM message WHERE message.session = session.no AND ordinal IS NOT NULL),
+    session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
+    session.no, workspace.no, workspace.key, session.cost_micros, parent.id,
+    session.forked_from, summary.id, session.todo, session.going, session.log_from,
+    session.parent, session.summary_through,
+    session.summary_message IS NULL
+      OR summary.no IS NOT NULL AND session.summary_through IS NOT NULL";
 
 /// A session, its numbers, and its workspace's key.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,7 +141,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     Ok(SessionRow {
         record: SessionRecord {
             id: SessionId::from_bytes(row.get(0)?),
-            workspace: WorkspaceId::from_bytes(row.get(1)?),
+            workspace: WorkspaceId::from_bytes(lenient(row, 1).unwrap_or_default()),
             agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
             title: row.get(3)?,
             messages: row.get::<_, i64>(4)? as u64,
@@ -156,7 +166,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
             session: row.get(9)?,
             workspace: row.get(10)?,
         },
-        workspace_key: row.get(11)?,
+        // One that cannot be read costs the workspace its name, not its sessions.
+        workspace_key: lenient(row, 11).unwrap_or_default(),
     })
 }
 

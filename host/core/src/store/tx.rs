@@ -72,7 +72,10 @@ impl<'c> Tx<'c> {
     pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
         let last: Option<i64> = self
             .conn
-            .prepare_cached("SELECT seq FROM event WHERE session = ?1 ORDER BY seq DESC LIMIT 1")?
+            .prepare_cached(
+                "SELECT seq FROM event WHERE session = ?1 AND typeof(seq) = 'integer'
+                 ORDER BY seq DESC LIMIT 1",
+            )?
             .query_row([session.session], |row| row.get(0))
             .optional()?;
         let last = match last {

@@ -166,15 +166,15 @@ impl App {
         self.demand_in(who, action, &key, unknown).await
     }
 
-    /// What of a table could not be read so far, as far as somebody may see it.
+    /// What of a table could not be read so far, as far as the caller may see it.
     pub(crate) async fn damaged(&self, who: &Principal, table: &str) -> Vec<Damage> {
         let mut damaged = self.host.damaged();
         damaged.retain(|damage| damage.table == table);
         self.shown(who, damaged).await
     }
 
-    /// What somebody may see of what cannot be read: that of their sessions, and all of it if the
-    /// server is theirs.
+    /// What the caller may see of what cannot be read: that of sessions that they may see, and all
+    /// of it if they administrate the server.
     pub(crate) async fn shown(&self, who: &Principal, damaged: Vec<Damage>) -> Vec<Damage> {
         if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
             return damaged;

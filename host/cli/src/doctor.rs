@@ -1,0 +1,88 @@
+//! `lastword doctor`: looks at all that the data directory keeps, and says what of it cannot be
+//! read, what is lost by it, and how to save the rest. Reads only, also beside a host that runs.
+
+use crate::arguments::{self, Shared};
+use crate::failure::{Exit, Failure};
+use crate::place::Place;
+use crate::settings::Settings;
+use crate::terminal::{Terminal, line, to_stdout};
+use crate::units;
+use lastword::{Examination, OpenError, examine};
+use serde_json::json;
+
+/// Looks at everything.
+pub(crate) fn doctor(
+    arguments: &arguments::Doctor,
+    shared: &Shared,
+    terminal: &Terminal,
+) -> Result<Exit, Failure> {
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(shared, &settings)?;
+    let found = match examine(&place.data) {
+        Err(OpenError::Missing { .. }) => {
+            terminal.note("there is no database yet, and so nothing that could be damaged");
+            return Ok(Exit::Completed);
+        }
+        Err(error @ OpenError::Damaged { .. }) => {
+            let message = format!(
+                "{error}: go back to a backup (`lastword backup` makes one), and keep this file \
+                 until you have what you need"
+            );
+            return Err(Failure::failed(message));
+        }
+        found => found?,
+    };
+    let text = if arguments.json {
+        as_json(&found)
+    } else {
+        report(&found)
+    };
+    let _closed = to_stdout(&text);
+    Ok(if found.is_clean() {
+        Exit::Completed
+    } else {
+        Exit::Failed
+    })
+}
+
+fn as_json(found: &Examination) -> String {
+    let rows: serde_json::Map<_, _> = found
+        .rows
+        .iter()
+        .map(|(table, rows)| ((*table).to_owned(), json!(rows)))
+        .collect();
+    let whole = json!({
+        "clean": found.is_clean(),
+        "rows": rows,
+        "sessions": found.sessions,
+        "damaged": found.damaged,
+        "file": found.file,
+    });
+    format!("{whole}\n")
+}
+
+fn report(found: &Examination) -> String {
+    let rows: u64 = found.rows.iter().map(|(_, rows)| rows).sum();
+    let read = units::count(rows, "row");
+    let sessions = units::count(found.sessions.len() as u64, "session");
+    if found.is_clean() {
+        return format!("nothing is damaged: {read} of {sessions} were read\n");
+    }
+    let mut text = String::new();
+    for damage in &found.damaged {
+        text.push_str(&format!("damaged  {}\n", line(&damage.to_string(), 1000)));
+    }
+    for said in &found.file {
+        text.push_str(&format!("file     {}\n", line(said, 400)));
+    }
+    let places = units::count(found.damaged.len() as u64, "place");
+    text.push_str(&format!(
+        "\n{places} cannot be read; {read} of {sessions} can. Everything else goes on as it is.\n\
+         \n\
+         To save what can be read:\n\
+         \x20 lastword export SESSION --format json > SESSION.json   for each of `lastword sessions`\n\
+         To go back to what a backup holds: end the host, put the backup in the database's place,\n\
+         and remove `lastword.db-wal` and `lastword.db-shm` beside it.\n"
+    ));
+    text
+}
