@@ -5,6 +5,7 @@ mod attached;
 mod attachments;
 mod bad_agents;
 mod bad_input;
+mod doctor;
 mod ends;
 mod folded;
 mod interrupts;
