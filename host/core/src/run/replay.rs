@@ -72,6 +72,12 @@ impl Transcript {
         open.map(|message| message.id).collect()
     }
 
+    /// The run that says it.
+    #[must_use]
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
     /// What a message holds that is open.
     #[must_use]
     pub fn open_message(&self, message: MessageId) -> Option<&[Part]> {

@@ -328,7 +328,14 @@ fn missing_events(conn: &Connection) -> Vec<Damage> {
 }
 
 /// What is kept twice and is not the same: each with its table, the row's key, and what it is.
-const TWICE: [(&str, &str, &str); 5] = [
+const TWICE: [(&str, &str, &str); 6] = [
+    (
+        "session",
+        "it talks to another agent than the log says",
+        "SELECT session.no FROM session JOIN event ON event.session = session.no
+         WHERE json_valid(body) AND json_extract(body, '$.type') = 'session.created'
+           AND session.agent <> json_extract(body, '$.agent')",
+    ),
     (
         "run_terminal",
         "its receipt is another than the one in the log",
@@ -411,10 +418,11 @@ fn changed(conn: &Connection, session: SessionId) -> Result<Vec<Damage>, StoreEr
         let (Some(body), run) = (body, row.get(1)?) else {
             continue;
         };
-        let unnamed = RunId::from_bytes([0; 16]);
-        let transcript = transcripts
-            .entry(run)
-            .or_insert_with(|| Transcript::new(unnamed, 0));
+        let transcript = transcripts.entry(run).or_insert_with(|| {
+            let id =
+                snapshot.query_row("SELECT id FROM run WHERE no = ?1", [run], |row| row.get(0));
+            Transcript::new(RunId::from_bytes(id.unwrap_or_default()), 0)
+        });
         let told = match &body {
             EventBody::MessageCreated { message, parts, .. }
             | EventBody::MessageReplaced { message, parts }
@@ -432,10 +440,11 @@ fn changed(conn: &Connection, session: SessionId) -> Result<Vec<Damage>, StoreEr
         // Of what is replaced later, only the last counts.
         if let Some((id, parts)) = told
             && let Some(message) = stored.get(&id)
-            && !message_says(message, &parts)
+            && (!message_says(message, &parts) || message.run != transcript.run())
             && !is_replaced(&snapshot, no, id)?
         {
-            let why = "it says something else than the log: one of the two was changed";
+            let why = "it says something else, or belongs to another run, than the log says: one of the two \
+                was changed";
             let damage = Damage::of("message").row(id).session(session);
             damaged.push(damage.run(message.run).why(why));
         }

@@ -35,14 +35,14 @@ CREATE TABLE blob_use (
 ) WITHOUT ROWID;
 CREATE INDEX blob_users ON blob_use (blob);
 INSERT OR IGNORE INTO blob_use (session, blob)
-  SELECT message.session, blob.id FROM message, json_tree(message.parts) part
+  SELECT message.session, blob.id FROM message, json_tree(iif(json_valid(message.parts), message.parts, '[]')) part
   JOIN blob ON blob.id = part.value
   WHERE part.key = 'blob' AND part.type = 'text';
 -- What a run without an end has said is not in its messages yet.
 INSERT OR IGNORE INTO blob_use (session, blob)
   SELECT event.session, blob.id FROM run
   JOIN event ON event.session = run.session AND event.run = run.no
-  JOIN json_tree(event.body) part JOIN blob ON blob.id = part.value
+  JOIN json_tree(iif(json_valid(event.body), event.body, '{}')) part JOIN blob ON blob.id = part.value
   WHERE run.state IN ('queued', 'held', 'running', 'finishing')
     AND part.key = 'blob' AND part.type = 'text';
 
