@@ -274,3 +274,6 @@ impl Store {
         self.shared.queue.failure()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,11 +212,8 @@ pub(super) fn withdraw(
     for message in messages {
         entry::insert_message(tx.conn, run, &message, None)?;
     }
-    let said = Said {
-        usage: changes.said.usage,
-        ..Said::default()
-    };
-    let receipt = ending.receipt(id, said, Duration::ZERO);
+    // It never spoke: what its messages hold is the host's.
+    let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
     Ok(receipt)
 }
