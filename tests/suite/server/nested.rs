@@ -4,15 +4,18 @@ use super::harness::{client, json, problem};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use lastword::HostBuilder;
 use lastword_server::{BearerToken, Listener, ServerOptions, Token, router, serve};
 use lastword_tests::fixture::{Fixture, Plan};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An embedder's own routes, with the API inside.
 async fn nested() -> (Fixture, Token, SocketAddr) {
-    let fixture = Plan::new().build().await;
+    let fold = |builder: HostBuilder| builder.retention(Some(Duration::ZERO));
+    let fixture = Plan::new().host(fold).build().await;
     let token = Token::generate().unwrap();
     let authorizer = Arc::new(BearerToken::new(&token));
     let options = ServerOptions::default();
@@ -70,4 +73,16 @@ async fn nested_in_another_router_it_leaves_all_other_addresses_alone() {
     assert!(location.starts_with("/agents/acme/v1/runs/"), "{location}");
     let run = http.get(url(&location)).bearer_auth(token.as_str());
     assert_eq!(json(run).await.0, StatusCode::OK, "{location}");
+
+    let id = location.rsplit_once('/').unwrap().1.parse().unwrap();
+    let run = fixture.host.run(id).await.unwrap();
+    run.ended().await.unwrap();
+    fixture.host.fold().await.unwrap();
+    let session = format!("/agents/acme/v1/sessions/{}", fixture.session.id());
+    let events = http.get(url(&format!("{session}/events")));
+    let (status, gone) = json(events.bearer_auth(token.as_str())).await;
+    assert_eq!(
+        (status, &gone["messages"]),
+        (StatusCode::GONE, &json!(format!("{session}/messages")))
+    );
 }

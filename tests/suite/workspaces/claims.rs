@@ -180,10 +180,10 @@ async fn a_release_ends_the_claim_and_tells_its_streams() {
     workspace.release(other).unwrap();
     bench.until_closed(&workspace).await;
     assert!(poll_immediate(kept.released()).await.is_some());
-    let workspace = bench.claim(client, "w").await.unwrap();
+    let workspace = bench.claim(other, "w").await.unwrap();
     let stranger = ClientId::generate();
     assert_eq!(name(workspace.release(stranger)), "client-not-attached");
-    workspace.release(client).unwrap();
+    workspace.release(other).unwrap();
     bench.until_closed(&workspace).await;
 }
 

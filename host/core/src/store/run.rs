@@ -277,7 +277,9 @@ pub(super) fn known(
 /// Has a key stand for a run that was there before it.
 pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreError> {
     tx.conn
-        .prepare_cached("INSERT INTO later_key (session, key, content, run) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT INTO later_key (session, key, content, run) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![run.session.session, key.word, key.content, run.run])?;
     Ok(())
 }
