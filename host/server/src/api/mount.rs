@@ -2,9 +2,9 @@
 //! before the addresses that it answers.
 
 use axum::extract::{FromRequestParts, OriginalUri, Request};
+use axum::http::HeaderValue;
 use axum::http::header::LOCATION;
 use axum::http::request::Parts;
-use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
 use std::convert::Infallible;
