@@ -125,6 +125,13 @@ impl Queue {
 #[must_use = "refused work is settled where this is dropped"]
 pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
 
+impl Handed {
+    /// Nothing was handed in.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some((work, error)) = self.0.take() {
