@@ -4,6 +4,7 @@
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use lastword::id::RunId;
 use lastword::session::Answer;
 use lastword::{Damage, HostError};
 use serde::Serialize;
@@ -57,8 +58,9 @@ kinds! {
     405 "wrong-method" "This address takes other methods"
     408 "body-timeout" "The body did not arrive in time"
     409 "already-answered" "Somebody has answered already"
+    409 "already-resumed" "The run was gone on with already"
     409 "client-retired" "The client was retired"
-    409 "key-conflict" "The idempotency key belongs to another prompt"
+    409 "key-conflict" "The idempotency key belongs to another request"
     409 "not-resumable" "The run cannot be resumed"
     409 "question-dismissed" "The run that asked is over"
     409 "run-held" "The run is held"
@@ -86,6 +88,7 @@ pub struct Problem {
     sessions: Option<String>,
     answer: Option<Box<Answer>>,
     damage: Option<Box<Damage>>,
+    run: Option<RunId>,
 }
 
 /// An error: RFC 9457, with the error's name.
@@ -119,6 +122,9 @@ pub(crate) struct ProblemBody {
     /// What cannot be read, and what is lost by it; asking again does not help.
     #[serde(skip_serializing_if = "Option::is_none")]
     damage: Option<Damage>,
+    /// The run that went on, of a run that was gone on with already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
 }
 
 impl Problem {
@@ -135,6 +141,7 @@ impl Problem {
             sessions: None,
             answer: None,
             damage: None,
+            run: None,
         }
     }
 
@@ -184,6 +191,7 @@ impl Problem {
             sessions: self.sessions.clone(),
             answer: self.answer.as_deref().cloned(),
             damage: self.damage.as_deref().cloned(),
+            run: self.run,
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -213,6 +221,7 @@ impl From<HostError> for Problem {
             HostError::CursorExpired { resume_after } => problem.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(Box::new(answer)),
             HostError::Damaged(damage) => problem.damage = Some(damage),
+            HostError::AlreadyResumed { by, .. } => problem.run = Some(by),
             _ => {}
         }
         problem

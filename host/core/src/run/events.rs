@@ -163,8 +163,9 @@ impl Events {
     }
 
     /// The next event: at once if it is in the log, otherwise when it is committed. `None`
-    /// after a run's `run.ended`, and at the log's end once the host has shut down or if only
-    /// [stored](Events::stored) events were asked for. Otherwise a stream does not end.
+    /// after a run's `run.ended`, after `session.deleted`, and at the log's end once the host has
+    /// shut down or if only [stored](Events::stored) events were asked for. Otherwise a stream
+    /// does not end; those of a workspace and of the host go on after `session.deleted`.
     ///
     /// Dropping the future loses nothing: the next call answers the same event.
     pub async fn next(&mut self) -> Option<Result<Event, HostError>> {
@@ -177,12 +178,13 @@ impl Events {
                     source.after = Some(event.seq);
                     let damaged = matches!(event.body, EventBody::LogDamaged { .. });
                     source.damaged |= damaged;
+                    self.over = matches!(event.body, EventBody::SessionDeleted {});
                     let own = event.run == source.run || damaged && event.run.is_none();
-                    if source.run.is_some() && !own {
+                    if source.run.is_some() && !own && !self.over {
                         continue;
                     }
                     let ended = matches!(event.body, EventBody::RunEnded { .. });
-                    self.over = source.run.is_some() && ended;
+                    self.over |= source.run.is_some() && ended;
                 }
                 return Some(Ok(event));
             }

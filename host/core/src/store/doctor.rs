@@ -119,7 +119,7 @@ const TABLES: &[Table] = &[
     ),
     table("session", "no", session::CHECKED, session::JOINS, |row| {
         session::read(row)?;
-        within(row, 17, 0..=2)?;
+        within(row, 17, 0..=3)?;
         number(row, 18)?;
         numbers(row, 19)?;
         numbers(row, 20)?;
@@ -130,7 +130,7 @@ const TABLES: &[Table] = &[
         "no",
         "run.no, session.no, workspace.no, run.id, session.id, session.agent, workspace.id,
          run.state, run.prompt, run.epoch, run.message, run.digest, run.key, run.content, run.cause,
-         run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.run",
+         run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.run, run.resumes, run.parent",
         "LEFT JOIN session ON session.no = run.session
          LEFT JOIN workspace ON workspace.no = session.workspace
          LEFT JOIN run_terminal ON run_terminal.run = run.no",
@@ -145,7 +145,8 @@ const TABLES: &[Table] = &[
     ),
     table("message", "no", message::CHECKED, message::RUNS_AND_SESSIONS, |row| {
         message::read(row)?;
-        number(row, 11)
+        number(row, 11)?;
+            numbers(row, 12)
     }),
     table("event", "pos", event::CHECKED, event::PLACES, |row| {
         event::read(row)?;
@@ -202,6 +203,30 @@ const TABLES: &[Table] = &[
             exists(row, 2, "the session, or the bytes")
         },
     ),
+    table(
+        "later_key",
+        "session || '/' || later_key.key",
+        "session, key, content, run, EXISTS (SELECT 1 FROM run WHERE no = later_key.run)",
+        "",
+        |row| {
+            number(row, 0)?;
+            event::text(row, 1)?;
+            row.get::<_, Vec<u8>>(2)?;
+            number(row, 3)?;
+            exists(row, 4, "its run")
+        },
+    ),
+    table(
+        "gone_run",
+        "id",
+        "id, session, EXISTS (SELECT 1 FROM session WHERE no = gone_run.session)",
+        "",
+        |row| {
+            row.get::<_, [u8; 16]>(0)?;
+            number(row, 1)?;
+            exists(row, 2, "its session")
+        },
+    ),
     table("agent", "name", "name, digest, wasm, loaded_ms", "", |row| {
         agent::kept(row)?;
         number(row, 3)
@@ -235,6 +260,8 @@ fn run(row: &Row<'_>) -> Result<(), StoreError> {
     number(row, 15)?;
     numbers(row, 16)?;
     numbers(row, 17)?;
+    row.get::<_, Option<[u8; 16]>>(19)?;
+    row.get::<_, Option<[u8; 16]>>(20)?;
     let ended = row.get::<_, Option<i64>>(18)?.is_some();
     same(
         ended == at.state.is_terminal(),
@@ -310,7 +337,7 @@ fn missing_events(conn: &Connection) -> Vec<Damage> {
             "SELECT session.id, max(event.seq) - max(session.log_from, min(event.seq) - 1), count(*),
                     min(event.seq) <= session.log_from + 1
              FROM event JOIN session ON session.no = event.session
-             WHERE event.seq > session.log_from GROUP BY event.session",
+             WHERE event.seq > session.log_from AND session.going < 2 GROUP BY event.session",
         )?;
         let mut rows = query.query([])?;
         let mut gaps = Vec::new();

@@ -1,6 +1,7 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
 use super::Damage;
+use crate::id::RunId;
 use rusqlite::ErrorCode;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,11 @@ pub enum Refusal {
     WrongState,
     /// The run has its end already.
     AlreadyEnded,
+    /// The run was gone on with before.
+    Resumed {
+        /// By this run.
+        by: RunId,
+    },
     /// A quota would be exceeded.
     Quota,
     /// The cursor is none that a list answered.
