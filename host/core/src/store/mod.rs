@@ -9,6 +9,7 @@
 
 mod agent;
 mod archive;
+mod consistency;
 mod context;
 mod damage;
 mod directory;
