@@ -347,3 +347,6 @@ impl Store {
         self.shared.queue.failure()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,11 +214,8 @@ pub(super) fn withdraw(
         entry::insert_message(tx.conn, run, &message, None)?;
     }
     super::message::show_beside(tx.conn, run)?;
-    let said = Said {
-        usage: changes.said.usage,
-        ..Said::default()
-    };
-    let receipt = ending.receipt(id, said, Duration::ZERO);
+    // It never spoke: what its messages hold is the host's.
+    let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
     Ok(receipt)
 }

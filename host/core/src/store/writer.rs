@@ -77,8 +77,9 @@ impl Queue {
                 let count = inner.jobs.len().min(BATCH_MAX);
                 return Taken::Jobs(inner.jobs.drain(..count).collect());
             }
-            if inner.closing && patience.is_none() {
-                return Taken::Closed;
+            if inner.closing {
+                // What is kept is tried once more, without a wait.
+                return patience.map_or(Taken::Closed, |_| Taken::Jobs(Vec::new()));
             }
             let Some(patience) = patience else {
                 inner = self
@@ -92,7 +93,7 @@ impl Queue {
                 .wait_timeout(inner, patience)
                 .unwrap_or_else(PoisonError::into_inner);
             inner = after;
-            if timeout.timed_out() || inner.closing {
+            if timeout.timed_out() {
                 return Taken::Jobs(inner.jobs.drain(..).collect());
             }
         }
@@ -426,3 +427,6 @@ impl Writer {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;
