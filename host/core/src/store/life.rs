@@ -93,6 +93,9 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
            WHERE run.session = ?1 AND message.ordinal IS NULL LIMIT ?2)",
         "DELETE FROM later_key WHERE (session, key) IN (
            SELECT session, key FROM later_key WHERE session = ?1 LIMIT ?2)",
+        "DELETE FROM later_key WHERE (session, key) IN (
+           SELECT later_key.session, later_key.key FROM run JOIN later_key ON later_key.run = run.no
+           WHERE run.session = ?1 LIMIT ?2)",
         "DELETE FROM run_terminal WHERE run IN (
            SELECT run FROM run JOIN run_terminal ON run_terminal.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",

@@ -4,7 +4,8 @@
 ALTER TABLE run ADD COLUMN resumes BLOB;
 CREATE UNIQUE INDEX run_resumes ON run (resumes) WHERE resumes IS NOT NULL;
 
--- Idempotency keys of requests that were answered with a run which was there already.
+-- Idempotency keys of requests that were answered with a run which was there already, or with a
+-- fork, whose run is another session's.
 CREATE TABLE later_key (
   session INTEGER NOT NULL REFERENCES session (no),
   key TEXT NOT NULL,
@@ -12,6 +13,7 @@ CREATE TABLE later_key (
   run INTEGER NOT NULL REFERENCES run (no),
   PRIMARY KEY (session, key)
 ) WITHOUT ROWID;
+CREATE INDEX later_key_run ON later_key (run);
 
 -- The id of the run on whose behalf another run began this one.
 ALTER TABLE run ADD COLUMN parent BLOB;
