@@ -2,7 +2,7 @@
 //! host; what is lost with the connection is asked for again. Knows neither how events look nor
 //! how signals arrive.
 
-use crate::agent::Found;
+use crate::agent::{self, Found};
 use crate::attachments::Attachment;
 use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
 use crate::desk::{Answerer, Desk};
@@ -115,7 +115,8 @@ pub(crate) async fn load(
         ));
     }
     let path = format!("/agents?name={}", escaped(name));
-    let uploaded: Result<AgentView, CallError> = api.upload(&path, wasm).await;
+    let uploading = api.upload(&path, wasm);
+    let uploaded: Result<AgentView, CallError> = agent::loading(name, uploading, terminal).await;
     uploaded.map(AgentView::into_manifest).map_err(|error| {
         let mut failure = Failure::from(error);
         // The host was sent bytes, and knows no file.

@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, line, to_stdout};
 use crate::units;
 use lastword::permission::{Rule, Want};
-use lastword::{Agent, Capability, Host, WIT_PACKAGE};
+use lastword::{Agent, Capability, WIT_PACKAGE};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -30,14 +30,16 @@ pub(crate) async fn check(
             "cannot make a temporary directory: {error}; name another with TMPDIR"
         ))
     })?;
-    let host = Host::builder()
+    let host = settings
+        .host()
         .data_dir(temporary.path())
         .cache_dir(&place.cache)
         .concurrent_runs(1)
         .build()
         .await?;
     let began = Instant::now();
-    let agent = host.load_agent(found.name, found.file.as_path()).await?;
+    let loaded = host.load_agent(&found.name, found.file.as_path());
+    let agent = agent::loading(&found.name, loaded, terminal).await?;
     let loading = began.elapsed();
     let text = match arguments.json {
         true => format!("{}\n", as_json(&agent, &found.file, loading)),

@@ -14,6 +14,7 @@ mod client;
 mod desk;
 mod failure;
 mod follow;
+mod init;
 mod keeping;
 mod mcp;
 #[cfg(feature = "otlp")]
@@ -45,9 +46,28 @@ use clap::Parser;
 use failure::{Exit, Failure};
 use terminal::Terminal;
 
+/// What makes this program compile one component for the host that started it with this word.
+const COMPILE: &str = "compile-worker";
+
 fn main() {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == COMPILE)
+    {
+        lastword::compile_worker();
+    }
+    let first = init::is_first().then(init::run);
+    if let Some(Ok(code)) = first {
+        std::process::exit(code);
+    }
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
+    if let Some(Err(error)) = first {
+        terminal.warn(&format!(
+            "processes without a parent are not collected here: {error}; start the container with \
+             `--init`"
+        ));
+    }
     let traces = trace::start(arguments.shared.verbose, &terminal);
     let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);

@@ -45,7 +45,7 @@ pub(crate) async fn run(
     let mut builder = settings
         .host()
         .limits(plan.limits)
-        .concurrent_runs(CONCURRENT_RUNS);
+        .concurrent_runs_max(CONCURRENT_RUNS);
     if let Some(models) = plan.models.clone() {
         builder = builder.model(models);
     }
@@ -132,7 +132,7 @@ async fn on(
 ) -> Result<Exit, Failure> {
     let name = plan.name.clone().unwrap_or(found.name);
     let agent = tokio::select! {
-        agent = host.load_agent(name, found.file) => agent?,
+        agent = agent::loading(&name, host.load_agent(&name, found.file), terminal) => agent?,
         _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);

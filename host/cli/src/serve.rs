@@ -186,7 +186,8 @@ impl Plan {
             }
         }
         for found in agents {
-            host.load_agent(found.name, found.file).await?;
+            let loaded = host.load_agent(&found.name, found.file);
+            agent::loading(&found.name, loaded, terminal).await?;
         }
         let resumed = host.reopen_held().await?.len() as u64;
         if resumed > 0 {
@@ -209,6 +210,7 @@ impl Plan {
             .map_err(|error| refused(&error))?;
         doors.push(door);
         ready.socket = socket;
+        ready.concurrent_runs = host.concurrent_runs();
         Ok((Serving::begin(host, doors), ready))
     }
 
@@ -305,6 +307,7 @@ struct Ready {
     url: Option<String>,
     socket: PathBuf,
     token_file: Option<PathBuf>,
+    concurrent_runs: u32,
 }
 
 impl Ready {
@@ -314,6 +317,8 @@ impl Ready {
         places.push(format!("socket {}", self.socket.display()));
         let file = self.token_file.as_ref();
         places.extend(file.map(|file| format!("token in {}", file.display())));
+        let runs = units::count(u64::from(self.concurrent_runs), "run");
+        places.push(format!("up to {runs} at the same time"));
         terminal.note(&places.join(", "));
         if as_json {
             let line = json!({
@@ -321,6 +326,7 @@ impl Ready {
                 "url": self.url,
                 "socket": self.socket,
                 "token_file": self.token_file,
+                "concurrent_runs": self.concurrent_runs,
             });
             // Whoever does not read it finds the same on standard error.
             let _closed = to_stdout(&format!("{line}\n"));

@@ -5,7 +5,9 @@ mod attached;
 mod attachments;
 mod bad_agents;
 mod bad_input;
+mod compiling;
 mod ends;
+mod first;
 mod interrupts;
 mod later;
 mod mcp;
@@ -13,6 +15,7 @@ mod models;
 mod permissions;
 mod questions;
 mod reading;
+mod resources;
 mod served;
 mod telemetry;
 mod terminal;
@@ -149,12 +152,7 @@ impl Shell {
     fn spawn(&self, arguments: &[&str]) -> Started {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("lastword starts");
-        Started {
-            out: child.stdout.take(),
-            child: Some(child),
-            read: String::new(),
-        }
+        Started::of(command)
     }
 
     /// What the data directory holds, newest first.
@@ -213,6 +211,16 @@ struct Started {
 }
 
 impl Started {
+    /// Starts a command whose output is piped.
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("lastword starts");
+        Self {
+            out: child.stdout.take(),
+            child: Some(child),
+            read: String::new(),
+        }
+    }
+
     /// Reads standard output until it holds this.
     #[track_caller]
     fn until(&mut self, words: &str) {

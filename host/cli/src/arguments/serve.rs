@@ -54,7 +54,7 @@ pub(crate) struct Serve {
     /// The model of agents that may ask one: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
     #[arg(short, long, value_name = "PROVIDER:NAME")]
     pub(crate) model: Option<String>,
-    /// Runs at the same time; the others wait [default: as many as the machine allows]
+    /// Runs at the same time; the others wait [default: 256, or as many as fit into memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent_runs: Option<u32>,
     /// How long runs may go on once the host ends [default: 0s]

@@ -44,7 +44,7 @@ use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun};
-use crate::sandbox::{Engine, GuestState, Limits, Linker};
+use crate::sandbox::{Compilers, Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
 use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
 use crate::workspace::WorkspaceKey;
@@ -73,6 +73,7 @@ pub(crate) struct HostInner {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
+    pub(crate) compilers: Compilers,
     /// What no workspace may hold.
     kept: Arc<apart::Kept>,
     /// One component describes itself at a time: the engine's pool has room for one beside
@@ -104,12 +105,12 @@ impl Host {
     /// Loads an agent under a name of the embedder's choice: inspects, compiles (or finds it
     /// compiled), links it, and asks it what it wants, with everything denied.
     ///
-    /// Loading the same name again replaces what later runs get. Dropping the future
-    /// leaves a compilation to finish in the background, into the cache.
+    /// Loading the same name again replaces what later runs get. Dropping the future ends a process
+    /// that compiles ([`HostBuilder::compiler`]); a compilation in this process goes on, for nothing.
     ///
     /// # Errors
     /// [`HostError::Component`] with what is wrong and what to do; [`HostError::Io`] when a
-    /// file cannot be read.
+    /// file cannot be read; [`HostError::HostClosing`].
     pub async fn load_agent(
         &self,
         name: impl Into<String>,
@@ -266,7 +267,8 @@ impl Host {
             .collect()
     }
 
-    /// Runs at the same time: what the builder asked for, or what the machine allows.
+    /// Runs at the same time: what the builder asked for, or what the machine or its control
+    /// group allows.
     #[must_use]
     pub fn concurrent_runs(&self) -> u32 {
         self.inner.engine.concurrent_runs()

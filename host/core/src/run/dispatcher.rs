@@ -17,6 +17,7 @@ use crate::capability::tools::{OwnTools, ToolProvider};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
+use crate::sandbox::descriptors::Descriptors;
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
 use crate::store::{
@@ -52,6 +53,8 @@ pub(crate) struct Dispatcher {
     pub(crate) embedder: Handle,
     /// Where guests' private directories are made.
     pub(crate) tmp: PathBuf,
+    /// What guests may have open together.
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) lifecycle: broadcast::Sender<Lifecycle>,
     pub(crate) counters: Counters,
     pub(crate) on_idle: OnceLock<OnIdle>,
@@ -178,6 +181,7 @@ pub(crate) struct Parts {
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
+    pub(crate) descriptors: Arc<Descriptors>,
 }
 
 /// Notices of the lifecycle that a slow listener may be behind.
@@ -198,6 +202,7 @@ impl Dispatcher {
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,
+            descriptors: parts.descriptors,
             lifecycle: broadcast::channel(NOTICES).0,
             counters: Counters::default(),
             on_idle: OnceLock::new(),
