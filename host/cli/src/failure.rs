@@ -19,6 +19,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same for a command that could not print all that it had to.
+    pub(crate) fn or_failed(self) -> Self {
+        match self {
+            Self::Completed => Self::Failed,
+            exit => exit,
+        }
+    }
+
     /// The code for the shell.
     pub(crate) fn code(self) -> i32 {
         match self {

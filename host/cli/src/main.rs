@@ -22,6 +22,7 @@ mod outside;
 mod owner;
 mod place;
 mod plan;
+mod printer;
 mod prompts;
 mod questions;
 mod reading;
@@ -43,17 +44,23 @@ mod view;
 use arguments::{Arguments, Command};
 use clap::Parser;
 use failure::{Exit, Failure};
+use printer::printer;
 use terminal::Terminal;
 
 fn main() {
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
     let traces = trace::start(arguments.shared.verbose, &terminal);
-    let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
+    let mut exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
         failure.exit
     });
     traces.flush();
+    if let Some(error) = written() {
+        terminal.error(&format!("cannot write to standard output: {error}"));
+        exit = exit.or_failed();
+        let _told = written();
+    }
     // A compilation that nobody waits for any more would hold the return from `main`.
     std::process::exit(exit.code());
 }
@@ -77,6 +84,14 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
     }
+}
+
+/// Waits for what was printed to be written; signals are still heard. Returns why it could not be.
+fn written() -> Option<std::io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.ok()?.block_on(printer().finish())
 }
 
 /// The runtime is never dropped: the process ends before it does.
