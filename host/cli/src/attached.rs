@@ -26,7 +26,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
-use std::io;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -317,9 +316,7 @@ impl<'a> Client<'a> {
                 () = &mut reader, if listening => asked.leave(self.api, run.run),
                 error = printer().out().failed(), if listening => {
                     asked.leave(self.api, run.run);
-                    if error.kind() != io::ErrorKind::BrokenPipe {
-                        terminal.error(&format!("cannot write to standard output: {error}"));
-                    }
+                    follow::tell_unwritable(&error, terminal);
                 }
                 receipt = asked.answer() => match receipt? {
                     Some(receipt) if !receipt.persisted => return Ok(asked.met(receipt)),

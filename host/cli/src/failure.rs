@@ -19,10 +19,10 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The same for a command that could not print all that it had to.
-    pub(crate) fn or_failed(self) -> Self {
+    /// The same for a command that could not print all that it had to, which is no success.
+    pub(crate) fn cut_short(self, end: Self) -> Self {
         match self {
-            Self::Completed => Self::Failed,
+            Self::Completed => end,
             exit => exit,
         }
     }

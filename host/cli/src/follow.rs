@@ -195,10 +195,7 @@ impl Follow<'_> {
 
     fn unwritable(&self, error: &io::Error, stops: &Stops, asked: &mut Asked) {
         self.reader_gone(stops, asked);
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            self.terminal
-                .error(&format!("cannot write to standard output: {error}"));
-        }
+        tell_unwritable(error, self.terminal);
     }
 
     /// Once the host has ended its runs, the log is read from the disk.
@@ -228,6 +225,13 @@ impl Follow<'_> {
                 }
             }
         }
+    }
+}
+
+/// Says why standard output cannot be written, unless its reader has gone.
+pub(crate) fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        terminal.error(&format!("cannot write to standard output: {error}"));
     }
 }
 

@@ -58,7 +58,10 @@ fn main() {
     traces.flush();
     if let Some(error) = written() {
         terminal.error(&format!("cannot write to standard output: {error}"));
-        exit = exit.or_failed();
+        exit = exit.cut_short(match error.kind() {
+            std::io::ErrorKind::TimedOut => Exit::Cancelled,
+            _ => Exit::Failed,
+        });
         let _told = written();
     }
     // A compilation that nobody waits for any more would hold the return from `main`.

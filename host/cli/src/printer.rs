@@ -88,9 +88,11 @@ impl Printer {
     }
 
     /// Waits until everything is written, or a reader that takes nothing is left alone after a
-    /// signal. Returns why standard output could not be written, unless that was told before or
-    /// its reader went away.
+    /// signal, which is [`io::ErrorKind::TimedOut`]. Returns why standard output could not be
+    /// written, unless that was told before or its reader went away.
     pub(crate) async fn finish(&self) -> Option<io::Error> {
+        let told = self.out.state().abandoned;
+        let mut in_time = true;
         for lane in [&self.out, &self.err] {
             let left_alone = async {
                 let mut hurried = self.hurried.subscribe();
@@ -98,9 +100,16 @@ impl Printer {
                 lane.given_up(Instant::now()).await;
             };
             tokio::select! {
+                biased;
                 () = lane.empty() => {}
-                () = left_alone => {}
+                () = left_alone => in_time &= !Arc::ptr_eq(lane, &self.out),
             }
+        }
+        if !in_time && !told {
+            return Some(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nothing was taken there",
+            ));
         }
         let failed = self.out.state().failure.take();
         failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)

@@ -295,10 +295,7 @@ pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Te
             terminal.warn(&format!(
                 "the output took nothing, so not all was printed; `lastword show {session}` has it"
             ));
-            match exit_of(receipt) {
-                Exit::Completed => Exit::Cancelled,
-                exit => exit,
-            }
+            exit_of(receipt).cut_short(Exit::Cancelled)
         }
     }
 }
