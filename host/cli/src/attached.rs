@@ -10,6 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
 use crate::place;
 use crate::plan::Plan;
+use crate::printer::printer;
 use crate::reading::Source;
 use crate::run::{conclude, has_default, may_run};
 use crate::signals::Stops;
@@ -25,7 +26,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
-use std::io;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -299,9 +299,15 @@ impl<'a> Client<'a> {
         let watch = follow::watch_reader();
         let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
         let mut asked = Asked::default();
-        let mut claim = None;
+        let (mut claim, mut ahead) = (None, None);
         loop {
             let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
+            let (asking, leaving) = (desk.is_asking(), asked.leaving());
+            if asking && ahead.is_none() {
+                ahead = Some(feed.ahead());
+            } else if !asking {
+                ahead = None;
+            }
             tokio::select! {
                 biased;
                 _ = stops.recv() => {
@@ -309,27 +315,37 @@ impl<'a> Client<'a> {
                     asked.stop(self.api, run.run);
                 }
                 () = &mut reader, if listening => asked.leave(self.api, run.run),
-                frame = feed.next() => {
+                error = printer().out().failed(), if listening => {
+                    asked.leave(self.api, run.run);
+                    follow::tell_unwritable(&error, terminal);
+                }
+                receipt = asked.answer() => match receipt? {
+                    Some(receipt) if !receipt.persisted => return Ok(asked.met(receipt)),
+                    Some(receipt) => asked.ended = Some((receipt, std::time::Instant::now())),
+                    None => {}
+                },
+                frame = next(&mut feed, leaving), if !asking => {
+                    let Some(frame) = frame else {
+                        return asked.cut();
+                    };
                     let frame = frame.map_err(|error| lost(error, run))?;
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
                     claim.get_or_insert_with(|| self.keep(workspace, &event));
                     desk.event(&event, view);
-                    if !asked.reader_gone && let Err(error) = view.event(&event) {
-                        asked.leave(self.api, run.run);
-                        if error.kind() != io::ErrorKind::BrokenPipe {
-                            let why = format!("cannot write to standard output: {error}");
-                            terminal.error(&why);
-                        }
+                    if !asked.reader_gone {
+                        // Why it cannot be written is said once, where it is noticed.
+                        let _unwritable = view.event(&event);
                     }
                     if let EventBody::RunEnded { receipt } = event.body {
                         return Ok(asked.met(receipt));
                     }
                 }
-                receipt = asked.answer() => {
-                    if let Some(receipt) = receipt?.filter(|receipt| !receipt.persisted) {
-                        return Ok(asked.met(receipt));
+                frame = coming(&mut ahead) => {
+                    let frame = frame.map_err(|error| lost(error, run))?;
+                    if let Ok(event) = serde_json::from_str::<Event>(&frame) {
+                        desk.ahead(&event, view);
                     }
                 }
                 turn = desk.turn(view) => desk.take(turn, view),
@@ -352,6 +368,26 @@ impl<'a> Client<'a> {
         Keeping(tokio::spawn(
             async move { while feed.next().await.is_ok() {} },
         ))
+    }
+}
+
+/// The next event, once there is room for it; `None` where the output is to be left alone. May be
+/// dropped while it waits.
+async fn next(
+    feed: &mut Feed,
+    leaving: Option<std::time::Instant>,
+) -> Option<Result<String, CallError>> {
+    if follow::has_room(leaving).await {
+        return Some(feed.next().await);
+    }
+    None
+}
+
+/// What the log holds beyond what is shown; never, while nothing is read there.
+async fn coming(ahead: &mut Option<Feed>) -> Result<String, CallError> {
+    match ahead {
+        None => pending().await,
+        Some(feed) => feed.next().await,
     }
 }
 
@@ -382,6 +418,8 @@ struct Asked {
     stopping: Option<JoinHandle<Result<Receipt, CallError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
+    /// The end that is on disk, and since when it is known here.
+    ended: Option<(Receipt, std::time::Instant)>,
 }
 
 impl Asked {
@@ -411,6 +449,17 @@ impl Asked {
             Ok(Err(error)) => Err(error.into()),
             Err(error) => Err(Failure::failed(format!("stopping the run failed: {error}"))),
         }
+    }
+
+    /// Since when the output is waited for within bounds only.
+    fn leaving(&self) -> Option<std::time::Instant> {
+        self.ended.as_ref().map(|(_, since)| *since)
+    }
+
+    /// The end of a run that was not shown to its end.
+    fn cut(self) -> Result<Met, Failure> {
+        let ended = self.ended.map(|(receipt, _)| Met::Cut(Box::new(receipt)));
+        ended.ok_or_else(|| Failure::failed("the output takes nothing"))
     }
 
     fn met(&self, receipt: Receipt) -> Met {

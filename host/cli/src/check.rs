@@ -5,12 +5,11 @@ use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
-use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Stream, Terminal, line, to_stdout};
+use crate::terminal::{Stream, Terminal, brief, line, to_stdout};
 use crate::units;
 use lastword::permission::{Rule, Want};
-use lastword::{Agent, Capability, WIT_PACKAGE};
+use lastword::{Agent, Capability, Host, WIT_PACKAGE, text};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -109,7 +108,7 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         page.text.push('\n');
     }
     page.text.push('\n');
-    page.row("file", &line(&file.display().to_string(), 400));
+    page.row("file", &text::line(&file.display().to_string()));
     page.row("size", &units::bytes(inspection.bytes));
     page.row("digest", &format!("sha256:{}", agent.digest()));
     page.row(
@@ -162,13 +161,13 @@ fn rules(want: &Want) -> Vec<String> {
 /// What to write on the command line, for each rule of a want.
 fn granted_by(want: &Want) -> Vec<String> {
     if crate::run::is_for_own_tools(want) {
-        let names = line(&want.scope.join(", "), 400);
+        let names = brief(&want.scope.join(", "), 400);
         return vec![format!("granting what they touch: {names}")];
     }
     let rules = match want.rules() {
         Ok(rules) => rules,
         Err(error) => {
-            let why = line(&error.to_string(), 200);
+            let why = brief(&error.to_string(), 200);
             return vec![format!("nothing, since nobody understands it: {why}")];
         }
     };
@@ -176,12 +175,15 @@ fn granted_by(want: &Want) -> Vec<String> {
         // A directory and a model are more than permissions.
         (Capability::ReadFiles | Capability::Model, None) => want.capability.how_to_grant(),
         (Capability::Model, Some(_)) => {
-            let model = line(&rule.to_string(), 200);
-            format!("{} ({model})", want.capability.how_to_grant())
+            let model = rule.to_string();
+            format!(
+                "{} ({})",
+                want.capability.how_to_grant(),
+                text::seen(&model)
+            )
         }
         _ => {
-            let rule = rendering::shell(&line(&rule.to_string(), 400));
-            format!("`--allow {rule}`")
+            format!("`--allow {}`", text::shell(&text::seen(&rule.to_string())))
         }
     };
     rules.iter().map(how).collect()
@@ -207,7 +209,7 @@ fn wants(page: &mut Page, agent: &Agent) {
         }
     }
     for unknown in &manifest.unknown_wants {
-        let value = format!("{} (not known to this lastword)", line(unknown, 80));
+        let value = format!("{} (not known to this lastword)", brief(unknown, 80));
         page.row(std::mem::take(&mut label), &value);
     }
 }
@@ -245,7 +247,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
             (package, false) => format!("{package}: "),
         };
         let value = format!("{package}{}", rest.join(", "));
-        page.row(std::mem::take(&mut label), &line(&value, 1000));
+        page.row(std::mem::take(&mut label), &brief(&value, 1000));
     }
     if label == "imports" || label == "exports" {
         page.row(label, "nothing");

@@ -19,6 +19,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same for a command that could not print all that it had to, which is no success.
+    pub(crate) fn cut_short(self, end: Self) -> Self {
+        match self {
+            Self::Completed => end,
+            exit => exit,
+        }
+    }
+
     /// The code for the shell.
     pub(crate) fn code(self) -> i32 {
         match self {

@@ -23,6 +23,7 @@ mod outside;
 mod owner;
 mod place;
 mod plan;
+mod printer;
 mod prompts;
 mod questions;
 mod reading;
@@ -44,6 +45,7 @@ mod view;
 use arguments::{Arguments, Command};
 use clap::Parser;
 use failure::{Exit, Failure};
+use printer::printer;
 use terminal::Terminal;
 
 /// What makes this program compile one component for the host that started it with this word.
@@ -69,11 +71,19 @@ fn main() {
         ));
     }
     let traces = trace::start(arguments.shared.verbose, &terminal);
-    let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
+    let mut exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
         failure.exit
     });
     traces.flush();
+    if let Some(error) = written() {
+        terminal.error(&format!("cannot write to standard output: {error}"));
+        exit = exit.cut_short(match error.kind() {
+            std::io::ErrorKind::TimedOut => Exit::Cancelled,
+            _ => Exit::Failed,
+        });
+        let _told = written();
+    }
     // A compilation that nobody waits for any more would hold the return from `main`.
     std::process::exit(exit.code());
 }
@@ -97,6 +107,14 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
     }
+}
+
+/// Waits for what was printed to be written; signals are still heard. Returns why it could not be.
+fn written() -> Option<std::io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.ok()?.block_on(printer().finish())
 }
 
 /// The runtime is never dropped: the process ends before it does.

@@ -4,6 +4,7 @@
 use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use lastword::text;
 use std::path::{Path, PathBuf};
 
 /// Where sessions and compiled agents are kept.
@@ -56,7 +57,7 @@ pub(crate) fn workspace(key: &str) -> String {
 /// What to do to run in the workspace of a stored key.
 pub(crate) fn how_to_name(key: &str) -> String {
     match key.strip_prefix(DIRECTORY) {
-        Some(path) => format!("add `--workspace {path}`"),
+        Some(path) => format!("add `--workspace {}`", text::shell(path)),
         None => "run it without `--workspace`".to_owned(),
     }
 }

@@ -11,11 +11,12 @@ use crate::prompts::connect;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, line, to_stdout};
+use crate::terminal::{Terminal, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
 use lastword::id::QuestionId;
 use lastword::session::{Answer, Granted, Question, Remember, Within};
+use lastword::text;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -70,7 +71,7 @@ pub(crate) async fn questions(
                 "{}  {}  {}  {}\n",
                 question.id,
                 ago(now, question.asked_ms.0),
-                line(question.agent.as_str(), 40),
+                text::line(question.agent.as_str()),
                 rendering::subject(&question.asked)
             ),
         });
@@ -84,7 +85,7 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
     let mut text = rendering::question(question, usize::MAX, &terminal.out);
     if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
         for offer in offers {
-            let rule = rendering::shell(&line(offer, 400));
+            let rule = text::shell(&text::seen(offer));
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
@@ -145,7 +146,7 @@ pub(crate) async fn answer(
         if let Some(grant) = &answered.grant {
             terminal.note(&format!(
                 "granted {} · `lastword grants revoke {}` takes it back",
-                line(&grant.rule, 400),
+                text::seen(&grant.rule),
                 grant.id
             ));
         }
@@ -250,10 +251,10 @@ async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<Stri
         let path = format!("/workspaces/{}/grants", workspace.id);
         let granted: Page<Granted> = api.get(&path).await?;
         for grant in granted.items {
-            let place = line(&place::workspace(&key), 400);
+            let place = place::workspace(&key);
             text.push_str(&match which.json {
                 true => format!("{}\n", json!({ "grant": grant, "workspace": place })),
-                false => granted_line(&grant, &place),
+                false => granted_line(&grant, &text::line(&place)),
             });
         }
     }
@@ -265,11 +266,11 @@ async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<Stri
 
 /// A grant in one line.
 fn granted_line(grant: &Granted, place: &str) -> String {
-    let agent = line(grant.agent.as_str(), 60);
+    let agent = text::line(grant.agent.as_str());
     let within = match grant.session {
         None => "the workspace".to_owned(),
         Some(session) => format!("session {session}"),
     };
-    let rule = line(&grant.rule, 400);
+    let rule = text::seen(&grant.rule);
     format!("{}  {rule}  {agent} in {within} · {place}\n", grant.id)
 }

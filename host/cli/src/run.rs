@@ -21,7 +21,7 @@ use lastword::capability::tools::OWN_TOOLS;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{
-    Agent, Capability, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey,
+    Agent, Capability, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey, text,
 };
 use tracing::Instrument;
 
@@ -198,7 +198,7 @@ pub(crate) fn may_run(
     terminal: &Terminal,
 ) -> bool {
     for unknown in &manifest.unknown_wants {
-        let unknown = terminal::line(unknown, 80);
+        let unknown = terminal::brief(unknown, 80);
         terminal.note(&format!(
             "the agent wants `{unknown}`, which this lastword does not know"
         ));
@@ -223,7 +223,7 @@ pub(crate) fn may_run(
         });
         terminal.error(&format!(
             "{} cannot work without what is not granted; nothing was run{}",
-            terminal::line(name, 128),
+            text::line(name),
             lines.collect::<String>()
         ));
         return false;
@@ -284,14 +284,20 @@ fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal:
 
 /// Tells the end, and what the shell shall know of it.
 pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Terminal) -> Exit {
-    let (receipt, gone) = match met {
-        Met::Ended(receipt) => (receipt, false),
-        Met::ReaderGone(receipt) => (receipt, true),
-    };
-    if !gone {
-        view.conclude(receipt, session, terminal);
+    match met {
+        Met::Ended(receipt) => {
+            view.conclude(receipt, session, terminal);
+            exit_of(receipt)
+        }
+        Met::ReaderGone(receipt) => exit_of(receipt),
+        Met::Cut(receipt) => {
+            view.conclude(receipt, session, terminal);
+            terminal.warn(&format!(
+                "the output took nothing, so not all was printed; `lastword show {session}` has it"
+            ));
+            exit_of(receipt).cut_short(Exit::Cancelled)
+        }
     }
-    exit_of(receipt)
 }
 
 /// What the shell shall know of a run's end.

@@ -74,6 +74,7 @@ pub(crate) mod sandbox;
 pub mod session;
 #[doc(hidden)]
 pub mod store;
+pub mod text;
 pub mod workspace;
 
 pub use host::{

@@ -6,6 +6,7 @@ mod attachments;
 mod bad_agents;
 mod bad_input;
 mod compiling;
+mod blocked;
 mod ends;
 mod first;
 mod interrupts;
@@ -150,9 +151,7 @@ impl Shell {
 
     /// Starts a command and stays with it.
     fn spawn(&self, arguments: &[&str]) -> Started {
-        let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Started::of(command)
+        Started::of(self.command(arguments))
     }
 
     /// What the data directory holds, newest first.
@@ -211,9 +210,10 @@ struct Started {
 }
 
 impl Started {
-    /// Starts a command whose output is piped.
+    /// Starts a command and stays with it.
     fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("lastword starts");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
         Self {
             out: child.stdout.take(),
             child: Some(child),

@@ -17,9 +17,9 @@ Over the socket in the data directory answers this user's own commands, who may 
 as a workspace. Over TCP answers whoever sends the token, and only directories inside of a --root
 may become workspaces: without one, there are none but names.
 
-SIGTERM or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for --drain, is
-then stopped and its end written. A second signal leaves at once. What waits is held, and goes on at
-the next start, in its workspace as it was opened last, with the same grants. Agents that clients
+SIGTERM, SIGHUP or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for
+--drain, is then stopped and its end written. A second SIGTERM or Ctrl-C leaves at once. What waits is
+held, and goes on at the next start, in its workspace as it was opened last, with the same grants. Agents that clients
 sent are kept, and loaded again before those of --agent.
 
 Every option can stand in lastword.toml under [serve], the agents as `agents = { NAME = \"PATH\" }`.

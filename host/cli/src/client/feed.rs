@@ -36,6 +36,14 @@ impl Feed {
         }
     }
 
+    /// Another stream of the same, which begins after the last event that was handed out.
+    pub(crate) fn ahead(&self) -> Self {
+        Self {
+            last: self.last,
+            ..Self::new(&self.api, self.path.clone())
+        }
+    }
+
     /// The next event, as JSON. Where the stream breaks off it is asked for again, a bounded number of
     /// times; whoever knows its last event stops asking. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Result<String, CallError> {
