@@ -45,6 +45,15 @@ pub(crate) enum Met {
     ReaderGone(Box<Receipt>),
 }
 
+impl Met {
+    /// The run's end, which may be provisional.
+    pub(crate) fn receipt(&self) -> &Receipt {
+        match self {
+            Self::Ended(receipt) | Self::ReaderGone(receipt) => receipt,
+        }
+    }
+}
+
 /// What was asked of the run on the way.
 #[derive(Default)]
 struct Asked {

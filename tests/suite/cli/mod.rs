@@ -6,6 +6,7 @@ mod attachments;
 mod bad_agents;
 mod bad_input;
 mod ends;
+mod files;
 mod interrupts;
 mod later;
 mod mcp;
@@ -14,6 +15,7 @@ mod permissions;
 mod questions;
 mod reading;
 mod served;
+mod starts;
 mod telemetry;
 mod terminal;
 

@@ -5,13 +5,11 @@ use super::cache::Cache;
 use super::inspect::{Inspection, inspect};
 use super::wasi::GuestState;
 use super::{Engine, WIT_PACKAGE, WIT_VERSION};
+use crate::file::COMPONENT_BYTES_MAX;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use std::fmt;
 use std::path::Path;
 use wasmtime::component::{Component, InstancePre, Linker};
-
-/// Bytes of the largest component that is loaded.
-pub(super) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// The SHA-256 of a component; shown as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,8 +128,8 @@ impl<T: Send + 'static> Loaded<T> {
         cache: Option<&Path>,
         wasm: &[u8],
     ) -> Result<Self, ComponentError> {
-        let bytes = wasm.len() as u64;
-        if bytes > COMPONENT_BYTES_MAX {
+        if wasm.len() > COMPONENT_BYTES_MAX {
+            let bytes = wasm.len() as u64;
             return Err(ComponentError::TooLarge { bytes });
         }
         let inspection = inspect(wasm)?;
