@@ -104,7 +104,10 @@ impl Patience {
 pub(crate) enum Taken {
     Ours(Host),
     /// This process has it.
-    InUse { pid: String, failure: Failure },
+    InUse {
+        pid: String,
+        failure: Failure,
+    },
 }
 
 /// Owns the directory if it is free.

@@ -276,7 +276,9 @@ impl Plan {
             {
                 let micros = u64::try_from(due.as_micros()).unwrap_or(u64::MAX);
                 let when = units::time(micros);
-                terminal.note(&format!("nothing runs; staying for a session that is due in {when}"));
+                terminal.note(&format!(
+                    "nothing runs; staying for a session that is due in {when}"
+                ));
             }
             let pause = due.unwrap_or_default();
             tokio::time::sleep(pause.clamp(DUE_LOOK_MIN, DUE_LOOK_MAX)).await;

@@ -48,12 +48,11 @@ fn whatever_is_named_must_be_a_plain_file() {
         }
         shell.lastword(&["check", &file]).exits(2).tells(&[what]);
         shell.lastword(&["run", &file]).exits(2).tells(&[what]);
-        for table in [
-            format!("[models.openai]\napi_key_file = '{file}'\n"),
-            format!("[secrets.x]\nfile = '{file}'\nhosts = ['example.org']\n"),
-        ] {
+        let key = format!("[models.openai]\napi_key_file = '{file}'\n");
+        let secret = format!("[secrets.x]\nfile = '{file}'\nhosts = ['example.org']\n");
+        for (table, options) in [(key, &["--model", "openai:x"][..]), (secret, &[])] {
             let settings = shell.file("settings.toml", table);
-            let options = ["--config-file", &settings, "--model", "openai:x"];
+            let options = [&["--config-file", &settings], options].concat();
             shell.probe("echo x", &options).exits(2).tells(&[what]);
         }
         let token = ["serve", "--token-file", &file];

@@ -2,7 +2,7 @@
 //! owner comes, leaves, or lost its lock file. Each is done, by itself or by another.
 
 use super::served::Served;
-use super::{Done, Shell, Started, probe};
+use super::{Shell, Started, probe};
 use lastword::{Archive, HostError, OpenError, RunState};
 use lastword_server::{Listener, ServerOptions, UnixOwner, router, serve};
 use lastword_tests::check::violations;
@@ -160,18 +160,19 @@ async fn a_lock_file_that_is_removed_lets_no_second_host_in() {
 #[test]
 fn a_session_that_is_due_soon_keeps_an_idle_host() {
     let shell = Shell::new();
-    let served = Served::start(&shell, &["--exit-when-idle=0s", "--agent", &probe_as_probe()]);
     shell.probe("wait 3000", &[]).exits(0);
-    let Served { started, .. } = served;
-    let done: Done = started.end().exits(0);
-    done.tells(&["staying for a session that is due in", "nothing runs"]);
+    let idle = [
+        "--listen",
+        "none",
+        "--exit-when-idle=0s",
+        "--agent",
+        &probe(),
+    ];
+    let done = shell.lastword(&[&["serve"], &idle[..]].concat()).exits(0);
+    done.tells(&["staying for a session that is due", "nothing runs"]);
     let (runs, _) = shell.newest();
     assert_eq!(runs.len(), 2, "it was gone on with: {runs:?}");
     assert_eq!(violations(&shell.data()), [""; 0]);
-}
-
-fn probe_as_probe() -> String {
-    format!("probe={}", probe())
 }
 
 /// A run's end says that nothing goes on with it once the command is over.

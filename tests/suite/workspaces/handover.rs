@@ -100,13 +100,13 @@ async fn a_session_that_is_due_while_its_workspace_closes_follows_at_once() {
     let workspace = bench.claim(client, "w").await.unwrap();
     let mut stages = workspace.stages();
     let session = bench.session(&workspace).await;
-    let run = session.prompt("wait 60000").await.unwrap();
+    let run = session.prompt("wait 2000").await.unwrap();
     assert_eq!(run.ended().await.unwrap().state, RunState::Completed);
     workspace.release(client).unwrap();
     assert_eq!(stages.next().await, Some(WorkspaceStage::Closing));
-    bench.clock.advance(Duration::from_secs(60));
+    bench.clock.advance(Duration::from_secs(2));
     // It is tried, in vain, and would be tried again after a minute.
-    bench.clock.asleep_for(Duration::from_secs(60), 2).await;
+    bench.clock.asleep_for(Duration::from_secs(60), 1).await;
     turns.add_permits(1);
     let mut events = bench.host.events(Position(0));
     loop {
