@@ -2,9 +2,9 @@
 //! it has one, or this process, which then owns it. The only place that decides it.
 
 use crate::arguments::Shared;
-use crate::client::{self, Api, Holder};
+use crate::client::{self, Api};
 use crate::failure::Failure;
-use crate::place::Place;
+use crate::place::{Holder, Place};
 use crate::serving::{self, Door, Serving};
 use crate::terminal::Terminal;
 use crate::units;

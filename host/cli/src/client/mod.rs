@@ -8,6 +8,7 @@ pub(crate) use feed::Feed;
 pub(crate) use types::{AgentView, AnsweredView, Page, RunListed, RunView, WorkspaceView};
 
 use crate::failure::{Exit, Failure};
+use crate::place::Holder;
 use lastword::session::Answer;
 use lastword_server::Token;
 use reqwest::header::CONTENT_TYPE;
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::error::Error;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,14 +45,6 @@ pub(crate) struct Api {
     holder: Option<Holder>,
     /// The socket's directory, if the client goes through its descriptor.
     _directory: Option<Arc<File>>,
-}
-
-/// The owner of a data directory, as another process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Holder {
-    /// Its process, as far as that is known.
-    pub(crate) pid: String,
-    pub(crate) data: PathBuf,
 }
 
 /// Why a request came to nothing.
