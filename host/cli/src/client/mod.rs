@@ -1,15 +1,17 @@
 //! Speaks to a lastword server: addresses, the token, requests and their refusals. Knows HTTP and
 //! the names of errors; does not know what the requests are for.
 
+mod error;
 mod feed;
 mod types;
 
+pub(crate) use error::CallError;
 pub(crate) use feed::Feed;
 pub(crate) use types::{AgentView, AnsweredView, Page, RunListed, RunView, WorkspaceView};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::place::Holder;
-use lastword::session::Answer;
+use error::Refusal;
 use lastword_server::Token;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -45,34 +47,6 @@ pub(crate) struct Api {
     holder: Option<Holder>,
     /// The socket's directory, if the client goes through its descriptor.
     _directory: Option<Arc<File>>,
-}
-
-/// Why a request came to nothing.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// There was no answer.
-    Unreachable {
-        place: String,
-        why: String,
-        /// Whether the same may be asked of another owner, since it did not arrive, or does no more
-        /// when it arrives twice.
-        again: bool,
-    },
-    /// The server said why not.
-    Refused(Box<Refusal>),
-    /// What answers is no lastword server.
-    Foreign { place: String, what: String },
-}
-
-/// A server's refusal.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) name: String,
-    status: u16,
-    detail: String,
-    /// The answer that counted, of a question that was answered already.
-    answer: Option<Answer>,
-    place: String,
 }
 
 impl Api {
@@ -320,82 +294,6 @@ impl Api {
             what,
         }
     }
-}
-
-impl CallError {
-    /// The name of a refusal.
-    pub(crate) fn name(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => Some(&refusal.name),
-            _ => None,
-        }
-    }
-
-    /// The answer that counted, of a question that was answered already.
-    pub(crate) fn answer(&self) -> Option<&Answer> {
-        match self {
-            Self::Refused(refusal) => refusal.answer.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether an owner that leaves did nothing of what was asked.
-    fn is_handover(&self) -> bool {
-        match self {
-            Self::Unreachable { again, .. } => *again,
-            Self::Refused(refusal) => refusal.name == "host-closing",
-            Self::Foreign { .. } => false,
-        }
-    }
-
-    /// Whether the same may go well a little later.
-    pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => refusal.status >= 500,
-            Self::Foreign { .. } => false,
-        }
-    }
-}
-
-impl From<CallError> for Failure {
-    fn from(error: CallError) -> Self {
-        let handover = error.is_handover();
-        let mut failure = match error {
-            CallError::Unreachable { place, why, .. } => Self::usage(format!(
-                "cannot reach a lastword server at {place}: {why}; start one with \
-                 `lastword serve`, or name the address of one that runs"
-            )),
-            CallError::Foreign { place, what } => Self::usage(format!(
-                "what answers at {place} is no lastword server that this client knows: {what}; \
-                 check the address and both versions"
-            )),
-            CallError::Refused(refusal) => refused(&refusal),
-        };
-        failure.handover = handover;
-        failure
-    }
-}
-
-fn refused(refusal: &Refusal) -> Failure {
-    let Refusal { detail, place, .. } = refusal;
-    let message = match refusal.name.as_str() {
-        "unauthenticated" => format!(
-            "{place} does not let you in: {detail}; name the file that holds its token with \
-             `--token-file`, or set LASTWORD_TOKEN"
-        ),
-        "outside-roots" => format!("{detail} (`lastword serve --root DIRECTORY`)"),
-        "empty-prompt" => format!("{detail}: `lastword run AGENT \"PROMPT\"`"),
-        _ => detail.clone(),
-    };
-    let exit = match (refusal.name.as_str(), refusal.status) {
-        ("forbidden", _) => Exit::Denied,
-        (_, 500..) => Exit::Failed,
-        _ => Exit::Usage,
-    };
-    let mut failure = Failure::usage(message);
-    failure.exit = exit;
-    failure
 }
 
 /// The token for a server: of the file that was named, or of the environment.
