@@ -20,6 +20,11 @@ pub(crate) struct Found {
     pub(crate) file: PathBuf,
 }
 
+/// Whether what a person names is a crate, which is built first.
+pub(crate) fn is_crate(path: &Path) -> bool {
+    path.is_dir() || path.file_name().is_some_and(|name| name == "Cargo.toml")
+}
+
 /// Finds the component, building it first where a crate is named.
 pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     let shown = path.display();
@@ -34,7 +39,7 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     if metadata.is_dir() {
         return cargo::build(path, terminal);
     }
-    if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+    if is_crate(path) {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());

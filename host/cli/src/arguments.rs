@@ -92,7 +92,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run an agent: a .wasm file, or a crate that is built first
     Run(Box<Run>),
-    /// Say what an agent is and wants, without running it
+    /// Say what an agent is and wants, without running it; a crate is built first
     Check(Check),
     /// List the sessions, newest first
     Sessions(Sessions),
@@ -222,6 +222,10 @@ pub(crate) struct Run {
 }
 
 /// Say what an agent is and wants, without running it.
+///
+/// A crate is built first: its build scripts and macros, and those of what it depends on, run with
+/// your rights, outside of any sandbox, with the variables that compilers need and none of your keys.
+/// To run nothing at all, name a .wasm file.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// A .wasm file, or the folder of a crate

@@ -17,6 +17,7 @@ use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::view::View;
 use lastword::event::{Event, EventBody};
+use lastword::file;
 use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::SessionRecord;
@@ -36,16 +37,19 @@ const TRIES: u32 = 4;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// Runs an agent there, and stays until its end is told.
+///
+/// An owner that leaves before the prompt is accepted is a failure that says so; the plan then
+/// names the session and the key that the prompt has, wherever it is asked next.
 pub(crate) async fn run(
     api: &Api,
-    plan: &Plan,
-    found: Found,
+    plan: &mut Plan,
+    found: &Found,
     stops: &mut Stops,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
     let manifest = tokio::select! {
-        loaded = load(api, &name, &found, terminal) => loaded?,
+        loaded = load(api, &name, found, terminal) => loaded?,
         _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);
@@ -70,10 +74,14 @@ pub(crate) async fn run(
             Some(record) => fitting(api, record, &workspace, &name).await?,
             None => {
                 let path = format!("/workspaces/{}/sessions", workspace.id);
-                let begun: SessionRecord = api.post(&path, &json!({ "agent": name })).await?;
+                let begun = api.post(&path, &json!({ "agent": name })).await;
+                let begun: SessionRecord = begun.map_err(on_the_way)?;
                 begun.id
             }
         };
+        plan.session = Some(session.to_string());
+        let key = plan.key.take();
+        plan.key = Some(key.unwrap_or_else(|| Uuid::now_v7().to_string()));
         prompt(api, plan, session).await
     };
     let run = match run.await {
@@ -100,7 +108,7 @@ pub(crate) async fn load(
     found: &Found,
     terminal: &Terminal,
 ) -> Result<Manifest, Failure> {
-    let wasm = std::fs::read(&found.file).map_err(|error| {
+    let wasm = file::read(&found.file, file::COMPONENT_BYTES_MAX).map_err(|error| {
         Failure::usage(format!("cannot read {}: {error}", found.file.display()))
     })?;
     let digest = Sha256::digest(&wasm);
@@ -171,11 +179,10 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
         let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         body["deadline_ms"] = ms.into();
     }
-    let key = plan.key.clone();
-    let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let key = plan.key.as_deref().unwrap_or_default();
     let path = format!("/sessions/{session}/runs");
-    let asked = ask(api, &path, &body, &key).await;
-    asked.map_err(|error| unknown(error, session, &key))
+    let asked = ask(api, &path, &body, key).await;
+    asked.map_err(|error| unknown(error, session, key))
 }
 
 /// Sends what begins a run, until there is an answer: the key lets the host know the same request
@@ -189,6 +196,8 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     let mut tries = 1;
     loop {
         match api.ask(path, body, key).await {
+            // The next owner of the directory knows what became of it.
+            Err(error) if api.holder().is_some() && error.is_leaving() => return Err(error),
             Err(error) if error.is_passing() && tries < TRIES => tries += 1,
             answer => return answer,
         }
@@ -196,11 +205,22 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     }
 }
 
+/// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
+/// that leaves in between.
+fn on_the_way(error: CallError) -> Failure {
+    let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
+    let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));
+    let mut failure = Failure::from(error);
+    failure.handover |= forgotten;
+    failure
+}
+
 /// Without an answer, nobody knows whether the prompt was accepted.
 fn unknown(error: CallError, session: SessionId, key: &str) -> Failure {
     let is_unknown = matches!(error, CallError::Unreachable { .. });
-    let mut failure = Failure::from(error);
+    let mut failure = on_the_way(error);
     if is_unknown {
+        failure.handover = true;
         failure.exit = Exit::Failed;
         failure.message = format!(
             "it is not known whether the prompt was accepted: {}; ask again with \
@@ -295,7 +315,7 @@ impl<'a> Client<'a> {
         stops: &mut Stops,
         terminal: &Terminal,
     ) -> Result<Met, Failure> {
-        let mut feed = Feed::new(self.api, format!("/runs/{}/events", run.run));
+        let mut feed = Feed::of_run(self.api, run);
         let watch = follow::watch_reader();
         let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
         let mut asked = Asked::default();
@@ -404,6 +424,7 @@ impl Drop for Keeping {
 fn lost(error: CallError, run: &RunView) -> Failure {
     let mut failure = Failure::from(error);
     failure.exit = Exit::Failed;
+    failure.handover = false;
     failure.message = format!(
         "the run {} is out of sight: {}; it has its end on disk or gets it with the host's next \
          start: `lastword show {}`",

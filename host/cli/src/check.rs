@@ -1,5 +1,6 @@
 //! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
-//! run; the user's sessions are not touched.
+//! run; the user's sessions are not touched. A crate is built first, which runs what it brings for
+//! that.
 
 use crate::agent;
 use crate::arguments::{self, Shared};
@@ -9,7 +10,7 @@ use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, brief, line, to_stdout};
 use crate::units;
 use lastword::permission::{Rule, Want};
-use lastword::{Agent, Capability, Host, WIT_PACKAGE, text};
+use lastword::{Agent, Capability, WIT_PACKAGE, text};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -23,6 +24,12 @@ pub(crate) async fn check(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
+    if agent::is_crate(&arguments.agent) {
+        terminal.note(
+            "building the crate: its build scripts and macros, and those of what it depends on, run \
+             with your rights, outside of any sandbox",
+        );
+    }
     let found = agent::find(&arguments.agent, terminal)?;
     let temporary = tempfile::tempdir().map_err(|error| {
         Failure::usage(format!(

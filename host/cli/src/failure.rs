@@ -45,6 +45,9 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
+    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked:
+    /// the next one may be asked the same.
+    pub(crate) handover: bool,
 }
 
 impl Failure {
@@ -53,6 +56,7 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             message: message.into(),
+            handover: false,
         }
     }
 
@@ -61,6 +65,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
+            handover: false,
         }
     }
 }

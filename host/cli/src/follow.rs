@@ -51,6 +51,15 @@ pub(crate) enum Met {
     Cut(Box<Receipt>),
 }
 
+impl Met {
+    /// The run's end, which may be provisional.
+    pub(crate) fn receipt(&self) -> &Receipt {
+        match self {
+            Self::Ended(receipt) | Self::ReaderGone(receipt) => receipt,
+        }
+    }
+}
+
 /// What was asked of the run on the way.
 #[derive(Default)]
 struct Asked {

@@ -5,7 +5,7 @@ use crate::arguments::{self, Format, Shared};
 use crate::client::Api;
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
-use crate::prompts::connect;
+use crate::prompts::with_owner;
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
@@ -17,18 +17,15 @@ async fn with<T>(
     word: &str,
     shared: &Shared,
     terminal: &Terminal,
-    work: impl AsyncFnOnce(&Api, Listed) -> Result<T, Failure>,
+    work: impl AsyncFn(&Api, Listed) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let connection = connect(shared, &settings, &place, terminal).await?;
-    let api = &connection.api;
-    let done = match Source::Server(api.clone()).session(word).await {
-        Ok(session) => work(api, session).await,
-        Err(failure) => Err(failure),
+    let work = async |api: &Api| {
+        let session = Source::Server(api.clone()).session(word).await?;
+        work(api, session).await
     };
-    connection.close(terminal).await;
-    done
+    with_owner(shared, &settings, &place, terminal, work).await
 }
 
 /// Gives a session another title.

@@ -33,6 +33,14 @@ impl Place {
     }
 }
 
+/// The owner of a data directory, as another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its process, as far as that is known.
+    pub(crate) pid: String,
+    pub(crate) data: PathBuf,
+}
+
 fn default_data() -> Option<PathBuf> {
     let variable = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);

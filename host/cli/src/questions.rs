@@ -7,7 +7,7 @@ use crate::attached::ask;
 use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
-use crate::prompts::connect;
+use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
@@ -27,15 +27,13 @@ const PREFIX_MIN: usize = 4;
 async fn with(
     shared: Shared,
     terminal: &Terminal,
-    work: impl AsyncFnOnce(&Api) -> Result<String, Failure>,
+    work: impl AsyncFn(&Api) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let connection = connect(&shared, &settings, &place, terminal).await?;
-    let text = work(&connection.api).await;
-    connection.close(terminal).await;
+    let text = with_owner(&shared, &settings, &place, terminal, work).await?;
     // Whoever stopped reading has seen enough.
-    let _closed = to_stdout(&text?);
+    let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
 

@@ -21,12 +21,18 @@ use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where it listens if nothing else is said.
 const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
     std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
     8020,
 ));
+
+/// How often a host that stays for a session looks when that is due: the machine's clock may be
+/// set meanwhile.
+const DUE_LOOK_MIN: Duration = Duration::from_millis(50);
+const DUE_LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(
@@ -39,7 +45,7 @@ pub(crate) async fn serve(
     let plan = Plan::new(arguments, &shared, &settings, &place)?;
     let agents = plan.find_agents(terminal)?;
     let mut stops = Stops::listen()?;
-    let host = match owner::own(plan.builder(&settings)?, &place, terminal).await? {
+    let host = match owner::own(&plan.builder(&settings)?, &place, terminal).await? {
         owner::Owner::Us(host) => host,
         owner::Owner::Other(api) => {
             return Err(Failure::usage(format!(
@@ -88,10 +94,10 @@ struct Plan {
     agents: Vec<NamedAgent>,
     model: Option<String>,
     concurrent_runs: Option<u32>,
-    drain: std::time::Duration,
-    linger: Option<std::time::Duration>,
+    drain: Duration,
+    linger: Option<Duration>,
     on_last_client: OnLastClient,
-    retention: Option<std::time::Duration>,
+    retention: Option<Duration>,
     json: bool,
 }
 
@@ -205,7 +211,7 @@ impl Plan {
             doors.push(door);
         }
         let socket = serving::socket(&place.data);
-        let door = Door::of_owner(&place.data)
+        let door = Door::of_owner(&socket)
             .await
             .map_err(|error| refused(&error))?;
         doors.push(door);
@@ -233,12 +239,6 @@ impl Plan {
     }
 
     async fn until_told(&self, host: &Host, stops: &mut Stops, terminal: &Terminal) {
-        let idle = async {
-            match self.linger {
-                Some(linger) => host.idle(linger).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = stops.recv() => {
                 let stats = host.stats();
@@ -253,7 +253,37 @@ impl Plan {
                 };
                 terminal.note(&format!("shutting down: {ends}; a second signal leaves at once"));
             }
-            () = idle => terminal.note("nobody is here and nothing runs: shutting down"),
+            () = self.idle(host, terminal) => {
+                terminal.note("nobody is here and nothing runs: shutting down");
+            }
+        }
+    }
+
+    /// Completes once the host was idle for long enough, no session waits for a time that a later
+    /// host would miss, and nothing new is taken.
+    async fn idle(&self, host: &Host, terminal: &Terminal) {
+        let Some(linger) = self.linger else {
+            return std::future::pending().await;
+        };
+        let mut told = false;
+        loop {
+            host.idle(linger).await;
+            // What cannot be read is no reason to stay.
+            let due = host.next_wake().await.ok().flatten();
+            if due.is_none() && host.close_if_idle() {
+                return;
+            }
+            if let Some(due) = due
+                && !std::mem::replace(&mut told, true)
+            {
+                let micros = u64::try_from(due.as_micros()).unwrap_or(u64::MAX);
+                let when = units::time(micros);
+                terminal.note(&format!(
+                    "nothing runs; staying for a session that is due in {when}"
+                ));
+            }
+            let pause = due.unwrap_or_default();
+            tokio::time::sleep(pause.clamp(DUE_LOOK_MIN, DUE_LOOK_MAX)).await;
         }
     }
 }

@@ -184,7 +184,7 @@ impl Settings {
     /// Reads the file that was named, or the one in the current directory if there is one.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.unwrap_or(Path::new(FILE));
-        let text = match std::fs::read_to_string(path) {
+        let text = match lastword::file::read_text(path) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());

@@ -66,6 +66,7 @@
 pub mod capability;
 pub mod clock;
 pub mod event;
+pub mod file;
 pub mod host;
 pub mod id;
 pub mod permission;

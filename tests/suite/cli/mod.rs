@@ -8,6 +8,7 @@ mod bad_input;
 mod compiling;
 mod blocked;
 mod ends;
+mod files;
 mod first;
 mod interrupts;
 mod later;
@@ -18,6 +19,7 @@ mod questions;
 mod reading;
 mod resources;
 mod served;
+mod starts;
 mod telemetry;
 mod terminal;
 

@@ -60,7 +60,7 @@ pub(crate) struct Serve {
     /// How long runs may go on once the host ends [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<Span>,
-    /// End once nothing was claimed and nothing ran for this long [default: 30s]
+    /// End once nothing was claimed, nothing ran and no session waited for a time, for this long [default: 30s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s")]
     pub(crate) exit_when_idle: Option<Span>,
     /// What becomes of runs once no client is there any more [default: keep-running]

@@ -5,6 +5,7 @@ use super::{HostError, HostInner};
 use crate::capability::Capabilities;
 use crate::capability::control::Control;
 use crate::capability::log::Journal;
+use crate::file;
 use crate::id::AgentId;
 use crate::permission::{Capability, Manifest, Rule, Want};
 use crate::sandbox::bindings::exports::lastword::agent::turn;
@@ -153,11 +154,14 @@ pub(super) async fn load(
 fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
     match source {
         AgentSource::Bytes(bytes) => Ok(bytes),
-        AgentSource::File(path) => std::fs::read(&path).map_err(|source| HostError::Io {
-            what: "read the agent",
-            path,
-            source,
-        }),
+        AgentSource::File(path) => {
+            let read = file::read(&path, file::COMPONENT_BYTES_MAX);
+            read.map_err(|source| HostError::Io {
+                what: "read the agent",
+                path,
+                source,
+            })
+        }
     }
 }
 

@@ -40,7 +40,9 @@ const HOLD: Duration = Duration::from_secs(30);
 /// How long a client may be without a stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
-/// Builds a [`Host`]. Everything has a default but the data directory.
+/// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
+/// brought, for a directory that is tried again once its owner has left.
+#[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,

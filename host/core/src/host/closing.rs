@@ -123,8 +123,25 @@ impl HostInner {
         self.close_if_unclaimed(id);
     }
 
+    /// The host's end begins: no prompt and no workspace is taken. Returns what is open.
+    fn take_nothing_new(&self) -> Vec<WorkspaceId> {
+        let open = self.workspaces.lock().close_all();
+        self.dispatcher.close();
+        let first = self.stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Open;
+            if first {
+                *stage = Stage::Closing;
+            }
+            first
+        });
+        if first {
+            self.dispatcher.tell(Lifecycle::HostClosing);
+        }
+        open
+    }
+
     /// How long a run that is stopped may take to get its end.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
         let registry = self.workspaces.lock();
         let own = registry
@@ -147,18 +164,7 @@ impl Host {
     pub async fn drain(&self) -> Vec<RunId> {
         let inner = &self.inner;
         let dispatcher = &inner.dispatcher;
-        let open = inner.workspaces.lock().close_all();
-        dispatcher.close();
-        let first = inner.stage.send_if_modified(|stage| {
-            let first = *stage == Stage::Open;
-            if first {
-                *stage = Stage::Closing;
-            }
-            first
-        });
-        if first {
-            dispatcher.tell(Lifecycle::HostClosing);
-        }
+        let open = inner.take_nothing_new();
         let patience = inner.patience();
         for id in &open {
             inner.begin_close(*id, CloseReason::Shutdown);
@@ -182,6 +188,19 @@ impl Host {
         }
         inner.stage.send_replace(Stage::Drained);
         left
+    }
+
+    /// Takes nothing new any more, if every run that was accepted has its end; otherwise changes
+    /// nothing. No prompt comes in between: one is accepted before, and keeps the host, or is
+    /// refused as [`HostError::HostClosing`](super::HostError::HostClosing). Returns whether the
+    /// host is closing; [`Host::drain`] and [`Host::shutdown`] do the rest.
+    #[must_use]
+    pub fn close_if_idle(&self) -> bool {
+        let closing = self.inner.dispatcher.close_if_idle();
+        if closing {
+            self.inner.take_nothing_new();
+        }
+        closing
     }
 
     /// Ends the host: [`Host::drain`], and then the store is closed.

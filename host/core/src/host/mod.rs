@@ -152,7 +152,8 @@ impl Host {
     /// # Errors
     /// [`HostError::Io`] when the directory cannot be opened; [`HostError::NotApart`] when the
     /// data directory or the cache lies in it or around it; [`HostError::WorkspaceClosing`]
-    /// while its last runs end; [`HostError::HostClosing`].
+    /// when it is closing and not closed within the time that its runs and its tools have to
+    /// end; [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,
         key: WorkspaceKey,

@@ -114,6 +114,12 @@ impl Inner {
         self.count.contains_key(&workspace)
     }
 
+    /// Whether every run has its end, and none is on its way back into the queue.
+    pub(super) fn is_idle(&self) -> bool {
+        let counted: u32 = self.count.values().sum();
+        counted as usize == self.live.len() && self.live.values().all(|live| live.is_over())
+    }
+
     pub(super) fn lost(&self) -> impl Iterator<Item = &(WorkspaceId, RunId)> {
         self.lost.iter()
     }
@@ -162,7 +168,7 @@ pub(crate) enum NotAccepted {
 }
 
 /// What the embedder brought for runs to use.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Brought {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
     pub(crate) tools: Vec<Arc<dyn ToolProvider>>,

@@ -153,6 +153,13 @@ impl Dispatcher {
         self.lock().closing = true;
     }
 
+    /// The same, unless a run is without its end. Returns whether nothing more is taken.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut inner = self.lock();
+        inner.closing |= inner.is_idle();
+        inner.closing
+    }
+
     /// Waits until no run of a workspace, or of all, is without its end, at most as long as
     /// `patience`. Answers the runs that still are; those that cannot get one in this process
     /// are not waited for.

@@ -11,11 +11,15 @@
 
 use super::Engine;
 use super::component::Digest;
+use crate::file;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
+
+/// Bytes of the largest compiled component that is looked at.
+const ARTIFACT_BYTES_MAX: usize = 2 << 30;
 
 /// A directory of compiled components.
 pub(super) struct Cache {
@@ -53,8 +57,8 @@ impl Cache {
     pub(super) fn load(&self, engine: &Engine, wasm: &Digest) -> Option<Component> {
         let stem = self.stem(engine, wasm);
         let artifact = stem.with_extension("cwasm");
-        let expected = std::fs::read_to_string(stem.with_extension("sha256")).ok()?;
-        let found = Digest::of(&std::fs::read(&artifact).ok()?);
+        let expected = file::read_text(stem.with_extension("sha256")).ok()?;
+        let found = Digest::of(&file::read(&artifact, ARTIFACT_BYTES_MAX).ok()?);
         if found.to_string() != expected.trim() {
             tracing::warn!(file = %artifact.display(), "a cached component is corrupt; compiled again");
             return None;

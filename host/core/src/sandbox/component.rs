@@ -6,14 +6,12 @@ use super::compile::Compilers;
 use super::inspect::{Inspection, inspect};
 use super::wasi::GuestState;
 use super::{Engine, WIT_PACKAGE, WIT_VERSION};
+use crate::file::COMPONENT_BYTES_MAX;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker};
-
-/// Bytes of the largest component that is loaded.
-pub(super) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// The SHA-256 of a component; shown as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,8 +157,8 @@ impl<T: Send + 'static> Loaded<T> {
         compilers: &Compilers,
         wasm: Vec<u8>,
     ) -> Result<Self, ComponentError> {
-        let bytes = wasm.len() as u64;
-        if bytes > COMPONENT_BYTES_MAX {
+        if wasm.len() > COMPONENT_BYTES_MAX {
+            let bytes = wasm.len() as u64;
             return Err(ComponentError::TooLarge { bytes });
         }
         let wasm: Arc<[u8]> = wasm.into();

@@ -7,15 +7,25 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The database's file name inside a data directory.
 pub(super) const DATABASE: &str = "lastword.db";
 const LOCK: &str = "owner.lock";
+/// Bytes of the lock file that are read.
+const PID_BYTES_MAX: u64 = 32;
+/// How often the lock file is tried while a reader looks at it, and the pause in between.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 /// Ownership of a data directory, until it is dropped or the process ends.
+///
+/// Two locks: the directory's own decides, since it cannot be removed from under its owner; the
+/// file's tells readers and earlier versions, and names the owner.
 #[derive(Debug)]
 pub(super) struct Ownership {
     _lock: File,
+    _folder: File,
 }
 
 /// Makes the directory if it is missing, readable by this user only.
@@ -40,44 +50,70 @@ pub(super) fn prepare(directory: &Path) -> Result<PathBuf, OpenError> {
 /// Takes the directory for this process.
 pub(super) fn own(directory: &Path) -> Result<Ownership, OpenError> {
     let path = directory.join(LOCK);
-    let io = |what, source| OpenError::Io {
+    let io = |what, path: &Path, source| OpenError::Io {
         what,
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
-    let mut lock = OpenOptions::new()
+    let folder = File::open(directory).map_err(|e| io("open", directory, e))?;
+    if !lock(&folder).map_err(|e| io("lock", directory, e))? {
+        return Err(in_use(directory));
+    }
+    let mut file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(&path)
-        .map_err(|e| io("open the lock file", e))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _unreadable_is_unknown = lock.read_to_string(&mut pid);
-            let pid = pid.trim();
-            return Err(OpenError::InUse {
-                directory: directory.to_owned(),
-                pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(),
-            });
+        .map_err(|e| io("open the lock file", &path, e))?;
+    let mut tries = 0;
+    while !lock(&file).map_err(|e| io("lock", &path, e))? {
+        tries += 1;
+        if tries == TRIES {
+            return Err(in_use(directory));
         }
-        Err(errno) => return Err(io("lock", errno.into())),
+        // A reader holds it for a moment only.
+        std::thread::sleep(BETWEEN_TRIES);
     }
-    lock.set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| writeln!(lock, "{}", std::process::id()))
-        .map_err(|e| io("write the lock file", e))?;
-    Ok(Ownership { _lock: lock })
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|e| io("write the lock file", &path, e))?;
+    Ok(Ownership {
+        _lock: file,
+        _folder: folder,
+    })
+}
+
+/// Locks a file for its process alone; `false` if another has it.
+fn lock(file: &File) -> std::io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn in_use(directory: &Path) -> OpenError {
+    let mut pid = String::new();
+    if let Ok(file) = crate::file::open(directory.join(LOCK)) {
+        let _unreadable_is_unknown = file.take(PID_BYTES_MAX).read_to_string(&mut pid);
+    }
+    let pid = pid.trim();
+    OpenError::InUse {
+        directory: directory.to_owned(),
+        pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(),
+    }
 }
 
 /// Whether some process owns the directory now.
 pub(super) fn is_owned(directory: &Path) -> bool {
-    File::open(directory.join(LOCK)).is_ok_and(|lock| {
-        flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
-    })
+    let is_locked = |file: File| {
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    };
+    let file = File::open(directory.join(LOCK)).or_else(|_| File::open(directory));
+    file.is_ok_and(is_locked)
 }
 
 /// The magic numbers of statfs(2) for file systems that are reached over a network.
@@ -107,5 +143,53 @@ fn refuse_network(directory: &Path) -> Result<(), OpenError> {
             kind,
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_refused(directory: &Path) -> bool {
+        matches!(own(directory), Err(OpenError::InUse { .. }))
+    }
+
+    #[test]
+    fn a_lock_file_that_is_removed_lets_no_second_owner_in() {
+        let place = tempfile::tempdir().unwrap();
+        let owner = own(place.path()).unwrap();
+        assert!(is_refused(place.path()));
+        std::fs::remove_file(place.path().join(LOCK)).unwrap();
+        assert!(is_refused(place.path()) && is_owned(place.path()));
+        drop(owner);
+        assert!(!is_owned(place.path()));
+        assert!(own(place.path()).is_ok());
+    }
+
+    #[test]
+    fn an_owner_of_an_earlier_version_has_the_lock_file_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let earlier = File::create(place.path().join(LOCK)).unwrap();
+        assert!(lock(&earlier).unwrap());
+        assert!(is_refused(place.path()));
+        drop(earlier);
+        assert!(own(place.path()).is_ok());
+    }
+
+    #[test]
+    fn readers_that_look_keep_no_owner_out() {
+        let place = tempfile::tempdir().unwrap();
+        drop(own(place.path()).unwrap());
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    is_owned(place.path());
+                }
+            });
+            let refused = (0..200).filter(|_| own(place.path()).is_err()).count();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(refused, 0);
+        });
     }
 }
