@@ -22,6 +22,7 @@ mod queue;
 mod secrets;
 mod server;
 mod sessions;
+mod store;
 mod tidy;
 mod tools;
 mod workspaces;

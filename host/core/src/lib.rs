@@ -69,7 +69,7 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
+    Edit, Health, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
     SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;
@@ -77,5 +77,8 @@ pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
 pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
-pub use store::{Archive, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
+pub use store::{
+    Archive, Backup, BackupError, Missing, Notice, OpenError, Recovered, RunRow, RunSummary,
+    SessionRow, StoreError, backup,
+};
 pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};

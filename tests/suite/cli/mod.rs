@@ -7,6 +7,7 @@ mod bad_agents;
 mod bad_input;
 mod ends;
 mod interrupts;
+mod kept;
 mod later;
 mod mcp;
 mod models;

@@ -136,11 +136,6 @@ impl Api {
         self.read(response).await
     }
 
-    pub(crate) async fn text(&self, path: &str) -> Result<String, CallError> {
-        let response = self.send(self.request(Method::GET, path)).await?;
-        response.text().await.map_err(|error| self.broke(&error))
-    }
-
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -8,6 +8,7 @@ use super::GuestState;
 use crate::sandbox::remove_tree;
 use bytes::Bytes;
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,7 +79,8 @@ impl Files {
             directories.push((Dir::new(file, perms, OpenMode::READ, false), "/workspace"));
         }
         if let Some((path, made)) = &mut self.tmp {
-            std::fs::create_dir_all(&*path)?;
+            let mut private = std::fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(&*path)?;
             *made = true;
             let file = File::open(&*path)?;
             let dir = Dir::new(
