@@ -59,10 +59,12 @@ fn what_others_may_read_is_said_and_closed() {
     command.args(run).arg(super::binary());
     command.args(["run", &probe(), "echo words"]);
     let done = Done::from(command.output().unwrap()).exits(0);
-    done.tells(&[
+    let done = done.tells(&[
         "warning: other users can look into the data directory",
         "chmod 700",
     ]);
+    let told = done.err.matches("other users can look into").count();
+    assert_eq!(told, 1, "it is said once: {done:?}");
     let mut seen = 0;
     for entry in std::fs::read_dir(shell.data()).unwrap() {
         let path = entry.unwrap().path();

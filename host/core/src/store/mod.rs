@@ -11,6 +11,7 @@ mod agent;
 mod archive;
 mod backup;
 mod causes;
+mod checkpoint;
 mod committed;
 mod context;
 mod directory;

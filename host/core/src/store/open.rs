@@ -101,7 +101,7 @@ impl Store {
         })?;
         notices.extend(watch(&mut writer, &directory, &ownership).map_err(refused)?);
         for notice in &notices {
-            tracing::warn!("{notice}");
+            tracing::warn!(target: "lastword::notice", "{notice}");
         }
         let readers = Readers::start(&directory).map_err(refused)?;
         let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
@@ -238,7 +238,7 @@ fn watch(
         Err(error) => tracing::warn!(%error, "open files cannot be looked after"),
     }
     let now = writer.clock.now();
-    let (record, notice) = Record::begin(directory, &writer.conn, writer.epoch, now)?;
+    let (record, notice) = Record::begin(directory, &writer.conn, writer.epoch, now);
     writer.record = Some(record);
     Ok(notice)
 }

@@ -14,29 +14,23 @@ use super::committed::Record;
 use super::directory::Places;
 use super::notify::Notify;
 use super::tx::{Apart, Grown, Tx};
-use super::work::{Then, Work, settle};
+use super::work::{Work, settle};
 use crate::clock::Clock;
 use rusqlite::Connection;
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Jobs of the largest transaction.
 const BATCH_MAX: usize = 1000;
-/// Pages of the write-ahead log beyond which a checkpoint is due (4 KiB each).
-const CHECKPOINT_PAGES: i32 = 4000;
 /// The first and the longest wait before kept work is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
 /// How long a writer without work waits before it looks whether it still owns what it has open.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long moving the write-ahead log into the database may take at the end, and how much of it
-/// readers may hold up.
-const LAST_CHECKPOINT: Duration = Duration::from_secs(2);
-const LAST_BUSY: Duration = Duration::from_millis(250);
 /// Why the store is closed after a panic, which itself is told where panics are.
 pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
 
@@ -137,7 +131,7 @@ impl Queue {
         *trouble.unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.lock().jobs.is_empty()
     }
 
@@ -258,7 +252,10 @@ impl Writer {
 
     /// Commits a batch and settles its jobs, but for those that are kept for another try.
     /// The error closes the store.
-    fn process(&mut self, mut batch: Vec<Box<dyn Work>>) -> Result<Vec<Box<dyn Work>>, String> {
+    pub(super) fn process(
+        &mut self,
+        mut batch: Vec<Box<dyn Work>>,
+    ) -> Result<Vec<Box<dyn Work>>, String> {
         // What a panic left half-way in the connection is not gone on with.
         let transacted = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch)));
         let transacted = transacted.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
@@ -374,13 +371,13 @@ impl Writer {
         } = self;
         let conn: &Connection = conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let before = conn.total_changes();
+        let (before, first) = (conn.total_changes(), *next_pos);
         let mut tx = Tx::new(conn, &**clock, *epoch, next_pos);
         tx.apart = apart;
         let mut result = apply_all(tx, batch);
         if let Ok(Some(_)) = &result {
             let changed = conn.total_changes() != before;
-            match commit(conn, changed.then_some(next_pos)) {
+            match commit(conn, changed.then_some(first), next_pos) {
                 Ok(()) => return result,
                 Err(error) => result = Err(error.into()),
             }
@@ -391,75 +388,23 @@ impl Writer {
         }
         result
     }
-
-    /// Moves the write-ahead log into the database between two batches, while nobody waits
-    /// for an end unless the log has grown far beyond its size: automatic checkpoints are off.
-    fn checkpoint_if_due(&mut self) -> Result<(), String> {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        let due = pages >= CHECKPOINT_PAGES && self.queue.is_idle();
-        if !due && pages < 4 * CHECKPOINT_PAGES {
-            return Ok(());
-        }
-        // Counted anew from the next commit on, also where a reader kept some of it back.
-        self.wal_pages.store(0, Ordering::Relaxed);
-        match checkpoint(&self.conn, "PASSIVE") {
-            // The log begins anew with the next commit. Until then damage to it would take pages
-            // of the database back to what they were, one by one.
-            Ok(true) => self
-                .process(vec![Then::boxed(|tx| touch(tx), drop)])
-                .map(drop),
-            Ok(false) => Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, "the write-ahead log could not be moved into the database");
-                Ok(())
-            }
-        }
-    }
-
-    /// At the end, moves all of the write-ahead log into the database, so that its one file is
-    /// everything. Bounded, and no reason for the end to fail: the log does as well.
-    fn leave_whole(self) {
-        let interrupt = self.conn.get_interrupt_handle();
-        let (done, over) = mpsc::channel::<()>();
-        let watch = std::thread::Builder::new()
-            .name("lastword-close".to_owned())
-            .spawn(move || {
-                if over.recv_timeout(LAST_CHECKPOINT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    interrupt.interrupt();
-                }
-            });
-        let whole = match &watch {
-            Ok(_) => {
-                let patient = self.conn.busy_timeout(LAST_BUSY);
-                patient.and_then(|()| checkpoint(&self.conn, "TRUNCATE"))
-            }
-            // Without a bound it is left to the next start.
-            Err(_) => Ok(false),
-        };
-        drop(done);
-        if let Ok(watch) = watch {
-            let _it_only_waits = watch.join();
-        }
-        if !matches!(whole, Ok(true)) {
-            tracing::info!(
-                ?whole,
-                "some of what is committed is left in the write-ahead log"
-            );
-        }
-        if let Some(record) = &self.record {
-            record.sync();
-        }
-    }
 }
 
-/// Commits. A commit that changes something and brings no event takes a number of its own: what
-/// the database and the record of it are compared by at the next start grows with each one.
-fn commit(conn: &Connection, changed: Option<&mut i64>) -> Result<(), rusqlite::Error> {
-    if let Some(next_pos) = changed {
-        let last: Option<i64> = conn
+/// Commits. A commit that changes something takes at least one position, the last of which is in
+/// the database: what that and the record of it are compared by at the next start grows with each
+/// one, also where it brings no event.
+fn commit(
+    conn: &Connection,
+    changed_from: Option<i64>,
+    next_pos: &mut i64,
+) -> Result<(), rusqlite::Error> {
+    if let Some(first) = changed_from {
+        let last = conn
             .prepare_cached("SELECT max(pos) FROM event")?
-            .query_row([], |row| row.get(0))?;
-        if last != Some(*next_pos - 1) {
+            .query_row([], |row| row.get::<_, Option<i64>>(0));
+        // Where the log cannot be read, it is said in the other place.
+        let last = last.unwrap_or_default();
+        if *next_pos == first || last != Some(*next_pos - 1) {
             conn.prepare_cached("UPDATE owner SET last_pos = ?1")?
                 .execute([*next_pos])?;
             *next_pos += 1;
@@ -473,15 +418,6 @@ pub(super) fn touch(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let touch = "UPDATE owner SET last_pos = last_pos";
     tx.conn.prepare_cached(touch)?.execute([])?;
     Ok(())
-}
-
-/// Moves what is in the write-ahead log into the database. Returns whether that was all of it.
-fn checkpoint(conn: &Connection, how: &str) -> Result<bool, rusqlite::Error> {
-    let sql = format!("PRAGMA wal_checkpoint({how})");
-    conn.query_row(&sql, [], |row| {
-        let (busy, log, moved): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(!busy && log == moved)
-    })
 }
 
 /// Applies every job; `None` if one failed half-way and all must be done again, each apart.
