@@ -77,7 +77,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for work, at most `patience` when some is kept already.
+    /// Waits for work, at most `patience` when some is kept already. Without any it comes back from
+    /// time to time: a host that does not write shall notice, too, that another does.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut inner = self.lock();
         loop {
@@ -85,19 +86,16 @@ impl Queue {
                 let count = inner.jobs.len().min(BATCH_MAX);
                 return Taken::Jobs(inner.jobs.drain(..count).collect());
             }
-            if inner.closing && patience.is_none() {
-                return Taken::Closed;
+            if inner.closing {
+                // What is kept is tried once more, without a wait.
+                return patience.map_or(Taken::Closed, |_| Taken::Jobs(Vec::new()));
             }
             let (after, timeout) = self
                 .arrived
                 .wait_timeout(inner, patience.unwrap_or(IDLE))
                 .unwrap_or_else(PoisonError::into_inner);
             inner = after;
-            if patience.is_none() {
-                if timeout.timed_out() && inner.jobs.is_empty() && !inner.closing {
-                    return Taken::Idle;
-                }
-            } else if timeout.timed_out() || inner.closing {
+            if timeout.timed_out() {
                 return Taken::Jobs(inner.jobs.drain(..).collect());
             }
         }
@@ -145,6 +143,13 @@ impl Queue {
 #[must_use = "refused work is settled where this is dropped"]
 pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
 
+impl Handed {
+    /// Nothing was handed in.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some((work, error)) = self.0.take() {
@@ -155,8 +160,6 @@ impl Drop for Handed {
 
 enum Taken {
     Jobs(Vec<Box<dyn Work>>),
-    /// Nothing came for a while.
-    Idle,
     Closed,
 }
 
@@ -213,8 +216,6 @@ impl Writer {
             let patience = (!kept.is_empty()).then_some(retry);
             let jobs = match self.queue.take(patience) {
                 Taken::Jobs(jobs) => jobs,
-                // An empty transaction: a host that does not write must notice, too, that another does.
-                Taken::Idle => Vec::new(),
                 Taken::Closed => return self.leave_whole(),
             };
             let retrying = !kept.is_empty();
@@ -489,3 +490,6 @@ impl Writer {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;
