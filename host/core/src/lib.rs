@@ -70,8 +70,8 @@ pub mod workspace;
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
     Edit, Health, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Resume,
-    Session,
-    SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
