@@ -23,6 +23,7 @@ mod secrets;
 mod server;
 mod sessions;
 mod shown;
+mod store;
 mod tidy;
 mod tools;
 mod workspaces;

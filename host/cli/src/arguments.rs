@@ -6,7 +6,7 @@ mod mcp;
 mod permissions;
 mod serve;
 
-pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use later::{Backup, Cancel, Delete, Export, Format, Queue, Rename, Resume};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Write a session down, as Markdown or JSON
     Export(Export),
+    /// Copy all sessions into one file, also while a host is at work
+    Backup(Backup),
 }
 
 /// What every command takes.

@@ -8,6 +8,7 @@ mod arguments;
 mod asking;
 mod attached;
 mod attachments;
+mod backup;
 mod cargo;
 mod check;
 mod client;
@@ -106,6 +107,7 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Rename(rename) => block_on(keeping::rename(rename, shared, terminal))?,
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
+        Command::Backup(file) => block_on(backup::backup(file, shared, terminal))?,
     }
 }
 

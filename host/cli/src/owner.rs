@@ -169,8 +169,11 @@ pub(crate) async fn own(
     }
 }
 
-/// Tells what recovery did.
+/// Tells what was found at the start, and what recovery did.
 pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
+    for notice in host.notices() {
+        terminal.warn(&notice.to_string());
+    }
     let recovered = host.recovered();
     if recovered.ended > 0 {
         let runs = units::count(recovered.ended, "run");

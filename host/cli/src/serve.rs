@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
-use lastword::{Host, HostBuilder, OnLastClient};
+use lastword::{Host, HostBuilder, OnLastClient, StoreError};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
 };
@@ -72,16 +72,23 @@ pub(crate) async fn serve(
         }
     };
     ready.tell(plan.json, terminal);
-    plan.until_told(&host, &mut stops, terminal).await;
+    let failed = plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
     let left = serving.end().await;
-    if left.is_empty() {
-        return Ok(Exit::Completed);
-    }
     let runs = units::count(left.len() as u64, "run");
-    Err(Failure::failed(format!(
-        "the end of {runs} is not on disk; the next start writes it"
-    )))
+    let unwritten = format!("the end of {runs} is not on disk; the next start writes it");
+    match (failed, left.is_empty()) {
+        (None, true) => Ok(Exit::Completed),
+        (None, false) => Err(Failure::failed(unwritten)),
+        (Some(error), whole) => {
+            let unwritten = (!whole).then(|| format!("; {unwritten}"));
+            Err(Failure::failed(format!(
+                "this server cannot write to {} any more: {error}{}",
+                place.data.display(),
+                unwritten.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 /// What is served, and to whom.
@@ -238,7 +245,13 @@ impl Plan {
         })
     }
 
-    async fn until_told(&self, host: &Host, stops: &mut Stops, terminal: &Terminal) {
+    /// Returns why, if the host failed.
+    async fn until_told(
+        &self,
+        host: &Host,
+        stops: &mut Stops,
+        terminal: &Terminal,
+    ) -> Option<StoreError> {
         tokio::select! {
             _ = stops.recv() => {
                 let stats = host.stats();
@@ -256,7 +269,9 @@ impl Plan {
             () = self.idle(host, terminal) => {
                 terminal.note("nobody is here and nothing runs: shutting down");
             }
+            error = host.failed() => return Some(error),
         }
+        None
     }
 
     /// Completes once the host was idle for long enough, no session waits for a time that a later

@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const QUIET: &str = "warn,lastword::agent=off,rmcp=off";
-const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,rmcp=off";
+// What a host notices at its start is told to the user by itself.
+const QUIET: &str = "warn,lastword::agent=off,lastword::notice=off,rmcp=off";
+const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,lastword::notice=off,rmcp=off";
 
 /// What is to be sent before the process ends.
 pub(crate) struct Traces {

@@ -80,8 +80,9 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Resume, Session,
-    SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    Edit, Health, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Resume,
+    Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
@@ -89,5 +90,8 @@ pub use sandbox::{
     Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
     compile_worker,
 };
-pub use store::{Archive, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
+pub use store::{
+    Archive, Backup, BackupError, Missing, Notice, OpenError, Recovered, RunRow, RunSummary,
+    SessionRow, StoreError, backup,
+};
 pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};

@@ -11,6 +11,7 @@ mod ends;
 mod files;
 mod first;
 mod interrupts;
+mod kept;
 mod later;
 mod mcp;
 mod models;

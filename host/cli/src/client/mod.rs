@@ -132,12 +132,6 @@ impl Api {
         self.read(response).await
     }
 
-    pub(crate) async fn text(&self, path: &str) -> Result<String, CallError> {
-        let response = self.send(self.request(Method::GET, path)).await?;
-        let text = response.text().await;
-        text.map_err(|error| self.broke(&error, true))
-    }
-
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

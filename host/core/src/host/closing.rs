@@ -140,6 +140,11 @@ impl HostInner {
         open
     }
 
+    /// Whether nothing new is taken any more.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.stage.borrow() != Stage::Open
+    }
+
     /// How long a run that is stopped may take to get its end.
     pub(super) fn patience(&self) -> Duration {
         let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
@@ -220,7 +225,7 @@ impl Host {
     /// Whether the host takes nothing new any more.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.inner.stage.borrow() != Stage::Open
+        self.inner.is_closing()
     }
 
     /// Completes once the host takes nothing new any more.

@@ -102,7 +102,7 @@ impl Run {
         // Not the handle's own: a run that was held and resumed is another one.
         if let Some(live) = self.dispatcher.live(self.id) {
             self.dispatcher.stop(&live, &cause);
-            let receipt = live.ended_or_provisional().await;
+            let receipt = self.dispatcher.ended_or_provisional(&live).await;
             if !live.is_held() {
                 return Ok(Receipt::clone(&receipt));
             }

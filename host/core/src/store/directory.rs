@@ -1,22 +1,32 @@
-//! The data directory: who owns it, and on what kind of disk it lies.
-//! Knows the files' names, not what is in them.
+//! The data directory: who owns it, on what kind of disk it lies, who may read it, and whether
+//! what is open is still what lies there. Knows the files' names, not what is in them.
 
-use super::OpenError;
+use super::notice::Notice;
+use super::{OpenError, StoreError};
 use rustix::fs::{FlockOperation, flock, statfs};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The database's file name inside a data directory.
 pub(super) const DATABASE: &str = "lastword.db";
+/// Its write-ahead log, as SQLite names it.
+pub(super) const WAL: &str = "lastword.db-wal";
+const WAL_INDEX: &str = "lastword.db-shm";
+/// How far the database is committed.
+pub(super) const COMMITTED: &str = "lastword.committed";
+/// Causes of ends that are not committed.
+pub(super) const CAUSES: &str = "lastword.causes";
 const LOCK: &str = "owner.lock";
 /// Bytes of the lock file that are read.
 const PID_BYTES_MAX: u64 = 32;
 /// How often the lock file is tried while a reader looks at it, and the pause in between.
 const TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+/// The permissions of whatever others might read.
+const PRIVATE: u32 = 0o600;
 
 /// Ownership of a data directory, until it is dropped or the process ends.
 ///
@@ -24,7 +34,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 /// file's tells readers and earlier versions, and names the owner.
 #[derive(Debug)]
 pub(super) struct Ownership {
-    _lock: File,
+    lock: File,
     _folder: File,
 }
 
@@ -81,7 +91,7 @@ pub(super) fn own(directory: &Path) -> Result<Ownership, OpenError> {
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(|e| io("write the lock file", &path, e))?;
     Ok(Ownership {
-        _lock: file,
+        lock: file,
         _folder: folder,
     })
 }
@@ -105,6 +115,112 @@ fn in_use(directory: &Path) -> OpenError {
         directory: directory.to_owned(),
         pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(),
     }
+}
+
+/// Makes the database if it is missing, and closes what lies in an owned directory to other
+/// users, whatever the umask is: SQLite gives its other files the database's permissions.
+///
+/// Nothing that SQLite may have open is opened here: closing it would drop SQLite's locks.
+pub(super) fn close_to_others(directory: &Path) -> Result<Vec<Notice>, OpenError> {
+    let path = directory.join(DATABASE);
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(&path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(OpenError::Io {
+                what: "make the database",
+                path,
+                source: error,
+            });
+        }
+        _ => {}
+    }
+    let mut notices = Vec::new();
+    let mode = |path: &Path| Some(std::fs::metadata(path).ok()?.mode() & 0o777);
+    let open = mode(directory).filter(|mode| mode & 0o077 != 0);
+    notices.extend(open.map(|mode| Notice::OpenToOthers {
+        directory: directory.to_owned(),
+        mode,
+    }));
+    for name in [DATABASE, WAL, WAL_INDEX, COMMITTED, CAUSES, LOCK] {
+        let path = directory.join(name);
+        if mode(&path).is_none_or(|mode| mode & 0o077 == 0 && mode & PRIVATE == PRIVATE) {
+            continue;
+        }
+        if let Err(error) = std::fs::set_permissions(&path, PermissionsExt::from_mode(PRIVATE)) {
+            let why = error.to_string();
+            notices.push(Notice::Readable { path, why });
+        }
+    }
+    Ok(notices)
+}
+
+/// The files that a host has open, by where they were then.
+pub(super) struct Places(Vec<Place>);
+
+struct Place {
+    path: PathBuf,
+    what: &'static str,
+    /// Device and number.
+    identity: (u64, u64),
+}
+
+impl Places {
+    /// Of the files that are open in an owned directory.
+    pub(super) fn of(directory: &Path, ownership: &Ownership) -> std::io::Result<Self> {
+        let lock = rustix::fs::fstat(&ownership.lock)?;
+        let place = |what, name: &str| -> std::io::Result<Place> {
+            let path = directory.join(name);
+            let identity = identity(&rustix::fs::stat(&path)?);
+            Ok(Place {
+                path,
+                what,
+                identity,
+            })
+        };
+        Ok(Self(vec![
+            place("the database lastword.db", DATABASE)?,
+            place("the write-ahead log lastword.db-wal", WAL)?,
+            Place {
+                path: directory.join(LOCK),
+                what: "the lock file owner.lock",
+                identity: identity(&lock),
+            },
+        ]))
+    }
+
+    /// Whether each of them still lies where it was: what is written to a file that was removed
+    /// or replaced is gone with this process. A place that cannot be looked at now is not held
+    /// against it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        for place in &self.0 {
+            let happened = match rustix::fs::stat(&place.path) {
+                Ok(found) if identity(&found) == place.identity => continue,
+                Ok(_) => "replaced",
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => "removed or moved",
+                Err(_) => continue,
+            };
+            return Err(StoreError::Closed(format!(
+                "{} was {happened} while this host had it open; what was acknowledged until then \
+                 is in the file as it was. Stop the host, put the file back or accept what lies \
+                 there now, and start it again",
+                place.what
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[expect(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    reason = "the fields' widths differ by platform"
+)]
+fn identity(stat: &rustix::fs::Stat) -> (u64, u64) {
+    (stat.st_dev as u64, u64::from(stat.st_ino))
 }
 
 /// Whether some process owns the directory now.

@@ -9,6 +9,7 @@ use crate::sandbox::descriptors::Held;
 use crate::sandbox::remove_tree;
 use bytes::Bytes;
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,7 +104,8 @@ impl Files {
         if let Some((path, made)) = &mut self.tmp
             && has_room_for_directory(&mut self.held)
         {
-            std::fs::create_dir_all(&*path)?;
+            let mut private = std::fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(&*path)?;
             *made = true;
             let file = File::open(&*path)?;
             let dir = Dir::new(

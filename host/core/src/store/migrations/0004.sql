@@ -38,3 +38,7 @@ CREATE INDEX gone_run_session ON gone_run (session);
 CREATE TRIGGER run_gone AFTER DELETE ON run BEGIN
   INSERT OR IGNORE INTO gone_run (id, session) VALUES (OLD.id, OLD.session);
 END;
+
+-- Databases have a number, by which what is kept beside them is known to be of this one.
+ALTER TABLE owner ADD COLUMN id BLOB;
+UPDATE owner SET id = randomblob(16);
