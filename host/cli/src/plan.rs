@@ -9,7 +9,9 @@ use crate::terminal::Terminal;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
 use lastword::permission::Grants;
-use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
+use lastword::{
+    Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions,
+};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -260,8 +262,15 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     }
     let mut bytes = Vec::new();
     std::io::stdin()
+        .take(PROMPT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::usage(format!("cannot read the prompt from stdin: {error}")))?;
+    if bytes.len() > PROMPT_BYTES_MAX {
+        return Err(Failure::usage(format!(
+            "the prompt on stdin has more than {PROMPT_BYTES_MAX} bytes; attach what is long with \
+             `--attach`, or put it into a file of the workspace"
+        )));
+    }
     String::from_utf8(bytes).map(without_mark).map_err(|_| {
         Failure::usage("the prompt on stdin is not UTF-8 text; agents are asked in text")
     })

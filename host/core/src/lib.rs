@@ -69,8 +69,9 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
-    SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    CONFIG_BYTES_MAX, Edit, Host, HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents,
+    PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Session, SessionFilter,
+    Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
@@ -78,4 +79,7 @@ pub use sandbox::{
     ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
 };
 pub use store::{Archive, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
-pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+pub use workspace::{
+    CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
+    WorkspaceKey,
+};

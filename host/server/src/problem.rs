@@ -63,6 +63,7 @@ kinds! {
     409 "question-dismissed" "The run that asked is over"
     409 "run-held" "The run is held"
     409 "run-started" "The run has started already"
+    409 "unreadable-options" "What the workspace was opened with cannot be read"
     409 "workspace-closing" "The workspace is closing"
     410 "cursor-expired" "The log no longer reaches back that far"
     413 "body-too-large" "The body is too large"

@@ -129,7 +129,7 @@ impl HostInner {
         let registry = self.workspaces.lock();
         let own = registry
             .list()
-            .filter_map(|(workspace, ..)| workspace.limits());
+            .map(|(workspace, ..)| workspace.limits());
         let longest = own.map(|limits| of(&limits)).max().unwrap_or_default();
         longest.max(of(&self.limits)) + SHUTDOWN_MARGIN
     }

@@ -75,6 +75,19 @@ pub enum HostError {
     /// The workspace is not open, or there is none.
     #[error("the workspace {0} is not open; open it first")]
     UnknownWorkspace(WorkspaceId),
+    /// The workspace was a directory of whose path only a part was kept.
+    #[error(
+        "the workspace {0} cannot be opened: an earlier lastword kept only the part of its path that \
+         is UTF-8, so that which directory it was cannot be told; read its sessions, and begin new \
+         ones by opening the directory"
+    )]
+    UnknownDirectory(WorkspaceId),
+    /// What the workspace was opened with last cannot be read.
+    #[error(
+        "what this workspace was opened with last cannot be read: it is damaged, or a later lastword \
+         kept it; open it with options"
+    )]
+    UnreadableOptions,
     /// The agent is not loaded.
     #[error("there is no agent `{0}`; load it first")]
     UnknownAgent(AgentId),
@@ -155,16 +168,9 @@ pub enum HostError {
         /// Its agent.
         agent: String,
     },
-    /// The session belongs to another workspace.
-    #[error(
-        "session {session} belongs to the workspace {workspace}; name that one, or begin a new session"
-    )]
-    OtherWorkspace {
-        /// The session.
-        session: SessionId,
-        /// Its workspace.
-        workspace: String,
-    },
+    /// The session belongs to another workspace; to which is not told.
+    #[error("session {0} belongs to another workspace; open that one, or begin a new session")]
+    OtherWorkspace(SessionId),
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
@@ -197,14 +203,15 @@ impl HostError {
             Self::Open(_) | Self::Engine(_) | Self::Io { .. } | Self::NoRuntime => {
                 "host-unavailable"
             }
-            Self::NotApart { .. } => "invalid-directory",
+            Self::NotApart { .. } | Self::UnknownDirectory(_) => "invalid-directory",
+            Self::UnreadableOptions => "unreadable-options",
             Self::Component { .. } | Self::AgentId(_) => "invalid-agent",
             Self::EmptyPrompt => "empty-prompt",
             Self::QueueFull => "queue-full",
             Self::KeyConflict => "key-conflict",
             Self::UnknownSession(_) => "unknown-session",
             Self::OtherAgent { .. } => "unknown-agent",
-            Self::OtherWorkspace { .. } => "unknown-workspace",
+            Self::OtherWorkspace(_) => "unknown-workspace",
             Self::UnknownRun(_) => "unknown-run",
             Self::WorkspaceClosing => "workspace-closing",
             Self::UnknownWorkspace(_) => "unknown-workspace",

@@ -88,7 +88,7 @@ impl HostInner {
     /// Opens a workspace as it was opened last, or finds it open and changes nothing.
     pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<KeptOpen, HostError> {
         let key = self.store.workspace_key(id).await?;
-        let key = WorkspaceKey::from_stored(&key);
+        let key = WorkspaceKey::from_stored(&key).ok_or(HostError::UnknownDirectory(id))?;
         let (open, _) = self.claim(&key, None, Claimant::Host).await?;
         Ok(KeptOpen {
             host: Arc::clone(self),

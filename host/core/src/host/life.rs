@@ -1,7 +1,7 @@
 //! What embedders do with sessions beside prompting: list, rename, plan, fork, export,
 //! delete; and with workspaces that are no longer wanted.
 
-use super::{Agent, Host, HostError, HostInner, Session, Workspace};
+use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::event::Position;
 use crate::id::{MessageId, SessionId, WorkspaceId};
 use crate::run::{Cause, Events};
@@ -264,8 +264,10 @@ impl Session {
     /// Replaces its plan; nothing else changes.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`].
+    /// [`HostError::Invalid`] for a plan of more than 100 points, or with one of more than 500
+    /// characters; [`HostError::UnknownSession`].
     pub async fn set_todo(&self, todo: Vec<Todo>) -> Result<SessionRecord, HostError> {
+        bounds::check_todo(&todo)?;
         let planned = self.host.inner.store.set_todo(self.id, todo).await;
         Ok(planned.map_err(|error| self.named(error))?.record)
     }

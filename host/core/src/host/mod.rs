@@ -4,6 +4,7 @@ mod agent;
 mod answers;
 mod apart;
 mod attached;
+mod bounds;
 mod builder;
 mod children;
 mod closing;
@@ -13,6 +14,7 @@ mod kept;
 mod life;
 #[doc(hidden)]
 pub mod measure;
+mod options;
 mod prompt;
 mod queue;
 mod registry;
@@ -24,14 +26,18 @@ mod workspace;
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
 pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
+pub use bounds::{
+    CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX,
+};
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
+pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
 pub use queue::{Edit, QueuedRun};
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
-pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};
+pub use workspace::{Attachment, Workspace, WorkspaceStage, WorkspaceStages};
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
@@ -41,7 +47,7 @@ use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
-use crate::run::live::{Birth, LiveRun};
+use crate::run::live::{Birth, LiveRun, Times};
 use crate::sandbox::{Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
 use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
@@ -147,14 +153,16 @@ impl Host {
     /// that it had, for the runs that start from now on.
     ///
     /// # Errors
-    /// [`HostError::Io`] when the directory cannot be opened; [`HostError::NotApart`] when the
-    /// data directory or the cache lies in it or around it; [`HostError::WorkspaceClosing`]
-    /// while its last runs end; [`HostError::HostClosing`].
+    /// [`HostError::Invalid`] for a key or options beyond the bounds; [`HostError::Io`] when the
+    /// directory cannot be opened; [`HostError::NotApart`] when the data directory or the cache
+    /// lies in it or around it; [`HostError::WorkspaceClosing`] while its last runs end;
+    /// [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,
         key: WorkspaceKey,
         options: WorkspaceOptions,
     ) -> Result<Workspace, HostError> {
+        check_opened(&key, Some(&options))?;
         let claimed = self.inner.claim(&key, Some(options), Claimant::Embedder);
         let (inner, opened) = claimed.await?;
         Ok(self.workspace_of(inner, opened))
@@ -164,16 +172,19 @@ impl Host {
     /// [`HostBuilder::hold`], until it opens a stream with [`Workspace::attach`]. Again re-arms
     /// the hold. However many ask for one key at the same time, it is opened once.
     ///
-    /// Options, where given, replace those that the workspace has.
+    /// Options, where given, replace those that the workspace has. Without any it keeps them,
+    /// also where it was closed meanwhile, or the host started again.
     ///
     /// # Errors
-    /// As [`Host::open_workspace`], and [`HostError::ClientRetired`].
+    /// As [`Host::open_workspace`], [`HostError::ClientRetired`], and
+    /// [`HostError::UnreadableOptions`] without options.
     pub async fn claim_workspace(
         &self,
         client: ClientId,
         key: WorkspaceKey,
         options: Option<WorkspaceOptions>,
     ) -> Result<Workspace, HostError> {
+        check_opened(&key, options.as_ref())?;
         let claimed = self.inner.claim(&key, options, Claimant::Client(client));
         let (inner, opened) = claimed.await?;
         Ok(self.workspace_of(inner, opened))
@@ -282,6 +293,12 @@ impl Host {
     }
 }
 
+/// Refuses a key or options that cannot be kept.
+fn check_opened(key: &WorkspaceKey, options: Option<&WorkspaceOptions>) -> Result<(), HostError> {
+    key.check().map_err(HostError::Invalid)?;
+    options.map_or(Ok(()), bounds::check_options)
+}
+
 impl HostInner {
     fn handle(&self, live: Arc<LiveRun>) -> Run {
         Run {
@@ -314,7 +331,7 @@ impl HostInner {
         };
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
-        let limits = workspace.limits().unwrap_or(self.limits);
+        let limits = workspace.limits();
         let birth = Birth {
             session: session.id,
             session_no: session.no,
@@ -322,9 +339,7 @@ impl HostInner {
             bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
-            grace: limits.grace,
-            finish_deadline: limits.finish_deadline,
-            run_deadline: prompt.deadline.or(limits.deadline),
+            times: Times::of(&limits, prompt.deadline),
         };
         Ok(RunJob {
             live: LiveRun::new(id, birth),

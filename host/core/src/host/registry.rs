@@ -1,8 +1,8 @@
 //! The registry of open workspaces behind its lock, and the timers of claims: what the pure
 //! registry answers is done here. Opening is slow and holds no lock.
 
-use super::workspace::{WorkspaceInner, WorkspaceOptions, WorkspaceStage, open};
-use super::{HostError, HostInner};
+use super::workspace::{WorkspaceInner, WorkspaceStage, open};
+use super::{HostError, HostInner, WorkspaceOptions};
 use crate::id::{ClientId, WorkspaceId};
 use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
@@ -119,8 +119,7 @@ impl Drop for Opening<'_> {
 
 impl HostInner {
     /// Opens a workspace for somebody, or finds it open; options replace those that it has.
-    /// The host itself has none: it opens it as it was opened last. Answers also whether this
-    /// opened it.
+    /// Without any, it is opened as it was opened last. Answers also whether this opened it.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
@@ -138,13 +137,7 @@ impl HostInner {
                     }
                     return Ok((open, false));
                 }
-                Ask::Open => {
-                    let options = match who {
-                        Claimant::Host => options,
-                        _ => Some(options.unwrap_or_default()),
-                    };
-                    return Ok((self.open(key, options, who).await?, true));
-                }
+                Ask::Open => return Ok((self.open(key, options, who).await?, true)),
                 // The sender lives as long as the host.
                 Ask::Wait => drop(changes.changed().await),
             }
@@ -197,17 +190,15 @@ impl HostInner {
         }
     }
 
-    async fn replace_options(
+    pub(super) async fn replace_options(
         &self,
         workspace: &WorkspaceInner,
         options: WorkspaceOptions,
     ) -> Result<(), HostError> {
-        let (before, stored) = (workspace.stored_options(), options.stored());
-        workspace.set_options(options);
-        if stored != before {
-            self.store.keep_options(workspace.no, stored).await?;
-        }
-        Ok(())
+        let limit = options.concurrent_runs.unwrap_or(u32::MAX);
+        let on_disk = workspace.set_options(&self.store, options);
+        self.dispatcher.limit_runs(workspace.id, limit);
+        Ok(on_disk.await?)
     }
 
     /// A client opens a stream.

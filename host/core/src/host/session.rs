@@ -55,7 +55,9 @@ impl Session {
     /// not take the prompt back.
     ///
     /// # Errors
-    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that cannot be kept),
+    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (beyond the bounds: of attachments,
+    /// [`PROMPT_BYTES_MAX`](crate::PROMPT_BYTES_MAX),
+    /// [`CONFIG_BYTES_MAX`](crate::CONFIG_BYTES_MAX), [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX)),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
@@ -63,6 +65,7 @@ impl Session {
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
         prompt.attached.check()?;
+        prompt.check()?;
         let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());

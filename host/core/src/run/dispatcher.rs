@@ -3,7 +3,7 @@
 //! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
 
 use super::execute::execute;
-use super::live::{LiveRun, Phase};
+use super::live::{LiveRun, Phase, Times};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt};
@@ -129,6 +129,15 @@ pub(crate) struct RunJob {
     pub(crate) limits: Limits,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
+}
+
+impl RunJob {
+    /// Gives it the limits that its workspace has now: they may have changed while it waited.
+    pub(super) fn renew(&mut self) {
+        self.limits = self.workspace.limits();
+        let times = Times::of(&self.limits, self.prompt.deadline);
+        self.live.set_times(times);
+    }
 }
 
 pub(super) struct Waiting {
@@ -348,6 +357,12 @@ impl Dispatcher {
             let _nobody_waits = answer.send(resumed);
         }));
         receiver
+    }
+
+    /// Changes how many runs of a workspace may go on at the same time, from now on.
+    pub(crate) fn limit_runs(self: &Arc<Self>, workspace: WorkspaceId, limit: u32) {
+        self.lock().schedule.limit(workspace, limit);
+        self.start_waiting();
     }
 
     /// Starts every run whose turn it is.

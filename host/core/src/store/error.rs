@@ -125,6 +125,8 @@ pub enum Refusal {
     WrongState,
     /// The run has its end already.
     AlreadyEnded,
+    /// What a workspace was opened with last is damaged, or of a later version.
+    UnreadableOptions,
     /// A quota would be exceeded.
     Quota,
     /// The cursor is none that a list answered.
