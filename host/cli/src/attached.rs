@@ -8,7 +8,6 @@ use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, esc
 use crate::desk::{Answerer, Desk, Others};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
-use crate::place;
 use crate::plan::Plan;
 use crate::reading::Source;
 use crate::run::{conclude, has_default, may_run};

@@ -9,9 +9,7 @@ use crate::terminal::Terminal;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
 use lastword::permission::Grants;
-use lastword::{
-    Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions,
-};
+use lastword::{Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 

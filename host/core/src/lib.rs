@@ -71,7 +71,7 @@ pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
     CONFIG_BYTES_MAX, Edit, Host, HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents,
     PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Session, SessionFilter,
-    Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

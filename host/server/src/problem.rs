@@ -62,6 +62,7 @@ kinds! {
     409 "not-resumable" "The run cannot be resumed"
     409 "question-dismissed" "The run that asked is over"
     409 "run-held" "The run is held"
+    409 "run-not-ended" "The run has no end yet"
     409 "run-started" "The run has started already"
     409 "unreadable-options" "What the workspace was opened with cannot be read"
     409 "workspace-closing" "The workspace is closing"

@@ -4,9 +4,11 @@
 mod claims;
 mod closing;
 mod model;
+mod options;
 mod plain;
 mod reopening;
 mod shutdown;
+mod tenants;
 mod turns;
 
 use lastword::id::ClientId;

@@ -24,10 +24,6 @@ pub(crate) struct WorkspaceView {
 }
 
 impl WorkspaceView {
-    pub(crate) fn is_directory(&self) -> bool {
-        self.kind != WorkspaceKind::Name
-    }
-
     /// Its key as a store holds it.
     pub(crate) fn stored_key(&self) -> String {
         self.kind.stored(&self.key)

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long an agent may take to say what it is.
 const DESCRIBE: Duration = Duration::from_secs(5);
@@ -121,13 +122,20 @@ pub(super) async fn load(
     };
     let (inner, again) = (Arc::clone(host), refused.clone());
     // Compiling cannot be interrupted, so it goes on when nobody waits any more.
-    let compiled = tokio::task::spawn_blocking(move || {
+    let compiled = host.dispatcher.embedder.spawn_blocking(move || {
         let wasm = bytes(source)?;
         let cache = inner.cache.as_deref();
         Loaded::load(&inner.engine, &inner.linker, cache, &wasm).map_err(again)
     });
     let loaded = compiled.await.map_err(|_| HostError::NoRuntime)??;
-    let manifest = describe(host, &loaded).await.map_err(refused)?;
+    let inner = Arc::clone(host);
+    let described = host.dispatcher.guests.spawn(async move {
+        let manifest = describe(&inner, &loaded).await;
+        (manifest, loaded)
+    });
+    let described = AbortOnDropHandle::new(described).await;
+    let (manifest, loaded) = described.map_err(|_| HostError::NoRuntime)?;
+    let manifest = manifest.map_err(refused)?;
     Ok(Agent {
         inner: Arc::new(AgentInner {
             id,

@@ -3,7 +3,7 @@
 
 use super::{HostError, WorkspaceOptions};
 use crate::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
-use std::io::{Result as IoResult, Write};
+use crate::store::kept_bytes;
 
 /// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
 pub const PROMPT_BYTES_MAX: usize = 4 << 20;
@@ -16,29 +16,13 @@ pub const RULES_MAX: usize = 1024;
 /// Bytes of the longest of them.
 pub const RULE_BYTES_MAX: usize = 4096;
 
-/// Counts bytes instead of keeping them.
-struct Count(usize);
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> IoResult<()> {
-        Ok(())
-    }
-}
-
 fn invalid(why: String) -> HostError {
     HostError::Invalid(why)
 }
 
 /// Refuses parts that are longer than a prompt may be.
 pub(super) fn check_parts(parts: &[Part]) -> Result<(), HostError> {
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, parts).map_err(|error| invalid(error.to_string()))?;
-    match count.0 {
+    match kept_bytes(parts) {
         0..=PROMPT_BYTES_MAX => Ok(()),
         bytes => Err(invalid(format!(
             "the prompt has {bytes} bytes; it may have {PROMPT_BYTES_MAX}: attach what is long, or \
@@ -112,8 +96,7 @@ mod tests {
     fn what_is_too_long_is_refused_with_the_bound() {
         let text = |bytes: usize| "x".repeat(bytes);
         let parts = |bytes: usize| [Part::text(text(bytes))];
-        let around = serde_json::to_string(&parts(0)).expect("JSON").len();
-        let longest = PROMPT_BYTES_MAX - around;
+        let longest = PROMPT_BYTES_MAX - kept_bytes(&parts(0));
         assert_eq!(bound(check_parts(&parts(longest))), None);
         let refused = bound(check_parts(&parts(longest + 1))).expect("too long");
         assert!(refused.contains(&PROMPT_BYTES_MAX.to_string()), "{refused}");

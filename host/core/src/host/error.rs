@@ -7,7 +7,7 @@ use crate::id::{
 use crate::run::RunState;
 use crate::sandbox::{ComponentError, EngineError};
 use crate::session::Answer;
-use crate::store::{OpenError, Refusal, StoreError};
+use crate::store::{OpenError, Refusal, SHUT_DOWN, StoreError};
 use std::path::PathBuf;
 
 /// Why the host did not do what it was asked.
@@ -52,9 +52,11 @@ pub enum HostError {
         /// What the host keeps.
         kept: PathBuf,
     },
-    /// The builder was called outside a tokio runtime.
+    /// There is no tokio runtime with timers and I/O, or the one that the host was built on is
+    /// gone.
     #[error(
-        "a host must be built inside a tokio runtime: call `build` from an async function that tokio runs"
+        "a host needs a tokio runtime with timers and I/O (`enable_all`): call `build` from an async \
+         function that such a runtime runs, and keep the runtime as long as the host"
     )]
     NoRuntime,
     /// An agent's name cannot be used.
@@ -118,6 +120,14 @@ pub enum HostError {
     /// The run waits on disk until it is resumed.
     #[error("the run {0} is held: its workspace closed before it started; resume it")]
     Held(RunId),
+    /// The run has no end yet.
+    #[error("the run {run} has no end yet: it is {state}; wait for it with `ended`")]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        state: RunState,
+    },
     /// The run cannot be gone on with.
     #[error("the run {run} is {state}; only one that is held or ended early can be resumed")]
     NotResumable {
@@ -222,6 +232,7 @@ impl HostError {
             Self::InvalidCursor { .. } => "invalid-cursor",
             Self::RunStarted(_) => "run-started",
             Self::Held(_) => "run-held",
+            Self::NotEnded { .. } => "run-not-ended",
             Self::NotResumable { .. } | Self::BegunByRun(_) => "not-resumable",
             Self::UnknownMessage(_) => "unknown-message",
             Self::UnknownQuestion(_) => "unknown-question",
@@ -240,6 +251,7 @@ impl From<StoreError> for HostError {
         match error {
             StoreError::Refused(Refusal::QueueFull) => Self::QueueFull,
             StoreError::Refused(Refusal::KeyConflict) => Self::KeyConflict,
+            StoreError::Closed(why) if why == SHUT_DOWN => Self::HostClosing,
             StoreError::Unavailable(why) | StoreError::Closed(why) | StoreError::Content(why) => {
                 Self::StoreUnavailable(why)
             }

@@ -60,7 +60,7 @@ impl Host {
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
-        let run = self.inner.handle(Arc::clone(&job.live));
+        let run = self.handle(Arc::clone(&job.live));
         match self.inner.dispatcher.resume(job, held.no).await {
             Ok(Ok(())) => Ok(Some(run)),
             // Somebody else was quicker, or took it back.

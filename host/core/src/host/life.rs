@@ -171,14 +171,14 @@ impl Host {
     /// Every event of the host after a position; `Position(0)` is before the first.
     #[must_use]
     pub fn events(&self, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), None, after)
+        Events::of_positions(self.clone(), None, after)
     }
 
     /// The events of a workspace after a position, of all its sessions, in the order in which
     /// they were written. The workspace need not be open.
     #[must_use]
     pub fn workspace_events(&self, id: WorkspaceId, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), Some(id), after)
+        Events::of_positions(self.clone(), Some(id), after)
     }
 
     /// Folds, now, what every log has of runs that ended longer ago than the host keeps

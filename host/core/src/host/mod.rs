@@ -26,9 +26,7 @@ mod workspace;
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
 pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
-pub use bounds::{
-    CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX,
-};
+pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
@@ -55,19 +53,58 @@ use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use registry::{Workspaces, refusal};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// A host: one engine, one store, and the runs between them. A cloneable handle.
 ///
-/// Dropping the last clone without [`Host::shutdown`] leaves the runs that have no end yet to
-/// the next host's recovery.
+/// It is open as long as a handle on it is: a [`Host`], [`Workspace`], [`Attachment`],
+/// [`Session`], [`Run`] or [`Events`](crate::Events). An [`Agent`] is none, nor is a
+/// [`WeakHost`]. Dropping the last one does in the background what [`Host::shutdown`] does: runs
+/// that go on are stopped and get their end, and the store is closed. A process that ends before
+/// that leaves them to the next host's recovery.
 #[derive(Clone)]
 pub struct Host {
-    pub(crate) inner: Arc<HostInner>,
+    pub(crate) inner: Arc<Lease>,
+}
+
+/// A handle that does not keep its host open: for what a host is given and that needs it back,
+/// such as a provider of tools.
+#[derive(Clone, Default)]
+pub struct WeakHost(Weak<Lease>);
+
+impl WeakHost {
+    /// The host, unless its last handle is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Host> {
+        self.0.upgrade().map(|inner| Host { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakHost")
+    }
+}
+
+/// What all handles share: the host ends with it.
+pub(crate) struct Lease(Arc<HostInner>);
+
+impl Deref for Lease {
+    type Target = Arc<HostInner>;
+
+    fn deref(&self) -> &Arc<HostInner> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        Arc::clone(&self.0).abandon();
+    }
 }
 
 pub(crate) struct HostInner {
@@ -87,15 +124,18 @@ pub(crate) struct HostInner {
     keeping: tokio::sync::Mutex<()>,
     workspaces: Workspaces,
     /// How long runs may go on once the host closes.
-    drain: Duration,
+    drain_time: Duration,
+    /// What its handles share.
+    lease: OnceLock<Weak<Lease>>,
     stage: watch::Sender<closing::Stage>,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
     /// What no agent may do in any workspace.
     denied: Arc<[Rule]>,
-    folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
-    waking: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
-    guests: Option<Runtime>,
+    folding: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
+    waking: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
+    /// The guests' threads, which end with the host.
+    _guests: builder::Guests,
 }
 
 impl Host {
@@ -125,6 +165,12 @@ impl Host {
         // A session may have waited for it.
         self.inner.dispatcher.waits.notify_one();
         Ok(agent)
+    }
+
+    /// A handle that does not keep the host open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHost {
+        WeakHost(Arc::downgrade(&self.inner))
     }
 
     /// A loaded agent.
@@ -237,13 +283,13 @@ impl Host {
     /// [`HostError::UnknownRun`].
     pub async fn run(&self, id: RunId) -> Result<Run, HostError> {
         if let Some(live) = self.inner.dispatcher.live(id) {
-            return Ok(self.inner.handle(live));
+            return Ok(self.handle(live));
         }
         match self.inner.store.run(id).await {
             Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(id)),
             Err(error) => Err(error.into()),
             Ok(at) => Ok(Run {
-                dispatcher: Arc::clone(&self.inner.dispatcher),
+                host: self.clone(),
                 id,
                 session: at.session,
                 session_no: at.no.session(),
@@ -269,9 +315,17 @@ impl Host {
     #[must_use]
     pub fn live_runs(&self, session: Option<SessionId>) -> Vec<Run> {
         let live = self.inner.dispatcher.live_runs(session);
-        live.into_iter()
-            .map(|live| self.inner.handle(live))
-            .collect()
+        live.into_iter().map(|live| self.handle(live)).collect()
+    }
+
+    fn handle(&self, live: Arc<LiveRun>) -> Run {
+        Run {
+            host: self.clone(),
+            id: live.id,
+            session: live.session,
+            session_no: live.session_no,
+            live: Some(live),
+        }
     }
 
     /// Runs at the same time: what the builder asked for, or what the machine allows.
@@ -300,14 +354,10 @@ fn check_opened(key: &WorkspaceKey, options: Option<&WorkspaceOptions>) -> Resul
 }
 
 impl HostInner {
-    fn handle(&self, live: Arc<LiveRun>) -> Run {
-        Run {
-            dispatcher: Arc::clone(&self.dispatcher),
-            id: live.id,
-            session: live.session,
-            session_no: live.session_no,
-            live: Some(live),
-        }
+    /// A handle on the host, unless the last one is gone.
+    fn host(&self) -> Option<Host> {
+        let inner = self.lease.get()?.upgrade()?;
+        Some(Host { inner })
     }
 
     fn agents(&self) -> MutexGuard<'_, HashMap<AgentId, Agent>> {
@@ -351,15 +401,5 @@ impl HostInner {
             limits,
             lineage: None,
         })
-    }
-}
-
-impl Drop for HostInner {
-    fn drop(&mut self) {
-        if let Some(guests) = self.guests.take() {
-            // Dropping a runtime inside async code panics, and a blocked file read would
-            // hold it for ever.
-            guests.shutdown_background();
-        }
     }
 }

@@ -200,7 +200,9 @@ mod tests {
             child_depth: 14,
         };
         WorkspaceOptions {
-            grants: Grants::none().with(Capability::State).without(Capability::Model),
+            grants: Grants::none()
+                .with(Capability::State)
+                .without(Capability::Model),
             limits: Some(limits),
             concurrent_runs: Some(15),
             asks: true,

@@ -88,7 +88,9 @@ impl Prompt {
     /// Refuses what is longer than may be kept.
     pub(super) fn check(&self) -> Result<(), HostError> {
         bounds::check_parts(&self.parts)?;
-        self.config.as_deref().map_or(Ok(()), bounds::check_config)?;
+        self.config
+            .as_deref()
+            .map_or(Ok(()), bounds::check_config)?;
         self.key.as_deref().map_or(Ok(()), bounds::check_key)
     }
 

@@ -3,6 +3,7 @@
 
 use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
+use crate::capability::tools::Source;
 use crate::id::{ClientId, WorkspaceId};
 use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// How long closing a workspace waits for its tools.
-const TOOLS_CLOSE: Duration = Duration::from_secs(5);
+pub(super) const TOOLS_CLOSE: Duration = Duration::from_secs(5);
 
 /// How long claims last, and what follows their end.
 #[derive(Clone, Copy, Debug)]
@@ -342,27 +343,28 @@ impl HostInner {
         // Every run's end is committed, and so is what was held: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
-        if self.dispatcher.brought.tools.is_empty() {
+        let tools = self.dispatcher.brought().tools;
+        if tools.is_empty() {
             return self.released(&workspace);
         }
         let host = Arc::clone(self);
-        drop(self.dispatcher.embedder.spawn(async move {
-            host.close_tools(id).await;
+        // On a runtime of the host's own: the workspace closes whatever becomes of the tools.
+        drop(self.dispatcher.guests.spawn(async move {
+            host.close_tools(id, tools).await;
             host.released(&workspace);
         }));
     }
 
-    /// Has every source of tools close what it has open for a workspace, within a bound.
-    async fn close_tools(&self, id: WorkspaceId) {
-        let tools = &self.dispatcher.brought.tools;
-        let all = tools.iter().map(|provider| provider.close(id));
-        let all = futures_util::future::join_all(all);
-        tokio::select! {
-            _ = all => {}
-            () = self.dispatcher.clock.sleep(TOOLS_CLOSE) => {
-                tracing::warn!(workspace = %id, "a source of tools takes too long to close");
+    /// Has every source of tools close what it has open for a workspace, each within a bound.
+    async fn close_tools(&self, id: WorkspaceId, tools: Vec<Source>) {
+        let foreign = &self.dispatcher.foreign;
+        let all = tools.into_iter().map(|source| async move {
+            let close = move || source.provider.close(id);
+            if let Err(error) = foreign.call(Some(TOOLS_CLOSE), close).await {
+                tracing::warn!(workspace = %id, %error, "a source of tools did not close");
             }
-        }
+        });
+        futures_util::future::join_all(all).await;
     }
 
     /// Everything that a workspace had open is closed.

@@ -123,9 +123,12 @@ impl Session {
     }
 
     async fn hand_in(&self, job: RunJob, key: Option<String>) -> Result<Run, NotAccepted> {
-        let inner = &self.host.inner;
-        let run = inner.handle(Arc::clone(&job.live));
-        let answer = inner.dispatcher.accept(job, key, Admission::InTurn);
+        let run = self.host.handle(Arc::clone(&job.live));
+        let answer = self
+            .host
+            .inner
+            .dispatcher
+            .accept(job, key, Admission::InTurn);
         let accepted = answer.await.unwrap_or(Err(NotAccepted::HostClosing))?;
         match accepted == run.id {
             true => Ok(run),
@@ -147,7 +150,7 @@ impl Session {
     pub fn run(&self, id: RunId) -> Run {
         let dispatcher = &self.host.inner.dispatcher;
         Run {
-            dispatcher: Arc::clone(dispatcher),
+            host: self.host.clone(),
             id,
             session: self.id,
             session_no: self.no,
@@ -231,7 +234,7 @@ impl Session {
     /// end.
     #[must_use]
     pub fn events(&self, after: Seq) -> Events {
-        Events::of_session(self.host.inner.store.clone(), self.id, self.no, after)
+        Events::of_session(self.host.clone(), self.id, self.no, after)
     }
 
     /// The session as it stands.

@@ -5,7 +5,9 @@ use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::{Grants, Rule};
 use crate::run::Run;
 use crate::sandbox::Limits;
-use crate::store::{HeldScope, Refusal, Store, StoreError, StoredOptions, WorkspaceNo};
+#[cfg(test)]
+use crate::store::StoredOptions;
+use crate::store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use std::fmt;
@@ -244,6 +246,12 @@ impl Workspace {
     #[must_use]
     pub fn grants(&self) -> Grants {
         self.inner.grants()
+    }
+
+    /// The options that hold for runs that start now, as they were said last.
+    #[must_use]
+    pub fn options(&self) -> WorkspaceOptions {
+        self.inner.current().options.clone()
     }
 
     /// Tells how far the workspace's end has come, from now on.

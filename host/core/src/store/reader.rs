@@ -3,6 +3,7 @@
 
 use super::StoreError;
 use super::directory::DATABASE;
+use super::writer::SHUT_DOWN;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -65,7 +66,7 @@ impl Readers {
                 queue.send(read).is_ok()
             })
         };
-        let closed = || StoreError::Closed("the host has shut down".to_owned());
+        let closed = || StoreError::Closed(SHUT_DOWN.to_owned());
         if !sent {
             return Err(closed());
         }
