@@ -132,7 +132,13 @@ async fn the_last_handle_ends_what_runs_in_the_order_of_a_shutdown() {
     let run = fixture.start_until("spin before", "before").await;
     let waiting = fixture.start("echo later").await;
     let (ended, held, folder) = (run.id(), waiting.id(), fixture.folder);
-    drop((fixture.host, fixture.workspace, fixture.session, run, waiting));
+    drop((
+        fixture.host,
+        fixture.workspace,
+        fixture.session,
+        run,
+        waiting,
+    ));
     let host = next(&folder).await;
     assert_eq!(host.recovered().ended, 0, "it had its end before");
     let receipt = host.run(ended).await.unwrap().ended().await.unwrap();

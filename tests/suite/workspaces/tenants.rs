@@ -59,7 +59,10 @@ async fn each_has_a_workspace_of_its_own_through_a_restart() {
     wait_until_said(&busy, "before").await;
     let mut waiting = Vec::new();
     for (_, session) in &opened {
-        waiting.push((session.id(), session.prompt("read /workspace/own").await.unwrap().id()));
+        waiting.push((
+            session.id(),
+            session.prompt("read /workspace/own").await.unwrap().id(),
+        ));
     }
     let ids: Vec<_> = opened.iter().map(|(workspace, _)| workspace.id()).collect();
     drop((opened, busy));
@@ -128,7 +131,10 @@ async fn what_was_kept_of_a_name_in_part_is_the_workspace_of_neither() {
     assert_eq!(record.kind, WorkspaceKind::DirectoryLossy);
     let kept = host.session(session).await.unwrap();
     assert_eq!(kept.messages().await.unwrap().len(), 2, "it can be read");
-    assert_eq!(name(kept.prompt("read /workspace/own").await), "unknown-workspace");
+    assert_eq!(
+        name(kept.prompt("read /workspace/own").await),
+        "unknown-workspace"
+    );
     let database = rusqlite::Connection::open(bench.data().join("lastword.db")).unwrap();
     let of = lost.as_bytes().to_vec();
     let limits: String = database

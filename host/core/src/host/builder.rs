@@ -228,7 +228,9 @@ impl HostBuilder {
         let embedder = embedder_runtime()?;
         let guests = Guests::start()?;
         let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
-        let clock = self.clock.unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
+        let clock = self
+            .clock
+            .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
         let store = {
             let clock = Arc::clone(&clock);
             let open = move || Store::open(&directory, clock);
@@ -250,9 +252,7 @@ impl HostBuilder {
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
-            let places = Arc::clone(&places);
-            let servers = equip(servers, &brought.secrets, &clock, &store);
-            let servers = servers.directories(move |id| place(places.get(), id));
+            let servers = equip(servers, &brought.secrets, &clock, &store, &places);
             brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
@@ -302,8 +302,11 @@ fn equip(
     secrets: &Secrets,
     clock: &Arc<dyn Clock>,
     store: &Store,
+    places: &Arc<OnceLock<Weak<HostInner>>>,
 ) -> McpServers {
+    let places = Arc::clone(places);
     servers
+        .directories(move |id| place(places.get(), id))
         .secrets(Arc::new(secrets.clone()))
         .clock(Arc::clone(clock))
         .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))

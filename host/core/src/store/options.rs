@@ -87,3 +87,24 @@ impl Store {
         self.shared.readers.read(read).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_version_kept_is_not_read_in_part() {
+        let options = StoredOptions {
+            grants: vec!["state".to_owned()],
+            denied: vec!["tools=x".to_owned()],
+            asks: true,
+            concurrent_runs: Some(2),
+            limits: Some([("tokens".to_owned(), None)].into()),
+        };
+        let kept = serde_json::to_string(&options).expect("JSON");
+        let read: StoredOptions = serde_json::from_str(&kept).expect("its own");
+        assert_eq!(read, options);
+        let later = r#"{"grants":["state"],"read_only":true}"#;
+        assert!(serde_json::from_str::<StoredOptions>(later).is_err());
+    }
+}
