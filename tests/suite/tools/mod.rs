@@ -9,6 +9,7 @@ mod files;
 mod inside;
 mod policies;
 mod questions;
+mod settling;
 mod waiting;
 mod waking;
 mod workbench;

@@ -2,14 +2,24 @@
 //! workspace of its own, by its own bytes, also in what earlier versions kept.
 
 use super::{Bench, name};
+use lastword::id::{ClientId, SessionId, WorkspaceId};
 use lastword::session::WorkspaceKind;
 use lastword::{Agent, Capability, Host, HostError, Session, Workspace};
 use lastword::{Prompt, RunState, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::fixture::{builder, wait_until_said};
 use lastword_tests::guests::guest;
+use rusqlite::{Connection, params};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What makes the third format.
+const FORMATS: [&str; 3] = [
+    include_str!("../../../host/core/src/store/migrations/0001.sql"),
+    include_str!("../../../host/core/src/store/migrations/0002.sql"),
+    include_str!("../../../host/core/src/store/migrations/0003.sql"),
+];
 
 fn directory(folder: &Path, name: &[u8]) -> PathBuf {
     let directory = folder.join(OsStr::from_bytes(name));
@@ -86,41 +96,55 @@ async fn each_has_a_workspace_of_its_own_through_a_restart() {
     }
 }
 
+/// What the third format kept of a directory: its path as it is shown, and options with the
+/// deadline alone.
+fn write(database: &Connection, no: u8, shown: &Path, deadline: Option<u64>) -> WorkspaceId {
+    let id = WorkspaceId::generate();
+    let options = serde_json::json!({
+        "grants": ["read-files"], "denied": [], "asks": false, "concurrent_runs": null,
+        "deadline_ms": deadline,
+    });
+    let written = database.execute(
+        "INSERT INTO workspace (no, id, key, created_ms, options) VALUES (?1, ?2, ?3, 1, ?4)",
+        params![no, id.as_bytes(), format!("dir:{}", shown.display()), options.to_string()],
+    );
+    assert_eq!(written.unwrap(), 1);
+    id
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_of_a_name_in_part_is_the_workspace_of_neither() {
-    let bench = Bench::new().await;
-    let folder = bench.folder.path().to_owned();
-    let (plain, unclear) = (directory(&folder, b"plain"), directory(&folder, b"t\xff"));
-    let (stays, _) = open(&bench.host, &bench.agent, &plain).await;
-    let (lost, session) = open(&bench.host, &bench.agent, &unclear).await;
-    assert_eq!(said(&session).await, "of \"t\\xFF\"");
-    let (stays, lost, session) = (stays.id(), lost.id(), session.id());
-    assert_eq!(bench.host.shutdown().await.len(), 0);
-
-    // As the format before kept it.
-    let database = rusqlite::Connection::open(bench.data().join("lastword.db")).unwrap();
-    let key = format!("dir:{}", unclear.display());
-    let old = r#"{"grants":["read-files"],"denied":[],"asks":false,"concurrent_runs":null,"deadline_ms":5000}"#;
-    let of = lost.as_bytes().to_vec();
-    let changed = database.execute(
-        "UPDATE workspace SET key = ?1, options = ?2 WHERE id = ?3",
-        rusqlite::params![key, old, of],
-    );
-    assert_eq!(changed.unwrap(), 1);
-    let none = old.replace("5000", "null");
-    let of = stays.as_bytes().to_vec();
-    let changed = database.execute(
-        "UPDATE workspace SET options = ?1 WHERE id = ?2",
-        (none, of),
-    );
-    assert_eq!(changed.unwrap(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, unclear) = (directory(folder.path(), b"plain"), directory(folder.path(), b"t\xff"));
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let database = Connection::open(data.join("lastword.db")).unwrap();
+    for format in FORMATS {
+        database.execute_batch(format).unwrap();
+    }
     database.pragma_update(None, "user_version", 3).unwrap();
+    let stays = write(&database, 1, &plain.canonicalize().unwrap(), Some(5000));
+    let lost = write(&database, 2, &unclear.canonicalize().unwrap(), None);
+    let session = SessionId::generate();
+    let begun = database.execute(
+        "INSERT INTO session (no, id, workspace, agent, created_ms, updated_ms)
+         VALUES (1, ?1, 2, 'probe', 1, 1)",
+        [session.as_bytes()],
+    );
+    assert_eq!(begun.unwrap(), 1);
     drop(database);
 
-    let host = builder(&folder).build().await.unwrap();
+    let host = builder(folder.path()).build().await.unwrap();
     let agent = host.load_agent("probe", guest("probe")).await.unwrap();
-    assert_eq!(open(&host, &agent, &plain).await.0.id(), stays);
-    let as_shown = directory(&folder, "t\u{FFFD}".as_bytes());
+    let key = WorkspaceKey::directory(&plain).unwrap();
+    let kept = host.claim_workspace(ClientId::generate(), key, None).await;
+    let kept = kept.unwrap();
+    assert_eq!(kept.id(), stays, "a key that is one directory's stays");
+    let limits = host.limits().deadline(Some(Duration::from_secs(5)));
+    let options = WorkspaceOptions::new().grant(Capability::ReadFiles);
+    let options = options.limits(limits);
+    assert_eq!(format!("{:?}", kept.options()), format!("{options:?}"));
+    let as_shown = directory(folder.path(), "t\u{FFFD}".as_bytes());
     for directory in [&unclear, &as_shown] {
         let (workspace, _) = open(&host, &agent, directory).await;
         assert_ne!(workspace.id(), lost);
@@ -130,21 +154,8 @@ async fn what_was_kept_of_a_name_in_part_is_the_workspace_of_neither() {
     let record = host.known_workspace(lost).await.unwrap();
     assert_eq!(record.kind, WorkspaceKind::DirectoryLossy);
     let kept = host.session(session).await.unwrap();
-    assert_eq!(kept.messages().await.unwrap().len(), 2, "it can be read");
-    assert_eq!(
-        name(kept.prompt("read /workspace/own").await),
-        "unknown-workspace"
-    );
-    let database = rusqlite::Connection::open(bench.data().join("lastword.db")).unwrap();
-    let of = lost.as_bytes().to_vec();
-    let limits: String = database
-        .query_row(
-            "SELECT options -> '$.limits' FROM workspace WHERE id = ?1",
-            [of],
-            |row| row.get(0),
-        )
-        .unwrap();
-    assert_eq!(limits, r#"{"deadline_us":5000000}"#);
+    assert_eq!(kept.messages().await.unwrap().len(), 0, "it can be read");
+    assert_eq!(name(kept.prompt("echo on").await), "unknown-workspace");
 }
 
 #[tokio::test]

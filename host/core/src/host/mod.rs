@@ -18,6 +18,7 @@ mod options;
 mod prompt;
 mod queue;
 mod registry;
+mod resume;
 mod session;
 mod status;
 mod waking;
@@ -33,6 +34,7 @@ pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
 pub use queue::{Edit, QueuedRun};
+pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
 pub use workspace::{Attachment, Workspace, WorkspaceStage, WorkspaceStages};
@@ -254,7 +256,8 @@ impl Host {
         }
     }
 
-    /// A client is gone for good: its claims end, and whatever it still asks for is refused.
+    /// A client is gone for good: its claims end and their streams with them, and whatever it still
+    /// asks for is refused.
     pub fn retire_client(&self, client: ClientId) {
         self.inner.retire(client);
     }
@@ -398,6 +401,7 @@ impl HostInner {
             prompt,
             attached: Vec::new(),
             goes_on: None,
+            resumes: None,
             limits,
             lineage: None,
         })

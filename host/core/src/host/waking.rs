@@ -5,7 +5,7 @@ use super::{Host, HostError, HostInner, Session};
 use crate::clock::UnixMillis;
 use crate::run::Run;
 use crate::session::Part;
-use crate::store::{Due, GoesOn, PromptRecord, StoreError};
+use crate::store::{Due, GoesOn, Key, PromptRecord, StoreError};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -101,7 +101,7 @@ impl Host {
             answer: None,
         };
         // Of one that was answered meanwhile there is nothing to do.
-        self.go_on_reopened(&session, record, goes_on)
+        self.go_on_reopened(&session, record, goes_on, None)
             .await
             .map(drop)
     }
@@ -113,8 +113,9 @@ impl Host {
         session: &Session,
         record: PromptRecord,
         goes_on: GoesOn,
+        key: Option<Key>,
     ) -> Result<Option<Run>, HostError> {
         let _kept_open = self.inner.reopen(session.workspace_id()).await?;
-        session.go_on(record, goes_on).await
+        session.go_on(record, goes_on, key).await
     }
 }

@@ -481,3 +481,6 @@ fn result_bytes(result: &ToolResult) -> usize {
         .sum();
     content + result.structured.as_ref().map_or(0, String::len)
 }
+
+#[cfg(test)]
+mod tests;

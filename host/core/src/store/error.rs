@@ -1,5 +1,6 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
+use crate::id::RunId;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -137,6 +138,11 @@ pub enum Refusal {
     AlreadyEnded,
     /// What a workspace was opened with last is damaged, or of a later version.
     UnreadableOptions,
+    /// The run was gone on with before.
+    Resumed {
+        /// By this run.
+        by: RunId,
+    },
     /// A quota would be exceeded.
     Quota,
     /// The cursor is none that a list answered.

@@ -7,11 +7,11 @@
 use super::durable::Durable;
 use super::run::RunNo;
 use super::work::Work;
-use super::writer::Queue;
+use super::writer::{Handed, Queue};
 use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
-use crate::id::QuestionId;
+use crate::id::{QuestionId, RunId};
 use crate::run::{Entry, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +59,24 @@ struct Inner {
     /// A flush is queued that will take what is pending.
     queued: bool,
     rejected: bool,
+}
+
+impl Inner {
+    /// Forgets a question that another run's output settles, if it is open and still to be told.
+    fn forget(&mut self, question: QuestionId) -> bool {
+        let transcript = self.transcript.as_mut().filter(|_| !self.rejected);
+        transcript.is_some_and(|transcript| transcript.forget(question))
+    }
+}
+
+/// An open question that the answer of another one covers.
+pub struct Covered {
+    /// Where it was asked.
+    pub output: Arc<Output>,
+    /// The run that asks.
+    pub run: RunId,
+    /// The question.
+    pub question: QuestionId,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -196,8 +214,8 @@ impl Output {
     }
 
     /// Asks somebody. They see it once it is committed.
-    pub fn ask(self: &Arc<Self>, question: Question) -> Result<(), OutputError> {
-        self.take(|t, _, log| t.ask(question, log))
+    pub fn ask(self: &Arc<Self>, question: Question) -> Result<Handed, OutputError> {
+        self.hand(|t, _, log| t.ask(question, log))
     }
 
     /// Takes a question back for whose answer nobody waits any more.
@@ -205,14 +223,51 @@ impl Output {
         self.take(|t, _, log| t.dismiss(question, log))
     }
 
-    /// Notes the answer of an open question, and what it grants.
+    /// Notes the answer of an open question, what it grants, and that this answers other open
+    /// questions, be it of other runs: all in one transaction. Returns which of those it answers.
+    ///
+    /// One call at a time, since it locks the output of every run that asked.
     pub fn answer(
         self: &Arc<Self>,
         question: QuestionId,
         answer: Answer,
         granted: Option<Granted>,
-    ) -> Result<(), OutputError> {
-        self.take(|t, _, log| t.answer(question, answer, granted, log))
+        covered: &[Covered],
+    ) -> Result<(Vec<QuestionId>, Handed), OutputError> {
+        let grant = granted.as_ref().map(|granted| granted.id);
+        // Held until all is handed over: the end of a run that asked comes behind it.
+        let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
+        for Covered { output, .. } in covered {
+            let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
+            if !known && !Arc::ptr_eq(self, output) {
+                others.push((output, output.lock()));
+            }
+        }
+        let mut settled = Vec::new();
+        let handed = self.hand(|transcript, _, log| {
+            transcript.answer(question, answer, granted, log)?;
+            for also in covered {
+                let other = others
+                    .iter_mut()
+                    .find(|(other, _)| Arc::ptr_eq(other, &also.output));
+                let open = match other {
+                    None => transcript.forget(also.question),
+                    Some((_, inner)) => inner.forget(also.question),
+                };
+                if open {
+                    settled.push(also.question);
+                    let told = EventBody::QuestionAnswered {
+                        question: also.question,
+                        answer: Answer::Allow { remember: None },
+                        grant,
+                        by: Some(question),
+                    };
+                    log.push(Entry::Elsewhere(also.run, Box::new(told)));
+                }
+            }
+            Ok(())
+        })?;
+        Ok((settled, handed))
     }
 
     /// Ends the step if all of its calls have their results, so that the history gets it, and
@@ -278,6 +333,13 @@ impl Output {
         self: &Arc<Self>,
         append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
     ) -> Result<(), OutputError> {
+        self.hand(append).map(drop)
+    }
+
+    fn hand(
+        self: &Arc<Self>,
+        append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
+    ) -> Result<Handed, OutputError> {
         let now = self.clock.now();
         let mut inner = self.lock();
         let Inner {
@@ -304,10 +366,10 @@ impl Output {
         let queue = !inner.queued && some;
         inner.queued |= queue;
         drop(inner);
-        if queue {
-            drop(self.queue.push(Box::new(Flush::new(Arc::clone(self)))));
+        if !queue {
+            return Ok(Handed::none());
         }
-        Ok(())
+        Ok(self.queue.push(Box::new(Flush::new(Arc::clone(self)))))
     }
 
     /// Whether as much is appended and not yet committed as may be.
@@ -352,7 +414,7 @@ fn bytes_beside(entry: &Entry) -> usize {
     match entry {
         Entry::Blob(_, bytes) => bytes.len(),
         Entry::Title(title) => title.len(),
-        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) => 0,
+        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) | Entry::Elsewhere(..) => 0,
     }
 }
 
