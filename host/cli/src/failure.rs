@@ -3,6 +3,7 @@
 
 use crate::terminal::Terminal;
 use crate::units;
+use lastword::id::SessionId;
 use lastword::{HostError, OpenError, StoreError};
 
 /// Places that are told one by one; `lastword doctor` tells all of them.
@@ -24,6 +25,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same for a command that could not print all that it had to, which is no success.
+    pub(crate) fn cut_short(self, end: Self) -> Self {
+        match self {
+            Self::Completed => end,
+            exit => exit,
+        }
+    }
+
     /// The code for the shell.
     pub(crate) fn code(self) -> i32 {
         match self {
@@ -42,6 +51,9 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
+    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked:
+    /// the next one may be asked the same.
+    pub(crate) handover: bool,
 }
 
 impl Failure {
@@ -50,7 +62,17 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             message: message.into(),
+            handover: false,
         }
+    }
+
+    /// A session of the workspace with this stored key was named in another one.
+    pub(crate) fn other_workspace(session: SessionId, key: &str) -> Self {
+        Self::usage(format!(
+            "session {session} belongs to {}; {}, or begin a new session without `--session`",
+            crate::place::workspace(key),
+            crate::place::how_to_name(key),
+        ))
     }
 
     /// Something that went wrong on the way.
@@ -58,6 +80,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
+            handover: false,
         }
     }
 }
@@ -68,11 +91,6 @@ impl From<HostError> for Failure {
             HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
                  say what it shall do: `lastword run AGENT \"PROMPT\"`"
                 .to_owned(),
-            HostError::OtherWorkspace { session, workspace } => format!(
-                "session {session} belongs to {}; {}, or begin a new session without `--session`",
-                crate::place::workspace(workspace),
-                crate::place::how_to_name(workspace),
-            ),
             HostError::OtherAgent { session, agent } => format!(
                 "session {session} belongs to the agent `{agent}`; run that one (or give this one \
                  its name with `--name {agent}`), or begin a new session without `--session`"

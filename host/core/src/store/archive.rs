@@ -4,17 +4,20 @@
 use super::damage::{Damage, Damages};
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
-use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
+use super::{
+    Missing, OpenError, RunRow, SessionRow, StoreError, committed, event, message, reader, session,
+};
 use crate::event::{Event, Seq};
 use crate::id::{SessionId, WorkspaceId};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A read-only view of a data directory.
 ///
 /// Reads block the calling thread for a bounded page; there is no background thread.
 pub struct Archive {
     conn: Connection,
+    directory: PathBuf,
     owned: bool,
     damages: Damages,
 }
@@ -33,7 +36,7 @@ impl Archive {
             });
         }
         let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
-        let conn = reader::connect(directory).map_err(refused)?;
+        let conn = reader::connect_any(directory).map_err(refused)?;
         let found = format_of(&conn).map_err(refused)?;
         if found > FORMAT {
             return Err(OpenError::Newer {
@@ -58,6 +61,7 @@ impl Archive {
         let owned = directory::is_owned(directory);
         Ok(Self {
             conn,
+            directory: directory.to_owned(),
             owned,
             damages: Damages::default(),
         })
@@ -65,6 +69,15 @@ impl Archive {
 
     pub(super) fn conn(&self) -> &Connection {
         &self.conn
+    }
+
+    /// What was committed to the database and is in it no more, which the next host will say when
+    /// it starts; `None` if nothing is missing, or where no host noted how far it was committed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn missing(&self) -> Result<Option<Missing>, StoreError> {
+        Ok(committed::missing(&self.directory, &self.conn)?)
     }
 
     /// Whether a host owned the directory when it was opened. Without one, runs that are

@@ -101,8 +101,10 @@ const fn table(
 }
 
 const TABLES: &[Table] = &[
-    table("owner", "one", "one, epoch, last_pos, last_session, last_workspace", "", |row| {
-        (0..5).try_for_each(|column| number(row, column))
+    table("owner", "one", "one, epoch, last_pos, last_session, last_workspace, id", "", |row| {
+        (0..5).try_for_each(|column| number(row, column))?;
+            row.get::<_, Vec<u8>>(5)?;
+            Ok(())
     }),
     table(
         "workspace",
@@ -231,7 +233,7 @@ const TABLES: &[Table] = &[
 
 fn workspace(row: &Row<'_>) -> Result<(), StoreError> {
     let found = session::workspace_row(row)?;
-    let known = ["dir:", "name:"]
+    let known = ["dir:", "name:", "bytes:", "lossy:"]
         .iter()
         .any(|kind| found.key.starts_with(kind));
     same(known, "its key is none that this lastword knows")?;

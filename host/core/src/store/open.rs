@@ -1,19 +1,22 @@
 //! Opening, owning and closing a store, and the handle through which the host uses it.
 
+use super::causes::{Causes, Earlier};
+use super::committed::{self, Compared, Record};
 use super::damage::{Damage, Damages};
-use super::directory::{self, DATABASE, Ownership};
+use super::directory::{self, DATABASE, Ownership, Places};
 use super::life;
+use super::notice::Notice;
 use super::notify::Notify;
 use super::reader::Readers;
 use super::recovery::{self, Recovered};
+use super::tx::Tx;
 use super::work::settle;
-use super::writer::{PANICKED, Queue, Writer};
+use super::writer::{PANICKED, Queue, Writer, touch};
 use super::{OpenError, StoreError};
 use crate::clock::Clock;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,9 +46,11 @@ pub(super) struct Shared {
     pub(super) notify: Arc<Notify>,
     pub(super) readers: Readers,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) causes: Arc<Causes>,
     directory: PathBuf,
     pub(super) damages: Arc<Damages>,
     recovered: Recovered,
+    notices: Vec<Notice>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,13 +66,16 @@ impl Store {
         }
         let directory = directory::prepare(directory)?;
         let ownership = directory::own(&directory)?;
+        let mut notices = directory::close_to_others(&directory)?;
         let path = directory.join(DATABASE);
         let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
-        let conn = open_database(&path)?;
+        let (conn, compared) = open_database(&directory)?;
         let damages = Arc::new(Damages::default());
-        let epoch = take_over(&conn, &damages).map_err(refused)?;
+        let epoch = take_over(&conn, &compared, &damages).map_err(refused)?;
+        notices.extend(compared.notice);
         let last = last_position(&conn, &damages).map_err(refused)?;
-        let wal_pages = Arc::new(AtomicI32::new(0));
+        let (causes, earlier, unkept) = Causes::open(&directory);
+        notices.extend(unkept);
         let mut writer = Writer {
             conn,
             queue: Arc::new(Queue::default()),
@@ -75,23 +83,24 @@ impl Store {
             clock: Arc::clone(&clock),
             epoch,
             next_pos: last.saturating_add(1),
-            wal_pages: Arc::clone(&wal_pages),
+            wal_pages: Arc::default(),
+            places: None,
+            record: None,
+            causes: Arc::new(causes),
             troubled: false,
         };
-        let recovered = recover(&mut writer, &damages).map_err(|error| OpenError::Database {
+        let recovered = recover(&mut writer, &earlier, &damages);
+        let recovered = recovered.map_err(|error| OpenError::Database {
             path: path.clone(),
             message: format!("recovery failed: {error}"),
         })?;
-        let pages = wal_pages;
-        writer
-            .conn
-            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
-                pages.store(count, std::sync::atomic::Ordering::Relaxed);
-                Ok(())
-            }))
-            .map_err(refused)?;
+        notices.extend(watch(&mut writer, &directory, &ownership).map_err(refused)?);
+        for notice in &notices {
+            tracing::warn!(target: "lastword::notice", "{notice}");
+        }
         let readers = Readers::start(&directory, Arc::clone(&damages)).map_err(refused)?;
         let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
+        let causes = Arc::clone(&writer.causes);
         let thread = spawn_writer(writer, ownership).map_err(|source| OpenError::Io {
             what: "start the writer thread for",
             path: path.clone(),
@@ -103,9 +112,11 @@ impl Store {
                 notify,
                 readers,
                 clock,
+                causes,
                 directory,
                 damages,
                 recovered,
+                notices,
                 writer: Mutex::new(Some(thread)),
             }),
         })
@@ -121,6 +132,40 @@ impl Store {
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.shared.recovered
+    }
+
+    /// What was found when the store was opened that its owner shall know.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.shared.notices
+    }
+
+    /// Whether it can write and still owns what it writes to. Where the last write was refused,
+    /// one is tried.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while it cannot; [`StoreError::Closed`] once it never will.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let troubled = self.trouble().is_some();
+        let check = move |tx: &mut Tx<'_>| if troubled { touch(tx) } else { Ok(()) };
+        self.write(check).await
+    }
+
+    /// Why the last write was refused, if none was done since.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.queue.trouble()
+    }
+
+    /// Completes once the store is closed for the rest of this process, other than by
+    /// [`Store::close`]. Returns why.
+    pub async fn failed(&self) -> StoreError {
+        let mut failure = self.shared.queue.watch_failure();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(why)) => StoreError::Closed(why.clone()),
+            // The queue is there for as long as the store is.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Takes no more work and waits until what was handed in is done. Blocks. What is
@@ -169,7 +214,34 @@ fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHan
         })
 }
 
-fn open_database(path: &Path) -> Result<Connection, OpenError> {
+/// Has the writer note what it commits, and look after what it has open.
+fn watch(
+    writer: &mut Writer,
+    directory: &Path,
+    ownership: &Ownership,
+) -> Result<Option<Notice>, rusqlite::Error> {
+    // What an earlier host kept has been used.
+    writer.causes.begin();
+    let pages = Arc::clone(&writer.wal_pages);
+    writer
+        .conn
+        .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+            pages.store(count, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }))?;
+    match Places::of(directory, ownership) {
+        Ok(places) => writer.places = Some(places),
+        Err(error) => tracing::warn!(%error, "open files cannot be looked after"),
+    }
+    let now = writer.clock.now();
+    let (record, notice) = Record::begin(directory, &writer.conn, writer.epoch, now);
+    writer.record = Some(record);
+    Ok(notice)
+}
+
+/// Opens the database, compares it with what was noted of it, and brings it up to date.
+fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> {
+    let path = &directory.join(DATABASE);
     let refused = |error: rusqlite::Error| OpenError::of(path, &error);
     let conn = Connection::open(path).map_err(refused)?;
     conn.busy_timeout(BUSY).map_err(refused)?;
@@ -182,9 +254,11 @@ fn open_database(path: &Path) -> Result<Connection, OpenError> {
             known: FORMAT,
         });
     }
+    // Before the first write, which goes over what is left of a damaged log.
+    let compared = committed::compare(directory, &conn);
     configure(&conn).map_err(refused)?;
     migrate(&conn, found).map_err(refused)?;
-    Ok(conn)
+    Ok((conn, compared))
 }
 
 /// The format of a database: its `user_version`, 0 for an empty one.
@@ -225,19 +299,25 @@ fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
 /// Numbers beyond this are none that a host gave.
 const NUMBER_MAX: i64 = 1 << 60;
 
-/// The epoch rises once for each process that owns the directory. A row that cannot be read is
+/// The epoch rises once for each process that owns the directory. Neither it nor a position is
+/// given twice, though the database may have lost it. A row that cannot be read is
 /// made anew: every run that is open is this host's from here on.
-fn take_over(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Error> {
+fn take_over(
+    conn: &Connection,
+    compared: &Compared,
+    damages: &Damages,
+) -> Result<i64, rusqlite::Error> {
     let sound = format!(
-        "UPDATE owner SET epoch = epoch + 1 WHERE one = 1
+        "UPDATE owner SET epoch = max(epoch, ?1) + 1, last_pos = max(last_pos, ?2) WHERE one = 1
            AND typeof(epoch) = 'integer' AND epoch BETWEEN 0 AND {NUMBER_MAX}
            AND typeof(last_pos) = 'integer' AND last_pos BETWEEN 0 AND {NUMBER_MAX}
            AND typeof(last_session) = 'integer' AND last_session BETWEEN 0 AND {NUMBER_MAX}
            AND typeof(last_workspace) = 'integer' AND last_workspace BETWEEN 0 AND {NUMBER_MAX}
+           AND typeof(id) = 'blob'
          RETURNING epoch"
     );
     let owner = Damage::of("owner");
-    let why = match conn.query_row(&sound, [], |row| row.get(0)) {
+    let why = match conn.query_row(&sound, [compared.epoch, compared.pos], |row| row.get(0)) {
         Err(rusqlite::Error::QueryReturnedNoRows) => "a number in it is none".to_owned(),
         Err(error) if is_corrupt(&error) => {
             // Its page stays as it is, under another name.
@@ -246,7 +326,7 @@ fn take_over(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Erro
                  CREATE TABLE owner (
                    one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL,
                    last_pos INTEGER NOT NULL DEFAULT 0, last_session INTEGER NOT NULL DEFAULT 0,
-                   last_workspace INTEGER NOT NULL DEFAULT 0)",
+                   last_workspace INTEGER NOT NULL DEFAULT 0, id BLOB)",
                 uuid::Uuid::now_v7().simple()
             );
             conn.execute_batch(&format!("BEGIN IMMEDIATE; {anew}; COMMIT"))
@@ -259,18 +339,22 @@ fn take_over(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::Erro
     };
     damages.note(owner.row(1).why(why));
     let anew = format!(
-        "DELETE FROM owner;
-         INSERT INTO owner (one, epoch) VALUES (1, 1 + coalesce((
+        "INSERT OR REPLACE INTO owner (one, epoch, id) VALUES (1, 1 + coalesce((
            SELECT max(epoch) FROM run
-           WHERE typeof(epoch) = 'integer' AND epoch < {NUMBER_MAX}), 0))"
+           WHERE typeof(epoch) = 'integer' AND epoch < {NUMBER_MAX}), 0), coalesce((
+           SELECT id FROM owner WHERE typeof(id) = 'blob'), randomblob(16)))"
     );
     if conn.execute_batch(&anew).is_err() {
         // Not even that of the runs can be read.
-        conn.execute_batch("INSERT OR REPLACE INTO owner (one, epoch) VALUES (1, 1)")?;
+        let least = "INSERT OR REPLACE INTO owner (one, epoch, id) VALUES (1, 1, randomblob(16))";
+        conn.execute_batch(least)?;
     }
-    conn.query_row("SELECT epoch FROM owner WHERE one = 1", [], |row| {
-        row.get(0)
-    })
+    conn.execute_batch("DELETE FROM owner WHERE one <> 1")?;
+    conn.query_row(
+        "UPDATE owner SET epoch = max(epoch, ?1 + 1), last_pos = ?2 RETURNING epoch",
+        [compared.epoch, compared.pos],
+        |row| row.get(0),
+    )
 }
 
 fn is_corrupt(error: &rusqlite::Error) -> bool {
@@ -296,8 +380,12 @@ fn last_position(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::
     Ok(given)
 }
 
-fn recover(writer: &mut Writer, damages: &Damages) -> Result<Recovered, StoreError> {
-    let (sum, damaged) = recovery::recover(writer)?;
+fn recover(
+    writer: &mut Writer,
+    earlier: &Earlier,
+    damages: &Damages,
+) -> Result<Recovered, StoreError> {
+    let (sum, damaged) = recovery::recover(writer, earlier)?;
     for damage in damaged {
         damages.note(damage);
     }

@@ -2,8 +2,9 @@
 //! Idempotent, and safe to kill at any point: one run, one transaction. What cannot be read of a
 //! run costs that part of it alone, and never keeps the host from starting.
 
+use super::causes::Earlier;
 use super::damage::{Damage, Listing, lenient};
-use super::finish::{end, minimal};
+use super::finish::{end, minimal, withdraw};
 use super::run::{PromptRecord, RunNo, SessionNo};
 use super::tx::Tx;
 use super::writer::{Writer, in_savepoint};
@@ -83,7 +84,10 @@ impl Left {
 ///
 /// # Errors
 /// Only when the store cannot be written now.
-pub(super) fn recover(writer: &mut Writer) -> Result<(Recovered, Vec<Damage>), StoreError> {
+pub(super) fn recover(
+    writer: &mut Writer,
+    earlier: &Earlier,
+) -> Result<(Recovered, Vec<Damage>), StoreError> {
     let (mut sum, mut damaged) = (Recovered::default(), Vec::new());
     let rows = match LEFT.read(&writer.conn, &[], left) {
         Err(StoreError::Damaged(damage)) => vec![Err(*damage)],
@@ -92,7 +96,7 @@ pub(super) fn recover(writer: &mut Writer) -> Result<(Recovered, Vec<Damage>), S
     for row in rows {
         match row {
             Ok(left) => {
-                let one = one(writer, &left, &mut damaged)?;
+                let one = one(writer, &left, earlier, &mut damaged)?;
                 sum.ended += one.ended;
                 sum.held += one.held;
             }
@@ -106,9 +110,10 @@ pub(super) fn recover(writer: &mut Writer) -> Result<(Recovered, Vec<Damage>), S
 fn one(
     writer: &mut Writer,
     left: &Left,
+    earlier: &Earlier,
     damaged: &mut Vec<Damage>,
 ) -> Result<Recovered, StoreError> {
-    let why = match writer.once(|tx| whole(tx, left)) {
+    let why = match writer.once(|tx| whole(tx, left, earlier)) {
         Ok((one, more)) => {
             damaged.extend(more);
             return Ok(one);
@@ -147,8 +152,12 @@ fn crashed(detail: &str) -> Ending {
     ending
 }
 
-/// Ends one run, or holds it.
-fn whole(tx: &mut Tx<'_>, left: &Left) -> Result<(Recovered, Vec<Damage>), StoreError> {
+/// Ends one run, or holds it. A cause that was latched counts, be it in the database or beside it.
+fn whole(
+    tx: &mut Tx<'_>,
+    left: &Left,
+    earlier: &Earlier,
+) -> Result<(Recovered, Vec<Damage>), StoreError> {
     let mut damaged = Vec::new();
     if let Some(receipt) = &left.receipt {
         // It has its end; what cannot be read is where it stands.
@@ -160,7 +169,11 @@ fn whole(tx: &mut Tx<'_>, left: &Left) -> Result<(Recovered, Vec<Damage>), Store
     }
     match (left.state, &left.prompt, left.id) {
         (Some(RunState::Held), Ok(()), Some(_)) => return Ok((Recovered::default(), damaged)),
-        (Some(RunState::Queued), Ok(()), Some(_)) => {
+        (Some(RunState::Queued), Ok(()), Some(id)) => {
+            if let Some(ending) = kept(left, earlier) {
+                withdraw(tx, id, left.run, &ending)?;
+                return Ok((Recovered { ended: 1, held: 0 }, damaged));
+            }
             super::run::change(tx, left.run, RunState::Queued, RunEvent::Hold)?;
             tx.log(left.run.session)?
                 .push(Some(left.run.run), &EventBody::RunHeld {})?;
@@ -168,7 +181,7 @@ fn whole(tx: &mut Tx<'_>, left: &Left) -> Result<(Recovered, Vec<Damage>), Store
         }
         _ => {}
     }
-    let ending = ending(left, &mut damaged);
+    let ending = ending(left, earlier, &mut damaged);
     begun(tx, left)?;
     let (transcript, unread) = replay(tx.conn, left)?;
     let ending = told(ending, &unread);
@@ -180,8 +193,17 @@ fn whole(tx: &mut Tx<'_>, left: &Left) -> Result<(Recovered, Vec<Damage>), Store
     Ok((Recovered { ended: 1, held: 0 }, damaged))
 }
 
+/// The cause that an earlier host kept beside the database.
+fn kept(left: &Left, earlier: &Earlier) -> Option<Ending> {
+    let kept = earlier.get(&left.id?)?;
+    Some(Ending {
+        detail: kept.detail.clone(),
+        ..Ending::of(kept.cause.clone())
+    })
+}
+
 /// Why it ends: what was latched, or that its host died, or that it cannot be read.
-fn ending(left: &Left, damaged: &mut Vec<Damage>) -> Ending {
+fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> Ending {
     let waits = matches!(left.state, Some(RunState::Queued | RunState::Held));
     if let (true, Err(why)) = (waits, &left.prompt) {
         damaged.push(left.damage(format!("what was asked: {why}")));
@@ -192,6 +214,10 @@ fn ending(left: &Left, damaged: &mut Vec<Damage>) -> Ending {
         Ok(Some(cause)) => return Ending::of(cause),
         Ok(None) => {}
         Err(error) => damaged.push(left.damage(format!("its cause: {error}"))),
+    }
+    match kept(left, earlier) {
+        Some(kept) if kept.cause != Cause::HostCrash => return kept,
+        _ => {}
     }
     if left.state.is_none() {
         damaged.push(left.damage("its state is none that this lastword knows"));
