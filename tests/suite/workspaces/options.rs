@@ -116,7 +116,7 @@ async fn options_of(bench: &Bench, id: WorkspaceId) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_field_holds_after_a_restart_whoever_opens_the_workspace() {
+async fn every_field_holds_after_a_restart_however_the_workspace_is_opened() {
     let bench = Bench::with(|builder| builder.concurrent_runs(1)).await;
     let mut kept = Vec::new();
     for (field, change) in FIELDS {
