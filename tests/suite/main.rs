@@ -23,6 +23,8 @@ mod queue;
 mod secrets;
 mod server;
 mod sessions;
+mod shown;
+mod store;
 mod tidy;
 mod tools;
 mod workspaces;

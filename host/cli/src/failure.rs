@@ -20,6 +20,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same for a command that could not print all that it had to, which is no success.
+    pub(crate) fn cut_short(self, end: Self) -> Self {
+        match self {
+            Self::Completed => end,
+            exit => exit,
+        }
+    }
+
     /// The code for the shell.
     pub(crate) fn code(self) -> i32 {
         match self {
@@ -38,6 +46,9 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
+    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked:
+    /// the next one may be asked the same.
+    pub(crate) handover: bool,
 }
 
 impl Failure {
@@ -46,6 +57,7 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             message: message.into(),
+            handover: false,
         }
     }
 
@@ -63,6 +75,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
+            handover: false,
         }
     }
 }

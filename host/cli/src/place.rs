@@ -4,7 +4,7 @@
 use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use lastword::WorkspaceKey;
+use lastword::{WorkspaceKey, text};
 use std::path::{Path, PathBuf};
 
 /// Where sessions and compiled agents are kept.
@@ -33,6 +33,14 @@ impl Place {
     }
 }
 
+/// The owner of a data directory, as another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its process, as far as that is known.
+    pub(crate) pid: String,
+    pub(crate) data: PathBuf,
+}
+
 fn default_data() -> Option<PathBuf> {
     let variable = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
@@ -55,7 +63,9 @@ pub(crate) fn workspace(key: &str) -> String {
 /// What to do to run in the workspace of a stored key.
 pub(crate) fn how_to_name(key: &str) -> String {
     match WorkspaceKey::from_stored(key) {
-        Some(WorkspaceKey::Directory(path)) => format!("add `--workspace {}`", path.display()),
+        Some(WorkspaceKey::Directory(path)) => {
+            format!("add `--workspace {}`", text::shell(&path.to_string_lossy()))
+        }
         Some(WorkspaceKey::Name(_)) => "run it without `--workspace`".to_owned(),
         None => "it can be read with `lastword show`, and not gone on with".to_owned(),
     }

@@ -3,6 +3,7 @@
 
 mod claims;
 mod closing;
+mod handover;
 mod model;
 mod options;
 mod plain;

@@ -5,6 +5,7 @@ use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner, Lease};
+use crate::capability::Capabilities;
 use crate::capability::http::{Guarded, HttpOptions};
 use crate::capability::mcp::{McpServers, TokenFiles};
 use crate::capability::model::ModelProvider;
@@ -15,7 +16,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
 use crate::permission::Rule;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
-use crate::sandbox::{Engine, EngineOptions, Limits, remove_tree};
+use crate::sandbox::descriptors::{self, Descriptors};
+use crate::sandbox::{
+    Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
+    Linker, remove_tree,
+};
 use crate::store::Store;
 use crate::workspace::{OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
@@ -35,7 +40,9 @@ const HOLD: Duration = Duration::from_secs(30);
 /// How long a client may be without a stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
-/// Builds a [`Host`]. Everything has a default but the data directory.
+/// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
+/// brought, for a directory that is tried again once its owner has left.
+#[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -44,12 +51,14 @@ pub struct HostBuilder {
     mcp: Option<McpServers>,
     http: HttpOptions,
     limits: Limits,
-    concurrent_runs: u32,
+    concurrent_runs: ConcurrentRuns,
     clock: Option<Arc<dyn Clock>>,
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
     denied: Vec<Rule>,
+    raises_descriptors: bool,
+    compiler: Compiler,
 }
 
 impl HostBuilder {
@@ -62,7 +71,7 @@ impl HostBuilder {
             mcp: None,
             http: HttpOptions::default(),
             limits: Limits::default(),
-            concurrent_runs: CONCURRENT_RUNS,
+            concurrent_runs: ConcurrentRuns::AtMost(CONCURRENT_RUNS),
             clock: None,
             claims: ClaimSettings {
                 hold: HOLD,
@@ -72,6 +81,8 @@ impl HostBuilder {
             drain: Duration::ZERO,
             retention: None,
             denied: Vec::new(),
+            raises_descriptors: false,
+            compiler: Compiler::in_process(),
         }
     }
 
@@ -163,11 +174,20 @@ impl HostBuilder {
         self
     }
 
-    /// Runs at the same time; the others wait. Default 256. Bounded by what the machine's
-    /// `vm.max_map_count` allows.
+    /// Runs at the same time; the others wait. Default 256, or as many as fit with the memory that
+    /// each may have ([`Limits::memory_bytes`]) into what the machine or the control group has.
+    /// A number that is set here is taken, whatever memory they may come to need. Bounded by what
+    /// the machine's `vm.max_map_count` allows.
     #[must_use]
     pub fn concurrent_runs(mut self, runs: u32) -> Self {
-        self.concurrent_runs = runs.max(1);
+        self.concurrent_runs = ConcurrentRuns::Exactly(runs.max(1));
+        self
+    }
+
+    /// Runs at the same time, unless the memory holds fewer.
+    #[must_use]
+    pub fn concurrent_runs_max(mut self, runs: u32) -> Self {
+        self.concurrent_runs = ConcurrentRuns::AtMost(runs.max(1));
         self
     }
 
@@ -217,6 +237,25 @@ impl HostBuilder {
         self
     }
 
+    /// Where components are compiled that are not in the cache. Default: in this process, those
+    /// that look cheap enough ([`Compiler::in_process`]).
+    #[must_use]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
+    /// Raises this process's soft limit of open files to its hard one when the host is built.
+    /// Guests share a half of the limit ([`Limits::descriptors`]), the host has the rest, and the
+    /// usual soft limit of 1,024 is little for either; it is low for programs that use `select`,
+    /// so that commands and MCP servers begin with what it was before. A library must not change
+    /// its process unasked: default is to leave the limit as it is.
+    #[must_use]
+    pub fn raise_descriptor_limit(mut self) -> Self {
+        self.raises_descriptors = true;
+        self
+    }
+
     /// Takes the data directory, recovers what an earlier host left, and starts. What the
     /// embedder brings runs on the tokio runtime that this is called from; guests run on one
     /// of their own.
@@ -239,13 +278,11 @@ impl HostBuilder {
         let tmp = store.directory().join("tmp");
         // What guests of an earlier host left behind.
         clear(tmp.clone()).await?;
-        let options = EngineOptions {
-            concurrent_runs: self.concurrent_runs,
-            memory_bytes: MEMORY_BYTES,
-        };
-        let engine = Arc::new(blocking(move || Engine::new(options)).await??);
-        let mut linker = crate::sandbox::linker(&engine).map_err(unlinkable)?;
-        crate::capability::link(&mut linker).map_err(unlinkable)?;
+        let engine = engine(self.concurrent_runs, self.limits).await?;
+        let before = self.raises_descriptors.then(raised).flatten();
+        let each = self.limits.descriptors;
+        let descriptors = Descriptors::of_process(engine.concurrent_runs(), each);
+        let linker = linker(&engine).map_err(unlinkable)?;
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
         let commands = CommandTools::new(self.commands, tmp.join("commands"));
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
@@ -253,6 +290,7 @@ impl HostBuilder {
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
             let servers = equip(servers, &brought.secrets, &clock, &store, &places);
+            let servers = servers.descriptors(before);
             brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
@@ -265,12 +303,14 @@ impl HostBuilder {
             guests: guests.handle().clone(),
             embedder,
             tmp,
+            descriptors,
         });
         let cache = self
             .cache_dir
             .unwrap_or_else(|| store.directory().join("cache"));
         let kept = Kept::new([store.directory().to_owned(), cache.clone()]);
         let inner = Arc::new(HostInner {
+            compilers: Compilers::new(self.compiler, Arc::clone(&dispatcher.clock)),
             dispatcher,
             engine,
             linker,
@@ -296,6 +336,21 @@ impl HostBuilder {
     }
 }
 
+fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {
+    let mut linker = crate::sandbox::linker(engine)?;
+    crate::capability::link(&mut linker)?;
+    Ok(linker)
+}
+
+async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<Engine>, HostError> {
+    let options = EngineOptions {
+        concurrent_runs,
+        memory_bytes: MEMORY_BYTES,
+        run_bytes: limits.memory_bytes,
+    };
+    Ok(Arc::new(blocking(move || Engine::new(options)).await??))
+}
+
 /// Gives MCP servers what is the host's.
 fn equip(
     servers: McpServers,
@@ -310,6 +365,14 @@ fn equip(
         .secrets(Arc::new(secrets.clone()))
         .clock(Arc::clone(clock))
         .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
+}
+
+/// The soft limit of descriptors from before it was raised.
+fn raised() -> Option<u64> {
+    descriptors::raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+        None
+    })
 }
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.

@@ -124,8 +124,30 @@ impl HostInner {
         self.close_if_unclaimed(id);
     }
 
+    /// The host's end begins: no prompt and no workspace is taken. Returns what is open.
+    fn take_nothing_new(&self) -> Vec<WorkspaceId> {
+        let open = self.workspaces.lock().close_all();
+        self.dispatcher.close();
+        let first = self.stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Open;
+            if first {
+                *stage = Stage::Closing;
+            }
+            first
+        });
+        if first {
+            self.dispatcher.tell(Lifecycle::HostClosing);
+        }
+        open
+    }
+
+    /// Whether nothing new is taken any more.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.stage.borrow() != Stage::Open
+    }
+
     /// How long a run that is stopped may take to get its end.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
         let registry = self.workspaces.lock();
         let own = registry.list().map(|(workspace, ..)| workspace.limits());
@@ -135,18 +157,7 @@ impl HostInner {
 
     async fn drain(self: &Arc<Self>) -> Vec<RunId> {
         let dispatcher = &self.dispatcher;
-        let open = self.workspaces.lock().close_all();
-        dispatcher.close();
-        let first = self.stage.send_if_modified(|stage| {
-            let first = *stage == Stage::Open;
-            if first {
-                *stage = Stage::Closing;
-            }
-            first
-        });
-        if first {
-            dispatcher.tell(Lifecycle::HostClosing);
-        }
+        let open = self.take_nothing_new();
         let patience = self.patience();
         for id in &open {
             self.begin_close(*id, CloseReason::Shutdown);
@@ -219,6 +230,19 @@ impl Host {
         self.inner.drain().await
     }
 
+    /// Takes nothing new any more, if every run that was accepted has its end; otherwise changes
+    /// nothing. No prompt comes in between: one is accepted before, and keeps the host, or is
+    /// refused as [`HostError::HostClosing`](super::HostError::HostClosing). Returns whether the
+    /// host is closing; [`Host::drain`] and [`Host::shutdown`] do the rest.
+    #[must_use]
+    pub fn close_if_idle(&self) -> bool {
+        let closing = self.inner.dispatcher.close_if_idle();
+        if closing {
+            self.inner.take_nothing_new();
+        }
+        closing
+    }
+
     /// Ends the host: [`Host::drain`], and then what the embedder brought is dropped and the
     /// store closed, so that another host may have the data directory.
     ///
@@ -230,7 +254,7 @@ impl Host {
     /// Whether the host takes nothing new any more.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.inner.stage.borrow() != Stage::Open
+        self.inner.is_closing()
     }
 
     /// Completes once the host takes nothing new any more.

@@ -10,7 +10,8 @@ use crate::session::{
     WorkspaceRecord, title_given,
 };
 use crate::store::{
-    PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionsPage, StoreError, WorkspaceRow,
+    Key, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionsPage, StoreError,
+    WorkspaceRow,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -375,8 +376,26 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn fork(&self, through: MessageId) -> Result<Session, HostError> {
-        match self.host.inner.store.fork(self.id, through).await {
-            Ok((id, _)) => self.host.session(id).await,
+        self.fork_as(through, None).await
+    }
+
+    /// The same under the caller's name for this very request: the same key again returns the same
+    /// session, for as long as there is one.
+    ///
+    /// # Errors
+    /// As [`Session::fork`]; [`HostError::KeyConflict`].
+    pub async fn fork_with_key(
+        &self,
+        through: MessageId,
+        key: impl Into<String>,
+    ) -> Result<Session, HostError> {
+        let key = Key::of_fork(key.into(), through)?;
+        self.fork_as(through, Some(key)).await
+    }
+
+    async fn fork_as(&self, through: MessageId, key: Option<Key>) -> Result<Session, HostError> {
+        match self.host.inner.store.fork(self.id, through, key).await {
+            Ok(id) => self.host.session(id).await,
             Err(error) => Err(self.of_message(error, Some(through))),
         }
     }

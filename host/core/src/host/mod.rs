@@ -9,6 +9,7 @@ mod builder;
 mod children;
 mod closing;
 mod error;
+mod health;
 mod held;
 mod kept;
 mod life;
@@ -30,6 +31,7 @@ pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use error::HostError;
+pub use health::Health;
 pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
@@ -48,7 +50,7 @@ use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun, Times};
-use crate::sandbox::{Engine, GuestState, Limits, Linker};
+use crate::sandbox::{Compilers, Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
 use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
 use crate::workspace::WorkspaceKey;
@@ -116,6 +118,7 @@ pub(crate) struct HostInner {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
+    pub(crate) compilers: Compilers,
     /// What no workspace may hold.
     kept: Arc<apart::Kept>,
     /// One component describes itself at a time: the engine's pool has room for one beside
@@ -150,12 +153,12 @@ impl Host {
     /// Loads an agent under a name of the embedder's choice: inspects, compiles (or finds it
     /// compiled), links it, and asks it what it wants, with everything denied.
     ///
-    /// Loading the same name again replaces what later runs get. Dropping the future
-    /// leaves a compilation to finish in the background, into the cache.
+    /// Loading the same name again replaces what later runs get. Dropping the future ends a process
+    /// that compiles ([`HostBuilder::compiler`]); a compilation in this process goes on, for nothing.
     ///
     /// # Errors
     /// [`HostError::Component`] with what is wrong and what to do; [`HostError::Io`] when a
-    /// file cannot be read.
+    /// file cannot be read; [`HostError::HostClosing`].
     pub async fn load_agent(
         &self,
         name: impl Into<String>,
@@ -203,8 +206,8 @@ impl Host {
     /// # Errors
     /// [`HostError::Invalid`] for a key or options beyond the bounds; [`HostError::Io`] when the
     /// directory cannot be opened; [`HostError::NotApart`] when the data directory or the cache
-    /// lies in it or around it; [`HostError::WorkspaceClosing`] while its last runs end;
-    /// [`HostError::HostClosing`].
+    /// lies in it or around it; [`HostError::WorkspaceClosing`] when it is closing and not closed
+    /// within the time that its runs and its tools have to end; [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,
         key: WorkspaceKey,
@@ -331,7 +334,8 @@ impl Host {
         }
     }
 
-    /// Runs at the same time: what the builder asked for, or what the machine allows.
+    /// Runs at the same time: what the builder asked for, or what the machine or its control
+    /// group allows.
     #[must_use]
     pub fn concurrent_runs(&self) -> u32 {
         self.inner.engine.concurrent_runs()

@@ -180,7 +180,8 @@ impl Session {
             if !dispatcher.withdraw_waiting(&live) {
                 return Err(HostError::RunStarted(run));
             }
-            return Ok(Receipt::clone(&*live.ended_or_provisional().await));
+            let receipt = dispatcher.ended_or_provisional(&live).await;
+            return Ok(Receipt::clone(&receipt));
         }
         match at.state {
             RunState::Held => handle.take_back(&at, Cause::User).await,

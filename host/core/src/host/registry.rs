@@ -9,6 +9,7 @@ use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -138,7 +139,8 @@ impl Drop for Opening<'_> {
 
 impl HostInner {
     /// Opens a workspace for somebody, or finds it open; options replace those that it has.
-    /// Without any, it is opened as it was opened last. Answers also whether this opened it.
+    /// Without any, it is opened as it was opened last. Answers also whether this opened it. Waits,
+    /// within a bound, for one that is closing.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
@@ -146,10 +148,21 @@ impl HostInner {
         who: Claimant,
     ) -> Result<(Arc<WorkspaceInner>, bool), HostError> {
         let mut changes = self.workspaces.watch();
+        let mut patience = None;
         loop {
             changes.borrow_and_update();
-            let ask = self.ask(key, who);
-            match ask.map_err(|refused| why(refused, who))? {
+            let ask = match self.ask(key, who) {
+                Err(Refused::WorkspaceClosing) => {
+                    let over = patience.get_or_insert_with(|| self.closed_by());
+                    tokio::select! {
+                        biased;
+                        _ = changes.changed() => continue,
+                        () = over => return Err(HostError::WorkspaceClosing),
+                    }
+                }
+                ask => ask.map_err(|refused| why(refused, who))?,
+            };
+            match ask {
                 Ask::Ready(open, _) => {
                     if let Some(options) = options {
                         self.replace_options(&open, options).await?;
@@ -161,6 +174,12 @@ impl HostInner {
                 Ask::Wait => drop(changes.changed().await),
             }
         }
+    }
+
+    /// Completes when a workspace that began to close now should long be closed.
+    fn closed_by(&self) -> BoxFuture<'static, ()> {
+        let clock = &self.dispatcher.clock;
+        clock.sleep(self.patience() + TOOLS_CLOSE)
     }
 
     fn ask(
@@ -402,6 +421,8 @@ impl HostInner {
         workspace.reach(WorkspaceStage::Closed);
         self.dispatcher.tell(Lifecycle::Closed { workspace: id });
         self.workspaces.changed();
+        // A session of it may have become due meanwhile.
+        self.dispatcher.waits.notify_one();
     }
 }
 

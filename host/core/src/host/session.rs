@@ -171,7 +171,7 @@ impl Session {
         let stopped = dispatcher.stop_session(self.workspace, self.no, &Cause::User);
         let mut receipts = Vec::with_capacity(stopped.len());
         for live in stopped {
-            let receipt = live.ended_or_provisional().await;
+            let receipt = dispatcher.ended_or_provisional(&live).await;
             if !live.is_held() {
                 receipts.push(Receipt::clone(&receipt));
             }

@@ -44,6 +44,20 @@ impl HostInner {
 }
 
 impl Host {
+    /// How long until the next session is gone on with that waits for a time, which no other
+    /// host does meanwhile; zero for one whose time came in the last minute. `None` if none
+    /// waits, or only such as could not be gone on with.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn next_wake(&self) -> Result<Option<Duration>, HostError> {
+        let now = self.inner.dispatcher.clock.now().0;
+        let retry = u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX);
+        let after = UnixMillis(now.saturating_sub(retry));
+        let next = self.inner.store.next_due(after).await?;
+        Ok(next.map(|at| Duration::from_millis(at.0.saturating_sub(now))))
+    }
+
     /// Goes on with every session whose time has come. Answers how long to sleep; `None`
     /// until something changes.
     async fn wake(&self) -> Option<Duration> {
@@ -91,6 +105,11 @@ impl Host {
 
     async fn wake_one(&self, due: Due) -> Result<(), HostError> {
         let session = self.session(due.session).await?;
+        let workspaces = &self.inner.workspaces;
+        if workspaces.lock().closing(session.workspace).is_some() {
+            // Once it is closed this is tried again; others are not held up until then.
+            return Err(HostError::WorkspaceClosing);
+        }
         let record = PromptRecord {
             origin: "wake".to_owned(),
             parts: vec![Part::text("The time that you waited for has come.")],

@@ -326,8 +326,8 @@ impl Workspace {
         Ok(session)
     }
 
-    /// A client opens a stream: its claim on the workspace stands for as long as the answer
-    /// lives, and for the grace after that.
+    /// A client opens a stream: its claim on the workspace stands for as long as what this returns
+    /// lives, and for the grace after that, unless the client is released or retired.
     ///
     /// # Errors
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],

@@ -18,6 +18,7 @@ use crate::capability::tools::{OwnTools, Source};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
+use crate::sandbox::descriptors::Descriptors;
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
 use crate::store::{
@@ -56,6 +57,8 @@ pub(crate) struct Dispatcher {
     pub(crate) embedder: Handle,
     /// Where guests' private directories are made.
     pub(crate) tmp: PathBuf,
+    /// What guests may have open together.
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) lifecycle: broadcast::Sender<Lifecycle>,
     pub(crate) counters: Counters,
     pub(crate) on_idle: OnceLock<OnIdle>,
@@ -113,6 +116,12 @@ impl Inner {
 
     pub(super) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.count.contains_key(&workspace)
+    }
+
+    /// Whether every run has its end, and none is on its way back into the queue.
+    pub(super) fn is_idle(&self) -> bool {
+        let counted: u32 = self.count.values().sum();
+        counted as usize == self.live.len() && self.live.values().all(|live| live.is_over())
     }
 
     pub(super) fn lost(&self) -> impl Iterator<Item = &(WorkspaceId, RunId)> {
@@ -191,6 +200,7 @@ pub(crate) struct Parts {
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
+    pub(crate) descriptors: Arc<Descriptors>,
 }
 
 /// Notices of the lifecycle that a slow listener may be behind.
@@ -212,6 +222,7 @@ impl Dispatcher {
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,
+            descriptors: parts.descriptors,
             lifecycle: broadcast::channel(NOTICES).0,
             counters: Counters::default(),
             on_idle: OnceLock::new(),

@@ -94,9 +94,10 @@ impl Run {
             return Ok(receipt);
         }
         // Not the handle's own: a run that was held and resumed is another one.
-        if let Some(live) = self.host.inner.dispatcher.live(self.id) {
-            self.host.inner.dispatcher.stop(&live, &cause);
-            let receipt = live.ended_or_provisional().await;
+        let dispatcher = &self.host.inner.dispatcher;
+        if let Some(live) = dispatcher.live(self.id) {
+            dispatcher.stop(&live, &cause);
+            let receipt = dispatcher.ended_or_provisional(&live).await;
             if !live.is_held() {
                 return Ok(Receipt::clone(&receipt));
             }

@@ -15,6 +15,7 @@ use crate::capability::tools::{Effects, FileTools, Own, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
 use crate::permission::{Access, Authority, Capability, Verdict};
+use crate::sandbox::descriptors::Held;
 use crate::sandbox::{GuestLines, GuestState, Limiter, Outgoing};
 use crate::store::{Output, RunNo, StateOwner};
 use std::fs::File;
@@ -124,7 +125,8 @@ pub(super) fn prepare(
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
-    let files = files::of_run(directory.as_ref(), means.authority(), tmp, written);
+    let held = Held::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
+    let files = files::of_run(directory.as_ref(), means.authority(), tmp, written, held);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),

@@ -187,7 +187,12 @@ mod tests {
             counters.ended(&ending.receipt(RunId::generate(), said, persist));
         }
         let read = counters.read();
-        let by_state = [read.completed, read.cancelled, read.failed, read.interrupted];
+        let by_state = [
+            read.completed,
+            read.cancelled,
+            read.failed,
+            read.interrupted,
+        ];
         assert_eq!(by_state, [1; 4]);
         assert_eq!((read.input_tokens, read.output_tokens), (1111, 2222));
         // One that returned was not stopped.

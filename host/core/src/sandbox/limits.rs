@@ -19,6 +19,11 @@ pub struct Limits {
     /// directory and link that a guest makes counts for 4 KiB.
     /// Default 256 MiB.
     pub written_bytes: u64,
+    /// File descriptors of the host that a guest may hold at once, by the files and directories
+    /// that it has open, `/workspace` and `/tmp` among them. One more is refused with
+    /// `insufficient-memory`. All guests together have half of the process's limit, whatever
+    /// each may have. Default 64.
+    pub descriptors: u32,
     /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
     pub deadline: Option<Duration>,
     /// How long a run that is stopped may go on to bring its work to an end; host calls
@@ -53,6 +58,7 @@ impl Default for Limits {
             table_elements: 1 << 20,
             output_bytes: 16 << 20,
             written_bytes: 256 << 20,
+            descriptors: 64,
             deadline: Some(Duration::from_secs(30 * 60)),
             grace: Duration::ZERO,
             finish_deadline: Duration::from_secs(5),
@@ -107,6 +113,13 @@ impl Limits {
     #[must_use]
     pub fn written_bytes(mut self, bytes: u64) -> Self {
         self.written_bytes = bytes;
+        self
+    }
+
+    /// File descriptors of the host that a guest may hold at once.
+    #[must_use]
+    pub fn descriptors(mut self, descriptors: u32) -> Self {
+        self.descriptors = descriptors;
         self
     }
 

@@ -4,6 +4,7 @@
 
 mod export;
 mod finish;
+mod markdown;
 mod media;
 mod message;
 mod part;

@@ -78,6 +78,11 @@ impl Key {
         Self::of(word, &("resume", run))
     }
 
+    /// Of a fork through a message.
+    pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
+        Self::of(word, &("fork", through))
+    }
+
     /// Of an answer to a question.
     pub fn of_answer(
         word: String,
@@ -297,7 +302,7 @@ pub(super) fn known(
     }
 }
 
-/// Has a key stand for a run that was there before it.
+/// Has a key of a session stand for a run that was there before it, or that is another session's.
 pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(

@@ -116,7 +116,10 @@ fn a_question_costs_the_bytes_of_all_its_texts() {
 }
 
 /// Lengths of the deltas that a list of appends became.
-fn merged(appends: &[usize], append: impl Fn(&mut Transcript, &str, &mut Vec<Entry>)) -> Vec<usize> {
+fn merged(
+    appends: &[usize],
+    append: impl Fn(&mut Transcript, &str, &mut Vec<Entry>),
+) -> Vec<usize> {
     let mut transcript = transcript(1 << 20);
     let mut log = Vec::new();
     for length in appends {

@@ -55,7 +55,8 @@ impl Logs {
     /// How many events each page of one workspace has, up to the head of the log, and whether
     /// each says that it is the head.
     async fn pages(&self, which: Option<usize>) -> Vec<(usize, bool)> {
-        let workspace = which.map(|which| super::super::WorkspaceNo(self.sessions[which].workspace));
+        let workspace =
+            which.map(|which| super::super::WorkspaceNo(self.sessions[which].workspace));
         let mut after = self.begin;
         let mut pages = Vec::new();
         loop {
@@ -107,6 +108,10 @@ async fn what_lies_behind_all_that_one_read_looks_at_is_found_by_the_next() {
         let logs = Logs::begin().await;
         logs.append(0, others).await;
         logs.append(1, 1).await;
-        assert_eq!(logs.pages(Some(1)).await, expected, "behind {others} events");
+        assert_eq!(
+            logs.pages(Some(1)).await,
+            expected,
+            "behind {others} events"
+        );
     }
 }
