@@ -39,7 +39,7 @@ fn granting() -> WorkspaceOptions {
 }
 
 /// Every field, changed. That none is missing, a test beside the fields sees to.
-const FIELDS: [(&str, Change); 18] = [
+const FIELDS: [(&str, Change); 19] = [
     ("grants", |options| options.grants(Grants::none())),
     ("denials", |options| options.deny(Capability::Tools)),
     ("asks", |options| options.ask(false)),
@@ -48,6 +48,7 @@ const FIELDS: [(&str, Change); 18] = [
     ("tables", |_| limited(|l| l.table_elements = 1 << 10)),
     ("output", |_| limited(|l| l.output_bytes = 1 << 10)),
     ("written", |_| limited(|l| l.written_bytes = 1 << 10)),
+    ("descriptors", |_| limited(|l| l.descriptors = 64)),
     ("deadline", |_| limited(|l| l.deadline = Some(MINUTE / 2))),
     ("no deadline", |_| limited(|l| l.deadline = None)),
     ("grace", |_| limited(|l| l.grace = MINUTE)),
