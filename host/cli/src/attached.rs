@@ -8,6 +8,7 @@ use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, esc
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
+use crate::place;
 use crate::plan::Plan;
 use crate::printer::printer;
 use crate::reading::Source;
@@ -27,7 +28,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -277,10 +277,7 @@ impl<'a> Client<'a> {
             "ask": asks,
         });
         match key {
-            WorkspaceKey::Directory(path) => {
-                let path = path.to_str().ok_or_else(|| no_utf8(path))?;
-                body["directory"] = json!(path);
-            }
+            WorkspaceKey::Directory(path) => body["directory"] = json!(place::utf8(path)?),
             WorkspaceKey::Name(name) => body["name"] = json!(name),
         }
         Ok(self.api.post("/workspaces", &body).await?)
@@ -497,12 +494,4 @@ impl Asked {
 /// Stops a run, and answers its end.
 pub(crate) async fn cancel(api: &Api, run: RunId) -> Result<Receipt, CallError> {
     api.post(&format!("/runs/{run}/cancel"), &json!({})).await
-}
-
-fn no_utf8(path: &Path) -> Failure {
-    Failure::usage(format!(
-        "the path {} is not UTF-8, which a server cannot be sent; end the server and run the agent \
-         without it, or give the directory another name",
-        path.display()
-    ))
 }

@@ -266,15 +266,10 @@ impl HostBuilder {
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = embedder_runtime()?;
         let guests = Guests::start()?;
-        let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
         let clock = self
             .clock
             .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
-        let store = {
-            let clock = Arc::clone(&clock);
-            let open = move || Store::open(&directory, clock);
-            blocking(open).await??
-        };
+        let store = opened(self.data_dir, &clock).await?;
         let tmp = store.directory().join("tmp");
         // What guests of an earlier host left behind.
         clear(tmp.clone()).await?;
@@ -334,6 +329,12 @@ impl HostBuilder {
         let _set_once = places.set(Arc::downgrade(&inner));
         Ok(begin(&inner))
     }
+}
+
+async fn opened(directory: Option<PathBuf>, clock: &Arc<dyn Clock>) -> Result<Store, HostError> {
+    let directory = directory.unwrap_or_else(|| ".lastword".into());
+    let clock = Arc::clone(clock);
+    Ok(blocking(move || Store::open(&directory, clock)).await??)
 }
 
 fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {

@@ -41,16 +41,15 @@ impl WorkspaceOptions {
         self
     }
 
-    /// Denies a capability, or what a rule extends to, whoever grants it.
+    /// Denies a capability, or what a rule extends to, whatever grants it.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         self.grants = self.grants.without(rule);
         self
     }
 
-    /// Whether somebody is there to be asked: runs then wait for answers to what no rule
-    /// decides, and agents may ask questions. Default: nobody is, and what is not granted is
-    /// denied.
+    /// Whether a person can be asked: runs then wait for answers to what no rule decides, and
+    /// agents may ask questions. Default: no, and what is not granted is denied.
     #[must_use]
     pub fn ask(mut self, asks: bool) -> Self {
         self.asks = asks;
