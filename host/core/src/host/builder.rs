@@ -283,9 +283,8 @@ impl HostBuilder {
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
-        if let Some(servers) = self.mcp {
+        if let Some(servers) = self.mcp.map(|servers| servers.descriptors(before)) {
             let servers = equip(servers, &brought.secrets, &clock, &store, &places);
-            let servers = servers.descriptors(before);
             brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
