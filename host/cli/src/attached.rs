@@ -55,9 +55,9 @@ pub(crate) async fn run(
             return Ok(Exit::Cancelled);
         }
     };
-    if !may_run(&name, &manifest, &plan.grants, plan.asks, terminal) {
+    let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, terminal) else {
         return Ok(Exit::Denied);
-    }
+    };
     if plan.is_blank() && !has_default(&manifest) {
         return Err(HostError::EmptyPrompt.into());
     }
@@ -91,6 +91,8 @@ pub(crate) async fn run(
             return Err(failure);
         }
     };
+    // Not before: until then another host may be asked, with the same to tell.
+    notes.iter().for_each(|note| terminal.note(note));
     if plan.detach {
         return detached(&run, plan.json, terminal);
     }

@@ -125,9 +125,11 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        if !may_run(name, &manifest, &self.grants, self.asks, self.terminal) {
+        let notes = may_run(name, &manifest, &self.grants, self.asks, self.terminal);
+        let Some(notes) = notes else {
             return Ok(Exit::Denied);
-        }
+        };
+        notes.iter().for_each(|note| self.terminal.note(note));
         let client = Client::new(api);
         let key = attached::key(&session.workspace_key);
         let workspace = client.claim(&key, &self.grants, self.asks).await?;

@@ -227,18 +227,14 @@ async fn on(
         }
     };
     let manifest = agent.manifest();
-    if !may_run(
-        agent.id().as_str(),
-        manifest,
-        &plan.grants,
-        plan.asks,
-        terminal,
-    ) {
+    let name = agent.id().as_str();
+    let Some(notes) = may_run(name, manifest, &plan.grants, plan.asks, terminal) else {
         return Ok(Exit::Denied);
-    }
+    };
     if plan.is_blank() && !has_default(manifest) {
         return Err(HostError::EmptyPrompt.into());
     }
+    notes.iter().for_each(|note| terminal.note(note));
     let session = session(host, plan, &agent, place, terminal).await?;
     let run = session.prompt(plan.prompt()).await?;
     *own = Some(run.id());
@@ -284,20 +280,20 @@ pub(crate) fn is_for_own_tools(want: &Want) -> bool {
     want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
 }
 
-/// Tells what is wanted and not granted, and whether the agent can do without.
+/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
+/// without, which is told at once.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,
     grants: &Grants,
     asks: bool,
     terminal: &Terminal,
-) -> bool {
-    for unknown in &manifest.unknown_wants {
+) -> Option<Vec<String>> {
+    let unknown = manifest.unknown_wants.iter().map(|unknown| {
         let unknown = terminal::brief(unknown, 80);
-        terminal.note(&format!(
-            "the agent wants `{unknown}`, which this lastword does not know"
-        ));
-    }
+        format!("the agent wants `{unknown}`, which this lastword does not know")
+    });
+    let mut notes: Vec<String> = unknown.collect();
     let asked =
         |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
     let lacking =
@@ -321,7 +317,7 @@ pub(crate) fn may_run(
             text::line(name),
             lines.collect::<String>()
         ));
-        return false;
+        return None;
     }
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
@@ -329,12 +325,10 @@ pub(crate) fn may_run(
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();
-        terminal.note(&format!(
-            "wanted, not granted, not required: {}",
-            names.join(", ")
-        ));
+        let names = names.join(", ");
+        notes.push(format!("wanted, not granted, not required: {names}"));
     }
-    true
+    Some(notes)
 }
 
 async fn session(
