@@ -4,6 +4,7 @@ mod campaign;
 mod capabilities;
 mod cli;
 mod controls;
+mod embedder;
 mod finishing;
 mod following;
 mod formats;

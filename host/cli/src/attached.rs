@@ -8,7 +8,6 @@ use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, esc
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
-use crate::place;
 use crate::plan::Plan;
 use crate::printer::printer;
 use crate::reading::Source;
@@ -27,6 +26,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -158,8 +159,7 @@ async fn fitting(
     if record.workspace != workspace.id {
         let path = format!("/workspaces/{}", record.workspace);
         let other: WorkspaceView = api.get(&path).await?;
-        let workspace = other.stored_key();
-        return Err(HostError::OtherWorkspace { session, workspace }.into());
+        return Err(Failure::other_workspace(session, &other.stored_key()));
     }
     if record.agent.as_str() != name {
         let agent = record.agent.to_string();
@@ -279,7 +279,10 @@ impl<'a> Client<'a> {
             "ask": asks,
         });
         match key {
-            WorkspaceKey::Directory(path) => body["directory"] = json!(path),
+            WorkspaceKey::Directory(path) => {
+                let path = path.to_str().ok_or_else(|| no_utf8(path))?;
+                body["directory"] = json!(path);
+            }
             WorkspaceKey::Name(name) => body["name"] = json!(name),
         }
         Ok(self.api.post("/workspaces", &body).await?)
@@ -498,10 +501,10 @@ pub(crate) async fn cancel(api: &Api, run: RunId) -> Result<Receipt, CallError> 
     api.post(&format!("/runs/{run}/cancel"), &json!({})).await
 }
 
-/// The key of a workspace as it is stored, for claiming it again.
-pub(crate) fn key(stored: &str) -> WorkspaceKey {
-    match stored.strip_prefix(place::DIRECTORY) {
-        Some(path) => WorkspaceKey::Directory(path.into()),
-        None => WorkspaceKey::name(stored.strip_prefix(place::NAME).unwrap_or(stored)),
-    }
+fn no_utf8(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "the path {} is not UTF-8, which a server cannot be sent; end the server and run the agent \
+         without it, or give the directory another name",
+        path.display()
+    ))
 }

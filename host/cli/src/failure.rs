@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and what it tells a person who must do something.
 //! Knows no command.
 
+use lastword::id::SessionId;
 use lastword::{HostError, OpenError, StoreError};
 
 /// How the process ends.
@@ -60,6 +61,15 @@ impl Failure {
         }
     }
 
+    /// A session of the workspace with this stored key was named in another one.
+    pub(crate) fn other_workspace(session: SessionId, key: &str) -> Self {
+        Self::usage(format!(
+            "session {session} belongs to {}; {}, or begin a new session without `--session`",
+            crate::place::workspace(key),
+            crate::place::how_to_name(key),
+        ))
+    }
+
     /// Something that went wrong on the way.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self {
@@ -76,11 +86,6 @@ impl From<HostError> for Failure {
             HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
                  say what it shall do: `lastword run AGENT \"PROMPT\"`"
                 .to_owned(),
-            HostError::OtherWorkspace { session, workspace } => format!(
-                "session {session} belongs to {}; {}, or begin a new session without `--session`",
-                crate::place::workspace(workspace),
-                crate::place::how_to_name(workspace),
-            ),
             HostError::OtherAgent { session, agent } => format!(
                 "session {session} belongs to the agent `{agent}`; run that one (or give this one \
                  its name with `--name {agent}`), or begin a new session without `--session`"

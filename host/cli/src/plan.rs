@@ -10,7 +10,7 @@ use crate::units::Deadline;
 use lastword::capability::model::Models;
 use lastword::file;
 use lastword::permission::Grants;
-use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
+use lastword::{Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions};
 use std::path::{Path, PathBuf};
 
 /// What a run shall be.
@@ -288,8 +288,16 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     if prompt != "-" {
         return Ok(prompt);
     }
-    let bytes = file::read_from(std::io::stdin(), file::TEXT_BYTES_MAX)
-        .map_err(|error| Failure::usage(format!("cannot read the prompt from stdin: {error}")))?;
+    let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX)
+        .map_err(|error| {
+            let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
+            let cure = if too_large {
+                "; attach what is long with `--attach`, or put it into a file of the workspace"
+            } else {
+                ""
+            };
+            Failure::usage(format!("cannot read the prompt from stdin: {error}{cure}"))
+        })?;
     String::from_utf8(bytes).map(without_mark).map_err(|_| {
         Failure::usage("the prompt on stdin is not UTF-8 text; agents are asked in text")
     })

@@ -17,7 +17,7 @@ use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
-use lastword::{Capability, RunState};
+use lastword::{Capability, RunState, WorkspaceKey};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -131,7 +131,11 @@ impl GoingOn<'_> {
         };
         notes.iter().for_each(|note| self.terminal.note(note));
         let client = Client::new(api);
-        let key = attached::key(&session.workspace_key);
+        let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
+            let place = place::workspace(&session.workspace_key);
+            let how = place::how_to_name(&session.workspace_key);
+            Failure::usage(format!("the session belongs to {place}; {how}"))
+        })?;
         let workspace = client.claim(&key, &self.grants, self.asks).await?;
         let exit = self.each(&client, &workspace, runs, stops, resumed).await;
         client.retire().await;

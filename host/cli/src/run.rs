@@ -343,10 +343,11 @@ async fn session(
         None => None,
         Some(word) => {
             let source = Source::on_disk(place)?;
-            let id = source.session(word).await?.record.id;
+            let found = source.session(word).await?;
+            let id = found.record.id;
             let runs = source.runs(id).await?;
             tell_held(runs.iter().map(|run| run.state), id, terminal);
-            Some(id)
+            Some((id, found.workspace_key))
         }
     };
     let key = plan
@@ -354,10 +355,13 @@ async fn session(
         .clone()
         .unwrap_or_else(|| WorkspaceKey::name(agent.id().as_str()));
     let workspace = host.open_workspace(key, plan.options()).await?;
-    Ok(match going_on {
-        Some(id) => workspace.session(id, agent).await?,
-        None => workspace.new_session(agent).await?,
-    })
+    let Some((id, of)) = going_on else {
+        return Ok(workspace.new_session(agent).await?);
+    };
+    match workspace.session(id, agent).await {
+        Err(HostError::OtherWorkspace(_)) => Err(Failure::other_workspace(id, &of)),
+        session => Ok(session?),
+    }
 }
 
 fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal: &Terminal) {

@@ -80,8 +80,9 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    Edit, Health, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Resume,
-    Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    CONFIG_BYTES_MAX, Edit, Health, Host, HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents,
+    PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume, Session,
+    SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
     WorkspaceStatus,
 };
 pub use permission::Capability;
@@ -94,4 +95,7 @@ pub use store::{
     Archive, Backup, BackupError, Missing, Notice, OpenError, Recovered, RunRow, RunSummary,
     SessionRow, StoreError, backup,
 };
-pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+pub use workspace::{
+    CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
+    WorkspaceKey,
+};

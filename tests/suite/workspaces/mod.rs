@@ -5,9 +5,11 @@ mod claims;
 mod closing;
 mod handover;
 mod model;
+mod options;
 mod plain;
 mod reopening;
 mod shutdown;
+mod tenants;
 mod turns;
 
 use lastword::id::ClientId;

@@ -140,7 +140,14 @@ pub(super) async fn load(
         // Compiling must not hold up the host's end.
         _ = stage.wait_for(|stage| *stage != Stage::Open) => return Err(HostError::HostClosing),
     };
-    let manifest = describe(host, &loaded).await.map_err(refused)?;
+    let inner = Arc::clone(host);
+    let described = host.dispatcher.guests.spawn(async move {
+        let manifest = describe(&inner, &loaded).await;
+        (manifest, loaded)
+    });
+    let described = AbortOnDropHandle::new(described).await;
+    let (manifest, loaded) = described.map_err(|_| HostError::NoRuntime)?;
+    let manifest = manifest.map_err(refused)?;
     Ok(Agent {
         inner: Arc::new(AgentInner {
             id,

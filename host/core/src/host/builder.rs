@@ -4,14 +4,14 @@ use super::apart::Kept;
 use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
-use super::{Host, HostError, HostInner};
+use super::{Host, HostError, HostInner, Lease};
 use crate::capability::Capabilities;
 use crate::capability::http::{Guarded, HttpOptions};
 use crate::capability::mcp::{McpServers, TokenFiles};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::secrets::Secrets;
-use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, ToolProvider};
+use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, Source, ToolProvider};
 use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
 use crate::permission::Rule;
@@ -52,7 +52,7 @@ pub struct HostBuilder {
     http: HttpOptions,
     limits: Limits,
     concurrent_runs: ConcurrentRuns,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
@@ -72,7 +72,7 @@ impl HostBuilder {
             http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: ConcurrentRuns::AtMost(CONCURRENT_RUNS),
-            clock: SystemClock::shared(),
+            clock: None,
             claims: ClaimSettings {
                 hold: HOLD,
                 grace: DETACH_GRACE,
@@ -114,7 +114,8 @@ impl HostBuilder {
     /// has a tool of a name serves it. Default: none.
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
-        self.brought.tools.push(Arc::new(provider));
+        let source = Source::of_embedder(Arc::new(provider));
+        self.brought.tools.push(source);
         self
     }
 
@@ -190,10 +191,10 @@ impl HostBuilder {
         self
     }
 
-    /// Where time comes from. Default: the machine.
+    /// Where time comes from; trusted as the host itself is. Default: the machine.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -260,12 +261,15 @@ impl HostBuilder {
     /// of their own.
     ///
     /// # Errors
-    /// When the directory is in use or cannot be opened, the database is newer, or there is
-    /// no engine.
+    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
+    /// the directory is in use or cannot be opened, the database is newer, or there is no engine.
     pub async fn build(self) -> Result<Host, HostError> {
-        let embedder = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
+        let embedder = embedder_runtime()?;
+        let guests = Guests::start()?;
         let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
-        let clock = self.clock;
+        let clock = self
+            .clock
+            .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
         let store = {
             let clock = Arc::clone(&clock);
             let open = move || Store::open(&directory, clock);
@@ -279,17 +283,15 @@ impl HostBuilder {
         let each = self.limits.descriptors;
         let descriptors = Descriptors::of_process(engine.concurrent_runs(), each);
         let linker = linker(&engine).map_err(unlinkable)?;
-        let guests = guests_runtime()?;
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
         let commands = CommandTools::new(self.commands, tmp.join("commands"));
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
-            let places = Arc::clone(&places);
-            let servers = equip(servers, &brought.secrets, &clock, &store).descriptors(before);
-            let servers = servers.directories(move |id| place(places.get(), id));
-            brought.tools.push(Arc::new(servers));
+            let servers = equip(servers, &brought.secrets, &clock, &store, &places);
+            let servers = servers.descriptors(before);
+            brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
@@ -320,17 +322,17 @@ impl HostBuilder {
             agents: Mutex::new(HashMap::new()),
             keeping: tokio::sync::Mutex::new(()),
             workspaces: Workspaces::new(self.claims),
-            drain: self.drain,
+            drain_time: self.drain,
+            lease: OnceLock::new(),
             retention: self.retention,
             denied: self.denied.into(),
             folding: OnceLock::new(),
             waking: OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
-            guests: Some(guests),
+            _guests: guests,
         });
         let _set_once = places.set(Arc::downgrade(&inner));
-        begin(&inner);
-        Ok(Host { inner })
+        Ok(begin(&inner))
     }
 }
 
@@ -355,8 +357,11 @@ fn equip(
     secrets: &Secrets,
     clock: &Arc<dyn Clock>,
     store: &Store,
+    places: &Arc<OnceLock<Weak<HostInner>>>,
 ) -> McpServers {
+    let places = Arc::clone(places);
     servers
+        .directories(move |id| place(places.get(), id))
         .secrets(Arc::new(secrets.clone()))
         .clock(Arc::clone(clock))
         .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
@@ -371,7 +376,10 @@ fn raised() -> Option<u64> {
 }
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.
-fn begin(inner: &Arc<HostInner>) {
+/// Returns the first handle.
+fn begin(inner: &Arc<HostInner>) -> Host {
+    let lease = Arc::new(Lease(Arc::clone(inner)));
+    let _set_once = inner.lease.set(Arc::downgrade(&lease));
     let dispatcher = &inner.dispatcher;
     let _set_once = dispatcher.starts.set(Children::of(inner));
     let host = Arc::downgrade(inner);
@@ -385,6 +393,7 @@ fn begin(inner: &Arc<HostInner>) {
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }
+    Host { inner: lease }
 }
 
 /// Where open workspaces are, for MCP servers.
@@ -414,20 +423,54 @@ fn unlinkable(error: impl std::fmt::Display) -> HostError {
     HostError::StoreUnavailable(error.to_string())
 }
 
-/// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
-/// whoever becomes ready is looked for before each poll, not after many.
-fn guests_runtime() -> Result<Runtime, HostError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .thread_name("lastword-guest")
-        .enable_all()
-        .global_queue_interval(1)
-        .on_thread_start(step_back)
-        .build()
-        .map_err(|source| HostError::Io {
+/// The runtime that this is called from, if it has timers and I/O: without them the first cancel
+/// would panic.
+fn embedder_runtime() -> Result<Handle, HostError> {
+    let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
+    // There is no other way to ask; the panic is told where panics are.
+    let probe = || {
+        drop(tokio::time::sleep(Duration::ZERO));
+        drop(tokio::net::UnixDatagram::unbound());
+    };
+    std::panic::catch_unwind(probe).map_err(|_| HostError::NoRuntime)?;
+    Ok(runtime)
+}
+
+/// The guests' own threads.
+pub(super) struct Guests(Option<Runtime>, Handle);
+
+impl Guests {
+    /// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
+    /// which of them became ready is looked for before each poll, not after many.
+    fn start() -> Result<Self, HostError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("lastword-guest")
+            .enable_all()
+            .global_queue_interval(1)
+            .on_thread_start(step_back)
+            .build();
+        let runtime = runtime.map_err(|source| HostError::Io {
             what: "start the guests' threads for",
             path: PathBuf::from("the host"),
             source,
-        })
+        })?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.1
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Dropping a runtime inside async code panics, and a blocked file read would hold it
+            // for ever.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// By how much guests' threads yield to those that write, stop guests and answer.

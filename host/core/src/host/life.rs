@@ -1,7 +1,7 @@
 //! What embedders do with sessions beside prompting: list, rename, plan, fork, export,
 //! delete; and with workspaces that are no longer wanted.
 
-use super::{Agent, Host, HostError, HostInner, Session, Workspace};
+use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::event::{Position, Seq};
 use crate::id::{MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::{Cause, Events};
@@ -172,14 +172,14 @@ impl Host {
     /// Every event of the host after a position; `Position(0)` is before the first.
     #[must_use]
     pub fn events(&self, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), None, after)
+        Events::of_positions(self.clone(), None, after)
     }
 
     /// The events of a workspace after a position, of all its sessions, in the order in which
     /// they were written. The workspace need not be open.
     #[must_use]
     pub fn workspace_events(&self, id: WorkspaceId, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), Some(id), after)
+        Events::of_positions(self.clone(), Some(id), after)
     }
 
     /// The events of a session after one that was seen, and its workspace. Of a session that was
@@ -197,7 +197,7 @@ impl Host {
             StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(id),
             other => other.into(),
         })?;
-        let events = Events::of_session(store.clone(), id, found.no, after);
+        let events = Events::of_session(self.clone(), id, found.no, after);
         Ok((found.workspace, events))
     }
 
@@ -216,7 +216,7 @@ impl Host {
             StoreError::Refused(Refusal::UnknownRun) => HostError::UnknownRun(id),
             other => other.into(),
         })?;
-        let events = Events::of_run(store.clone(), found.session, found.no, id);
+        let events = Events::of_run(self.clone(), found.session, found.no, id);
         let events = match after {
             Some(after) => events.after(after),
             None => events,
@@ -307,8 +307,10 @@ impl Session {
     /// Replaces its plan; nothing else changes.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`].
+    /// [`HostError::Invalid`] for a plan of more than 100 points, or with one of more than 500
+    /// characters; [`HostError::UnknownSession`].
     pub async fn set_todo(&self, todo: Vec<Todo>) -> Result<SessionRecord, HostError> {
+        bounds::check_todo(&todo)?;
         let planned = self.host.inner.store.set_todo(self.id, todo).await;
         Ok(planned.map_err(|error| self.named(error))?.record)
     }

@@ -1,7 +1,7 @@
 //! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
 
 use super::attached::Attached;
-use super::{HostError, Session};
+use super::{HostError, Session, bounds};
 use crate::clock::UnixMillis;
 use crate::id::RunId;
 use crate::run::{Cause, Receipt, RunState};
@@ -150,6 +150,9 @@ impl Session {
         let edit = edit.into();
         if let Some(attached) = &edit.attached {
             attached.check()?;
+        }
+        if let Some(said) = &edit.said {
+            bounds::check_parts(said)?;
         }
         let store = &self.host.inner.store;
         match store.edit_queued(self.id, run, edit.into()).await {

@@ -22,8 +22,11 @@ impl HostInner {
         let task = self.dispatcher.embedder.spawn(async move {
             loop {
                 let changed = dispatcher.waits.notified();
-                let Some(inner) = host.upgrade() else { return };
-                let pause = Host { inner }.wake().await;
+                let Some(host) = host.upgrade().and_then(|inner| inner.host()) else {
+                    return;
+                };
+                let pause = host.wake().await;
+                drop(host);
                 let pause = async {
                     match pause {
                         Some(pause) => dispatcher.clock.sleep(pause).await,

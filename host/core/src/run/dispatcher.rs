@@ -3,17 +3,18 @@
 //! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
 
 use super::execute::execute;
-use super::live::{LiveRun, Phase};
+use super::live::{LiveRun, Phase, Times};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
 use crate::capability::agents::{Lineage, StartRun};
+use crate::capability::foreign::Foreign;
 use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::questions::Questions;
 use crate::capability::secrets::Secrets;
-use crate::capability::tools::{OwnTools, ToolProvider};
+use crate::capability::tools::{OwnTools, Source};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -38,7 +39,10 @@ pub(crate) struct Dispatcher {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) brought: Brought,
+    /// What the embedder brought, until the host is shut down.
+    brought: Mutex<Brought>,
+    /// Where that is called.
+    pub(crate) foreign: Foreign,
     /// The host's own tools.
     pub(crate) own_tools: Arc<OwnTools>,
     /// The questions that runs wait for.
@@ -142,6 +146,15 @@ pub(crate) struct RunJob {
     pub(crate) lineage: Option<Lineage>,
 }
 
+impl RunJob {
+    /// Gives it the limits that its workspace has now: they may have changed while it waited.
+    pub(super) fn renew(&mut self) {
+        self.limits = self.workspace.limits();
+        let times = Times::of(&self.limits, self.prompt.deadline);
+        self.live.set_times(times);
+    }
+}
+
 pub(super) struct Waiting {
     pub(super) job: RunJob,
     pub(super) run: RunNo,
@@ -171,7 +184,7 @@ pub(crate) enum NotAccepted {
 #[derive(Clone, Default)]
 pub(crate) struct Brought {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
-    pub(crate) tools: Vec<Arc<dyn ToolProvider>>,
+    pub(crate) tools: Vec<Source>,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
     pub(crate) secrets: Secrets,
 }
@@ -200,8 +213,9 @@ impl Dispatcher {
             engine: parts.engine,
             questions: Questions::new(parts.store.clone()),
             store: parts.store,
+            foreign: Foreign::new(parts.embedder.clone(), Arc::clone(&parts.clock)),
             clock: parts.clock,
-            brought: parts.brought,
+            brought: Mutex::new(parts.brought),
             own_tools: parts.own_tools,
             starts: OnceLock::new(),
             http: parts.http,
@@ -223,6 +237,20 @@ impl Dispatcher {
             drained: Notify::new(),
             waits: Notify::new(),
         })
+    }
+
+    /// What the embedder brought, as far as it was not let go of.
+    pub(crate) fn brought(&self) -> Brought {
+        self.bring().clone()
+    }
+
+    /// Takes out what the embedder brought: it may hold this host, which would never go.
+    pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
+        (std::mem::take(&mut *self.bring()), self.http.let_go())
+    }
+
+    fn bring(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -364,6 +392,12 @@ impl Dispatcher {
             let _nobody_waits = answer.send(resumed);
         }));
         receiver
+    }
+
+    /// Changes how many runs of a workspace may go on at the same time, from now on.
+    pub(crate) fn limit_runs(self: &Arc<Self>, workspace: WorkspaceId, limit: u32) {
+        self.lock().schedule.limit(workspace, limit);
+        self.start_waiting();
     }
 
     /// Starts every run whose turn it is.

@@ -33,7 +33,8 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
 /// hands at the next start. What an embedder brought runs in here too: if it panics, the run
 /// fails and keeps what it had said.
-pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
+pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob, run: RunNo) {
+    job.renew();
     let (id, bytes_max) = (job.live.id, job.limits.output_bytes);
     let output = dispatcher.store.output(id, run, bytes_max);
     let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
@@ -116,7 +117,7 @@ async fn see_through(
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
     let state = prepare(dispatcher, job, run, output, &journal);
-    live.control.begin(live.run_deadline);
+    live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
@@ -159,7 +160,7 @@ fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: Left, span: Span)
 /// Throws the switch when the run's time is up, or one of its budgets.
 async fn at_limits(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
     let deadline = async {
-        match live.run_deadline {
+        match live.times().run_deadline {
             Some(deadline) => dispatcher.clock.sleep(deadline).await,
             None => std::future::pending().await,
         }

@@ -102,7 +102,8 @@ fn permits(
             output: Arc::clone(output),
         },
         holder,
-        policy: dispatcher.brought.policy.clone(),
+        policy: dispatcher.brought().policy,
+        foreign: dispatcher.foreign.clone(),
         asks: job.workspace.asks(),
         questions: Arc::clone(&dispatcher.questions),
         store: dispatcher.store.clone(),
@@ -151,7 +152,7 @@ pub(super) fn prepare(
                 .authority()
                 .has(Capability::Secrets)
                 .then(|| secrets::Access {
-                    secrets: dispatcher.brought.secrets.clone(),
+                    secrets: dispatcher.brought().secrets,
                     authority: means.authority().clone(),
                 }),
         },
@@ -174,10 +175,11 @@ fn network(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<d
 }
 
 fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {
-    let provider = dispatcher.brought.model.as_ref();
+    let provider = dispatcher.brought().model;
     let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
     Some(Granted {
-        provider: Arc::clone(provider),
+        provider,
+        foreign: dispatcher.foreign.clone(),
         runtime: dispatcher.embedder.clone(),
         authority: means.authority().clone(),
         budget: Arc::clone(&means.budget),
@@ -210,8 +212,9 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
-        providers: dispatcher.brought.tools.clone(),
-        secrets: dispatcher.brought.secrets.clone(),
+        sources: dispatcher.brought().tools,
+        foreign: dispatcher.foreign.clone(),
+        secrets: dispatcher.brought().secrets,
         permits: Arc::clone(&means.permits),
         conversation: means.conversation.clone(),
         budget: Arc::clone(&means.budget),

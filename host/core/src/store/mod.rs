@@ -63,9 +63,10 @@ pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Covered, Output, OutputE
 pub use question::{OpenQuestions, QuestionAt};
 pub use queue::{Edited, HeldRow, HeldScope, QueuedRow, RunAt};
 pub use recovery::Recovered;
-pub use run::{Accept, Accepted, Key, PromptRecord, RunNo, SessionNo};
+pub use run::{Accept, Accepted, Key, PromptRecord, RunNo, SessionNo, kept_bytes};
 pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
 pub use wake::{Due, DuePlace, GoesOn};
 pub use writer::Handed;
+pub(crate) use writer::SHUT_DOWN;

@@ -3,6 +3,7 @@
 
 use super::StoreError;
 use super::directory::{DATABASE, WAL};
+use super::writer::SHUT_DOWN;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -67,7 +68,7 @@ impl Readers {
                 queue.send(read).is_ok()
             })
         };
-        let closed = || StoreError::Closed("the host has shut down".to_owned());
+        let closed = || StoreError::Closed(SHUT_DOWN.to_owned());
         if !sent {
             return Err(closed());
         }

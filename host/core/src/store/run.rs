@@ -12,6 +12,7 @@ use crate::session::{Answer, BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::time::Duration;
 
 /// A run and its session by their numbers in this store.
@@ -95,6 +96,28 @@ impl Key {
         let content = Sha256::digest(serde_json::to_vec(content)?).to_vec();
         Ok(Self { word, content })
     }
+}
+
+/// Counts bytes instead of keeping them.
+struct Count(usize);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that parts have as they are kept.
+#[must_use]
+pub fn kept_bytes(parts: &[Part]) -> usize {
+    let mut count = Count(0);
+    // Neither a part nor the count can fail.
+    serde_json::to_writer(&mut count, parts).map_or(usize::MAX, |()| count.0)
 }
 
 /// A prompt to accept.

@@ -34,6 +34,9 @@ const IDLE: Duration = Duration::from_secs(5);
 /// Why the store is closed after a panic, which itself is told where panics are.
 pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
 
+/// Why an orderly closed store takes nothing.
+pub(crate) const SHUT_DOWN: &str = "the host has shut down";
+
 /// Where work is handed in. Closed when the store is shut down or fails for good.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -164,7 +167,7 @@ enum Taken {
 }
 
 fn closed(why: Option<String>) -> StoreError {
-    StoreError::Closed(why.unwrap_or_else(|| "the host has shut down".to_owned()))
+    StoreError::Closed(why.unwrap_or_else(|| SHUT_DOWN.to_owned()))
 }
 
 /// The runs of which something is kept: what they say later stays behind it.
