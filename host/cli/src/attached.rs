@@ -4,7 +4,7 @@
 
 use crate::agent::{self, Found};
 use crate::attachments::Attachment;
-use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
+use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, ask, escaped};
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
@@ -21,21 +21,14 @@ use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::SessionRecord;
 use lastword::{HostError, Receipt, WorkspaceKey};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// How often a request that begins a run is sent when its answer is lost.
-const TRIES: u32 = 4;
-const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// Runs an agent there, and stays until its end is told.
 ///
@@ -185,26 +178,6 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
     let path = format!("/sessions/{session}/runs");
     let asked = ask(api, &path, &body, key).await;
     asked.map_err(|error| unknown(error, session, key))
-}
-
-/// Sends what begins a run, until there is an answer: the key lets the host know the same request
-/// again.
-pub(crate) async fn ask<T: DeserializeOwned>(
-    api: &Api,
-    path: &str,
-    body: &impl Serialize,
-    key: &str,
-) -> Result<T, CallError> {
-    let mut tries = 1;
-    loop {
-        match api.ask(path, body, key).await {
-            // The next owner of the directory knows what became of it.
-            Err(error) if api.holder().is_some() && error.is_leaving() => return Err(error),
-            Err(error) if error.is_passing() && tries < TRIES => tries += 1,
-            answer => return answer,
-        }
-        tokio::time::sleep(BETWEEN_TRIES * tries).await;
-    }
 }
 
 /// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
