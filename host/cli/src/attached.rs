@@ -86,7 +86,9 @@ pub(crate) async fn run(
         }
     };
     // Not before: until then another host may be asked, with the same to tell.
-    notes.iter().for_each(|note| terminal.note(note));
+    for note in &notes {
+        terminal.note(note);
+    }
     if plan.detach {
         return detached(&run, plan.json, terminal);
     }
@@ -296,8 +298,7 @@ impl<'a> Client<'a> {
         let mut feed = Feed::of_run(self.api, run);
         let watch = follow::watch_reader();
         let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
-        let mut asked = Asked::default();
-        let (mut claim, mut ahead) = (None, None);
+        let (mut asked, mut claim, mut ahead) = (Asked::default(), None, None);
         loop {
             let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
             let (asking, leaving) = (desk.is_asking(), asked.leaving());

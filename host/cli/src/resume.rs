@@ -129,7 +129,9 @@ impl GoingOn<'_> {
         let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
-        notes.iter().for_each(|note| self.terminal.note(note));
+        for note in &notes {
+            self.terminal.note(note);
+        }
         let client = Client::new(api);
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
             let place = place::workspace(&session.workspace_key);

@@ -234,7 +234,9 @@ async fn on(
     if plan.is_blank() && !has_default(manifest) {
         return Err(HostError::EmptyPrompt.into());
     }
-    notes.iter().for_each(|note| terminal.note(note));
+    for note in &notes {
+        terminal.note(note);
+    }
     let session = session(host, plan, &agent, place, terminal).await?;
     let run = session.prompt(plan.prompt()).await?;
     *own = Some(run.id());
