@@ -271,10 +271,10 @@ impl Api {
         while let Some(source) = why.source() {
             why = source;
         }
-        match error.is_timeout() {
-            true => self.unreachable("it does not answer", false),
-            false => self.unreachable(&why.to_string(), again || error.is_connect()),
+        if error.is_timeout() {
+            return self.unreachable("it does not answer", false);
         }
+        self.unreachable(&why.to_string(), again || error.is_connect())
     }
 
     fn unreachable(&self, why: &str, again: bool) -> CallError {
