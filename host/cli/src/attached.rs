@@ -24,7 +24,6 @@ use lastword::{HostError, Receipt, WorkspaceKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
-use std::io;
 use std::path::Path;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
