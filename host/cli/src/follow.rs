@@ -55,7 +55,7 @@ impl Met {
     /// The run's end, which may be provisional.
     pub(crate) fn receipt(&self) -> &Receipt {
         match self {
-            Self::Ended(receipt) | Self::ReaderGone(receipt) => receipt,
+            Self::Ended(receipt) | Self::ReaderGone(receipt) | Self::Cut(receipt) => receipt,
         }
     }
 }
