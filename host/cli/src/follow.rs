@@ -189,7 +189,7 @@ impl Follow<'_> {
         });
     }
 
-    /// Nobody reads standard output any more. A terminal that was closed sends SIGHUP, too, and
+    /// The reader of standard output is gone. A terminal that was closed sends SIGHUP, too, and
     /// means the same by both.
     fn reader_gone(&self, stops: &Stops, asked: &mut Asked) {
         asked.reader_gone = true;
