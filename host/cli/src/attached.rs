@@ -323,16 +323,7 @@ impl<'a> Client<'a> {
                     let Some(frame) = frame else {
                         return asked.cut();
                     };
-                    let frame = match frame {
-                        // It ended and was folded while this command could not read.
-                        Err(error) if error.resume_after().is_some() => {
-                            let path = format!("/runs/{}", run.run);
-                            let ended: RunView = self.api.get(&path).await?;
-                            let receipt = ended.receipt.ok_or_else(|| lost(error, run))?;
-                            return Ok(asked.met(receipt));
-                        }
-                        frame => frame.map_err(|error| lost(error, run))?,
-                    };
+                    let frame = frame.map_err(|error| lost(error, run))?;
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };

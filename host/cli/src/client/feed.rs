@@ -89,6 +89,10 @@ impl Feed {
                 }
                 Ok(None) => self.api.unreachable("the stream of events broke off", true),
                 Err(error) if error.is_passing() => error,
+                // It ended and was folded while it could not be read.
+                Err(error) if error.resume_after().is_some() => {
+                    return self.last_of_all(error).await;
+                }
                 Err(error) => return Err(error),
             };
             self.open = None;
@@ -107,6 +111,12 @@ impl Feed {
             let pause = FIRST_PAUSE * 2_u32.pow(self.failures - 1);
             tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
         }
+    }
+
+    /// The last event of a run that is told anew from its beginning.
+    async fn last_of_all(&mut self, error: CallError) -> Result<String, CallError> {
+        let all = Self::new(&self.api, self.path.clone()).all().await?;
+        all.into_iter().next_back().ok_or(error)
     }
 
     /// All events until the server ends the stream.

@@ -490,13 +490,8 @@ impl Writer {
         let result = act(&mut tx);
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = self.conn.execute_batch(end);
-        if ended.is_err() && !self.conn.is_autocommit() {
-            // If even this fails, the next BEGIN reports it.
-            let _already_rolled_back = self.conn.execute_batch("ROLLBACK");
-        }
-        let result = result?;
-        ended?;
-        Ok(result)
+        let _over = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
+        result.and_then(|result| Ok(ended.map(|()| result)?))
     }
 }
 
