@@ -23,7 +23,7 @@ const LOCK: &str = "owner.lock";
 /// Bytes of the lock file that are read.
 const PID_BYTES_MAX: u64 = 32;
 /// How often the lock file is tried while a reader looks at it, and the pause in between.
-const TRIES: u32 = 20;
+const TRIES: u32 = 500;
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 /// The permissions of whatever others might read.
 const PRIVATE: u32 = 0o600;
