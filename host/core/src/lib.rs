@@ -69,7 +69,7 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
+    ClosedWorkspace, Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
     SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use permission::Capability;

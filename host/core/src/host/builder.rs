@@ -49,6 +49,7 @@ pub struct HostBuilder {
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
+    wakes: bool,
     denied: Vec<Rule>,
 }
 
@@ -71,6 +72,7 @@ impl HostBuilder {
             },
             drain: Duration::ZERO,
             retention: None,
+            wakes: true,
             denied: Vec::new(),
         }
     }
@@ -216,6 +218,16 @@ impl HostBuilder {
         self
     }
 
+    /// Whether the host by itself goes on with sessions whose runs ended waiting for a time,
+    /// once that has come, in workspaces that it opens for that. Otherwise they wait until
+    /// [`Host::wake_due`] is called, or another host wakes them; answers still go on with them.
+    /// Default: it does.
+    #[must_use]
+    pub fn wakes(mut self, wakes: bool) -> Self {
+        self.wakes = wakes;
+        self
+    }
+
     /// Takes the data directory, recovers what an earlier host left, and starts. What the
     /// embedder brings runs on the tokio runtime that this is called from; guests run on one
     /// of their own.
@@ -290,7 +302,7 @@ impl HostBuilder {
             guests: Some(guests),
         });
         let _set_once = places.set(Arc::downgrade(&inner));
-        begin(&inner);
+        begin(&inner, self.wakes);
         Ok(Host { inner })
     }
 }
@@ -309,7 +321,7 @@ fn equip(
 }
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.
-fn begin(inner: &Arc<HostInner>) {
+fn begin(inner: &Arc<HostInner>, wakes: bool) {
     let dispatcher = &inner.dispatcher;
     let _set_once = dispatcher.starts.set(Children::of(inner));
     let host = Arc::downgrade(inner);
@@ -319,7 +331,9 @@ fn begin(inner: &Arc<HostInner>) {
         }
     };
     let _set_once = dispatcher.on_idle.set(Box::new(on_idle));
-    let _set_once = inner.waking.set(inner.keep_waking());
+    if wakes {
+        let _set_once = inner.waking.set(inner.keep_waking());
+    }
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }

@@ -25,6 +25,7 @@ pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
 pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use builder::HostBuilder;
+pub use closing::ClosedWorkspace;
 pub use error::HostError;
 pub use life::{Page, SessionFilter};
 pub use prompt::Prompt;
@@ -314,7 +315,10 @@ impl HostInner {
         };
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
+        let carried = prompt.carried.unwrap_or_default();
         let limits = workspace.limits().unwrap_or(self.limits);
+        let limits = waking::left_of(limits, &carried);
+        let run_deadline = prompt.deadline.or(limits.deadline);
         let birth = Birth {
             session: session.id,
             session_no: session.no,
@@ -324,7 +328,8 @@ impl HostInner {
             clock: Arc::clone(&self.dispatcher.clock),
             grace: limits.grace,
             finish_deadline: limits.finish_deadline,
-            run_deadline: prompt.deadline.or(limits.deadline),
+            run_deadline: run_deadline.map(|d| waking::time_left(d, &carried)),
+            woken: prompt.origin == "wake",
         };
         Ok(RunJob {
             live: LiveRun::new(id, birth),

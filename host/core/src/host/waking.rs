@@ -1,11 +1,11 @@
-//! Going on with sessions whose last run ended waiting for a time. What they wait for is on
-//! disk; one task per host sleeps until the next one is due.
+//! Going on with sessions whose last run ended waiting for a time, and taking that back. What
+//! they wait for is on disk; one task per host sleeps until the next one is due.
 
 use super::{Host, HostError, HostInner, Session};
 use crate::clock::UnixMillis;
-use crate::run::Run;
-use crate::session::Part;
-use crate::store::{Due, GoesOn, PromptRecord, StoreError};
+use crate::run::{CarriedUsage, Cause, Ending, Receipt, Run};
+use crate::sandbox::Limits;
+use crate::store::{Due, GoesOn, PromptRecord, StoreError, Waits};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,6 +15,21 @@ use tokio_util::task::AbortOnDropHandle;
 const RETRY: Duration = Duration::from_secs(60);
 
 impl HostInner {
+    /// Takes back what sessions wait for, as the end of a cause: nothing goes on by itself any
+    /// more. Returns the ends of the runs that will not be.
+    pub(super) async fn take_waits_back(
+        &self,
+        waits: Waits,
+        cause: Cause,
+        why: &str,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        let ending = Ending {
+            detail: Some(why.to_owned()),
+            ..Ending::of(cause)
+        };
+        self.store.take_waits_back(waits, ending).await
+    }
+
     /// Wakes sessions for as long as the host is there.
     pub(super) fn keep_waking(self: &Arc<Self>) -> AbortOnDropHandle<()> {
         let host: Weak<Self> = Arc::downgrade(self);
@@ -23,15 +38,23 @@ impl HostInner {
             loop {
                 let changed = dispatcher.waits.notified();
                 let Some(inner) = host.upgrade() else { return };
-                let pause = Host { inner }.wake().await;
-                let pause = async {
-                    match pause {
-                        Some(pause) => dispatcher.clock.sleep(pause).await,
+                let Next { due, again } = Host { inner }.wake().await;
+                let clock = &dispatcher.clock;
+                let due = async {
+                    match due {
+                        Some(at) => clock.sleep_until(at).await,
                         None => std::future::pending().await,
                     }
                 };
+                let again = async {
+                    match again {
+                        true => clock.sleep(RETRY).await,
+                        false => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
-                    () = pause => {}
+                    () = due => {}
+                    () = again => {}
                     () = changed => {}
                 }
             }
@@ -40,10 +63,43 @@ impl HostInner {
     }
 }
 
+/// When to look again at what is due.
+struct Next {
+    /// The next time that a session waits for, by the wall clock.
+    due: Option<UnixMillis>,
+    /// A session could not be gone on with.
+    again: bool,
+}
+
+/// What of a run's limits is left after those that were woken before it in a row.
+pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
+    let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
+    let cost = limits.cost_micros;
+    let calls = u32::try_from(carried.tool_calls).unwrap_or(u32::MAX);
+    limits
+        .tokens(tokens)
+        .cost_micros(cost.map(|max| max.saturating_sub(carried.cost_micros)))
+        .tool_calls(limits.tool_calls.saturating_sub(calls))
+        .output_bytes(limits.output_bytes.saturating_sub(carried.output_bytes))
+        .log_entries(limits.log_entries.saturating_sub(carried.log_entries))
+        .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
+}
+
+/// What is left of a deadline likewise.
+pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
+    deadline.saturating_sub(Duration::from_millis(carried.run_ms))
+}
+
 impl Host {
-    /// Goes on with every session whose time has come. Answers how long to sleep; `None`
-    /// until something changes.
-    async fn wake(&self) -> Option<Duration> {
+    /// Goes on, now, with every session whose time has come: what the host does by itself
+    /// unless [`HostBuilder::wakes`](super::HostBuilder::wakes) says otherwise. Returns when
+    /// the next time comes that a session waits for, if one does. One that cannot be gone on
+    /// with waits on, and the log says why.
+    pub async fn wake_due(&self) -> Option<UnixMillis> {
+        self.wake().await.due
+    }
+
+    async fn wake(&self) -> Next {
         let clock = &self.inner.dispatcher.clock;
         let came = clock.now();
         let woken = async {
@@ -54,15 +110,12 @@ impl Host {
             Ok(woken) => woken,
             Err(error) => {
                 tracing::warn!(%error, "waiting sessions cannot be read");
-                return Some(RETRY);
+                (false, None)
             }
         };
-        let now = clock.now();
-        let until = |at: UnixMillis| Duration::from_millis(at.0.saturating_sub(now.0));
-        let next = next.map(until);
-        match all {
-            true => next,
-            false => Some(next.map_or(RETRY, |next| next.min(RETRY))),
+        Next {
+            due: next,
+            again: !all,
         }
     }
 
@@ -88,17 +141,12 @@ impl Host {
 
     async fn wake_one(&self, due: Due) -> Result<(), HostError> {
         let session = self.session(due.session).await?;
-        let record = PromptRecord {
-            origin: "wake".to_owned(),
-            parts: vec![Part::text("The time that you waited for has come.")],
-            ..due.prompt
-        };
         let goes_on = GoesOn {
             run: due.run,
             answer: None,
         };
         // Of one that was answered meanwhile there is nothing to do.
-        self.go_on_reopened(&session, record, goes_on)
+        self.go_on_reopened(&session, due.prompt, goes_on)
             .await
             .map(drop)
     }

@@ -32,6 +32,17 @@ pub(crate) enum Phase {
     Lost(StoreError),
 }
 
+/// Bytes of the longest detail of an end. It may be a guest's words, and is written several times.
+const DETAIL_BYTES_MAX: usize = 16 << 10;
+
+fn shortened(mut detail: String) -> String {
+    if detail.len() > DETAIL_BYTES_MAX {
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        detail.push('…');
+    }
+    detail
+}
+
 /// Why a run has no end in this process.
 #[derive(Clone, Debug)]
 pub(crate) enum NoEnd {
@@ -62,6 +73,8 @@ pub(crate) struct LiveRun {
     pub(crate) grace: Duration,
     pub(crate) finish_deadline: Duration,
     pub(crate) run_deadline: Option<Duration>,
+    /// Whether a time began it, and no person.
+    pub(crate) woken: bool,
     engine: Arc<Engine>,
     latched: OnceLock<Latched>,
     phase: watch::Sender<Phase>,
@@ -78,6 +91,7 @@ pub(crate) struct Birth {
     pub(crate) grace: Duration,
     pub(crate) finish_deadline: Duration,
     pub(crate) run_deadline: Option<Duration>,
+    pub(crate) woken: bool,
 }
 
 impl LiveRun {
@@ -93,6 +107,7 @@ impl LiveRun {
             grace: birth.grace,
             finish_deadline: birth.finish_deadline,
             run_deadline: birth.run_deadline,
+            woken: birth.woken,
             engine: birth.engine,
             latched: OnceLock::new(),
             phase: watch::Sender::new(Phase::Open),
@@ -101,6 +116,7 @@ impl LiveRun {
 
     /// Latches a cause; the first one stays. Answers whether this was it.
     pub(crate) fn latch(&self, cause: Cause, detail: Option<String>) -> bool {
+        let detail = detail.map(shortened);
         let at = Instant::now();
         self.latched.set(Latched { cause, detail, at }).is_ok()
     }

@@ -37,22 +37,23 @@ impl Dispatcher {
         schedule.remove(live.workspace, live.session_no, is_it)
     }
 
-    /// Stops the run of a session and every prompt accepted before now. Answers those that
-    /// were stopped.
+    /// Stops the run of a session and every prompt accepted before now, as far as they are
+    /// meant. Returns those that were stopped.
     pub(crate) fn stop_session(
         self: &Arc<Self>,
         workspace: WorkspaceId,
         session: SessionNo,
-        cause: &Cause,
+        meant: impl Fn(&LiveRun) -> bool,
     ) -> Vec<Arc<LiveRun>> {
         let mut inner = self.lock();
-        let of_session = |live: &&Arc<LiveRun>| live.session_no == session;
+        let of_session = |live: &&Arc<LiveRun>| live.session_no == session && meant(live);
         let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
         live.sort_by_key(|live| live.id);
         for run in &live {
-            run.stop(cause.clone(), &self.guests);
+            run.stop(Cause::User, &self.guests);
         }
-        let waiting = inner.schedule.remove(workspace, session, |_| true);
+        let is_it = |waiting: &Waiting| meant(&waiting.job.live);
+        let waiting = inner.schedule.remove(workspace, session, is_it);
         drop(inner);
         self.withdraw(waiting);
         live
@@ -86,6 +87,13 @@ impl Dispatcher {
     /// Whether a run of a workspace is without its end, and may still get it.
     pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.lock().has_runs(workspace)
+    }
+
+    /// Whether a run of a workspace is without its end that a time began.
+    pub(crate) fn has_woken(&self, workspace: WorkspaceId) -> bool {
+        let inner = self.lock();
+        let mut live = inner.live();
+        live.any(|live| live.workspace == workspace && live.woken)
     }
 
     /// Whether a run of a workspace has an end that only the next host can write.

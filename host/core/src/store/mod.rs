@@ -59,5 +59,5 @@ pub use run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
-pub use wake::{Due, DuePlace, GoesOn};
+pub use wake::{Due, DuePlace, GoesOn, Waits};
 pub use writer::Handed;

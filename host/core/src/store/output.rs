@@ -12,7 +12,7 @@ use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
 use crate::id::QuestionId;
-use crate::run::{Entry, OutputRefused, Transcript};
+use crate::run::{Entry, OutputBounds, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -138,6 +138,7 @@ impl Output {
         blob: Option<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
             t.part(part, now, log)?;
             // Not before it is taken: whoever is refused leaves nothing.
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
@@ -152,6 +153,7 @@ impl Output {
         blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.spend_data(blobs.iter().map(|(_, bytes)| bytes.len()).sum())?;
             t.result(result, now, log)?;
             log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
             Ok(())
@@ -266,9 +268,20 @@ impl Output {
         }
     }
 
+    /// Counts bytes that the host writes for the run beside its output, and the entries that
+    /// they come in, before it writes them; none at all asks whether the run may say more.
+    pub fn spend(self: &Arc<Self>, bytes: usize, entries: usize) -> Result<(), OutputError> {
+        self.take(|t, _, _| {
+            t.spend(bytes)?;
+            t.made_entries(entries);
+            Ok(())
+        })
+    }
+
     /// Sets the session's title.
     pub fn title(self: &Arc<Self>, title: String) -> Result<(), OutputError> {
-        self.take(|_, _, log| {
+        self.take(|t, _, log| {
+            t.spend(title.len())?;
             log.push(Entry::Title(title));
             Ok(())
         })
@@ -292,22 +305,33 @@ impl Output {
         if *rejected {
             return Err(OutputError::Rejected);
         }
-        let (left, had) = (transcript.bytes_left(), pending.len());
-        append(transcript, now, pending)?;
-        let said = left.saturating_sub(transcript.bytes_left()) as usize;
+        let (left, had) = (transcript.left().bytes, pending.len());
+        let appended = append(transcript, now, pending);
+        transcript.made_entries(pending.len() - had);
+        appended?;
+        if pending.is_empty() {
+            // Of what makes no entry there is nothing to wait for, and nothing to free again.
+            return Ok(());
+        }
+        let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
         inner.backlog.bytes += said + brought;
-        let some = !inner.pending.is_empty();
-        // Of what makes no entry there is nothing to wait for.
-        inner.taken += u64::from(some);
-        let queue = !inner.queued && some;
+        inner.taken += 1;
+        let queue = !inner.queued;
         inner.queued |= queue;
         drop(inner);
         if queue {
             drop(self.queue.push(Box::new(Flush::new(Arc::clone(self)))));
         }
         Ok(())
+    }
+
+    /// How much more the run may say; nothing once it is sealed.
+    #[must_use]
+    pub fn left(&self) -> OutputBounds {
+        let inner = self.lock();
+        inner.transcript.as_ref().map_or_else(OutputBounds::default, Transcript::left)
     }
 
     /// Whether as much is appended and not yet committed as may be.
@@ -351,8 +375,7 @@ impl Output {
 fn bytes_beside(entry: &Entry) -> usize {
     match entry {
         Entry::Blob(_, bytes) => bytes.len(),
-        Entry::Title(title) => title.len(),
-        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) => 0,
+        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) | Entry::Title(_) => 0,
     }
 }
 

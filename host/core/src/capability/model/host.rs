@@ -39,6 +39,8 @@ impl Model {
 
     async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
         let granted = self.granted()?;
+        // What a model uses is noted whatever else the run may still say.
+        granted.conversation.output.spend(0, 0)?;
         let began = Self::or_cancelled(&self.control, async {
             let request = assemble(granted, request).await?;
             let (name, provider) = named(granted, request.model.as_deref())?;
