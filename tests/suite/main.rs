@@ -25,3 +25,4 @@ mod sessions;
 mod tidy;
 mod tools;
 mod workspaces;
+mod writes;

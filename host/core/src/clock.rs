@@ -8,6 +8,7 @@ use rustix::time::{
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::Interest;
@@ -46,9 +47,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Time since some fixed moment, never running backwards. Deadlines count on it.
     fn elapsed(&self) -> Duration;
 
-    /// Completes once the wall clock shows this time, or earlier: the caller reads the clock
-    /// again. It follows a clock that is set, forwards and back, and a machine that was
-    /// asleep. As for [`Clock::sleep`], only polling it may take a runtime.
+    /// Completes once the wall clock shows this time, or earlier, as when it is set: the caller
+    /// reads the clock again. A machine that was asleep does not make it late. As for [`Clock::sleep`], only polling it may take a runtime.
     ///
     /// Unless it is implemented, it sleeps for ten seconds at the most, by the clock of
     /// [`Clock::sleep`].
@@ -89,8 +89,11 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, time: UnixMillis) -> BoxFuture<'static, ()> {
         let otherwise = self.sleep(time.after(self.now()).min(READ_AGAIN));
+        // Set now, so that no change of the clock from here on is missed.
+        let timer = timer_at(time);
         Box::pin(async move {
-            if wall_clock_shows(time).await.is_err() {
+            let gone_off = async { goes_off(timer?).await };
+            if gone_off.await.is_err() {
                 otherwise.await;
             }
         })
@@ -108,9 +111,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// Waits for the kernel's wall clock: a timer at a time of day goes off when that is reached,
-/// be it that the clock was set or that the machine was asleep meanwhile.
-async fn wall_clock_shows(time: UnixMillis) -> std::io::Result<()> {
+/// A timer of the kernel's wall clock: it goes off when that shows the time, also if the machine
+/// was asleep meanwhile, and when the clock is set.
+fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
     let timer = timerfd_create(
         TimerfdClockId::Realtime,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
@@ -127,7 +130,12 @@ async fn wall_clock_shows(time: UnixMillis) -> std::io::Result<()> {
         },
         it_value: at,
     };
-    timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &once)?;
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    timerfd_settime(&timer, flags, &once)?;
+    Ok(timer)
+}
+
+async fn goes_off(timer: OwnedFd) -> std::io::Result<()> {
     #[expect(
         deprecated,
         reason = "its successor is unsafe, for descriptors that are not owned; this one is"
@@ -150,7 +158,8 @@ mod tests {
         assert!(clock.now() >= soon, "it came early");
         let far = clock.sleep_until(UnixMillis(u64::MAX));
         assert_eq!(futures_util::future::poll_immediate(far).await, None);
-        assert!(wall_clock_shows(soon).await.is_ok(), "the kernel has such timers");
+        let gone_off = goes_off(timer_at(soon).expect("a timer")).await;
+        assert!(gone_off.is_ok(), "the kernel has such timers");
     }
 
     #[tokio::test]

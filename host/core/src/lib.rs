@@ -69,8 +69,9 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    ClosedWorkspace, Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun, Session,
-    SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    ClosedWorkspace, Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun,
+    Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

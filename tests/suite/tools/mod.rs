@@ -9,6 +9,7 @@ mod files;
 mod inside;
 mod policies;
 mod questions;
+mod rewaking;
 mod waiting;
 mod waking;
 mod workbench;

@@ -96,7 +96,8 @@ impl HostInner {
     }
 
     async fn forget_times(&self, id: WorkspaceId) -> Vec<Receipt> {
-        let why = "the session waited to be woken, and its workspace was closed; prompt it to go on";
+        let why =
+            "the session waited to be woken, and its workspace was closed; prompt it to go on";
         let taken = self.take_waits_back(Waits::Times(id), Cause::Shutdown, why);
         taken.await.unwrap_or_else(|error| {
             tracing::warn!(workspace = %id, %error, "its sessions still wait for their times");

@@ -174,7 +174,7 @@ impl Session {
         for live in stopped {
             let receipt = live.ended_or_provisional().await;
             waits |= receipt.finish_reason == FinishReason::Waiting;
-            if !live.is_held() {
+            if !live.has_no_end() {
                 receipts.push(Receipt::clone(&receipt));
             }
         }

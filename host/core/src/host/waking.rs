@@ -2,7 +2,7 @@
 //! they wait for is on disk; one task per host sleeps until the next one is due.
 
 use super::{Host, HostError, HostInner, Session};
-use crate::clock::UnixMillis;
+use crate::clock::{Clock, UnixMillis};
 use crate::run::{CarriedUsage, Cause, Ending, Receipt, Run};
 use crate::sandbox::Limits;
 use crate::store::{Due, GoesOn, PromptRecord, StoreError, Waits};
@@ -13,6 +13,10 @@ use tokio_util::task::AbortOnDropHandle;
 /// A session that cannot be gone on with is tried again after this long, or when an agent is
 /// loaded.
 const RETRY: Duration = Duration::from_secs(60);
+/// Milliseconds by which a wall clock is set at the least, to count as that.
+const STEP_MIN: u64 = 1000;
+/// Two clocks that were read further apart are not compared.
+const READ_APART_MAX: Duration = Duration::from_millis(STEP_MIN / 2);
 
 impl HostInner {
     /// Takes back what sessions wait for, as the end of a cause: nothing goes on by itself any
@@ -35,14 +39,21 @@ impl HostInner {
         let host: Weak<Self> = Arc::downgrade(self);
         let dispatcher = Arc::clone(&self.dispatcher);
         let task = self.dispatcher.embedder.spawn(async move {
+            let mut known = None;
             loop {
                 let changed = dispatcher.waits.notified();
                 let Some(inner) = host.upgrade() else { return };
+                let seen = inner.follow_clock(&mut known).await;
                 let Next { due, again } = Host { inner }.wake().await;
                 let clock = &dispatcher.clock;
+                let due = due.map(|at| clock.sleep_until(at));
+                if was_set(seen, offset(&**clock)) {
+                    // It was set before the sleep could notice it.
+                    continue;
+                }
                 let due = async {
                     match due {
-                        Some(at) => clock.sleep_until(at).await,
+                        Some(due) => due.await,
                         None => std::future::pending().await,
                     }
                 };
@@ -60,6 +71,43 @@ impl HostInner {
             }
         });
         AbortOnDropHandle::new(task)
+    }
+}
+
+/// By how many milliseconds the wall clock is ahead of the one that never runs backwards;
+/// none if time passed between reading the one and the other.
+fn offset(clock: &dyn Clock) -> Option<i64> {
+    let (before, now, after) = (clock.elapsed(), clock.now(), clock.elapsed());
+    let passed = i64::try_from(before.as_millis()).ok()?;
+    let at_once = after.saturating_sub(before) < READ_APART_MAX;
+    at_once.then_some(i64::try_from(now.0).ok()?.saturating_sub(passed))
+}
+
+fn was_set(before: Option<i64>, after: Option<i64>) -> bool {
+    let both = before.zip(after);
+    both.is_some_and(|(before, after)| before.abs_diff(after) >= STEP_MIN)
+}
+
+impl HostInner {
+    /// Sets the times that sessions wait for back with the wall clock: they said how long, and
+    /// would wait for longer by as much. A clock that was set forwards cannot be told from a
+    /// machine that was asleep: the time comes when it shows it.
+    ///
+    /// Returns by how much the wall clock is ahead of the other one.
+    async fn follow_clock(&self, known: &mut Option<i64>) -> Option<i64> {
+        let offset = offset(&*self.dispatcher.clock)?;
+        let by = known.map(|known| offset.saturating_sub(known));
+        if known.is_some() && !was_set(*known, Some(offset)) {
+            return Some(offset);
+        }
+        if by.is_none_or(|by| by < 0)
+            && let Err(error) = self.store.set_times_back(by).await
+        {
+            tracing::warn!(%error, "sessions may wait longer, since the clock was set back");
+            return Some(offset);
+        }
+        *known = Some(offset);
+        Some(offset)
     }
 }
 

@@ -81,7 +81,9 @@ pub(super) fn part_bytes(part: &Part) -> usize {
         }
     };
     let extra = part.extra.iter();
-    body + extra.map(|(key, json)| key.len() + json.len()).sum::<usize>()
+    body + extra
+        .map(|(key, json)| key.len() + json.len())
+        .sum::<usize>()
 }
 
 /// Bytes of what a result says, but for those that a data part names.

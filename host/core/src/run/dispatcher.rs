@@ -300,6 +300,8 @@ impl Dispatcher {
                 .release_session(live.workspace, live.session_no);
         }
         drop(inner);
+        // One who stops all of the session may have found it already.
+        live.set_phase(Phase::Refused);
         self.gone(&live);
         self.start_waiting();
         not_run

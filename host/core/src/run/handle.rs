@@ -101,7 +101,7 @@ impl Run {
         if let Some(live) = self.dispatcher.live(self.id) {
             self.dispatcher.stop(&live, &cause);
             let receipt = live.ended_or_provisional().await;
-            if !live.is_held() {
+            if !live.has_no_end() {
                 return Ok(Receipt::clone(&receipt));
             }
         }

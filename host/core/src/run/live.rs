@@ -6,7 +6,7 @@ use crate::capability::control::Control;
 use crate::clock::Clock;
 use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Interrupt};
-use crate::store::{SessionNo, StoreError};
+use crate::store::{Refusal, SessionNo, StoreError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -28,6 +28,8 @@ pub(crate) enum Phase {
     Ended(Arc<Receipt>),
     /// Its workspace closed before it started; it waits on disk to be resumed.
     Held,
+    /// Its prompt was not accepted: there is no such run.
+    Refused,
     /// Its end can no longer reach the disk in this process; recovery owns it.
     Lost(StoreError),
 }
@@ -180,9 +182,10 @@ impl LiveRun {
         !matches!(&*self.phase.borrow(), Phase::Open | Phase::Gone { .. })
     }
 
-    /// Whether it waits on disk to be resumed.
-    pub(crate) fn is_held(&self) -> bool {
-        matches!(&*self.phase.borrow(), Phase::Held)
+    /// Whether it came to no end of its own: it waits on disk to be resumed, or was never
+    /// accepted.
+    pub(crate) fn has_no_end(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Held | Phase::Refused)
     }
 
     /// Waits until the end is on disk, or cannot get there in this process.
@@ -193,6 +196,7 @@ impl LiveRun {
                 Phase::Ended(receipt) => return Ok(Arc::clone(receipt)),
                 Phase::Lost(error) => return Err(NoEnd::Lost(error.clone())),
                 Phase::Held => return Err(NoEnd::Held),
+                Phase::Refused => return Err(NoEnd::Lost(Refusal::UnknownRun.into())),
                 Phase::Open | Phase::Gone { .. } => {}
             }
             if phase.changed().await.is_err() {

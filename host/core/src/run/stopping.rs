@@ -46,7 +46,9 @@ impl Dispatcher {
         meant: impl Fn(&LiveRun) -> bool,
     ) -> Vec<Arc<LiveRun>> {
         let mut inner = self.lock();
-        let of_session = |live: &&Arc<LiveRun>| live.session_no == session && meant(live);
+        // One that has its end may not be forgotten yet.
+        let is_it = |live: &LiveRun| live.session_no == session && !live.is_over() && meant(live);
+        let of_session = |live: &&Arc<LiveRun>| is_it(live);
         let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
         live.sort_by_key(|live| live.id);
         for run in &live {

@@ -146,7 +146,10 @@ mod tests {
         assert_eq!(carried.carried, woken(2));
         let refused = carry(timer, woken(3), 3).expect_err("not again");
         assert!(refused.contains("3 times"), "{refused}");
-        assert!(carry(Wait::default(), woken(3), 3).is_ok(), "an answer is a person's");
+        assert!(
+            carry(Wait::default(), woken(3), 3).is_ok(),
+            "an answer is a person's"
+        );
     }
 
     #[test]

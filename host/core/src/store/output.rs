@@ -331,7 +331,10 @@ impl Output {
     #[must_use]
     pub fn left(&self) -> OutputBounds {
         let inner = self.lock();
-        inner.transcript.as_ref().map_or_else(OutputBounds::default, Transcript::left)
+        inner
+            .transcript
+            .as_ref()
+            .map_or_else(OutputBounds::default, Transcript::left)
     }
 
     /// Whether as much is appended and not yet committed as may be.

@@ -199,11 +199,7 @@ fn waited(conn: &Connection, waits: Waits) -> Result<Vec<Waited>, StoreError> {
 
 /// Takes waits back, a page of them: the run that each would have begun is accepted and
 /// withdrawn at once, so that it has its events, its end and its receipt like every other.
-fn take_back(
-    tx: &mut Tx<'_>,
-    waits: Waits,
-    ending: &Ending,
-) -> Result<Vec<Receipt>, StoreError> {
+fn take_back(tx: &mut Tx<'_>, waits: Waits, ending: &Ending) -> Result<Vec<Receipt>, StoreError> {
     let mut receipts = Vec::new();
     for waited in waited(tx.conn, waits)? {
         let keeps_question = matches!(waits, Waits::Times(_)) && waited.question.is_some();
@@ -235,6 +231,25 @@ fn take_back(
 }
 
 impl Store {
+    /// Sets the times that sessions wait for back: those of all by so many milliseconds, as the
+    /// wall clock was; or else those of runs that ended, by the wall clock, in the future, to
+    /// what they waited for from now on.
+    pub async fn set_times_back(&self, by: Option<i64>) -> Result<(), StoreError> {
+        let sql = match by {
+            Some(_) => "UPDATE wake SET due_ms = due_ms + ?1 WHERE due_ms IS NOT NULL",
+            None => {
+                "UPDATE wake SET due_ms = due_ms - run.ended_ms + ?1 FROM run
+                 WHERE run.no = wake.run AND run.ended_ms > ?1 AND due_ms IS NOT NULL"
+            }
+        };
+        self.write(move |tx| {
+            let bound = by.unwrap_or(tx.now.0 as i64);
+            tx.conn.prepare_cached(sql)?.execute([bound])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Takes back what sessions wait for, and returns the ends of the runs that this would
     /// have begun.
     pub async fn take_waits_back(

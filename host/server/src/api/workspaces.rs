@@ -345,7 +345,8 @@ struct Closing {
 struct Closed {
     /// Runs whose end is not on disk yet. Normally there are none.
     left: Vec<RunId>,
-    /// The ends of the runs that its sessions would have been woken for.
+    /// The ends of the runs that its sessions would have been woken for, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     taken_back: Vec<Receipt>,
 }
 
