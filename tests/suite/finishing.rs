@@ -57,6 +57,11 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
     );
     assert!(!has_ended(&fixture), "reported as ended before it was");
     assert!(run.try_ended().is_none());
+    assert_eq!(run.state().await.unwrap(), RunState::Finishing);
+    let listed = fixture.session.list_runs(1, None).await.unwrap().items;
+    assert_eq!(listed[0].state, RunState::Finishing);
+    let exported = fixture.session.export().await.unwrap();
+    assert_eq!(exported.runs[0].state, RunState::Finishing);
 
     locked.release();
     let receipt = run.ended().await.unwrap();
@@ -64,6 +69,7 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
         (receipt.state, receipt.persisted),
         (RunState::Cancelled, true)
     );
+    assert_eq!(run.state().await.unwrap(), RunState::Cancelled);
     assert!(
         receipt.finish_deadline_expired && receipt.persist_us >= 6_000_000,
         "{receipt:?}"

@@ -2,7 +2,7 @@
 
 use lastword::session::Role;
 use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
-use lastword::{HostError, Limits, Prompt, RunState};
+use lastword::{HostError, Limits, Prompt, Resume, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan, builder, wait_until_said};
 use lastword_tests::guests::guest;
@@ -54,9 +54,67 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
             "run.ended"
         ]
     );
-    assert!(outcome.messages.is_empty(), "it stays out of the history");
+    let places = outcome.messages.iter().map(|message| message.ordinal);
+    assert_eq!(places.collect::<Vec<_>>(), [None, None]);
     busy.cancel().await.unwrap();
-    assert_eq!(fixture.run("echo next").await.text(), "next");
+    let said = fixture.run("history").await.text();
+    assert!(said.contains("before"), "{said}");
+    assert!(!said.contains("never"), "it stays out of the history");
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_is_read_where_it_was_page_by_page() {
+    let fixture = Fixture::new().await;
+    fixture.run("echo one").await;
+    let busy = fixture.start_until("spin two", "two").await;
+    for text in ["echo first", "echo second"] {
+        fixture.start(text).await.cancel().await.unwrap();
+    }
+    let waiting = fixture.start("echo three").await;
+    busy.cancel().await.unwrap();
+    waiting.ended().await.unwrap();
+    let said = |messages: &[lastword::session::Message]| -> Vec<String> {
+        let said = messages.iter().map(|message| {
+            let beside = if message.ordinal.is_none() { "-" } else { "" };
+            format!("{beside}{}: {}", message.role.as_str(), message.text())
+        });
+        said.collect()
+    };
+    let expected = [
+        "user: echo one",
+        "assistant: one",
+        "user: spin two",
+        "-user: echo first",
+        "-assistant: ",
+        "-user: echo second",
+        "-assistant: ",
+        "assistant: two",
+        "user: echo three",
+        "assistant: three",
+    ];
+    let whole = fixture.session.messages().await.unwrap();
+    assert_eq!(said(&whole), expected);
+    for size in 1..=expected.len() as u32 {
+        let (mut pages, mut before) = (Vec::new(), None);
+        loop {
+            let page = fixture.session.messages_page(before, size).await.unwrap();
+            let Some(first) = page.first() else { break };
+            before = Some(first.id);
+            pages = [page, pages].concat();
+        }
+        assert_eq!(pages, whole, "{size} at a time");
+    }
+    let through = whole[3].id;
+    let refused = fixture.session.fork(through).await.unwrap_err();
+    assert_eq!(refused.name(), "unknown-message", "no history ends there");
+    let exported = fixture.session.export().await.unwrap();
+    let text = exported.to_markdown();
+    for part in ["echo first", "echo second", "**cancelled** (user)"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let history = fixture.run("history").await.text();
+    assert!(!history.contains("first"), "{history}");
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }
 
@@ -116,6 +174,80 @@ async fn a_key_names_one_run() {
         .prompt(Prompt::text("echo twice").key("k"))
         .await;
     assert_eq!(other.unwrap_err().name(), "key-conflict");
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+/// Runs of a session, by who began them.
+async fn origins(fixture: &Fixture) -> Vec<String> {
+    let page = fixture.session.list_runs(100, None).await.unwrap();
+    page.items.into_iter().map(|run| run.origin).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_failed_is_gone_on_with_once() {
+    let fixture = Fixture::new().await;
+    let session = &fixture.session;
+    let failed = fixture.start_until("spin before", "before").await;
+    failed.cancel().await.unwrap();
+    let id = failed.id();
+    let asked = (0..6).map(|_| session.resume(id));
+    let keyed = (0..6).map(|_| session.resume(Resume::of(id).key("k")));
+    let (asked, keyed) = tokio::join!(
+        futures_util::future::join_all(asked),
+        futures_util::future::join_all(keyed)
+    );
+    let runs: Vec<_> = asked.into_iter().chain(keyed).map(Result::unwrap).collect();
+    let again = &runs[0];
+    assert!(runs.iter().all(|run| run.id() == again.id()));
+    assert_eq!(origins(&fixture).await, ["user", "resume"]);
+    wait_until_said(again, "before").await;
+    again.cancel().await.unwrap();
+    // It has its end: the key names it still, and nothing else goes on with the first.
+    let known = session.resume(Resume::of(id).key("k")).await.unwrap();
+    assert_eq!(known.id(), again.id());
+    for late in [Resume::of(id), Resume::of(id).key("late")] {
+        let refused = session.resume(late).await.unwrap_err();
+        assert_eq!(refused.name(), "already-resumed");
+        let by = again.id().to_string();
+        assert!(refused.to_string().contains(&by), "{refused}");
+    }
+    let other = session.resume(Resume::of(again.id()).key("k")).await;
+    assert_eq!(other.unwrap_err().name(), "key-conflict");
+    let prompt = session.prompt(Prompt::text("echo x").key("k")).await;
+    assert_eq!(prompt.unwrap_err().name(), "key-conflict");
+    let third = session.resume(again.id()).await.unwrap();
+    wait_until_said(&third, "before").await;
+    third.cancel().await.unwrap();
+    assert_eq!(origins(&fixture).await, ["user", "resume", "resume"]);
+    assert_eq!(violations(&fixture.data()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
+    let fixture = Fixture::new().await;
+    let busy = fixture.start_until("spin before", "before").await;
+    let held = fixture.start("echo held").await;
+    fixture.workspace.close().await;
+    assert_eq!(busy.ended().await.unwrap().state, RunState::Interrupted);
+    let key = fixture.workspace.key().clone();
+    let options = WorkspaceOptions::new();
+    let again = fixture.host.open_workspace(key, options).await.unwrap();
+    assert_eq!(again.id(), fixture.workspace.id());
+    let session = &fixture.session;
+    let which = || Resume::of(held.id()).key("k");
+    let asked = (0..6).map(|_| session.resume(which()));
+    let resumed = futures_util::future::join_all(asked).await;
+    assert!(
+        resumed
+            .into_iter()
+            .all(|run| run.unwrap().id() == held.id())
+    );
+    let receipt = session.run(held.id()).ended().await.unwrap();
+    assert_eq!(receipt.state, RunState::Completed);
+    assert_eq!(session.resume(which()).await.unwrap().id(), held.id());
+    let refused = session.resume(held.id()).await.unwrap_err();
+    assert_eq!(refused.name(), "not-resumable");
+    assert_eq!(origins(&fixture).await, ["user", "user"]);
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }
 

@@ -5,7 +5,7 @@
 use crate::agent::Found;
 use crate::attachments::Attachment;
 use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
-use crate::desk::{Answerer, Desk, Others};
+use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
 use crate::place;
@@ -20,6 +20,8 @@ use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::SessionRecord;
 use lastword::{HostError, Receipt, WorkspaceKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
@@ -29,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// How often a prompt is sent whose answer was lost.
+/// How often a request that begins a run is sent when its answer is lost.
 const TRIES: u32 = 4;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
@@ -171,12 +173,23 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
     let key = plan.key.clone();
     let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
     let path = format!("/sessions/{session}/runs");
+    let asked = ask(api, &path, &body, &key).await;
+    asked.map_err(|error| unknown(error, session, &key))
+}
+
+/// Sends what begins a run, until there is an answer: the key lets the host know the same request
+/// again.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    api: &Api,
+    path: &str,
+    body: &impl Serialize,
+    key: &str,
+) -> Result<T, CallError> {
     let mut tries = 1;
     loop {
-        match api.ask(&path, &body, &key).await {
-            Ok(run) => return Ok(run),
+        match api.ask(path, body, key).await {
             Err(error) if error.is_passing() && tries < TRIES => tries += 1,
-            Err(error) => return Err(unknown(error, session, &key)),
+            answer => return answer,
         }
         tokio::time::sleep(BETWEEN_TRIES * tries).await;
     }
@@ -300,7 +313,7 @@ impl<'a> Client<'a> {
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
-                    claim.get_or_insert_with(|| self.keep(workspace, &event, desk));
+                    claim.get_or_insert_with(|| self.keep(workspace, &event));
                     desk.event(&event, view);
                     if !asked.reader_gone && let Err(error) = view.event(&event) {
                         asked.leave(self.api, run.run);
@@ -328,25 +341,16 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does,
-    /// and tells the desk of other sessions.
-    fn keep(&self, workspace: WorkspaceId, first: &Event, desk: &mut Desk<'_>) -> Keeping {
-        let (others, events) = Others::new(first.session);
-        desk.attend(first.session, others);
+    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does.
+    fn keep(&self, workspace: WorkspaceId, first: &Event) -> Keeping {
         let path = format!(
             "/workspaces/{workspace}/events?client_id={}&after={}",
             self.id, first.pos.0
         );
         let mut feed = Feed::new(self.api, path);
-        Keeping(tokio::spawn(async move {
-            while let Ok(frame) = feed.next().await {
-                let event = serde_json::from_str(&frame).ok();
-                if let Some(event) = event.filter(Others::matter) {
-                    // The claim is kept whether or not anybody listens.
-                    let _left = events.send(event).await;
-                }
-            }
-        }))
+        Keeping(tokio::spawn(
+            async move { while feed.next().await.is_ok() {} },
+        ))
     }
 }
 

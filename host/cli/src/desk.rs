@@ -1,30 +1,27 @@
-//! Where a person answers what a run asks while they follow it: the questions of its log and of the
-//! runs that it started, lines from the terminal, and answers on their way to the host. Knows
-//! neither what a line means nor how the run is followed.
+//! Where a person answers what a run asks while they follow it: the questions of its log, in which
+//! those of the runs that it started stand too, lines from the terminal, and answers on their way to
+//! the host. Knows neither what a line means nor how the run is followed.
 
 use crate::asking::{Prompter, Settled, Step};
+use crate::attached::ask;
 use crate::client::Api;
 use crate::failure::Failure;
 use crate::rendering;
 use crate::terminal::Terminal;
 use crate::view::View;
 use lastword::event::{Event, EventBody};
-use lastword::id::{QuestionId, SessionId};
+use lastword::id::QuestionId;
 use lastword::session::Answer;
 use lastword::{Host, HostError};
 use rustix::termios::{QueueSelector, tcflush};
-use std::collections::HashSet;
 use std::future::pending;
 use std::io::BufRead;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// Bytes of the longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// Events of other sessions that may wait to be looked at.
-pub(crate) const FAMILY_EVENTS: usize = 64;
-/// Sessions whose questions are shown beside the run's own.
-const FAMILY_MAX: usize = 1024;
 
 /// Who takes answers.
 #[derive(Clone)]
@@ -45,8 +42,8 @@ impl Answerer {
                 Err(error) => Err(error.into()),
             },
             Self::Server(api) => {
-                let path = format!("/permissions/{id}");
-                match api.post::<serde_json::Value>(&path, answer).await {
+                let (path, key) = (format!("/permissions/{id}"), Uuid::now_v7().to_string());
+                match ask::<serde_json::Value>(api, &path, answer, &key).await {
                     Ok(_) => Ok(()),
                     Err(error) => match error.name() {
                         Some("already-answered" | "question-dismissed") => Ok(()),
@@ -77,9 +74,6 @@ pub(crate) struct Desk<'a> {
     prompter: Prompter,
     typed: Option<Typed>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
-    /// The run's own session, and those that it began.
-    family: HashSet<SessionId>,
-    others: Option<Others>,
 }
 
 /// What happens next at a desk.
@@ -88,8 +82,6 @@ pub(crate) enum Turn {
     Line(Option<String>),
     /// An answer arrived, or did not.
     Sent(Result<(), Failure>),
-    /// Something happened in another session.
-    Other(Option<Box<Event>>),
 }
 
 impl<'a> Desk<'a> {
@@ -107,15 +99,7 @@ impl<'a> Desk<'a> {
             prompter: Prompter::default(),
             typed: None,
             sending: None,
-            family: HashSet::new(),
-            others: None,
         }
-    }
-
-    /// Sees the questions of sessions that this one begins, too.
-    pub(crate) fn attend(&mut self, own: SessionId, others: Others) {
-        self.family.insert(own);
-        self.others = Some(others);
     }
 
     /// Looks at an event for what concerns people's answers.
@@ -133,9 +117,15 @@ impl<'a> Desk<'a> {
                 }
             },
             EventBody::QuestionAnswered {
-                question, answer, ..
+                question,
+                answer,
+                by,
+                ..
             } => {
-                let said = rendering::answer(answer);
+                let said = match by {
+                    None => rendering::answer(answer),
+                    Some(_) => "allowed by what another answer granted".to_owned(),
+                };
                 match self.prompter.settle(*question, Some(answer)) {
                     Settled::Elsewhere => Some(format!("answered elsewhere: {said}")),
                     Settled::Here => Some(format!("answered: {said}")),
@@ -172,7 +162,6 @@ impl<'a> Desk<'a> {
         let reads = self.prompter.wants_a_line();
         tokio::select! {
             sent = done(&mut self.sending) => Turn::Sent(sent),
-            event = next(&mut self.others) => Turn::Other(event),
             line = line(&mut self.typed), if reads => Turn::Line(line),
         }
     }
@@ -204,25 +193,6 @@ impl<'a> Desk<'a> {
                     self.prompter.failed();
                 }
             }
-            Turn::Other(None) => self.others = None,
-            Turn::Other(Some(event)) => self.other(&event, view),
-        }
-    }
-
-    fn other(&mut self, event: &Event, view: &mut View) {
-        let begun_here = match &event.body {
-            EventBody::SessionCreated { parent, .. } => {
-                parent.is_some_and(|parent| self.family.contains(&parent))
-            }
-            _ => false,
-        };
-        if begun_here && self.family.len() < FAMILY_MAX {
-            self.family.insert(event.session);
-        }
-        // The run's own events come by themselves.
-        let is_own = self.others.as_ref().map(|others| others.own) == Some(event.session);
-        if !is_own && self.family.contains(&event.session) {
-            self.event(event, view);
         }
     }
 
@@ -255,42 +225,8 @@ async fn done(sending: &mut Option<JoinHandle<Result<(), Failure>>>) -> Result<(
     }
 }
 
-async fn next(others: &mut Option<Others>) -> Option<Box<Event>> {
-    match others {
-        None => pending().await,
-        Some(others) => others.events.recv().await.map(Box::new),
-    }
-}
-
 async fn line(typed: &mut Option<Typed>) -> Option<String> {
     typed.get_or_insert_with(Typed::new).next().await
-}
-
-/// What happens in sessions beside the run's own.
-pub(crate) struct Others {
-    own: SessionId,
-    events: mpsc::Receiver<Event>,
-}
-
-impl Others {
-    /// Events come in where the answer's second half is used.
-    pub(crate) fn new(own: SessionId) -> (Self, mpsc::Sender<Event>) {
-        let (sender, events) = mpsc::channel(FAMILY_EVENTS);
-        (Self { own, events }, sender)
-    }
-
-    /// Whether an event may matter to a desk.
-    pub(crate) fn matter(event: &Event) -> bool {
-        matches!(
-            event.body,
-            EventBody::SessionCreated {
-                parent: Some(_),
-                ..
-            } | EventBody::QuestionAsked { .. }
-                | EventBody::QuestionAnswered { .. }
-                | EventBody::QuestionDismissed { .. }
-        )
-    }
 }
 
 /// Lines from standard input, each read by a thread of its own when it is asked for: whatever is

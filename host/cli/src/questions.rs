@@ -3,6 +3,7 @@
 //! what an answer allows.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
+use crate::attached::ask;
 use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
@@ -11,11 +12,12 @@ use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
-use crate::units::ago;
+use crate::units::{self, ago};
 use lastword::clock::SystemClock;
 use lastword::id::QuestionId;
 use lastword::session::{Answer, Granted, Question, Remember, Within};
 use serde_json::json;
+use uuid::Uuid;
 
 /// The fewest characters of a question's id that are taken for it.
 const PREFIX_MIN: usize = 4;
@@ -133,8 +135,8 @@ pub(crate) async fn answer(
             Ok(id) => id,
             Err(_) => one(api, &arguments.question).await?.id,
         };
-        let answered: Result<AnsweredView, CallError> =
-            api.post(&format!("/permissions/{id}"), &said).await;
+        let (path, key) = (format!("/permissions/{id}"), Uuid::now_v7().to_string());
+        let answered: Result<AnsweredView, CallError> = ask(api, &path, &said, &key).await;
         let answered = answered.map_err(refused)?;
         if arguments.json {
             return Ok(format!("{}\n", json!(answered)));
@@ -146,6 +148,11 @@ pub(crate) async fn answer(
                 line(&grant.rule, 400),
                 grant.id
             ));
+        }
+        let others = answered.settled.len() as u64;
+        if others > 0 {
+            let others = units::count(others, "other open question");
+            terminal.note(&format!("{others} answered with it"));
         }
         if let Some(run) = answered.run {
             terminal.note(&format!("the session goes on with run {run}"));

@@ -19,6 +19,7 @@ use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
 use lastword::{Capability, RunState};
 use serde_json::json;
+use uuid::Uuid;
 
 /// Goes on, and stays until the end is told.
 pub(crate) async fn resume(
@@ -173,9 +174,12 @@ impl GoingOn<'_> {
 
     async fn put_back(&self, run: RunView) -> Result<RunView, Failure> {
         let path = format!("/runs/{}/resume", run.run);
-        let resumed: Result<RunView, CallError> = self.api.post(&path, &json!({})).await;
+        let key = Uuid::now_v7().to_string();
+        let resumed: Result<RunView, CallError> =
+            attached::ask(self.api, &path, &json!({}), &key).await;
         match resumed {
-            // The host may go on with what is held as soon as the workspace is open.
+            // The host goes on with what is held as soon as the workspace is open, and it may have
+            // its end by now.
             Err(error) if error.name() == Some("not-resumable") && run.state == RunState::Held => {
                 Ok(run)
             }

@@ -5,7 +5,7 @@ use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
 use crate::attached;
 use crate::client::Api;
-use crate::desk::{Answerer, Desk, Others};
+use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, Met};
 use crate::owner::{self, Owner};
@@ -18,14 +18,11 @@ use crate::terminal::{self, Terminal};
 use crate::units;
 use crate::view::View;
 use lastword::capability::tools::OWN_TOOLS;
-use lastword::event::Event;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{
-    Agent, Capability, Host, HostError, Lifecycle, Receipt, Run, RunState, Session, WorkspaceKey,
+    Agent, Capability, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey,
 };
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 /// Runs at the same time: one's own, and those of commands in other terminals.
@@ -166,12 +163,7 @@ async fn on(
     };
     let mut view = View::new(plan.json, terminal);
     let mut desk = Desk::new(Answerer::Host(host.clone()), plan.asks, plan.json, terminal);
-    let (others, events) = Others::new(session.id());
-    desk.attend(session.id(), others);
-    let watching = watch(host, &session, &run, events);
-    let met = follow.to_the_end(&mut view, stops, &mut desk).await;
-    watching.abort();
-    let met = met?;
+    let met = follow.to_the_end(&mut view, stops, &mut desk).await?;
     desk.close();
     Ok(conclude(&met, &view, session.id(), terminal))
 }
@@ -183,23 +175,6 @@ fn is_asked_for(capability: Capability) -> bool {
         capability,
         Capability::ReadFiles | Capability::Model | Capability::State
     )
-}
-
-/// Hands on what happens in other sessions of the workspace while a run goes on.
-fn watch(host: &Host, session: &Session, run: &Run, events: mpsc::Sender<Event>) -> JoinHandle<()> {
-    let (host, run) = (host.clone(), run.clone());
-    let workspace = session.workspace_id();
-    tokio::spawn(async move {
-        let Some(Ok(first)) = run.events().next().await else {
-            return;
-        };
-        let mut all = host.workspace_events(workspace, first.pos);
-        while let Some(Ok(event)) = all.next().await {
-            if Others::matter(&event) && events.send(event).await.is_err() {
-                return;
-            }
-        }
-    })
 }
 
 /// Whether an agent says what an empty prompt stands for.

@@ -70,7 +70,7 @@ pub mod workspace;
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
     ClosedWorkspace, Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun,
-    Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    Resume, Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
     WorkspaceStatus,
 };
 pub use permission::Capability;

@@ -5,6 +5,7 @@ use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastword::HostError;
+use lastword::id::RunId;
 use lastword::session::Answer;
 use serde::Serialize;
 
@@ -57,8 +58,9 @@ kinds! {
     405 "wrong-method" "This address takes other methods"
     408 "body-timeout" "The body did not arrive in time"
     409 "already-answered" "Somebody has answered already"
+    409 "already-resumed" "The run was gone on with already"
     409 "client-retired" "The client was retired"
-    409 "key-conflict" "The idempotency key belongs to another prompt"
+    409 "key-conflict" "The idempotency key belongs to another request"
     409 "not-resumable" "The run cannot be resumed"
     409 "question-dismissed" "The run that asked is over"
     409 "run-held" "The run is held"
@@ -84,6 +86,7 @@ pub struct Problem {
     messages: Option<String>,
     sessions: Option<String>,
     answer: Option<Box<Answer>>,
+    run: Option<RunId>,
 }
 
 /// An error: RFC 9457, with the error's name.
@@ -114,6 +117,9 @@ pub(crate) struct ProblemBody {
     /// The answer that counted, of a question that was answered already.
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer>,
+    /// The run that went on, of a run that was gone on with already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
 }
 
 impl Problem {
@@ -129,6 +135,7 @@ impl Problem {
             messages: None,
             sessions: None,
             answer: None,
+            run: None,
         }
     }
 
@@ -177,6 +184,7 @@ impl Problem {
             messages: self.messages.clone(),
             sessions: self.sessions.clone(),
             answer: self.answer.as_deref().cloned(),
+            run: self.run,
         };
         // A map with text keys has a JSON, always.
         serde_json::to_string(&body).unwrap_or_default()
@@ -205,6 +213,7 @@ impl From<HostError> for Problem {
         match error {
             HostError::CursorExpired { resume_after } => problem.resume_after = Some(resume_after),
             HostError::AlreadyAnswered { answer, .. } => problem.answer = Some(Box::new(answer)),
+            HostError::AlreadyResumed { by, .. } => problem.run = Some(by),
             _ => {}
         }
         problem

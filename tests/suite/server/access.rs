@@ -26,7 +26,6 @@ async fn only_the_token_lets_in() {
         ask()
             .bearer_auth(server.token.as_str())
             .bearer_auth(server.token.as_str()),
-        server.http.get(server.url("/nothing/here")),
         server.http.get(server.url("/metrics")),
     ] {
         assert_eq!(problem(request).await, (401, "unauthenticated".to_owned()));
@@ -35,6 +34,10 @@ async fn only_the_token_lets_in() {
     assert_eq!(json(right).await.0, StatusCode::OK);
     let health = server.http.get(server.url("/health"));
     assert_eq!(json(health).await.0, StatusCode::OK, "health needs none");
+    let nothing = server.http.get(server.url("/nothing/here"));
+    assert_eq!(problem(nothing).await, (404, "unknown-route".to_owned()));
+    let wrong = server.http.put(server.url("/workspaces"));
+    assert_eq!(problem(wrong).await, (401, "unauthenticated".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,7 +104,12 @@ async fn what_a_session_waits_for_is_taken_back_with_a_receipt() {
         };
         assert_eq!(receipt["state"], state);
         assert_eq!(receipt["cause"], cause);
-        assert!(receipt["detail"].as_str().expect("a detail").contains("waited"));
+        assert!(
+            receipt["detail"]
+                .as_str()
+                .expect("a detail")
+                .contains("waited")
+        );
     }
 }
 

@@ -8,6 +8,8 @@ mod document;
 mod forms;
 mod harness;
 mod keeping;
+mod keys;
+mod nested;
 mod permissions;
 mod routes;
 mod streams;

@@ -194,3 +194,65 @@ async fn a_cursor_that_is_older_than_the_log_is_told_where_to_go_on() {
             .is_empty()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_released_or_retired_has_its_streams_ended() {
+    let server = Server::new().await;
+    let workspace = server.workspace();
+    let client = "7b0f6a52-6b0c-4a57-9d75-2a8f0f6d0001";
+    let claimed = format!("{workspace}/events?client_id={client}");
+    let observer = server.get(&format!("{workspace}/events"));
+    let mut observer = Feed::open(observer).await;
+    observer.until("session.created").await;
+    let clients = async || {
+        let (_, shown) = json(server.get(&workspace)).await;
+        (shown["clients"].clone(), shown["streams"].clone())
+    };
+    for ends in [
+        format!("{workspace}?client_id={client}"),
+        format!("/clients/{client}"),
+    ] {
+        let feed = Feed::open(server.get(&claimed)).await;
+        assert_eq!(clients().await, (json!(1), json!(1)));
+        let released = server.delete(&ends).send().await.unwrap();
+        assert_eq!(released.status(), StatusCode::NO_CONTENT);
+        assert_eq!(clients().await, (json!(0), json!(0)));
+        let rest = feed.rest().await;
+        let last = rest.last().unwrap();
+        assert_eq!(last.event.as_deref(), Some("workspace.released"), "{ends}");
+        assert_eq!(last.id, None);
+    }
+    // A stream that only observes goes on.
+    server.prompt("echo on").await;
+    observer.until("run.ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_session_ends_its_streams_and_later_ones_learn_it() {
+    let server = Server::new().await;
+    let run = server.prompt("echo one").await;
+    let events = Feed::open(server.get(&format!("{run}/events"))).await;
+    let end = *ids(&events.rest().await).last().unwrap();
+    let session = server.session();
+    let running = Feed::open(server.get(&format!("{session}/events?after={end}"))).await;
+    let mut workspace = Feed::open(server.get(&format!("{}/events", server.workspace()))).await;
+    let deleted = server.delete(&session).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::NO_CONTENT);
+    let rest = running.rest().await;
+    assert_eq!(kinds(&rest), ["session.deleted"]);
+    workspace.until("session.deleted").await;
+    for path in [&session, &run] {
+        for seen in [0, end] {
+            let again = server.get(&format!("{path}/events?after={seen}"));
+            let again = Feed::open(again).await.rest().await;
+            assert_eq!(kinds(&again), ["session.deleted"], "{path} after {seen}");
+            assert_eq!(ids(&again), [end + 1]);
+        }
+    }
+    let told = server.get(&format!("{session}/events?after={}", end + 1));
+    let (status, gone) = json(told).await;
+    assert_eq!(
+        (status.as_u16(), &gone["name"]),
+        (404, &json!("unknown-session"))
+    );
+}

@@ -2,6 +2,7 @@
 //! and folded.
 
 mod attachments;
+mod deleted;
 mod lists;
 
 use lastword::event::{Event, EventBody, Position, Seq};
@@ -21,6 +22,10 @@ async fn all(events: Events) -> Vec<Event> {
         read.push(event.expect("the log is read"));
     }
     read
+}
+
+fn kinds(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(|event| event.body.kind()).collect()
 }
 
 async fn ended(session: &Session, prompt: &str) -> RunState {
@@ -139,8 +144,8 @@ async fn a_session_is_deleted_while_it_speaks() {
     for run in [speaking, waiting] {
         assert_eq!(run.ended().await.unwrap().state, RunState::Cancelled);
     }
-    let (_, how) = following.await.unwrap();
-    assert_eq!(how, Some("unknown-session"), "a stream does not hang");
+    let (seen, how) = following.await.unwrap();
+    assert_eq!((seen.last(), how), (Some(&"session.deleted"), None));
     let gone = fixture.session.id();
     assert_eq!(
         fixture.host.session(gone).await.unwrap_err().name(),
@@ -196,9 +201,10 @@ async fn a_deleted_session_is_unknown_whatever_is_asked_of_it() {
 async fn numbers_of_what_was_deleted_are_not_given_again() {
     let fixture = Fixture::new().await;
     fixture.run("echo hello").await;
-    let last = all(fixture.host.events(Position(0))).await.pop().unwrap();
     fixture.session.delete().await.unwrap();
-    assert_eq!(all(fixture.host.events(Position(0))).await, []);
+    let left = all(fixture.host.events(Position(0))).await;
+    assert_eq!(kinds(&left), ["session.deleted"]);
+    let last = &left[0];
     let other = fixture.workspace.new_session(&fixture.agent).await.unwrap();
     let refused = fixture.session.prompt("echo stale").await.unwrap_err();
     assert_eq!(
@@ -219,7 +225,7 @@ async fn numbers_of_what_was_deleted_are_not_given_again() {
     let agent = lastword_tests::guests::guest("probe");
     let agent = host.load_agent("probe", agent).await.unwrap();
     workspace.new_session(&agent).await.unwrap();
-    let first = all(host.events(Position(0))).await.remove(0);
+    let first = all(host.events(last.pos)).await.pop().unwrap();
     assert!(first.pos > last.pos, "{} after {}", first.pos, last.pos);
 }
 

@@ -10,6 +10,7 @@ mod inside;
 mod policies;
 mod questions;
 mod rewaking;
+mod settling;
 mod waiting;
 mod waking;
 mod workbench;

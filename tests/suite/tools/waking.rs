@@ -84,6 +84,8 @@ async fn accept(store: &Store, due: &Due, answer: Option<Answer>) -> Result<Acce
         goes_on: Some(goes_on),
         queue_max: 8,
         start: false,
+        resumes: None,
+        parent: None,
     };
     let (sender, answer) = oneshot::channel();
     drop(store.accept(accept, |outcome| drop(sender.send(outcome))));

@@ -153,19 +153,37 @@ async fn a_stream_is_dropped_on_any_thread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_skips_the_grace_and_streams_outlast_it() {
+async fn a_release_ends_the_claim_and_tells_its_streams() {
     let mut bench = Bench::new().await;
-    let client = ClientId::generate();
+    let (client, other) = (ClientId::generate(), ClientId::generate());
     let workspace = bench.claim(client, "w").await.unwrap();
-    let stream = workspace.attach(client).unwrap();
+    let kept = workspace.attach(other).unwrap();
+    let streams = [
+        workspace.attach(client).unwrap(),
+        workspace.attach(client).unwrap(),
+    ];
+    assert!(poll_immediate(streams[0].released()).await.is_none());
     workspace.release(client).unwrap();
-    assert!(workspace.status().is_some(), "a stream is still there");
-    drop(stream);
+    for stream in &streams {
+        assert!(poll_immediate(stream.released()).await.is_some());
+    }
+    assert!(poll_immediate(kept.released()).await.is_none());
+    let status = workspace.status().unwrap();
+    assert_eq!((status.clients, status.streams), (1, 1));
+    // A new claim is not its old streams', which end late.
+    bench.claim(client, "w").await.unwrap();
+    drop(streams);
+    let stream = workspace.attach(client).unwrap();
+    assert!(poll_immediate(stream.released()).await.is_none());
+    bench.host.retire_client(client);
+    assert!(poll_immediate(stream.released()).await.is_some());
+    workspace.release(other).unwrap();
     bench.until_closed(&workspace).await;
-    let workspace = bench.claim(client, "w").await.unwrap();
+    assert!(poll_immediate(kept.released()).await.is_some());
+    let workspace = bench.claim(other, "w").await.unwrap();
     let stranger = ClientId::generate();
     assert_eq!(name(workspace.release(stranger)), "client-not-attached");
-    workspace.release(client).unwrap();
+    workspace.release(other).unwrap();
     bench.until_closed(&workspace).await;
 }
 

@@ -112,12 +112,11 @@ async fn an_idle_host_is_told_apart_from_a_busy_one() {
     bench.clock.sleepers(before + 1).await;
     let client = ClientId::generate();
     let workspace = bench.claim(client, "w").await.unwrap();
-    let stream = workspace.attach(client).unwrap();
+    let _stream = workspace.attach(client).unwrap();
     bench.clock.advance(linger);
-    workspace.release(client).unwrap();
     assert!(!idle.is_finished());
     let begun = bench.clock.begun();
-    drop(stream);
+    workspace.release(client).unwrap();
     bench.until_closed(&workspace).await;
     bench.clock.sleepers(begun + 1).await;
     bench.clock.advance(linger);

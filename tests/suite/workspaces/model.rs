@@ -292,7 +292,7 @@ fn the_host_does_what_the_plain_model_does() {
 #[test]
 fn a_model_with_a_flaw_is_told_from_the_host() {
     for (flaw, tried) in [
-        ("a grace after a release", try_steps::<1>(100)),
+        ("streams that outlast a release", try_steps::<1>(100)),
         ("a hold that is not re-armed", try_steps::<2>(100)),
         ("streams that outlive their workspace", try_steps::<3>(100)),
         ("a cancel that leaves the queue", try_steps::<4>(100)),

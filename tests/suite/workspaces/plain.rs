@@ -34,17 +34,31 @@ pub(super) enum Step {
 pub(super) struct Claim {
     pub(super) streams: u32,
     until: Option<u64>,
-    released: bool,
+    /// Tells it from an earlier claim of the same client.
+    number: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Space {
     pub(super) open: bool,
     incarnation: u32,
+    numbers: u32,
     pub(super) claims: BTreeMap<usize, Claim>,
     pub(super) running: Option<Ask>,
     pub(super) queue: Vec<Ask>,
     pub(super) held: Vec<Ask>,
+}
+
+impl Space {
+    fn claim(&mut self, client: usize) -> &mut Claim {
+        self.claims.entry(client).or_insert_with(|| {
+            self.numbers += 1;
+            Claim {
+                number: self.numbers,
+                ..Claim::default()
+            }
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +66,14 @@ struct Stream {
     client: usize,
     space: usize,
     incarnation: u32,
+    claim: u32,
 }
 
 /// What is broken on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     None,
-    GraceAfterRelease,
+    StreamsOutlastARelease,
     HoldIsNotRearmed,
     StreamsOfOldCount,
     CancelLeavesTheQueue,
@@ -160,8 +175,7 @@ impl Plain {
         let (until, keeps) = (self.now + HOLD, self.flaw == Flaw::HoldIsNotRearmed);
         let here = &mut self.spaces[space];
         here.open = true;
-        let claim = here.claims.entry(client).or_default();
-        claim.released = false;
+        let claim = here.claim(client);
         if claim.streams == 0 && !(keeps && claim.until.is_some()) {
             claim.until = Some(until);
         }
@@ -176,14 +190,15 @@ impl Plain {
         if self.retired.contains(&client) {
             return "client-retired";
         }
-        let claim = here.claims.entry(client).or_default();
+        let claim = here.claim(client);
         claim.streams += 1;
         claim.until = None;
-        claim.released = false;
+        let claim = claim.number;
         self.streams.push(Stream {
             client,
             space,
             incarnation: here.incarnation,
+            claim,
         });
         ""
     }
@@ -193,23 +208,19 @@ impl Plain {
             client,
             space,
             incarnation,
+            claim: number,
         } = self.streams.remove(nth);
         let until = self.now + GRACE;
-        let (old_count, graceful) = (
-            self.flaw == Flaw::StreamsOfOldCount,
-            self.flaw == Flaw::GraceAfterRelease,
-        );
+        let old_count = self.flaw == Flaw::StreamsOfOldCount;
         let here = &mut self.spaces[space];
         if here.incarnation == incarnation || old_count {
-            let Some(claim) = here.claims.get_mut(&client) else {
+            let claim = here.claims.get_mut(&client);
+            let Some(claim) = claim.filter(|claim| claim.number == number || old_count) else {
                 return "";
             };
             claim.streams = claim.streams.saturating_sub(1);
             if claim.streams == 0 {
                 claim.until = Some(until);
-                if claim.released && !graceful {
-                    here.claims.remove(&client);
-                }
             }
         }
         self.settle(space);
@@ -217,15 +228,15 @@ impl Plain {
     }
 
     fn release(&mut self, client: usize, space: usize) -> &'static str {
+        let outlast = self.flaw == Flaw::StreamsOutlastARelease;
         let here = &mut self.spaces[space];
         if !here.open {
             return "unknown-workspace";
         }
-        let Some(claim) = here.claims.get_mut(&client) else {
+        let Some(claim) = here.claims.get(&client) else {
             return "client-not-attached";
         };
-        claim.released = true;
-        if claim.streams == 0 {
+        if claim.streams == 0 || !outlast {
             here.claims.remove(&client);
         }
         self.settle(space);
@@ -283,7 +294,7 @@ pub(super) struct Reference<const FLAW: usize>;
 
 pub(super) const FLAWS: [Flaw; 5] = [
     Flaw::None,
-    Flaw::GraceAfterRelease,
+    Flaw::StreamsOutlastARelease,
     Flaw::HoldIsNotRearmed,
     Flaw::StreamsOfOldCount,
     Flaw::CancelLeavesTheQueue,

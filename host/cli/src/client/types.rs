@@ -1,6 +1,6 @@
 //! What a server answers, as far as the command line reads it. Pure shapes.
 
-use lastword::id::{RunId, SessionId, WorkspaceId};
+use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::permission::{Manifest, Want};
 use lastword::session::Granted;
 use lastword::{Receipt, RunState};
@@ -62,6 +62,8 @@ pub(crate) struct AnsweredView {
     resolved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<Granted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) settled: Vec<QuestionId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunId>,
 }

@@ -36,6 +36,8 @@ pub(crate) struct Child {
 /// What a run has from those above it.
 #[derive(Clone)]
 pub(crate) struct Lineage {
+    /// The one above.
+    pub(crate) parent: RunId,
     /// What the one above may do.
     pub(crate) authority: Authority,
     /// What the one above may use.

@@ -39,6 +39,11 @@ pub enum EventBody {
         /// The whole plan.
         todo: Vec<Todo>,
     },
+    /// The session is deleted with everything in it, this event excepted. Its last event: it
+    /// ends the streams of the session and of its runs. A reader that was behind has missed what
+    /// is gone.
+    #[serde(rename = "session.deleted")]
+    SessionDeleted {},
     /// A prompt was accepted and is durable.
     #[serde(rename = "run.queued")]
     RunQueued {
@@ -130,7 +135,9 @@ pub enum EventBody {
         /// The call's place in the message, from 0.
         index: u32,
     },
-    /// The run asks somebody, and waits.
+    /// The run asks people, and waits. A question of a run that this one began, itself or by
+    /// others, is told here too, and so is what becomes of it: the question names its own run and
+    /// session, in whose log it stands as well.
     #[serde(rename = "question.asked")]
     QuestionAsked {
         /// What it asks.
@@ -147,6 +154,9 @@ pub enum EventBody {
         /// What the answer granted for longer than once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<GrantId>,
+        /// The question whose answer granted it, where that covered this one too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<QuestionId>,
     },
     /// Nobody answered in time: the run ended, or went on without an answer.
     #[serde(rename = "question.dismissed")]
@@ -220,6 +230,7 @@ impl EventBody {
             Self::SessionCreated { .. } => "session.created",
             Self::SessionRenamed { .. } => "session.renamed",
             Self::SessionTodo { .. } => "session.todo",
+            Self::SessionDeleted {} => "session.deleted",
             Self::RunQueued { .. } => "run.queued",
             Self::RunHeld {} => "run.held",
             Self::RunResumed {} => "run.resumed",

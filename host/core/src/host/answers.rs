@@ -2,17 +2,20 @@
 //! granted, taking that back.
 
 use super::{Host, HostError, Session, Workspace};
-use crate::capability::questions::Refused;
+use crate::capability::questions::{Refused, Resolved};
 use crate::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
 use crate::session::{Answer, Granted, Part, Question, QuestionState};
-use crate::store::{GoesOn, OpenQuestions, PromptRecord};
+use crate::store::{GoesOn, Key, OpenQuestions, PromptRecord};
 
 /// What an answer came to.
 #[derive(Clone)]
 pub struct Answered {
     /// What it granted for longer than once.
     pub grant: Option<Granted>,
+    /// The other open questions that this covers, and that are answered with it: those of the
+    /// agent's runs in the session, or in the workspace, and of the runs that those began.
+    pub settled: Vec<QuestionId>,
     /// The run that it queued, if the one that asked was over.
     pub run: Option<Run>,
 }
@@ -61,7 +64,7 @@ impl Host {
     }
 
     /// Answers a question. The first answer counts and is on disk once this returns, with
-    /// what it grants. Of a run that ended waiting for it, it queues the session's next run.
+    /// what it grants; other open questions that this covers are answered with it. Of a run that ended waiting for it, it queues the session's next run.
     ///
     /// # Errors
     /// [`HostError::UnknownQuestion`]; [`HostError::AlreadyAnswered`] with the answer that was
@@ -69,10 +72,48 @@ impl Host {
     /// [`HostError::Invalid`] for an answer that does not fit the question; and as
     /// [`Session::prompt`] where it queues a run.
     pub async fn answer(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
+        self.answer_as(id, answer, None).await
+    }
+
+    /// The same under the caller's name for this very request: where the answer queues a run, the
+    /// same answer with the same key returns that run again.
+    ///
+    /// # Errors
+    /// As [`Host::answer`]; [`HostError::KeyConflict`].
+    pub async fn answer_with_key(
+        &self,
+        id: QuestionId,
+        answer: Answer,
+        key: impl Into<String>,
+    ) -> Result<Answered, HostError> {
+        let key = Key::of_answer(key.into(), id, &answer)?;
+        let (_, question, _) = self.question(id).await?;
+        let session = self.inner.store.locate(question.session).await?.no;
+        let known = self.inner.store.known(session, key.clone()).await?;
+        match known {
+            Some(run) => Ok(Answered {
+                grant: None,
+                settled: Vec::new(),
+                run: Some(self.run(run).await?),
+            }),
+            None => self.answer_as(id, answer, Some(key)).await,
+        }
+    }
+
+    async fn answer_as(
+        &self,
+        id: QuestionId,
+        answer: Answer,
+        key: Option<Key>,
+    ) -> Result<Answered, HostError> {
         let dispatcher = &self.inner.dispatcher;
         let now = dispatcher.clock.now();
         match dispatcher.questions.answer(id, answer.clone(), now).await {
-            Ok(grant) => Ok(Answered { grant, run: None }),
+            Ok(Resolved { grant, settled }) => Ok(Answered {
+                grant,
+                settled,
+                run: None,
+            }),
             Err(Refused::Unknown) => Err(HostError::UnknownQuestion(id)),
             Err(Refused::Answered(first)) => Err(HostError::AlreadyAnswered {
                 question: id,
@@ -81,13 +122,18 @@ impl Host {
             Err(Refused::Dismissed) => Err(HostError::QuestionDismissed(id)),
             Err(Refused::Unfit(why)) => Err(HostError::Invalid(why)),
             Err(Refused::Store(error)) => Err(error.into()),
-            Err(Refused::Waits) => self.go_on(id, answer).await,
+            Err(Refused::Waits) => self.go_on(id, answer, key).await,
         }
     }
 
     /// The run that asked is over: the answer is the session's next prompt, and counts once
     /// that is accepted.
-    async fn go_on(&self, id: QuestionId, answer: Answer) -> Result<Answered, HostError> {
+    async fn go_on(
+        &self,
+        id: QuestionId,
+        answer: Answer,
+        key: Option<Key>,
+    ) -> Result<Answered, HostError> {
         let store = &self.inner.store;
         let at = store.question(id).await?;
         let at = at.ok_or(HostError::UnknownQuestion(id))?;
@@ -110,9 +156,14 @@ impl Host {
             run: at.question.run,
             answer: Some(answer),
         };
-        match self.go_on_reopened(&session, record, goes_on).await? {
+        let went_on = self.go_on_reopened(&session, record, goes_on, key);
+        match went_on.await? {
             None => Err(self.lost(id).await),
-            run => Ok(Answered { grant: None, run }),
+            run => Ok(Answered {
+                grant: None,
+                settled: Vec::new(),
+                run,
+            }),
         }
     }
 
@@ -175,7 +226,7 @@ impl Workspace {
 }
 
 impl Session {
-    /// The questions that nobody has answered, the oldest first.
+    /// The open questions, the oldest first, with those of the sessions that it is the parent of.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

@@ -66,8 +66,8 @@ pub enum HostError {
     /// As many prompts of the session wait as may.
     #[error("the session's queue is full; wait for a run to end, or cancel one")]
     QueueFull,
-    /// The idempotency key came before with another prompt.
-    #[error("this idempotency key was used before with another prompt; use a new key")]
+    /// The idempotency key came before with another request.
+    #[error("this idempotency key was used before with another request; use a new key")]
     KeyConflict,
     /// The workspace takes no more prompts and clients.
     #[error("the workspace is closing; open it again once its runs are over")]
@@ -112,6 +112,14 @@ pub enum HostError {
         run: RunId,
         /// Where it stands.
         state: RunState,
+    },
+    /// The run was gone on with, and the run that went on has its end as well.
+    #[error("the run {run} was gone on with by the run {by}, which is over too; resume that one")]
+    AlreadyResumed {
+        /// The run.
+        run: RunId,
+        /// The run that went on with it.
+        by: RunId,
     },
     /// The run was begun by another run.
     #[error(
@@ -216,6 +224,7 @@ impl HostError {
             Self::RunStarted(_) => "run-started",
             Self::Held(_) => "run-held",
             Self::NotResumable { .. } | Self::BegunByRun(_) => "not-resumable",
+            Self::AlreadyResumed { .. } => "already-resumed",
             Self::UnknownMessage(_) => "unknown-message",
             Self::UnknownQuestion(_) => "unknown-question",
             Self::AlreadyAnswered { .. } => "already-answered",

@@ -3,7 +3,7 @@
 use super::{Host, HostError, HostInner, Session};
 use crate::id::WorkspaceId;
 use crate::run::Run;
-use crate::store::{HeldRow, HeldScope, StoreError};
+use crate::store::{HeldRow, HeldScope, Key, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::Claimant;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ impl Host {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
-        self.resume_all(HeldScope::All).await
+        self.resume_all(HeldScope::All, None).await
     }
 
     /// The same, for those too whose workspace is closed: it is opened as it was last, with
@@ -41,15 +41,19 @@ impl Host {
         self.resume_held().await
     }
 
-    pub(super) async fn resume_all(&self, scope: HeldScope) -> Result<Vec<Run>, HostError> {
+    pub(super) async fn resume_all(
+        &self,
+        scope: HeldScope,
+        key: Option<Key>,
+    ) -> Result<Vec<Run>, HostError> {
         let mut resumed = Vec::new();
         for held in self.inner.store.held(scope).await? {
-            resumed.extend(self.resume_one(held).await?);
+            resumed.extend(self.resume_one(held, key.clone()).await?);
         }
         Ok(resumed)
     }
 
-    async fn resume_one(&self, held: HeldRow) -> Result<Option<Run>, HostError> {
+    async fn resume_one(&self, held: HeldRow, key: Option<Key>) -> Result<Option<Run>, HostError> {
         let session = Session {
             host: self.clone(),
             workspace: held.workspace,
@@ -61,7 +65,7 @@ impl Host {
             return Ok(None);
         };
         let run = self.inner.handle(Arc::clone(&job.live));
-        match self.inner.dispatcher.resume(job, held.no).await {
+        match self.inner.dispatcher.resume(job, held.no, key).await {
             Ok(Ok(())) => Ok(Some(run)),
             // Somebody else was quicker, or took it back.
             Ok(Err(StoreError::Refused(_))) => Ok(None),

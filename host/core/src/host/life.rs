@@ -2,15 +2,15 @@
 //! delete; and with workspaces that are no longer wanted.
 
 use super::{Agent, Host, HostError, HostInner, Session, Workspace};
-use crate::event::Position;
-use crate::id::{MessageId, SessionId, WorkspaceId};
+use crate::event::{Position, Seq};
+use crate::id::{MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::Events;
 use crate::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
 };
 use crate::store::{
-    PAGE_ROWS, Refusal, RunRow, RunSummary, SessionsPage, StoreError, WorkspaceRow,
+    PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionsPage, StoreError, WorkspaceRow,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -181,6 +181,48 @@ impl Host {
         Events::of_positions(self.inner.store.clone(), Some(id), after)
     }
 
+    /// The events of a session after one that was seen, and its workspace. Of a session that was
+    /// deleted there is one, `session.deleted`.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownSession`] for one that never was, or whose workspace was purged.
+    pub async fn session_events(
+        &self,
+        id: SessionId,
+        after: Seq,
+    ) -> Result<(WorkspaceId, Events), HostError> {
+        let store = &self.inner.store;
+        let found = store.followed(id).await.map_err(|error| match error {
+            StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(id),
+            other => other.into(),
+        })?;
+        let events = Events::of_session(store.clone(), id, found.no, after);
+        Ok((found.workspace, events))
+    }
+
+    /// The events of a run, from its first one or after one that was seen, with its workspace and
+    /// its session; as [`Host::session_events`].
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`].
+    pub async fn run_events(
+        &self,
+        id: RunId,
+        after: Option<Seq>,
+    ) -> Result<(WorkspaceId, SessionId, Events), HostError> {
+        let store = &self.inner.store;
+        let found = store.followed_run(id).await.map_err(|error| match error {
+            StoreError::Refused(Refusal::UnknownRun) => HostError::UnknownRun(id),
+            other => other.into(),
+        })?;
+        let events = Events::of_run(store.clone(), found.session, found.no, id);
+        let events = match after {
+            Some(after) => events.after(after),
+            None => events,
+        };
+        Ok((found.workspace, found.session, events))
+    }
+
     /// Folds, now, what every log has of runs that ended longer ago than the host keeps
     /// ([`HostBuilder::retention`](super::HostBuilder::retention)): the events go, messages
     /// and receipts stay. Answers how many events went; none where everything is kept.
@@ -271,7 +313,9 @@ impl Session {
     }
 
     /// The messages before one, or the last ones, in time order; at most
-    /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
+    /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES). Those of a run that was taken back while it
+    /// waited stand where that happened, without an [ordinal](Message::ordinal): no agent has
+    /// them in its history. A prompt that waits has none yet; [`Session::queue`] lists it.
     ///
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
@@ -291,7 +335,11 @@ impl Session {
     /// [`HostError::UnknownSession`].
     pub async fn runs(&self) -> Result<Vec<RunRow>, HostError> {
         let runs = self.host.inner.store.runs(self.id).await;
-        runs.map_err(|error| self.named(error))
+        let mut runs = runs.map_err(|error| self.named(error))?;
+        for run in &mut runs {
+            run.state = self.host.inner.dispatcher.standing(run.id, run.state);
+        }
+        Ok(runs)
     }
 
     /// Its runs without their messages, in the order of acceptance, page by page; at most
@@ -311,7 +359,12 @@ impl Session {
             StoreError::Refused(Refusal::InvalidCursor) => listed(error),
             other => self.named(other),
         })?;
-        Ok(Page::of(rows, limit, |row| row.cursor(), |row| row.run))
+        let standing = |row: RunSummaryRow| {
+            let mut run = row.run;
+            run.state = self.host.inner.dispatcher.standing(run.id, run.state);
+            run
+        };
+        Ok(Page::of(rows, limit, |row| row.cursor(), standing))
     }
 
     /// Begins a session with this one's history up to and including a message. Neither
@@ -327,7 +380,8 @@ impl Session {
     }
 
     /// Ends its runs and deletes it, with everything that nobody else names. What it was the
-    /// parent of stays. It takes no prompts from the first poll on; if the future is dropped,
+    /// parent of stays, and so does one event, `session.deleted`, which ends its streams and
+    /// those of its runs, also for followers that come back later. It takes no prompts from the first poll on; if the future is dropped,
     /// the next call or the next host deletes the rest.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ pub mod measure;
 mod prompt;
 mod queue;
 mod registry;
+mod resume;
 mod session;
 mod status;
 mod waking;
@@ -30,6 +31,7 @@ pub use error::HostError;
 pub use life::{Page, SessionFilter};
 pub use prompt::Prompt;
 pub use queue::{Edit, QueuedRun};
+pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
 pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};
@@ -198,7 +200,8 @@ impl Host {
         }
     }
 
-    /// A client is gone for good: its claims end, and whatever it still asks for is refused.
+    /// A client is gone for good: its claims end and their streams with them, and whatever it still
+    /// asks for is refused.
     pub fn retire_client(&self, client: ClientId) {
         self.inner.retire(client);
     }
@@ -338,6 +341,7 @@ impl HostInner {
             prompt,
             attached: Vec::new(),
             goes_on: None,
+            resumes: None,
             limits,
             lineage: None,
         })

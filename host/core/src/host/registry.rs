@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 /// How long closing a workspace waits for its tools.
 const TOOLS_CLOSE: Duration = Duration::from_secs(5);
@@ -39,6 +40,9 @@ pub(super) struct Workspaces {
     /// Changed only while the registry is locked, so that it is the timer of the claim as it
     /// stands.
     timers: Mutex<HashMap<(WorkspaceId, ClientId), Begun>>,
+    /// What tells the streams of a claim that it is over. As the timers, changed only while the
+    /// registry is locked.
+    streams: Mutex<HashMap<(WorkspaceId, ClientId), CancellationToken>>,
     settings: ClaimSettings,
     /// Counts what changed, for those who wait.
     changes: watch::Sender<u64>,
@@ -49,6 +53,7 @@ impl Workspaces {
         Self {
             registry: Mutex::new(Registry::new(settings.on_last_client)),
             timers: Mutex::new(HashMap::new()),
+            streams: Mutex::new(HashMap::new()),
             settings,
             changes: watch::Sender::new(0),
         }
@@ -91,7 +96,20 @@ impl Workspaces {
         }
     }
 
+    fn streams(&self) -> MutexGuard<'_, HashMap<(WorkspaceId, ClientId), CancellationToken>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A claim was released or retired, and its streams end with it.
+    fn end_streams(&self, workspace: WorkspaceId, client: ClientId) {
+        if let Some(over) = self.streams().remove(&(workspace, client)) {
+            over.cancel();
+        }
+    }
+
     fn stop_timers(&self, workspace: WorkspaceId) {
+        // Its own stages tell the streams that it is closed.
+        self.streams().retain(|(of, _), _| *of != workspace);
         self.timers().retain(|(of, _), begun| {
             let stays = *of != workspace;
             if !stays {
@@ -215,12 +233,18 @@ impl HostInner {
         self: &Arc<Self>,
         id: WorkspaceId,
         client: ClientId,
-    ) -> Result<Stream, HostError> {
+    ) -> Result<(Stream, CancellationToken), HostError> {
         let mut registry = self.workspaces.lock();
         let attached = registry.attach(id, client);
         let stream = attached.map_err(|refused| refusal(refused, id, Some(client)))?;
+        let over = self
+            .workspaces
+            .streams()
+            .entry((id, client))
+            .or_default()
+            .clone();
         self.claimed(registry, id, client, Claimed::Stands);
-        Ok(stream)
+        Ok((stream, over))
     }
 
     /// A client's stream is lost.
@@ -239,8 +263,8 @@ impl HostInner {
     ) -> Result<(), HostError> {
         let mut registry = self.workspaces.lock();
         let released = registry.release(id, client);
-        let claimed = released.map_err(|refused| refusal(refused, id, Some(client)))?;
-        self.claimed(registry, id, client, claimed);
+        released.map_err(|refused| refusal(refused, id, Some(client)))?;
+        self.claimed(registry, id, client, Claimed::Gone);
         Ok(())
     }
 
@@ -271,6 +295,7 @@ impl HostInner {
         };
         self.workspaces.keep_timer(id, client, begun);
         if claimed == Claimed::Gone {
+            self.workspaces.end_streams(id, client);
             self.unclaimed(registry, id, client);
         }
     }
@@ -299,6 +324,7 @@ impl HostInner {
         let gone = registry.expire(id, timer);
         self.workspaces.forget_timer(id, timer);
         if gone {
+            self.workspaces.end_streams(id, timer.client);
             self.unclaimed(registry, id, timer.client);
         }
     }

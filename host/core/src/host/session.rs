@@ -3,12 +3,12 @@
 use super::{Host, HostError, Prompt};
 use crate::capability::Blob;
 use crate::event::Seq;
-use crate::id::{AgentId, RunId, SessionId, WorkspaceId};
+use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
-use crate::run::{Cause, Events, Receipt, Run, RunState};
+use crate::run::{Cause, Events, Receipt, Run};
 use crate::session::{FinishReason, Message, Part};
-use crate::store::{GoesOn, HeldScope, PromptRecord, Refusal, RunAt, SessionNo, StoreError, Waits};
+use crate::store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,12 +80,16 @@ impl Session {
             deadline: prompt.deadline,
             carried: None,
         };
-        let asked = self.ask(record.clone(), attached.blobs, &prompt).await;
-        match (asked, prompt.key) {
+        let key = prompt.key.map(|word| Key::of_prompt(word, &record));
+        let key = key.transpose()?;
+        let asked = self
+            .ask(record, attached.blobs, prompt.bound_to, key.clone())
+            .await;
+        match (asked, key) {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
             (Err(error), Some(key)) if error.is_about_taking_prompts() => {
-                let known = self.host.inner.store.known(self.no, key, record).await?;
+                let known = self.host.inner.store.known(self.no, key).await?;
                 known.map(|known| self.run(known)).ok_or(error)
             }
             (Err(error), _) => Err(error),
@@ -97,11 +101,12 @@ impl Session {
         &self,
         record: PromptRecord,
         goes_on: GoesOn,
+        key: Option<Key>,
     ) -> Result<Option<Run>, HostError> {
         let job = self.host.inner.job(self, RunId::generate(), record, None);
         let mut job = job?;
         job.goes_on = Some(goes_on);
-        match self.hand_in(job, None).await {
+        match self.hand_in(job, key).await {
             Ok(run) => Ok(Some(run)),
             Err(NotAccepted::Store(StoreError::Refused(Refusal::WrongState))) => Ok(None),
             Err(refused) => Err(self.refused(refused)),
@@ -112,16 +117,17 @@ impl Session {
         &self,
         record: PromptRecord,
         attached: Vec<Blob>,
-        prompt: &Prompt,
+        bound_to: Option<ClientId>,
+        key: Option<Key>,
     ) -> Result<Run, HostError> {
         let inner = &self.host.inner;
-        let mut job = inner.job(self, RunId::generate(), record, prompt.bound_to)?;
+        let mut job = inner.job(self, RunId::generate(), record, bound_to)?;
         job.attached = attached;
-        let handed_in = self.hand_in(job, prompt.key.clone()).await;
+        let handed_in = self.hand_in(job, key).await;
         handed_in.map_err(|refused| self.refused(refused))
     }
 
-    async fn hand_in(&self, job: RunJob, key: Option<String>) -> Result<Run, NotAccepted> {
+    pub(super) async fn hand_in(&self, job: RunJob, key: Option<Key>) -> Result<Run, NotAccepted> {
         let inner = &self.host.inner;
         let run = inner.handle(Arc::clone(&job.live));
         let answer = inner.dispatcher.accept(job, key, Admission::InTurn);
@@ -132,7 +138,7 @@ impl Session {
         }
     }
 
-    fn refused(&self, refused: NotAccepted) -> HostError {
+    pub(super) fn refused(&self, refused: NotAccepted) -> HostError {
         match refused {
             // One that waits its turn needs no slot.
             NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
@@ -195,57 +201,6 @@ impl Session {
         let waits = Waits::Session(self.id);
         let host = &self.host.inner;
         Ok(host.take_waits_back(waits, Cause::User, why).await?)
-    }
-
-    /// Goes on with a run: a held one is put back into the queue; one that ended early, for
-    /// whatever reason, gets a new run of the origin `resume`, which asks the same again with
-    /// everything that was said in its history.
-    ///
-    /// # Errors
-    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed or still
-    /// goes on; [`HostError::BegunByRun`] for one that another run began, whose words are not
-    /// the user's; and as [`Session::prompt`].
-    pub async fn resume(&self, run: RunId) -> Result<Run, HostError> {
-        let at = self.run(run).stored().await?;
-        if at.session != self.id {
-            return Err(HostError::UnknownRun(run));
-        }
-        match at.state {
-            RunState::Held => {
-                let resumed = self.host.resume_all(HeldScope::Run(run)).await?;
-                match resumed.into_iter().next() {
-                    Some(resumed) => Ok(resumed),
-                    None => Err(self.not_resumed(&at)),
-                }
-            }
-            RunState::Cancelled | RunState::Failed | RunState::Interrupted => {
-                if at.prompt.origin == "parent" {
-                    return Err(HostError::BegunByRun(run));
-                }
-                let record = PromptRecord {
-                    origin: "resume".to_owned(),
-                    carried: None,
-                    ..at.prompt
-                };
-                self.ask(record, Vec::new(), &Prompt::default()).await
-            }
-            state => Err(HostError::NotResumable { run, state }),
-        }
-    }
-
-    /// Why a held run was not put back: its workspace or agent is missing, or somebody else
-    /// was quicker.
-    fn not_resumed(&self, at: &RunAt) -> HostError {
-        if self.host.agent(&self.agent).is_none() {
-            return HostError::UnknownAgent(self.agent.clone());
-        }
-        match self.host.workspace(self.workspace) {
-            Err(error) => error,
-            Ok(_) => HostError::NotResumable {
-                run: at.id,
-                state: at.state,
-            },
-        }
     }
 
     /// The session's events after one that was seen; `Seq(0)` is before the first. Does not

@@ -5,7 +5,7 @@ use super::{Host, HostError, HostInner, Session};
 use crate::clock::{Clock, UnixMillis};
 use crate::run::{CarriedUsage, Cause, Ending, Receipt, Run};
 use crate::sandbox::Limits;
-use crate::store::{Due, GoesOn, PromptRecord, StoreError, Waits};
+use crate::store::{Due, GoesOn, Key, PromptRecord, StoreError, Waits};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -194,7 +194,7 @@ impl Host {
             answer: None,
         };
         // Of one that was answered meanwhile there is nothing to do.
-        self.go_on_reopened(&session, due.prompt, goes_on)
+        self.go_on_reopened(&session, due.prompt, goes_on, None)
             .await
             .map(drop)
     }
@@ -206,8 +206,9 @@ impl Host {
         session: &Session,
         record: PromptRecord,
         goes_on: GoesOn,
+        key: Option<Key>,
     ) -> Result<Option<Run>, HostError> {
         let _kept_open = self.inner.reopen(session.workspace_id()).await?;
-        session.go_on(record, goes_on).await
+        session.go_on(record, goes_on, key).await
     }
 }

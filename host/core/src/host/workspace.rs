@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 #[derive(Clone, Debug, Default)]
@@ -359,16 +360,17 @@ impl Workspace {
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],
     /// [`HostError::ClientRetired`] or [`HostError::HostClosing`].
     pub fn attach(&self, client: ClientId) -> Result<Attachment, HostError> {
-        let stream = self.host.inner.attach(self.inner.id, client)?;
+        let (stream, over) = self.host.inner.attach(self.inner.id, client)?;
         Ok(Attachment {
             host: self.host.clone(),
             workspace: self.inner.id,
             stream,
+            over,
         })
     }
 
-    /// A client is done with the workspace: neither its hold nor a grace keeps it open any
-    /// more. Its streams still do.
+    /// A client is done with the workspace: neither its hold nor its streams nor a grace keep it
+    /// open any more, and [`Attachment::released`] says so to each of its streams.
     ///
     /// # Errors
     /// [`HostError::ClientNotAttached`], or as [`Workspace::attach`].
@@ -399,7 +401,7 @@ impl Workspace {
     /// When the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
         self.host
-            .resume_all(HeldScope::Workspace(self.inner.id))
+            .resume_all(HeldScope::Workspace(self.inner.id), None)
             .await
     }
 }
@@ -417,6 +419,16 @@ pub struct Attachment {
     host: Host,
     workspace: WorkspaceId,
     stream: Stream,
+    over: CancellationToken,
+}
+
+impl Attachment {
+    /// Waits until its claim is over, because the client was released or retired: the stream
+    /// counts for nothing any more. That the workspace closes is told by [`Workspace::stages`].
+    /// May be dropped while it waits.
+    pub async fn released(&self) {
+        self.over.cancelled().await;
+    }
 }
 
 impl Drop for Attachment {

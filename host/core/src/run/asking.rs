@@ -99,9 +99,16 @@ impl Transcript {
             question,
             answer,
             grant: granted.as_ref().map(|granted| granted.id),
+            by: None,
         }));
         log.extend(granted.map(|granted| Entry::Grant(Box::new(granted))));
         Ok(())
+    }
+
+    /// Forgets a question that is settled elsewhere. Returns whether it was open.
+    pub fn forget(&mut self, question: QuestionId) -> bool {
+        let open = self.questions.iter().position(|id| *id == question);
+        open.map(|at| self.questions.remove(at)).is_some()
     }
 
     /// Takes a question back for whose answer nobody waits any more.
@@ -137,7 +144,8 @@ impl Transcript {
                     call.started = true;
                 }
             }
-            EventBody::QuestionAsked { question } => {
+            // Those of runs that it began are theirs to settle.
+            EventBody::QuestionAsked { question } if question.run == self.run => {
                 self.asked += 1;
                 self.questions.push(question.id);
             }

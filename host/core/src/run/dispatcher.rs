@@ -6,7 +6,7 @@ use super::execute::execute;
 use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
-use super::{Cause, Receipt};
+use super::{Cause, Receipt, RunState};
 use crate::capability::agents::{Lineage, StartRun};
 use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
@@ -20,7 +20,7 @@ use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
 use crate::store::{
-    Accept, Accepted, GoesOn, Handed, PromptRecord, RunNo, SessionNo, Store, StoreError,
+    Accept, Accepted, GoesOn, Handed, Key, PromptRecord, RunNo, SessionNo, Store, StoreError,
 };
 use crate::workspace::Lifecycle;
 use std::collections::HashMap;
@@ -126,6 +126,8 @@ pub(crate) struct RunJob {
     pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
     /// The run that ended waiting and that this one goes on with, until that is stored.
     pub(crate) goes_on: Option<GoesOn>,
+    /// The run that ended early and that this one goes on with.
+    pub(crate) resumes: Option<RunId>,
     pub(crate) limits: Limits,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
@@ -228,7 +230,7 @@ impl Dispatcher {
     pub(crate) fn accept(
         self: &Arc<Self>,
         mut job: RunJob,
-        key: Option<String>,
+        key: Option<Key>,
         admission: Admission,
     ) -> oneshot::Receiver<Result<RunId, NotAccepted>> {
         let (answer, receiver) = oneshot::channel();
@@ -258,6 +260,8 @@ impl Dispatcher {
             digest: job.agent.loaded.digest.to_string(),
             key,
             goes_on: job.goes_on.take(),
+            resumes: job.resumes,
+            parent: job.lineage.as_ref().map(|lineage| lineage.parent),
             queue_max: job.limits.queue,
             start,
         };
@@ -335,12 +339,13 @@ impl Dispatcher {
         self: &Arc<Self>,
         job: RunJob,
         run: RunNo,
+        key: Option<Key>,
     ) -> oneshot::Receiver<Result<(), StoreError>> {
         let (answer, receiver) = oneshot::channel();
         let workspace = job.live.workspace;
         self.lock().enter(workspace);
         let this = Arc::clone(self);
-        drop(self.store.resume(run, move |outcome| {
+        drop(self.store.resume(run, key, move |outcome| {
             let resumed = outcome.map(|()| {
                 this.lock().insert(&job.live);
                 this.queue(job, run);
@@ -449,6 +454,16 @@ impl Dispatcher {
     /// A run that has no end yet.
     pub(crate) fn live(&self, run: RunId) -> Option<Arc<LiveRun>> {
         self.lock().live.get(&run).cloned()
+    }
+
+    /// Where a run stands that is stored so: its row says that it is finishing only where its end
+    /// takes a while.
+    pub(crate) fn standing(&self, run: RunId, stored: RunState) -> RunState {
+        let latched = |live: Arc<LiveRun>| live.latched().is_some();
+        match stored {
+            RunState::Running if self.live(run).is_some_and(latched) => RunState::Finishing,
+            stored => stored,
+        }
     }
 
     /// The runs that have no end yet, of one session or of all.

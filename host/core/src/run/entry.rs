@@ -3,6 +3,7 @@
 use super::asking::QUESTIONS_MAX;
 use super::transcript::MESSAGE_PARTS_MAX;
 use crate::event::EventBody;
+use crate::id::RunId;
 use crate::session::{BlobId, Granted, Message};
 
 /// One thing for the store to write, in order.
@@ -16,6 +17,8 @@ pub enum Entry {
     Blob(BlobId, Vec<u8>),
     /// To be kept until somebody revokes it.
     Grant(Box<Granted>),
+    /// To be logged for another run: what became of a question that it asks.
+    Elsewhere(RunId, Box<EventBody>),
     /// The session's new title, to be logged and kept.
     Title(String),
 }

@@ -157,8 +157,9 @@ impl Events {
     }
 
     /// The next event: at once if it is in the log, otherwise when it is committed. `None`
-    /// after a run's `run.ended`, and at the log's end once the host has shut down or if only
-    /// [stored](Events::stored) events were asked for. Otherwise a stream does not end.
+    /// after a run's `run.ended`, after `session.deleted`, and at the log's end once the host has
+    /// shut down or if only [stored](Events::stored) events were asked for. Otherwise a stream
+    /// does not end; those of a workspace and of the host go on after `session.deleted`.
     ///
     /// Dropping the future loses nothing: the next call answers the same event.
     pub async fn next(&mut self) -> Option<Result<Event, HostError>> {
@@ -169,11 +170,12 @@ impl Events {
             if let Some(event) = self.page.pop_front() {
                 if let Source::Session(source) = &mut self.source {
                     source.after = Some(event.seq);
-                    if source.run.is_some() && event.run != source.run {
+                    self.over = matches!(event.body, EventBody::SessionDeleted {});
+                    if source.run.is_some() && event.run != source.run && !self.over {
                         continue;
                     }
                     let ended = matches!(event.body, EventBody::RunEnded { .. });
-                    self.over = source.run.is_some() && ended;
+                    self.over |= source.run.is_some() && ended;
                 }
                 return Some(Ok(event));
             }

@@ -55,12 +55,14 @@ impl Run {
         self.events().after(seq)
     }
 
-    /// Where the run stands, as it is stored.
+    /// Where the run stands: as it is stored, but `finishing` as soon as its agent returned or
+    /// something stopped it.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`], or when the store cannot be read.
     pub async fn state(&self) -> Result<RunState, HostError> {
-        Ok(self.stored().await?.state)
+        let stored = self.stored().await?.state;
+        Ok(self.dispatcher.standing(self.id, stored))
     }
 
     /// Stops the run, and answers once its end is on disk. A run that waits or is held is

@@ -152,6 +152,10 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::RunId;
+    use crate::run::{Cause, Ending, Said};
+    use crate::session::FinishReason;
+    use std::time::Duration;
 
     #[test]
     fn a_time_falls_into_the_bucket_of_its_bound() {
@@ -163,5 +167,43 @@ mod tests {
         assert_eq!((read.counts[0], read.counts[1]), (2, 1));
         assert_eq!((read.counts[11], read.counts[12]), (1, 1));
         assert_eq!(read.sum_us, 10_000_102);
+    }
+
+    #[test]
+    fn an_ended_run_is_counted_by_its_state_with_its_tokens_and_times() {
+        let counters = Counters::default();
+        for (cause, tokens) in [
+            (Cause::Returned(FinishReason::EndTurn), 1),
+            (Cause::User, 10),
+            (Cause::AgentError, 100),
+            (Cause::Shutdown, 1000),
+        ] {
+            let mut ending = Ending::of(cause);
+            ending.stop = Duration::from_micros(tokens);
+            let mut said = Said::default();
+            said.usage.input_tokens = tokens;
+            said.usage.output_tokens = 2 * tokens;
+            let persist = Duration::from_micros(3 * tokens);
+            counters.ended(&ending.receipt(RunId::generate(), said, persist));
+        }
+        let read = counters.read();
+        let by_state = [
+            read.completed,
+            read.cancelled,
+            read.failed,
+            read.interrupted,
+        ];
+        assert_eq!(by_state, [1; 4]);
+        assert_eq!((read.input_tokens, read.output_tokens), (1111, 2222));
+        // One that returned was not stopped.
+        assert_eq!(read.stop.sum_us, 1110);
+        assert_eq!(read.stop.counts.iter().sum::<u64>(), 3);
+        assert_eq!(read.persist.sum_us, 3333);
+        assert_eq!(read.persist.counts.iter().sum::<u64>(), 4);
+        assert_eq!((read.accepted, read.lost), (0, 0));
+        counters.accepted();
+        counters.lost();
+        counters.lost();
+        assert_eq!((counters.read().accepted, counters.read().lost), (1, 2));
     }
 }

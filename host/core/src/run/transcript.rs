@@ -463,3 +463,6 @@ fn finish_calls(message: &mut Message, log: &mut Vec<Entry>) {
 fn last_index(message: &Message) -> u32 {
     message.parts.len().saturating_sub(1) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,8 @@ pub struct Message {
     pub id: MessageId,
     /// The run that it belongs to.
     pub run: RunId,
-    /// Its place in the session, from 1; `None` until the run of a queued prompt starts.
+    /// Its place in the session's history, from 1; `None` until the run of a queued prompt starts,
+    /// and for good if that is taken back.
     /// Order depends on this alone, never on a clock.
     pub ordinal: Option<u64>,
     /// Who speaks.

@@ -11,13 +11,22 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// Writes entries in order, for a run that has not ended.
 pub(super) fn write(tx: &mut Tx<'_>, run: RunNo, entries: &[Entry]) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let conn = tx.conn;
-    let mut log = tx.log(run.session)?;
-    for entry in entries {
-        write_one(conn, &mut log, run, entry)?;
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let own = rest.iter().position(question::is_told_elsewhere);
+        let (own, others) = rest.split_at(own.unwrap_or(rest.len()));
+        if !own.is_empty() {
+            let conn = tx.conn;
+            let mut log = tx.log(run.session)?;
+            for entry in own {
+                write_one(conn, &mut log, run, entry)?;
+            }
+        }
+        let Some((entry, later)) = others.split_first() else {
+            break;
+        };
+        question::tell(tx, run, entry)?;
+        rest = later;
     }
     Ok(())
 }
@@ -29,10 +38,9 @@ fn write_one(
     entry: &Entry,
 ) -> Result<(), StoreError> {
     match entry {
-        Entry::Event(body) => {
-            question::note(conn, run, body)?;
-            log.push(Some(run.run), body)
-        }
+        Entry::Event(body) => log.push(Some(run.run), body),
+        // Told by `question::tell`, which has more than one log.
+        Entry::Elsewhere(..) => Ok(()),
         Entry::Grant(granted) => grant::keep(conn, run, granted),
         Entry::Message(message) => {
             let place = Some(next_ordinal(conn, run.session.session)?);

@@ -1,5 +1,6 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
+use crate::id::RunId;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -125,6 +126,11 @@ pub enum Refusal {
     WrongState,
     /// The run has its end already.
     AlreadyEnded,
+    /// The run was gone on with before.
+    Resumed {
+        /// By this run.
+        by: RunId,
+    },
     /// A quota would be exceeded.
     Quota,
     /// The cursor is none that a list answered.

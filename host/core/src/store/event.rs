@@ -4,6 +4,7 @@
 use super::notify::Fresh;
 use super::open::Store;
 use super::retention;
+use super::run::SessionNo;
 use super::{Refusal, StoreError};
 use crate::clock::UnixMillis;
 use crate::event::{Event, EventBody, Position, Seq};
@@ -41,8 +42,7 @@ pub(super) fn page(
 ) -> Result<Vec<Event>, StoreError> {
     // The number, the beginning and the events as of one moment.
     let snapshot = conn.unchecked_transaction()?;
-    let no = session_no(&snapshot, session)?;
-    retention::check(&snapshot, no, after.0)?;
+    let (no, after) = begin(&snapshot, session, after)?;
     let sql = format!(
         "SELECT {COLUMNS} JOIN session ON session.no = event.session
          LEFT JOIN run ON run.no = event.run
@@ -57,21 +57,76 @@ pub(super) fn page(
     Ok(events)
 }
 
-/// The number just before a run's first event: where a stream of that run begins.
+/// A session's number, and where a stream of it goes on that stands after a number. A deleted
+/// session has only the event that says so, and is unknown to a reader that has seen it.
+fn begin(conn: &Connection, session: SessionId, after: Seq) -> Result<(i64, Seq), StoreError> {
+    let (no, deleted): (i64, Option<i64>) = conn
+        .prepare_cached(
+            "SELECT no, iif(going < 2, NULL, (SELECT max(seq) FROM event WHERE session = no))
+             FROM session WHERE id = ?1",
+        )?
+        .query_row([session.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or(Refusal::UnknownSession)?;
+    match deleted {
+        None => retention::check(conn, no, after.0).map(|()| (no, after)),
+        Some(last) if after.0 < last as u64 => Ok((no, Seq(last as u64 - 1))),
+        Some(_) => Err(Refusal::UnknownSession.into()),
+    }
+}
+
+/// The number just before a run's first event: where a stream of that run begins. One that was
+/// deleted has no more than its session's last event.
 pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreError> {
-    let (first, from): (Option<i64>, i64) = conn
+    let found: Option<(Option<i64>, i64, bool)> = conn
         .prepare_cached(
             "SELECT (SELECT min(event.seq) FROM event
                      WHERE event.session = run.session AND event.run = run.no
-                       AND event.seq > session.log_from), session.log_from
-             FROM run JOIN session ON session.no = run.session WHERE run.id = ?1",
+                       AND event.seq > session.log_from), session.log_from, session.going >= 2
+             FROM run JOIN session ON session.no = run.session WHERE run.id = ?1
+             UNION ALL SELECT NULL, 0, TRUE FROM gone_run WHERE id = ?1",
         )?
-        .query_row([run.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .ok_or(Refusal::UnknownRun)?;
+        .query_row([run.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let (first, from, deleted) = found.ok_or(Refusal::UnknownRun)?;
+    if deleted {
+        return Ok(Seq(0));
+    }
     let through = from as u64;
     let first = first.ok_or(Refusal::Expired { through })?;
     Ok(Seq(first.saturating_sub(1) as u64))
+}
+
+/// Where a session belongs, and whose run is asked for: deleted ones too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// The session.
+    pub session: SessionId,
+    /// Its numbers.
+    pub no: SessionNo,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+}
+
+fn followed(conn: &Connection, which: &str, id: &[u8; 16]) -> Result<Option<Followed>, StoreError> {
+    let sql = format!(
+        "SELECT session.id, session.no, workspace.no, workspace.id FROM session
+         JOIN workspace ON workspace.no = session.workspace WHERE {which}"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let found = query.query_row([id], |row| {
+        Ok(Followed {
+            session: SessionId::from_bytes(row.get(0)?),
+            no: SessionNo {
+                session: row.get(1)?,
+                workspace: row.get(2)?,
+            },
+            workspace: WorkspaceId::from_bytes(row.get(3)?),
+        })
+    });
+    Ok(found.optional()?)
 }
 
 /// The number of a session, unless its rows are going.
@@ -247,11 +302,29 @@ impl Store {
         self.shared.readers.read(read).await
     }
 
+    /// A session whose events can be read, be it that it was deleted.
+    pub async fn followed(&self, session: SessionId) -> Result<Followed, StoreError> {
+        let read = move |conn: &Connection| followed(conn, "session.id = ?1", session.as_bytes());
+        let found = self.shared.readers.read(read).await?;
+        found.ok_or_else(|| Refusal::UnknownSession.into())
+    }
+
+    /// The same, by one of its runs.
+    pub async fn followed_run(&self, run: RunId) -> Result<Followed, StoreError> {
+        let read = move |conn: &Connection| {
+            let which = "session.no = coalesce((SELECT session FROM run WHERE id = ?1),
+                                               (SELECT session FROM gone_run WHERE id = ?1))";
+            followed(conn, which, run.as_bytes())
+        };
+        let found = self.shared.readers.read(read).await?;
+        found.ok_or_else(|| Refusal::UnknownRun.into())
+    }
+
     /// Refuses a number that is before the beginning of a session's log or beyond its end.
     pub async fn check(&self, session: SessionId, after: Seq) -> Result<(), StoreError> {
         let read = move |conn: &Connection| {
-            let no = session_no(conn, session)?;
-            retention::check(conn, no, after.0)
+            let snapshot = conn.unchecked_transaction()?;
+            begin(&snapshot, session, after).map(drop)
         };
         self.shared.readers.read(read).await
     }
@@ -274,3 +347,6 @@ impl Store {
         self.shared.queue.failure()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,17 +206,16 @@ pub(super) fn withdraw(
             }
             crate::run::Entry::Blob(..)
             | crate::run::Entry::Grant(_)
+            | crate::run::Entry::Elsewhere(..)
             | crate::run::Entry::Title(_) => {}
         }
     }
     for message in messages {
         entry::insert_message(tx.conn, run, &message, None)?;
     }
-    let said = Said {
-        usage: changes.said.usage,
-        ..Said::default()
-    };
-    let receipt = ending.receipt(id, said, Duration::ZERO);
+    super::message::show_beside(tx.conn, run)?;
+    // It never spoke: what its messages hold is the host's.
+    let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
     Ok(receipt)
 }

@@ -51,6 +51,8 @@ impl Speaking {
             queue_max: 1,
             start: true,
             goes_on: None,
+            resumes: None,
+            parent: None,
         };
         let (answer, accepted) = oneshot::channel();
         drop(store.accept(accept, |outcome| drop(answer.send(outcome))));

@@ -5,7 +5,7 @@ use super::open::Store;
 use super::options::{self, StoredOptions};
 use super::output::{Output, Sealed};
 use super::queue::{self, Edited, HeldRow, HeldScope, QueuedRow, RunAt};
-use super::run::{self, Accept, Accepted, PromptRecord, RunNo, SessionNo};
+use super::run::{self, Accept, Accepted, Key, PromptRecord, RunNo, SessionNo};
 use super::session::{NewSession, SessionAt};
 use super::state::{self, StateOwner, StateQuota, StateScope};
 use super::tx::Tx;
@@ -92,14 +92,9 @@ impl Store {
     }
 
     /// The run that an idempotency key of a session stands for already, if there is one;
-    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it came with another prompt.
-    pub async fn known(
-        &self,
-        session: SessionNo,
-        key: String,
-        prompt: PromptRecord,
-    ) -> Result<Option<RunId>, StoreError> {
-        let read = move |conn: &Connection| run::known(conn, session, &key, &prompt);
+    /// [`Refusal::KeyConflict`](super::Refusal::KeyConflict) if it came with another request.
+    pub async fn known(&self, session: SessionNo, key: Key) -> Result<Option<RunId>, StoreError> {
+        let read = move |conn: &Connection| run::known(conn, session, &key);
         self.shared.readers.read(read).await
     }
 
@@ -163,14 +158,26 @@ impl Store {
         Output::new(run, transcript, queue, Arc::clone(&self.shared.clock))
     }
 
-    /// Puts a held run back into the queue; `then` as for [`Store::accept`].
+    /// Puts a held run back into the queue, for which the key stands from then on; `then` as
+    /// for [`Store::accept`].
     pub fn resume(
         &self,
         run: RunNo,
+        key: Option<Key>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
     ) -> Handed {
-        let queue = &self.shared.queue;
-        queue.push(Then::boxed(move |tx| queue::resume(tx, run), then))
+        let act = move |tx: &mut Tx<'_>| queue::resume(tx, run, key.as_ref());
+        self.shared.queue.push(Then::boxed(act, then))
+    }
+
+    /// Has a key stand for a run that was there before it; as [`Store::known`] if it stands for
+    /// one already.
+    pub async fn keep_key(&self, run: RunNo, key: Key) -> Result<(), StoreError> {
+        self.write(move |tx| match run::known(tx.conn, run.session, &key)? {
+            Some(_) => Ok(()),
+            None => run::keep_key(tx, run, &key),
+        })
+        .await
     }
 
     /// Keeps a summary; the originals stay.
@@ -246,7 +253,8 @@ impl Store {
             .await
     }
 
-    /// The same page of a session that is there, without the mark of its summary.
+    /// The last messages of a session before `before` as people read them, those included that
+    /// were taken back before they had a place in the history.
     pub async fn messages(
         &self,
         id: SessionId,
@@ -258,7 +266,7 @@ impl Store {
             // Both at one time: half a session that is being deleted is none.
             let snapshot = conn.unchecked_transaction()?;
             event::session_no(&snapshot, id)?;
-            message::history(&snapshot, session, before, 0, limit)
+            message::page(&snapshot, session, before, limit)
         };
         self.shared.readers.read(read).await
     }

@@ -44,7 +44,7 @@ fn plan(tx: &mut Tx<'_>, id: SessionId, todo: &[Todo]) -> Result<SessionRow, Sto
 fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     let marked = tx
         .conn
-        .prepare_cached("UPDATE session SET going = max(going, 1) WHERE no = ?1")?
+        .prepare_cached("UPDATE session SET going = max(going, 1) WHERE no = ?1 AND going < 3")?
         .execute([no.session])?;
     match marked {
         1 => Ok(()),
@@ -53,7 +53,8 @@ fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
 }
 
 /// Deletes some rows of a marked session; answers whether all are gone. Prompts that are held
-/// go with it; a run that is queued or has begun must have its end first.
+/// go with it; a run that is queued or has begun must have its end first. What stays is its bare
+/// row with the event that it is deleted, for followers, also those that come back later.
 pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreError> {
     let conn = tx.conn;
     let open: bool = conn
@@ -65,13 +66,23 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     if open {
         return Err(Refusal::WrongState.into());
     }
-    conn.prepare_cached("UPDATE session SET going = 2 WHERE no = ?1")?
+    let first = conn
+        .prepare_cached("UPDATE session SET going = 2 WHERE no = ?1 AND going < 2")?
         .execute([no.session])?;
-    tx.wake(no);
+    if first == 1 {
+        tx.log(no)?.push(None, &EventBody::SessionDeleted {})?;
+        conn.prepare_cached(
+            "UPDATE session SET log_from = (SELECT max(seq) - 1 FROM event WHERE session = no)
+             WHERE no = ?1",
+        )?
+        .execute([no.session])?;
+    }
     remember_last(tx)?;
     let mut left = ROWS_MAX;
     for sql in [
-        "DELETE FROM event WHERE pos IN (SELECT pos FROM event WHERE session = ?1 LIMIT ?2)",
+        "DELETE FROM event WHERE pos IN (
+           SELECT pos FROM event WHERE session = ?1
+             AND seq <= (SELECT log_from FROM session WHERE no = ?1) LIMIT ?2)",
         "DELETE FROM wake WHERE run IN (
            SELECT wake.run FROM run JOIN wake ON wake.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",
@@ -82,6 +93,8 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
         "DELETE FROM message WHERE no IN (
            SELECT message.no FROM run JOIN message ON message.run = run.no
            WHERE run.session = ?1 AND message.ordinal IS NULL LIMIT ?2)",
+        "DELETE FROM later_key WHERE (session, key) IN (
+           SELECT session, key FROM later_key WHERE session = ?1 LIMIT ?2)",
         "DELETE FROM run_terminal WHERE run IN (
            SELECT run FROM run JOIN run_terminal ON run_terminal.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",
@@ -104,8 +117,11 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     }
     conn.prepare_cached("UPDATE session SET parent = NULL WHERE parent = ?1")?
         .execute([no.session])?;
-    conn.prepare_cached("DELETE FROM session WHERE no = ?1")?
-        .execute([no.session])?;
+    conn.prepare_cached(
+        "UPDATE session SET going = 3, title = NULL, todo = NULL, parent = NULL,
+           forked_from = NULL, summary_message = NULL, summary_through = NULL WHERE no = ?1",
+    )?
+    .execute([no.session])?;
     Ok(true)
 }
 
@@ -121,9 +137,9 @@ pub(super) fn remember_last(tx: &Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The sessions whose deletion has begun.
+/// The sessions whose deletion has begun and is not done.
 pub(super) fn going(conn: &Connection) -> Result<Vec<SessionNo>, StoreError> {
-    numbers(conn, "going > 0", None)
+    numbers(conn, "going IN (1, 2)", None)
 }
 
 fn numbers(
@@ -143,11 +159,11 @@ fn numbers(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Deletes a workspace that has no sessions any more.
+/// Deletes a workspace that has no sessions any more, with the rows that deleted ones keep.
 fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
     let used: bool = tx
         .conn
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM session WHERE workspace = ?1)")?
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM session WHERE workspace = ?1 AND going < 3)")?
         .query_row([no], |row| row.get(0))?;
     if used {
         return Err(Refusal::WrongState.into());
@@ -158,6 +174,13 @@ fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
         session: 0,
         workspace: no,
     });
+    for of_deleted in [
+        "DELETE FROM event WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
+        "DELETE FROM gone_run WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
+        "DELETE FROM session WHERE workspace = ?1",
+    ] {
+        tx.conn.prepare_cached(of_deleted)?.execute([no])?;
+    }
     tx.conn
         .prepare_cached("DELETE FROM state WHERE scope = 2 AND owner = ?1")?
         .execute([no])?;
@@ -240,11 +263,11 @@ impl Store {
         Ok(())
     }
 
-    /// The sessions of a workspace, those that are going included.
+    /// The sessions of a workspace, those included whose deletion is not done.
     pub async fn sessions_of(&self, id: WorkspaceId) -> Result<Vec<SessionNo>, StoreError> {
         let read = move |conn: &Connection| {
             let no = session::workspace_no(conn, id)?;
-            numbers(conn, "workspace = ?1", Some(no))
+            numbers(conn, "workspace = ?1 AND going < 3", Some(no))
         };
         self.shared.readers.read(read).await
     }

@@ -78,6 +78,61 @@ pub(super) fn history(
     Ok(messages)
 }
 
+/// The last messages of a session before one, as people read them: the history, and at the place
+/// where they were taken back the prompts that never were in it.
+pub(super) fn page(
+    conn: &Connection,
+    session: SessionNo,
+    before: Option<MessageId>,
+    limit: u32,
+) -> Result<Vec<Message>, StoreError> {
+    let (place, beside, no) = match before {
+        Some(id) => conn
+            .prepare_cached(
+                "SELECT coalesce(ordinal, beside), ordinal IS NULL, no FROM message
+                 WHERE id = ?1 AND session = ?2 AND coalesce(ordinal, beside) IS NOT NULL",
+            )?
+            .query_row(params![id.as_bytes(), session.session], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()?
+            .ok_or(Refusal::UnknownMessage)?,
+        None => (i64::MAX, true, i64::MAX),
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM (
+           SELECT * FROM (
+             SELECT no, ordinal AS place, 0 AS behind FROM message
+             WHERE session = ?1 AND ordinal <= ?2 AND (ordinal, 0, no) < (?2, ?3, ?4)
+             ORDER BY ordinal DESC LIMIT ?5)
+           UNION ALL
+           SELECT * FROM (
+             SELECT no, beside AS place, 1 AS behind FROM message
+             WHERE session = ?1 AND beside <= ?2 AND (beside, 1, no) < (?2, ?3, ?4)
+             ORDER BY beside DESC, no DESC LIMIT ?5)
+           ORDER BY place DESC, behind DESC, no DESC LIMIT ?5) shown
+         JOIN message ON message.no = shown.no JOIN run ON run.no = message.run
+         ORDER BY shown.place, shown.behind, shown.no"
+    );
+    let mut query = conn.prepare_cached(&sql)?;
+    let limit = limit.min(PAGE_MESSAGES);
+    let mut rows = query.query(params![session.session, place, beside, no, limit])?;
+    let mut messages = Vec::new();
+    while let Some(row) = rows.next()? {
+        messages.push(read(row)?);
+    }
+    Ok(messages)
+}
+
+/// Has the messages of a run that was taken back shown behind the last that has a place.
+pub(super) fn show_beside(conn: &Connection, run: super::RunNo) -> Result<(), StoreError> {
+    let session = run.session.session;
+    let last = super::entry::next_ordinal(conn, session)? - 1;
+    conn.prepare_cached("UPDATE message SET beside = ?2 WHERE run = ?1 AND ordinal IS NULL")?
+        .execute(params![run.run, last])?;
+    Ok(())
+}
+
 /// The messages after one place and through another, in order.
 pub(super) fn places(
     conn: &Connection,

@@ -4,16 +4,18 @@
 //! It outlives the guest: sealing it moves everything that is not yet written into the
 //! finishing job, and from then on nothing more is taken.
 
+mod flush;
+
+use super::StoreError;
 use super::durable::Durable;
 use super::run::RunNo;
-use super::work::Work;
-use super::writer::Queue;
-use super::{StoreError, entry};
+use super::writer::{Handed, Queue};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
-use crate::id::QuestionId;
+use crate::id::{QuestionId, RunId};
 use crate::run::{Entry, OutputBounds, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
+use flush::Flush;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +61,24 @@ struct Inner {
     /// A flush is queued that will take what is pending.
     queued: bool,
     rejected: bool,
+}
+
+impl Inner {
+    /// Forgets a question that another run's output settles, if it is open and still to be told.
+    fn forget(&mut self, question: QuestionId) -> bool {
+        let transcript = self.transcript.as_mut().filter(|_| !self.rejected);
+        transcript.is_some_and(|transcript| transcript.forget(question))
+    }
+}
+
+/// An open question that the answer of another one covers.
+pub struct Covered {
+    /// Where it was asked.
+    pub output: Arc<Output>,
+    /// The run that asks.
+    pub run: RunId,
+    /// The question.
+    pub question: QuestionId,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -198,8 +218,8 @@ impl Output {
     }
 
     /// Asks somebody. They see it once it is committed.
-    pub fn ask(self: &Arc<Self>, question: Question) -> Result<(), OutputError> {
-        self.take(|t, _, log| t.ask(question, log))
+    pub fn ask(self: &Arc<Self>, question: Question) -> Result<Handed, OutputError> {
+        self.hand(|t, _, log| t.ask(question, log))
     }
 
     /// Takes a question back for whose answer nobody waits any more.
@@ -207,14 +227,51 @@ impl Output {
         self.take(|t, _, log| t.dismiss(question, log))
     }
 
-    /// Notes the answer of an open question, and what it grants.
+    /// Notes the answer of an open question, what it grants, and that this answers other open
+    /// questions, be it of other runs: all in one transaction. Returns which of those it answers.
+    ///
+    /// One call at a time, since it locks the output of every run that asked.
     pub fn answer(
         self: &Arc<Self>,
         question: QuestionId,
         answer: Answer,
         granted: Option<Granted>,
-    ) -> Result<(), OutputError> {
-        self.take(|t, _, log| t.answer(question, answer, granted, log))
+        covered: &[Covered],
+    ) -> Result<(Vec<QuestionId>, Handed), OutputError> {
+        let grant = granted.as_ref().map(|granted| granted.id);
+        // Held until all is handed over: the end of a run that asked comes behind it.
+        let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
+        for Covered { output, .. } in covered {
+            let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
+            if !known && !Arc::ptr_eq(self, output) {
+                others.push((output, output.lock()));
+            }
+        }
+        let mut settled = Vec::new();
+        let handed = self.hand(|transcript, _, log| {
+            transcript.answer(question, answer, granted, log)?;
+            for also in covered {
+                let other = others
+                    .iter_mut()
+                    .find(|(other, _)| Arc::ptr_eq(other, &also.output));
+                let open = match other {
+                    None => transcript.forget(also.question),
+                    Some((_, inner)) => inner.forget(also.question),
+                };
+                if open {
+                    settled.push(also.question);
+                    let told = EventBody::QuestionAnswered {
+                        question: also.question,
+                        answer: Answer::Allow { remember: None },
+                        grant,
+                        by: Some(question),
+                    };
+                    log.push(Entry::Elsewhere(also.run, Box::new(told)));
+                }
+            }
+            Ok(())
+        })?;
+        Ok((settled, handed))
     }
 
     /// Ends the step if all of its calls have their results, so that the history gets it, and
@@ -291,6 +348,13 @@ impl Output {
         self: &Arc<Self>,
         append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
     ) -> Result<(), OutputError> {
+        self.hand(append).map(drop)
+    }
+
+    fn hand(
+        self: &Arc<Self>,
+        append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
+    ) -> Result<Handed, OutputError> {
         let now = self.clock.now();
         let mut inner = self.lock();
         let Inner {
@@ -311,7 +375,7 @@ impl Output {
         appended?;
         if pending.is_empty() {
             // Of what makes no entry there is nothing to wait for, and nothing to free again.
-            return Ok(());
+            return Ok(Handed::none());
         }
         let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
@@ -321,10 +385,10 @@ impl Output {
         let queue = !inner.queued;
         inner.queued |= queue;
         drop(inner);
-        if queue {
-            drop(self.queue.push(Box::new(Flush::new(Arc::clone(self)))));
+        if !queue {
+            return Ok(Handed::none());
         }
-        Ok(())
+        Ok(self.queue.push(Box::new(Flush::new(Arc::clone(self)))))
     }
 
     /// How much more the run may say; nothing once it is sealed.
@@ -378,84 +442,10 @@ impl Output {
 fn bytes_beside(entry: &Entry) -> usize {
     match entry {
         Entry::Blob(_, bytes) => bytes.len(),
-        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) | Entry::Title(_) => 0,
-    }
-}
-
-/// Writes what is pending when the writer comes to it. One is queued at a time, so that what
-/// is appended during a sync goes into the next one together.
-struct Flush {
-    output: Arc<Output>,
-    taken: Option<Taken>,
-}
-
-struct Taken {
-    entries: Vec<Entry>,
-    backlog: Backlog,
-    /// Up to which number these go.
-    through: u64,
-}
-
-impl Flush {
-    fn new(output: Arc<Output>) -> Self {
-        Self {
-            output,
-            taken: None,
-        }
-    }
-}
-
-impl Work for Flush {
-    fn apply(&mut self, tx: &mut super::tx::Tx<'_>) -> Result<(), StoreError> {
-        let output = &self.output;
-        let taken = self.taken.get_or_insert_with(|| {
-            let mut inner = output.lock();
-            inner.queued = false;
-            if inner.transcript.is_some() {
-                inner.flushed = inner.taken;
-            }
-            Taken {
-                entries: std::mem::take(&mut inner.pending),
-                backlog: inner.backlog,
-                through: inner.flushed,
-            }
-        });
-        entry::write(tx, output.run, &taken.entries)
-    }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { output, taken } = *self;
-        let mut inner = output.lock();
-        match (&outcome, &taken) {
-            (Ok(()), Some(taken)) => {
-                let (backlog, done) = (&mut inner.backlog, taken.backlog);
-                backlog.deltas = backlog.deltas.saturating_sub(done.deltas);
-                backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
-            }
-            _ => {
-                // Nothing more is taken, so that nobody waits for room.
-                inner.rejected = true;
-                inner.backlog = Backlog::default();
-            }
-        }
-        drop(inner);
-        match (outcome, taken) {
-            (Ok(()), taken) => output
-                .durable
-                .reached(taken.map_or(0, |taken| taken.through)),
-            (Err(error), _) => {
-                tracing::error!(%error, "a run's output was rejected; its end keeps the text");
-                output.durable.failed(&error);
-            }
-        }
-        output.room.notify_waiters();
-    }
-
-    fn is_kept(&self) -> bool {
-        true
-    }
-
-    fn run(&self) -> Option<i64> {
-        Some(self.output.run.run)
+        Entry::Event(_)
+        | Entry::Message(_)
+        | Entry::Grant(_)
+        | Entry::Title(_)
+        | Entry::Elsewhere(..) => 0,
     }
 }

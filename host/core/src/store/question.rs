@@ -6,6 +6,7 @@ use super::tx::Tx;
 use super::{Refusal, Store, StoreError};
 use crate::event::EventBody;
 use crate::id::{QuestionId, SessionId, WorkspaceId};
+use crate::run::Entry;
 use crate::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -20,7 +21,7 @@ pub enum OpenQuestions {
     All,
     /// Those of some workspaces.
     Workspaces(Vec<WorkspaceId>),
-    /// Those of a session.
+    /// Those of a session, and of those that it is the parent of, at any depth.
     Session(SessionId),
 }
 
@@ -37,8 +38,100 @@ pub struct QuestionAt {
     pub waits: bool,
 }
 
+/// Whether an entry concerns a question, so that it is told in more than one log.
+pub(super) fn is_told_elsewhere(entry: &Entry) -> bool {
+    match entry {
+        Entry::Elsewhere(..) => true,
+        Entry::Event(body) => matches!(
+            body,
+            EventBody::QuestionAsked { .. }
+                | EventBody::QuestionAnswered { .. }
+                | EventBody::QuestionDismissed { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Writes what concerns a question: of this run, or of another whose question its answer covers.
+pub(super) fn tell(tx: &mut Tx<'_>, run: RunNo, entry: &Entry) -> Result<(), StoreError> {
+    match entry {
+        Entry::Event(body) => {
+            note(tx.conn, run, body)?;
+            tx.log(run.session)?.push(Some(run.run), body)?;
+            tell_above(tx, run, body)
+        }
+        Entry::Elsewhere(other, body) => {
+            let Some(asker) = Teller::find(tx.conn, other.as_bytes())? else {
+                return Ok(());
+            };
+            note(tx.conn, asker.run, body)?;
+            asker.push(tx, body)?;
+            tell_above(tx, asker.run, body)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells it in the logs of the runs on whose behalf this one was begun, one above the other:
+/// where people watch those, they see it.
+fn tell_above(tx: &mut Tx<'_>, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
+    let mut above: Option<[u8; 16]> = tx
+        .conn
+        .prepare_cached("SELECT parent FROM run WHERE no = ?1")?
+        .query_row([run.run], |row| row.get(0))
+        .optional()?
+        .flatten();
+    while let Some(id) = above {
+        let Some(teller) = Teller::find(tx.conn, &id)? else {
+            break;
+        };
+        teller.push(tx, body)?;
+        above = teller.parent;
+    }
+    Ok(())
+}
+
+/// A run in whose log something is told.
+struct Teller {
+    run: RunNo,
+    ended: bool,
+    parent: Option<[u8; 16]>,
+}
+
+impl Teller {
+    /// A run of a session that is not deleted.
+    fn find(conn: &Connection, id: &[u8; 16]) -> Result<Option<Self>, StoreError> {
+        let found = conn
+            .prepare_cached(
+                "SELECT run.no, session.no, session.workspace, run.ended_ms IS NOT NULL, run.parent
+                 FROM run JOIN session ON session.no = run.session
+                 WHERE run.id = ?1 AND session.going < 2",
+            )?
+            .query_row([id], |row| {
+                Ok(Self {
+                    run: RunNo {
+                        run: row.get(0)?,
+                        session: SessionNo {
+                            session: row.get(1)?,
+                            workspace: row.get(2)?,
+                        },
+                    },
+                    ended: row.get(3)?,
+                    parent: row.get(4)?,
+                })
+            });
+        Ok(found.optional()?)
+    }
+
+    /// Nothing of a run follows its end: from there on its session tells it.
+    fn push(&self, tx: &mut Tx<'_>, body: &EventBody) -> Result<(), StoreError> {
+        let run = (!self.ended).then_some(self.run.run);
+        tx.log(self.run.session)?.push(run, body)
+    }
+}
+
 /// Notes a question with the event that asks it, its answer with the event that answers.
-pub(super) fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
+fn note(conn: &Connection, run: RunNo, body: &EventBody) -> Result<(), StoreError> {
     match body {
         EventBody::QuestionAsked { question } => {
             conn.prepare_cached(
@@ -97,6 +190,7 @@ pub(super) fn settle_late(
             question,
             answer: answer.clone(),
             grant: None,
+            by: None,
         },
         None => EventBody::QuestionDismissed { question },
     };
@@ -160,7 +254,11 @@ impl Store {
                 ),
                 OpenQuestions::Session(id) => {
                     let no = super::event::session_no(conn, *id)?;
-                    ("session.no = ?1", Value::Integer(no))
+                    let family = "session.no IN (WITH RECURSIVE family (no) AS (
+                       VALUES (?1) UNION
+                       SELECT child.no FROM family JOIN session child ON child.parent = family.no)
+                       SELECT no FROM family)";
+                    (family, Value::Integer(no))
                 }
             };
             let sql = format!(

@@ -2,7 +2,7 @@
 //! compare-and-set on its state, so that a prompt which starts meanwhile stays as it started.
 
 use super::entry::keep_blob;
-use super::run::{PromptRecord, RunNo, SessionNo, change};
+use super::run::{Key, PromptRecord, RunNo, SessionNo, change, keep_key};
 use super::tx::Tx;
 use super::{Refusal, StoreError, event};
 use crate::clock::UnixMillis;
@@ -142,9 +142,13 @@ pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunNo]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Puts a held run back into the queue.
-pub(super) fn resume(tx: &mut Tx<'_>, run: RunNo) -> Result<(), StoreError> {
+/// Puts a held run back into the queue. Its key was looked up before; of two that come at the
+/// same time, the second finds the run no longer held.
+pub(super) fn resume(tx: &mut Tx<'_>, run: RunNo, key: Option<&Key>) -> Result<(), StoreError> {
     change(tx, run, RunState::Held, RunEvent::Resume)?;
+    if let Some(key) = key {
+        keep_key(tx, run, key)?;
+    }
     tx.log(run.session)?
         .push(Some(run.run), &EventBody::RunResumed {})
 }

@@ -6,9 +6,9 @@ use super::tx::Tx;
 use super::wake::{self, GoesOn};
 use super::{Refusal, StoreError};
 use crate::event::EventBody;
-use crate::id::{MessageId, RunId};
+use crate::id::{MessageId, QuestionId, RunId};
 use crate::run::{CarriedUsage, RunEvent, RunState};
-use crate::session::{BlobId, Message, Part, Role, title_from};
+use crate::session::{Answer, BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,6 +36,14 @@ pub struct SessionNo {
     pub(super) workspace: i64,
 }
 
+impl SessionNo {
+    /// Whether two sessions are of one workspace.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.workspace == other.workspace
+    }
+}
+
 /// What a caller asks of a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
@@ -53,9 +61,37 @@ pub struct PromptRecord {
     pub carried: Option<CarriedUsage>,
 }
 
-impl PromptRecord {
-    fn digest(&self) -> Result<Vec<u8>, StoreError> {
-        Ok(Sha256::digest(serde_json::to_vec(self)?).to_vec())
+/// An idempotency key, with the digest of all that was asked under it. Unique per session,
+/// whatever kind of request it came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    word: String,
+    content: Vec<u8>,
+}
+
+impl Key {
+    /// Of a prompt.
+    pub fn of_prompt(word: String, prompt: &PromptRecord) -> Result<Self, StoreError> {
+        Self::of(word, prompt)
+    }
+
+    /// Of going on with a run that is held or ended early.
+    pub fn of_resume(word: String, run: RunId) -> Result<Self, StoreError> {
+        Self::of(word, &("resume", run))
+    }
+
+    /// Of an answer to a question.
+    pub fn of_answer(
+        word: String,
+        question: QuestionId,
+        answer: &Answer,
+    ) -> Result<Self, StoreError> {
+        Self::of(word, &("answer", question, answer))
+    }
+
+    fn of(word: String, content: &impl Serialize) -> Result<Self, StoreError> {
+        let content = Sha256::digest(serde_json::to_vec(content)?).to_vec();
+        Ok(Self { word, content })
     }
 }
 
@@ -72,10 +108,15 @@ pub struct Accept {
     /// The digest of the agent's component.
     pub digest: String,
     /// The caller's idempotency key.
-    pub key: Option<String>,
+    pub key: Option<Key>,
     /// What it goes on with, if it does; refused with [`Refusal::WrongState`] if another
     /// prompt has gone on with that.
     pub goes_on: Option<GoesOn>,
+    /// The run that ended early and that it goes on with, if it does. If a run does so that
+    /// has no end yet, that is the run; refused with [`Refusal::Resumed`] if that has its end.
+    pub resumes: Option<RunId>,
+    /// The run that begins it, if one does.
+    pub parent: Option<RunId>,
     /// Prompts of this session that may wait at the most.
     pub queue_max: u32,
     /// Start in the same transaction: the session is idle and a slot is held.
@@ -87,25 +128,26 @@ pub struct Accept {
 pub enum Accepted {
     /// It is durable as a new run.
     New(RunNo),
-    /// Its key came before, with the same content: this is the run of that time.
+    /// Its key came before, with the same content, or the run that it was to go on with is
+    /// gone on with: this is the run of that time.
     Known(RunId),
 }
 
 /// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
 /// was waited for, in one transaction.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
-    if let Some(goes_on) = &accept.goes_on {
-        wake::go_on(tx, accept.session, goes_on)?;
-    }
-    let content = accept
-        .key
-        .as_ref()
-        .map(|_| accept.prompt.digest())
-        .transpose()?;
-    if let (Some(key), Some(content)) = (&accept.key, &content)
-        && let Some(known) = known_key(tx.conn, accept.session.session, key, content)?
+    if let Some(key) = &accept.key
+        && let Some(known) = known(tx.conn, accept.session, key)?
     {
         return Ok(Accepted::Known(known));
+    }
+    if let Some(run) = accept.resumes
+        && let Some(by) = resumed(tx, run, accept)?
+    {
+        return Ok(Accepted::Known(by));
+    }
+    if let Some(goes_on) = &accept.goes_on {
+        wake::go_on(tx, accept.session, goes_on)?;
     }
     if !accept.start && queued(tx, accept.session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull.into());
@@ -117,8 +159,8 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     tx.conn
         .prepare_cached(
             "INSERT INTO run (id, session, state, epoch, prompt, digest, key, content,
-                              accepted_ms, started_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                              accepted_ms, started_ms, resumes, parent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             accept.run.as_bytes(),
@@ -127,10 +169,12 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
             tx.epoch,
             serde_json::to_string(&accept.prompt)?,
             accept.digest,
-            accept.key,
-            content,
+            accept.key.as_ref().map(|key| &key.word),
+            accept.key.as_ref().map(|key| &key.content),
             tx.now.0 as i64,
             accept.start.then_some(tx.now.0 as i64),
+            accept.resumes.map(|run| *run.as_bytes()),
+            accept.parent.map(|run| *run.as_bytes()),
         ])?;
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
@@ -213,27 +257,60 @@ fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), Sto
 pub(super) fn known(
     conn: &Connection,
     session: SessionNo,
-    key: &str,
-    prompt: &PromptRecord,
-) -> Result<Option<RunId>, StoreError> {
-    known_key(conn, session.session, key, &prompt.digest()?)
-}
-
-fn known_key(
-    conn: &Connection,
-    session: i64,
-    key: &str,
-    content: &[u8],
+    key: &Key,
 ) -> Result<Option<RunId>, StoreError> {
     let known: Option<([u8; 16], Vec<u8>)> = conn
-        .prepare_cached("SELECT id, content FROM run WHERE session = ?1 AND key = ?2")?
-        .query_row(params![session, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT id, content FROM run WHERE session = ?1 AND key = ?2
+             UNION ALL
+             SELECT run.id, later_key.content FROM later_key JOIN run ON run.no = later_key.run
+             WHERE later_key.session = ?1 AND later_key.key = ?2",
+        )?
+        .query_row(params![session.session, key.word], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     match known {
-        Some((id, before)) if before == content => Ok(Some(RunId::from_bytes(id))),
+        Some((id, before)) if before == key.content => Ok(Some(RunId::from_bytes(id))),
         Some(_) => Err(Refusal::KeyConflict.into()),
         None => Ok(None),
     }
+}
+
+/// Has a key stand for a run that was there before it.
+pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreError> {
+    tx.conn
+        .prepare_cached(
+            "INSERT INTO later_key (session, key, content, run) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![run.session.session, key.word, key.content, run.run])?;
+    Ok(())
+}
+
+/// The run that goes on with one that ended early, if there is one and it has no end yet.
+fn resumed(tx: &Tx<'_>, run: RunId, accept: &Accept) -> Result<Option<RunId>, StoreError> {
+    let by: Option<(i64, [u8; 16], bool)> = tx
+        .conn
+        .prepare_cached("SELECT no, id, ended_ms IS NOT NULL FROM run WHERE resumes = ?1")?
+        .query_row([run.as_bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((no, by, ended)) = by else {
+        return Ok(None);
+    };
+    let by = RunId::from_bytes(by);
+    if ended {
+        return Err(Refusal::Resumed { by }.into());
+    }
+    if let Some(key) = &accept.key {
+        let run = RunNo {
+            run: no,
+            session: accept.session,
+        };
+        keep_key(tx, run, key)?;
+    }
+    Ok(Some(by))
 }
 
 /// How many prompts wait. The list of states is that of the partial index, word for word.

@@ -68,15 +68,19 @@ impl<'c> Tx<'c> {
         self.touched
     }
 
-    /// The log of one session, at its end.
+    /// The log of one session, at its end; nothing comes after that it is deleted.
     pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
-        let last: Option<i64> = self
+        let last: Option<(i64, bool)> = self
             .conn
-            .prepare_cached("SELECT seq FROM event WHERE session = ?1 ORDER BY seq DESC LIMIT 1")?
-            .query_row([session.session], |row| row.get(0))
+            .prepare_cached(
+                "SELECT seq, run IS NULL AND body = '{\"type\":\"session.deleted\"}' FROM event
+                 WHERE session = ?1 ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row([session.session], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let last = match last {
-            Some(last) => last,
+            Some((_, true)) => return Err(Refusal::UnknownSession.into()),
+            Some((last, _)) => last,
             None => self.folded(session)?,
         };
         Ok(Log {

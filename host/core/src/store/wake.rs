@@ -220,6 +220,8 @@ fn take_back(tx: &mut Tx<'_>, waits: Waits, ending: &Ending) -> Result<Vec<Recei
             digest: waited.digest,
             key: None,
             goes_on: (!keeps_question).then_some(goes_on),
+            resumes: None,
+            parent: None,
             queue_max: u32::MAX,
             start: false,
         };

@@ -77,8 +77,9 @@ impl Queue {
                 let count = inner.jobs.len().min(BATCH_MAX);
                 return Taken::Jobs(inner.jobs.drain(..count).collect());
             }
-            if inner.closing && patience.is_none() {
-                return Taken::Closed;
+            if inner.closing {
+                // What is kept is tried once more, without a wait.
+                return patience.map_or(Taken::Closed, |_| Taken::Jobs(Vec::new()));
             }
             let Some(patience) = patience else {
                 inner = self
@@ -92,7 +93,7 @@ impl Queue {
                 .wait_timeout(inner, patience)
                 .unwrap_or_else(PoisonError::into_inner);
             inner = after;
-            if timeout.timed_out() || inner.closing {
+            if timeout.timed_out() {
                 return Taken::Jobs(inner.jobs.drain(..).collect());
             }
         }
@@ -123,6 +124,13 @@ impl Queue {
 /// dropped, so that whoever holds a lock can let go of it first.
 #[must_use = "refused work is settled where this is dropped"]
 pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
+
+impl Handed {
+    /// Nothing was handed in.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
 
 impl Drop for Handed {
     fn drop(&mut self) {
@@ -419,3 +427,6 @@ impl Writer {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,12 @@ pub(crate) struct Timer {
     incarnation: u64,
 }
 
-/// A stream that was attached. It counts only for the claims that it was attached to: one
-/// that outlives its workspace means nothing to the next of the same id.
+/// A stream that was attached. It counts only for the claim that it was attached to: one that
+/// outlives its claim, or its workspace, means nothing to the next of the same client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     client: ClientId,
+    claim: u64,
     incarnation: u64,
 }
 
@@ -55,13 +56,13 @@ pub(crate) struct Claims {
     incarnation: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Claim {
+    /// Tells it from an earlier claim of the same client.
+    number: u64,
     streams: u32,
     /// The timer that decides if no stream is there.
     timer: Option<u64>,
-    /// The client said that it is done: its streams still count, a lost one has no grace.
-    released: bool,
 }
 
 impl Claims {
@@ -74,35 +75,38 @@ impl Claims {
     }
 
     /// A client creates the workspace: it is held until its stream opens. Again re-arms the
-    /// hold, and takes a release back. With a stream there is nothing to hold.
+    /// hold. With a stream there is nothing to hold.
     pub(crate) fn create(&mut self, client: ClientId) -> Claimed {
-        let streams = {
-            let claim = self.clients.entry(client).or_default();
-            claim.released = false;
-            claim.streams
-        };
-        if streams > 0 {
-            return Claimed::Stands;
+        match self.claim(client).streams {
+            0 => Claimed::Until(self.arm(client, Lasts::Hold)),
+            _ => Claimed::Stands,
         }
-        Claimed::Until(self.arm(client, Lasts::Hold))
     }
 
     /// A stream of the client opens.
     pub(crate) fn attach(&mut self, client: ClientId) -> Stream {
-        let claim = self.clients.entry(client).or_default();
+        let incarnation = self.incarnation;
+        let claim = self.claim(client);
         claim.streams += 1;
         claim.timer = None;
-        claim.released = false;
         Stream {
             client,
-            incarnation: self.incarnation,
+            claim: claim.number,
+            incarnation,
         }
+    }
+
+    /// Whether a stream counts for the claim that its client has now.
+    fn counts(&self, stream: Stream) -> bool {
+        let claim = self.clients.get(&stream.client);
+        stream.incarnation == self.incarnation
+            && claim.is_some_and(|claim| claim.number == stream.claim)
     }
 
     /// A stream is lost. `None` if it counted for nothing any more.
     pub(crate) fn detach(&mut self, stream: Stream) -> Option<Claimed> {
         let client = stream.client;
-        if stream.incarnation != self.incarnation {
+        if !self.counts(stream) {
             return None;
         }
         let claim = self.clients.get_mut(&client)?;
@@ -110,28 +114,12 @@ impl Claims {
         if claim.streams > 0 {
             return Some(Claimed::Stands);
         }
-        if claim.released {
-            self.clients.remove(&client);
-            return Some(Claimed::Gone);
-        }
         Some(Claimed::Until(self.arm(client, Lasts::Grace)))
     }
 
-    /// The client is done with the workspace: no hold and no grace. `None` if it had no claim.
-    pub(crate) fn release(&mut self, client: ClientId) -> Option<Claimed> {
-        let claim = self.clients.get_mut(&client)?;
-        if claim.streams > 0 {
-            claim.released = true;
-            claim.timer = None;
-            return Some(Claimed::Stands);
-        }
-        self.clients.remove(&client);
-        Some(Claimed::Gone)
-    }
-
-    /// The client is gone for good, whatever streams of it are still open. Answers whether it
-    /// had a claim.
-    pub(crate) fn retire(&mut self, client: ClientId) -> bool {
+    /// The client is done with the workspace, or gone for good: no hold, no grace, and its open
+    /// streams count no more. Returns whether it had a claim.
+    pub(crate) fn release(&mut self, client: ClientId) -> bool {
         self.clients.remove(&client).is_some()
     }
 
@@ -163,10 +151,21 @@ impl Claims {
         self.clients.values().map(|claim| claim.streams).sum()
     }
 
+    fn claim(&mut self, client: ClientId) -> &mut Claim {
+        self.clients.entry(client).or_insert_with(|| {
+            self.generations += 1;
+            Claim {
+                number: self.generations,
+                streams: 0,
+                timer: None,
+            }
+        })
+    }
+
     fn arm(&mut self, client: ClientId, lasts: Lasts) -> Timer {
         self.generations += 1;
         let generation = self.generations;
-        self.clients.entry(client).or_default().timer = Some(generation);
+        self.claim(client).timer = Some(generation);
         Timer {
             client,
             lasts,
@@ -227,25 +226,32 @@ mod tests {
     }
 
     #[test]
-    fn a_release_skips_the_grace_but_not_the_streams() {
+    fn a_release_ends_the_claim_whatever_streams_are_open() {
         let client = ClientId::generate();
         let mut claims = Claims::default();
-        assert_eq!(claims.release(client), None);
-        let stream = claims.attach(client);
-        assert_eq!(claims.release(client), Some(Claimed::Stands));
-        assert!(!claims.is_empty());
-        assert_eq!(claims.detach(stream), Some(Claimed::Gone));
+        assert!(!claims.release(client));
+        let (first, second) = (claims.attach(client), claims.attach(client));
+        assert!(claims.counts(first) && claims.counts(second));
+        assert!(claims.release(client));
         assert!(claims.is_empty());
+        assert!(!claims.counts(first) && !claims.counts(second));
+        assert_eq!(claims.detach(first), None);
     }
 
     #[test]
-    fn a_stream_that_outlives_its_retirement_claims_nothing() {
+    fn a_stream_that_outlives_its_claim_means_nothing_to_the_next() {
         let client = ClientId::generate();
         let mut claims = Claims::default();
-        let stream = claims.attach(client);
-        assert!(claims.retire(client));
-        assert!(claims.is_empty());
-        assert_eq!(claims.detach(stream), None);
+        let before = claims.attach(client);
+        assert!(claims.release(client));
+        let hold = timer(claims.create(client));
+        assert_eq!(claims.detach(before), None, "the hold goes on");
+        assert!(claims.expire(hold));
+
+        let after = claims.attach(client);
+        assert_eq!(claims.detach(before), None);
+        assert!(claims.counts(after) && !claims.counts(before));
+        assert_eq!(claims.streams(), 1);
     }
 
     #[test]

@@ -185,13 +185,9 @@ impl<W: Clone> Registry<W> {
     }
 
     /// A client is done with a workspace.
-    pub(crate) fn release(
-        &mut self,
-        id: WorkspaceId,
-        client: ClientId,
-    ) -> Result<Claimed, Refused> {
-        let entry = self.open_entry(id)?;
-        entry.claims.release(client).ok_or(Refused::NotAttached)
+    pub(crate) fn release(&mut self, id: WorkspaceId, client: ClientId) -> Result<(), Refused> {
+        let had = self.open_entry(id)?.claims.release(client);
+        had.then_some(()).ok_or(Refused::NotAttached)
     }
 
     /// A client is gone for good. Answers the workspaces that it had claimed.
@@ -207,7 +203,7 @@ impl<W: Clone> Registry<W> {
         let keys = self.keys.iter();
         let had = keys.filter_map(|(id, key)| {
             let entry = self.entries.get_mut(key)?;
-            entry.claims.retire(client).then_some(*id)
+            entry.claims.release(client).then_some(*id)
         });
         had.collect()
     }

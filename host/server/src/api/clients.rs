@@ -18,7 +18,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// Retire a client
 ///
-/// Drops all its claims and refuses whatever it still asks for. What it had prompted goes on.
+/// Drops all its claims, ends their streams with `workspace.released`, and refuses whatever it
+/// still asks for. What it had prompted goes on.
 #[utoipa::path(
     delete,
     path = "/clients/{c}",

@@ -43,7 +43,8 @@ struct Paging {
 
 /// Read a session's messages
 ///
-/// A page of the history in its order, from the end of it backwards.
+/// A page of them in their order, from the end backwards. Those of a run that was taken back while
+/// it waited stand where that happened, without an `ordinal`: they are in no agent's history.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/messages",

@@ -44,8 +44,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Raw {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let texts = texts(parts, state).await?;
-        Ok(Self(texts.into_iter().next().unwrap_or_default()))
+        let [text] = texts(parts, state).await?;
+        Ok(Self(text))
     }
 }
 
@@ -56,8 +56,8 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for At<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let texts = texts(parts, state).await?;
-        Ok(Self(id(texts.first())?))
+        let [text] = texts(parts, state).await?;
+        Ok(Self(id(&text)?))
     }
 }
 
@@ -70,19 +70,24 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let texts = texts(parts, state).await?;
-        Ok(Self(id(texts.first())?, id(texts.get(1))?))
+        let [first, second] = texts(parts, state).await?;
+        Ok(Self(id(&first)?, id(&second)?))
     }
 }
 
-async fn texts<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<String>, Problem> {
+/// The last parameters of the path: an embedder may have nested the API below some of its own.
+async fn texts<const N: usize, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<[String; N], Problem> {
     let params = RawPathParams::from_request_parts(parts, state).await;
     let params = params.map_err(|rejected| Problem::new("invalid-id", rejected.body_text()))?;
-    Ok(params.iter().map(|(_, text)| text.to_owned()).collect())
+    let texts: Vec<_> = params.iter().map(|(_, text)| text.to_owned()).collect();
+    let own = texts.last_chunk::<N>().cloned();
+    own.ok_or_else(|| Problem::internal("a route has fewer parameters than it reads"))
 }
 
-fn id<T: FromStr<Err: Display>>(text: Option<&String>) -> Result<T, Problem> {
-    let text = text.map(String::as_str).unwrap_or_default();
+fn id<T: FromStr<Err: Display>>(text: &str) -> Result<T, Problem> {
     text.parse()
         .map_err(|error: T::Err| Problem::new("invalid-id", error.to_string()))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Feed {
     heartbeat: Duration,
     /// What is said after the last event.
     farewell: Option<Bytes>,
-    _attachment: Option<Attachment>,
+    attachment: Option<Attachment>,
     _streaming: Streaming,
 }
 
@@ -66,7 +66,7 @@ impl Feed {
             drained: Some(drained),
             heartbeat: app.options.heartbeat,
             farewell: None,
-            _attachment: None,
+            attachment: None,
             _streaming: app.metrics.stream(),
         }
     }
@@ -79,7 +79,7 @@ impl Feed {
         attachment: Option<Attachment>,
     ) -> Self {
         self.stages = stages.map(|stages| (stages, workspace));
-        self._attachment = attachment;
+        self.attachment = attachment;
         self
     }
 
@@ -114,6 +114,7 @@ impl Feed {
                     }
                     None => self.events = None,
                 },
+                () = released(self.attachment.as_ref()) => self.released(),
                 stage = stage(&mut self.stages) => {
                     if let Some(frame) = self.noticed(stage) {
                         return Some(frame);
@@ -133,6 +134,15 @@ impl Feed {
     /// Nothing follows what is in the log by now.
     fn end_at_head(&mut self) {
         self.events = self.events.take().map(Events::stored);
+    }
+
+    /// The client's claim is over, and the stream that it was for ends with it.
+    fn released(&mut self) {
+        self.attachment = None;
+        if let Some((_, workspace)) = self.stages.take() {
+            self.farewell = Some(announce("workspace.released", workspace));
+        }
+        self.end_at_head();
     }
 
     fn noticed(&mut self, stage: Option<WorkspaceStage>) -> Option<Bytes> {
@@ -163,6 +173,13 @@ impl Feed {
 async fn stage(stages: &mut Option<(WorkspaceStages, WorkspaceId)>) -> Option<WorkspaceStage> {
     match stages {
         Some((stages, _)) => stages.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn released(attachment: Option<&Attachment>) {
+    match attachment {
+        Some(attachment) => attachment.released().await,
         None => std::future::pending().await,
     }
 }

@@ -8,6 +8,7 @@ mod document;
 mod exports;
 mod extract;
 mod feed;
+mod mount;
 mod permissions;
 mod prompts;
 mod queue;
@@ -20,13 +21,15 @@ mod workspaces;
 
 pub(crate) use app::App;
 
+use mount::Mount;
+
 use crate::access::Authorizer;
 use crate::problem::Problem;
 use crate::{ServerOptions, guard, observe};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state};
 use lastword::Host;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -36,8 +39,27 @@ use utoipa_axum::router::OpenApiRouter;
 /// Where all routes begin.
 pub(crate) const PREFIX: &str = "/v1";
 
-/// The router of a host's HTTP API, for [`serve`](crate::serve) or beside an embedder's own
-/// routes. Everything lies under `/v1`.
+/// The router of a host's HTTP API, for [`serve`](crate::serve) or inside an embedder's own.
+/// Everything lies under `/v1`.
+///
+/// To serve it beside other routes, nest it: it keeps its fallback and its guard to itself, and
+/// every other address is the embedder's. The addresses that it answers begin with the place at
+/// which it is nested. `merge` is for routers without a fallback, and panics with two.
+///
+/// ```no_run
+/// # fn example(host: lastword::Host, authorizer: std::sync::Arc<dyn lastword_server::Authorizer>) {
+/// use lastword_server::{ServerOptions, router};
+///
+/// let lastword = router(host, authorizer, ServerOptions::default());
+/// let app = axum::Router::<()>::new()
+///     .nest("/lastword", lastword)
+///     .fallback(async || "the embedder's own page");
+/// # }
+/// ```
+///
+/// An address under it at which there is nothing is answered with `unknown-route`, 404, to
+/// clients without a token too: which routes there are is no secret, and a client that is told
+/// 401 would look for the error in its token.
 pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOptions) -> Router {
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;
@@ -45,11 +67,12 @@ pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOption
     let document = document::with_problems(document);
     let app = Arc::new(App::new(host, authorizer, options, &document));
     routes
-        .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
+        .route_layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        .fallback(unknown_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(RequestBodyTimeoutLayer::new(body_timeout))
-        .layer(from_fn_with_state(Arc::clone(&app), guard::guard))
+        .layer(from_fn(mount::mount))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(Arc::clone(&app), observe::observe))
         .with_state(app)
@@ -76,16 +99,16 @@ fn routes(options: &ServerOptions) -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(document::frame()).nest(PREFIX, api)
 }
 
-async fn unknown_route(uri: Uri) -> Problem {
+async fn unknown_route(OriginalUri(uri): OriginalUri, Mount(mount): Mount) -> Problem {
     let path = uri.path();
-    let how = "`/v1/openapi.json` lists what there is";
+    let how = format!("`{mount}/v1/openapi.json` lists the routes");
     Problem::new(
         "unknown-route",
         format!("there is nothing at `{path}`; {how}"),
     )
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn wrong_method(method: Method, OriginalUri(uri): OriginalUri) -> Problem {
     let path = uri.path();
     let how = "the `Allow` header lists the methods that it takes";
     Problem::new(

@@ -3,11 +3,12 @@
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
+use super::runs::key;
 use super::views::{AnsweredView, PageView, QuestionStatus, QuestionView};
 use crate::access::{Action, Principal};
 use crate::problem::Problem;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use lastword::HostError;
 use lastword::id::{GrantId, QuestionId, SessionId, WorkspaceId};
 use lastword::permission::Rule;
@@ -33,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 struct Which {
     /// Only those of this workspace.
     workspace: Option<WorkspaceId>,
-    /// Only those of this session.
+    /// Only those of this session, and of those that it is the parent of.
     session: Option<SessionId>,
 }
 
@@ -116,14 +117,21 @@ async fn show_question(
 
 /// Answer a question
 ///
-/// The first answer counts, and is on disk with what it grants once this is answered; whoever
-/// comes second is refused with `already-answered` and the answer that counted. To allow
-/// something takes the right to grant it, be it only once.
+/// The first answer counts, and is on disk with what it grants once this is answered; other open
+/// questions that this covers are answered with it, and their `question.answered` says so. A second
+/// answer is refused with `already-answered` and the answer that counted. To allow
+/// something takes the right to grant it, be it only once. Where the run that asked is over and
+/// the answer queues another, the same answer with the same `Idempotency-Key` answers that run
+/// again.
 #[utoipa::path(
     post,
     path = "/permissions/{q}",
     tag = "permissions",
-    params(("q" = QuestionId, Path, description = "The question.")),
+    params(
+        ("q" = QuestionId, Path, description = "The question."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The caller's name for this very request, in printable ASCII."),
+    ),
     request_body = Answer,
     responses((status = 200, description = "The answer counts.", body = AnsweredView))
 )]
@@ -131,9 +139,10 @@ async fn answer_question(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<QuestionId>,
+    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<axum::Json<AnsweredView>, Problem> {
-    let answer = answer(body)?;
+    let (answer, key) = (answer(body)?, key(&headers)?);
     let work = {
         let app = Arc::clone(&app);
         async move {
@@ -143,11 +152,15 @@ async fn answer_question(
                 app.demand_at(&who, Action::Grant(&rule), workspace, unknown)
                     .await?;
             }
-            let answered = app.host.answer(id, answer).await;
+            let answered = match key {
+                Some(key) => app.host.answer_with_key(id, answer, key).await,
+                None => app.host.answer(id, answer).await,
+            };
             let answered = answered.map_err(|error| app.now(error))?;
             Ok(AnsweredView {
                 resolved: true,
                 grant: answered.grant,
+                settled: answered.settled,
                 run: answered.run.map(|run| run.id()),
             })
         }

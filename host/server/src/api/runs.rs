@@ -11,7 +11,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use lastword::id::{ClientId, RunId, SessionId};
-use lastword::{Page, Prompt, Receipt, RunSummary};
+use lastword::{Page, Prompt, Receipt, Resume, RunSummary};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ struct NewRun {
 }
 
 /// The caller's name for this very request.
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all("idempotency-key").iter();
     let wrong = || {
         Problem::new(
@@ -260,23 +260,36 @@ async fn cancel_session(
 
 /// Go on with a run
 ///
-/// A held one is put back into the queue. One that ended early gets a new run that goes on.
+/// A held one is put back into the queue. One that ended early gets a new run that goes on, and
+/// only one: until that has its end, asking again answers it, and `already-resumed` names it
+/// after that. The same `Idempotency-Key` again answers the same run and starts nothing.
 #[utoipa::path(
     post,
     path = "/runs/{r}/resume",
     tag = "runs",
-    params(("r" = RunId, Path, description = "The run.")),
+    params(
+        ("r" = RunId, Path, description = "The run."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The caller's name for this very request, in printable ASCII."),
+    ),
     responses((status = 202, description = "The run that goes on.", body = RunView))
 )]
 async fn resume_run(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<RunId>,
+    headers: HeaderMap,
 ) -> Result<Going, Problem> {
+    let key = key(&headers)?;
     let (_, session) = app.run(&who, Action::Prompt, id).await?;
     let asked = Arc::clone(&app);
     let work = async move {
-        let resumed = session.resume(id).await;
+        let which = Resume::of(id);
+        let which = match key {
+            Some(key) => which.key(key),
+            None => which,
+        };
+        let resumed = session.resume(which).await;
         let run = resumed.map_err(|error| asked.now(error))?;
         Ok(RunView::of(&run).await?)
     };

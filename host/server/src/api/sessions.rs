@@ -258,7 +258,8 @@ async fn change_session(
 
 /// Delete a session
 ///
-/// Its runs are ended first. Nothing of it is left.
+/// Its runs are ended first. Only the event `session.deleted` stays, which ends the streams of the
+/// session and of its runs, and stands in the workspace's.
 #[utoipa::path(
     delete,
     path = "/sessions/{s}",

@@ -4,6 +4,7 @@
 use super::App;
 use super::extract::{Asked, At, Caller};
 use super::feed::{Feed, Numbered};
+use super::mount::Mount;
 use crate::access::Action;
 use crate::problem::{Problem, ProblemBody};
 use axum::extract::State;
@@ -57,7 +58,9 @@ struct Cursor {
 ///
 /// Everything that happens in all its sessions, in the order of `pos`, which is each event's
 /// id. Notices of the workspace's own life, `workspace.closing` and `workspace.closed`, have
-/// none, and come only if it is open when the stream begins. Ends after `workspace.closed`, and when the host shuts down.
+/// none, and come only if it is open when the stream begins. Ends after `workspace.closed`, after
+/// `workspace.released` if the client of this stream was released or retired, and when the host
+/// shuts down.
 #[utoipa::path(
     get,
     path = "/workspaces/{w}/events",
@@ -74,6 +77,7 @@ async fn follow_workspace(
     Caller(who): Caller,
     At(id): At<WorkspaceId>,
     Asked(query): Asked<WorkspaceCursor>,
+    Mount(mount): Mount,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let client = query.client_id.as_deref().map(client).transpose()?;
@@ -87,7 +91,7 @@ async fn follow_workspace(
     let open = app.host.workspace(id).ok();
     let stages = open.map(|workspace| workspace.stages());
     let mut events = app.host.workspace_events(id, Position(after));
-    let sessions = format!("/v1/workspaces/{id}/sessions");
+    let sessions = format!("{mount}/v1/workspaces/{id}/sessions");
     let checked = events.check().await;
     checked.map_err(|error| expired(error, |problem| problem.with_sessions(sessions)))?;
     let attachment = match client {
@@ -102,7 +106,8 @@ async fn follow_workspace(
 /// Follow a session
 ///
 /// Its events in the order of `seq`, which is each event's id: 1, 2, 3 and so on, without
-/// gaps. Ends when the host shuts down.
+/// gaps. Ends after `session.deleted`, the one event that a deleted session keeps, and when
+/// the host shuts down.
 #[utoipa::path(
     get,
     path = "/sessions/{s}/events",
@@ -119,19 +124,23 @@ async fn follow_session(
     Caller(who): Caller,
     At(id): At<SessionId>,
     Asked(query): Asked<Cursor>,
+    Mount(mount): Mount,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = cursor(&headers, query.after.as_deref())?;
-    let session = app.session(&who, Action::Read, id).await?;
-    let mut events = session.events(Seq(after));
-    checked(&mut events, id).await?;
+    let unknown = || Problem::from(HostError::UnknownSession(id));
+    let (workspace, mut events) = app.host.session_events(id, Seq(after)).await?;
+    app.demand_at(&who, Action::Read, workspace, unknown)
+        .await?;
+    checked(&mut events, &mount, id).await?;
     let events = ending(events, query.follow);
     Ok(Feed::new(&app, events, Numbered::BySeq).response())
 }
 
 /// Follow a run
 ///
-/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`.
+/// Its events in the order of `seq`, which is each event's id. Ends after `run.ended`, or after
+/// `session.deleted`, the one event of a run whose session was deleted.
 #[utoipa::path(
     get,
     path = "/runs/{r}/events",
@@ -148,17 +157,23 @@ async fn follow_run(
     Caller(who): Caller,
     At(id): At<RunId>,
     Asked(query): Asked<Cursor>,
+    Mount(mount): Mount,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = cursor(&headers, query.after.as_deref())?;
-    let (run, session) = app.run(&who, Action::Read, id).await?;
-    let mut events = match after {
-        0 => run.events(),
-        after => run.events_after(Seq(after)),
-    };
-    checked(&mut events, session.id()).await?;
+    let unknown = || Problem::from(HostError::UnknownRun(id));
+    let after = (after > 0).then_some(Seq(after));
+    let (workspace, session, mut events) = app.host.run_events(id, after).await?;
+    app.demand_at(&who, Action::Read, workspace, unknown)
+        .await?;
+    checked(&mut events, &mount, session).await?;
     // Behind `run.ended` nothing comes that the stream could end with.
-    let over = run.state().await?.is_terminal();
+    let over = match app.host.run(id).await {
+        Ok(run) => run.state().await?.is_terminal(),
+        // The stream of a deleted one ends by itself.
+        Err(HostError::UnknownRun(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
     let events = ending(events, query.follow.filter(|_| !over).or(Some(!over)));
     Ok(Feed::new(&app, events, Numbered::BySeq).response())
 }
@@ -192,8 +207,8 @@ pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
     id.map_err(|error| Problem::new("invalid-client-id", error.to_string()))
 }
 
-async fn checked(events: &mut Events, session: SessionId) -> Result<(), Problem> {
-    let messages = format!("/v1/sessions/{session}/messages");
+async fn checked(events: &mut Events, mount: &str, session: SessionId) -> Result<(), Problem> {
+    let messages = format!("{mount}/v1/sessions/{session}/messages");
     let checked = events.check().await;
     checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))
 }

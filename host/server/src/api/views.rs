@@ -1,7 +1,7 @@
 //! What goes over the wire and is not a value of the host library's own.
 //! Knows shapes, and how to make them from the host's values.
 
-use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword::id::{AgentId, QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Answer, Granted, Question, WorkspaceKind, WorkspaceRecord};
 use lastword::{Agent, HostError, Receipt, Run, RunState, WorkspaceKey, WorkspaceStatus};
 use serde::Serialize;
@@ -228,6 +228,9 @@ pub(crate) struct AnsweredView {
     /// What it granted for longer than once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<Granted>,
+    /// The other open questions that this covers, and that are answered with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) settled: Vec<QuestionId>,
     /// The run that it queued, if the one that asked was over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run: Option<RunId>,

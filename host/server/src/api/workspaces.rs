@@ -352,10 +352,10 @@ struct Closed {
 
 /// Leave, close or purge a workspace
 ///
-/// With a client id, ends that client's claim. Without one, closes the workspace whoever
-/// claims it: its runs are stopped and their ends written, queued prompts are held, and no time
-/// wakes a session of it any more, be it open or not. What its sessions asked can still be
-/// answered.
+/// With a client id, ends that client's claim, and its streams of this workspace with
+/// `workspace.released`. Without one, closes the workspace, claimed or not: its runs are stopped
+/// and their ends written, queued prompts are held, and no time wakes a session of it any more,
+/// be it open or not. What its sessions asked can still be answered.
 #[utoipa::path(
     delete,
     path = "/workspaces/{w}",

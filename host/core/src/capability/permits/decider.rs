@@ -5,7 +5,7 @@
 use super::{Allowed, Decide, Decision, Denied, PermissionPolicy};
 use crate::capability::agents::Holder;
 use crate::capability::model::CallContext;
-use crate::capability::questions::{Asker, Questions};
+use crate::capability::questions::{Asker, Covers, Questions};
 use crate::capability::tools::Effects;
 use crate::clock::Clock;
 use crate::permission::{Access, Authority, Capability, Rule, Verdict, Why, offers};
@@ -101,6 +101,12 @@ impl RunPermits {
     }
 
     async fn ask(&self, access: Access, call: Option<String>) -> Result<Allowed, Denied> {
+        let covers = (!access.once).then(|| {
+            let (authority, target) = (self.authority.clone(), access.target.clone());
+            let about = Access::new(access.capability, target, "");
+            let covers = move |rules: &[Rule]| authority.judge(&about, rules) == Verdict::Allowed;
+            Arc::new(covers) as Covers
+        });
         let asked = Asked::Permission {
             offers: offers(&access).iter().map(Rule::to_string).collect(),
             capability: access.capability.to_string(),
@@ -110,7 +116,8 @@ impl RunPermits {
             details: access.details,
         };
         let now = self.clock.now();
-        match self.questions.ask(&self.asker, call, asked, now).await {
+        let answer = self.questions.ask(&self.asker, call, asked, covers, now);
+        match answer.await {
             Ok(Answer::Allow { .. }) => Ok(Allowed::Once),
             Ok(Answer::Deny { reason: None }) => Err(Denied("the user said no".to_owned())),
             Ok(Answer::Deny { reason: Some(why) } | Answer::Text { text: why }) => {

@@ -4,9 +4,10 @@
 
 use crate::capability::agents::Holder;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
+use crate::permission::Rule;
 use crate::run::OutputRefused;
 use crate::session::{Answer, Asked, Granted, Question, QuestionState, Within};
-use crate::store::{Output, OutputError, Store, StoreError};
+use crate::store::{Covered, Output, OutputError, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
@@ -18,8 +19,15 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The questions of all runs that go on.
 pub(crate) struct Questions {
-    open: Mutex<HashMap<QuestionId, Open>>,
+    inner: Mutex<Inner>,
     store: Store,
+}
+
+#[derive(Default)]
+struct Inner {
+    open: HashMap<QuestionId, Open>,
+    /// How many answers that granted something for longer are on disk.
+    grants: u64,
 }
 
 /// A question that somebody may answer.
@@ -28,10 +36,26 @@ struct Open {
     /// To whom a grant is made: the agent and the session that a user asked.
     holder: Holder,
     output: Arc<Output>,
+    /// Whether rules that answers granted allow what is asked for.
+    covers: Option<Covers>,
     /// Taken by the first who answers.
     waits: Option<oneshot::Sender<Answer>>,
+    /// What that answer grants, until it is on disk.
+    granting: Option<Granted>,
     /// Tells those who come second that the first one's answer is on disk.
     settled: watch::Sender<()>,
+}
+
+/// Whether rules that answers granted allow what a question asks for.
+pub(crate) type Covers = Arc<dyn Fn(&[Rule]) -> bool + Send + Sync>;
+
+/// What an answer came to.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    /// What it granted for longer than once.
+    pub(crate) grant: Option<Granted>,
+    /// The other open questions that this covers, and that are answered with it.
+    pub(crate) settled: Vec<QuestionId>,
 }
 
 /// On whose behalf something is asked.
@@ -74,22 +98,24 @@ pub(crate) enum Refused {
 impl Questions {
     pub(crate) fn new(store: Store) -> Arc<Self> {
         Arc::new(Self {
-            open: Mutex::default(),
+            inner: Mutex::default(),
             store,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<QuestionId, Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, and waits for the first answer, which is on disk by then. Dropping the future
-    /// takes the question back, and the log says so.
+    /// Asks, and waits for the first answer, which is on disk by then. What an answer granted
+    /// meanwhile is not asked for. Dropping the future takes the question back, and the log says
+    /// so.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         asker: &Asker,
         call: Option<String>,
         asked: Asked,
+        covers: Option<Covers>,
         now: crate::clock::UnixMillis,
     ) -> Result<Answer, Unanswered> {
         let question = Question {
@@ -102,46 +128,95 @@ impl Questions {
             asked_ms: now,
         };
         asker.output.room().await;
-        let (waits, answer) = oneshot::channel();
         let id = question.id;
-        let _taken_back_when_dropped = self.open(asker, question.clone(), waits)?;
-        // It can be answered from the moment on at which somebody sees it.
-        asker.output.ask(question).map_err(|error| match error {
-            OutputError::Refused(refused) => Unanswered::Refused(refused),
-            OutputError::Sealed | OutputError::Rejected => Unanswered::Over,
-        })?;
+        let (_taken_back_when_dropped, answer) = loop {
+            let grants = self.lock().grants;
+            if self.is_granted(&asker.holder, covers.as_ref()).await {
+                return Ok(Answer::Allow { remember: None });
+            }
+            match self.open(asker, question.clone(), covers.clone(), grants)? {
+                Opened::Asked(taken_back, answer) => break (taken_back, answer),
+                Opened::Wait(mut settled) => {
+                    // Its sender goes with the entry.
+                    let _settled = settled.changed().await;
+                }
+                Opened::Again => {}
+            }
+        };
         tracing::info!(run = %asker.run, question = %id, "asked");
         answer.await.map_err(|_| Unanswered::Over)
     }
 
+    /// Whether what is asked for was granted by now.
+    async fn is_granted(&self, holder: &Holder, covers: Option<&Covers>) -> bool {
+        let Some(covers) = covers else { return false };
+        let granted = self.store.granted(holder.session_no, holder.agent.clone());
+        // What cannot be read is asked for.
+        let granted = granted.await.unwrap_or_default();
+        let rules: Vec<Rule> = granted
+            .iter()
+            .filter_map(|rule| rule.parse().ok())
+            .collect();
+        covers(&rules)
+    }
+
+    /// Asks, unless something was granted since what is granted was read, or is about to be.
     fn open(
         self: &Arc<Self>,
         asker: &Asker,
         question: Question,
-        waits: oneshot::Sender<Answer>,
-    ) -> Result<TakenBack, Unanswered> {
-        let mut open = self.lock();
+        covers: Option<Covers>,
+        grants: u64,
+    ) -> Result<Opened, Unanswered> {
+        let mut inner = self.lock();
+        if covers.is_some() && inner.grants != grants {
+            return Ok(Opened::Again);
+        }
+        let granting = inner.open.values().find(|open| {
+            let granted = open.granting.as_ref();
+            granted.is_some_and(|granted| {
+                is_covered(&asker.holder, covers.as_ref(), &open.holder, granted)
+            })
+        });
+        if let Some(granting) = granting {
+            return Ok(Opened::Wait(granting.settled.subscribe()));
+        }
         let own = |open: &&Open| open.question.run == asker.run;
-        if open.values().filter(own).count() >= OPEN_MAX {
+        if inner.open.values().filter(own).count() >= OPEN_MAX {
             return Err(Unanswered::TooMany);
         }
         let id = question.id;
+        let asked = asker.output.ask(question.clone());
+        let handed = asked.map_err(|error| match error {
+            OutputError::Refused(refused) => Unanswered::Refused(refused),
+            OutputError::Sealed | OutputError::Rejected => Unanswered::Over,
+        })?;
+        let (waits, answer) = oneshot::channel();
+        // It can be answered from the moment on at which it is seen.
         let entry = Open {
             question,
             holder: asker.holder.clone(),
             output: Arc::clone(&asker.output),
+            covers,
             waits: Some(waits),
+            granting: None,
             settled: watch::Sender::new(()),
         };
-        open.insert(id, entry);
-        Ok(TakenBack {
+        inner.open.insert(id, entry);
+        drop(inner);
+        drop(handed);
+        Ok(Opened::Asked(self.taken_back(id), answer))
+    }
+
+    fn taken_back(self: &Arc<Self>, id: QuestionId) -> TakenBack {
+        TakenBack {
             questions: Arc::clone(self),
             id,
-        })
+        }
     }
 
     /// Answers a question. The first answer counts, and is on disk when this returns; what it
-    /// grants is written with it. Answers the grant that was made, if one was.
+    /// grants is written with it, and answers all other open questions that it covers.
     ///
     /// Dropping the future after its first poll takes nothing back.
     pub(crate) async fn answer(
@@ -149,54 +224,23 @@ impl Questions {
         id: QuestionId,
         answer: Answer,
         now: crate::clock::UnixMillis,
-    ) -> Result<Option<Granted>, Refused> {
-        enum Turn {
-            First(oneshot::Sender<Answer>, Arc<Output>, Option<Granted>),
-            Second(watch::Receiver<()>),
-            Gone,
-        }
-        let turn = {
-            let mut open = self.lock();
-            match open.get_mut(&id) {
-                None => Turn::Gone,
-                Some(open) => {
-                    let granted = fit(open, &answer, now).map_err(Refused::Unfit)?;
-                    match open.waits.take() {
-                        Some(waits) => Turn::First(waits, Arc::clone(&open.output), granted),
-                        None => Turn::Second(open.settled.subscribe()),
-                    }
-                }
-            }
-        };
-        match turn {
-            Turn::First(waits, output, granted) => {
-                // However this one fares, those who came second are let go of.
-                let told = TakenBack {
-                    questions: Arc::clone(self),
-                    id,
-                };
-                match output.answer(id, answer.clone(), granted.clone()) {
-                    Ok(()) => {}
-                    Err(OutputError::Rejected) => {
-                        let why = "the store rejected earlier output of this run".to_owned();
-                        return Err(Refused::Store(StoreError::Content(why)));
-                    }
-                    Err(_) => return Err(Refused::Dismissed),
-                }
+    ) -> Result<Resolved, Refused> {
+        match self.turn(id, &answer, now)? {
+            Turn::First(first) => {
                 let (done, kept) = oneshot::channel();
+                let questions = Arc::clone(self);
                 // The writer hands it on: an answer that is on disk counts, also where whoever
                 // gave it has hung up.
-                output.when_committed(move |outcome| {
+                first.output.when_committed(move |outcome| {
                     if outcome.is_ok() {
-                        let _stopped_meanwhile = waits.send(answer);
+                        questions.hand_on(first.waiting, answer, first.resolved.grant.is_some());
                     }
-                    drop(told);
-                    let _hung_up = done.send(outcome);
+                    drop(first.told);
+                    let _hung_up = done.send(outcome.map(|()| first.resolved));
                 });
                 let closed = || StoreError::Closed("the store was closed".to_owned());
                 let kept = kept.await.unwrap_or_else(|_| Err(closed()));
-                kept.map_err(Refused::Store)?;
-                Ok(granted)
+                kept.map_err(Refused::Store)
             }
             Turn::Second(mut settled) => {
                 // Its sender goes with the entry.
@@ -207,8 +251,76 @@ impl Questions {
         }
     }
 
+    /// Whose turn it is; an answer that is the first is on its way to the disk after this.
+    fn turn(
+        self: &Arc<Self>,
+        id: QuestionId,
+        answer: &Answer,
+        now: crate::clock::UnixMillis,
+    ) -> Result<Turn, Refused> {
+        let mut inner = self.lock();
+        let Some(open) = inner.open.get_mut(&id) else {
+            return Ok(Turn::Gone);
+        };
+        let granted = fit(open, answer, now).map_err(Refused::Unfit)?;
+        let Some(waits) = open.waits.take() else {
+            return Ok(Turn::Second(open.settled.subscribe()));
+        };
+        open.granting.clone_from(&granted);
+        let (output, holder) = (Arc::clone(&open.output), open.holder.clone());
+        let covered = match &granted {
+            Some(granted) => inner.covered(&holder, granted),
+            None => Vec::new(),
+        };
+        let written = output.answer(id, answer.clone(), granted.clone(), &covered);
+        let (settled, handed) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                drop(inner);
+                // Later answers wait no more.
+                drop(self.taken_back(id));
+                return Err(match error {
+                    OutputError::Rejected => {
+                        let why = "the store rejected earlier output of this run".to_owned();
+                        Refused::Store(StoreError::Content(why))
+                    }
+                    _ => Refused::Dismissed,
+                });
+            }
+        };
+        let mut waiting = vec![waits];
+        for id in &settled {
+            let also = inner.open.get_mut(id);
+            waiting.extend(also.and_then(|also| also.waits.take()));
+        }
+        drop(inner);
+        drop(handed);
+        let told = std::iter::once(&id).chain(&settled);
+        Ok(Turn::First(First {
+            told: told.map(|id| self.taken_back(*id)).collect(),
+            output,
+            waiting,
+            resolved: Resolved {
+                grant: granted,
+                settled,
+            },
+        }))
+    }
+
+    /// Hands on what is on disk by now: to the first caller the answer itself, to the others that
+    /// what they asked for is allowed.
+    fn hand_on(&self, waiting: Vec<oneshot::Sender<Answer>>, answer: Answer, granted: bool) {
+        self.lock().grants += u64::from(granted);
+        let mut answer = Some(answer);
+        for waits in waiting {
+            let answer = answer.take();
+            let answer = answer.unwrap_or(Answer::Allow { remember: None });
+            let _stopped_meanwhile = waits.send(answer);
+        }
+    }
+
     /// What became of a question that is not waited for any more.
-    async fn late(&self, id: QuestionId, answer: Answer) -> Result<Option<Granted>, Refused> {
+    async fn late(&self, id: QuestionId, answer: Answer) -> Result<Resolved, Refused> {
         let at = self.store.question(id).await.map_err(Refused::Store)?;
         let at = at.ok_or(Refused::Unknown)?;
         match at.state {
@@ -223,6 +335,55 @@ impl Questions {
     }
 }
 
+impl Inner {
+    /// The open questions that a grant covers and that have no answer under way.
+    fn covered(&self, holder: &Holder, granted: &Granted) -> Vec<Covered> {
+        let open = self.open.values().filter(|open| open.waits.is_some());
+        let covered = open
+            .filter(|open| is_covered(&open.holder, open.covers.as_ref(), holder, granted))
+            .map(|open| Covered {
+                output: Arc::clone(&open.output),
+                run: open.question.run,
+                question: open.question.id,
+            });
+        covered.collect()
+    }
+}
+
+/// Whether what one holder was granted reaches another and allows what that asks for.
+fn is_covered(asks: &Holder, covers: Option<&Covers>, has: &Holder, granted: &Granted) -> bool {
+    let session = granted.session.is_none_or(|only| only == asks.session);
+    let reaches = session && asks.agent == has.agent && asks.session_no.is_beside(&has.session_no);
+    let rule = || granted.rule.parse::<Rule>().ok();
+    reaches && covers.is_some_and(|covers| rule().is_some_and(|rule| covers(&[rule])))
+}
+
+/// Whether a question was asked.
+enum Opened {
+    Asked(TakenBack, oneshot::Receiver<Answer>),
+    /// An answer that covers it is on its way to the disk: wait, and look again.
+    Wait(watch::Receiver<()>),
+    /// Something was granted meanwhile: look again.
+    Again,
+}
+
+/// Whose turn an answer is.
+enum Turn {
+    First(First),
+    Second(watch::Receiver<()>),
+    Gone,
+}
+
+/// The first answer of a question, on its way to the disk.
+struct First {
+    output: Arc<Output>,
+    /// The caller that asked, then the callers whose questions it covers.
+    waiting: Vec<oneshot::Sender<Answer>>,
+    /// Dropped however it fares, so that later answers wait no more.
+    told: Vec<TakenBack>,
+    resolved: Resolved,
+}
+
 /// Takes a question out: nobody waits for its answer any more, or it has one. The log hears of
 /// it if nobody has begun to answer.
 struct TakenBack {
@@ -232,7 +393,7 @@ struct TakenBack {
 
 impl Drop for TakenBack {
     fn drop(&mut self) {
-        let removed = self.questions.lock().remove(&self.id);
+        let removed = self.questions.lock().open.remove(&self.id);
         if let Some(Open {
             output,
             waits: Some(_),

@@ -80,7 +80,7 @@ async fn the_timer_that_is_kept_is_that_of_the_claim() {
                 scope.spawn(|| {
                     let _timers_need_it = inner.dispatcher.embedder.enter();
                     for _ in 0..50 {
-                        let stream = inner.attach(id, client).expect("it is open");
+                        let (stream, _) = inner.attach(id, client).expect("it is open");
                         inner.detach(id, stream);
                     }
                 });

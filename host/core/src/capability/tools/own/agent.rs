@@ -81,6 +81,7 @@ pub(super) async fn call(
         agent,
         parent: call.context,
         lineage: Lineage {
+            parent: toolbox.permits.context.run,
             authority: toolbox.permits.authority.clone(),
             budget: Arc::clone(&toolbox.budget),
             holder: toolbox.permits.holder.clone(),

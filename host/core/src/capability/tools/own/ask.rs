@@ -53,7 +53,7 @@ pub(super) async fn call(toolbox: &Toolbox, call: Invocation) -> Result<ToolOutp
     let now = permits.clock.now();
     let answer = permits
         .questions
-        .ask(&permits.asker, Some(call.call_id), asked, now);
+        .ask(&permits.asker, Some(call.call_id), asked, None, now);
     match answer.await {
         Ok(Answer::Text { text }) => Ok(ToolOutput::text(text)),
         Ok(Answer::Deny { reason }) => Ok(ToolOutput::text(match reason {

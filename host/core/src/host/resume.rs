@@ -1,0 +1,121 @@
+//! Going on with a run: one that is held is put back into the queue, one that ended early gets a
+//! new run, and only one.
+
+use super::{HostError, Session};
+use crate::id::RunId;
+use crate::run::dispatcher::NotAccepted;
+use crate::run::{Run, RunState};
+use crate::store::{HeldScope, Key, PromptRecord, Refusal, RunAt, StoreError};
+
+/// Which run to go on with, and the caller's name for the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    run: RunId,
+    key: Option<String>,
+}
+
+impl Resume {
+    /// A run by its id.
+    #[must_use]
+    pub fn of(run: RunId) -> Self {
+        Self { run, key: None }
+    }
+
+    /// The caller's name for this very request; as [`Prompt::key`](super::Prompt::key).
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
+impl From<RunId> for Resume {
+    fn from(run: RunId) -> Self {
+        Self::of(run)
+    }
+}
+
+impl Session {
+    /// Goes on with a run: a held one is put back into the queue; one that ended early, for
+    /// whatever reason, gets a new run of the origin `resume`, which asks the same again with
+    /// everything that was said in its history. A run that goes on already is returned as it is.
+    ///
+    /// A run that ended early is gone on with once, however many ask at the same time: until the
+    /// new run has its end, asking again returns that run. The same key returns the same run for
+    /// as long as there is one.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;
+    /// [`HostError::AlreadyResumed`] once the run that went on has its end as well: resume that
+    /// one; [`HostError::BegunByRun`] for one that another run began, whose words are not the
+    /// user's; and as [`Session::prompt`].
+    pub async fn resume(&self, which: impl Into<Resume>) -> Result<Run, HostError> {
+        let Resume { run, key } = which.into();
+        let at = self.run(run).stored().await?;
+        if at.session != self.id {
+            return Err(HostError::UnknownRun(run));
+        }
+        let key = key.map(|word| Key::of_resume(word, run)).transpose()?;
+        if let Some(key) = &key
+            && let Some(known) = self.host.inner.store.known(self.no, key.clone()).await?
+        {
+            return Ok(self.run(known));
+        }
+        match at.state {
+            RunState::Held => self.put_back(&at, key).await,
+            RunState::Queued | RunState::Running | RunState::Finishing => {
+                self.goes_on_already(&at, key).await
+            }
+            RunState::Cancelled | RunState::Failed | RunState::Interrupted => {
+                self.resume_ended(at, key).await
+            }
+            state => Err(HostError::NotResumable { run, state }),
+        }
+    }
+
+    async fn put_back(&self, at: &RunAt, key: Option<Key>) -> Result<Run, HostError> {
+        let scope = HeldScope::Run(at.id);
+        let resumed = self.host.resume_all(scope, key.clone()).await?;
+        if let Some(resumed) = resumed.into_iter().next() {
+            return Ok(resumed);
+        }
+        if self.host.agent(&self.agent).is_none() {
+            return Err(HostError::UnknownAgent(self.agent.clone()));
+        }
+        self.host.workspace(self.workspace)?;
+        match self.run(at.id).stored().await?.state {
+            state @ (RunState::Held | RunState::Cancelled) => {
+                Err(HostError::NotResumable { run: at.id, state })
+            }
+            // Another request put it back first, and it may have its end by now.
+            _ => self.goes_on_already(at, key).await,
+        }
+    }
+
+    async fn goes_on_already(&self, at: &RunAt, key: Option<Key>) -> Result<Run, HostError> {
+        if let Some(key) = key {
+            self.host.inner.store.keep_key(at.no, key).await?;
+        }
+        Ok(self.run(at.id))
+    }
+
+    async fn resume_ended(&self, at: RunAt, key: Option<Key>) -> Result<Run, HostError> {
+        if at.prompt.origin == "parent" {
+            return Err(HostError::BegunByRun(at.id));
+        }
+        let record = PromptRecord {
+            origin: "resume".to_owned(),
+            carried: None,
+            ..at.prompt
+        };
+        let mut job = self.host.inner.job(self, RunId::generate(), record, None)?;
+        job.resumes = Some(at.id);
+        let handed_in = self.hand_in(job, key).await;
+        handed_in.map_err(|refused| match refused {
+            NotAccepted::Store(StoreError::Refused(Refusal::Resumed { by })) => {
+                HostError::AlreadyResumed { run: at.id, by }
+            }
+            refused => self.refused(refused),
+        })
+    }
+}
