@@ -49,7 +49,7 @@ pub(crate) async fn connect(
         // Says that there is nothing.
         Source::Nothing.session("latest").await?;
     }
-    // Whatever is due waits for a host that stays.
+    // Sessions that are due wait for a host that stays.
     let builder = settings.host().concurrent_runs(1).wakes(false);
     Connection::open(shared, place, builder, terminal).await
 }

@@ -239,7 +239,7 @@ async fn a_cancel_takes_it_back() {
     assert_eq!(waits(&fixture), 0);
     sleeps_on(&fixture, &clock, 5 * SECOND).await;
     assert_eq!(fixture.session.cancel().await.expect("again"), []);
-    // Whoever wants it after all goes on with it.
+    // A user who wants it after all goes on with it.
     let resumed = fixture.session.resume(receipts[0].run).await;
     let resumed = resumed.expect("it goes on").ended().await.expect("it ends");
     assert_eq!(
@@ -355,7 +355,7 @@ async fn a_host_that_does_not_wake_by_itself_does_so_when_told() {
     let due = fixture.host.wake_due().await.expect("one waits");
     assert_eq!((due.0, runs(&fixture)), (1000, 1));
     clock.advance(5 * SECOND);
-    fixture.run("echo it is up to whoever tells it").await;
+    fixture.run("echo it waits to be told").await;
     assert_eq!((runs(&fixture), waits(&fixture)), (2, 1));
     assert_eq!(fixture.host.wake_due().await, None);
     end(&fixture, 2).await;

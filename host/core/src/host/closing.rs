@@ -13,7 +13,7 @@ use crate::workspace::{CloseReason, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is left of a workspace that was closed.
+/// How a workspace was closed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClosedWorkspace {
     /// Runs whose end is not on disk yet; until it is, the workspace stays closing.

@@ -58,9 +58,10 @@ impl HostInner {
                     }
                 };
                 let again = async {
-                    match again {
-                        true => clock.sleep(RETRY).await,
-                        false => std::future::pending().await,
+                    if again {
+                        clock.sleep(RETRY).await;
+                    } else {
+                        std::future::pending::<()>().await;
                     }
                 };
                 tokio::select! {
@@ -119,7 +120,7 @@ struct Next {
     again: bool,
 }
 
-/// What of a run's limits is left after those that were woken before it in a row.
+/// A run's limits, less what the runs used that were woken before it in a row.
 pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
     let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
     let cost = limits.cost_micros;
@@ -133,7 +134,7 @@ pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
         .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
 }
 
-/// What is left of a deadline likewise.
+/// A deadline, likewise.
 pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
     deadline.saturating_sub(Duration::from_millis(carried.run_ms))
 }

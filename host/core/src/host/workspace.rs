@@ -385,7 +385,7 @@ impl Workspace {
     /// No time wakes a session of it any more, until another run waits for one: each wait is
     /// taken back, with the end of the run that it would have begun. What its sessions asked
     /// can still be answered, which opens it again. [`Host::close_workspace`] returns those
-    /// ends. A workspace that closes because nobody claims it, or with its host, is opened
+    /// ends. A workspace that closes for want of a claim, or with its host, is opened
     /// again when a time comes.
     ///
     /// Waits as [`Host::shutdown`] does. Answers the runs whose end is not on disk by then;

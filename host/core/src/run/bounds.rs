@@ -1,6 +1,6 @@
 //! How much one run may say, and how much each thing counts that it says. Pure.
 //!
-//! Whatever makes its way to the disk counts: no field of a part is free of charge, and what
+//! All that makes its way to the disk counts: no field of a part is free of charge, and what
 //! says nothing still makes an entry in the log.
 
 use super::{OutputRefused, Transcript};

@@ -304,7 +304,7 @@ impl Dispatcher {
                 .release_session(live.workspace, live.session_no);
         }
         drop(inner);
-        // One who stops all of the session may have found it already.
+        // A cancel of the session may wait for it.
         live.set_phase(Phase::Refused);
         self.gone(&live);
         self.start_waiting();

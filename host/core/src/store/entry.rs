@@ -51,10 +51,10 @@ fn write_one(
         Entry::Title(title) => {
             let changed = set_title(conn, run.session, title)?;
             let title = title.clone();
-            match changed {
-                true => log.push(Some(run.run), &EventBody::SessionRenamed { title }),
-                false => Ok(()),
+            if !changed {
+                return Ok(());
             }
+            log.push(Some(run.run), &EventBody::SessionRenamed { title })
         }
     }
 }

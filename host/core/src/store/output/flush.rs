@@ -58,7 +58,7 @@ impl Work for Flush {
                 backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
             }
             _ => {
-                // Nothing more is taken, so that nobody waits for room.
+                // Nothing more is taken, so that no append waits for room.
                 inner.rejected = true;
                 inner.backlog = Backlog::default();
             }
