@@ -92,7 +92,7 @@ fn scope(i: u32) -> Scope {
 /// Each field of a part in turn.
 fn part(i: u32) -> Part {
     match i % 5 {
-        0 => Part::data("image/png", long(i, 16384).into_bytes()),
+        0 => Part::data("image/png", long(i, 65536).into_bytes()),
         1 => {
             let mut part = Part::tool_call(&format!("d{i}"), "t", "{}");
             part.extra
