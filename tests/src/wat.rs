@@ -26,6 +26,20 @@ pub struct Core<'a> {
 /// Loops for ever.
 pub const LOOP: &str = "(loop $l (br $l)) unreachable";
 
+/// A function that is small and costly to compile: each of its branches sets one of its variables,
+/// which the compiler then has to keep book of wherever control flow meets.
+#[must_use]
+pub fn costly(variables: usize, branches: usize) -> String {
+    let mut text = format!("(func (param i32) (local{})", " i32".repeat(variables));
+    for branch in 0..branches {
+        // A fixed way to look at another variable each time.
+        let (set, read) = (1 + branch % variables, 1 + branch * 7919 % variables);
+        let _infallible = write!(text, "local.get {read} if local.get 0 local.set {set} end ");
+    }
+    text.push(')');
+    text
+}
+
 impl Default for Core<'_> {
     fn default() -> Self {
         Self {

@@ -101,6 +101,25 @@ async fn what_is_made_counts_as_what_is_written_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_holds_a_bounded_number_of_descriptors() {
+    let limits = Limits::default().descriptors(20);
+    let fixture = Plan::new().grants([]).limits(limits).build().await;
+    for (kind, held) in [
+        ("file", "held 19, then insufficient-memory"),
+        ("directory", "held 19, then insufficient-memory"),
+        ("stream", "held 19, then insufficient-memory"),
+        ("preopens", "held all"),
+    ] {
+        let outcome = fixture.run(&format!("hold-and-end {kind}")).await;
+        assert_eq!(outcome.text(), held, "{kind}");
+        assert_eq!(outcome.receipt.state, RunState::Completed);
+    }
+    // What is closed again is not held.
+    let closed = fixture.run("make file 1000").await;
+    assert_eq!(closed.text(), "made 1000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_guest_nested_deep_is_removed_and_the_host_goes_on() {
     let fixture = Plan::new().grants([]).build().await;
     assert_eq!(fixture.run("make nest 15000").await.text(), "made 15000");

@@ -1,11 +1,8 @@
 //! What an embedder brought panics inside the host: that costs the run for which it was called,
 //! at the worst the writing, and nobody waits for ever.
 
-use futures_util::future::{BoxFuture, join_all, pending};
+use futures_util::future::{BoxFuture, join_all};
 use lastword::RunState;
-use lastword::capability::model::{
-    CallContext, ModelError, ModelInfo, ModelProvider, ModelRequest, ModelStream,
-};
 use lastword::clock::{Clock, UnixMillis};
 use lastword::event::Position;
 use lastword_tests::check::violations;
@@ -15,35 +12,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A provider that panics where it is asked on the guest's own thread.
-struct Panicking;
-
-impl ModelProvider for Panicking {
-    fn complete(
-        &self,
-        _: CallContext,
-        _: ModelRequest,
-    ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
-        Box::pin(pending())
-    }
-
-    fn models(&self) -> Vec<ModelInfo> {
-        panic!("on purpose")
-    }
-}
-
-/// A clock that the writer cannot read once it is told to fail.
-#[derive(Clone, Default)]
+/// A clock that one thread of a name cannot read, once, when it is told to fail.
+#[derive(Clone)]
 struct FailingClock {
     clock: ManualClock,
+    threads: &'static str,
     fails: Arc<AtomicBool>,
+}
+
+impl FailingClock {
+    fn on(threads: &'static str) -> Self {
+        Self {
+            clock: ManualClock::default(),
+            threads,
+            fails: Arc::default(),
+        }
+    }
 }
 
 impl Clock for FailingClock {
     fn now(&self) -> UnixMillis {
-        let writer = std::thread::current().name() == Some("lastword-write");
-        let fails = self.fails.load(Ordering::SeqCst);
-        assert!(!(writer && fails), "on purpose");
+        let there = std::thread::current().name() == Some(self.threads);
+        assert!(
+            !(there && self.fails.swap(false, Ordering::SeqCst)),
+            "on purpose"
+        );
         self.clock.now()
     }
 
@@ -58,10 +51,13 @@ impl Clock for FailingClock {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
-    let plan = Plan::new().host(|host| host.model(Panicking).concurrent_runs(1));
+    let clock = FailingClock::on("lastword-guest");
+    let brought = Arc::new(clock.clone());
+    let plan = Plan::new().host(|host| host.clock(brought).concurrent_runs(1));
     let fixture = plan.build().await;
-    let run = fixture.start("loop model/models").await;
+    let run = fixture.start_until("flood", "x").await;
     let behind = fixture.start("echo next").await;
+    clock.fails.store(true, Ordering::SeqCst);
     let receipt = run.ended().await.unwrap();
     assert_eq!(
         (receipt.state, receipt.cause.as_str(), receipt.persisted),
@@ -69,7 +65,9 @@ async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
     );
     let detail = receipt.detail.clone().unwrap();
     assert!(detail.contains("its log says why"), "{detail}");
-    assert_eq!(fixture.outcome(&run, receipt).await.text(), "before");
+    let said = fixture.outcome(&run, receipt).await;
+    assert!(said.text().starts_with('x'));
+    assert_eq!(said.text(), said.streamed());
     let receipt = behind.ended().await.unwrap();
     assert_eq!(fixture.outcome(&behind, receipt).await.text(), "next");
     assert_eq!(fixture.workspace.close().await, []);
@@ -78,7 +76,7 @@ async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_fails_says_so_to_everybody() {
-    let clock = FailingClock::default();
+    let clock = FailingClock::on("lastword-write");
     let brought = Arc::new(clock.clone());
     let plan = Plan::new().host(|host| host.clock(brought));
     let fixture = plan.build().await;

@@ -234,6 +234,8 @@ async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
     let again = fixture.host.open_workspace(key, options).await.unwrap();
     assert_eq!(again.id(), fixture.workspace.id());
     let session = &fixture.session;
+    let alone = session.resume(Resume::of(held.id()).key("alone")).await;
+    assert_eq!(alone.unwrap().id(), held.id());
     let which = || Resume::of(held.id()).key("k");
     let asked = (0..6).map(|_| session.resume(which()));
     let resumed = futures_util::future::join_all(asked).await;
@@ -244,7 +246,10 @@ async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
     );
     let receipt = session.run(held.id()).ended().await.unwrap();
     assert_eq!(receipt.state, RunState::Completed);
-    assert_eq!(session.resume(which()).await.unwrap().id(), held.id());
+    for key in ["alone", "k"] {
+        let again = session.resume(Resume::of(held.id()).key(key)).await;
+        assert_eq!(again.unwrap().id(), held.id(), "{key}");
+    }
     let refused = session.resume(held.id()).await.unwrap_err();
     assert_eq!(refused.name(), "not-resumable");
     assert_eq!(origins(&fixture).await, ["user", "user"]);

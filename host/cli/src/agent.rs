@@ -5,12 +5,24 @@ use crate::cargo;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// When it is told that an agent is still being compiled: first, and again.
+const FIRST_TOLD: Duration = Duration::from_secs(2);
+const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
 /// A component on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) file: PathBuf,
+}
+
+/// Whether what a person names is a crate, which is built first.
+pub(crate) fn is_crate(path: &Path) -> bool {
+    path.is_dir() || path.file_name().is_some_and(|name| name == "Cargo.toml")
 }
 
 /// Finds the component, building it first where a crate is named.
@@ -27,7 +39,7 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     if metadata.is_dir() {
         return cargo::build(path, terminal);
     }
-    if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+    if is_crate(path) {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
@@ -38,4 +50,24 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
         name: stem.to_string_lossy().into_owned(),
         file: path.to_owned(),
     })
+}
+
+/// Waits for an agent to be loaded, and tells meanwhile that it takes its time: one that was not
+/// compiled before may take long.
+pub(crate) async fn loading<T>(
+    name: &str,
+    loaded: impl Future<Output = T>,
+    terminal: &Terminal,
+) -> T {
+    let began = Instant::now();
+    let mut loaded = pin!(loaded);
+    let mut told = tokio::time::interval_at(began + FIRST_TOLD, TOLD_AGAIN);
+    loop {
+        tokio::select! {
+            loaded = loaded.as_mut() => return loaded,
+            _ = told.tick() => {
+                terminal.note(&format!("compiling {name}, {} s", began.elapsed().as_secs()));
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod mcp;
 mod permissions;
 mod serve;
 
-pub(crate) use later::{Cancel, Delete, Export, Format, Queue, Rename, Resume};
+pub(crate) use later::{Backup, Cancel, Delete, Export, Format, Queue, Rename, Resume};
 pub(crate) use mcp::{Mcp, OfMcp};
 pub(crate) use permissions::{
     Answer, Budget, Grants, ListGrants, OfGrants, Permissions, Questions, Word,
@@ -41,7 +41,7 @@ Commands reach each other: while one owns the data directory, the others go thro
   1    the run failed or was interrupted
   2    wrong usage or bad input, or no server answers; nothing was run
   3    the agent requires a capability that is not granted; nothing was run
-  130  the run was stopped: Ctrl-C, SIGTERM, its deadline, or a reader that went away";
+  130  the run was stopped: Ctrl-C, a signal, its deadline, or a reader that went away";
 
 const RUN_EXAMPLES: &str = "\
 \x1b[1;32mExamples:\x1b[0m
@@ -58,8 +58,13 @@ with --ask from another one (`lastword questions`, `lastword answer`); else it i
 stands before everything. Rules can stand in lastword.toml under [permissions], as `allow` and `deny`
 with `ask`; the one in the current directory may only deny.
 
-Ctrl-C stops the run and keeps every word that was said. A second Ctrl-C leaves at once; the next
-start then writes the run's end.
+Ctrl-C stops the run and keeps every word that was said, also while the output is held or its reader
+takes nothing; the command then leaves a second later. SIGTERM and a closed terminal (SIGHUP, unless
+under nohup) end the host in order. A second Ctrl-C or SIGTERM leaves at once; the next start then
+writes the run's end.
+
+What does not show, or reorders what does, is written as \\u{202e} in questions, rules, diffs and
+names; rules may be given so, too: --allow 'write-files=a\\u{202e}b'.
 
 While another command or `lastword serve` owns the data directory, or with --server, the run
 belongs to that host: the agent is loaded there under its name (in the place of another one of
@@ -87,7 +92,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run an agent: a .wasm file, or a crate that is built first
     Run(Box<Run>),
-    /// Say what an agent is and wants, without running it
+    /// Say what an agent is and wants, without running it; a crate is built first
     Check(Check),
     /// List the sessions, newest first
     Sessions(Sessions),
@@ -115,6 +120,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Write a session down, as Markdown or JSON
     Export(Export),
+    /// Copy all sessions into one file, also while a host is at work
+    Backup(Backup),
 }
 
 /// What every command takes.
@@ -217,6 +224,10 @@ pub(crate) struct Run {
 }
 
 /// Say what an agent is and wants, without running it.
+///
+/// A crate is built first: its build scripts and macros, and those of what it depends on, run with
+/// your rights, outside of any sandbox, with the variables that compilers need and none of your keys.
+/// To run nothing at all, name a .wasm file.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// A .wasm file, or the folder of a crate

@@ -3,15 +3,16 @@
 //! come from nor where answers go.
 
 use crate::rendering;
-use crate::terminal::{Stream, line};
+use crate::terminal::Stream;
 use lastword::id::QuestionId;
 use lastword::session::{Answer, Asked, Question, Remember, Within};
+use lastword::text;
 use std::collections::VecDeque;
 
 /// Questions that are kept to be asked one after the other; `lastword questions` lists them all.
 const WAITING_MAX: usize = 256;
-/// Lines of a diff that are shown with its question.
-const DIFF_LINES: usize = 400;
+/// Rows of a diff that are shown with its question.
+const ROWS: usize = 400;
 
 /// The questions that wait to be answered here, the one that is asked first.
 #[derive(Default)]
@@ -116,19 +117,10 @@ impl Prompter {
 
 /// A question with what can be typed.
 fn put(question: &Question, stream: &Stream) -> String {
-    let mut text = rendering::question(question, DIFF_LINES, stream);
+    let mut text = rendering::question(question, ROWS, stream);
     match &question.asked {
-        Asked::Permission {
-            offers,
-            diff,
-            details,
-            ..
-        } => {
-            let is_long = |text: &Option<String>| {
-                let lines = text.as_deref().unwrap_or_default().lines();
-                lines.count() > DIFF_LINES
-            };
-            if is_long(diff) || is_long(details) {
+        Asked::Permission { offers, .. } => {
+            if rendering::is_cut(&text) {
                 let id = question.id;
                 text.push_str(&format!("  `lastword questions {id}` shows all of it\n"));
             }
@@ -136,14 +128,13 @@ fn put(question: &Question, stream: &Stream) -> String {
                 true => "  [y]es once   [n]o\n",
                 false => "  [y]es once   [s]ession   [w]orkspace   [n]o\n",
             });
-            let wider = offers.iter().enumerate().skip(1);
-            let wider: String = wider
-                .map(|(at, offer)| format!("  {}) {}", at + 1, line(offer, 200)))
-                .collect();
-            if !wider.is_empty() {
-                text.push_str(&format!(
-                    "  more:{wider}   (`2s` for the session, `2w` for the workspace)\n"
-                ));
+            for (at, offer) in offers.iter().enumerate() {
+                text.push_str(&format!("  {}) {}\n", at + 1, text::seen(offer)));
+            }
+            if offers.len() > 1 {
+                text.push_str(
+                    "  (`2w` allows the second in the workspace; `s` and `w` the first)\n",
+                );
             }
         }
         Asked::Input { choices, .. } => text.push_str(match choices.is_empty() {

@@ -2,20 +2,21 @@
 //! host; what is lost with the connection is asked for again. Knows neither how events look nor
 //! how signals arrive.
 
-use crate::agent::Found;
+use crate::agent::{self, Found};
 use crate::attachments::Attachment;
 use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
-use crate::place;
 use crate::plan::Plan;
+use crate::printer::printer;
 use crate::reading::Source;
 use crate::run::{conclude, has_default, may_run};
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::view::View;
 use lastword::event::{Event, EventBody};
+use lastword::file;
 use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::SessionRecord;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -36,16 +38,19 @@ const TRIES: u32 = 4;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// Runs an agent there, and stays until its end is told.
+///
+/// An owner that leaves before the prompt is accepted is a failure that says so; the plan then
+/// names the session and the key that the prompt has, wherever it is asked next.
 pub(crate) async fn run(
     api: &Api,
-    plan: &Plan,
-    found: Found,
+    plan: &mut Plan,
+    found: &Found,
     stops: &mut Stops,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
     let manifest = tokio::select! {
-        loaded = load(api, &name, &found, terminal) => loaded?,
+        loaded = load(api, &name, found, terminal) => loaded?,
         _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);
@@ -70,10 +75,14 @@ pub(crate) async fn run(
             Some(record) => fitting(api, record, &workspace, &name).await?,
             None => {
                 let path = format!("/workspaces/{}/sessions", workspace.id);
-                let begun: SessionRecord = api.post(&path, &json!({ "agent": name })).await?;
+                let begun = api.post(&path, &json!({ "agent": name })).await;
+                let begun: SessionRecord = begun.map_err(on_the_way)?;
                 begun.id
             }
         };
+        plan.session = Some(session.to_string());
+        let key = plan.key.take();
+        plan.key = Some(key.unwrap_or_else(|| Uuid::now_v7().to_string()));
         prompt(api, plan, session).await
     };
     let run = match run.await {
@@ -100,7 +109,7 @@ pub(crate) async fn load(
     found: &Found,
     terminal: &Terminal,
 ) -> Result<Manifest, Failure> {
-    let wasm = std::fs::read(&found.file).map_err(|error| {
+    let wasm = file::read(&found.file, file::COMPONENT_BYTES_MAX).map_err(|error| {
         Failure::usage(format!("cannot read {}: {error}", found.file.display()))
     })?;
     let digest = Sha256::digest(&wasm);
@@ -115,7 +124,8 @@ pub(crate) async fn load(
         ));
     }
     let path = format!("/agents?name={}", escaped(name));
-    let uploaded: Result<AgentView, CallError> = api.upload(&path, wasm).await;
+    let uploading = api.upload(&path, wasm);
+    let uploaded: Result<AgentView, CallError> = agent::loading(name, uploading, terminal).await;
     uploaded.map(AgentView::into_manifest).map_err(|error| {
         let mut failure = Failure::from(error);
         // The host was sent bytes, and knows no file.
@@ -147,8 +157,7 @@ async fn fitting(
     if record.workspace != workspace.id {
         let path = format!("/workspaces/{}", record.workspace);
         let other: WorkspaceView = api.get(&path).await?;
-        let workspace = other.stored_key();
-        return Err(HostError::OtherWorkspace { session, workspace }.into());
+        return Err(Failure::other_workspace(session, &other.stored_key()));
     }
     if record.agent.as_str() != name {
         let agent = record.agent.to_string();
@@ -170,11 +179,10 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
         let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         body["deadline_ms"] = ms.into();
     }
-    let key = plan.key.clone();
-    let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let key = plan.key.as_deref().unwrap_or_default();
     let path = format!("/sessions/{session}/runs");
-    let asked = ask(api, &path, &body, &key).await;
-    asked.map_err(|error| unknown(error, session, &key))
+    let asked = ask(api, &path, &body, key).await;
+    asked.map_err(|error| unknown(error, session, key))
 }
 
 /// Sends what begins a run, until there is an answer: the key lets the host know the same request
@@ -188,6 +196,8 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     let mut tries = 1;
     loop {
         match api.ask(path, body, key).await {
+            // The next owner of the directory knows what became of it.
+            Err(error) if api.holder().is_some() && error.is_leaving() => return Err(error),
             Err(error) if error.is_passing() && tries < TRIES => tries += 1,
             answer => return answer,
         }
@@ -195,11 +205,22 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     }
 }
 
+/// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
+/// that leaves in between.
+fn on_the_way(error: CallError) -> Failure {
+    let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
+    let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));
+    let mut failure = Failure::from(error);
+    failure.handover |= forgotten;
+    failure
+}
+
 /// Without an answer, nobody knows whether the prompt was accepted.
 fn unknown(error: CallError, session: SessionId, key: &str) -> Failure {
     let is_unknown = matches!(error, CallError::Unreachable { .. });
-    let mut failure = Failure::from(error);
+    let mut failure = on_the_way(error);
     if is_unknown {
+        failure.handover = true;
         failure.exit = Exit::Failed;
         failure.message = format!(
             "it is not known whether the prompt was accepted: {}; ask again with \
@@ -256,7 +277,10 @@ impl<'a> Client<'a> {
             "ask": asks,
         });
         match key {
-            WorkspaceKey::Directory(path) => body["directory"] = json!(path),
+            WorkspaceKey::Directory(path) => {
+                let path = path.to_str().ok_or_else(|| no_utf8(path))?;
+                body["directory"] = json!(path);
+            }
             WorkspaceKey::Name(name) => body["name"] = json!(name),
         }
         Ok(self.api.post("/workspaces", &body).await?)
@@ -294,13 +318,19 @@ impl<'a> Client<'a> {
         stops: &mut Stops,
         terminal: &Terminal,
     ) -> Result<Met, Failure> {
-        let mut feed = Feed::new(self.api, format!("/runs/{}/events", run.run));
+        let mut feed = Feed::of_run(self.api, run);
         let watch = follow::watch_reader();
         let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
         let mut asked = Asked::default();
-        let mut claim = None;
+        let (mut claim, mut ahead) = (None, None);
         loop {
             let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
+            let (asking, leaving) = (desk.is_asking(), asked.leaving());
+            if asking && ahead.is_none() {
+                ahead = Some(feed.ahead());
+            } else if !asking {
+                ahead = None;
+            }
             tokio::select! {
                 biased;
                 _ = stops.recv() => {
@@ -308,27 +338,37 @@ impl<'a> Client<'a> {
                     asked.stop(self.api, run.run);
                 }
                 () = &mut reader, if listening => asked.leave(self.api, run.run),
-                frame = feed.next() => {
+                error = printer().out().failed(), if listening => {
+                    asked.leave(self.api, run.run);
+                    follow::tell_unwritable(&error, terminal);
+                }
+                receipt = asked.answer() => match receipt? {
+                    Some(receipt) if !receipt.persisted => return Ok(asked.met(receipt)),
+                    Some(receipt) => asked.ended = Some((receipt, std::time::Instant::now())),
+                    None => {}
+                },
+                frame = next(&mut feed, leaving), if !asking => {
+                    let Some(frame) = frame else {
+                        return asked.cut();
+                    };
                     let frame = frame.map_err(|error| lost(error, run))?;
                     let Ok(event) = serde_json::from_str::<Event>(&frame) else {
                         continue;
                     };
                     claim.get_or_insert_with(|| self.keep(workspace, &event));
                     desk.event(&event, view);
-                    if !asked.reader_gone && let Err(error) = view.event(&event) {
-                        asked.leave(self.api, run.run);
-                        if error.kind() != io::ErrorKind::BrokenPipe {
-                            let why = format!("cannot write to standard output: {error}");
-                            terminal.error(&why);
-                        }
+                    if !asked.reader_gone {
+                        // Why it cannot be written is said once, where it is noticed.
+                        let _unwritable = view.event(&event);
                     }
                     if let EventBody::RunEnded { receipt } = event.body {
                         return Ok(asked.met(receipt));
                     }
                 }
-                receipt = asked.answer() => {
-                    if let Some(receipt) = receipt?.filter(|receipt| !receipt.persisted) {
-                        return Ok(asked.met(receipt));
+                frame = coming(&mut ahead) => {
+                    let frame = frame.map_err(|error| lost(error, run))?;
+                    if let Ok(event) = serde_json::from_str::<Event>(&frame) {
+                        desk.ahead(&event, view);
                     }
                 }
                 turn = desk.turn(view) => desk.take(turn, view),
@@ -354,6 +394,26 @@ impl<'a> Client<'a> {
     }
 }
 
+/// The next event, once there is room for it; `None` where the output is to be left alone. May be
+/// dropped while it waits.
+async fn next(
+    feed: &mut Feed,
+    leaving: Option<std::time::Instant>,
+) -> Option<Result<String, CallError>> {
+    if follow::has_room(leaving).await {
+        return Some(feed.next().await);
+    }
+    None
+}
+
+/// What the log holds beyond what is shown; never, while nothing is read there.
+async fn coming(ahead: &mut Option<Feed>) -> Result<String, CallError> {
+    match ahead {
+        None => pending().await,
+        Some(feed) => feed.next().await,
+    }
+}
+
 /// A claim's stream, for as long as this lives.
 struct Keeping(JoinHandle<()>);
 
@@ -367,6 +427,7 @@ impl Drop for Keeping {
 fn lost(error: CallError, run: &RunView) -> Failure {
     let mut failure = Failure::from(error);
     failure.exit = Exit::Failed;
+    failure.handover = false;
     failure.message = format!(
         "the run {} is out of sight: {}; it has its end on disk or gets it with the host's next \
          start: `lastword show {}`",
@@ -381,6 +442,8 @@ struct Asked {
     stopping: Option<JoinHandle<Result<Receipt, CallError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
+    /// The end that is on disk, and since when it is known here.
+    ended: Option<(Receipt, std::time::Instant)>,
 }
 
 impl Asked {
@@ -412,6 +475,17 @@ impl Asked {
         }
     }
 
+    /// Since when the output is waited for within bounds only.
+    fn leaving(&self) -> Option<std::time::Instant> {
+        self.ended.as_ref().map(|(_, since)| *since)
+    }
+
+    /// The end of a run that was not shown to its end.
+    fn cut(self) -> Result<Met, Failure> {
+        let ended = self.ended.map(|(receipt, _)| Met::Cut(Box::new(receipt)));
+        ended.ok_or_else(|| Failure::failed("the output takes nothing"))
+    }
+
     fn met(&self, receipt: Receipt) -> Met {
         match self.reader_gone {
             true => Met::ReaderGone(Box::new(receipt)),
@@ -425,10 +499,10 @@ pub(crate) async fn cancel(api: &Api, run: RunId) -> Result<Receipt, CallError> 
     api.post(&format!("/runs/{run}/cancel"), &json!({})).await
 }
 
-/// The key of a workspace as it is stored, for claiming it again.
-pub(crate) fn key(stored: &str) -> WorkspaceKey {
-    match stored.strip_prefix(place::DIRECTORY) {
-        Some(path) => WorkspaceKey::Directory(path.into()),
-        None => WorkspaceKey::name(stored.strip_prefix(place::NAME).unwrap_or(stored)),
-    }
+fn no_utf8(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "the path {} is not UTF-8, which a server cannot be sent; end the server and run the agent \
+         without it, or give the directory another name",
+        path.display()
+    ))
 }

@@ -8,8 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use lastword::session::media_type_of;
 use lastword::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A file that goes with a prompt.
@@ -66,24 +65,15 @@ fn one(file: &Path) -> Result<Attachment, Failure> {
                 "{shown} is a directory; attach its files one by one, or let the agent read it \
                  with `--workspace {shown}`"
             ),
+            ErrorKind::FileTooLarge => format!(
+                "{shown} holds more than {}, which is the most that can be attached; let the agent \
+                 read it with `--workspace DIR`",
+                units::bytes(ATTACHMENT_BYTES_MAX as u64)
+            ),
             _ => format!("cannot read {shown} to attach it: {error}"),
         })
     };
-    let opened = File::open(file).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    // One more than may be tells a file that is too large, and a device has no length.
-    let most = ATTACHMENT_BYTES_MAX as u64;
-    opened
-        .take(most + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() > ATTACHMENT_BYTES_MAX {
-        return Err(Failure::usage(format!(
-            "{shown} holds more than {}, which is the most that can be attached; let the agent \
-             read it with `--workspace DIR`",
-            units::bytes(most)
-        )));
-    }
+    let bytes = lastword::file::read(file, ATTACHMENT_BYTES_MAX).map_err(unreadable)?;
     let name = file
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());

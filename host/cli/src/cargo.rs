@@ -5,7 +5,7 @@ use crate::agent::Found;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use serde::Deserialize;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -105,9 +105,8 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
 
 /// A fresh machine lacks the target: rustup adds it.
 fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
-    let libraries = Command::new("rustc")
+    let libraries = clean("rustc", folder)
         .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(folder)
         .stderr(Stdio::null())
         .output();
     // Without rustc, cargo says it better.
@@ -122,9 +121,8 @@ fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
         "agents are built for {TARGET}, which this toolchain lacks; \
          adding it with `rustup target add {TARGET}`"
     ));
-    let added = Command::new("rustup")
+    let added = clean("rustup", folder)
         .args(["target", "add", TARGET])
-        .current_dir(folder)
         .stdout(Stdio::null())
         .status();
     match added {
@@ -186,20 +184,104 @@ fn component(folder: &Path, package: &Package) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Runs in the crate's folder, so that its toolchain and configuration apply.
 fn cargo(folder: &Path) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    clean(program, folder)
+}
+
+/// A program in the crate's folder, so that its toolchain and configuration apply, with what builds
+/// need of the environment and no more: a crate's build scripts and macros run with the user's
+/// rights, and are given no keys.
+fn clean(program: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(folder).stdin(Stdio::null());
-    // What `cargo run` says of this program would be taken for the crate's own, and make build
-    // scripts that look at it run again each time.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
+    let passed = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes));
     command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_clear()
+        .envs(passed);
+    command
+}
+
+/// What cargo, rustup, git and linkers look at, beside what begins with one of [`PREFIXES`].
+const NAMES: [&str; 42] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "MAKEFLAGS",
+    "NUM_JOBS",
+    "SOURCE_DATE_EPOCH",
+    "SDKROOT",
+    "DEVELOPER_DIR",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "LIBCLANG_PATH",
+    "WASI_SYSROOT",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "SCCACHE_DIR",
+    "CCACHE_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
+const PREFIXES: [&str; 7] = [
+    "CARGO",
+    "RUST",
+    "LC_",
+    "PKG_CONFIG",
+    "NIX_",
+    "WASI_SDK",
+    "LLVM_",
+];
+/// Compilers and their flags, which are also written for a target: `CC_wasm32_wasip2`, `HOST_CC`.
+const TOOLS: [&str; 10] = [
+    "CC", "CXX", "AR", "LD", "NM", "RANLIB", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS",
+];
+/// What a name holds that is no affair of a build, whatever it begins with.
+const KEPT: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY"];
+/// What cargo says of this program where that was started by `cargo run`: it would be taken for the
+/// crate's own, and make build scripts that look at it run again each time.
+const OF_THIS_PROGRAM: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
+/// Whether a build sees a variable of the environment.
+fn passes(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if KEPT.iter().any(|word| upper.contains(word)) || begins(&OF_THIS_PROGRAM) {
+        return false;
+    }
+    let is_proxy = upper.ends_with("_PROXY") && NAMES.contains(&upper.as_str());
+    let tool = name.strip_prefix("HOST_").or(name.strip_prefix("TARGET_"));
+    let tool = tool.unwrap_or(name);
+    let tool = TOOLS.iter().any(|known| {
+        let rest = tool.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    });
+    NAMES.contains(&name) || is_proxy || tool || begins(&PREFIXES)
 }
 
 fn no_cargo(error: &std::io::Error) -> Failure {
@@ -207,4 +289,42 @@ fn no_cargo(error: &std::io::Error) -> Failure {
         "cannot run cargo: {error}; install Rust, or build the agent elsewhere and name its \
          .wasm file"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_sees_its_tools_and_no_keys() {
+        for name in [
+            "PATH",
+            "CARGO_HOME",
+            "CARGO_TARGET_WASM32_WASIP2_LINKER",
+            "RUSTUP_TOOLCHAIN",
+            "RUSTFLAGS",
+            "CC",
+            "CC_wasm32_wasip2",
+            "HOST_CFLAGS",
+            "https_proxy",
+            "LC_ALL",
+        ] {
+            assert!(passes(name), "{name}");
+        }
+        for name in [
+            "OPENAI_API_KEY",
+            "LASTWORD_TOKEN",
+            "LASTWORD_DATA_DIR",
+            "CARGO_REGISTRY_TOKEN",
+            "CARGO_REGISTRIES_OWN_TOKEN",
+            "CARGO_PKG_NAME",
+            "AWS_ACCESS_KEY_ID",
+            "DATABASE_URL",
+            "CCTV",
+            "GIT_CONFIG_VALUE_0",
+            "MY_PROXY",
+        ] {
+            assert!(!passes(name), "{name}");
+        }
+    }
 }

@@ -1,16 +1,16 @@
 //! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
-//! run; the user's sessions are not touched.
+//! run; the user's sessions are not touched. A crate is built first, which runs what it brings for
+//! that.
 
 use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
-use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Stream, Terminal, line, to_stdout};
+use crate::terminal::{Stream, Terminal, brief, line, to_stdout};
 use crate::units;
 use lastword::permission::{Rule, Want};
-use lastword::{Agent, Capability, Host, WIT_PACKAGE};
+use lastword::{Agent, Capability, WIT_PACKAGE, text};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -24,20 +24,28 @@ pub(crate) async fn check(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
+    if agent::is_crate(&arguments.agent) {
+        terminal.note(
+            "building the crate: its build scripts and macros, and those of what it depends on, run \
+             with your rights, outside of any sandbox",
+        );
+    }
     let found = agent::find(&arguments.agent, terminal)?;
     let temporary = tempfile::tempdir().map_err(|error| {
         Failure::usage(format!(
             "cannot make a temporary directory: {error}; name another with TMPDIR"
         ))
     })?;
-    let host = Host::builder()
+    let host = settings
+        .host()
         .data_dir(temporary.path())
         .cache_dir(&place.cache)
         .concurrent_runs(1)
         .build()
         .await?;
     let began = Instant::now();
-    let agent = host.load_agent(found.name, found.file.as_path()).await?;
+    let loaded = host.load_agent(&found.name, found.file.as_path());
+    let agent = agent::loading(&found.name, loaded, terminal).await?;
     let loading = began.elapsed();
     let text = match arguments.json {
         true => format!("{}\n", as_json(&agent, &found.file, loading)),
@@ -107,7 +115,7 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         page.text.push('\n');
     }
     page.text.push('\n');
-    page.row("file", &line(&file.display().to_string(), 400));
+    page.row("file", &text::line(&file.display().to_string()));
     page.row("size", &units::bytes(inspection.bytes));
     page.row("digest", &format!("sha256:{}", agent.digest()));
     page.row(
@@ -160,13 +168,13 @@ fn rules(want: &Want) -> Vec<String> {
 /// What to write on the command line, for each rule of a want.
 fn granted_by(want: &Want) -> Vec<String> {
     if crate::run::is_for_own_tools(want) {
-        let names = line(&want.scope.join(", "), 400);
+        let names = brief(&want.scope.join(", "), 400);
         return vec![format!("granting what they touch: {names}")];
     }
     let rules = match want.rules() {
         Ok(rules) => rules,
         Err(error) => {
-            let why = line(&error.to_string(), 200);
+            let why = brief(&error.to_string(), 200);
             return vec![format!("nothing, since nobody understands it: {why}")];
         }
     };
@@ -174,12 +182,15 @@ fn granted_by(want: &Want) -> Vec<String> {
         // A directory and a model are more than permissions.
         (Capability::ReadFiles | Capability::Model, None) => want.capability.how_to_grant(),
         (Capability::Model, Some(_)) => {
-            let model = line(&rule.to_string(), 200);
-            format!("{} ({model})", want.capability.how_to_grant())
+            let model = rule.to_string();
+            format!(
+                "{} ({})",
+                want.capability.how_to_grant(),
+                text::seen(&model)
+            )
         }
         _ => {
-            let rule = rendering::shell(&line(&rule.to_string(), 400));
-            format!("`--allow {rule}`")
+            format!("`--allow {}`", text::shell(&text::seen(&rule.to_string())))
         }
     };
     rules.iter().map(how).collect()
@@ -205,7 +216,7 @@ fn wants(page: &mut Page, agent: &Agent) {
         }
     }
     for unknown in &manifest.unknown_wants {
-        let value = format!("{} (not known to this lastword)", line(unknown, 80));
+        let value = format!("{} (not known to this lastword)", brief(unknown, 80));
         page.row(std::mem::take(&mut label), &value);
     }
 }
@@ -243,7 +254,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
             (package, false) => format!("{package}: "),
         };
         let value = format!("{package}{}", rest.join(", "));
-        page.row(std::mem::take(&mut label), &line(&value, 1000));
+        page.row(std::mem::take(&mut label), &brief(&value, 1000));
     }
     if label == "imports" || label == "exports" {
         page.row(label, "nothing");

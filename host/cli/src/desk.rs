@@ -6,6 +6,7 @@ use crate::asking::{Prompter, Settled, Step};
 use crate::attached::ask;
 use crate::client::Api;
 use crate::failure::Failure;
+use crate::printer::printer;
 use crate::rendering;
 use crate::terminal::Terminal;
 use crate::view::View;
@@ -14,6 +15,7 @@ use lastword::id::QuestionId;
 use lastword::session::Answer;
 use lastword::{Host, HostError};
 use rustix::termios::{QueueSelector, tcflush};
+use std::collections::HashSet;
 use std::future::pending;
 use std::io::BufRead;
 use tokio::sync::mpsc;
@@ -74,6 +76,12 @@ pub(crate) struct Desk<'a> {
     prompter: Prompter,
     typed: Option<Typed>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
+    /// Questions whose end was seen ahead of what is shown.
+    settled: HashSet<QuestionId>,
+    /// The run has its end.
+    over: bool,
+    /// How far standard error is written once the question is on the screen.
+    shown_at: u64,
 }
 
 /// What happens next at a desk.
@@ -99,6 +107,29 @@ impl<'a> Desk<'a> {
             prompter: Prompter::default(),
             typed: None,
             sending: None,
+            settled: HashSet::new(),
+            over: false,
+            shown_at: 0,
+        }
+    }
+
+    /// Whether a person is being asked, over whose question nothing else may be printed.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.manner == Manner::Asks && !self.over && self.prompter.open().next().is_some()
+    }
+
+    /// Looks at an event that comes after what is shown so far, for the end of what is asked.
+    pub(crate) fn ahead(&mut self, event: &Event, view: &mut View) {
+        match &event.body {
+            EventBody::QuestionAnswered { question, .. }
+            | EventBody::QuestionDismissed { question } => {
+                if self.prompter.open().any(|open| open.id == *question) {
+                    self.event(event, view);
+                    self.settled.insert(*question);
+                }
+            }
+            EventBody::RunEnded { .. } => self.over = true,
+            _ => {}
         }
     }
 
@@ -116,6 +147,12 @@ impl<'a> Desk<'a> {
                     Some(format!("? {subject} · {}", how(id, &question.asked)))
                 }
             },
+            EventBody::QuestionAnswered { question, .. }
+            | EventBody::QuestionDismissed { question }
+                if self.settled.remove(question) =>
+            {
+                None
+            }
             EventBody::QuestionAnswered {
                 question,
                 answer,
@@ -150,6 +187,7 @@ impl<'a> Desk<'a> {
 
     /// What happens next here. May be dropped while it waits.
     pub(crate) async fn turn(&mut self, view: &mut View) -> Turn {
+        printer().err().hold(self.is_asking());
         if let Some(text) = self.prompter.show(&self.terminal.err) {
             // What was typed before the question was seen is no answer to it.
             let _no_terminal = tcflush(std::io::stdin(), QueueSelector::IFlush);
@@ -158,6 +196,7 @@ impl<'a> Desk<'a> {
             }
             view.interrupt_line();
             self.terminal.tell(&text);
+            self.shown_at = printer().err().given();
         }
         let reads = self.prompter.wants_a_line();
         tokio::select! {
@@ -176,6 +215,10 @@ impl<'a> Desk<'a> {
                     self.terminal.note(&format!("nobody types here · {how}"));
                 }
             }
+            // A terminal that is held up did not show it yet.
+            Turn::Line(Some(_)) if !printer().err().has_written(self.shown_at) => self
+                .terminal
+                .note("that was typed before the question was shown; type it again"),
             Turn::Line(Some(typed)) => match self.prompter.line(&typed) {
                 Step::Send(id, answer) => {
                     let answerer = self.answerer.clone();
@@ -204,6 +247,12 @@ impl<'a> Desk<'a> {
             self.terminal
                 .note(&format!("waits for an answer: {subject} · {how}"));
         }
+    }
+}
+
+impl Drop for Desk<'_> {
+    fn drop(&mut self) {
+        printer().err().hold(false);
     }
 }
 

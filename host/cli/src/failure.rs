@@ -1,6 +1,7 @@
 //! How a command ends: its exit code, and what it tells a person who must do something.
 //! Knows no command.
 
+use lastword::id::SessionId;
 use lastword::{HostError, OpenError, StoreError};
 
 /// How the process ends.
@@ -19,6 +20,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The same for a command that could not print all that it had to, which is no success.
+    pub(crate) fn cut_short(self, end: Self) -> Self {
+        match self {
+            Self::Completed => end,
+            exit => exit,
+        }
+    }
+
     /// The code for the shell.
     pub(crate) fn code(self) -> i32 {
         match self {
@@ -37,6 +46,9 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
+    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked:
+    /// the next one may be asked the same.
+    pub(crate) handover: bool,
 }
 
 impl Failure {
@@ -45,7 +57,17 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             message: message.into(),
+            handover: false,
         }
+    }
+
+    /// A session of the workspace with this stored key was named in another one.
+    pub(crate) fn other_workspace(session: SessionId, key: &str) -> Self {
+        Self::usage(format!(
+            "session {session} belongs to {}; {}, or begin a new session without `--session`",
+            crate::place::workspace(key),
+            crate::place::how_to_name(key),
+        ))
     }
 
     /// Something that went wrong on the way.
@@ -53,6 +75,7 @@ impl Failure {
         Self {
             exit: Exit::Failed,
             message: message.into(),
+            handover: false,
         }
     }
 }
@@ -63,11 +86,6 @@ impl From<HostError> for Failure {
             HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
                  say what it shall do: `lastword run AGENT \"PROMPT\"`"
                 .to_owned(),
-            HostError::OtherWorkspace { session, workspace } => format!(
-                "session {session} belongs to {}; {}, or begin a new session without `--session`",
-                crate::place::workspace(workspace),
-                crate::place::how_to_name(workspace),
-            ),
             HostError::OtherAgent { session, agent } => format!(
                 "session {session} belongs to the agent `{agent}`; run that one (or give this one \
                  its name with `--name {agent}`), or begin a new session without `--session`"

@@ -1,19 +1,23 @@
 //! Follows one run from its first event to its last, whatever asks it to stop on the way.
 //!
 //! ```text
-//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM ─▶ the host ends its runs
+//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM, SIGHUP ─▶ the host ends its runs
 //! run.ended ─▶ over        reader of stdout gone ─▶ client-gone, and nothing more is shown
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
+//! the run has its end, and the output takes nothing ─▶ over: nothing more is shown
 //! ```
+//! Events are read as the output takes them, and not while a person is asked: what an agent says
+//! meanwhile is in the log. Signals, the run's end and answers never wait for either.
 //! Knows neither how events look nor what becomes of the exit code.
 
 use crate::desk::Desk;
 use crate::failure::Failure;
+use crate::printer::{Lane, printer};
 use crate::signals::{Stop, Stops};
 use crate::terminal::Terminal;
 use crate::view::View;
 use lastword::event::{Event, EventBody, Seq};
-use lastword::{Archive, Host, HostError, Receipt, Run};
+use lastword::{Archive, Events, Host, HostError, Receipt, Run};
 use std::future::pending;
 use std::io;
 use std::os::fd::AsFd;
@@ -43,6 +47,17 @@ pub(crate) enum Met {
     Ended(Box<Receipt>),
     /// The same, but nobody reads standard output any more.
     ReaderGone(Box<Receipt>),
+    /// The same, but the output took nothing, and not all was shown.
+    Cut(Box<Receipt>),
+}
+
+impl Met {
+    /// The run's end, which may be provisional.
+    pub(crate) fn receipt(&self) -> &Receipt {
+        match self {
+            Self::Ended(receipt) | Self::ReaderGone(receipt) => receipt,
+        }
+    }
 }
 
 /// What was asked of the run on the way.
@@ -51,7 +66,26 @@ struct Asked {
     stopping: Option<JoinHandle<Result<Option<Receipt>, HostError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
+    cut: bool,
+    /// The end that is on disk, and since when it is known here.
+    ended: Option<(Receipt, std::time::Instant)>,
     seen: Option<Seq>,
+}
+
+impl Asked {
+    fn met(&self, receipt: Receipt) -> Met {
+        let receipt = Box::new(receipt);
+        match (self.reader_gone, self.cut) {
+            (true, _) => Met::ReaderGone(receipt),
+            (_, true) => Met::Cut(receipt),
+            _ => Met::Ended(receipt),
+        }
+    }
+
+    /// Since when the output is waited for within bounds only.
+    fn leaving(&self) -> Option<std::time::Instant> {
+        self.ended.as_ref().map(|(_, since)| *since)
+    }
 }
 
 impl Follow<'_> {
@@ -62,34 +96,53 @@ impl Follow<'_> {
         stops: &mut Stops,
         desk: &mut Desk<'_>,
     ) -> Result<Met, Failure> {
-        let mut events = self.run.events();
+        let (mut events, mut ahead) = (self.run.events(), None);
         let mut asked = Asked::default();
         let watch = watch_reader();
         let mut reader = std::pin::pin!(reader_gone(watch.as_ref()));
         loop {
-            let listening = !asked.reader_gone;
+            let (listening, asking) = (!asked.reader_gone, desk.is_asking());
+            let leaving = asked.leaving();
+            if asking && ahead.is_none() {
+                ahead = asked.seen.map(|seen| self.run.events_after(seen));
+            } else if !asking {
+                ahead = None;
+            }
             tokio::select! {
                 biased;
                 stop = stops.recv() => self.stop(stop, &mut asked),
-                () = &mut reader, if listening => self.client_gone(&mut asked),
-                event = events.next() => match event {
-                    Some(Ok(event)) => {
-                        desk.event(&event, view);
-                        if let Some(receipt) = self.show(view, &event, &mut asked)? {
-                            return Ok(met(receipt, &asked));
-                        }
-                    }
-                    // The store is closed: what was not read is on disk.
-                    Some(Err(_)) | None => return self.read_the_rest(view, asked).await,
-                },
+                () = &mut reader, if listening => self.reader_gone(stops, &mut asked),
+                error = printer().out().failed(), if listening => {
+                    self.unwritable(&error, stops, &mut asked);
+                }
                 stopped = answer(&mut asked.stopping) => {
                     asked.stopping = None;
                     match stopped? {
-                        Some(receipt) if !receipt.persisted => return Ok(met(receipt, &asked)),
-                        Some(_) => {}
+                        Some(receipt) if !receipt.persisted => return Ok(asked.met(receipt)),
+                        Some(receipt) => asked.ended = Some((receipt, std::time::Instant::now())),
                         None => return self.read_the_rest(view, asked).await,
                     }
                 }
+                next = next(&mut events, leaving), if !asking => match next {
+                    Next::Event(Some(Ok(event))) => {
+                        desk.event(&event, view);
+                        if let Some(receipt) = self.show(view, &event, &mut asked) {
+                            return Ok(asked.met(receipt));
+                        }
+                    }
+                    // The store is closed: what was not read is on disk.
+                    Next::Event(_) => return self.read_the_rest(view, asked).await,
+                    Next::LeftAlone => {
+                        asked.cut = true;
+                        if let Some((receipt, _)) = asked.ended.clone() {
+                            return Ok(asked.met(receipt));
+                        }
+                    }
+                },
+                event = coming(&mut ahead) => match event {
+                    Some(Ok(event)) => desk.ahead(&event, view),
+                    _ => return self.read_the_rest(view, asked).await,
+                },
                 () = at(asked.explain_at) => {
                     asked.explain_at = None;
                     view.interrupt_line();
@@ -111,26 +164,16 @@ impl Follow<'_> {
         format!("{why}; Ctrl-C again leaves at once")
     }
 
-    fn show(
-        &self,
-        view: &mut View,
-        event: &Event,
-        asked: &mut Asked,
-    ) -> Result<Option<Receipt>, Failure> {
+    fn show(&self, view: &mut View, event: &Event, asked: &mut Asked) -> Option<Receipt> {
         asked.seen = Some(event.seq);
-        if !asked.reader_gone
-            && let Err(error) = view.event(event)
-        {
-            self.client_gone(asked);
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                self.terminal
-                    .error(&format!("cannot write to standard output: {error}"));
-            }
+        if !asked.reader_gone && !asked.cut {
+            // Why it cannot be written is said once, where it is noticed.
+            let _unwritable = view.event(event);
         }
-        Ok(match &event.body {
+        match &event.body {
             EventBody::RunEnded { receipt } => Some(receipt.clone()),
             _ => None,
-        })
+        }
     }
 
     fn stop(&self, stop: Stop, asked: &mut Asked) {
@@ -141,20 +184,27 @@ impl Follow<'_> {
             Stop::Shutdown => tokio::spawn(async move {
                 // The store stays open for those who follow runs from other terminals.
                 host.drain().await;
-                Ok(None)
+                Ok(run.try_ended())
             }),
         });
     }
 
-    fn client_gone(&self, asked: &mut Asked) {
-        if asked.reader_gone {
-            return;
-        }
+    /// Nobody reads standard output any more. A terminal that was closed sends SIGHUP, too, and
+    /// means the same by both.
+    fn reader_gone(&self, stops: &Stops, asked: &mut Asked) {
         asked.reader_gone = true;
+        if self.terminal.out.terminal && stops.heeds_hangup() {
+            return self.stop(Stop::Shutdown, asked);
+        }
         let run = self.run.clone();
         asked.stopping = Some(tokio::spawn(
             async move { run.client_gone().await.map(Some) },
         ));
+    }
+
+    fn unwritable(&self, error: &io::Error, stops: &Stops, asked: &mut Asked) {
+        self.reader_gone(stops, asked);
+        tell_unwritable(error, self.terminal);
     }
 
     /// Once the host has ended its runs, the log is read from the disk.
@@ -163,6 +213,7 @@ impl Follow<'_> {
             drop(stopping.await);
         }
         let archive = Archive::open(self.data)?;
+        let leaving = printer().is_hurried().then(std::time::Instant::now);
         let mut after = asked.seen.unwrap_or_default();
         loop {
             let page = archive.events(self.run.session(), after)?;
@@ -175,21 +226,61 @@ impl Follow<'_> {
             }
             for event in page {
                 after = event.seq;
+                asked.cut = asked.cut || !has_room(leaving).await;
                 if event.run == Some(self.run.id())
-                    && let Some(receipt) = self.show(view, &event, &mut asked)?
+                    && let Some(receipt) = self.show(view, &event, &mut asked)
                 {
-                    return Ok(met(receipt, &asked));
+                    return Ok(asked.met(receipt));
                 }
             }
         }
     }
 }
 
-fn met(receipt: Receipt, asked: &Asked) -> Met {
-    let receipt = Box::new(receipt);
-    match asked.reader_gone {
-        true => Met::ReaderGone(receipt),
-        false => Met::Ended(receipt),
+/// Says why standard output cannot be written, unless its reader has gone.
+pub(crate) fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        terminal.error(&format!("cannot write to standard output: {error}"));
+    }
+}
+
+/// What comes next of a run.
+enum Next {
+    Event(Option<Result<Event, HostError>>),
+    /// The output is to be left alone.
+    LeftAlone,
+}
+
+/// The next event, once there is room for it. May be dropped while it waits.
+async fn next(events: &mut Events, leaving: Option<std::time::Instant>) -> Next {
+    if !has_room(leaving).await {
+        return Next::LeftAlone;
+    }
+    Next::Event(events.next().await)
+}
+
+/// Waits until the output has room for more; within bounds if the run has its end since a while,
+/// after which there is none.
+pub(crate) async fn has_room(leaving: Option<std::time::Instant>) -> bool {
+    let given_up = async |lane: &Lane| match leaving {
+        Some(since) => lane.given_up(since).await,
+        None => pending().await,
+    };
+    for lane in [printer().out(), printer().err()] {
+        tokio::select! {
+            biased;
+            () = lane.room() => {}
+            () = given_up(lane) => return false,
+        }
+    }
+    true
+}
+
+/// What the log holds beyond what is shown; never, while nothing is read there.
+async fn coming(ahead: &mut Option<Events>) -> Option<Result<Event, HostError>> {
+    match ahead {
+        None => pending().await,
+        Some(events) => events.next().await,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::arguments::{self, Format, Shared};
 use crate::client::Api;
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
-use crate::prompts::connect;
+use crate::prompts::with_owner;
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
@@ -17,18 +17,15 @@ async fn with<T>(
     word: &str,
     shared: &Shared,
     terminal: &Terminal,
-    work: impl AsyncFnOnce(&Api, Listed) -> Result<T, Failure>,
+    work: impl AsyncFn(&Api, Listed) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(shared, &settings)?;
-    let connection = connect(shared, &settings, &place, terminal).await?;
-    let api = &connection.api;
-    let done = match Source::Server(api.clone()).session(word).await {
-        Ok(session) => work(api, session).await,
-        Err(failure) => Err(failure),
+    let work = async |api: &Api| {
+        let session = Source::Server(api.clone()).session(word).await?;
+        work(api, session).await
     };
-    connection.close(terminal).await;
-    done
+    with_owner(shared, &settings, &place, terminal, work).await
 }
 
 /// Gives a session another title.
@@ -79,30 +76,27 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Writes a session down.
+/// Writes a session down. What lies on disk is read as `show` reads it, beside a host or without
+/// one, and also where nothing can be written.
 pub(crate) async fn export(
     arguments: arguments::Export,
     shared: Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let format = match arguments.format {
-        Format::Md => "markdown",
-        Format::Json => "json",
+    let settings = Settings::load(shared.config_file.as_deref())?;
+    let place = Place::of(&shared, &settings)?;
+    let source = Source::of(&shared, &place)?;
+    let session = source.session(&arguments.session).await?;
+    let export = source.export(session).await?;
+    let text = match arguments.format {
+        Format::Md => export.to_markdown(),
+        Format::Json => json!(export).to_string(),
     };
-    let written = with(
-        &arguments.session,
-        &shared,
-        terminal,
-        async |api, session| {
-            let path = format!("/sessions/{}/export?format={format}", session.record.id);
-            Ok(api.text(&path).await?)
-        },
-    );
-    let mut text = terminal.out.words(&written.await?).into_owned();
+    let mut text = terminal.out.words(&text).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    // Whoever stopped reading has seen enough.
+    // A reader that stopped has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }

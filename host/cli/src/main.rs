@@ -8,12 +8,14 @@ mod arguments;
 mod asking;
 mod attached;
 mod attachments;
+mod backup;
 mod cargo;
 mod check;
 mod client;
 mod desk;
 mod failure;
 mod follow;
+mod init;
 mod keeping;
 mod mcp;
 #[cfg(feature = "otlp")]
@@ -22,6 +24,7 @@ mod outside;
 mod owner;
 mod place;
 mod plan;
+mod printer;
 mod prompts;
 mod questions;
 mod reading;
@@ -43,17 +46,45 @@ mod view;
 use arguments::{Arguments, Command};
 use clap::Parser;
 use failure::{Exit, Failure};
+use printer::printer;
 use terminal::Terminal;
 
+/// What makes this program compile one component for the host that started it with this word.
+const COMPILE: &str = "compile-worker";
+
 fn main() {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == COMPILE)
+    {
+        lastword::compile_worker();
+    }
+    let first = init::is_first().then(init::run);
+    if let Some(Ok(code)) = first {
+        std::process::exit(code);
+    }
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
+    if let Some(Err(error)) = first {
+        terminal.warn(&format!(
+            "processes without a parent are not collected here: {error}; start the container with \
+             `--init`"
+        ));
+    }
     let traces = trace::start(arguments.shared.verbose, &terminal);
-    let exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
+    let mut exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
         failure.exit
     });
     traces.flush();
+    if let Some(error) = written() {
+        terminal.error(&format!("cannot write to standard output: {error}"));
+        exit = exit.cut_short(match error.kind() {
+            std::io::ErrorKind::TimedOut => Exit::Cancelled,
+            _ => Exit::Failed,
+        });
+        let _told = written();
+    }
     // A compilation that nobody waits for any more would hold the return from `main`.
     std::process::exit(exit.code());
 }
@@ -76,7 +107,16 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
         Command::Rename(rename) => block_on(keeping::rename(rename, shared, terminal))?,
         Command::Delete(delete) => block_on(keeping::delete(delete, shared, terminal))?,
         Command::Export(export) => block_on(keeping::export(export, shared, terminal))?,
+        Command::Backup(file) => block_on(backup::backup(file, shared, terminal))?,
     }
+}
+
+/// Waits for what was printed to be written; signals are still heard. Returns why it could not be.
+fn written() -> Option<std::io::Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.ok()?.block_on(printer().finish())
 }
 
 /// The runtime is never dropped: the process ends before it does.

@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::place::Place;
 use crate::redirect::Loopback;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, line, to_stdout};
+use crate::terminal::{Terminal, brief, to_stdout};
 use lastword::capability::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
 use lastword::capability::secrets::Secrets;
 use serde_json::json;
@@ -84,9 +84,9 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
 
 fn row(login: &McpLogin, widest: usize) -> String {
     let server = &login.server;
-    let reached = line(&login.reached, 60);
+    let reached = brief(&login.reached, 60);
     match said(server, &login.state) {
-        Some(said) => format!("{server:widest$}  {reached}  {}\n", line(&said, 200)),
+        Some(said) => format!("{server:widest$}  {reached}  {}\n", brief(&said, 200)),
         None => format!("{server:widest$}  {reached}\n"),
     }
 }

@@ -4,6 +4,7 @@
 use crate::arguments::Shared;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use lastword::{WorkspaceKey, text};
 use std::path::{Path, PathBuf};
 
 /// Where sessions and compiled agents are kept.
@@ -32,6 +33,14 @@ impl Place {
     }
 }
 
+/// The owner of a data directory, as another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its process, as far as that is known.
+    pub(crate) pid: String,
+    pub(crate) data: PathBuf,
+}
+
 fn default_data() -> Option<PathBuf> {
     let variable = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
@@ -41,31 +50,29 @@ fn default_data() -> Option<PathBuf> {
     data.map(|data| data.join("lastword"))
 }
 
-pub(crate) const DIRECTORY: &str = "dir:";
-pub(crate) const NAME: &str = "name:";
-
 /// A stored workspace key, for people.
 pub(crate) fn workspace(key: &str) -> String {
-    match (key.strip_prefix(DIRECTORY), key.strip_prefix(NAME)) {
-        (Some(path), _) => path.to_owned(),
-        (_, Some(name)) => format!("({name})"),
-        _ => key.to_owned(),
+    match (WorkspaceKey::from_stored(key), key.split_once(':')) {
+        (Some(WorkspaceKey::Directory(path)), _) => path.display().to_string(),
+        (Some(WorkspaceKey::Name(name)), _) => format!("({name})"),
+        (None, Some(("lossy", path))) => format!("{path} (its true name is not known)"),
+        (None, _) => key.to_owned(),
     }
 }
 
 /// What to do to run in the workspace of a stored key.
 pub(crate) fn how_to_name(key: &str) -> String {
-    match key.strip_prefix(DIRECTORY) {
-        Some(path) => format!("add `--workspace {path}`"),
-        None => "run it without `--workspace`".to_owned(),
+    match WorkspaceKey::from_stored(key) {
+        Some(WorkspaceKey::Directory(path)) => {
+            format!("add `--workspace {}`", text::shell(&path.to_string_lossy()))
+        }
+        Some(WorkspaceKey::Name(_)) => "run it without `--workspace`".to_owned(),
+        None => "it can be read with `lastword show`, and not gone on with".to_owned(),
     }
 }
 
 /// Whether a stored workspace key stands for a directory.
 pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
-    let directory = directory
-        .canonicalize()
-        .or_else(|_| std::path::absolute(directory));
-    let stored = key.strip_prefix(DIRECTORY).map(Path::new);
-    directory.is_ok_and(|directory| stored == Some(&directory))
+    let directory = WorkspaceKey::directory(directory).ok();
+    directory.is_some_and(|directory| WorkspaceKey::from_stored(key) == Some(directory))
 }

@@ -8,9 +8,9 @@ use crate::settings::{RunSettings, Settings};
 use crate::terminal::Terminal;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
+use lastword::file;
 use lastword::permission::Grants;
-use lastword::{Capability, Limits, Prompt, WorkspaceKey, WorkspaceOptions};
-use std::io::Read;
+use lastword::{Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions};
 use std::path::{Path, PathBuf};
 
 /// What a run shall be.
@@ -36,10 +36,30 @@ pub(crate) struct Plan {
     pub(crate) detach: bool,
 }
 
+/// What is read once, however often it is planned where to run: standard input is empty the second
+/// time, and files may change.
+#[derive(Clone)]
+pub(crate) struct Given {
+    text: String,
+    attachments: Vec<Attachment>,
+    config: Option<String>,
+}
+
+impl Given {
+    fn read(run: &arguments::Run) -> Result<Self, Failure> {
+        Ok(Self {
+            text: prompt(run.prompt.clone())?,
+            attachments: attachments::read(&run.attach)?,
+            config: run.config.clone().map(configuration).transpose()?,
+        })
+    }
+}
+
 impl Plan {
     /// Checks what was asked for of this process.
     pub(crate) fn new(
         run: arguments::Run,
+        given: &mut Option<Given>,
         settings: &Settings,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
@@ -59,7 +79,7 @@ impl Plan {
             limits = limits.memory_bytes(memory.0);
         }
         limits = budget(limits, run.budget, defaults);
-        let mut plan = Self::of(run, settings, limits, model.is_some(), terminal)?;
+        let mut plan = Self::of(run, given, settings, limits, model.is_some(), terminal)?;
         if let Some(deadline) = plan.deadline {
             plan.limits = plan.limits.deadline(deadline.0);
         }
@@ -72,6 +92,7 @@ impl Plan {
     /// Checks what was asked for of another host, which has a model and limits of its own.
     pub(crate) fn elsewhere(
         run: arguments::Run,
+        given: &mut Option<Given>,
         settings: &Settings,
         place: &str,
         terminal: &Terminal,
@@ -102,11 +123,13 @@ impl Plan {
             )));
         }
         let asks_a_model = settings.run.model.is_some();
-        Self::of(run, settings, Limits::default(), asks_a_model, terminal)
+        let limits = Limits::default();
+        Self::of(run, given, settings, limits, asks_a_model, terminal)
     }
 
     fn of(
         run: arguments::Run,
+        given: &mut Option<Given>,
         settings: &Settings,
         limits: Limits,
         asks_a_model: bool,
@@ -117,13 +140,20 @@ impl Plan {
         let grants = grants(rules, settings, directory.is_some(), asks_a_model)?;
         let attended = !run.json && !run.detach;
         let asks = asks(rules, settings, attended, terminal);
-        let text = prompt(run.prompt)?;
+        let Given {
+            text,
+            attachments,
+            config,
+        } = match given {
+            Some(read) => read.clone(),
+            None => given.insert(Given::read(&run)?).clone(),
+        };
         Ok(Self {
             agent: run.agent,
             name: run.name,
             text,
-            attachments: attachments::read(&run.attach)?,
-            config: run.config.map(configuration).transpose()?,
+            attachments,
+            config,
             key: run.key,
             session: run.session,
             directory,
@@ -262,10 +292,16 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     if prompt != "-" {
         return Ok(prompt);
     }
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::usage(format!("cannot read the prompt from stdin: {error}")))?;
+    let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX)
+        .map_err(|error| {
+            let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
+            let cure = if too_large {
+                "; attach what is long with `--attach`, or put it into a file of the workspace"
+            } else {
+                ""
+            };
+            Failure::usage(format!("cannot read the prompt from stdin: {error}{cure}"))
+        })?;
     String::from_utf8(bytes).map(without_mark).map_err(|_| {
         Failure::usage("the prompt on stdin is not UTF-8 text; agents are asked in text")
     })
@@ -283,7 +319,7 @@ fn configuration(given: String) -> Result<String, Failure> {
     let (json, origin) = match given.strip_prefix('@') {
         None => (given, "--config".to_owned()),
         Some(path) => {
-            let json = std::fs::read_to_string(path).map_err(|error| {
+            let json = file::read_text(path).map_err(|error| {
                 Failure::usage(format!("cannot read the configuration {path}: {error}"))
             })?;
             (json, path.to_owned())

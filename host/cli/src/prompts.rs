@@ -5,7 +5,7 @@ use crate::arguments::{self, Shared};
 use crate::attached;
 use crate::client::{Api, Page, RunView};
 use crate::failure::{Exit, Failure};
-use crate::owner::{self, Connection};
+use crate::owner::{self, Connection, Patience, comes_again};
 use crate::place::Place;
 use crate::reading::{Listed, Source};
 use crate::rendering;
@@ -36,13 +36,15 @@ pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
     source.session(word).await.map(Named::Session)
 }
 
-/// Whoever answers for what the data directory holds; a directory that holds nothing is not made.
-pub(crate) async fn connect(
+/// Does something where what the data directory holds is answered for; a directory that holds
+/// nothing is not made. An owner that leaves meanwhile is succeeded.
+pub(crate) async fn with_owner<T>(
     shared: &Shared,
     settings: &Settings,
     place: &Place,
     terminal: &Terminal,
-) -> Result<Connection, Failure> {
+    work: impl AsyncFn(&Api) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if shared.server.is_none()
         && let Source::Nothing = Source::on_disk(place)?
     {
@@ -51,7 +53,17 @@ pub(crate) async fn connect(
     }
     // Sessions that are due wait for a host that stays.
     let builder = settings.host().concurrent_runs(1).wakes(false);
-    Connection::open(shared, place, builder, terminal).await
+    let mut patience = Patience::default();
+    loop {
+        let connection = Connection::open_alone(shared, place, &builder, terminal).await?;
+        let api = connection.api.clone();
+        let done = work(&api).await;
+        connection.close(terminal).await;
+        match done {
+            Err(failure) if comes_again(&failure, &api, &mut patience, terminal).await => {}
+            done => return done,
+        }
+    }
 }
 
 /// Stops a run or all that a session does.
@@ -67,10 +79,8 @@ pub(crate) async fn cancel(
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
         return Ok(Exit::Completed);
     }
-    let connection = connect(&shared, &settings, &place, terminal).await?;
-    let receipts = stop(&connection.api, &arguments.what).await;
-    connection.close(terminal).await;
-    let receipts = receipts?;
+    let work = async |api: &Api| stop(api, &arguments.what).await;
+    let receipts = with_owner(&shared, &settings, &place, terminal, work).await?;
     if receipts.is_empty() {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
     }
@@ -121,11 +131,10 @@ pub(crate) async fn queue(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let connection = connect(&shared, &settings, &place, terminal).await?;
-    let text = change(&connection.api, &arguments, terminal).await;
-    connection.close(terminal).await;
+    let work = async |api: &Api| change(api, &arguments, terminal).await;
+    let text = with_owner(&shared, &settings, &place, terminal, work).await?;
     // Whoever stopped reading has seen enough.
-    let _closed = to_stdout(&text?);
+    let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
 

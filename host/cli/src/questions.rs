@@ -7,15 +7,16 @@ use crate::attached::ask;
 use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
-use crate::prompts::connect;
+use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
 use crate::settings::Settings;
-use crate::terminal::{Terminal, line, to_stdout};
+use crate::terminal::{Terminal, to_stdout};
 use crate::units::{self, ago};
 use lastword::clock::SystemClock;
 use lastword::id::QuestionId;
 use lastword::session::{Answer, Granted, Question, Remember, Within};
+use lastword::text;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,15 +27,13 @@ const PREFIX_MIN: usize = 4;
 async fn with(
     shared: Shared,
     terminal: &Terminal,
-    work: impl AsyncFnOnce(&Api) -> Result<String, Failure>,
+    work: impl AsyncFn(&Api) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    let connection = connect(&shared, &settings, &place, terminal).await?;
-    let text = work(&connection.api).await;
-    connection.close(terminal).await;
+    let text = with_owner(&shared, &settings, &place, terminal, work).await?;
     // Whoever stopped reading has seen enough.
-    let _closed = to_stdout(&text?);
+    let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
 
@@ -70,7 +69,7 @@ pub(crate) async fn questions(
                 "{}  {}  {}  {}\n",
                 question.id,
                 ago(now, question.asked_ms.0),
-                line(question.agent.as_str(), 40),
+                text::line(question.agent.as_str()),
                 rendering::subject(&question.asked)
             ),
         });
@@ -84,7 +83,7 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
     let mut text = rendering::question(question, usize::MAX, &terminal.out);
     if let lastword::session::Asked::Permission { offers, .. } = &question.asked {
         for offer in offers {
-            let rule = rendering::shell(&line(offer, 400));
+            let rule = text::shell(&text::seen(offer));
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
@@ -145,7 +144,7 @@ pub(crate) async fn answer(
         if let Some(grant) = &answered.grant {
             terminal.note(&format!(
                 "granted {} · `lastword grants revoke {}` takes it back",
-                line(&grant.rule, 400),
+                text::seen(&grant.rule),
                 grant.id
             ));
         }
@@ -250,10 +249,10 @@ async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<Stri
         let path = format!("/workspaces/{}/grants", workspace.id);
         let granted: Page<Granted> = api.get(&path).await?;
         for grant in granted.items {
-            let place = line(&place::workspace(&key), 400);
+            let place = place::workspace(&key);
             text.push_str(&match which.json {
                 true => format!("{}\n", json!({ "grant": grant, "workspace": place })),
-                false => granted_line(&grant, &place),
+                false => granted_line(&grant, &text::line(&place)),
             });
         }
     }
@@ -265,11 +264,11 @@ async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<Stri
 
 /// A grant in one line.
 fn granted_line(grant: &Granted, place: &str) -> String {
-    let agent = line(grant.agent.as_str(), 60);
+    let agent = text::line(grant.agent.as_str());
     let within = match grant.session {
         None => "the workspace".to_owned(),
         Some(session) => format!("session {session}"),
     };
-    let rule = line(&grant.rule, 400);
+    let rule = text::seen(&grant.rule);
     format!("{}  {rule}  {agent} in {within} · {place}\n", grant.id)
 }

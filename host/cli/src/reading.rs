@@ -6,9 +6,10 @@ use crate::client::{Api, CallError, Feed, RunListed, RunView, WorkspaceView};
 use crate::failure::Failure;
 use crate::owner;
 use crate::place::Place;
-use lastword::event::{Event, Seq};
+use lastword::event::{Event, EventBody, Seq};
 use lastword::id::{MessageId, SessionId, WorkspaceId};
-use lastword::session::{Message, SessionRecord};
+use lastword::run::Transcript;
+use lastword::session::{Export, ExportedRun, Message, Role, SessionRecord};
 use lastword::{Archive, OpenError, RunRow, SessionRow, StoreError};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -133,6 +134,32 @@ impl Source {
         }
     }
 
+    /// All that a session holds. What a run without an end has said, and no message has yet, is in
+    /// a message without an end.
+    pub(crate) async fn export(&self, session: Listed) -> Result<Export, Failure> {
+        let id = session.record.id;
+        if let Self::Server(api) = self {
+            return Ok(api
+                .get(&format!("/sessions/{id}/export?format=json"))
+                .await?);
+        }
+        let (runs, events) = (self.runs(id).await?, self.events(id).await?);
+        let runs = runs.into_iter().map(|mut run| {
+            let open = said_so_far(&run, &events);
+            run.messages.extend(open);
+            ExportedRun {
+                id: run.id,
+                state: run.state,
+                receipt: run.receipt,
+                messages: run.messages,
+            }
+        });
+        Ok(Export {
+            session: session.record,
+            runs: runs.collect(),
+        })
+    }
+
     /// The log of a session, as far as it is kept.
     pub(crate) async fn events(&self, id: SessionId) -> Result<Vec<Event>, Failure> {
         match self {
@@ -196,6 +223,25 @@ impl Source {
             (None, _) => Err(unknown(word)),
         }
     }
+}
+
+/// What a run has said that is in no message yet.
+fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
+    if run.state.is_terminal() {
+        return None;
+    }
+    let mut transcript = Transcript::new(run.id, 0);
+    let mut begun = None;
+    for event in events.iter().filter(|event| event.run == Some(run.id)) {
+        if let EventBody::MessageCreated { message, role, .. } = &event.body {
+            begun = Some((*message, *role, event.at_ms));
+        }
+        transcript.replay(event.body.clone(), event.at_ms);
+    }
+    let (id, role, at) = begun?;
+    let mut message = Message::begin(id, run.id, role, at);
+    message.parts = transcript.open_parts().to_vec();
+    (role == Role::Assistant && !message.parts.is_empty()).then_some(message)
 }
 
 /// The fewest characters of a session's id that are taken for it.

@@ -2,9 +2,10 @@
 //! waited for. Knows no token; what comes back is somebody else's to check.
 
 use crate::failure::Failure;
-use crate::terminal::{Terminal, clean};
+use crate::terminal::Terminal;
 use futures_util::future::BoxFuture;
 use lastword::capability::mcp::{Consent, ConsentRequest};
+use lastword::text;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,8 +56,8 @@ impl Consent for Loopback {
         let (listener, page) = (Arc::clone(&self.listener), self.address.clone());
         self.terminal.tell(&format!(
             "To let lastword use {} for you, open this in a browser on this machine:\n\n  {}\n",
-            request.server,
-            clean(&request.address)
+            text::line(&request.server),
+            text::line(&request.address)
         ));
         Box::pin(async move {
             let state = state_of(&request.address).ok_or("its address has no state")?;

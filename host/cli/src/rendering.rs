@@ -1,9 +1,11 @@
 //! How tool calls, their results, diffs, questions and answers look to people, live and read
-//! again. Every word comes from an agent or a tool: what a terminal obeys is taken out here.
+//! again. Every word comes from an agent or a tool: all that people decide by is written by
+//! [`lastword::text`], whole, so that what is shown is what is asked.
 
-use crate::terminal::{Stream, clean, line};
+use crate::terminal::{Stream, brief, cut, line};
 use crate::units;
 use lastword::session::{Answer, Asked, Content, Question, ToolResult, Within};
+use lastword::{Capability, text};
 use serde_json::Value;
 
 /// Characters of the longest line about a tool call.
@@ -18,6 +20,10 @@ const DIFF_CHARS: usize = 300;
 const ROW_CHARS: usize = 100;
 /// Before each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
+/// The same where a line goes on.
+const GUTTER_ON: &str = "  ┆ ";
+/// What is said of rows that are left out.
+const MORE: &str = "more rows";
 
 /// A tool call in one line: its name and its arguments, each shortened.
 pub(crate) fn call(name: &str, input: &str) -> String {
@@ -25,8 +31,8 @@ pub(crate) fn call(name: &str, input: &str) -> String {
         Ok(Value::Object(members)) => {
             let members = members.iter().map(|(name, value)| {
                 let value = match value {
-                    Value::String(text) => line(text, ARGUMENT_CHARS),
-                    other => line(&other.to_string(), ARGUMENT_CHARS),
+                    Value::String(text) => brief(text, ARGUMENT_CHARS),
+                    other => brief(&other.to_string(), ARGUMENT_CHARS),
                 };
                 format!("{name}={value}")
             });
@@ -34,7 +40,7 @@ pub(crate) fn call(name: &str, input: &str) -> String {
         }
         _ => input.to_owned(),
     };
-    line(&format!("→ {name} {arguments}"), CALL_CHARS)
+    brief(&format!("→ {name} {arguments}"), CALL_CHARS)
 }
 
 /// What a tool answered, in one line.
@@ -51,7 +57,7 @@ pub(crate) fn result(result: &ToolResult) -> String {
     });
     let text: Vec<_> = texts.collect();
     let sign = if result.is_error { "✗" } else { "←" };
-    line(
+    brief(
         &format!("{sign} {} {}", result.name, text.join(" ")),
         CALL_CHARS,
     )
@@ -72,42 +78,69 @@ pub(crate) fn diff_of(result: &ToolResult) -> Option<String> {
 
 /// A diff in its colours, a line each with a gutter; what is left out is counted.
 pub(crate) fn diff(diff: &str, lines: usize, stream: &Stream) -> String {
-    let total = diff.lines().count();
-    let mut shown = String::new();
-    for written in diff.lines().take(lines) {
-        let clean = clean(written);
-        let count = clean.chars().count();
-        let mut text: String = clean.chars().take(DIFF_CHARS).collect();
+    coloured(diff, lines, stream, |shown| {
+        let count = shown.chars().count();
+        let mut text: String = shown.chars().take(DIFF_CHARS).collect();
         if count > DIFF_CHARS {
             text.push_str(&format!("… {} more characters", count - DIFF_CHARS));
         }
-        let painted = match written.as_bytes().first() {
-            Some(b'+') => stream.green(&text),
-            Some(b'-') => stream.red(&text),
-            Some(b'@') => stream.dim(&text),
-            _ => text,
-        };
-        shown.push_str(&format!("{GUTTER}{painted}\n"));
-    }
-    if total > lines {
-        shown.push_str(&format!("{GUTTER}… {} more lines\n", total - lines));
-    }
-    shown
+        vec![text]
+    })
 }
 
-/// Words with a gutter, none of which is left out but by whole rows, which are counted.
-fn whole(text: &str, rows: usize) -> String {
-    let clean = clean(text);
-    let split = |line: &str| -> Vec<String> {
-        let letters: Vec<char> = line.chars().collect();
-        let rows = letters.chunks(ROW_CHARS).map(|row| row.iter().collect());
-        rows.collect()
+/// Rows of a diff in its colours, each made of a line without what does not show.
+fn coloured(diff: &str, rows: usize, stream: &Stream, cut: impl Fn(&str) -> Vec<String>) -> String {
+    let paint = |written: &str, text: &str| match written.as_bytes().first() {
+        Some(b'+') => stream.green(text),
+        Some(b'-') => stream.red(text),
+        Some(b'@') => stream.dim(text),
+        _ => text.to_owned(),
     };
-    let all: Vec<String> = clean.lines().flat_map(split).collect();
-    let shown = all.iter().take(rows);
-    let mut shown: String = shown.map(|row| format!("{GUTTER}{row}\n")).collect();
+    // Not `lines`, which takes a carriage return for a part of the line's end.
+    let written = diff.strip_suffix('\n').unwrap_or(diff).split('\n');
+    let painted = written.flat_map(|written| {
+        let cut = cut(&text::lines(written)).into_iter().enumerate();
+        cut.map(move |(at, row)| format!("{}{}\n", gutter(at), paint(written, &row)))
+    });
+    counted(&painted.collect::<Vec<_>>(), rows)
+}
+
+/// Words that are escaped already with a gutter, none of which is left out but by whole rows,
+/// which are counted.
+fn whole(text: &str, rows: usize) -> String {
+    let all = text.split('\n').flat_map(|line| {
+        let rows = wrapped(line).into_iter().enumerate();
+        rows.map(|(at, row)| format!("{}{row}\n", gutter(at)))
+    });
+    counted(&all.collect::<Vec<_>>(), rows)
+}
+
+/// A line in rows.
+fn wrapped(line: &str) -> Vec<String> {
+    let letters: Vec<char> = line.chars().collect();
+    let mut rows: Vec<String> = letters
+        .chunks(ROW_CHARS)
+        .map(|row| row.iter().collect())
+        .collect();
+    if rows.is_empty() {
+        rows.push(String::new());
+    }
+    rows
+}
+
+/// What stands before a row, so that what goes on is not taken for another line.
+fn gutter(row_of_line: usize) -> &'static str {
+    match row_of_line {
+        0 => GUTTER,
+        _ => GUTTER_ON,
+    }
+}
+
+/// The first rows, and how many more there are.
+fn counted(all: &[String], rows: usize) -> String {
+    let mut shown = all[..rows.min(all.len())].concat();
     if all.len() > rows {
-        shown.push_str(&format!("{GUTTER}… {} more rows\n", all.len() - rows));
+        shown.push_str(&format!("{GUTTER}… {} {MORE}\n", all.len() - rows));
     }
     shown
 }
@@ -124,6 +157,19 @@ fn quoted(text: &str, lines: usize) -> String {
     shown
 }
 
+/// A line about what a capability is needed for. The words of a command are escaped already, as a
+/// shell has them.
+fn short(capability: &str, text: &str, chars: usize) -> String {
+    if is_command(capability) {
+        return brief(text, chars);
+    }
+    cut(&text::line(text), chars)
+}
+
+fn is_command(capability: &str) -> bool {
+    capability == Capability::RunCommands.as_str()
+}
+
 /// What a question is about, in one line.
 pub(crate) fn subject(asked: &Asked) -> String {
     match asked {
@@ -133,37 +179,44 @@ pub(crate) fn subject(asked: &Asked) -> String {
             target,
             ..
         } => {
-            let (title, target) = (line(title, 120), line(target, 200));
-            format!("{title} ({} {target})", line(capability, 40))
+            let title = short(capability, title, 120);
+            let target = short(capability, target, 200);
+            format!("{title} ({} {target})", brief(capability, 40))
         }
         Asked::Input { text, .. } => line(text, 200),
     }
 }
 
-/// A question with all that one needs to know to answer it.
+/// A question with all that one needs to know to answer it; rows that are too many are counted.
 pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> String {
-    let agent = line(question.agent.as_str(), 60);
+    let agent = text::line(question.agent.as_str());
     match &question.asked {
         Asked::Permission {
             title,
             capability,
             target,
-            diff: change,
+            diff,
             details,
             ..
         } => {
-            let title = stream.bold(&line(title, 200));
-            let mut text = format!("? {agent} wants to: {title}\n");
+            // What is too long here stands below.
+            let title = stream.bold(&short(capability, title, 200));
+            let mut shown = format!("? {agent} wants to: {title}\n");
+            let target = if is_command(capability) {
+                text::seen(target)
+            } else {
+                text::line(target)
+            };
+            let target = format!("{} {target}", brief(capability, 40));
             // Shown whole: what is cut off could be what matters.
-            let target = format!("{} {}", line(capability, 40), line(target, 4000));
-            text.push_str(&format!("{GUTTER}{target}\n"));
+            shown.push_str(&whole(&target, lines));
             if let Some(details) = details {
-                text.push_str(&whole(details, lines));
+                shown.push_str(&whole(&text::seen(details), lines));
             }
-            if let Some(change) = change {
-                text.push_str(&diff(change, lines, stream));
+            if let Some(diff) = diff {
+                shown.push_str(&coloured(diff, lines, stream, wrapped));
             }
-            text
+            shown
         }
         Asked::Input { text, choices } => {
             let mut shown = format!("? {agent} asks:\n{}", quoted(text, lines));
@@ -173,6 +226,12 @@ pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> St
             shown
         }
     }
+}
+
+/// Whether rows of a question were left out.
+pub(crate) fn is_cut(shown: &str) -> bool {
+    let left_out = |row: &str| row.starts_with(&format!("{GUTTER}…")) && row.ends_with(MORE);
+    shown.lines().any(left_out)
 }
 
 /// An answer in a few words.
@@ -188,7 +247,7 @@ pub(crate) fn answer(answer: &Answer) -> String {
             };
             match &remember.rule {
                 None => within.to_owned(),
-                Some(rule) => format!("{within}: {}", line(rule, 200)),
+                Some(rule) => format!("{within}: {}", text::seen(rule)),
             }
         }
         Answer::Deny { reason: None } => "no".to_owned(),
@@ -196,15 +255,6 @@ pub(crate) fn answer(answer: &Answer) -> String {
             reason: Some(reason),
         } => format!("no: {}", line(reason, 200)),
         Answer::Text { text } => format!("“{}”", line(text, 200)),
-    }
-}
-
-/// A word as a shell takes it.
-pub(crate) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -234,7 +284,10 @@ mod tests {
     #[test]
     fn a_diff_has_nothing_that_a_terminal_obeys_and_says_what_it_leaves_out() {
         let shown = diff("+a\x1b[2K\r-b\n-c\u{202e}\n d\n", 2, &PLAIN);
-        assert_eq!(shown, "  │ +a␛[2K␍-b\n  │ -c\n  │ … 1 more lines\n");
+        let rows = "  │ +a\\u{1b}[2K\\u{d}-b\n  │ -c\\u{202e}\n  │ … 1 more rows\n";
+        assert_eq!(shown, rows);
+        let ends = diff("-a\r\n+a\n", 9, &PLAIN);
+        assert_eq!(ends, "  │ -a\\u{d}\n  │ +a\n");
         let long = format!("+{}", "x".repeat(DIFF_CHARS + 9));
         assert!(diff(&long, 9, &PLAIN).contains("… 10 more characters"));
     }
@@ -242,15 +295,8 @@ mod tests {
     #[test]
     fn details_are_shown_to_their_last_letter_or_counted() {
         let long = format!("a  b\n{}", "x".repeat(ROW_CHARS + 1));
-        let rows = format!("  │ a  b\n  │ {}\n  │ x\n", "x".repeat(ROW_CHARS));
+        let rows = format!("  │ a  b\n  │ {}\n  ┆ x\n", "x".repeat(ROW_CHARS));
         assert_eq!(whole(&long, 3), rows);
         assert!(whole(&long, 2).ends_with("  │ … 1 more rows\n"));
-    }
-
-    #[test]
-    fn words_for_a_shell_are_quoted() {
-        assert_eq!(shell("write-files=src/a.rs"), "write-files=src/a.rs");
-        assert_eq!(shell("tools=git.*"), "'tools=git.*'");
-        assert_eq!(shell("tools=it's"), r"'tools=it'\''s'");
     }
 }

@@ -6,18 +6,18 @@ use crate::arguments::{self, Shared};
 use crate::attached::{self, Client};
 use crate::client::{Api, CallError, RunView, WorkspaceView};
 use crate::failure::{Exit, Failure};
-use crate::owner::{self, Connection};
+use crate::owner::{self, Connection, Patience, comes_again};
 use crate::place::{self, Place};
 use crate::plan;
 use crate::prompts::{Named, named};
 use crate::reading::{self, Source};
-use crate::run::may_run;
+use crate::run::{may_run, others};
 use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
-use lastword::{Capability, RunState};
+use lastword::{Capability, RunState, WorkspaceKey};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -64,17 +64,28 @@ pub(crate) async fn resume(
     let found = arguments.agent.as_deref();
     let found = found.map(|path| agent::find(path, terminal)).transpose()?;
     let mut stops = Stops::listen()?;
-    let connection = Connection::open(&shared, &place, builder, terminal).await?;
-    let going_on = GoingOn {
-        api: &connection.api,
-        arguments: &arguments,
-        grants,
-        asks,
-        terminal,
-    };
-    let exit = going_on.on(found, &mut stops).await;
-    connection.close(terminal).await;
-    exit
+    let mut patience = Patience::default();
+    let mut resumed = Vec::new();
+    loop {
+        let connection = Connection::open(&shared, &place, &builder, terminal).await?;
+        let going_on = GoingOn {
+            api: &connection.api,
+            arguments: &arguments,
+            grants: grants.clone(),
+            asks,
+            terminal,
+        };
+        let exit = going_on.on(found.as_ref(), &mut stops, &mut resumed).await;
+        if let Some(host) = connection.host() {
+            others(host, &resumed, &mut stops, terminal).await;
+        }
+        let api = connection.api.clone();
+        connection.close(terminal).await;
+        match exit {
+            Err(failure) if comes_again(&failure, &api, &mut patience, terminal).await => {}
+            exit => return exit,
+        }
+    }
 }
 
 struct GoingOn<'a> {
@@ -86,7 +97,12 @@ struct GoingOn<'a> {
 }
 
 impl GoingOn<'_> {
-    async fn on(&self, found: Option<Found>, stops: &mut Stops) -> Result<Exit, Failure> {
+    async fn on(
+        &self,
+        found: Option<&Found>,
+        stops: &mut Stops,
+        resumed: &mut Vec<RunId>,
+    ) -> Result<Exit, Failure> {
         let api = self.api;
         let source = Source::Server(api.clone());
         let (session, runs) = match named(api, &self.arguments.what).await? {
@@ -113,9 +129,13 @@ impl GoingOn<'_> {
             return Ok(Exit::Denied);
         }
         let client = Client::new(api);
-        let key = attached::key(&session.workspace_key);
+        let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
+            let place = place::workspace(&session.workspace_key);
+            let how = place::how_to_name(&session.workspace_key);
+            Failure::usage(format!("the session belongs to {place}; {how}"))
+        })?;
         let workspace = client.claim(&key, &self.grants, self.asks).await?;
-        let exit = self.each(&client, &workspace, runs, stops).await;
+        let exit = self.each(&client, &workspace, runs, stops, resumed).await;
         client.retire().await;
         exit
     }
@@ -135,9 +155,9 @@ impl GoingOn<'_> {
         }
     }
 
-    async fn manifest(&self, name: &str, found: Option<Found>) -> Result<Manifest, Failure> {
+    async fn manifest(&self, name: &str, found: Option<&Found>) -> Result<Manifest, Failure> {
         if let Some(found) = found {
-            return attached::load(self.api, name, &found, self.terminal).await;
+            return attached::load(self.api, name, found, self.terminal).await;
         }
         match attached::loaded(self.api, name).await? {
             Some(loaded) => Ok(loaded.into_manifest()),
@@ -156,12 +176,14 @@ impl GoingOn<'_> {
         workspace: &WorkspaceView,
         runs: Vec<RunView>,
         stops: &mut Stops,
+        resumed: &mut Vec<RunId>,
     ) -> Result<Exit, Failure> {
-        let mut resumed = Vec::with_capacity(runs.len());
+        let mut queued = Vec::with_capacity(runs.len());
         for run in runs {
-            resumed.push(self.put_back(run).await?);
+            queued.push(self.put_back(run).await?);
         }
-        for run in resumed {
+        resumed.extend(queued.iter().map(|run| run.run));
+        for run in queued {
             let manner = (self.arguments.json, self.asks);
             let seen = client.see_through(&run, workspace.id, manner, stops, self.terminal);
             match seen.await? {

@@ -8,9 +8,9 @@ use crate::client::Api;
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, Met};
-use crate::owner::{self, Owner};
+use crate::owner::{self, Patience, Taken};
 use crate::place::Place;
-use crate::plan::Plan;
+use crate::plan::{Given, Plan};
 use crate::reading::Source;
 use crate::settings::Settings;
 use crate::signals::Stops;
@@ -21,14 +21,20 @@ use lastword::capability::tools::OWN_TOOLS;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{
-    Agent, Capability, Host, HostError, Lifecycle, Receipt, RunState, Session, WorkspaceKey,
+    Agent, Capability, Host, HostBuilder, HostError, Lifecycle, Receipt, RunState, Session,
+    WorkspaceKey, text,
 };
+use std::path::Path;
+use std::time::Duration;
 use tracing::Instrument;
 
 /// Runs at the same time: one's own, and those of commands in other terminals.
 const CONCURRENT_RUNS: u32 = 8;
+/// How soon a host is looked at again that is about to be idle.
+const LOOK: Duration = Duration::from_millis(5);
 
-/// Runs an agent and stays until its end is told.
+/// Runs an agent and stays until its end is told: at the server that was named, at the data
+/// directory's owner, or here. An owner that leaves first is succeeded.
 pub(crate) async fn run(
     arguments: arguments::Run,
     shared: Shared,
@@ -36,69 +42,149 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
     let place = Place::of(&shared, &settings)?;
-    if let Some(api) = owner::reach(&shared, &place).await? {
-        return elsewhere(&api, arguments, &settings, None, terminal).await;
+    let mut command = RunCommand {
+        arguments,
+        settings: &settings,
+        place: &place,
+        terminal,
+        given: None,
+        begun: None,
+        here: None,
+    };
+    if let Some(api) = owner::named(&shared, &place)? {
+        return command.elsewhere(&api).await;
     }
-    let plan = Plan::new(arguments.clone(), &settings, terminal)?;
-    let found = agent::find(&plan.agent, terminal)?;
-    let mut stops = Stops::listen()?;
-    let mut builder = settings
-        .host()
-        .limits(plan.limits)
-        .concurrent_runs(CONCURRENT_RUNS);
-    if let Some(models) = plan.models.clone() {
-        builder = builder.model(models);
-    }
-    builder = settings.outside().equip(builder)?;
-    let host = match owner::own(builder, &place, terminal).await? {
-        Owner::Us(host) => host,
-        Owner::Other(api) => {
-            let begun = Some((found, stops));
-            return elsewhere(&api, arguments, &settings, begun, terminal).await;
+    let mut patience = Patience::default();
+    loop {
+        let (pid, failure) = match owner::by_socket(&place).await? {
+            Some(api) => match (command.elsewhere(&api).await, api.holder()) {
+                (Err(failure), Some(holder)) if failure.handover => (holder.pid.clone(), failure),
+                (outcome, _) => return outcome,
+            },
+            None => match command.take().await? {
+                Taken::Ours(host) => return command.here(host).await,
+                Taken::InUse { pid, failure } => (pid, failure),
+            },
+        };
+        tokio::select! {
+            again = patience.wait(&pid, terminal) => if !again {
+                return Err(failure);
+            },
+            () = command.stopped() => {
+                terminal.note("stopped while another process had the data directory; nothing was run");
+                return Ok(Exit::Cancelled);
+            }
         }
-    };
-    let serving = owner::open_socket(&host, &place, terminal).await;
-    let span = tracing::info_span!("command", otel.name = "lastword run");
-    let mut own = None;
-    let running = on(&host, &plan, found, &place, &mut own, &mut stops, terminal);
-    let exit = running.instrument(span).await;
-    others(&host, own, &mut stops, terminal).await;
-    let left = serving.end().await;
-    if !left.is_empty() {
-        terminal.warn("the run's end is not on disk; the next start writes it");
     }
-    exit
 }
 
-/// Runs it at a host that is there already.
-async fn elsewhere(
-    api: &Api,
+/// One `lastword run`, wherever it comes to run.
+struct RunCommand<'a> {
     arguments: arguments::Run,
-    settings: &Settings,
+    settings: &'a Settings,
+    place: &'a Place,
+    terminal: &'a Terminal,
+    given: Option<Given>,
+    /// The agent, once it is built, and the signals since.
     begun: Option<(Found, Stops)>,
-    terminal: &Terminal,
-) -> Result<Exit, Failure> {
-    let plan = Plan::elsewhere(arguments, settings, api.place(), terminal)?;
-    let (found, mut stops) = match begun {
-        Some(begun) => begun,
-        None => (agent::find(&plan.agent, terminal)?, Stops::listen()?),
-    };
-    let span = tracing::info_span!("command", otel.name = "lastword run", server = api.place());
-    let running = attached::run(api, &plan, found, &mut stops, terminal);
-    running.instrument(span).await
+    /// What it takes to run it here, once that was tried.
+    here: Option<(Plan, HostBuilder)>,
 }
 
-/// Waits for the runs that commands in other terminals began here.
-async fn others(host: &Host, own: Option<RunId>, stops: &mut Stops, terminal: &Terminal) {
+impl RunCommand<'_> {
+    /// The agent, built if need be, and signals from then on.
+    fn begin(&mut self, agent: &Path) -> Result<&mut (Found, Stops), Failure> {
+        let begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => (agent::find(agent, self.terminal)?, Stops::listen()?),
+        };
+        Ok(self.begun.insert(begun))
+    }
+
+    /// Completes when a signal asks to stop.
+    async fn stopped(&mut self) {
+        match &mut self.begun {
+            Some((_, stops)) => drop(stops.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs it at another host.
+    async fn elsewhere(&mut self, api: &Api) -> Result<Exit, Failure> {
+        let (settings, terminal) = (self.settings, self.terminal);
+        let run = self.arguments.clone();
+        let mut plan = Plan::elsewhere(run, &mut self.given, settings, api.place(), terminal)?;
+        let (found, stops) = self.begin(&plan.agent)?;
+        let span = tracing::info_span!("command", otel.name = "lastword run", server = api.place());
+        let running = attached::run(api, &mut plan, found, stops, terminal);
+        let outcome = running.instrument(span).await;
+        // Wherever it is asked next, it is the same prompt.
+        self.arguments.session = plan.session;
+        self.arguments.key = plan.key;
+        outcome
+    }
+
+    /// Takes the data directory for a host in this process.
+    async fn take(&mut self) -> Result<Taken, Failure> {
+        let planned = match self.here.take() {
+            Some(planned) => planned,
+            None => self.plan()?,
+        };
+        let (_, builder) = self.here.insert(planned);
+        owner::take(builder.clone(), self.place, self.terminal).await
+    }
+
+    fn plan(&mut self) -> Result<(Plan, HostBuilder), Failure> {
+        let (settings, terminal) = (self.settings, self.terminal);
+        let plan = Plan::new(self.arguments.clone(), &mut self.given, settings, terminal)?;
+        self.begin(&plan.agent)?;
+        let mut builder = settings
+            .host()
+            .limits(plan.limits)
+            .concurrent_runs_max(CONCURRENT_RUNS);
+        if let Some(models) = plan.models.clone() {
+            builder = builder.model(models);
+        }
+        Ok((plan, settings.outside().equip(builder)?))
+    }
+
+    /// Runs it at this host, which ends once nothing runs there any more.
+    async fn here(mut self, host: Host) -> Result<Exit, Failure> {
+        let (place, terminal) = (self.place, self.terminal);
+        let (mut plan, _) = match self.here.take() {
+            Some(planned) => planned,
+            None => self.plan()?,
+        };
+        plan.session = self.arguments.session.take();
+        plan.key = self.arguments.key.take();
+        let (found, stops) = self.begin(&plan.agent)?;
+        let serving = owner::open_socket(&host, place, terminal).await;
+        let span = tracing::info_span!("command", otel.name = "lastword run");
+        let mut own = None;
+        let running = on(&host, &plan, found, place, &mut own, stops, terminal);
+        let exit = running.instrument(span).await;
+        others(&host, own.as_slice(), stops, terminal).await;
+        let left = serving.end().await;
+        if !left.is_empty() {
+            terminal.warn("the run's end is not on disk; the next start writes it");
+        }
+        exit
+    }
+}
+
+/// Waits for the runs that commands in other terminals began here, until the host takes no more.
+pub(crate) async fn others(host: &Host, own: &[RunId], stops: &mut Stops, terminal: &Terminal) {
     let mut steps = host.lifecycle();
     let mut told = false;
     loop {
         let live = host.live_runs(None);
-        let left = live.iter().filter(|run| Some(run.id()) != own).count();
-        if left == 0 || host.is_closing() {
+        let left = live.iter().filter(|run| !own.contains(&run.id())).count();
+        // One's own that has no end is left to the next start.
+        let over = left == 0 && (!live.is_empty() || host.close_if_idle());
+        if over || host.is_closing() {
             return;
         }
-        if !std::mem::replace(&mut told, true) {
+        if left > 0 && !std::mem::replace(&mut told, true) {
             stops.begin_again();
             let runs = units::count(left as u64, "run");
             let whose = if left == 1 {
@@ -117,6 +203,8 @@ async fn others(host: &Host, own: Option<RunId>, stops: &mut Stops, terminal: &T
                 None | Some(Lifecycle::HostClosing) => return,
                 Some(_) => {}
             },
+            // One is on its way into the queue, or out of it.
+            () = tokio::time::sleep(LOOK), if left == 0 => {}
         }
     }
 }
@@ -124,15 +212,15 @@ async fn others(host: &Host, own: Option<RunId>, stops: &mut Stops, terminal: &T
 async fn on(
     host: &Host,
     plan: &Plan,
-    found: Found,
+    found: &Found,
     place: &Place,
     own: &mut Option<RunId>,
     stops: &mut Stops,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let name = plan.name.clone().unwrap_or(found.name);
+    let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
     let agent = tokio::select! {
-        agent = host.load_agent(name, found.file) => agent?,
+        agent = agent::loading(&name, host.load_agent(&name, found.file.clone()), terminal) => agent?,
         _ = stops.recv() => {
             terminal.note("stopped before the agent was loaded; nothing was run");
             return Ok(Exit::Cancelled);
@@ -165,7 +253,14 @@ async fn on(
     let mut desk = Desk::new(Answerer::Host(host.clone()), plan.asks, plan.json, terminal);
     let met = follow.to_the_end(&mut view, stops, &mut desk).await?;
     desk.close();
-    Ok(conclude(&met, &view, session.id(), terminal))
+    let exit = conclude(&met, &view, session.id(), terminal);
+    if met.receipt().finish_reason.as_str() == "waiting" {
+        terminal.note(
+            "the session waits, and nothing goes on with it once this command is over: \
+             `lastword serve` does, in time",
+        );
+    }
+    Ok(exit)
 }
 
 /// Whether somebody can be asked for it once it is needed, rather than before.
@@ -198,7 +293,7 @@ pub(crate) fn may_run(
     terminal: &Terminal,
 ) -> bool {
     for unknown in &manifest.unknown_wants {
-        let unknown = terminal::line(unknown, 80);
+        let unknown = terminal::brief(unknown, 80);
         terminal.note(&format!(
             "the agent wants `{unknown}`, which this lastword does not know"
         ));
@@ -223,7 +318,7 @@ pub(crate) fn may_run(
         });
         terminal.error(&format!(
             "{} cannot work without what is not granted; nothing was run{}",
-            terminal::line(name, 128),
+            text::line(name),
             lines.collect::<String>()
         ));
         return false;
@@ -254,10 +349,11 @@ async fn session(
         None => None,
         Some(word) => {
             let source = Source::on_disk(place)?;
-            let id = source.session(word).await?.record.id;
+            let found = source.session(word).await?;
+            let id = found.record.id;
             let runs = source.runs(id).await?;
             tell_held(runs.iter().map(|run| run.state), id, terminal);
-            Some(id)
+            Some((id, found.workspace_key))
         }
     };
     let key = plan
@@ -265,10 +361,13 @@ async fn session(
         .clone()
         .unwrap_or_else(|| WorkspaceKey::name(agent.id().as_str()));
     let workspace = host.open_workspace(key, plan.options()).await?;
-    Ok(match going_on {
-        Some(id) => workspace.session(id, agent).await?,
-        None => workspace.new_session(agent).await?,
-    })
+    let Some((id, of)) = going_on else {
+        return Ok(workspace.new_session(agent).await?);
+    };
+    match workspace.session(id, agent).await {
+        Err(HostError::OtherWorkspace(_)) => Err(Failure::other_workspace(id, &of)),
+        session => Ok(session?),
+    }
 }
 
 fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal: &Terminal) {
@@ -284,14 +383,10 @@ fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal:
 
 /// Tells the end, and what the shell shall know of it.
 pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Terminal) -> Exit {
-    let (receipt, gone) = match met {
-        Met::Ended(receipt) => (receipt, false),
-        Met::ReaderGone(receipt) => (receipt, true),
-    };
-    if !gone {
+    let receipt = met.receipt();
+    if let Met::Ended(_) = met {
         view.conclude(receipt, session, terminal);
     }
-    exit_of(receipt)
 }
 
 /// What the shell shall know of a run's end.

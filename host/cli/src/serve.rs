@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::{Terminal, to_stdout};
 use crate::units;
-use lastword::{Host, HostBuilder, OnLastClient};
+use lastword::{Host, HostBuilder, OnLastClient, StoreError};
 use lastword_server::{
     Anyone, Authorizer, BearerToken, ListenError, Listener, ServerOptions, Token, TokenError,
 };
@@ -21,12 +21,18 @@ use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where it listens if nothing else is said.
 const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
     std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
     8020,
 ));
+
+/// How often a host that stays for a session looks when that is due: the machine's clock may be
+/// set meanwhile.
+const DUE_LOOK_MIN: Duration = Duration::from_millis(50);
+const DUE_LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(
@@ -39,7 +45,7 @@ pub(crate) async fn serve(
     let plan = Plan::new(arguments, &shared, &settings, &place)?;
     let agents = plan.find_agents(terminal)?;
     let mut stops = Stops::listen()?;
-    let host = match owner::own(plan.builder(&settings)?, &place, terminal).await? {
+    let host = match owner::own(&plan.builder(&settings)?, &place, terminal).await? {
         owner::Owner::Us(host) => host,
         owner::Owner::Other(api) => {
             return Err(Failure::usage(format!(
@@ -66,16 +72,23 @@ pub(crate) async fn serve(
         }
     };
     ready.tell(plan.json, terminal);
-    plan.until_told(&host, &mut stops, terminal).await;
+    let failed = plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
     let left = serving.end().await;
-    if left.is_empty() {
-        return Ok(Exit::Completed);
-    }
     let runs = units::count(left.len() as u64, "run");
-    Err(Failure::failed(format!(
-        "the end of {runs} is not on disk; the next start writes it"
-    )))
+    let unwritten = format!("the end of {runs} is not on disk; the next start writes it");
+    match (failed, left.is_empty()) {
+        (None, true) => Ok(Exit::Completed),
+        (None, false) => Err(Failure::failed(unwritten)),
+        (Some(error), whole) => {
+            let unwritten = (!whole).then(|| format!("; {unwritten}"));
+            Err(Failure::failed(format!(
+                "this server cannot write to {} any more: {error}{}",
+                place.data.display(),
+                unwritten.unwrap_or_default()
+            )))
+        }
+    }
 }
 
 /// What is served, and to whom.
@@ -88,10 +101,10 @@ struct Plan {
     agents: Vec<NamedAgent>,
     model: Option<String>,
     concurrent_runs: Option<u32>,
-    drain: std::time::Duration,
-    linger: Option<std::time::Duration>,
+    drain: Duration,
+    linger: Option<Duration>,
     on_last_client: OnLastClient,
-    retention: Option<std::time::Duration>,
+    retention: Option<Duration>,
     json: bool,
 }
 
@@ -186,7 +199,8 @@ impl Plan {
             }
         }
         for found in agents {
-            host.load_agent(found.name, found.file).await?;
+            let loaded = host.load_agent(&found.name, found.file);
+            agent::loading(&found.name, loaded, terminal).await?;
         }
         let resumed = host.reopen_held().await?.len() as u64;
         if resumed > 0 {
@@ -204,11 +218,12 @@ impl Plan {
             doors.push(door);
         }
         let socket = serving::socket(&place.data);
-        let door = Door::of_owner(&place.data)
+        let door = Door::of_owner(&socket)
             .await
             .map_err(|error| refused(&error))?;
         doors.push(door);
         ready.socket = socket;
+        ready.concurrent_runs = host.concurrent_runs();
         Ok((Serving::begin(host, doors), ready))
     }
 
@@ -230,13 +245,13 @@ impl Plan {
         })
     }
 
-    async fn until_told(&self, host: &Host, stops: &mut Stops, terminal: &Terminal) {
-        let idle = async {
-            match self.linger {
-                Some(linger) => host.idle(linger).await,
-                None => std::future::pending().await,
-            }
-        };
+    /// Returns why, if the host failed.
+    async fn until_told(
+        &self,
+        host: &Host,
+        stops: &mut Stops,
+        terminal: &Terminal,
+    ) -> Option<StoreError> {
         tokio::select! {
             _ = stops.recv() => {
                 let stats = host.stats();
@@ -251,7 +266,39 @@ impl Plan {
                 };
                 terminal.note(&format!("shutting down: {ends}; a second signal leaves at once"));
             }
-            () = idle => terminal.note("nobody is here and nothing runs: shutting down"),
+            () = self.idle(host, terminal) => {
+                terminal.note("nobody is here and nothing runs: shutting down");
+            }
+            error = host.failed() => return Some(error),
+        }
+        None
+    }
+
+    /// Completes once the host was idle for long enough, no session waits for a time that a later
+    /// host would miss, and nothing new is taken.
+    async fn idle(&self, host: &Host, terminal: &Terminal) {
+        let Some(linger) = self.linger else {
+            return std::future::pending().await;
+        };
+        let mut told = false;
+        loop {
+            host.idle(linger).await;
+            // What cannot be read is no reason to stay.
+            let due = host.next_wake().await.ok().flatten();
+            if due.is_none() && host.close_if_idle() {
+                return;
+            }
+            if let Some(due) = due
+                && !std::mem::replace(&mut told, true)
+            {
+                let micros = u64::try_from(due.as_micros()).unwrap_or(u64::MAX);
+                let when = units::time(micros);
+                terminal.note(&format!(
+                    "nothing runs; staying for a session that is due in {when}"
+                ));
+            }
+            let pause = due.unwrap_or_default();
+            tokio::time::sleep(pause.clamp(DUE_LOOK_MIN, DUE_LOOK_MAX)).await;
         }
     }
 }
@@ -305,6 +352,7 @@ struct Ready {
     url: Option<String>,
     socket: PathBuf,
     token_file: Option<PathBuf>,
+    concurrent_runs: u32,
 }
 
 impl Ready {
@@ -314,6 +362,8 @@ impl Ready {
         places.push(format!("socket {}", self.socket.display()));
         let file = self.token_file.as_ref();
         places.extend(file.map(|file| format!("token in {}", file.display())));
+        let runs = units::count(u64::from(self.concurrent_runs), "run");
+        places.push(format!("up to {runs} at the same time"));
         terminal.note(&places.join(", "));
         if as_json {
             let line = json!({
@@ -321,6 +371,7 @@ impl Ready {
                 "url": self.url,
                 "socket": self.socket,
                 "token_file": self.token_file,
+                "concurrent_runs": self.concurrent_runs,
             });
             // Whoever does not read it finds the same on standard error.
             let _closed = to_stdout(&format!("{line}\n"));

@@ -11,12 +11,19 @@ use tokio::task::JoinHandle;
 
 /// The socket's name in the data directory.
 const SOCKET: &str = "socket";
+/// The same of an owner that answers itself alone.
+const SOCKET_OF_ONE: &str = "socket.own";
 /// How long a client may take to read the end of its stream.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// Where the owner of a data directory answers.
 pub(crate) fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
+}
+
+/// Where the owner answers itself, and no other command looks.
+pub(crate) fn socket_of_one(data: &Path) -> PathBuf {
+    data.join(SOCKET_OF_ONE)
 }
 
 /// A way in, and who may come in there.
@@ -27,11 +34,11 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The socket in the data directory, for the user whose directory it is: they can read
+    /// A socket in the data directory, for the user whose directory it is: they can read
     /// every directory already that they can name.
-    pub(crate) async fn of_owner(data: &Path) -> Result<Self, ListenError> {
+    pub(crate) async fn of_owner(socket: &Path) -> Result<Self, ListenError> {
         Ok(Self {
-            listener: Listener::unix(socket(data)).await?,
+            listener: Listener::unix(socket).await?,
             authorizer: Arc::new(UnixOwner),
             options: ServerOptions {
                 roots: vec![PathBuf::from("/")],

@@ -6,9 +6,10 @@ use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
-use crate::terminal::{Terminal, line, to_stdout};
+use crate::terminal::{Terminal, brief, line, to_stdout};
 use crate::units::ago;
 use lastword::clock::SystemClock;
+use lastword::text;
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -90,10 +91,10 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
             [
                 record.id.to_string()[..id_chars].to_owned(),
                 ago(now, record.updated_ms.0),
-                line(record.agent.as_str(), narrow),
+                brief(record.agent.as_str(), narrow),
                 record.messages.to_string(),
                 tokens.to_string(),
-                last(&line(&place::workspace(&row.workspace_key), 400), narrow),
+                last(&text::line(&place::workspace(&row.workspace_key)), narrow),
                 line(title, wide),
             ]
         })

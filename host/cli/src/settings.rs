@@ -6,12 +6,12 @@
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::failure::Failure;
 use crate::outside::{self, CommandSettings, NetworkSettings, Outside};
-use crate::units::{Cost, Deadline, Memory, Span};
+use crate::units::{Cost, Deadline, Memory, Size, Span};
 use lastword::capability::mcp::McpConfig;
 use lastword::capability::model::ModelsConfig;
 use lastword::capability::secrets::SecretsConfig;
 use lastword::permission::{InvalidRule, Rule};
-use lastword::{Host, HostBuilder};
+use lastword::{Compiler, Host, HostBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
+    /// What bounds compiling an agent.
+    compile: CompileSettings,
     /// Commands that agents may run.
     commands: CommandSettings,
     /// What the network guard lets through.
@@ -123,6 +125,28 @@ pub(crate) struct ServeSettings {
     pub(crate) retention: Option<Span>,
 }
 
+/// What bounds compiling an agent, which a process of its own does.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct CompileSettings {
+    memory: Option<Size>,
+    time: Option<Span>,
+}
+
+impl CompileSettings {
+    fn compiler(&self) -> Compiler {
+        // As this very program, also once its file was replaced by a newer one.
+        let mut compiler = Compiler::worker("/proc/self/exe").arg(crate::COMPILE);
+        if let Some(memory) = self.memory {
+            compiler = compiler.memory_bytes(memory.0);
+        }
+        if let Some(time) = self.time {
+            compiler = compiler.time(time.0);
+        }
+        compiler
+    }
+}
+
 impl ServeSettings {
     /// The agents to load.
     pub(crate) fn agents(&self) -> Vec<NamedAgent> {
@@ -161,7 +185,7 @@ impl Settings {
     /// Reads the file that was named, or the one in the current directory if there is one.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.unwrap_or(Path::new(FILE));
-        let text = match std::fs::read_to_string(path) {
+        let text = match lastword::file::read_text(path) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
@@ -189,6 +213,7 @@ impl Settings {
             settings.refuse_doors()?;
             settings.refuse_grants()?;
             settings.refuse_outside()?;
+            settings.refuse_compile()?;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
@@ -204,7 +229,10 @@ impl Settings {
     /// it may do, whoever asks for it.
     pub(crate) fn host(&self) -> HostBuilder {
         let denied = self.permissions.deny();
-        denied.fold(Host::builder(), HostBuilder::deny)
+        let builder = Host::builder()
+            .raise_descriptor_limit()
+            .compiler(self.compile.compiler());
+        denied.fold(builder, HostBuilder::deny)
     }
 
     /// A folder that somebody else made must not choose what is trusted: compiled agents of the
@@ -275,6 +303,18 @@ impl Settings {
                  it with `--config-file {FILE}`"
             ))),
         }
+    }
+
+    /// Nor how much of the machine a component takes before it runs.
+    fn refuse_compile(&self) -> Result<(), Failure> {
+        if self.compile.memory.is_none() && self.compile.time.is_none() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "the {FILE} of the current directory has a table [compile], which only you write: how \
+             much memory and time compiling an agent may take; if you trust it, name it with \
+             `--config-file {FILE}`"
+        )))
     }
 
     /// Nor who may command the user's agents.

@@ -14,7 +14,7 @@ use crate::view;
 use lastword::event::{Event, EventBody};
 use lastword::run::Transcript;
 use lastword::session::{Message, Part, PartBody, Role};
-use lastword::{RunRow, RunState};
+use lastword::{RunRow, RunState, text};
 use serde_json::json;
 
 /// Prints a conversation.
@@ -157,8 +157,8 @@ impl Page {
         let about = format!(
             "session {} · agent {} · workspace {} · {} · {} + {} tokens",
             record.id,
-            line(record.agent.as_str(), 128),
-            line(&place::workspace(&session.workspace_key), 400),
+            text::line(record.agent.as_str()),
+            text::line(&place::workspace(&session.workspace_key)),
             units::count(record.messages, "message"),
             record.usage.input_tokens,
             record.usage.output_tokens,

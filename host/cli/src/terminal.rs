@@ -1,6 +1,9 @@
 //! Standard output and error: what is a terminal, what is coloured, and what of an agent's words
-//! must not reach a terminal. Knows nothing of runs.
+//! must not reach a terminal. What people decide by (names, commands, rules, diffs) goes through
+//! [`lastword::text`]; [`clean`] is for prose. Knows nothing of runs.
 
+use crate::printer::{Descriptor, printer};
+use lastword::text;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
@@ -51,7 +54,7 @@ impl Terminal {
 
     /// One line that explains, on standard error.
     pub(crate) fn note(&self, line: &str) {
-        to_stderr(&self.err.dim(line));
+        to_stderr(&self.err.dim(&clean(line)));
     }
 
     /// Whether a person can be asked here.
@@ -62,13 +65,13 @@ impl Terminal {
     /// One line that should be heeded, on standard error.
     pub(crate) fn warn(&self, line: &str) {
         let word = self.err.paint(YELLOW, "warning:");
-        to_stderr(&format!("{word} {}", clean(line)));
+        to_stderr(&format!("{word} {}", text::seen(line)));
     }
 
     /// Why a command failed, on standard error.
     pub(crate) fn error(&self, message: &str) {
         let word = self.err.paint(RED, "error:");
-        to_stderr(&format!("{word} {}", clean(message)));
+        to_stderr(&format!("{word} {}", text::seen(message)));
     }
 }
 
@@ -124,56 +127,79 @@ impl Stream {
     }
 }
 
-/// Writes a line to standard error; that it is closed is no reason to fail.
+/// Hands a line to standard error; that it is closed is no reason to fail.
 fn to_stderr(line: &str) {
-    let _closed = writeln!(io::stderr().lock(), "{line}");
+    let _closed = printer().err().push(Descriptor::Err, &format!("{line}\n"));
 }
 
-/// Writes to standard output at once.
+/// Hands text to standard output, which is written behind its back.
+///
+/// # Errors
+/// Why an earlier text could not be written.
 pub(crate) fn to_stdout(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    printer().out().push(Descriptor::Out, text)
 }
 
-/// Text without what a terminal obeys: control characters are shown, not sent, and marks that
-/// reorder what is read are dropped. New lines and tabs stay.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_obeyed) {
-        return Cow::Borrowed(text);
+/// Log lines on standard error, which hold nobody up.
+pub(crate) struct LogLines {
+    pub(crate) terminal: bool,
+}
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        // Colours are the formatter's own; it lets none of an agent's through.
+        let shown = if self.terminal {
+            text::escaped(&text, |c| c != '\x1b' && is_obeyed(c))
+        } else {
+            Cow::Borrowed(&*text)
+        };
+        printer().err().log(shown.as_bytes());
+        Ok(line.len())
     }
-    let shown = text.chars().filter_map(|c| match c {
-        c if !is_obeyed(c) => Some(c),
-        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)),
-        '\x7f' => Some('\u{2421}'),
-        '\u{80}'..='\u{9f}' => Some('\u{fffd}'),
-        _ => None,
-    });
-    Cow::Owned(shown.collect())
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Prose without what a terminal obeys, which is written as `\u{1b}`: control characters and marks
+/// that reorder what is read. New lines, tabs, and all that letters and emoji consist of stay.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    text::escaped(text, is_obeyed)
 }
 
 fn is_obeyed(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
         c => c.is_control(),
     }
 }
 
-/// One line of clean text with at most `chars` characters.
+/// One line of prose with at most `chars` characters.
 pub(crate) fn line(text: &str, chars: usize) -> String {
-    let mut words = String::new();
-    for word in text.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.push_str(word);
+    cut(&clean(&words(text)), chars)
+}
+
+/// One line of what people may decide by, shortened to at most `chars` characters: everything in it
+/// shows.
+pub(crate) fn brief(text: &str, chars: usize) -> String {
+    cut(&text::seen(&words(text)), chars)
+}
+
+/// The words of a text, a blank between them.
+fn words(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// The line, shortened to at most `chars` characters.
+pub(crate) fn cut(line: &str, chars: usize) -> String {
+    if line.chars().count() <= chars {
+        return line.to_owned();
     }
-    let words = clean(&words);
-    if words.chars().count() <= chars {
-        return words.into_owned();
-    }
-    let mut short: String = words.chars().take(chars.saturating_sub(1)).collect();
+    let mut short: String = line.chars().take(chars.saturating_sub(1)).collect();
     short.push('…');
     short
 }
@@ -185,14 +211,17 @@ mod tests {
     #[test]
     fn a_terminal_gets_nothing_to_obey() {
         assert_eq!(clean("plain\n\ttext ünï"), "plain\n\ttext ünï");
-        assert_eq!(clean("\x1b]0;title\x07"), "␛]0;title␇");
-        assert_eq!(clean("a\rb\x7f\u{9b}31m"), "a␍b␡\u{fffd}31m");
-        assert_eq!(clean("a\u{202e}b\u{2066}c"), "abc");
+        assert_eq!(clean("\x1b]0;title\x07"), r"\u{1b}]0;title\u{7}");
+        assert_eq!(clean("a\rb\x7f\u{9b}31m"), r"a\u{d}b\u{7f}\u{9b}31m");
+        assert_eq!(clean("a\u{202e}b\u{2066}c"), r"a\u{202e}b\u{2066}c");
+        let prose = "שלום مرحبا ❤\u{fe0f} 👩\u{200d}🚀 می\u{200c}خواهم";
+        assert_eq!(clean(prose), prose);
     }
 
     #[test]
     fn a_line_is_one_line() {
         assert_eq!(line(" a\n b\tc ", 9), "a b c");
         assert_eq!(line("abcdef", 4), "abc…");
+        assert_eq!(brief(" a\n b\u{3164}", 20), r"a b\u{3164}");
     }
 }

@@ -1,13 +1,14 @@
 //! Log lines of the host and of agents, on standard error, and spans for whoever collects them.
 //! Knows only how loud they are.
 
-use crate::terminal::Terminal;
+use crate::terminal::{LogLines, Terminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-const QUIET: &str = "warn,lastword::agent=off,rmcp=off";
-const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,rmcp=off";
+// What a host notices at its start is told to the user by itself.
+const QUIET: &str = "warn,lastword::agent=off,lastword::notice=off,rmcp=off";
+const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,lastword::notice=off,rmcp=off";
 
 /// What is to be sent before the process ends.
 pub(crate) struct Traces {
@@ -42,9 +43,12 @@ pub(crate) fn start(verbose: bool, terminal: &Terminal) -> Traces {
             EnvFilter::new(fallback)
         }
     };
+    let at_terminal = terminal.err.terminal;
     let lines = tracing_subscriber::fmt::layer()
         .compact()
-        .with_writer(std::io::stderr)
+        .with_writer(move || LogLines {
+            terminal: at_terminal,
+        })
         .with_ansi(terminal.err.is_coloured())
         .without_time()
         .with_filter(filter);

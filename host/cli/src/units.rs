@@ -19,6 +19,11 @@ pub(crate) struct Deadline(pub(crate) Option<Duration>);
 #[serde(try_from = "String")]
 pub(crate) struct Memory(pub(crate) u64);
 
+/// An amount of memory for something that is no run: `2GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Size(pub(crate) u64);
+
 /// A sum of money, in millionths of a US dollar: `0.50`, `2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
@@ -79,6 +84,17 @@ impl FromStr for Memory {
     }
 }
 
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = size(text).filter(|bytes| *bytes > 0);
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no amount of memory; write `2GiB` or `512MiB`"))
+    }
+}
+
 impl FromStr for Cost {
     type Err = String;
 
@@ -128,7 +144,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Span Deadline Memory);
+from_text!(Span Deadline Memory Size);
 
 fn span(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
@@ -256,6 +272,8 @@ mod tests {
         for text in ["", "MiB", "0", "1GiB", "12 parsecs", "99999999999999999999"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
         }
+        assert_eq!("2GiB".parse(), Ok(Size(2 << 30)));
+        assert!("0".parse::<Size>().is_err() && "much".parse::<Size>().is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 
 /// Milliseconds since 1970-01-01 UTC. For people to read; nothing is ordered by it.
 #[derive(
@@ -65,6 +66,8 @@ pub trait Clock: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    /// Whose timers serve sleeps that no runtime polls.
+    timers: Option<Handle>,
 }
 
 impl SystemClock {
@@ -73,6 +76,15 @@ impl SystemClock {
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self {
             start: Instant::now(),
+            timers: None,
+        })
+    }
+
+    /// The same for sleeps that may be polled outside any runtime, too.
+    pub(crate) fn with(timers: Handle) -> Arc<dyn Clock> {
+        Arc::new(Self {
+            start: Instant::now(),
+            timers: Some(timers),
         })
     }
 }
@@ -101,12 +113,18 @@ impl Clock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let until = tokio::time::Instant::now().checked_add(duration);
+        let timers = self.timers.clone();
         Box::pin(async move {
-            match until {
-                // Made where it is polled: making one takes a runtime.
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
-            }
+            let Some(until) = until else {
+                return std::future::pending().await;
+            };
+            // Made where it is polled: making one takes a runtime.
+            let sleep = {
+                let outside = timers.filter(|_| Handle::try_current().is_err());
+                let _timers = outside.as_ref().map(Handle::enter);
+                tokio::time::sleep_until(until)
+            };
+            sleep.await;
         })
     }
 }

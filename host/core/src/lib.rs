@@ -50,13 +50,23 @@
 //!
 //! # Defaults
 //!
-//! One run at a time per session, 256 per host ([`HostBuilder::concurrent_runs`]); the limits
-//! of a run are those of [`Limits`]; no model; no grants. The host never touches the
-//! environment, the terminal or the home directory, and installs no global logger.
+//! One run at a time per session, 256 per host or as many as its memory holds
+//! ([`HostBuilder::concurrent_runs`]); the limits of a run are those of [`Limits`]; no model; no
+//! grants. The host never touches the environment, the terminal or the home directory, installs no
+//! global logger, and changes no limit of its process unasked
+//! ([`HostBuilder::raise_descriptor_limit`]). Components are compiled in its own process, if they
+//! look cheap enough, until there is another one for it ([`HostBuilder::compiler`]).
+//!
+//! # In a container
+//!
+//! Processes that commands or MCP servers leave without a parent go to the first process of a
+//! container. A host collects none, since that would take exits that other parts of the program
+//! wait for: start a container whose first process is your program with `--init`.
 
 pub mod capability;
 pub mod clock;
 pub mod event;
+pub mod file;
 pub mod host;
 pub mod id;
 pub mod permission;
@@ -65,18 +75,27 @@ pub(crate) mod sandbox;
 pub mod session;
 #[doc(hidden)]
 pub mod store;
+pub mod text;
 pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    ClosedWorkspace, Edit, Host, HostBuilder, HostError, LifecycleEvents, Page, Prompt, QueuedRun,
-    Resume, Session, SessionFilter, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    CONFIG_BYTES_MAX, ClosedWorkspace, Edit, Health, Host, HostBuilder, HostError, KEY_BYTES_MAX,
+    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume,
+    Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
     WorkspaceStatus,
 };
 pub use permission::Capability;
 pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
 pub use sandbox::{
-    ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
+    Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
+    compile_worker,
 };
-pub use store::{Archive, OpenError, Recovered, RunRow, RunSummary, SessionRow, StoreError};
-pub use workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+pub use store::{
+    Archive, Backup, BackupError, Missing, Notice, OpenError, Recovered, RunRow, RunSummary,
+    SessionRow, StoreError, backup,
+};
+pub use workspace::{
+    CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
+    WorkspaceKey,
+};

@@ -4,6 +4,7 @@
 use crate::access::{Arrival, Principal};
 use crate::api::App;
 use crate::problem::Problem;
+use crate::serve::Underway;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
@@ -33,7 +34,12 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
             .map(Some)
             .map_err(|why| Problem::new("unauthenticated", why.0))
     };
-    let principal: Option<Principal> = match checked.await {
+    let checked: Result<Option<Principal>, Problem> = checked.await;
+    let underway = parts.extensions.get::<Arc<Underway>>();
+    if let (Ok(None) | Err(_), Some(underway)) = (&checked, underway) {
+        underway.anonymous();
+    }
+    let principal = match checked {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };

@@ -25,7 +25,12 @@ pub struct ServerOptions {
     /// How long a client may take to send a request's head, and to begin one on a new
     /// connection. Default: 10 s.
     pub head_timeout: Duration,
-    /// Connections at the same time; further ones wait to be accepted. Default: 1024.
+    /// How long a connection may be out of use on which a request was let in. One without is
+    /// closed after `head_timeout`. Default: 5 min.
+    pub idle_timeout: Duration,
+    /// Connections at the same time. For a further one, a connection is closed that is out of use,
+    /// those without a request that was let in first; where all are in use, it waits. Bounded
+    /// by an eighth of the file descriptors that the process may have. Default: 1024.
     pub connections_max: usize,
     /// How long connections may go on after the shutdown has begun. Default: 10 s.
     pub drain: Duration,
@@ -50,6 +55,7 @@ impl Default for ServerOptions {
             heartbeat: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(5 * 60),
             connections_max: 1024,
             drain: Duration::from_secs(10),
             allowed_hosts: Vec::new(),

@@ -273,7 +273,7 @@ async fn end(run: &Run) {
     match run.ended().await {
         Ok(receipt) => say(Word::Receipt, &json!(receipt)),
         // Known by its key, and held since an earlier life.
-        Err(HostError::UnknownRun(_)) => {}
+        Err(HostError::Held(_)) => {}
         Err(error) => trouble("end", &error),
     }
 }

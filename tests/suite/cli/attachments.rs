@@ -84,7 +84,7 @@ fn what_cannot_be_attached_is_said_before_anything_runs() {
         ("nowhere.png", 1, ["there is no file nowhere.png"; 2]),
         (folder, 1, ["is a directory", "--workspace"]),
         (&large, 1, ["large.bin", "8.0 MiB"]),
-        ("/dev/zero", 1, ["/dev/zero", "8.0 MiB"]),
+        ("/dev/zero", 1, ["/dev/zero", "only plain files"]),
         (&third, 3, ["20.0 MiB together", "--workspace"]),
         (&small, 65, ["65 files", "may have 64"]),
     ] {

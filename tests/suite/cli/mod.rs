@@ -5,15 +5,22 @@ mod attached;
 mod attachments;
 mod bad_agents;
 mod bad_input;
+mod compiling;
+mod blocked;
 mod ends;
+mod files;
+mod first;
 mod interrupts;
+mod kept;
 mod later;
 mod mcp;
 mod models;
 mod permissions;
 mod questions;
 mod reading;
+mod resources;
 mod served;
+mod starts;
 mod telemetry;
 mod terminal;
 
@@ -147,14 +154,7 @@ impl Shell {
 
     /// Starts a command and stays with it.
     fn spawn(&self, arguments: &[&str]) -> Started {
-        let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("lastword starts");
-        Started {
-            out: child.stdout.take(),
-            child: Some(child),
-            read: String::new(),
-        }
+        Started::of(self.command(arguments))
     }
 
     /// What the data directory holds, newest first.
@@ -213,6 +213,17 @@ struct Started {
 }
 
 impl Started {
+    /// Starts a command and stays with it.
+    fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        Self {
+            out: child.stdout.take(),
+            child: Some(child),
+            read: String::new(),
+        }
+    }
+
     /// Reads standard output until it holds this.
     #[track_caller]
     fn until(&mut self, words: &str) {

@@ -144,6 +144,7 @@ fn help_is_there_for_each_command() {
         &["rename", "--help"],
         &["delete", "--help"],
         &["export", "--help"],
+        &["backup", "--help"],
     ] {
         let done = shell.lastword(arguments).exits(0);
         assert!(done.out.contains("Usage: lastword"), "{done:?}");

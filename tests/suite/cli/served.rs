@@ -22,7 +22,11 @@ impl Served {
     /// The same at an address.
     pub(super) fn at(shell: &Shell, address: &str, options: &[&str]) -> Self {
         let serve = ["serve", "--json", "--listen", address];
-        let mut started = shell.spawn(&[&serve, options].concat());
+        Self::ready(shell.spawn(&[&serve, options].concat()))
+    }
+
+    /// Waits until one that says it in JSON is ready.
+    pub(super) fn ready(mut started: Started) -> Self {
         started.until("}\n");
         let ready: Value = serde_json::from_str(&started.read).expect("a JSON line");
         assert_eq!(ready["type"], "ready");

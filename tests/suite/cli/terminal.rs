@@ -1,7 +1,9 @@
 //! A person at a real terminal: a run of the workbench asks, shows what it would change, and
 //! goes on or ends as is typed. Synchronised by what the terminal shows.
 
-use super::{Shell, binary};
+use super::{Shell, binary, probe};
+use lastword::Archive;
+use lastword::event::Seq;
 use lastword_tests::check::violations;
 use lastword_tests::guests::guest;
 use pty_process::blocking::{self, Pty};
@@ -36,15 +38,24 @@ struct Seat {
 impl Seat {
     /// The workbench with a scripted model, where the script finds its file.
     fn take(shell: &Shell) -> Self {
+        let model = shell.file("model.toml", SCRIPT);
+        let model = format!("scripted:{model}");
+        let workbench = guest("workbench");
+        let workbench = workbench.to_str().expect("a path of ours");
+        let options = ["--model", &model, "--allow", "tools"];
+        Self::of(
+            shell,
+            &[&["run", workbench, "Show the model 8 KiB."], &options[..]].concat(),
+        )
+    }
+
+    /// A run in the folder of files.
+    fn of(shell: &Shell, arguments: &[&str]) -> Self {
         let (terminal, side) = blocking::open().expect("a terminal");
         let size = pty_process::Size::new(50, 160);
         terminal.resize(size).expect("it has a size");
         let mut command = shell.prepare(Command::new(binary()));
-        command.args(["run", guest("workbench").to_str().expect("a path of ours")]);
-        command.arg("--workspace").arg(files(shell));
-        let model = shell.file("model.toml", SCRIPT);
-        command.args(["--model", &format!("scripted:{model}")]);
-        command.args(["--allow", "tools", "Show the model 8 KiB."]);
+        command.args(arguments).arg("--workspace").arg(files(shell));
         let child = blocking::Command::from(command).spawn(side);
         let child = child.expect("it starts");
         Self {
@@ -134,4 +145,83 @@ fn ctrl_c_at_a_question_cancels_the_run() {
     let open = shell.lastword(&["questions"]).exits(0);
     open.tells(&["no question is open"]);
     assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn nothing_is_printed_over_an_open_question() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let child = r#"run_agent {"agent":"probe","prompt":"sleep 500"}"#;
+    let calls = format!("tools-all ask_user {{\"question\":\"Which?\"}}\n{child}");
+    let options = ["--allow", "run-agents", "--deadline", "60s"];
+    let mut seat = Seat::of(&shell, &[&["run", &probe(), &calls], &options[..]].concat());
+    seat.until("type your answer");
+    let archive = Archive::open(&shell.data()).expect("there is a database");
+    let has_result = || {
+        let sessions = shell.sessions().into_iter();
+        let mut logs = sessions.map(|session| archive.events(session.record.id, Seq(0)));
+        logs.any(|log| {
+            let log = log.expect("events are read");
+            log.iter().any(|event| event.body.kind() == "tool.result")
+        })
+    };
+    while !has_result() {}
+    seat.types(b"this one\n");
+    seat.until("answered: “this one”");
+    seat.until("← run_agent");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(0), "{shown}");
+    assert_eq!(shown.matches("answered: “this one”").count(), 1, "{shown}");
+}
+
+#[test]
+fn an_answer_from_elsewhere_ends_the_question_here() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let mut seat = Seat::of(
+        &shell,
+        &["run", &probe(), "tool ask_user {\"question\":\"Which?\"}"],
+    );
+    seat.until("type your answer");
+    shell
+        .lastword(&["answer", "latest", "text", "that one"])
+        .exits(0);
+    seat.until("answered elsewhere: “that one”");
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(0), "{shown}");
+    assert_eq!(shown.matches("answered").count(), 1, "{shown}");
+}
+
+#[test]
+fn what_a_question_shows_is_what_is_asked_and_stored() {
+    let shell = Shell::new().variable("NO_COLOR", "1");
+    place(&shell);
+    let name = "a\u{202e}b\u{3164}\r ";
+    let content = "one\r\ntwo\rthree\u{202e}\u{34f}\n";
+    let call = serde_json::json!({ "path": name, "content": content });
+    let mut seat = Seat::of(
+        &shell,
+        &["run", &probe(), &format!("tool write_file {call}")],
+    );
+    let escaped = r"a\u{202e}b\u{3164}\u{d}\u{20}";
+    seat.until(&format!("wants to: create {escaped}"));
+    seat.until(&format!("write-files {escaped}"));
+    seat.until(r"+one\u{d}");
+    seat.until(r"+two\u{d}three\u{202e}\u{34f}");
+    let rule = format!("write-files={escaped}");
+    seat.until(&format!("1) {rule}"));
+    let whole = shell.lastword(&["questions", "latest"]).exits(0).out;
+    assert!(whole.contains(&format!("--rule '{rule}'")), "{whole}");
+    shell
+        .lastword(&["answer", "latest", "workspace", "--rule", &rule])
+        .exits(0)
+        .tells(&[&format!("granted {rule}")]);
+    let (shown, exit) = seat.end();
+    assert_eq!(exit, Some(0), "{shown}");
+    assert_eq!(
+        std::fs::read_to_string(files(&shell).join(name)).unwrap(),
+        content
+    );
+    let grants = shell.lastword(&["grants"]).exits(0).out;
+    assert!(grants.contains(&rule), "{grants}");
 }

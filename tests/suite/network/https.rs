@@ -120,7 +120,7 @@ async fn a_redirect_leads_nowhere_that_was_not_granted() {
         );
     }
     let all = lastword::WorkspaceOptions::new().grant(Capability::Network);
-    fixture.workspace.set_options(all);
+    fixture.workspace.set_options(all).await.unwrap();
     for to in [&*trap.url("/"), &loopback] {
         let text = fetch(to).await;
         assert!(text.contains("not to the public internet"), "{to}: {text}");

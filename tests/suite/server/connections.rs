@@ -12,6 +12,8 @@ use tokio::net::{TcpSocket, TcpStream};
 /// The events of so many prompts of this length are more than the system's buffers take.
 const LONG: usize = 900_000;
 const LONG_PROMPTS: usize = 8;
+/// Only answered to whom the server knows: there is no such agent.
+const KNOWN: &str = "/agents/nothing";
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.address).await.unwrap()
@@ -23,19 +25,38 @@ fn head(server: &Server, path: &str) -> String {
     format!("GET /v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n")
 }
 
-/// Asks for the server's health and reads the whole answer.
-async fn ask(server: &Server, stream: &mut TcpStream) {
-    let request = head(server, "/health");
+/// Asks with the token for what is answered with one flat object, and reads it whole.
+async fn ask(server: &Server, stream: &mut TcpStream, path: &str) {
+    let request = head(server, path);
     stream.write_all(request.as_bytes()).await.unwrap();
-    answered(stream).await;
+    let answer = read_until(stream, "}").await;
+    let expected = ["HTTP/1.1 200", "HTTP/1.1 404"];
+    let known = expected.iter().any(|status| answer.starts_with(status));
+    assert!(known && answer.ends_with('}'), "{answer}");
 }
 
-async fn answered(stream: &mut TcpStream) {
-    let mut answer = Vec::new();
-    while !answer.ends_with(br#"{"status":"ok"}"#) {
-        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "it closed");
+/// Begins an event stream on a connection of its own.
+async fn follow(server: &Server, path: &str) -> TcpStream {
+    let mut stream = connect(server).await;
+    let request = head(server, path);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut stream, "session.created").await;
+    stream
+}
+
+/// Reads until these words have come.
+async fn read_until(stream: &mut TcpStream, words: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(words) {
+        let more = stream.read_buf(&mut read).await.unwrap();
+        assert_ne!(
+            more,
+            0,
+            "it closed after {}",
+            String::from_utf8_lossy(&read)
+        );
     }
-    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    String::from_utf8(read).unwrap()
 }
 
 /// Reads until the server closes.
@@ -61,7 +82,7 @@ async fn whoever_does_not_send_a_request_is_let_go() {
         .unwrap();
     other.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     let mut second = connect(&server).await;
-    ask(&server, &mut second).await;
+    ask(&server, &mut second, "/health").await;
     second.write_all(b"GET /v1/hea").await.unwrap();
     for given_up in [silent, half, other, second] {
         let said = rest(given_up).await;
@@ -74,25 +95,126 @@ async fn whoever_does_not_send_a_request_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_beyond_the_bound_wait_for_a_place() {
+async fn a_connection_in_use_keeps_its_place_and_another_waits() {
     let two = |options: &mut ServerOptions| options.connections_max = 2;
     let server = Server::with(Plan::new(), two).await;
-    let (mut first, mut second) = (connect(&server).await, connect(&server).await);
-    ask(&server, &mut first).await;
-    ask(&server, &mut second).await;
+    let path = format!("{}/events", server.session());
+    let (mut first, mut second) = (follow(&server, &path).await, follow(&server, &path).await);
     let mut third = connect(&server).await;
-    let request = head(&server, "/health");
-    third.write_all(request.as_bytes()).await.unwrap();
-    for _ in 0..50 {
-        ask(&server, &mut first).await;
-        ask(&server, &mut second).await;
+    third
+        .write_all(head(&server, "/agents").as_bytes())
+        .await
+        .unwrap();
+    for round in 0..50 {
+        server.fixture.run(&format!("echo round {round};")).await;
+        let words = format!("round {round};");
+        read_until(&mut first, &words).await;
+        read_until(&mut second, &words).await;
     }
-    let mut nothing = [0; 1];
-    let early = third.try_read(&mut nothing);
+    let early = third.try_read(&mut [0; 1]);
     assert_eq!(early.unwrap_err().kind(), ErrorKind::WouldBlock);
     drop(second);
-    answered(&mut third).await;
-    ask(&server, &mut first).await;
+    read_until(&mut third, "HTTP/1.1 200").await;
+    server.fixture.run("echo to the end;").await;
+    read_until(&mut first, "to the end;").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_a_token_do_not_keep_the_owner_out() {
+    let few = |options: &mut ServerOptions| {
+        options.connections_max = 4;
+        options.head_timeout = Duration::from_secs(3600);
+    };
+    let server = Server::with(Plan::new(), few).await;
+    let path = format!("{}/events", server.session());
+    let mut stream = follow(&server, &path).await;
+    let mut used = connect(&server).await;
+    ask(&server, &mut used, KNOWN).await;
+    let mut strangers = Vec::new();
+    for number in 0..30 {
+        let mut stranger = connect(&server).await;
+        let request = match number % 3 {
+            0 => "GET /v1/health HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            1 => "GET /v1/agents HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            // A body that never comes.
+            _ => "POST /v1/agents HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n",
+        };
+        stranger.write_all(request.as_bytes()).await.unwrap();
+        read_until(&mut stranger, "HTTP/1.1 ").await;
+        let mut silent = connect(&server).await;
+        silent
+            .write_all(b"GET /v1/agents HTTP/1.1\r\nho")
+            .await
+            .unwrap();
+        strangers.extend([stranger, silent]);
+    }
+    // A connection of its own, the one that was used before, and the stream.
+    let mut new = connect(&server).await;
+    ask(&server, &mut new, KNOWN).await;
+    ask(&server, &mut used, KNOWN).await;
+    server.fixture.run("echo still here;").await;
+    read_until(&mut stream, "still here;").await;
+    // Those that were let go first.
+    for stranger in strangers.drain(..40) {
+        rest(stranger).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_out_of_use_is_closed_and_a_stream_is_not_one() {
+    let soon = |options: &mut ServerOptions| options.idle_timeout = Duration::from_millis(300);
+    let server = Server::with(Plan::new(), soon).await;
+    let path = format!("{}/events", server.session());
+    let mut stream = follow(&server, &path).await;
+    let mut idle = connect(&server).await;
+    // More than its timeout, and always with something to do.
+    for _ in 0..100 {
+        ask(&server, &mut idle, KNOWN).await;
+    }
+    let options = ServerOptions::default();
+    assert!(options.idle_timeout > options.head_timeout);
+    rest(idle).await;
+    server.fixture.run("echo still here;").await;
+    read_until(&mut stream, "still here;").await;
+}
+
+/// With timeouts that would hold it up for an hour each.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_let_in_does_not_delay_the_end() {
+    let long = |options: &mut ServerOptions| {
+        options.head_timeout = Duration::from_secs(3600);
+        options.body_timeout = Duration::from_secs(3600);
+        options.drain = Duration::from_secs(3600);
+    };
+    let mut server = Server::with(Plan::new(), long).await;
+    let mut open = Vec::new();
+    for request in [
+        "",
+        "GET /v1/agents HTTP/1.1\r\nho",
+        "PRI * HTTP/2.0\r\n",
+        "POST /v1/agents HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nx",
+    ] {
+        let mut stranger = connect(&server).await;
+        stranger.write_all(request.as_bytes()).await.unwrap();
+        open.push(stranger);
+    }
+    // Known, and in the middle of another request.
+    let mut half = connect(&server).await;
+    ask(&server, &mut half, KNOWN).await;
+    half.write_all(b"GET /v1/agents HTTP/1.1\r\nho")
+        .await
+        .unwrap();
+    open.push(half);
+    let path = format!("{}/events", server.session());
+    let mut stream = follow(&server, &path).await;
+    server.fixture.host.shutdown().await;
+    let stopped = tokio::time::timeout(Duration::from_secs(120), server.stop()).await;
+    assert!(stopped.is_ok(), "it waits");
+    // The stream came to its end.
+    read_until(&mut stream, "0\r\n\r\n").await;
+    for connection in open {
+        rest(connection).await;
+    }
 }
 
 /// Streams that the server has not come to the end of.

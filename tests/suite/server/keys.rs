@@ -96,6 +96,19 @@ async fn an_answer_that_begins_a_run_begins_one() {
     );
     let other = problem(answer("origin red")).await;
     assert_eq!(other, (409, "key-conflict".to_owned()));
+    let (_, page) = json(server.get(&format!("{}/messages", server.session()))).await;
+    let body = json!({ "message": page["items"][0]["id"] });
+    let path_of_fork = format!("{}/fork", server.session());
+    let fork = || {
+        server
+            .post(&path_of_fork, &body)
+            .header("idempotency-key", "f")
+    };
+    let (first, second) = (json(fork()).await, json(fork()).await);
+    assert_eq!(
+        (first.0, &first.1["id"]),
+        (StatusCode::CREATED, &second.1["id"])
+    );
     let keyless = server.post(&path, &json!({ "answer": "text", "text": "origin blue" }));
     assert_eq!(problem(keyless).await.1, "already-answered");
     assert_eq!(origins(&server).await, ["user", "answer"]);

@@ -444,3 +444,33 @@ async fn a_purged_workspace_is_gone() {
         assert_eq!((status.as_u16(), &gone["name"]), (404, &json!(name)));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_why_it_takes_no_work() {
+    let server = Server::new().await;
+    let data = server.fixture.data();
+    let locked = lastword_tests::locked::Locked::hold(&data);
+    let (status, health) = json(server.get("/health")).await;
+    assert_eq!(
+        (status.as_u16(), &health["status"]),
+        (503, &json!("cannot-write"))
+    );
+    assert!(
+        health["why"].as_str().unwrap().contains("locked"),
+        "{health}"
+    );
+    locked.release();
+    assert_eq!(ok(server.get("/health")).await, json!({ "status": "ok" }));
+    std::fs::remove_dir_all(&data).unwrap();
+    let anyone = server.http.get(server.url("/health"));
+    let (status, health) = json(anyone).await;
+    assert_eq!(
+        (status.as_u16(), &health["status"]),
+        (503, &json!("closed"))
+    );
+    let why = health["why"].as_str().unwrap();
+    assert!(
+        why.contains("removed") && !why.contains(data.to_str().unwrap()),
+        "{why}"
+    );
+}

@@ -108,6 +108,22 @@ async fn a_fork_has_the_history_and_goes_its_own_way() {
             .iter()
             .all(|kind| kind.starts_with("message."))
     );
+    let once = || fixture.session.fork_with_key(through, "k");
+    let forks = futures_util::future::join_all((0..6).map(|_| once())).await;
+    let forks: HashSet<_> = forks.into_iter().map(|fork| fork.unwrap().id()).collect();
+    let kept = *forks.iter().next().unwrap();
+    assert_eq!(forks.len(), 1);
+    let other = fixture.session.fork_with_key(messages[1].id, "k").await;
+    assert_eq!(other.unwrap_err().name(), "key-conflict");
+    fixture
+        .host
+        .session(kept)
+        .await
+        .unwrap()
+        .delete()
+        .await
+        .unwrap();
+    assert_ne!(once().await.unwrap().id(), kept, "the key went with it");
     let nobodys = fixture.session.fork(copied[0].id).await.unwrap_err();
     assert_eq!(nobodys.name(), "unknown-message");
     assert_eq!(fixture.session.messages().await.unwrap().len(), 6);

@@ -78,7 +78,7 @@ async fn no_options_and_no_policy_lift_it() {
         let listed = other.grants().denied().any(|denied| *denied == rule());
         assert_eq!(listed, denies);
         // The options are replaced, by its handle and by opening it again.
-        other.set_options(options.clone());
+        other.set_options(options.clone()).await.unwrap();
         let run = session.prompt(CHANGE).await.expect("it is accepted");
         assert_eq!(said(&run).await, denies);
         host.open_workspace(name, options)

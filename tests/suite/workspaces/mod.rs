@@ -3,10 +3,13 @@
 
 mod claims;
 mod closing;
+mod handover;
 mod model;
+mod options;
 mod plain;
 mod reopening;
 mod shutdown;
+mod tenants;
 mod turns;
 
 use lastword::id::ClientId;

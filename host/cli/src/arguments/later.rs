@@ -96,6 +96,27 @@ pub(crate) struct Export {
     pub(crate) format: Format,
 }
 
+/// Copy the database into a new file that only you can read: all sessions, as they are at that
+/// moment. A host that is at work goes on meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = BACKUP)]
+pub(crate) struct Backup {
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+const BACKUP: &str = "\
+To restore, stop the host and put the file into an empty data directory:
+
+  mv ~/.local/share/lastword ~/lastword.old
+  mkdir -m 700 ~/.local/share/lastword
+  cp FILE ~/.local/share/lastword/lastword.db
+
+Never copy it over a database whose lastword.db-wal is still beside it: what is in there would be
+written into the copy. The token, tokens of MCP servers and compiled agents are files of their own in
+the data directory.";
+
 /// How a session is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

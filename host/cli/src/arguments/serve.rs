@@ -17,9 +17,9 @@ Over the socket in the data directory answers this user's own commands, who may 
 as a workspace. Over TCP answers whoever sends the token, and only directories inside of a --root
 may become workspaces: without one, there are none but names.
 
-SIGTERM or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for --drain, is
-then stopped and its end written. A second signal leaves at once. What waits is held, and goes on at
-the next start, in its workspace as it was opened last, with the same grants. Agents that clients
+SIGTERM, SIGHUP or Ctrl-C ends the host in order: nothing new is taken, what runs may go on for
+--drain, is then stopped and its end written. A second SIGTERM or Ctrl-C leaves at once. What waits is
+held, and goes on at the next start, in its workspace as it was opened last, with the same grants. Agents that clients
 sent are kept, and loaded again before those of --agent.
 
 Every option can stand in lastword.toml under [serve], the agents as `agents = { NAME = \"PATH\" }`.
@@ -54,13 +54,13 @@ pub(crate) struct Serve {
     /// The model of agents that may ask one: openai:NAME, anthropic:NAME, gemini:NAME, ollama:NAME, scripted:FILE
     #[arg(short, long, value_name = "PROVIDER:NAME")]
     pub(crate) model: Option<String>,
-    /// Runs at the same time; the others wait [default: as many as the machine allows]
+    /// Runs at the same time; the others wait [default: 256, or as many as fit into memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) concurrent_runs: Option<u32>,
     /// How long runs may go on once the host ends [default: 0s]
     #[arg(long, value_name = "TIME")]
     pub(crate) drain: Option<Span>,
-    /// End once nothing was claimed and nothing ran for this long [default: 30s]
+    /// End once nothing was claimed, nothing ran and no session waited for a time, for this long [default: 30s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s")]
     pub(crate) exit_when_idle: Option<Span>,
     /// What becomes of runs once no client is there any more [default: keep-running]

@@ -2,10 +2,15 @@
 //! event that was read, so that nothing is missed and nothing comes twice. Knows how streams are
 //! written, not what the events say.
 
-use super::{Api, CallError};
+use super::{Api, CallError, RunView};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use lastword::event::{EventBody, Seq};
+use lastword::id::{RunId, SessionId};
+use lastword::{Archive, StoreError};
 use sse_stream::{Sse, SseStream};
+use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a stream may be silent. A server that lives says so every 15 seconds.
@@ -23,9 +28,21 @@ pub(crate) struct Feed {
     last: Option<u64>,
     open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
     failures: u32,
+    /// The run whose log lies on this machine, too.
+    run: Option<(RunId, SessionId)>,
+    /// What was read there.
+    on_disk: VecDeque<String>,
 }
 
 impl Feed {
+    /// The events of a run. Once the data directory has no owner that answers, the end of one that
+    /// has it is read there.
+    pub(crate) fn of_run(api: &Api, run: &RunView) -> Self {
+        let mut feed = Self::new(api, format!("/runs/{}/events", run.run));
+        feed.run = Some((run.run, run.session));
+        feed
+    }
+
     pub(crate) fn new(api: &Api, path: impl Into<String>) -> Self {
         Self {
             api: api.clone(),
@@ -33,6 +50,16 @@ impl Feed {
             last: None,
             open: None,
             failures: 0,
+            run: None,
+            on_disk: VecDeque::new(),
+        }
+    }
+
+    /// Another stream of the same, which begins after the last event that was handed out.
+    pub(crate) fn ahead(&self) -> Self {
+        Self {
+            last: self.last,
+            ..Self::new(&self.api, self.path.clone())
         }
     }
 
@@ -40,16 +67,27 @@ impl Feed {
     /// times; whoever knows its last event stops asking. May be dropped while it waits.
     pub(crate) async fn next(&mut self) -> Result<String, CallError> {
         loop {
+            if let Some(frame) = self.on_disk.pop_front() {
+                return Ok(frame);
+            }
             let why = match self.read().await {
                 Ok(Some(frame)) => {
                     self.failures = 0;
                     return Ok(frame);
                 }
-                Ok(None) => self.api.unreachable("the stream of events broke off"),
+                Ok(None) => self.api.unreachable("the stream of events broke off", true),
                 Err(error) if error.is_passing() => error,
                 Err(error) => return Err(error),
             };
             self.open = None;
+            if let (Some((run, session)), Some(holder)) = (self.run, self.api.holder()) {
+                let after = Seq(self.last.unwrap_or_default());
+                let rest = ended_on_disk(&holder.data, run, session, after);
+                self.on_disk = rest.unwrap_or_default();
+                if !self.on_disk.is_empty() {
+                    continue;
+                }
+            }
             self.failures += 1;
             if self.failures > FAILURES_MAX {
                 return Err(why);
@@ -95,9 +133,32 @@ impl Feed {
             if kind == "problem" {
                 let problem: serde_json::Value = serde_json::from_str(&data).unwrap_or_default();
                 let detail = problem["detail"].as_str().unwrap_or("the stream failed");
-                return Err(self.api.unreachable(detail));
+                return Err(self.api.unreachable(detail, false));
             }
             return Ok(Some(data));
+        }
+    }
+}
+
+/// The events of a run up to its end, as far as they come after; none while it has no end.
+fn ended_on_disk(
+    data: &Path,
+    run: RunId,
+    session: SessionId,
+    mut after: Seq,
+) -> Option<VecDeque<String>> {
+    let archive = Archive::open(data).ok()?;
+    let mut frames = VecDeque::new();
+    loop {
+        let page: Result<_, StoreError> = archive.events(session, after);
+        let page = page.ok()?;
+        after = page.last()?.seq;
+        for event in page.into_iter().filter(|event| event.run == Some(run)) {
+            let is_end = matches!(event.body, EventBody::RunEnded { .. });
+            frames.push_back(serde_json::to_string(&event).ok()?);
+            if is_end {
+                return Some(frames);
+            }
         }
     }
 }

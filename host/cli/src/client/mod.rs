@@ -1,17 +1,20 @@
 //! Speaks to a lastword server: addresses, the token, requests and their refusals. Knows HTTP and
 //! the names of errors; does not know what the requests are for.
 
+mod error;
 mod feed;
 mod types;
 
+pub(crate) use error::CallError;
 pub(crate) use feed::Feed;
 pub(crate) use types::{AgentView, AnsweredView, Page, RunListed, RunView, WorkspaceView};
 
-use crate::failure::{Exit, Failure};
-use lastword::session::Answer;
+use crate::failure::Failure;
+use crate::place::Holder;
+use error::Refusal;
 use lastword_server::Token;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,30 +43,10 @@ pub(crate) struct Api {
     token: Option<String>,
     /// As people know it.
     place: String,
+    /// Who owns the data directory whose socket this is, unless that is this process.
+    holder: Option<Holder>,
     /// The socket's directory, if the client goes through its descriptor.
     _directory: Option<Arc<File>>,
-}
-
-/// Why a request came to nothing.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// There was no answer.
-    Unreachable { place: String, why: String },
-    /// The server said why not.
-    Refused(Box<Refusal>),
-    /// What answers is no lastword server.
-    Foreign { place: String, what: String },
-}
-
-/// A server's refusal.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) name: String,
-    status: u16,
-    detail: String,
-    /// The answer that counted, of a question that was answered already.
-    answer: Option<Answer>,
-    place: String,
 }
 
 impl Api {
@@ -100,12 +83,13 @@ impl Api {
             base: format!("{}/v1", address.trim_end_matches('/')),
             token,
             place: address.to_owned(),
+            holder: None,
             _directory: None,
         })
     }
 
     /// The server behind a unix socket, however long its path is.
-    pub(crate) fn behind(socket: &Path) -> Result<Self, Failure> {
+    pub(crate) fn behind(socket: &Path, holder: Option<Holder>) -> Result<Self, Failure> {
         use std::os::fd::AsRawFd;
         let (mut path, mut directory) = (socket.to_owned(), None);
         if socket.as_os_str().len() > SOCKET_PATH_MAX
@@ -122,6 +106,7 @@ impl Api {
             base: "http://localhost/v1".to_owned(),
             token: None,
             place: socket.display().to_string(),
+            holder,
             _directory: directory,
         })
     }
@@ -131,14 +116,20 @@ impl Api {
         &self.place
     }
 
+    /// Who owns the data directory whose socket this is, unless that is this process.
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// Whether it answers that it takes nothing new.
+    pub(crate) async fn is_closing(&self) -> bool {
+        let health = self.request(Method::GET, "/health").send().await;
+        health.is_ok_and(|answer| answer.status() == StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
         let response = self.send(self.request(Method::GET, path)).await?;
         self.read(response).await
-    }
-
-    pub(crate) async fn text(&self, path: &str) -> Result<String, CallError> {
-        let response = self.send(self.request(Method::GET, path)).await?;
-        response.text().await.map_err(|error| self.broke(&error))
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -222,7 +213,7 @@ impl Api {
             request = request.header("last-event-id", last.to_string());
         }
         let answer = tokio::time::timeout(ANSWER, self.send(request)).await;
-        answer.unwrap_or_else(|_| Err(self.unreachable("it does not answer")))
+        answer.unwrap_or_else(|_| Err(self.unreachable("it does not answer", false)))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -238,7 +229,12 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
-        let response = request.send().await.map_err(|error| self.broke(&error))?;
+        let (http, request) = request.build_split();
+        let request = request.map_err(|error| self.broke(&error, false))?;
+        // What deletes is missed when it is asked for twice.
+        let again = *request.method() != Method::DELETE;
+        let response = http.execute(request).await;
+        let response = response.map_err(|error| self.broke(&error, again))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -262,26 +258,27 @@ impl Api {
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, CallError> {
         let bytes = response.bytes().await;
-        let bytes = bytes.map_err(|error| self.broke(&error))?;
+        let bytes = bytes.map_err(|error| self.broke(&error, false))?;
         let read = serde_json::from_slice(&bytes);
         read.map_err(|error| self.foreign(format!("its answer is not understood: {error}")))
     }
 
-    fn broke(&self, error: &reqwest::Error) -> CallError {
+    fn broke(&self, error: &reqwest::Error, again: bool) -> CallError {
         let mut why: &dyn Error = error;
         while let Some(source) = why.source() {
             why = source;
         }
         match error.is_timeout() {
-            true => self.unreachable("it does not answer"),
-            false => self.unreachable(&why.to_string()),
+            true => self.unreachable("it does not answer", false),
+            false => self.unreachable(&why.to_string(), again || error.is_connect()),
         }
     }
 
-    fn unreachable(&self, why: &str) -> CallError {
+    fn unreachable(&self, why: &str, again: bool) -> CallError {
         CallError::Unreachable {
             place: self.place.clone(),
             why: why.to_owned(),
+            again,
         }
     }
 
@@ -291,68 +288,6 @@ impl Api {
             what,
         }
     }
-}
-
-impl CallError {
-    /// The name of a refusal.
-    pub(crate) fn name(&self) -> Option<&str> {
-        match self {
-            Self::Refused(refusal) => Some(&refusal.name),
-            _ => None,
-        }
-    }
-
-    /// The answer that counted, of a question that was answered already.
-    pub(crate) fn answer(&self) -> Option<&Answer> {
-        match self {
-            Self::Refused(refusal) => refusal.answer.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether the same may go well a little later.
-    pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Refused(refusal) => refusal.status >= 500,
-            Self::Foreign { .. } => false,
-        }
-    }
-}
-
-impl From<CallError> for Failure {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Unreachable { place, why } => Self::usage(format!(
-                "cannot reach a lastword server at {place}: {why}; start one with \
-                 `lastword serve`, or name the address of one that runs"
-            )),
-            CallError::Foreign { place, what } => Self::usage(format!(
-                "what answers at {place} is no lastword server that this client knows: {what}; \
-                 check the address and both versions"
-            )),
-            CallError::Refused(refusal) => refused(&refusal),
-        }
-    }
-}
-
-fn refused(refusal: &Refusal) -> Failure {
-    let Refusal { detail, place, .. } = refusal;
-    let message = match refusal.name.as_str() {
-        "unauthenticated" => format!(
-            "{place} does not let you in: {detail}; name the file that holds its token with \
-             `--token-file`, or set LASTWORD_TOKEN"
-        ),
-        "outside-roots" => format!("{detail} (`lastword serve --root DIRECTORY`)"),
-        "empty-prompt" => format!("{detail}: `lastword run AGENT \"PROMPT\"`"),
-        _ => detail.clone(),
-    };
-    let exit = match (refusal.name.as_str(), refusal.status) {
-        ("forbidden", _) => Exit::Denied,
-        (_, 500..) => Exit::Failed,
-        _ => Exit::Usage,
-    };
-    Failure { exit, message }
 }
 
 /// The token for a server: of the file that was named, or of the environment.

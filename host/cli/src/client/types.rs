@@ -2,7 +2,7 @@
 
 use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::permission::{Manifest, Want};
-use lastword::session::Granted;
+use lastword::session::{Granted, WorkspaceKind};
 use lastword::{Receipt, RunState};
 use serde::{Deserialize, Serialize};
 
@@ -18,22 +18,15 @@ pub(crate) struct Page<T> {
 #[derive(Deserialize)]
 pub(crate) struct WorkspaceView {
     pub(crate) id: WorkspaceId,
-    kind: String,
+    kind: WorkspaceKind,
     /// The directory, or the name.
     pub(crate) key: String,
 }
 
 impl WorkspaceView {
-    pub(crate) fn is_directory(&self) -> bool {
-        self.kind == "directory"
-    }
-
     /// Its key as a store holds it.
     pub(crate) fn stored_key(&self) -> String {
-        match self.is_directory() {
-            true => format!("{}{}", crate::place::DIRECTORY, self.key),
-            false => format!("{}{}", crate::place::NAME, self.key),
-        }
+        self.kind.stored(&self.key)
     }
 }
 

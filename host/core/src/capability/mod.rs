@@ -7,6 +7,7 @@ pub(crate) mod control;
 mod convert;
 mod failure;
 pub(crate) mod files;
+pub(crate) mod foreign;
 pub mod http;
 pub(crate) mod log;
 pub mod mcp;

@@ -1,9 +1,11 @@
 //! Loading agents.
 
+use super::closing::Stage;
 use super::{HostError, HostInner};
 use crate::capability::Capabilities;
 use crate::capability::control::Control;
 use crate::capability::log::Journal;
+use crate::file;
 use crate::id::AgentId;
 use crate::permission::{Capability, Manifest, Rule, Want};
 use crate::sandbox::bindings::exports::lastword::agent::turn;
@@ -15,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long an agent may take to say what it is.
 const DESCRIBE: Duration = Duration::from_secs(5);
@@ -120,14 +123,31 @@ pub(super) async fn load(
         move |source| HostError::Component { name, source }
     };
     let (inner, again) = (Arc::clone(host), refused.clone());
-    // Compiling cannot be interrupted, so it goes on when nobody waits any more.
-    let compiled = tokio::task::spawn_blocking(move || {
-        let wasm = bytes(source)?;
+    // On the guests' runtime, which has all that starting a process needs.
+    let loading = host.dispatcher.guests.spawn(async move {
+        let wasm = tokio::task::spawn_blocking(move || bytes(source));
+        let wasm = wasm.await.map_err(|_| HostError::NoRuntime)??;
         let cache = inner.cache.as_deref();
-        Loaded::load(&inner.engine, &inner.linker, cache, &wasm).map_err(again)
+        let (engine, linker) = (&inner.engine, &inner.linker);
+        let loaded = Loaded::load(engine, linker, cache, &inner.compilers, wasm);
+        loaded.await.map_err(again)
     });
-    let loaded = compiled.await.map_err(|_| HostError::NoRuntime)??;
-    let manifest = describe(host, &loaded).await.map_err(refused)?;
+    let loading = AbortOnDropHandle::new(loading);
+    let mut stage = host.stage.subscribe();
+    let loaded = tokio::select! {
+        biased;
+        loaded = loading => loaded.map_err(|_| HostError::NoRuntime)??,
+        // Compiling must not hold up the host's end.
+        _ = stage.wait_for(|stage| *stage != Stage::Open) => return Err(HostError::HostClosing),
+    };
+    let inner = Arc::clone(host);
+    let described = host.dispatcher.guests.spawn(async move {
+        let manifest = describe(&inner, &loaded).await;
+        (manifest, loaded)
+    });
+    let described = AbortOnDropHandle::new(described).await;
+    let (manifest, loaded) = described.map_err(|_| HostError::NoRuntime)?;
+    let manifest = manifest.map_err(refused)?;
     Ok(Agent {
         inner: Arc::new(AgentInner {
             id,
@@ -141,11 +161,14 @@ pub(super) async fn load(
 fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
     match source {
         AgentSource::Bytes(bytes) => Ok(bytes),
-        AgentSource::File(path) => std::fs::read(&path).map_err(|source| HostError::Io {
-            what: "read the agent",
-            path,
-            source,
-        }),
+        AgentSource::File(path) => {
+            let read = file::read(&path, file::COMPONENT_BYTES_MAX);
+            read.map_err(|source| HostError::Io {
+                what: "read the agent",
+                path,
+                source,
+            })
+        }
     }
 }
 

@@ -4,18 +4,23 @@ use super::apart::Kept;
 use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
-use super::{Host, HostError, HostInner};
+use super::{Host, HostError, HostInner, Lease};
+use crate::capability::Capabilities;
 use crate::capability::http::{Guarded, HttpOptions};
 use crate::capability::mcp::{McpServers, TokenFiles};
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::secrets::Secrets;
-use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, ToolProvider};
+use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, Source, ToolProvider};
 use crate::clock::{Clock, SystemClock};
 use crate::id::WorkspaceId;
 use crate::permission::Rule;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
-use crate::sandbox::{Engine, EngineOptions, Limits, remove_tree};
+use crate::sandbox::descriptors::{self, Descriptors};
+use crate::sandbox::{
+    Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
+    Linker, remove_tree,
+};
 use crate::store::Store;
 use crate::workspace::{OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
@@ -35,7 +40,9 @@ const HOLD: Duration = Duration::from_secs(30);
 /// How long a client may be without a stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
-/// Builds a [`Host`]. Everything has a default but the data directory.
+/// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
+/// brought, for a directory that is tried again once its owner has left.
+#[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -44,13 +51,15 @@ pub struct HostBuilder {
     mcp: Option<McpServers>,
     http: HttpOptions,
     limits: Limits,
-    concurrent_runs: u32,
-    clock: Arc<dyn Clock>,
+    concurrent_runs: ConcurrentRuns,
+    clock: Option<Arc<dyn Clock>>,
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
     wakes: bool,
     denied: Vec<Rule>,
+    raises_descriptors: bool,
+    compiler: Compiler,
 }
 
 impl HostBuilder {
@@ -63,8 +72,8 @@ impl HostBuilder {
             mcp: None,
             http: HttpOptions::default(),
             limits: Limits::default(),
-            concurrent_runs: CONCURRENT_RUNS,
-            clock: SystemClock::shared(),
+            concurrent_runs: ConcurrentRuns::AtMost(CONCURRENT_RUNS),
+            clock: None,
             claims: ClaimSettings {
                 hold: HOLD,
                 grace: DETACH_GRACE,
@@ -74,6 +83,8 @@ impl HostBuilder {
             retention: None,
             wakes: true,
             denied: Vec::new(),
+            raises_descriptors: false,
+            compiler: Compiler::in_process(),
         }
     }
 
@@ -105,7 +116,8 @@ impl HostBuilder {
     /// has a tool of a name serves it. Default: none.
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
-        self.brought.tools.push(Arc::new(provider));
+        let source = Source::of_embedder(Arc::new(provider));
+        self.brought.tools.push(source);
         self
     }
 
@@ -164,18 +176,27 @@ impl HostBuilder {
         self
     }
 
-    /// Runs at the same time; the others wait. Default 256. Bounded by what the machine's
-    /// `vm.max_map_count` allows.
+    /// Runs at the same time; the others wait. Default 256, or as many as fit with the memory that
+    /// each may have ([`Limits::memory_bytes`]) into what the machine or the control group has.
+    /// A number that is set here is taken, whatever memory they may come to need. Bounded by what
+    /// the machine's `vm.max_map_count` allows.
     #[must_use]
     pub fn concurrent_runs(mut self, runs: u32) -> Self {
-        self.concurrent_runs = runs.max(1);
+        self.concurrent_runs = ConcurrentRuns::Exactly(runs.max(1));
         self
     }
 
-    /// Where time comes from. Default: the machine.
+    /// Runs at the same time, unless the memory holds fewer.
+    #[must_use]
+    pub fn concurrent_runs_max(mut self, runs: u32) -> Self {
+        self.concurrent_runs = ConcurrentRuns::AtMost(runs.max(1));
+        self
+    }
+
+    /// Where time comes from; trusted as the host itself is. Default: the machine.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -228,17 +249,39 @@ impl HostBuilder {
         self
     }
 
+    /// Where components are compiled that are not in the cache. Default: in this process, those
+    /// that look cheap enough ([`Compiler::in_process`]).
+    #[must_use]
+    pub fn compiler(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
+        self
+    }
+
+    /// Raises this process's soft limit of open files to its hard one when the host is built.
+    /// Guests share a half of the limit ([`Limits::descriptors`]), the host has the rest, and the
+    /// usual soft limit of 1,024 is little for either; it is low for programs that use `select`,
+    /// so that commands and MCP servers begin with what it was before. A library must not change
+    /// its process unasked: default is to leave the limit as it is.
+    #[must_use]
+    pub fn raise_descriptor_limit(mut self) -> Self {
+        self.raises_descriptors = true;
+        self
+    }
+
     /// Takes the data directory, recovers what an earlier host left, and starts. What the
     /// embedder brings runs on the tokio runtime that this is called from; guests run on one
     /// of their own.
     ///
     /// # Errors
-    /// When the directory is in use or cannot be opened, the database is newer, or there is
-    /// no engine.
+    /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
+    /// the directory is in use or cannot be opened, the database is newer, or there is no engine.
     pub async fn build(self) -> Result<Host, HostError> {
-        let embedder = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
+        let embedder = embedder_runtime()?;
+        let guests = Guests::start()?;
         let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
-        let clock = self.clock;
+        let clock = self
+            .clock
+            .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
         let store = {
             let clock = Arc::clone(&clock);
             let open = move || Store::open(&directory, clock);
@@ -247,24 +290,20 @@ impl HostBuilder {
         let tmp = store.directory().join("tmp");
         // What guests of an earlier host left behind.
         clear(tmp.clone()).await?;
-        let options = EngineOptions {
-            concurrent_runs: self.concurrent_runs,
-            memory_bytes: MEMORY_BYTES,
-        };
-        let engine = Arc::new(blocking(move || Engine::new(options)).await??);
-        let mut linker = crate::sandbox::linker(&engine).map_err(unlinkable)?;
-        crate::capability::link(&mut linker).map_err(unlinkable)?;
-        let guests = guests_runtime()?;
+        let engine = engine(self.concurrent_runs, self.limits).await?;
+        let before = self.raises_descriptors.then(raised).flatten();
+        let each = self.limits.descriptors;
+        let descriptors = Descriptors::of_process(engine.concurrent_runs(), each);
+        let linker = linker(&engine).map_err(unlinkable)?;
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
         let commands = CommandTools::new(self.commands, tmp.join("commands"));
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
         if let Some(servers) = self.mcp {
-            let places = Arc::clone(&places);
-            let servers = equip(servers, &brought.secrets, &clock, &store);
-            let servers = servers.directories(move |id| place(places.get(), id));
-            brought.tools.push(Arc::new(servers));
+            let servers = equip(servers, &brought.secrets, &clock, &store, &places);
+            let servers = servers.descriptors(before);
+            brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
@@ -276,12 +315,14 @@ impl HostBuilder {
             guests: guests.handle().clone(),
             embedder,
             tmp,
+            descriptors,
         });
         let cache = self
             .cache_dir
             .unwrap_or_else(|| store.directory().join("cache"));
         let kept = Kept::new([store.directory().to_owned(), cache.clone()]);
         let inner = Arc::new(HostInner {
+            compilers: Compilers::new(self.compiler, Arc::clone(&dispatcher.clock)),
             dispatcher,
             engine,
             linker,
@@ -293,18 +334,33 @@ impl HostBuilder {
             agents: Mutex::new(HashMap::new()),
             keeping: tokio::sync::Mutex::new(()),
             workspaces: Workspaces::new(self.claims),
-            drain: self.drain,
+            drain_time: self.drain,
+            lease: OnceLock::new(),
             retention: self.retention,
             denied: self.denied.into(),
             folding: OnceLock::new(),
             waking: OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
-            guests: Some(guests),
+            _guests: guests,
         });
         let _set_once = places.set(Arc::downgrade(&inner));
-        begin(&inner, self.wakes);
-        Ok(Host { inner })
+        Ok(begin(&inner, self.wakes))
     }
+}
+
+fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {
+    let mut linker = crate::sandbox::linker(engine)?;
+    crate::capability::link(&mut linker)?;
+    Ok(linker)
+}
+
+async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<Engine>, HostError> {
+    let options = EngineOptions {
+        concurrent_runs,
+        memory_bytes: MEMORY_BYTES,
+        run_bytes: limits.memory_bytes,
+    };
+    Ok(Arc::new(blocking(move || Engine::new(options)).await??))
 }
 
 /// Gives MCP servers what is the host's.
@@ -313,15 +369,29 @@ fn equip(
     secrets: &Secrets,
     clock: &Arc<dyn Clock>,
     store: &Store,
+    places: &Arc<OnceLock<Weak<HostInner>>>,
 ) -> McpServers {
+    let places = Arc::clone(places);
     servers
+        .directories(move |id| place(places.get(), id))
         .secrets(Arc::new(secrets.clone()))
         .clock(Arc::clone(clock))
         .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
 }
 
+/// The soft limit of descriptors from before it was raised.
+fn raised() -> Option<u64> {
+    descriptors::raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+        None
+    })
+}
+
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.
-fn begin(inner: &Arc<HostInner>, wakes: bool) {
+/// Returns the first handle.
+fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
+    let lease = Arc::new(Lease(Arc::clone(inner)));
+    let _set_once = inner.lease.set(Arc::downgrade(&lease));
     let dispatcher = &inner.dispatcher;
     let _set_once = dispatcher.starts.set(Children::of(inner));
     let host = Arc::downgrade(inner);
@@ -337,6 +407,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) {
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }
+    Host { inner: lease }
 }
 
 /// Where open workspaces are, for MCP servers.
@@ -366,20 +437,54 @@ fn unlinkable(error: impl std::fmt::Display) -> HostError {
     HostError::StoreUnavailable(error.to_string())
 }
 
-/// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
-/// whoever becomes ready is looked for before each poll, not after many.
-fn guests_runtime() -> Result<Runtime, HostError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .thread_name("lastword-guest")
-        .enable_all()
-        .global_queue_interval(1)
-        .on_thread_start(step_back)
-        .build()
-        .map_err(|source| HostError::Io {
+/// The runtime that this is called from, if it has timers and I/O: without them the first cancel
+/// would panic.
+fn embedder_runtime() -> Result<Handle, HostError> {
+    let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
+    // There is no other way to ask; the panic is told where panics are.
+    let probe = || {
+        drop(tokio::time::sleep(Duration::ZERO));
+        drop(tokio::net::UnixDatagram::unbound());
+    };
+    std::panic::catch_unwind(probe).map_err(|_| HostError::NoRuntime)?;
+    Ok(runtime)
+}
+
+/// The guests' own threads.
+pub(super) struct Guests(Option<Runtime>, Handle);
+
+impl Guests {
+    /// Guests that compute hold a thread for a tick at a time, so they get threads of their own;
+    /// which of them became ready is looked for before each poll, not after many.
+    fn start() -> Result<Self, HostError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("lastword-guest")
+            .enable_all()
+            .global_queue_interval(1)
+            .on_thread_start(step_back)
+            .build();
+        let runtime = runtime.map_err(|source| HostError::Io {
             what: "start the guests' threads for",
             path: PathBuf::from("the host"),
             source,
-        })
+        })?;
+        let handle = runtime.handle().clone();
+        Ok(Self(Some(runtime), handle))
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.1
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Dropping a runtime inside async code panics, and a blocked file read would hold it
+            // for ever.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// By how much guests' threads yield to those that write, stop guests and answer.

@@ -20,22 +20,26 @@ impl Children {
     pub(super) fn of(host: &Arc<HostInner>) -> Arc<dyn StartRun> {
         Arc::new(Self(Arc::downgrade(host)))
     }
+
+    fn host(&self) -> Option<Host> {
+        self.0.upgrade()?.host()
+    }
 }
 
 impl StartRun for Children {
     fn start(&self, child: Child) -> BoxFuture<'static, Result<ChildEnd, ToolError>> {
-        let host = self.0.upgrade();
+        let host = self.host();
         Box::pin(async move {
-            let inner = host.ok_or_else(|| unavailable("the host is gone"))?;
-            Host { inner }.start(child).await
+            let host = host.ok_or_else(|| unavailable("the host is gone"))?;
+            host.start(child).await
         })
     }
 
     fn agents(&self) -> Vec<(AgentId, String)> {
-        let Some(inner) = self.0.upgrade() else {
+        let Some(host) = self.host() else {
             return Vec::new();
         };
-        let agents = Host { inner }.agents().into_iter();
+        let agents = host.agents().into_iter();
         let told = agents.map(|agent| {
             let about = agent.manifest().description.clone();
             (agent.id().clone(), about)

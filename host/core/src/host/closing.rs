@@ -2,6 +2,7 @@
 //! and the host with all of them. Every wait is bounded; the order is in
 //! [`Lifecycle`](crate::workspace::Lifecycle).
 
+use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::{Host, HostError, HostInner};
 use crate::id::{RunId, WorkspaceId};
@@ -120,7 +121,7 @@ impl HostInner {
         tokio::select! {
             biased;
             () = closed => Vec::new(),
-            () = self.dispatcher.clock.sleep(patience) => {
+            () = self.dispatcher.clock.sleep(patience + TOOLS_CLOSE) => {
                 self.dispatcher.drained(Some(id), Duration::ZERO).await
             }
         }
@@ -159,15 +160,96 @@ impl HostInner {
         self.close_if_unclaimed(id);
     }
 
+    /// The host's end begins: no prompt and no workspace is taken. Returns what is open.
+    fn take_nothing_new(&self) -> Vec<WorkspaceId> {
+        let open = self.workspaces.lock().close_all();
+        self.dispatcher.close();
+        let first = self.stage.send_if_modified(|stage| {
+            let first = *stage == Stage::Open;
+            if first {
+                *stage = Stage::Closing;
+            }
+            first
+        });
+        if first {
+            self.dispatcher.tell(Lifecycle::HostClosing);
+        }
+        open
+    }
+
+    /// Whether nothing new is taken any more.
+    pub(super) fn is_closing(&self) -> bool {
+        *self.stage.borrow() != Stage::Open
+    }
+
     /// How long a run that is stopped may take to get its end.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
         let registry = self.workspaces.lock();
-        let own = registry
-            .list()
-            .filter_map(|(workspace, ..)| workspace.limits());
+        let own = registry.list().map(|(workspace, ..)| workspace.limits());
         let longest = own.map(|limits| of(&limits)).max().unwrap_or_default();
         longest.max(of(&self.limits)) + SHUTDOWN_MARGIN
+    }
+
+    async fn drain(self: &Arc<Self>) -> Vec<RunId> {
+        let dispatcher = &self.dispatcher;
+        let open = self.take_nothing_new();
+        let patience = self.patience();
+        for id in &open {
+            self.begin_close(*id, CloseReason::Shutdown);
+        }
+        if !self.drain_time.is_zero() {
+            dispatcher.drained(None, self.drain_time).await;
+        }
+        let closing: Vec<WorkspaceId> = {
+            let registry = self.workspaces.lock();
+            registry
+                .list()
+                .map(|(workspace, ..)| workspace.id)
+                .collect()
+        };
+        for id in &closing {
+            self.end_runs(*id);
+        }
+        let left = dispatcher.drained(None, patience).await;
+        if left.is_empty() && !dispatcher.brought().tools.is_empty() {
+            self.all_closed(patience + TOOLS_CLOSE).await;
+        }
+        self.stage.send_replace(Stage::Drained);
+        left
+    }
+
+    /// Ends every run, lets go of what the embedder brought, and closes the store.
+    async fn shut_down(self: &Arc<Self>) -> Vec<RunId> {
+        let left = self.drain().await;
+        let dispatcher = &self.dispatcher;
+        let brought = dispatcher.let_go();
+        let gone = dispatcher
+            .foreign
+            .blocking(TOOLS_CLOSE, move || drop(brought));
+        if let Err(error) = gone.await {
+            tracing::warn!(%error, "what the embedder brought was not let go of");
+        }
+        let store = self.store.clone();
+        let closed = dispatcher.guests.spawn_blocking(move || store.close());
+        if closed.await.is_err() {
+            tracing::error!("closing the store panicked");
+        }
+        dispatcher.tell(Lifecycle::HostClosed);
+        left
+    }
+
+    /// The last handle is gone. What has no end yet gets it in the background, in the order of a
+    /// shutdown; where there is nothing of the kind, the store is closed at once.
+    pub(super) fn abandon(self: Arc<Self>) {
+        let busy = !self.dispatcher.live_runs(None).is_empty();
+        let serves = !self.dispatcher.brought().tools.is_empty();
+        if busy || (serves && !self.workspaces.lock().is_empty()) {
+            let guests = self.dispatcher.guests.clone();
+            drop(guests.spawn(async move { self.shut_down().await }));
+        } else {
+            self.store.close();
+        }
     }
 }
 
@@ -200,63 +282,34 @@ impl Host {
     /// second. Answers the runs whose end is not on disk by then; the next host's recovery
     /// writes it. Idempotent.
     pub async fn drain(&self) -> Vec<RunId> {
-        let inner = &self.inner;
-        let dispatcher = &inner.dispatcher;
-        let open = inner.workspaces.lock().close_all();
-        dispatcher.close();
-        let first = inner.stage.send_if_modified(|stage| {
-            let first = *stage == Stage::Open;
-            if first {
-                *stage = Stage::Closing;
-            }
-            first
-        });
-        if first {
-            dispatcher.tell(Lifecycle::HostClosing);
-        }
-        let patience = inner.patience();
-        for id in &open {
-            inner.begin_close(*id, CloseReason::Shutdown);
-        }
-        if !inner.drain.is_zero() {
-            dispatcher.drained(None, inner.drain).await;
-        }
-        let closing: Vec<WorkspaceId> = {
-            let registry = inner.workspaces.lock();
-            registry
-                .list()
-                .map(|(workspace, ..)| workspace.id)
-                .collect()
-        };
-        for id in &closing {
-            inner.end_runs(*id);
-        }
-        let left = dispatcher.drained(None, patience).await;
-        if left.is_empty() && !dispatcher.brought.tools.is_empty() {
-            inner.all_closed(patience).await;
-        }
-        inner.stage.send_replace(Stage::Drained);
-        left
+        self.inner.drain().await
     }
 
-    /// Ends the host: [`Host::drain`], and then the store is closed.
+    /// Takes nothing new any more, if every run that was accepted has its end; otherwise changes
+    /// nothing. No prompt comes in between: one is accepted before, and keeps the host, or is
+    /// refused as [`HostError::HostClosing`](super::HostError::HostClosing). Returns whether the
+    /// host is closing; [`Host::drain`] and [`Host::shutdown`] do the rest.
+    #[must_use]
+    pub fn close_if_idle(&self) -> bool {
+        let closing = self.inner.dispatcher.close_if_idle();
+        if closing {
+            self.inner.take_nothing_new();
+        }
+        closing
+    }
+
+    /// Ends the host: [`Host::drain`], and then what the embedder brought is dropped and the
+    /// store closed, so that another host may have the data directory.
     ///
     /// Answers the runs whose end is left to the next host's recovery.
     pub async fn shutdown(&self) -> Vec<RunId> {
-        let left = self.drain().await;
-        let store = self.inner.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close());
-        if closed.await.is_err() {
-            tracing::error!("closing the store panicked");
-        }
-        self.inner.dispatcher.tell(Lifecycle::HostClosed);
-        left
+        self.inner.shut_down().await
     }
 
     /// Whether the host takes nothing new any more.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        *self.inner.stage.borrow() != Stage::Open
+        self.inner.is_closing()
     }
 
     /// Completes once the host takes nothing new any more.

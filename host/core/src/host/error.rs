@@ -7,7 +7,7 @@ use crate::id::{
 use crate::run::RunState;
 use crate::sandbox::{ComponentError, EngineError};
 use crate::session::Answer;
-use crate::store::{OpenError, Refusal, StoreError};
+use crate::store::{OpenError, Refusal, SHUT_DOWN, StoreError};
 use std::path::PathBuf;
 
 /// Why the host did not do what it was asked.
@@ -52,9 +52,11 @@ pub enum HostError {
         /// What the host keeps.
         kept: PathBuf,
     },
-    /// The builder was called outside a tokio runtime.
+    /// There is no tokio runtime with timers and I/O, or the one that the host was built on is
+    /// gone.
     #[error(
-        "a host must be built inside a tokio runtime: call `build` from an async function that tokio runs"
+        "a host needs a tokio runtime with timers and I/O (`enable_all`): call `build` from an async \
+         function that such a runtime runs, and keep the runtime as long as the host"
     )]
     NoRuntime,
     /// An agent's name cannot be used.
@@ -75,6 +77,19 @@ pub enum HostError {
     /// The workspace is not open, or there is none.
     #[error("the workspace {0} is not open; open it first")]
     UnknownWorkspace(WorkspaceId),
+    /// The workspace was a directory of whose path only a part was kept.
+    #[error(
+        "the workspace {0} cannot be opened: an earlier lastword kept only the part of its path that \
+         is UTF-8, so that which directory it was cannot be told; read its sessions, and begin new \
+         ones by opening the directory"
+    )]
+    UnknownDirectory(WorkspaceId),
+    /// What the workspace was opened with last cannot be read.
+    #[error(
+        "what this workspace was opened with last cannot be read: it is damaged, or a later lastword \
+         kept it; open it with options"
+    )]
+    UnreadableOptions,
     /// The agent is not loaded.
     #[error("there is no agent `{0}`; load it first")]
     UnknownAgent(AgentId),
@@ -105,6 +120,14 @@ pub enum HostError {
     /// The run waits on disk until it is resumed.
     #[error("the run {0} is held: its workspace closed before it started; resume it")]
     Held(RunId),
+    /// The run has no end yet.
+    #[error("the run {run} has no end yet: it is {state}; wait for it with `ended`")]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        state: RunState,
+    },
     /// The run cannot be gone on with.
     #[error("the run {run} is {state}; only one that is held or ended early can be resumed")]
     NotResumable {
@@ -163,16 +186,9 @@ pub enum HostError {
         /// Its agent.
         agent: String,
     },
-    /// The session belongs to another workspace.
-    #[error(
-        "session {session} belongs to the workspace {workspace}; name that one, or begin a new session"
-    )]
-    OtherWorkspace {
-        /// The session.
-        session: SessionId,
-        /// Its workspace.
-        workspace: String,
-    },
+    /// The session belongs to another workspace; to which is not told.
+    #[error("session {0} belongs to another workspace; open that one, or begin a new session")]
+    OtherWorkspace(SessionId),
     /// There is no such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
@@ -205,14 +221,15 @@ impl HostError {
             Self::Open(_) | Self::Engine(_) | Self::Io { .. } | Self::NoRuntime => {
                 "host-unavailable"
             }
-            Self::NotApart { .. } => "invalid-directory",
+            Self::NotApart { .. } | Self::UnknownDirectory(_) => "invalid-directory",
+            Self::UnreadableOptions => "unreadable-options",
             Self::Component { .. } | Self::AgentId(_) => "invalid-agent",
             Self::EmptyPrompt => "empty-prompt",
             Self::QueueFull => "queue-full",
             Self::KeyConflict => "key-conflict",
             Self::UnknownSession(_) => "unknown-session",
             Self::OtherAgent { .. } => "unknown-agent",
-            Self::OtherWorkspace { .. } => "unknown-workspace",
+            Self::OtherWorkspace(_) => "unknown-workspace",
             Self::UnknownRun(_) => "unknown-run",
             Self::WorkspaceClosing => "workspace-closing",
             Self::UnknownWorkspace(_) => "unknown-workspace",
@@ -223,6 +240,7 @@ impl HostError {
             Self::InvalidCursor { .. } => "invalid-cursor",
             Self::RunStarted(_) => "run-started",
             Self::Held(_) => "run-held",
+            Self::NotEnded { .. } => "run-not-ended",
             Self::NotResumable { .. } | Self::BegunByRun(_) => "not-resumable",
             Self::AlreadyResumed { .. } => "already-resumed",
             Self::UnknownMessage(_) => "unknown-message",
@@ -242,6 +260,7 @@ impl From<StoreError> for HostError {
         match error {
             StoreError::Refused(Refusal::QueueFull) => Self::QueueFull,
             StoreError::Refused(Refusal::KeyConflict) => Self::KeyConflict,
+            StoreError::Closed(why) if why == SHUT_DOWN => Self::HostClosing,
             StoreError::Unavailable(why) | StoreError::Closed(why) | StoreError::Content(why) => {
                 Self::StoreUnavailable(why)
             }

@@ -64,7 +64,7 @@ impl Host {
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
-        let run = self.inner.handle(Arc::clone(&job.live));
+        let run = self.handle(Arc::clone(&job.live));
         match self.inner.dispatcher.resume(job, held.no, key).await {
             Ok(Ok(())) => Ok(Some(run)),
             // Somebody else was quicker, or took it back.
@@ -92,7 +92,7 @@ impl HostInner {
     /// Opens a workspace as it was opened last, or finds it open and changes nothing.
     pub(super) async fn reopen(self: &Arc<Self>, id: WorkspaceId) -> Result<KeptOpen, HostError> {
         let key = self.store.workspace_key(id).await?;
-        let key = WorkspaceKey::from_stored(&key);
+        let key = WorkspaceKey::from_stored(&key).ok_or(HostError::UnknownDirectory(id))?;
         let (open, _) = self.claim(&key, None, Claimant::Host).await?;
         Ok(KeptOpen {
             host: Arc::clone(self),

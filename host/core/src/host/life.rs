@@ -1,7 +1,7 @@
 //! What embedders do with sessions beside prompting: list, rename, plan, fork, export,
 //! delete; and with workspaces that are no longer wanted.
 
-use super::{Agent, Host, HostError, HostInner, Session, Workspace};
+use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::event::{Position, Seq};
 use crate::id::{MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::Events;
@@ -10,7 +10,8 @@ use crate::session::{
     WorkspaceRecord, title_given,
 };
 use crate::store::{
-    PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionsPage, StoreError, WorkspaceRow,
+    Key, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionsPage, StoreError,
+    WorkspaceRow,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -171,14 +172,14 @@ impl Host {
     /// Every event of the host after a position; `Position(0)` is before the first.
     #[must_use]
     pub fn events(&self, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), None, after)
+        Events::of_positions(self.clone(), None, after)
     }
 
     /// The events of a workspace after a position, of all its sessions, in the order in which
     /// they were written. The workspace need not be open.
     #[must_use]
     pub fn workspace_events(&self, id: WorkspaceId, after: Position) -> Events {
-        Events::of_positions(self.inner.store.clone(), Some(id), after)
+        Events::of_positions(self.clone(), Some(id), after)
     }
 
     /// The events of a session after one that was seen, and its workspace. Of a session that was
@@ -196,7 +197,7 @@ impl Host {
             StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(id),
             other => other.into(),
         })?;
-        let events = Events::of_session(store.clone(), id, found.no, after);
+        let events = Events::of_session(self.clone(), id, found.no, after);
         Ok((found.workspace, events))
     }
 
@@ -215,7 +216,7 @@ impl Host {
             StoreError::Refused(Refusal::UnknownRun) => HostError::UnknownRun(id),
             other => other.into(),
         })?;
-        let events = Events::of_run(store.clone(), found.session, found.no, id);
+        let events = Events::of_run(self.clone(), found.session, found.no, id);
         let events = match after {
             Some(after) => events.after(after),
             None => events,
@@ -306,8 +307,10 @@ impl Session {
     /// Replaces its plan; nothing else changes.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`].
+    /// [`HostError::Invalid`] for a plan of more than 100 points, or with one of more than 500
+    /// characters; [`HostError::UnknownSession`].
     pub async fn set_todo(&self, todo: Vec<Todo>) -> Result<SessionRecord, HostError> {
+        bounds::check_todo(&todo)?;
         let planned = self.host.inner.store.set_todo(self.id, todo).await;
         Ok(planned.map_err(|error| self.named(error))?.record)
     }
@@ -373,8 +376,26 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
     pub async fn fork(&self, through: MessageId) -> Result<Session, HostError> {
-        match self.host.inner.store.fork(self.id, through).await {
-            Ok((id, _)) => self.host.session(id).await,
+        self.fork_as(through, None).await
+    }
+
+    /// The same under the caller's name for this very request: the same key again returns the same
+    /// session, for as long as there is one.
+    ///
+    /// # Errors
+    /// As [`Session::fork`]; [`HostError::KeyConflict`].
+    pub async fn fork_with_key(
+        &self,
+        through: MessageId,
+        key: impl Into<String>,
+    ) -> Result<Session, HostError> {
+        let key = Key::of_fork(key.into(), through)?;
+        self.fork_as(through, Some(key)).await
+    }
+
+    async fn fork_as(&self, through: MessageId, key: Option<Key>) -> Result<Session, HostError> {
+        match self.host.inner.store.fork(self.id, through, key).await {
+            Ok(id) => self.host.session(id).await,
             Err(error) => Err(self.of_message(error, Some(through))),
         }
     }

@@ -4,15 +4,18 @@ mod agent;
 mod answers;
 mod apart;
 mod attached;
+mod bounds;
 mod builder;
 mod children;
 mod closing;
 mod error;
+mod health;
 mod held;
 mod kept;
 mod life;
 #[doc(hidden)]
 pub mod measure;
+mod options;
 mod prompt;
 mod queue;
 mod registry;
@@ -25,16 +28,19 @@ mod workspace;
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
 pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
+pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use closing::ClosedWorkspace;
 pub use error::HostError;
+pub use health::Health;
 pub use life::{Page, SessionFilter};
+pub use options::WorkspaceOptions;
 pub use prompt::Prompt;
 pub use queue::{Edit, QueuedRun};
 pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
-pub use workspace::{Attachment, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages};
+pub use workspace::{Attachment, Workspace, WorkspaceStage, WorkspaceStages};
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
@@ -44,27 +50,66 @@ use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::Rule;
 use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
-use crate::run::live::{Birth, LiveRun};
-use crate::sandbox::{Engine, GuestState, Limits, Linker};
+use crate::run::live::{Birth, LiveRun, Times};
+use crate::sandbox::{Compilers, Engine, GuestState, Limits, Linker};
 use crate::session::SessionRecord;
 use crate::store::{PromptRecord, Recovered, Refusal, Store, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use registry::{Workspaces, refusal};
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// A host: one engine, one store, and the runs between them. A cloneable handle.
 ///
-/// Dropping the last clone without [`Host::shutdown`] leaves the runs that have no end yet to
-/// the next host's recovery.
+/// It is open as long as a handle on it is: a [`Host`], [`Workspace`], [`Attachment`],
+/// [`Session`], [`Run`] or [`Events`](crate::Events). An [`Agent`] is none, nor is a
+/// [`WeakHost`]. Dropping the last one does in the background what [`Host::shutdown`] does: runs
+/// that go on are stopped and get their end, and the store is closed. A process that ends before
+/// that leaves them to the next host's recovery.
 #[derive(Clone)]
 pub struct Host {
-    pub(crate) inner: Arc<HostInner>,
+    pub(crate) inner: Arc<Lease>,
+}
+
+/// A handle that does not keep its host open: for what a host is given and that needs it back,
+/// such as a provider of tools.
+#[derive(Clone, Default)]
+pub struct WeakHost(Weak<Lease>);
+
+impl WeakHost {
+    /// The host, unless its last handle is gone.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Host> {
+        self.0.upgrade().map(|inner| Host { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakHost")
+    }
+}
+
+/// What all handles share: the host ends with it.
+pub(crate) struct Lease(Arc<HostInner>);
+
+impl Deref for Lease {
+    type Target = Arc<HostInner>;
+
+    fn deref(&self) -> &Arc<HostInner> {
+        &self.0
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        Arc::clone(&self.0).abandon();
+    }
 }
 
 pub(crate) struct HostInner {
@@ -74,6 +119,7 @@ pub(crate) struct HostInner {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
+    pub(crate) compilers: Compilers,
     /// What no workspace may hold.
     kept: Arc<apart::Kept>,
     /// One component describes itself at a time: the engine's pool has room for one beside
@@ -84,15 +130,18 @@ pub(crate) struct HostInner {
     keeping: tokio::sync::Mutex<()>,
     workspaces: Workspaces,
     /// How long runs may go on once the host closes.
-    drain: Duration,
+    drain_time: Duration,
+    /// What its handles share.
+    lease: OnceLock<Weak<Lease>>,
     stage: watch::Sender<closing::Stage>,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
     /// What no agent may do in any workspace.
     denied: Arc<[Rule]>,
-    folding: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
-    waking: std::sync::OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
-    guests: Option<Runtime>,
+    folding: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
+    waking: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
+    /// The guests' threads, which end with the host.
+    _guests: builder::Guests,
 }
 
 impl Host {
@@ -105,12 +154,12 @@ impl Host {
     /// Loads an agent under a name of the embedder's choice: inspects, compiles (or finds it
     /// compiled), links it, and asks it what it wants, with everything denied.
     ///
-    /// Loading the same name again replaces what later runs get. Dropping the future
-    /// leaves a compilation to finish in the background, into the cache.
+    /// Loading the same name again replaces what later runs get. Dropping the future ends a process
+    /// that compiles ([`HostBuilder::compiler`]); a compilation in this process goes on, for nothing.
     ///
     /// # Errors
     /// [`HostError::Component`] with what is wrong and what to do; [`HostError::Io`] when a
-    /// file cannot be read.
+    /// file cannot be read; [`HostError::HostClosing`].
     pub async fn load_agent(
         &self,
         name: impl Into<String>,
@@ -122,6 +171,12 @@ impl Host {
         // A session may have waited for it.
         self.inner.dispatcher.waits.notify_one();
         Ok(agent)
+    }
+
+    /// A handle that does not keep the host open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHost {
+        WeakHost(Arc::downgrade(&self.inner))
     }
 
     /// A loaded agent.
@@ -150,14 +205,16 @@ impl Host {
     /// that it had, for the runs that start from now on.
     ///
     /// # Errors
-    /// [`HostError::Io`] when the directory cannot be opened; [`HostError::NotApart`] when the
-    /// data directory or the cache lies in it or around it; [`HostError::WorkspaceClosing`]
-    /// while its last runs end; [`HostError::HostClosing`].
+    /// [`HostError::Invalid`] for a key or options beyond the bounds; [`HostError::Io`] when the
+    /// directory cannot be opened; [`HostError::NotApart`] when the data directory or the cache
+    /// lies in it or around it; [`HostError::WorkspaceClosing`] when it is closing and not closed
+    /// within the time that its runs and its tools have to end; [`HostError::HostClosing`].
     pub async fn open_workspace(
         &self,
         key: WorkspaceKey,
         options: WorkspaceOptions,
     ) -> Result<Workspace, HostError> {
+        check_opened(&key, Some(&options))?;
         let claimed = self.inner.claim(&key, Some(options), Claimant::Embedder);
         let (inner, opened) = claimed.await?;
         Ok(self.workspace_of(inner, opened))
@@ -167,16 +224,19 @@ impl Host {
     /// [`HostBuilder::hold`], until it opens a stream with [`Workspace::attach`]. Again re-arms
     /// the hold. However many ask for one key at the same time, it is opened once.
     ///
-    /// Options, where given, replace those that the workspace has.
+    /// Options, where given, replace those that the workspace has. Without any it keeps them,
+    /// also where it was closed meanwhile, or the host started again.
     ///
     /// # Errors
-    /// As [`Host::open_workspace`], and [`HostError::ClientRetired`].
+    /// As [`Host::open_workspace`], [`HostError::ClientRetired`], and
+    /// [`HostError::UnreadableOptions`] without options.
     pub async fn claim_workspace(
         &self,
         client: ClientId,
         key: WorkspaceKey,
         options: Option<WorkspaceOptions>,
     ) -> Result<Workspace, HostError> {
+        check_opened(&key, options.as_ref())?;
         let claimed = self.inner.claim(&key, options, Claimant::Client(client));
         let (inner, opened) = claimed.await?;
         Ok(self.workspace_of(inner, opened))
@@ -230,13 +290,13 @@ impl Host {
     /// [`HostError::UnknownRun`].
     pub async fn run(&self, id: RunId) -> Result<Run, HostError> {
         if let Some(live) = self.inner.dispatcher.live(id) {
-            return Ok(self.inner.handle(live));
+            return Ok(self.handle(live));
         }
         match self.inner.store.run(id).await {
             Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(id)),
             Err(error) => Err(error.into()),
             Ok(at) => Ok(Run {
-                dispatcher: Arc::clone(&self.inner.dispatcher),
+                host: self.clone(),
                 id,
                 session: at.session,
                 session_no: at.no.session(),
@@ -262,12 +322,21 @@ impl Host {
     #[must_use]
     pub fn live_runs(&self, session: Option<SessionId>) -> Vec<Run> {
         let live = self.inner.dispatcher.live_runs(session);
-        live.into_iter()
-            .map(|live| self.inner.handle(live))
-            .collect()
+        live.into_iter().map(|live| self.handle(live)).collect()
     }
 
-    /// Runs at the same time: what the builder asked for, or what the machine allows.
+    fn handle(&self, live: Arc<LiveRun>) -> Run {
+        Run {
+            host: self.clone(),
+            id: live.id,
+            session: live.session,
+            session_no: live.session_no,
+            live: Some(live),
+        }
+    }
+
+    /// Runs at the same time: what the builder asked for, or what the machine or its control
+    /// group allows.
     #[must_use]
     pub fn concurrent_runs(&self) -> u32 {
         self.inner.engine.concurrent_runs()
@@ -286,15 +355,17 @@ impl Host {
     }
 }
 
+/// Refuses a key or options that cannot be kept.
+fn check_opened(key: &WorkspaceKey, options: Option<&WorkspaceOptions>) -> Result<(), HostError> {
+    key.check().map_err(HostError::Invalid)?;
+    options.map_or(Ok(()), bounds::check_options)
+}
+
 impl HostInner {
-    fn handle(&self, live: Arc<LiveRun>) -> Run {
-        Run {
-            dispatcher: Arc::clone(&self.dispatcher),
-            id: live.id,
-            session: live.session,
-            session_no: live.session_no,
-            live: Some(live),
-        }
+    /// A handle on the host, unless the last one is gone.
+    fn host(&self) -> Option<Host> {
+        let inner = self.lease.get()?.upgrade()?;
+        Some(Host { inner })
     }
 
     fn agents(&self) -> MutexGuard<'_, HashMap<AgentId, Agent>> {
@@ -318,10 +389,7 @@ impl HostInner {
         };
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
-        let carried = prompt.carried.unwrap_or_default();
-        let limits = workspace.limits().unwrap_or(self.limits);
-        let limits = waking::left_of(limits, &carried);
-        let run_deadline = prompt.deadline.or(limits.deadline);
+        let limits = workspace.limits();
         let birth = Birth {
             session: session.id,
             session_no: session.no,
@@ -329,10 +397,8 @@ impl HostInner {
             bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
-            grace: limits.grace,
-            finish_deadline: limits.finish_deadline,
-            run_deadline: run_deadline.map(|d| waking::time_left(d, &carried)),
             woken: prompt.origin == "wake",
+            times: Times::of(&limits, prompt.deadline),
         };
         Ok(RunJob {
             live: LiveRun::new(id, birth),
@@ -345,15 +411,5 @@ impl HostInner {
             limits,
             lineage: None,
         })
-    }
-}
-
-impl Drop for HostInner {
-    fn drop(&mut self) {
-        if let Some(guests) = self.guests.take() {
-            // Dropping a runtime inside async code panics, and a blocked file read would
-            // hold it for ever.
-            guests.shutdown_background();
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is asked of an agent.
 
 use super::attached::Attached;
+use super::{HostError, bounds};
 use crate::id::ClientId;
 use crate::session::Part;
 use std::fmt;
@@ -82,6 +83,15 @@ impl Prompt {
     pub fn bound_to(mut self, client: ClientId) -> Self {
         self.bound_to = Some(client);
         self
+    }
+
+    /// Refuses what is longer than may be kept.
+    pub(super) fn check(&self) -> Result<(), HostError> {
+        bounds::check_parts(&self.parts)?;
+        self.config
+            .as_deref()
+            .map_or(Ok(()), bounds::check_config)?;
+        self.key.as_deref().map_or(Ok(()), bounds::check_key)
     }
 
     /// Whether it holds nothing but white space.

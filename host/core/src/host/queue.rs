@@ -1,7 +1,7 @@
 //! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
 
 use super::attached::Attached;
-use super::{HostError, Session};
+use super::{HostError, Session, bounds};
 use crate::clock::UnixMillis;
 use crate::id::RunId;
 use crate::run::{Cause, Receipt, RunState};
@@ -151,6 +151,9 @@ impl Session {
         if let Some(attached) = &edit.attached {
             attached.check()?;
         }
+        if let Some(said) = &edit.said {
+            bounds::check_parts(said)?;
+        }
         let store = &self.host.inner.store;
         match store.edit_queued(self.id, run, edit.into()).await {
             Ok(row) => Ok(row.into()),
@@ -177,7 +180,8 @@ impl Session {
             if !dispatcher.withdraw_waiting(&live) {
                 return Err(HostError::RunStarted(run));
             }
-            return Ok(Receipt::clone(&*live.ended_or_provisional().await));
+            let receipt = dispatcher.ended_or_provisional(&live).await;
+            return Ok(Receipt::clone(&receipt));
         }
         match at.state {
             RunState::Held => handle.take_back(&at, Cause::User).await,

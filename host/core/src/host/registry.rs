@@ -1,13 +1,15 @@
 //! The registry of open workspaces behind its lock, and the timers of claims: what the pure
 //! registry answers is done here. Opening is slow and holds no lock.
 
-use super::workspace::{WorkspaceInner, WorkspaceOptions, WorkspaceStage, open};
-use super::{HostError, HostInner};
+use super::workspace::{WorkspaceInner, WorkspaceStage, open};
+use super::{HostError, HostInner, WorkspaceOptions};
+use crate::capability::tools::Source;
 use crate::id::{ClientId, WorkspaceId};
 use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long closing a workspace waits for its tools.
-const TOOLS_CLOSE: Duration = Duration::from_secs(5);
+pub(super) const TOOLS_CLOSE: Duration = Duration::from_secs(5);
 
 /// How long claims last, and what follows their end.
 #[derive(Clone, Copy, Debug)]
@@ -137,8 +139,8 @@ impl Drop for Opening<'_> {
 
 impl HostInner {
     /// Opens a workspace for somebody, or finds it open; options replace those that it has.
-    /// The host itself has none: it opens it as it was opened last. Answers also whether this
-    /// opened it.
+    /// Without any, it is opened as it was opened last. Answers also whether this opened it. Waits,
+    /// within a bound, for one that is closing.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
@@ -146,27 +148,38 @@ impl HostInner {
         who: Claimant,
     ) -> Result<(Arc<WorkspaceInner>, bool), HostError> {
         let mut changes = self.workspaces.watch();
+        let mut patience = None;
         loop {
             changes.borrow_and_update();
-            let ask = self.ask(key, who);
-            match ask.map_err(|refused| why(refused, who))? {
+            let ask = match self.ask(key, who) {
+                Err(Refused::WorkspaceClosing) => {
+                    let over = patience.get_or_insert_with(|| self.closed_by());
+                    tokio::select! {
+                        biased;
+                        _ = changes.changed() => continue,
+                        () = over => return Err(HostError::WorkspaceClosing),
+                    }
+                }
+                ask => ask.map_err(|refused| why(refused, who))?,
+            };
+            match ask {
                 Ask::Ready(open, _) => {
                     if let Some(options) = options {
                         self.replace_options(&open, options).await?;
                     }
                     return Ok((open, false));
                 }
-                Ask::Open => {
-                    let options = match who {
-                        Claimant::Host => options,
-                        _ => Some(options.unwrap_or_default()),
-                    };
-                    return Ok((self.open(key, options, who).await?, true));
-                }
+                Ask::Open => return Ok((self.open(key, options, who).await?, true)),
                 // The sender lives as long as the host.
                 Ask::Wait => drop(changes.changed().await),
             }
         }
+    }
+
+    /// Completes when a workspace that began to close now should long be closed.
+    fn closed_by(&self) -> BoxFuture<'static, ()> {
+        let clock = &self.dispatcher.clock;
+        clock.sleep(self.patience() + TOOLS_CLOSE)
     }
 
     fn ask(
@@ -215,17 +228,15 @@ impl HostInner {
         }
     }
 
-    async fn replace_options(
+    pub(super) async fn replace_options(
         &self,
         workspace: &WorkspaceInner,
         options: WorkspaceOptions,
     ) -> Result<(), HostError> {
-        let (before, stored) = (workspace.stored_options(), options.stored());
-        workspace.set_options(options);
-        if stored != before {
-            self.store.keep_options(workspace.no, stored).await?;
-        }
-        Ok(())
+        let limit = options.concurrent_runs.unwrap_or(u32::MAX);
+        let on_disk = workspace.set_options(&self.store, options);
+        self.dispatcher.limit_runs(workspace.id, limit);
+        Ok(on_disk.await?)
     }
 
     /// A client opens a stream.
@@ -377,27 +388,28 @@ impl HostInner {
         // Every run's end is committed, and so is what was held: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
-        if self.dispatcher.brought.tools.is_empty() {
+        let tools = self.dispatcher.brought().tools;
+        if tools.is_empty() {
             return self.released(&workspace);
         }
         let host = Arc::clone(self);
-        drop(self.dispatcher.embedder.spawn(async move {
-            host.close_tools(id).await;
+        // On a runtime of the host's own: the workspace closes whatever becomes of the tools.
+        drop(self.dispatcher.guests.spawn(async move {
+            host.close_tools(id, tools).await;
             host.released(&workspace);
         }));
     }
 
-    /// Has every source of tools close what it has open for a workspace, within a bound.
-    async fn close_tools(&self, id: WorkspaceId) {
-        let tools = &self.dispatcher.brought.tools;
-        let all = tools.iter().map(|provider| provider.close(id));
-        let all = futures_util::future::join_all(all);
-        tokio::select! {
-            _ = all => {}
-            () = self.dispatcher.clock.sleep(TOOLS_CLOSE) => {
-                tracing::warn!(workspace = %id, "a source of tools takes too long to close");
+    /// Has every source of tools close what it has open for a workspace, each within a bound.
+    async fn close_tools(&self, id: WorkspaceId, tools: Vec<Source>) {
+        let foreign = &self.dispatcher.foreign;
+        let all = tools.into_iter().map(|source| async move {
+            let close = move || source.provider.close(id);
+            if let Err(error) = foreign.call(Some(TOOLS_CLOSE), close).await {
+                tracing::warn!(workspace = %id, %error, "a source of tools did not close");
             }
-        }
+        });
+        futures_util::future::join_all(all).await;
     }
 
     /// Everything that a workspace had open is closed.
@@ -409,6 +421,8 @@ impl HostInner {
         workspace.reach(WorkspaceStage::Closed);
         self.dispatcher.tell(Lifecycle::Closed { workspace: id });
         self.workspaces.changed();
+        // A session of it may have become due meanwhile.
+        self.dispatcher.waits.notify_one();
     }
 }
 

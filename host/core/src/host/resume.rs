@@ -1,7 +1,7 @@
 //! Going on with a run: one that is held is put back into the queue, one that ended early gets a
 //! new run, and only one.
 
-use super::{HostError, Session};
+use super::{HostError, Session, bounds};
 use crate::id::RunId;
 use crate::run::dispatcher::NotAccepted;
 use crate::run::{Run, RunState};
@@ -51,6 +51,7 @@ impl Session {
     /// user's; and as [`Session::prompt`].
     pub async fn resume(&self, which: impl Into<Resume>) -> Result<Run, HostError> {
         let Resume { run, key } = which.into();
+        key.as_deref().map_or(Ok(()), bounds::check_key)?;
         let at = self.run(run).stored().await?;
         if at.session != self.id {
             return Err(HostError::UnknownRun(run));

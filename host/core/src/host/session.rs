@@ -56,7 +56,9 @@ impl Session {
     /// not take the prompt back.
     ///
     /// # Errors
-    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (attachments that cannot be kept),
+    /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (beyond the bounds: of attachments,
+    /// [`PROMPT_BYTES_MAX`](crate::PROMPT_BYTES_MAX),
+    /// [`CONFIG_BYTES_MAX`](crate::CONFIG_BYTES_MAX), [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX)),
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
@@ -64,6 +66,7 @@ impl Session {
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
         prompt.attached.check()?;
+        prompt.check()?;
         let agent = self.host.agent(&self.agent);
         if prompt.is_empty() {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
@@ -128,9 +131,9 @@ impl Session {
     }
 
     pub(super) async fn hand_in(&self, job: RunJob, key: Option<Key>) -> Result<Run, NotAccepted> {
-        let inner = &self.host.inner;
-        let run = inner.handle(Arc::clone(&job.live));
-        let answer = inner.dispatcher.accept(job, key, Admission::InTurn);
+        let run = self.host.handle(Arc::clone(&job.live));
+        let dispatcher = &self.host.inner.dispatcher;
+        let answer = dispatcher.accept(job, key, Admission::InTurn);
         let accepted = answer.await.unwrap_or(Err(NotAccepted::HostClosing))?;
         match accepted == run.id {
             true => Ok(run),
@@ -152,7 +155,7 @@ impl Session {
     pub fn run(&self, id: RunId) -> Run {
         let dispatcher = &self.host.inner.dispatcher;
         Run {
-            dispatcher: Arc::clone(dispatcher),
+            host: self.host.clone(),
             id,
             session: self.id,
             session_no: self.no,
@@ -178,7 +181,7 @@ impl Session {
         stopped.dedup_by_key(|live| live.id);
         let (mut receipts, mut waits) = (Vec::with_capacity(stopped.len()), false);
         for live in stopped {
-            let receipt = live.ended_or_provisional().await;
+            let receipt = dispatcher.ended_or_provisional(&live).await;
             waits |= receipt.finish_reason == FinishReason::Waiting;
             if !live.has_no_end() {
                 receipts.push(Receipt::clone(&receipt));
@@ -207,7 +210,7 @@ impl Session {
     /// end.
     #[must_use]
     pub fn events(&self, after: Seq) -> Events {
-        Events::of_session(self.host.inner.store.clone(), self.id, self.no, after)
+        Events::of_session(self.host.clone(), self.id, self.no, after)
     }
 
     /// The session as it stands.

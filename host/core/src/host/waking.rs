@@ -3,8 +3,7 @@
 
 use super::{Host, HostError, HostInner, Session};
 use crate::clock::{Clock, UnixMillis};
-use crate::run::{CarriedUsage, Cause, Ending, Receipt, Run};
-use crate::sandbox::Limits;
+use crate::run::{Cause, Ending, Receipt, Run};
 use crate::store::{Due, GoesOn, Key, PromptRecord, StoreError, Waits};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -42,9 +41,12 @@ impl HostInner {
             let mut known = None;
             loop {
                 let changed = dispatcher.waits.notified();
-                let Some(inner) = host.upgrade() else { return };
-                let seen = inner.follow_clock(&mut known).await;
-                let Next { due, again } = Host { inner }.wake().await;
+                let Some(host) = host.upgrade().and_then(|inner| inner.host()) else {
+                    return;
+                };
+                let seen = host.inner.follow_clock(&mut known).await;
+                let Next { due, again } = host.wake().await;
+                drop(host);
                 let clock = &dispatcher.clock;
                 let due = due.map(|at| clock.sleep_until(at));
                 if was_set(seen, offset(&**clock)) {
@@ -120,26 +122,21 @@ struct Next {
     again: bool,
 }
 
-/// A run's limits, less what the runs used that were woken before it in a row.
-pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
-    let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
-    let cost = limits.cost_micros;
-    let calls = u32::try_from(carried.tool_calls).unwrap_or(u32::MAX);
-    limits
-        .tokens(tokens)
-        .cost_micros(cost.map(|max| max.saturating_sub(carried.cost_micros)))
-        .tool_calls(limits.tool_calls.saturating_sub(calls))
-        .output_bytes(limits.output_bytes.saturating_sub(carried.output_bytes))
-        .log_entries(limits.log_entries.saturating_sub(carried.log_entries))
-        .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
-}
-
-/// A deadline, likewise.
-pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
-    deadline.saturating_sub(Duration::from_millis(carried.run_ms))
-}
-
 impl Host {
+    /// How long until the next session is gone on with that waits for a time, which no other
+    /// host does meanwhile; zero for one whose time came in the last minute. `None` if none
+    /// waits, or only such as could not be gone on with.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn next_wake(&self) -> Result<Option<Duration>, HostError> {
+        let now = self.inner.dispatcher.clock.now().0;
+        let retry = u64::try_from(RETRY.as_millis()).unwrap_or(u64::MAX);
+        let after = UnixMillis(now.saturating_sub(retry));
+        let next = self.inner.store.next_due(after).await?;
+        Ok(next.map(|at| Duration::from_millis(at.0.saturating_sub(now))))
+    }
+
     /// Goes on, now, with every session whose time has come: what the host does by itself
     /// unless [`HostBuilder::wakes`](super::HostBuilder::wakes) says otherwise. Returns when
     /// the next time comes that a session waits for, if one does. One that cannot be gone on
@@ -190,6 +187,11 @@ impl Host {
 
     async fn wake_one(&self, due: Due) -> Result<(), HostError> {
         let session = self.session(due.session).await?;
+        let workspaces = &self.inner.workspaces;
+        if workspaces.lock().closing(session.workspace).is_some() {
+            // Once it is closed this is tried again; others are not held up until then.
+            return Err(HostError::WorkspaceClosing);
+        }
         let goes_on = GoesOn {
             run: due.run,
             answer: None,

@@ -1,111 +1,21 @@
 //! Workspaces as an embedder holds them.
 
-use super::{Agent, Host, HostError, Session};
+use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
 use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::permission::{Grants, Rule};
 use crate::run::Run;
 use crate::sandbox::Limits;
-use crate::store::{HeldScope, Refusal, StoreError, StoredOptions, WorkspaceNo};
+#[cfg(test)]
+use crate::store::StoredOptions;
+use crate::store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// What agents may do in a workspace, and how much. Nothing is granted by default.
-#[derive(Clone, Debug, Default)]
-pub struct WorkspaceOptions {
-    grants: Grants,
-    limits: Option<Limits>,
-    concurrent_runs: Option<u32>,
-    asks: bool,
-}
-
-impl WorkspaceOptions {
-    /// Nothing granted, the host's limits.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Grants a capability, or what a rule extends to, to every agent that wants it.
-    #[must_use]
-    pub fn grant(mut self, rule: impl Into<Rule>) -> Self {
-        self.grants = self.grants.with(rule);
-        self
-    }
-
-    /// These grants and denials instead of those so far.
-    #[must_use]
-    pub fn grants(mut self, grants: Grants) -> Self {
-        self.grants = grants;
-        self
-    }
-
-    /// Denies a capability, or what a rule extends to, whoever grants it.
-    #[must_use]
-    pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
-        self.grants = self.grants.without(rule);
-        self
-    }
-
-    /// Whether somebody is there to be asked: runs then wait for answers to what no rule
-    /// decides, and agents may ask questions. Default: nobody is, and what is not granted is
-    /// denied.
-    #[must_use]
-    pub fn ask(mut self, asks: bool) -> Self {
-        self.asks = asks;
-        self
-    }
-
-    /// Limits of this workspace's runs, instead of the host's.
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
-        self
-    }
-
-    /// What of it outlives the workspace's being open.
-    pub(super) fn stored(&self) -> StoredOptions {
-        let deadline = self.limits.and_then(|limits| limits.deadline);
-        StoredOptions {
-            grants: self.grants.allowed().map(Rule::to_string).collect(),
-            denied: self.grants.denied().map(Rule::to_string).collect(),
-            asks: self.asks,
-            concurrent_runs: self.concurrent_runs,
-            deadline_ms: deadline.and_then(|time| u64::try_from(time.as_millis()).ok()),
-        }
-    }
-
-    /// What a workspace was opened with before. Words that this host does not know grant
-    /// nothing; were they a denial, nothing is granted at all.
-    pub(super) fn from_stored(stored: &StoredOptions, limits: Limits) -> Self {
-        let rule = |words: &String| words.parse::<Rule>().ok();
-        let grants = stored.grants.iter().filter_map(rule);
-        let grants = grants.fold(Grants::none(), Grants::with);
-        let denied: Option<Vec<Rule>> = stored.denied.iter().map(rule).collect();
-        let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::without));
-        let deadline = stored.deadline_ms.map(Duration::from_millis);
-        Self {
-            grants: denied.unwrap_or_default(),
-            asks: stored.asks,
-            limits: deadline.map(|deadline| limits.deadline(Some(deadline))),
-            concurrent_runs: stored.concurrent_runs,
-        }
-    }
-
-    /// Runs of this workspace at the same time; the others wait. Default: as many as the
-    /// host has slots.
-    #[must_use]
-    pub fn concurrent_runs(mut self, runs: u32) -> Self {
-        self.concurrent_runs = Some(runs.max(1));
-        self
-    }
-}
 
 /// An open workspace. A cloneable handle; it does not keep the workspace open.
 #[derive(Clone)]
@@ -120,12 +30,22 @@ pub(crate) struct WorkspaceInner {
     pub(crate) no: WorkspaceNo,
     pub(crate) key: WorkspaceKey,
     directory: Mutex<Option<Arc<File>>>,
-    options: RwLock<WorkspaceOptions>,
+    options: RwLock<Current>,
     /// What the host denies everywhere.
     denied: Arc<[Rule]>,
+    /// The limits of runs where the options name none.
+    host_limits: Limits,
     barred: AtomicBool,
     released: AtomicBool,
     stage: watch::Sender<WorkspaceStage>,
+}
+
+/// The options that hold, and whether they are on disk.
+struct Current {
+    options: WorkspaceOptions,
+    /// Counts the changes: of this one, and of the last that is known to be on disk.
+    change: u64,
+    durable: u64,
 }
 
 /// How far a workspace's end has come.
@@ -155,37 +75,67 @@ impl WorkspaceStages {
 }
 
 impl WorkspaceInner {
-    fn options(&self) -> RwLockReadGuard<'_, WorkspaceOptions> {
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.options.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stored_options(&self) -> StoredOptions {
-        self.options().stored()
+    fn change(&self) -> RwLockWriteGuard<'_, Current> {
+        self.options.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_options(&self, options: WorkspaceOptions) {
-        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    #[cfg(test)]
+    pub(super) fn stored_options(&self) -> StoredOptions {
+        self.current().options.stored()
+    }
+
+    /// Has options hold from now on; the future waits until they are on disk. Those that are
+    /// there already are not written again.
+    pub(super) fn set_options<'w>(
+        &'w self,
+        store: &Store,
+        options: WorkspaceOptions,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<'w> {
+        let stored = options.stored();
+        let mut current = self.change();
+        let same = current.options.stored() == stored && current.change == current.durable;
+        let kept = (!same).then(|| {
+            current.options = options;
+            current.change += 1;
+            // Handed over under the lock: what holds last is what is kept last.
+            (current.change, store.keep_options(self.no, stored))
+        });
+        drop(current);
+        async move {
+            let Some((change, kept)) = kept else {
+                return Ok(());
+            };
+            kept.await?;
+            let mut current = self.change();
+            current.durable = current.durable.max(change);
+            Ok(())
+        }
     }
 
     /// What agents may do here: as it was opened, but for what the host denies. The only place
     /// where the two come together.
     pub(crate) fn grants(&self) -> Grants {
-        let opened = self.options().grants.clone();
+        let opened = self.current().options.grants.clone();
         self.denied.iter().cloned().fold(opened, Grants::without)
     }
 
     /// Whether somebody is there to be asked.
     pub(crate) fn asks(&self) -> bool {
-        self.options().asks
+        self.current().options.asks
     }
 
-    pub(super) fn limits(&self) -> Option<Limits> {
-        self.options().limits
+    /// The limits of a run that starts now.
+    pub(crate) fn limits(&self) -> Limits {
+        self.current().options.limits.unwrap_or(self.host_limits)
     }
 
     /// Runs at the same time.
     pub(crate) fn concurrent_runs(&self) -> u32 {
-        self.options().concurrent_runs.unwrap_or(u32::MAX)
+        self.current().options.concurrent_runs.unwrap_or(u32::MAX)
     }
 
     pub(crate) fn directory(&self) -> Option<Arc<File>> {
@@ -233,7 +183,7 @@ pub(super) async fn open(
         WorkspaceKey::Name(_) => None,
         WorkspaceKey::Directory(path) => {
             let (path, kept) = (path.clone(), Arc::clone(&host.kept));
-            let opened = tokio::task::spawn_blocking(move || {
+            let opened = host.dispatcher.embedder.spawn_blocking(move || {
                 // Reading it once tells a file from a directory, and says now what would
                 // otherwise fail inside every run.
                 let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
@@ -248,15 +198,25 @@ pub(super) async fn open(
         }
     };
     let given = options.as_ref().map(WorkspaceOptions::stored);
-    let (id, no, stored) = host.store.workspace(key.stored(), given).await?;
-    let options = options.unwrap_or_else(|| WorkspaceOptions::from_stored(&stored, host.limits));
+    let found = host.store.workspace(key.stored(), given).await;
+    let (id, no, stored) = found.map_err(|error| match error {
+        StoreError::Refused(Refusal::UnreadableOptions) => HostError::UnreadableOptions,
+        other => other.into(),
+    })?;
+    let options = options.or_else(|| WorkspaceOptions::from_stored(&stored, host.limits));
+    let options = options.ok_or(HostError::UnreadableOptions)?;
     Ok(Arc::new(WorkspaceInner {
         id,
         no,
         key: key.clone(),
         directory: Mutex::new(directory),
-        options: RwLock::new(options),
+        options: RwLock::new(Current {
+            options,
+            change: 0,
+            durable: 0,
+        }),
         denied: Arc::clone(&host.denied),
+        host_limits: host.limits,
         barred: AtomicBool::new(false),
         released: AtomicBool::new(false),
         stage: watch::Sender::new(WorkspaceStage::Open),
@@ -289,6 +249,12 @@ impl Workspace {
         self.inner.grants()
     }
 
+    /// The options that hold for runs that start now, as they were said last.
+    #[must_use]
+    pub fn options(&self) -> WorkspaceOptions {
+        self.inner.current().options.clone()
+    }
+
     /// Tells how far the workspace's end has come, from now on.
     #[must_use]
     pub fn stages(&self) -> WorkspaceStages {
@@ -297,9 +263,21 @@ impl Workspace {
         }
     }
 
-    /// Replaces what agents may do here, for the runs that start from now on.
-    pub fn set_options(&self, options: WorkspaceOptions) {
-        self.inner.set_options(options);
+    /// Replaces what agents may do here, for the runs that start from now on, those that wait
+    /// already and those of a later host included. It is on disk once this returns.
+    ///
+    /// It holds from the first poll on, whether or not the future is dropped; where it cannot be
+    /// written, until this host ends: say it again.
+    ///
+    /// # Errors
+    /// [`HostError::Invalid`] for more rules than may be kept; [`HostError::StoreUnavailable`]
+    /// or [`HostError::HostClosing`] when it cannot be written.
+    pub async fn set_options(&self, options: WorkspaceOptions) -> Result<(), HostError> {
+        bounds::check_options(&options)?;
+        // It may have been closed and opened again since this handle was made.
+        let open = self.host.inner.workspaces.lock().open(self.inner.id);
+        let workspace = open.unwrap_or_else(|_| Arc::clone(&self.inner));
+        self.host.inner.replace_options(&workspace, options).await
     }
 
     /// Begins a session with an agent.
@@ -337,12 +315,7 @@ impl Workspace {
     pub async fn session(&self, id: SessionId, agent: &Agent) -> Result<Session, HostError> {
         let session = self.host.session(id).await?;
         if session.workspace != self.inner.id {
-            let store = &self.host.inner.store;
-            let workspace = store.workspace_key(session.workspace).await?;
-            return Err(HostError::OtherWorkspace {
-                session: id,
-                workspace,
-            });
+            return Err(HostError::OtherWorkspace(id));
         }
         if session.agent != *agent.id() {
             return Err(HostError::OtherAgent {
@@ -353,8 +326,8 @@ impl Workspace {
         Ok(session)
     }
 
-    /// A client opens a stream: its claim on the workspace stands for as long as the answer
-    /// lives, and for the grace after that.
+    /// A client opens a stream: its claim on the workspace stands for as long as what this returns
+    /// lives, and for the grace after that, unless the client is released or retired.
     ///
     /// # Errors
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],

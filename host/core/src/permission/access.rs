@@ -1,8 +1,9 @@
 //! What somebody is about to do, said so that it can be decided and shown to people.
 
 use super::Capability;
+use crate::text;
 
-/// Bytes of what else an access consists of that are shown, about.
+/// Bytes of what else an access consists of that are shown, before what does not show is escaped.
 const DETAILS_BYTES_MAX: usize = 16 << 10;
 
 /// One thing that a tool, or a guest by itself, is about to do.
@@ -17,7 +18,8 @@ pub struct Access {
     pub title: String,
     /// What would change, as a unified diff.
     pub diff: Option<String>,
-    /// What else it consists of, for people: what a command reads, the arguments of a tool.
+    /// What else it consists of, for people, as [`text::lines`] writes it: what a command reads,
+    /// the arguments of a tool.
     pub details: Option<String>,
     /// Whether an answer allows it this once only: it offers nothing for longer, and what
     /// earlier answers granted does not cover it. For what its target does not say whole.
@@ -42,21 +44,15 @@ impl Access {
         }
     }
 
-    /// The same with what else it consists of, one thing below the other, and with nothing in it
-    /// that does not show. What is too long to be shown whole can be allowed this once only.
+    /// The same with what else it consists of, one thing below the other, as [`text::lines`]
+    /// writes it. What is too long to be shown whole can be allowed this once only.
     #[must_use]
     pub fn details(mut self, details: &str) -> Self {
-        let mut shown = String::new();
-        for (at, c) in details.char_indices() {
-            if shown.len() >= DETAILS_BYTES_MAX {
-                shown.push_str(&format!("\n… {} more bytes", details.len() - at));
-                self.once = true;
-                break;
-            }
-            match is_unseen(c) && !matches!(c, '\n' | '\t') {
-                true => shown.extend(c.escape_unicode()),
-                false => shown.push(c),
-            }
+        let (head, rest) = details.split_at(details.floor_char_boundary(DETAILS_BYTES_MAX));
+        let mut shown = text::lines(head).into_owned();
+        if !rest.is_empty() {
+            shown.push_str(&format!("\n… {} more bytes", rest.len()));
+            self.once = true;
         }
         self.details = Some(shown);
         self
@@ -77,16 +73,6 @@ impl Access {
     }
 }
 
-/// What does not show, or turns around what does.
-pub(crate) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || (c.is_whitespace() && c != ' ')
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-        // Letters that are blank.
-        || matches!(c, '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,8 +80,8 @@ mod tests {
     #[test]
     fn details_show_everything_or_say_that_they_do_not() {
         let access = |text: &str| Access::new(Capability::Tools, "a", "").details(text);
-        let whole = access("a\tb\n\x1b\u{202e}\u{2800}");
-        let shown = "a\tb\n\\u{1b}\\u{202e}\\u{2800}";
+        let whole = access("a\tb\n\x1b\u{202e}\u{2800}\\u{a}");
+        let shown = "a\tb\n\\u{1b}\\u{202e}\\u{2800}\\u{5c}u{a}";
         assert_eq!(whole.details.as_deref(), Some(shown));
         assert!(!whole.once);
         let cut = access(&"ü".repeat(DETAILS_BYTES_MAX));

@@ -11,7 +11,6 @@ mod offers;
 mod rule;
 
 pub use access::Access;
-pub(crate) use access::is_unseen;
 pub use authority::{Authority, Verdict, Why};
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;

@@ -8,10 +8,12 @@
 //! tools=github.*            names, with `*` for any characters
 //! run-commands=cargo test   a program with just these arguments
 //! run-commands=cargo test * the same with any further ones
+//! write-files=a\u{202e}b    in paths and names: a character by its number
 //! ```
 
 use super::hosts::Hosts;
 use super::{Access, Capability, UnknownCapability};
+use crate::text;
 use globset::{GlobBuilder, GlobMatcher};
 use std::fmt;
 use std::str::FromStr;
@@ -75,7 +77,7 @@ impl Rule {
                 let hosts = hosts.map_err(|reason| unfit(capability, &pattern, reason))?;
                 (Some(built(&hosts.allowed)?), Some(built(&hosts.denied)?))
             }
-            _ => (Some(built(&pattern)?), None),
+            _ => (Some(built(&spelled(&pattern))?), None),
         };
         Ok(Self {
             capability,
@@ -85,8 +87,9 @@ impl Rule {
         })
     }
 
-    /// The target itself and nothing else, whatever characters it has; of a directory, by its
-    /// slash at the end, all that is below. `None` where no pattern says it.
+    /// The target itself and nothing else, whatever characters it has, those that do not show by
+    /// their numbers; of a directory, by its slash at the end, all that is below. `None` where no
+    /// pattern says it.
     #[must_use]
     pub fn exactly(access: &Access) -> Option<Self> {
         use Capability::{Network, ReadFiles, RunCommands, WriteFiles};
@@ -158,10 +161,42 @@ fn is_command(pattern: &str, target: &str) -> bool {
     }
 }
 
-/// A pattern that covers a text as it stands. The library's own leaves backslashes, which escape
-/// in ours.
+/// A pattern that covers a text as it stands, all of which shows. The library's own leaves
+/// backslashes, which escape in ours.
 pub(super) fn escape(text: &str) -> String {
-    globset::escape(text).replace('\\', r"\\")
+    let pattern = globset::escape(text).replace('\\', r"\\");
+    text::line(&pattern).into_owned()
+}
+
+/// A pattern with the characters themselves for each `\u{202e}`, none of which is a wildcard.
+fn spelled(pattern: &str) -> String {
+    let mut glob = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        glob.push_str(before);
+        match numbered(escape) {
+            Some((c, after)) => {
+                let c = globset::escape(c.encode_utf8(&mut [0; 4]));
+                glob.push_str(&c.replace('\\', r"\\"));
+                rest = after;
+            }
+            None => {
+                // The backslash, and what it escapes.
+                let pair = escape.chars().take(2).map(char::len_utf8).sum();
+                glob.push_str(&escape[..pair]);
+                rest = &escape[pair..];
+            }
+        }
+    }
+    glob + rest
+}
+
+/// The character that a `\u{…}` at the beginning stands for, and what follows it.
+fn numbered(escape: &str) -> Option<(char, &str)> {
+    let (number, after) = escape.strip_prefix("\\u{")?.split_once('}')?;
+    let number = u32::from_str_radix(number, 16).ok()?;
+    Some((char::from_u32(number)?, after))
 }
 
 fn unfit(capability: Capability, pattern: &str, reason: String) -> InvalidRule {
@@ -323,12 +358,21 @@ mod tests {
             (WriteFiles, r"a\*", &["a*", r"a\b", "ab"]),
             (WriteFiles, r"a\", &["a", r"a\\"]),
             (ReadFiles, "a{b,c}?", &["ab?", "acx"]),
+            (
+                WriteFiles,
+                "a\u{202e}b\n",
+                &["ab", "a\u{202e}b", r"a\u{202e}b\u{a}"],
+            ),
+            (WriteFiles, r"a\u{202e}b", &["a\u{202e}b"]),
+            (WriteFiles, " a ", &["a", " a"]),
+            (Tools, "a\u{3164}.\u{34f}", &["a.", "a\u{3164}."]),
             (ReadFiles, r"a\b/", &["ab/x", "ab/"]),
             (Tools, "a.*", &["a.b"]),
             (Network, "a.example:443", &["a.example:80"]),
             (Network, "[::1]:443", &["[::1]:80", ":443"]),
         ] {
             let rule = Rule::exactly(&Access::new(capability, target, "")).expect(target);
+            assert!(!rule.to_string().chars().any(text::is_unseen), "{rule}");
             let again: Rule = rule.to_string().parse().expect("a rule again");
             assert_eq!(again, rule);
             assert!(again.covers(capability, target), "{rule} covers {target}");
@@ -350,6 +394,25 @@ mod tests {
         assert_eq!(walk.to_string(), "read-files=src/**");
         let whole = Rule::exactly(&Access::new(ReadFiles, ".", "")).expect("a rule");
         assert_eq!(whole, Rule::any(ReadFiles));
+    }
+
+    #[test]
+    fn characters_by_their_numbers_are_those_characters() {
+        use Capability::{RunCommands, WriteFiles};
+        let covers = |rule: &str, capability, target| {
+            let rule: Rule = rule.parse().expect("a rule");
+            rule.covers(capability, target)
+        };
+        assert!(covers(r"write-files=a\u{2a}", WriteFiles, "a*"));
+        assert!(!covers(r"write-files=a\u{2a}", WriteFiles, "ab"));
+        assert!(covers(r"write-files=\u{5c}*", WriteFiles, r"\a"));
+        assert!(covers(r"write-files=\\u{41}", WriteFiles, r"\u41"));
+        assert!(covers(r"write-files=\u{zz}", WriteFiles, "uzz"));
+        assert!(covers(
+            "run-commands=a '\\u{41}'",
+            RunCommands,
+            r"a '\u{41}'"
+        ));
     }
 
     #[test]

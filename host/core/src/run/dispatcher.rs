@@ -3,20 +3,22 @@
 //! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
 
 use super::execute::execute;
-use super::live::{LiveRun, Phase};
+use super::live::{LiveRun, Phase, Times};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
 use crate::capability::agents::{Lineage, StartRun};
+use crate::capability::foreign::Foreign;
 use crate::capability::http::Guarded;
 use crate::capability::model::ModelProvider;
 use crate::capability::permits::PermissionPolicy;
 use crate::capability::questions::Questions;
 use crate::capability::secrets::Secrets;
-use crate::capability::tools::{OwnTools, ToolProvider};
+use crate::capability::tools::{OwnTools, Source};
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
+use crate::sandbox::descriptors::Descriptors;
 use crate::sandbox::{Engine, Limits};
 use crate::session::BlobId;
 use crate::store::{
@@ -37,7 +39,10 @@ pub(crate) struct Dispatcher {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) brought: Brought,
+    /// What the embedder brought, until the host is shut down.
+    brought: Mutex<Brought>,
+    /// Where that is called.
+    pub(crate) foreign: Foreign,
     /// The host's own tools.
     pub(crate) own_tools: Arc<OwnTools>,
     /// The questions that runs wait for.
@@ -52,6 +57,8 @@ pub(crate) struct Dispatcher {
     pub(crate) embedder: Handle,
     /// Where guests' private directories are made.
     pub(crate) tmp: PathBuf,
+    /// What guests may have open together.
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) lifecycle: broadcast::Sender<Lifecycle>,
     pub(crate) counters: Counters,
     pub(crate) on_idle: OnceLock<OnIdle>,
@@ -111,6 +118,12 @@ impl Inner {
         self.count.contains_key(&workspace)
     }
 
+    /// Whether every run has its end, and none is on its way back into the queue.
+    pub(super) fn is_idle(&self) -> bool {
+        let counted: u32 = self.count.values().sum();
+        counted as usize == self.live.len() && self.live.values().all(|live| live.is_over())
+    }
+
     pub(super) fn lost(&self) -> impl Iterator<Item = &(WorkspaceId, RunId)> {
         self.lost.iter()
     }
@@ -131,6 +144,18 @@ pub(crate) struct RunJob {
     pub(crate) limits: Limits,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
+}
+
+impl RunJob {
+    /// Gives it the limits that its workspace has now: they may have changed while it waited.
+    pub(super) fn renew(&mut self) {
+        let carried = self.prompt.carried.unwrap_or_default();
+        self.limits = waiting::left_of(self.workspace.limits(), &carried);
+        let mut times = Times::of(&self.limits, self.prompt.deadline);
+        let deadline = times.run_deadline;
+        times.run_deadline = deadline.map(|time| waiting::time_left(time, &carried));
+        self.live.set_times(times);
+    }
 }
 
 pub(super) struct Waiting {
@@ -159,10 +184,10 @@ pub(crate) enum NotAccepted {
 }
 
 /// What the embedder brought for runs to use.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Brought {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
-    pub(crate) tools: Vec<Arc<dyn ToolProvider>>,
+    pub(crate) tools: Vec<Source>,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
     pub(crate) secrets: Secrets,
 }
@@ -178,6 +203,7 @@ pub(crate) struct Parts {
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
     pub(crate) tmp: PathBuf,
+    pub(crate) descriptors: Arc<Descriptors>,
 }
 
 /// Notices of the lifecycle that a slow listener may be behind.
@@ -190,14 +216,16 @@ impl Dispatcher {
             engine: parts.engine,
             questions: Questions::new(parts.store.clone()),
             store: parts.store,
+            foreign: Foreign::new(parts.embedder.clone(), Arc::clone(&parts.clock)),
             clock: parts.clock,
-            brought: parts.brought,
+            brought: Mutex::new(parts.brought),
             own_tools: parts.own_tools,
             starts: OnceLock::new(),
             http: parts.http,
             guests: parts.guests,
             embedder: parts.embedder,
             tmp: parts.tmp,
+            descriptors: parts.descriptors,
             lifecycle: broadcast::channel(NOTICES).0,
             counters: Counters::default(),
             on_idle: OnceLock::new(),
@@ -212,6 +240,20 @@ impl Dispatcher {
             drained: Notify::new(),
             waits: Notify::new(),
         })
+    }
+
+    /// What the embedder brought, as far as it was not let go of.
+    pub(crate) fn brought(&self) -> Brought {
+        self.bring().clone()
+    }
+
+    /// Takes out what the embedder brought: it may hold this host, which would never go.
+    pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
+        (std::mem::take(&mut *self.bring()), self.http.let_go())
+    }
+
+    fn bring(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -355,6 +397,12 @@ impl Dispatcher {
             let _nobody_waits = answer.send(resumed);
         }));
         receiver
+    }
+
+    /// Changes how many runs of a workspace may go on at the same time, from now on.
+    pub(crate) fn limit_runs(self: &Arc<Self>, workspace: WorkspaceId, limit: u32) {
+        self.lock().schedule.limit(workspace, limit);
+        self.start_waiting();
     }
 
     /// Starts every run whose turn it is.

@@ -2,7 +2,7 @@
 //! that is slow re-reads later; it holds nobody up and misses nothing.
 
 use crate::event::{Event, EventBody, Position, Seq};
-use crate::host::HostError;
+use crate::host::{Host, HostError};
 use crate::id::{RunId, SessionId, WorkspaceId};
 use crate::store::{
     Following, Fresh, Positions, Refusal, SessionNo, Store, StoreError, WorkspaceNo,
@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// A stream of events, replayable from any point of the log.
 pub struct Events {
+    /// Open for as long as there may be events.
+    _host: Host,
     store: Store,
     source: Source,
     page: VecDeque<Event>,
@@ -56,40 +58,40 @@ struct Live {
 impl Events {
     /// Follows first and reads then, so that nothing committed in between is missed.
     pub(crate) fn of_session(
-        store: Store,
+        host: Host,
         session: SessionId,
         session_no: SessionNo,
         after: Seq,
     ) -> Self {
-        let committed = store.follow(session_no);
+        let committed = host.inner.store.follow(session_no);
         let source = Source::Session(OfSession {
             session,
             committed,
             run: None,
             after: Some(after),
         });
-        Self::new(store, source)
+        Self::new(host, source)
     }
 
     pub(crate) fn of_run(
-        store: Store,
+        host: Host,
         session: SessionId,
         session_no: SessionNo,
         run: RunId,
     ) -> Self {
-        let committed = store.follow(session_no);
+        let committed = host.inner.store.follow(session_no);
         let source = Source::Session(OfSession {
             session,
             committed,
             run: Some(run),
             after: None,
         });
-        Self::new(store, source)
+        Self::new(host, source)
     }
 
     /// The events of a workspace, or of the whole host, after a position.
     pub(crate) fn of_positions(
-        store: Store,
+        host: Host,
         workspace: Option<WorkspaceId>,
         after: Position,
     ) -> Self {
@@ -98,12 +100,13 @@ impl Events {
             after,
             live: None,
         });
-        Self::new(store, source)
+        Self::new(host, source)
     }
 
-    fn new(store: Store, source: Source) -> Self {
+    fn new(host: Host, source: Source) -> Self {
         Self {
-            store,
+            store: host.inner.store.clone(),
+            _host: host,
             source,
             page: VecDeque::new(),
             stored: false,

@@ -32,7 +32,8 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
 /// hands at the next start. What an embedder brought runs in here too: if it panics, the run
 /// fails and keeps what it had said.
-pub(super) async fn execute(dispatcher: Arc<Dispatcher>, job: RunJob, run: RunNo) {
+pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob, run: RunNo) {
+    job.renew();
     let limits = &job.limits;
     let bounds = OutputBounds {
         bytes: limits.output_bytes,
@@ -121,7 +122,7 @@ async fn see_through(
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
     let (state, meter) = prepare(dispatcher, job, run, output, &journal);
-    live.control.begin(live.run_deadline);
+    live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
@@ -166,7 +167,7 @@ async fn at_limits(dispatcher: &Dispatcher, job: &RunJob) -> Infallible {
     let live = &job.live;
     let before = waiting::told_before(job.prompt.carried.as_ref());
     let deadline = async {
-        match live.run_deadline {
+        match live.times().run_deadline {
             Some(deadline) => dispatcher.clock.sleep(deadline).await,
             None => std::future::pending().await,
         }

@@ -1,11 +1,10 @@
 //! A run as an embedder holds it.
 
-use super::dispatcher::Dispatcher;
 use super::events::Events;
 use super::live::{LiveRun, NoEnd};
 use super::{Cause, Ending, Receipt, RunState};
 use crate::event::Seq;
-use crate::host::HostError;
+use crate::host::{Host, HostError};
 use crate::id::{RunId, SessionId};
 use crate::store::{Refusal, RunAt, SessionNo, StoreError};
 use std::fmt;
@@ -16,7 +15,7 @@ use tokio::sync::oneshot;
 /// workspace.
 #[derive(Clone)]
 pub struct Run {
-    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) host: Host,
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
     pub(crate) session_no: SessionNo,
@@ -41,12 +40,7 @@ impl Run {
     /// `run.ended`.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::of_run(
-            self.dispatcher.store.clone(),
-            self.session,
-            self.session_no,
-            self.id,
-        )
+        Events::of_run(self.host.clone(), self.session, self.session_no, self.id)
     }
 
     /// The same, after an event that was seen before.
@@ -100,14 +94,15 @@ impl Run {
             return Ok(receipt);
         }
         // Not the handle's own: a run that was held and resumed is another one.
-        if let Some(live) = self.dispatcher.live(self.id) {
-            self.dispatcher.stop(&live, &cause);
-            let receipt = live.ended_or_provisional().await;
+        let dispatcher = &self.host.inner.dispatcher;
+        if let Some(live) = dispatcher.live(self.id) {
+            dispatcher.stop(&live, &cause);
+            let receipt = dispatcher.ended_or_provisional(&live).await;
             if !live.has_no_end() {
                 return Ok(Receipt::clone(&receipt));
             }
         }
-        if let Some(receipt) = self.dispatcher.store.receipt(self.id).await? {
+        if let Some(receipt) = self.host.inner.dispatcher.store.receipt(self.id).await? {
             return Ok(receipt);
         }
         let at = self.stored().await?;
@@ -125,7 +120,7 @@ impl Run {
         let (answer, receipts) = oneshot::channel();
         let ending = Ending::of(cause);
         let withdrawn = move |outcome: Result<Vec<Receipt>, StoreError>| drop(answer.send(outcome));
-        let store = &self.dispatcher.store;
+        let store = &self.host.inner.dispatcher.store;
         store.withdraw(vec![(self.id, at.no)], ending, withdrawn);
         match receipts.await {
             Ok(Ok(receipts)) => receipts
@@ -152,30 +147,47 @@ impl Run {
     ///
     /// # Errors
     /// [`HostError::Held`] when it is held; [`HostError::StoreUnavailable`] when the end
-    /// cannot reach the disk in this process: the next host's recovery writes it.
+    /// cannot reach the disk in this process: the next host's recovery writes it;
+    /// [`HostError::UnknownRun`].
     pub async fn ended(&self) -> Result<Receipt, HostError> {
-        let live = self.dispatcher.live(self.id).or_else(|| self.live.clone());
-        match live {
-            Some(live) => match live.ended().await {
-                Ok(receipt) => Ok(Receipt::clone(&receipt)),
-                Err(NoEnd::Held) => Err(HostError::Held(self.id)),
-                Err(NoEnd::Lost(error)) => Err(error.into()),
+        let dispatcher = &self.host.inner.dispatcher;
+        // Not the handle's own first: a run that was held and resumed is another one.
+        let live = match dispatcher.live(self.id).or_else(|| self.live.clone()) {
+            Some(live) => live,
+            None => match self.receipt().await {
+                // It was resumed meanwhile, has just ended, or is left to recovery.
+                Err(HostError::NotEnded { .. }) => match dispatcher.live(self.id) {
+                    Some(live) => live,
+                    None => return self.receipt().await,
+                },
+                answer => return answer,
             },
-            None => self.receipt().await,
+        };
+        match live.ended().await {
+            Ok(receipt) => Ok(Receipt::clone(&receipt)),
+            Err(NoEnd::Held) => Err(HostError::Held(self.id)),
+            Err(NoEnd::Lost(error)) => Err(error.into()),
         }
     }
 
     /// The run's end, as it is stored.
     ///
     /// # Errors
-    /// [`HostError::UnknownRun`] when it has none.
+    /// [`HostError::NotEnded`] when it has none yet, [`HostError::Held`] when it waits to be
+    /// resumed; [`HostError::UnknownRun`].
     pub async fn receipt(&self) -> Result<Receipt, HostError> {
-        let receipt = self.dispatcher.store.receipt(self.id).await?;
-        receipt.ok_or(HostError::UnknownRun(self.id))
+        if let Some(receipt) = self.host.inner.dispatcher.store.receipt(self.id).await? {
+            return Ok(receipt);
+        }
+        let run = self.id;
+        match self.stored().await?.state {
+            RunState::Held => Err(HostError::Held(run)),
+            state => Err(HostError::NotEnded { run, state }),
+        }
     }
 
     pub(crate) async fn stored(&self) -> Result<RunAt, HostError> {
-        match self.dispatcher.store.run(self.id).await {
+        match self.host.inner.dispatcher.store.run(self.id).await {
             Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(self.id)),
             other => Ok(other?),
         }

@@ -5,9 +5,9 @@ use super::{Cause, Ending, Receipt, RunUsage, Said};
 use crate::capability::control::Control;
 use crate::clock::Clock;
 use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
-use crate::sandbox::{Engine, Interrupt};
+use crate::sandbox::{Engine, Interrupt, Limits};
 use crate::store::{Refusal, SessionNo, StoreError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -72,14 +72,31 @@ pub(crate) struct LiveRun {
     pub(crate) bound_to: Option<ClientId>,
     pub(crate) control: Arc<Control>,
     pub(crate) interrupt: Arc<Interrupt>,
-    pub(crate) grace: Duration,
-    pub(crate) finish_deadline: Duration,
-    pub(crate) run_deadline: Option<Duration>,
+    times: Mutex<Times>,
     /// Whether a time began it, and no person.
     pub(crate) woken: bool,
     engine: Arc<Engine>,
     latched: OnceLock<Latched>,
     phase: watch::Sender<Phase>,
+}
+
+/// How long a run and its end may take: as when it was accepted, until it starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) grace: Duration,
+    pub(crate) finish_deadline: Duration,
+    pub(crate) run_deadline: Option<Duration>,
+}
+
+impl Times {
+    /// As the limits say, with the prompt's own deadline in the place of theirs.
+    pub(crate) fn of(limits: &Limits, deadline: Option<Duration>) -> Self {
+        Self {
+            grace: limits.grace,
+            finish_deadline: limits.finish_deadline,
+            run_deadline: deadline.or(limits.deadline),
+        }
+    }
 }
 
 /// What a live run is made of.
@@ -90,9 +107,7 @@ pub(crate) struct Birth {
     pub(crate) bound_to: Option<ClientId>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) grace: Duration,
-    pub(crate) finish_deadline: Duration,
-    pub(crate) run_deadline: Option<Duration>,
+    pub(crate) times: Times,
     pub(crate) woken: bool,
 }
 
@@ -106,14 +121,22 @@ impl LiveRun {
             bound_to: birth.bound_to,
             control: Control::new(birth.clock),
             interrupt: Interrupt::new(),
-            grace: birth.grace,
-            finish_deadline: birth.finish_deadline,
-            run_deadline: birth.run_deadline,
+            times: Mutex::new(birth.times),
             woken: birth.woken,
             engine: birth.engine,
             latched: OnceLock::new(),
             phase: watch::Sender::new(Phase::Open),
         })
+    }
+
+    /// How long it and its end may take.
+    pub(crate) fn times(&self) -> Times {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It starts, and may take so long.
+    pub(crate) fn set_times(&self, times: Times) {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
 
     /// Latches a cause; the first one stays. Answers whether this was it.
@@ -145,13 +168,14 @@ impl LiveRun {
         if !self.latch(cause, detail) {
             return;
         }
-        if self.grace.is_zero() {
+        let grace = self.times().grace;
+        if grace.is_zero() {
             self.engine.stop(&self.interrupt);
             return;
         }
         self.control.ask(name);
         let run = Arc::clone(self);
-        let grace = self.control.clock().sleep(self.grace);
+        let grace = self.control.clock().sleep(grace);
         runtime.spawn(async move {
             let mut phase = run.phase.subscribe();
             tokio::select! {
@@ -210,6 +234,11 @@ impl LiveRun {
     /// after that the answer is provisional.
     pub(crate) async fn ended_or_provisional(&self) -> Arc<Receipt> {
         let clock = Arc::clone(self.control.clock());
+        let Times {
+            grace,
+            finish_deadline,
+            ..
+        } = self.times();
         let asked = clock.elapsed();
         let ended = self.ended();
         let expired = async {
@@ -221,10 +250,10 @@ impl LiveRun {
                     Ok(Phase::Gone { at, .. }) => *at,
                     _ => asked,
                 },
-                () = clock.sleep(self.finish_deadline.saturating_add(self.grace)) => asked,
+                () = clock.sleep(finish_deadline.saturating_add(grace)) => asked,
             };
             let left = since
-                .saturating_add(self.finish_deadline)
+                .saturating_add(finish_deadline)
                 .saturating_sub(clock.elapsed());
             clock.sleep(left).await;
         };
@@ -241,7 +270,7 @@ impl LiveRun {
             Phase::Gone { ending, .. } => Ending::clone(ending),
             _ => self.ending(Duration::ZERO, RunUsage::default()),
         };
-        let mut receipt = ending.receipt(self.id, Said::default(), self.finish_deadline);
+        let mut receipt = ending.receipt(self.id, Said::default(), self.times().finish_deadline);
         receipt.state = super::RunState::Finishing;
         receipt.finish_deadline_expired = true;
         receipt.persisted = false;
@@ -254,13 +283,14 @@ impl LiveRun {
             Some(latched) => (latched.cause.clone(), latched.detail.clone()),
             None => (Cause::User, None),
         };
+        let times = self.times();
         Ending {
             cause,
             detail,
             stop,
             epilogue: None,
-            run_deadline: self.run_deadline,
-            finish_deadline: self.finish_deadline,
+            run_deadline: times.run_deadline,
+            finish_deadline: times.finish_deadline,
             usage,
             wait: None,
         }

@@ -17,6 +17,7 @@ use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
 use crate::clock::Clock;
 use crate::permission::{Access, Authority, Capability, Verdict};
+use crate::sandbox::descriptors::Held;
 use crate::sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use crate::store::{Output, RunNo, StateOwner};
 use std::fs::File;
@@ -104,7 +105,8 @@ fn permits(
             output: Arc::clone(output),
         },
         holder,
-        policy: dispatcher.brought.policy.clone(),
+        policy: dispatcher.brought().policy,
+        foreign: dispatcher.foreign.clone(),
         asks: job.workspace.asks(),
         questions: Arc::clone(&dispatcher.questions),
         store: dispatcher.store.clone(),
@@ -156,7 +158,8 @@ pub(super) fn prepare(
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
-    let files = files::of_run(directory.as_ref(), means.authority(), tmp, written);
+    let held = Held::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
+    let files = files::of_run(directory.as_ref(), means.authority(), tmp, written, held);
     let capabilities = Capabilities {
         transcript: Transcript {
             control: Arc::clone(control),
@@ -182,7 +185,7 @@ pub(super) fn prepare(
                 .authority()
                 .has(Capability::Secrets)
                 .then(|| secrets::Access {
-                    secrets: dispatcher.brought.secrets.clone(),
+                    secrets: dispatcher.brought().secrets,
                     authority: means.authority().clone(),
                 }),
         },
@@ -213,10 +216,11 @@ fn network(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<d
 }
 
 fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {
-    let provider = dispatcher.brought.model.as_ref();
+    let provider = dispatcher.brought().model;
     let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
     Some(Granted {
-        provider: Arc::clone(provider),
+        provider,
+        foreign: dispatcher.foreign.clone(),
         runtime: dispatcher.embedder.clone(),
         authority: means.authority().clone(),
         budget: Arc::clone(&means.budget),
@@ -249,8 +253,9 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
-        providers: dispatcher.brought.tools.clone(),
-        secrets: dispatcher.brought.secrets.clone(),
+        sources: dispatcher.brought().tools,
+        foreign: dispatcher.foreign.clone(),
+        secrets: dispatcher.brought().secrets,
         permits: Arc::clone(&means.permits),
         conversation: means.conversation.clone(),
         budget: Arc::clone(&means.budget),

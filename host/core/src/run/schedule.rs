@@ -161,10 +161,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
                 lane.lines.remove(&session);
             }
         }
-        if !lane.can_start() && lane.in_turns {
-            lane.in_turns = false;
-            self.turns.retain(|w| *w != workspace);
-        }
+        self.unturn(workspace);
         self.tidy(workspace);
         removed
     }
@@ -179,6 +176,16 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
             .into_iter()
             .flat_map(|session| self.remove(workspace, session, |_| true));
         removed.collect()
+    }
+
+    /// Changes how many runs of a workspace may go on; those that do are not touched.
+    pub(super) fn limit(&mut self, workspace: W, limit: u32) {
+        let Some(lane) = self.lanes.get_mut(&workspace) else {
+            return;
+        };
+        lane.limit = limit;
+        self.unturn(workspace);
+        self.turn(workspace);
     }
 
     /// Slots that a workspace, or all, hold, and runs that wait there.
@@ -203,6 +210,17 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         {
             lane.in_turns = true;
             self.turns.push_back(workspace);
+        }
+    }
+
+    /// Takes a workspace's turn away, if it can start nothing any more.
+    fn unturn(&mut self, workspace: W) {
+        if let Some(lane) = self.lanes.get_mut(&workspace)
+            && !lane.can_start()
+            && lane.in_turns
+        {
+            lane.in_turns = false;
+            self.turns.retain(|w| *w != workspace);
         }
     }
 
@@ -253,6 +271,26 @@ mod tests {
         schedule.release_session('w', 'a');
         assert_eq!(schedule.next(), Some(1));
         assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn a_limit_that_changes_counts_for_those_who_wait() {
+        let mut schedule = Schedule::new(4);
+        assert!(schedule.admit('w', 1, 'a'));
+        for (session, run) in [('b', 1), ('c', 2), ('d', 3)] {
+            assert!(!schedule.admit('w', 1, session));
+            schedule.wait('w', 1, session, run);
+        }
+        assert_eq!(schedule.next(), None);
+        schedule.limit('w', 2);
+        assert_eq!((schedule.next(), schedule.next()), (Some(1), None));
+        schedule.limit('w', 3);
+        schedule.limit('w', 1);
+        assert_eq!(schedule.next(), None, "it is its turn no more");
+        schedule.release_slot('w');
+        assert_eq!(schedule.next(), None, "one still goes on");
+        schedule.release_slot('w');
+        assert_eq!(schedule.next(), Some(2));
     }
 
     #[test]

@@ -19,6 +19,21 @@ impl Dispatcher {
         self.withdraw(waiting);
     }
 
+    /// The end of a run that was stopped, as [`LiveRun::ended_or_provisional`] tells it. The cause
+    /// of one that is told before it is on disk is kept, should this process end first.
+    pub(crate) async fn ended_or_provisional(&self, live: &LiveRun) -> Arc<Receipt> {
+        let receipt = live.ended_or_provisional().await;
+        if !receipt.persisted && !live.has_no_end() {
+            let ending = live.ending(Duration::ZERO, RunUsage::default());
+            self.store.keep_cause(live.id, &ending);
+            // An end that came meanwhile has been settled, and will not take it back.
+            if live.try_ended().is_some() || live.has_no_end() {
+                self.store.forget_cause(live.id);
+            }
+        }
+        receipt
+    }
+
     /// Takes a run back that waits. Answers whether it did: one that has started, or whose
     /// start is on its way to the disk, is left alone.
     pub(crate) fn withdraw_waiting(self: &Arc<Self>, live: &Arc<LiveRun>) -> bool {
@@ -161,6 +176,13 @@ impl Dispatcher {
     /// Takes no more prompts and starts nothing more.
     pub(crate) fn close(&self) {
         self.lock().closing = true;
+    }
+
+    /// The same, unless a run is without its end. Returns whether nothing more is taken.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut inner = self.lock();
+        inner.closing |= inner.is_idle();
+        inner.closing
     }
 
     /// Waits until no run of a workspace, or of all, is without its end, at most as long as

@@ -4,6 +4,7 @@
 use super::{CarriedUsage, Wait};
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, QuestionId, RunId, SessionId};
+use crate::sandbox::Limits;
 use crate::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;
@@ -77,6 +78,25 @@ pub(super) fn told_before(carried: Option<&CarriedUsage>) -> Option<String> {
         ", together with the runs before it: the session was woken {wakes} times in a row without \
          a person in between, over which the limits of one run go on"
     ))
+}
+
+/// A run's limits, less what the runs used that were woken before it in a row.
+pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
+    let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
+    let cost = limits.cost_micros;
+    let calls = u32::try_from(carried.tool_calls).unwrap_or(u32::MAX);
+    limits
+        .tokens(tokens)
+        .cost_micros(cost.map(|max| max.saturating_sub(carried.cost_micros)))
+        .tool_calls(limits.tool_calls.saturating_sub(calls))
+        .output_bytes(limits.output_bytes.saturating_sub(carried.output_bytes))
+        .log_entries(limits.log_entries.saturating_sub(carried.log_entries))
+        .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
+}
+
+/// A deadline, likewise.
+pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
+    deadline.saturating_sub(Duration::from_millis(carried.run_ms))
 }
 
 fn question(json: &str, waiter: &Waiter) -> Result<Question, String> {

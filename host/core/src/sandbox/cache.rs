@@ -9,13 +9,17 @@
     reason = "wasmtime marks deserialising unsafe: it trusts the bytes, which are verified first"
 )]
 
+use super::Engine;
 use super::component::Digest;
+use crate::file;
 use sha2::{Digest as _, Sha256};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
+
+/// Bytes of the largest compiled component that is looked at.
+const ARTIFACT_BYTES_MAX: usize = 2 << 30;
 
 /// A directory of compiled components.
 pub(super) struct Cache {
@@ -44,26 +48,24 @@ impl Cache {
         })
     }
 
-    fn stem(&self, engine: &wasmtime::Engine, wasm: &Digest) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.directory
-            .join(format!("{wasm}-{:016x}", hasher.finish()))
+    fn stem(&self, engine: &Engine, wasm: &Digest) -> PathBuf {
+        let hash = engine.hash();
+        self.directory.join(format!("{wasm}-{hash:016x}"))
     }
 
     /// The compiled component, if it is there and whole.
-    pub(super) fn load(&self, engine: &wasmtime::Engine, wasm: &Digest) -> Option<Component> {
+    pub(super) fn load(&self, engine: &Engine, wasm: &Digest) -> Option<Component> {
         let stem = self.stem(engine, wasm);
         let artifact = stem.with_extension("cwasm");
-        let expected = std::fs::read_to_string(stem.with_extension("sha256")).ok()?;
-        let found = Digest::of(&std::fs::read(&artifact).ok()?);
+        let expected = file::read_text(stem.with_extension("sha256")).ok()?;
+        let found = Digest::of(&file::read(&artifact, ARTIFACT_BYTES_MAX).ok()?);
         if found.to_string() != expected.trim() {
             tracing::warn!(file = %artifact.display(), "a cached component is corrupt; compiled again");
             return None;
         }
         // SAFETY: the bytes are, to the last one, what this engine's configuration wrote into
         // a directory that only this user can write to; their digest was just checked.
-        let loaded = unsafe { Component::deserialize_file(engine, &artifact) };
+        let loaded = unsafe { Component::deserialize_file(engine.wasmtime(), &artifact) };
         loaded
             .inspect_err(|error| {
                 tracing::warn!(%error, file = %artifact.display(), "a cached component does not load; compiled again");
@@ -72,20 +74,22 @@ impl Cache {
     }
 
     /// Keeps a compiled component. A failure costs the next start a compilation.
-    pub(super) fn store(&self, engine: &wasmtime::Engine, wasm: &Digest, component: &Component) {
+    pub(super) fn store(&self, engine: &Engine, wasm: &Digest, artifact: &[u8]) {
         let stem = self.stem(engine, wasm);
-        let kept = component
-            .serialize()
-            .map_err(io::Error::other)
-            .and_then(|artifact| {
-                let digest = Digest::of(&artifact).to_string();
-                write_by_rename(&stem.with_extension("cwasm"), &artifact)?;
-                write_by_rename(&stem.with_extension("sha256"), digest.as_bytes())
-            });
+        let digest = Digest::of(artifact).to_string();
+        let kept = write_by_rename(&stem.with_extension("cwasm"), artifact)
+            .and_then(|()| write_by_rename(&stem.with_extension("sha256"), digest.as_bytes()));
         if let Err(error) = kept {
             tracing::warn!(%error, "a compiled component could not be cached");
         }
     }
+}
+
+/// Loads a component that was compiled just now, by this process or by its worker.
+pub(super) fn compiled(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what this engine's configuration wrote, in this process or in its
+    // worker, which sent them over a pipe between the two.
+    unsafe { Component::deserialize(engine.wasmtime(), artifact) }
 }
 
 fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -1,17 +1,17 @@
 //! From bytes to something that can be instantiated: inspected, compiled or found in the
 //! cache, linked. Knows nothing of what the host's functions do.
 
-use super::cache::Cache;
+use super::cache::{Cache, compiled};
+use super::compile::Compilers;
 use super::inspect::{Inspection, inspect};
 use super::wasi::GuestState;
 use super::{Engine, WIT_PACKAGE, WIT_VERSION};
+use crate::file::COMPONENT_BYTES_MAX;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker};
-
-/// Bytes of the largest component that is loaded.
-pub(super) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// The SHA-256 of a component; shown as lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +90,31 @@ pub enum ComponentError {
     /// The bytes are not valid.
     #[error("this component is damaged or invalid: {0}; build it again")]
     Invalid(String),
+    /// Compiling it took too much memory.
+    #[error(
+        "compiling this component takes more than the {} MiB of memory that it may; build it with smaller functions, or raise the bound on compiling if you trust it",
+        bytes >> 20
+    )]
+    CompileMemory {
+        /// How many bytes it may take.
+        bytes: u64,
+    },
+    /// Compiling it took too long.
+    #[error(
+        "compiling this component takes longer than the {seconds} s that it may; build it with smaller functions, or raise the bound on compiling if you trust it"
+    )]
+    CompileTime {
+        /// How long it may take.
+        seconds: u64,
+    },
+    /// It looks too costly to be compiled in the host's own process, where nothing bounds that.
+    #[error(
+        "this component looks too costly to compile inside the host: {0}; build it with smaller functions, or have the host compile in a process of its own"
+    )]
+    CompileCost(String),
+    /// The process that compiles could not do its work, whatever the component is.
+    #[error("the process that compiles components failed: {0}")]
+    Compiler(String),
     /// A function has another type than the host's.
     #[error(
         "this component does not fit the host's functions: {0}; build it with an SDK of version {WIT_VERSION}"
@@ -122,21 +147,38 @@ pub(crate) struct Loaded<T: 'static> {
 }
 
 impl<T: Send + 'static> Loaded<T> {
-    /// Inspects, compiles and links. Blocks for as long as compiling takes, which cannot be
-    /// interrupted; what is compiled is cached before anything else is done with it.
-    pub(crate) fn load(
-        engine: &Engine,
+    /// Inspects, compiles unless the cache has it, and links; what is compiled is cached before
+    /// anything else is done with it. Dropping the future ends
+    /// a process that compiles.
+    pub(crate) async fn load(
+        engine: &Arc<Engine>,
         linker: &Linker<GuestState<T>>,
         cache: Option<&Path>,
-        wasm: &[u8],
+        compilers: &Compilers,
+        wasm: Vec<u8>,
     ) -> Result<Self, ComponentError> {
-        let bytes = wasm.len() as u64;
-        if bytes > COMPONENT_BYTES_MAX {
+        if wasm.len() > COMPONENT_BYTES_MAX {
+            let bytes = wasm.len() as u64;
             return Err(ComponentError::TooLarge { bytes });
         }
-        let inspection = inspect(wasm)?;
-        let digest = Digest::of(wasm);
-        let (component, cached) = compile(engine, cache, wasm, &digest)?;
+        let wasm: Arc<[u8]> = wasm.into();
+        let looked = {
+            let (engine, wasm) = (Arc::clone(engine), Arc::clone(&wasm));
+            let cache = cache.map(Path::to_owned);
+            blocking(move || Looked::at(&engine, cache.as_deref(), &wasm))
+        };
+        let mut looked = looked.await?;
+        let (inspection, digest) = (looked.inspection.clone(), looked.digest);
+        let found = looked.found.take();
+        let cached = found.is_some();
+        let component = match found {
+            Some(component) => component,
+            None => {
+                let engine_too = Arc::clone(engine);
+                let keep = move |artifact: &[u8]| looked.keep(&engine_too, artifact);
+                compilers.compile(engine, wasm, keep).await?
+            }
+        };
         let mismatch = |error: wasmtime::Error| ComponentError::Mismatch(format!("{error:#}"));
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
         let turn = turn::GuestIndices::new(&pre).map_err(mismatch)?;
@@ -160,35 +202,60 @@ impl<T: Send + 'static> Loaded<T> {
     }
 }
 
-fn compile(
-    engine: &Engine,
-    directory: Option<&Path>,
-    wasm: &[u8],
-    digest: &Digest,
-) -> Result<(Component, bool), ComponentError> {
-    let cache = directory.and_then(|directory| {
-        Cache::open(directory)
-            .inspect_err(|error| {
-                let directory = directory.display();
-                tracing::warn!(%error, %directory, "compiled components are not cached");
-            })
-            .ok()
-    });
-    let engine = engine.wasmtime();
-    if let Some(component) = cache.as_ref().and_then(|cache| cache.load(engine, digest)) {
-        return Ok((component, true));
-    }
-    let component = Component::from_binary(engine, wasm).map_err(|error| invalid(&error))?;
-    if let Some(cache) = &cache {
-        cache.store(engine, digest, &component);
-    }
-    Ok((component, false))
+/// What is known of a component before it is compiled.
+struct Looked {
+    inspection: Inspection,
+    digest: Digest,
+    cache: Option<Cache>,
+    /// What the cache has.
+    found: Option<Component>,
 }
 
-fn invalid(error: &wasmtime::Error) -> ComponentError {
-    let text = format!("{error:#}");
-    match text.contains("async") {
-        true => ComponentError::Async,
-        false => ComponentError::Invalid(text),
+impl Looked {
+    fn at(engine: &Engine, cache: Option<&Path>, wasm: &[u8]) -> Result<Self, ComponentError> {
+        let inspection = inspect(wasm)?;
+        let digest = Digest::of(wasm);
+        let cache = cache.and_then(|directory| {
+            Cache::open(directory)
+                .inspect_err(|error| {
+                    let directory = directory.display();
+                    tracing::warn!(%error, %directory, "compiled components are not cached");
+                })
+                .ok()
+        });
+        let found = cache.as_ref().and_then(|cache| cache.load(engine, &digest));
+        Ok(Self {
+            inspection,
+            digest,
+            cache,
+            found,
+        })
     }
+
+    fn keep(self, engine: &Engine, artifact: &[u8]) -> Result<Component, ComponentError> {
+        let component = compiled(engine, artifact);
+        let component =
+            component.map_err(|error| ComponentError::of_compiler(&format!("{error:#}")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(engine, &self.digest, artifact);
+        }
+        Ok(component)
+    }
+}
+
+impl ComponentError {
+    /// What the compiler says of a component.
+    pub(super) fn of_compiler(words: &str) -> Self {
+        if words.contains("async") {
+            return Self::Async;
+        }
+        Self::Invalid(words.to_owned())
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ComponentError> + Send + 'static,
+) -> Result<T, ComponentError> {
+    let failed = |error| ComponentError::Compiler(format!("it broke off: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

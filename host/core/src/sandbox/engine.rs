@@ -2,6 +2,8 @@
 //! pooled, and what happens where the pool does not fit.
 
 use super::interrupt::{Interrupt, Interrupter, Live};
+use super::memory::Memory;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -14,6 +16,10 @@ const WASM_STACK_BYTES: usize = 1 << 20;
 const MAPPINGS_PER_RUN: u64 = 7;
 /// Mappings left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 4000;
+/// Bytes that the host itself needs, and one run beside its linear memory: its stack, its calls,
+/// and what it said that is not on disk yet.
+const HOST_BYTES: u64 = 128 << 20;
+const RUN_BYTES: u64 = 16 << 20;
 /// Stores beside the runs': one that describes itself, and one that a benchmark sets up.
 const SPARE: u32 = 2;
 
@@ -32,10 +38,49 @@ pub struct EngineError(String);
 /// What an engine is sized by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EngineOptions {
-    /// Runs at the same time.
-    pub(crate) concurrent_runs: u32,
+    pub(crate) concurrent_runs: ConcurrentRuns,
     /// Bytes of the largest linear memory.
     pub(crate) memory_bytes: usize,
+    /// Bytes of linear memory that each run may have.
+    pub(crate) run_bytes: u64,
+}
+
+/// Runs at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConcurrentRuns {
+    /// So many, whatever memory they may come to need.
+    Exactly(u32),
+    /// So many, or as many as the memory holds that this process may have.
+    AtMost(u32),
+}
+
+impl ConcurrentRuns {
+    /// How many, where each may have this much linear memory; says it where memory bounds them.
+    fn in_memory(self, run_bytes: u64) -> u32 {
+        let memory = Memory::of_process();
+        let fit = memory.map_or(u32::MAX, |memory| runs_in(memory.bytes(), run_bytes));
+        let memory = memory.map(|memory| memory.to_string()).unwrap_or_default();
+        match self {
+            Self::Exactly(asked) => {
+                if asked > fit {
+                    tracing::info!(asked, fit, memory, "runs may need more than there is");
+                }
+                asked
+            }
+            Self::AtMost(most) => {
+                if most > fit {
+                    tracing::info!(most, given = fit, memory, "fewer runs at the same time");
+                }
+                most.min(fit)
+            }
+        }
+    }
+}
+
+/// How many runs fit into this much memory, one at the least.
+fn runs_in(memory_bytes: u64, run_bytes: u64) -> u32 {
+    let runs = memory_bytes.saturating_sub(HOST_BYTES) / run_bytes.saturating_add(RUN_BYTES);
+    u32::try_from(runs).unwrap_or(u32::MAX).max(1)
 }
 
 /// The engine, and the thread that can stop its guests.
@@ -49,10 +94,11 @@ pub(crate) struct Engine {
 impl Engine {
     /// Pools instances if the machine has the address space, allocates on demand otherwise.
     pub(crate) fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let concurrent_runs = options.concurrent_runs.min(runs_that_fit());
-        if concurrent_runs < options.concurrent_runs {
+        let asked = options.concurrent_runs.in_memory(options.run_bytes);
+        let concurrent_runs = asked.min(runs_that_fit());
+        if concurrent_runs < asked {
             tracing::warn!(
-                asked = options.concurrent_runs,
+                asked,
                 given = concurrent_runs,
                 "fewer concurrent runs than asked for: vm.max_map_count is too low for more"
             );
@@ -73,6 +119,11 @@ impl Engine {
             engine,
             concurrent_runs,
         })
+    }
+
+    /// What the engine's artifacts are known by, the same in every process of this build.
+    pub(super) fn hash(&self) -> u64 {
+        hash(&self.engine)
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -98,7 +149,15 @@ impl Engine {
     }
 }
 
-fn config() -> Config {
+/// What an engine's artifacts are known by. How instances are allocated is no part of it.
+pub(super) fn hash(engine: &wasmtime::Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// All that artifacts depend on.
+pub(super) fn config() -> Config {
     let mut config = Config::new();
     // Without concurrency support a call runs on a plain fiber, and dropping its future
     // unwinds the fiber and the host call that it waits for at once.
@@ -141,4 +200,23 @@ fn runs_that_fit() -> u32 {
         .unwrap_or(u64::MAX);
     let runs = limit.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_RUN;
     u32::try_from(runs).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_take_all_they_may_fit_into_the_memory() {
+        assert_eq!(runs_in(600 << 20, 128 << 20), 3);
+        assert_eq!(runs_in(600 << 20, 16 << 20), 14);
+        assert_eq!(runs_in(64 << 20, 128 << 20), 1);
+        assert_eq!(runs_in(u64::MAX, 0), u32::MAX);
+    }
+
+    #[test]
+    fn a_number_that_was_asked_for_is_not_made_smaller_by_memory() {
+        assert_eq!(ConcurrentRuns::Exactly(7).in_memory(u64::MAX), 7);
+        assert_eq!(ConcurrentRuns::AtMost(7).in_memory(u64::MAX), 1);
+    }
 }

@@ -250,6 +250,7 @@ fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
             "fuel allocated for hostcalls",
             "handle",
             "resource limit exceeded",
+            "resource table has no free keys",
         ];
         return match bounded.iter().any(|words| text.contains(words)) {
             true => Fault::Limit(text),

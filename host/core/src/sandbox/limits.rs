@@ -26,6 +26,11 @@ pub struct Limits {
     /// bytes of data parts beside that, such as images.
     /// Default 256 MiB.
     pub written_bytes: u64,
+    /// File descriptors of the host that a guest may hold at once, by the files and directories
+    /// that it has open, `/workspace` and `/tmp` among them. One more is refused with
+    /// `insufficient-memory`. All guests together have half of the process's limit, whatever
+    /// each may have. Default 64.
+    pub descriptors: u32,
     /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
     pub deadline: Option<Duration>,
     /// How often a session may be woken by a time in a row, without a prompt or an answer of a
@@ -66,6 +71,7 @@ impl Default for Limits {
             output_bytes: 16 << 20,
             log_entries: 500_000,
             written_bytes: 256 << 20,
+            descriptors: 64,
             deadline: Some(Duration::from_secs(30 * 60)),
             wakes: 1000,
             grace: Duration::ZERO,
@@ -135,6 +141,13 @@ impl Limits {
     #[must_use]
     pub fn written_bytes(mut self, bytes: u64) -> Self {
         self.written_bytes = bytes;
+        self
+    }
+
+    /// File descriptors of the host that a guest may hold at once.
+    #[must_use]
+    pub fn descriptors(mut self, descriptors: u32) -> Self {
+        self.descriptors = descriptors;
         self
     }
 

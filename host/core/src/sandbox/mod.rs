@@ -3,22 +3,30 @@
 
 pub(crate) mod bindings;
 mod cache;
+mod compile;
 mod component;
+mod cost;
+pub(crate) mod descriptors;
 mod engine;
 mod inspect;
 mod instance;
 mod interrupt;
 mod limits;
+mod memory;
 mod removing;
 mod wasi;
+mod worker;
 
+pub use compile::Compiler;
 pub use component::{ComponentError, Digest};
 pub use engine::EngineError;
 pub use inspect::{Inspection, WIT_PACKAGE, WIT_VERSION};
 pub use limits::Limits;
+pub use worker::compile_worker;
 
+pub(crate) use compile::Compilers;
 pub(crate) use component::Loaded;
-pub(crate) use engine::{Engine, EngineOptions};
+pub(crate) use engine::{ConcurrentRuns, Engine, EngineOptions};
 pub(crate) use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use limits::Limiter;

@@ -4,6 +4,7 @@
 
 mod export;
 mod finish;
+mod markdown;
 mod media;
 mod message;
 mod part;
@@ -17,6 +18,7 @@ pub use message::{Message, Role};
 pub use part::{BlobId, Content, Extra, Part, PartBody, ToolCall, ToolResult};
 pub use question::{Answer, Asked, Granted, Question, QuestionState, Remember, Within};
 pub use record::{
-    ForkPoint, SessionRecord, TITLE_CHARS_MAX, TITLE_GIVEN_CHARS_MAX, Todo, TodoStatus, Usage,
-    WorkspaceKind, WorkspaceRecord, title_from, title_given,
+    ForkPoint, SessionRecord, TITLE_CHARS_MAX, TITLE_GIVEN_CHARS_MAX, TODO_CHARS_MAX,
+    TODO_POINTS_MAX, Todo, TodoStatus, Usage, WorkspaceKind, WorkspaceRecord, title_from,
+    title_given,
 };

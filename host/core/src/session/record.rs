@@ -59,6 +59,11 @@ pub struct Todo {
     pub status: TodoStatus,
 }
 
+/// Points of the longest plan.
+pub const TODO_POINTS_MAX: usize = 100;
+/// Characters of the longest point.
+pub const TODO_CHARS_MAX: usize = 500;
+
 /// How far a point of a plan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -151,8 +156,50 @@ pub struct WorkspaceRecord {
 pub enum WorkspaceKind {
     /// A directory.
     Directory,
+    /// A directory whose path is no UTF-8: `%XX` stands for each byte that is none, and for
+    /// `%`.
+    DirectoryBytes,
+    /// A directory of which an earlier version kept only the part of the path that is UTF-8.
+    /// Which one it was cannot be told: its sessions can be read, and it cannot be opened.
+    DirectoryLossy,
     /// A name without one.
     Name,
+}
+
+impl WorkspaceKind {
+    const ALL: [Self; 4] = [
+        Self::Directory,
+        Self::DirectoryBytes,
+        Self::DirectoryLossy,
+        Self::Name,
+    ];
+
+    /// What stands in front of the colon of a stored key.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Directory => "dir",
+            Self::DirectoryBytes => "bytes",
+            Self::DirectoryLossy => "lossy",
+            Self::Name => "name",
+        }
+    }
+
+    /// What a stored key is, and what follows its kind.
+    #[must_use]
+    pub fn split(stored: &str) -> (Self, &str) {
+        let parts = stored.split_once(':');
+        let known = parts.and_then(|(word, key)| {
+            let kind = Self::ALL.into_iter().find(|kind| kind.word() == word);
+            Some((kind?, key))
+        });
+        known.unwrap_or((Self::Name, stored))
+    }
+
+    /// The stored key of a workspace of this kind.
+    #[must_use]
+    pub fn stored(self, key: &str) -> String {
+        format!("{}:{key}", self.word())
+    }
 }
 
 impl WorkspaceRecord {
@@ -163,11 +210,7 @@ impl WorkspaceRecord {
         created_ms: UnixMillis,
         sessions: u64,
     ) -> Self {
-        let (kind, key) = match key.split_once(':') {
-            Some(("dir", path)) => (WorkspaceKind::Directory, path),
-            Some(("name", name)) => (WorkspaceKind::Name, name),
-            _ => (WorkspaceKind::Name, key),
-        };
+        let (kind, key) = WorkspaceKind::split(key);
         Self {
             id,
             key: key.to_owned(),

@@ -3,17 +3,20 @@
 
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
-use super::{OpenError, RunRow, SessionRow, StoreError, event, message, reader, session};
+use super::{
+    Missing, OpenError, RunRow, SessionRow, StoreError, committed, event, message, reader, session,
+};
 use crate::event::{Event, Seq};
 use crate::id::{SessionId, WorkspaceId};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A read-only view of a data directory.
 ///
 /// Reads block the calling thread for a bounded page; there is no background thread.
 pub struct Archive {
     conn: Connection,
+    directory: PathBuf,
     owned: bool,
 }
 
@@ -34,7 +37,7 @@ impl Archive {
             path: path.clone(),
             message: error.to_string(),
         };
-        let conn = reader::connect(directory).map_err(refused)?;
+        let conn = reader::connect_any(directory).map_err(refused)?;
         let found = format_of(&conn).map_err(refused)?;
         if found > FORMAT {
             return Err(OpenError::Newer {
@@ -57,7 +60,20 @@ impl Archive {
             });
         }
         let owned = directory::is_owned(directory);
-        Ok(Self { conn, owned })
+        Ok(Self {
+            conn,
+            directory: directory.to_owned(),
+            owned,
+        })
+    }
+
+    /// What was committed to the database and is in it no more, which the next host will say when
+    /// it starts; `None` if nothing is missing, or where no host noted how far it was committed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn missing(&self) -> Result<Option<Missing>, StoreError> {
+        Ok(committed::missing(&self.directory, &self.conn)?)
     }
 
     /// Whether a host owned the directory when it was opened. Without one, runs that are

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 pub enum OpenError {
     /// Another host has the data directory.
     #[error(
-        "the data directory {} is in use by another host (process {pid}); stop that one, or name \
-         another directory", directory.display()
+        "the data directory {} is in use by another host ({}); stop that one, or name another \
+         directory", directory.display(), owner(pid)
     )]
     InUse {
         /// The data directory.
@@ -90,6 +90,16 @@ pub enum OpenError {
     },
 }
 
+/// Who has a directory, by the process that its lock file names.
+fn owner(pid: &str) -> String {
+    if pid.parse() != Ok(std::process::id()) {
+        return format!("process {pid}");
+    }
+    "of this very process: await its `shutdown`, or drop what holds it, be it a host, a workspace, \
+     a session, a run or events"
+        .to_owned()
+}
+
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -126,6 +136,8 @@ pub enum Refusal {
     WrongState,
     /// The run has its end already.
     AlreadyEnded,
+    /// What a workspace was opened with last is damaged, or of a later version.
+    UnreadableOptions,
     /// The run was gone on with before.
     Resumed {
         /// By this run.

@@ -2,10 +2,10 @@
 //! copied, so that the new log has the order that every log has.
 
 use super::open::Store;
-use super::run::{PromptRecord, RunNo, SessionNo};
+use super::run::{self, Key, PromptRecord, RunNo, SessionNo};
 use super::session::{self, NewSession};
 use super::tx::Tx;
-use super::{StoreError, entry, finish, message};
+use super::{StoreError, entry, finish, message, queue};
 use crate::event::EventBody;
 use crate::id::{MessageId, RunId, SessionId};
 use crate::run::{Cause, Ending, RunState, Said};
@@ -13,13 +13,39 @@ use crate::session::{FinishReason, ForkPoint, Message, Role};
 use rusqlite::{Connection, params};
 use std::time::Duration;
 
-/// Begins a session with the messages of another, up to and including one of them.
+/// Begins a session with the history of another, or finds the one that a key of that stands for.
+fn fork_once(
+    tx: &mut Tx<'_>,
+    from: SessionId,
+    through: MessageId,
+    key: Option<&Key>,
+) -> Result<SessionId, StoreError> {
+    let source = session::find(tx.conn, from)?.no;
+    if let Some(key) = key
+        && let Some(known) = run::known(tx.conn, source, key)?
+    {
+        return Ok(queue::find(tx.conn, known)?.session);
+    }
+    let new = SessionId::generate();
+    let copies = fork(tx, from, through, new)?;
+    if let Some(key) = key {
+        let stands_for = RunNo {
+            session: source,
+            ..copies
+        };
+        run::keep_key(tx, stands_for, key)?;
+    }
+    Ok(new)
+}
+
+/// Begins a session with the messages of another, up to and including one of them. Returns the
+/// run that owns the copies.
 fn fork(
     tx: &mut Tx<'_>,
     from: SessionId,
     through: MessageId,
     new: SessionId,
-) -> Result<SessionNo, StoreError> {
+) -> Result<RunNo, StoreError> {
     let source = session::find(tx.conn, from)?;
     let place = message::ordinal(tx.conn, source.no, through)?;
     let begun = NewSession {
@@ -46,7 +72,7 @@ fn fork(
     let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
     let receipt = ending.receipt(id, said, Duration::ZERO);
     finish::end(tx, run, &ending.cause, &receipt)?;
-    Ok(no)
+    Ok(run)
 }
 
 /// The run that owns the copies; its digest is that of the run that wrote the last of them.
@@ -173,14 +199,15 @@ fn between(
 }
 
 impl Store {
-    /// Begins a session with the history of another, through one of its messages.
+    /// Begins a session with the history of another, through one of its messages; the same key of
+    /// that session again returns the same one.
     pub async fn fork(
         &self,
         from: SessionId,
         through: MessageId,
-    ) -> Result<(SessionId, SessionNo), StoreError> {
-        let id = SessionId::generate();
-        let no = self.write(move |tx| fork(tx, from, through, id)).await?;
-        Ok((id, no))
+        key: Option<Key>,
+    ) -> Result<SessionId, StoreError> {
+        self.write(move |tx| fork_once(tx, from, through, key.as_ref()))
+            .await
     }
 }

@@ -116,6 +116,11 @@ impl Store {
         ending: Ending,
         then: impl FnOnce(Result<Vec<Receipt>, StoreError>) + Send + 'static,
     ) {
+        let causes = Arc::clone(&self.shared.causes);
+        let ids: Vec<RunId> = runs.iter().map(|(id, _)| *id).collect();
+        for id in &ids {
+            causes.keep(*id, &ending);
+        }
         let act = move |tx: &mut Tx<'_>| {
             let mut receipts = Vec::with_capacity(runs.len());
             for (id, run) in &runs {
@@ -123,7 +128,25 @@ impl Store {
             }
             Ok(receipts)
         };
-        drop(self.shared.queue.push(Then::kept(act, then)));
+        let settled = move |outcome: Result<Vec<Receipt>, StoreError>| {
+            let decided = is_decided(&outcome);
+            then(outcome);
+            for id in ids.iter().filter(|_| decided) {
+                causes.forget(*id);
+            }
+        };
+        drop(self.shared.queue.push(Then::kept(act, settled)));
+    }
+
+    /// Keeps why a run ends beside the database, should this process end before that is
+    /// committed.
+    pub fn keep_cause(&self, run: RunId, ending: &Ending) {
+        self.shared.causes.keep(run, ending);
+    }
+
+    /// Takes that back: the run has its end.
+    pub fn forget_cause(&self, run: RunId) {
+        self.shared.causes.forget(run);
     }
 
     /// Notes a latched cause whose end still takes a while.
@@ -147,7 +170,16 @@ impl Store {
         since: Duration,
         on_ended: OnEnded,
     ) {
-        let work = finish::Finish::new(id, sealed, ending, since, on_ended);
+        let causes = Arc::clone(&self.shared.causes);
+        causes.keep(id, &ending);
+        let settled = Box::new(move |outcome| {
+            let decided = is_decided(&outcome);
+            on_ended(outcome);
+            if decided {
+                causes.forget(id);
+            }
+        });
+        let work = finish::Finish::new(id, sealed, ending, since, settled);
         drop(self.shared.queue.push(Box::new(work)));
     }
 
@@ -415,4 +447,10 @@ impl Store {
     pub fn follow(&self, session: SessionNo) -> watch::Receiver<i64> {
         self.shared.notify.follow(session.session)
     }
+}
+
+/// Whether recovery has nothing to do with a run that was to end: it has its end, or the database
+/// says that it goes on.
+fn is_decided<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Ok(_) | Err(StoreError::Refused(_)))
 }

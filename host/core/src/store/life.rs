@@ -66,17 +66,7 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     if open {
         return Err(Refusal::WrongState.into());
     }
-    let first = conn
-        .prepare_cached("UPDATE session SET going = 2 WHERE no = ?1 AND going < 2")?
-        .execute([no.session])?;
-    if first == 1 {
-        tx.log(no)?.push(None, &EventBody::SessionDeleted {})?;
-        conn.prepare_cached(
-            "UPDATE session SET log_from = (SELECT max(seq) - 1 FROM event WHERE session = no)
-             WHERE no = ?1",
-        )?
-        .execute([no.session])?;
-    }
+    tell_deleted(tx, no)?;
     remember_last(tx)?;
     let mut left = ROWS_MAX;
     for sql in [
@@ -95,6 +85,9 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
            WHERE run.session = ?1 AND message.ordinal IS NULL LIMIT ?2)",
         "DELETE FROM later_key WHERE (session, key) IN (
            SELECT session, key FROM later_key WHERE session = ?1 LIMIT ?2)",
+        "DELETE FROM later_key WHERE (session, key) IN (
+           SELECT later_key.session, later_key.key FROM run JOIN later_key ON later_key.run = run.no
+           WHERE run.session = ?1 LIMIT ?2)",
         "DELETE FROM run_terminal WHERE run IN (
            SELECT run FROM run JOIN run_terminal ON run_terminal.run = run.no
            WHERE run.session = ?1 LIMIT ?2)",
@@ -123,6 +116,24 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     )?
     .execute([no.session])?;
     Ok(true)
+}
+
+/// Logs, once, that a session is deleted: its log begins with that event from then on.
+fn tell_deleted(tx: &mut Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
+    let conn = tx.conn;
+    let first = conn
+        .prepare_cached("UPDATE session SET going = 2 WHERE no = ?1 AND going < 2")?
+        .execute([no.session])?;
+    if first == 0 {
+        return Ok(());
+    }
+    tx.log(no)?.push(None, &EventBody::SessionDeleted {})?;
+    conn.prepare_cached(
+        "UPDATE session SET log_from = (SELECT max(seq) - 1 FROM event WHERE session = no)
+         WHERE no = ?1",
+    )?
+    .execute([no.session])?;
+    Ok(())
 }
 
 /// Notes the highest numbers ever given, before rows go: none is given twice.

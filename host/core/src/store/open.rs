@@ -1,18 +1,21 @@
 //! Opening, owning and closing a store, and the handle through which the host uses it.
 
-use super::directory::{self, DATABASE, Ownership};
+use super::causes::{Causes, Earlier};
+use super::committed::{self, Compared, Record};
+use super::directory::{self, DATABASE, Ownership, Places};
 use super::life;
+use super::notice::Notice;
 use super::notify::Notify;
 use super::reader::Readers;
 use super::recovery::{self, Recovered};
+use super::tx::Tx;
 use super::work::settle;
-use super::writer::{PANICKED, Queue, Writer};
+use super::writer::{PANICKED, Queue, Writer, touch};
 use super::{OpenError, StoreError};
 use crate::clock::Clock;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,8 +45,10 @@ pub(super) struct Shared {
     pub(super) notify: Arc<Notify>,
     pub(super) readers: Readers,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) causes: Arc<Causes>,
     directory: PathBuf,
     recovered: Recovered,
+    notices: Vec<Notice>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -59,13 +64,15 @@ impl Store {
         }
         let directory = directory::prepare(directory)?;
         let ownership = directory::own(&directory)?;
+        let mut notices = directory::close_to_others(&directory)?;
         let path = directory.join(DATABASE);
         let refused = |error: rusqlite::Error| OpenError::Database {
             path: path.clone(),
             message: error.to_string(),
         };
-        let conn = open_database(&path)?;
-        let epoch = take_over(&conn).map_err(refused)?;
+        let (conn, compared) = open_database(&directory)?;
+        let epoch = take_over(&conn, &compared).map_err(refused)?;
+        notices.extend(compared.notice);
         let last: i64 = conn
             .query_row(
                 "SELECT max(last_pos, coalesce((SELECT max(pos) FROM event), 0)) FROM owner",
@@ -73,7 +80,8 @@ impl Store {
                 |r| r.get(0),
             )
             .map_err(refused)?;
-        let wal_pages = Arc::new(AtomicI32::new(0));
+        let (causes, earlier, unkept) = Causes::open(&directory);
+        notices.extend(unkept);
         let mut writer = Writer {
             conn,
             queue: Arc::new(Queue::default()),
@@ -81,23 +89,23 @@ impl Store {
             clock: Arc::clone(&clock),
             epoch,
             next_pos: last + 1,
-            wal_pages: Arc::clone(&wal_pages),
+            wal_pages: Arc::default(),
+            places: None,
+            record: None,
+            causes: Arc::new(causes),
             troubled: false,
         };
-        let recovered = recover(&mut writer).map_err(|error| OpenError::Database {
+        let recovered = recover(&mut writer, &earlier).map_err(|error| OpenError::Database {
             path: path.clone(),
             message: format!("recovery failed: {error}"),
         })?;
-        let pages = wal_pages;
-        writer
-            .conn
-            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
-                pages.store(count, std::sync::atomic::Ordering::Relaxed);
-                Ok(())
-            }))
-            .map_err(refused)?;
+        notices.extend(watch(&mut writer, &directory, &ownership).map_err(refused)?);
+        for notice in &notices {
+            tracing::warn!(target: "lastword::notice", "{notice}");
+        }
         let readers = Readers::start(&directory).map_err(refused)?;
         let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
+        let causes = Arc::clone(&writer.causes);
         let thread = spawn_writer(writer, ownership).map_err(|source| OpenError::Io {
             what: "start the writer thread for",
             path: path.clone(),
@@ -109,8 +117,10 @@ impl Store {
                 notify,
                 readers,
                 clock,
+                causes,
                 directory,
                 recovered,
+                notices,
                 writer: Mutex::new(Some(thread)),
             }),
         })
@@ -126,6 +136,40 @@ impl Store {
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.shared.recovered
+    }
+
+    /// What was found when the store was opened that its owner shall know.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.shared.notices
+    }
+
+    /// Whether it can write and still owns what it writes to. Where the last write was refused,
+    /// one is tried.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while it cannot; [`StoreError::Closed`] once it never will.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let troubled = self.trouble().is_some();
+        let check = move |tx: &mut Tx<'_>| if troubled { touch(tx) } else { Ok(()) };
+        self.write(check).await
+    }
+
+    /// Why the last write was refused, if none was done since.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.queue.trouble()
+    }
+
+    /// Completes once the store is closed for the rest of this process, other than by
+    /// [`Store::close`]. Returns why.
+    pub async fn failed(&self) -> StoreError {
+        let mut failure = self.shared.queue.watch_failure();
+        match failure.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(why)) => StoreError::Closed(why.clone()),
+            // The queue is there for as long as the store is.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Takes no more work and waits until what was handed in is done. Blocks. What is
@@ -174,7 +218,34 @@ fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHan
         })
 }
 
-fn open_database(path: &Path) -> Result<Connection, OpenError> {
+/// Has the writer note what it commits, and look after what it has open.
+fn watch(
+    writer: &mut Writer,
+    directory: &Path,
+    ownership: &Ownership,
+) -> Result<Option<Notice>, rusqlite::Error> {
+    // What an earlier host kept has been used.
+    writer.causes.begin();
+    let pages = Arc::clone(&writer.wal_pages);
+    writer
+        .conn
+        .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+            pages.store(count, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }))?;
+    match Places::of(directory, ownership) {
+        Ok(places) => writer.places = Some(places),
+        Err(error) => tracing::warn!(%error, "open files cannot be looked after"),
+    }
+    let now = writer.clock.now();
+    let (record, notice) = Record::begin(directory, &writer.conn, writer.epoch, now);
+    writer.record = Some(record);
+    Ok(notice)
+}
+
+/// Opens the database, compares it with what was noted of it, and brings it up to date.
+fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> {
+    let path = &directory.join(DATABASE);
     let refused = |error: rusqlite::Error| OpenError::Database {
         path: path.to_owned(),
         message: error.to_string(),
@@ -190,9 +261,11 @@ fn open_database(path: &Path) -> Result<Connection, OpenError> {
             known: FORMAT,
         });
     }
+    // Before the first write, which goes over what is left of a damaged log.
+    let compared = committed::compare(directory, &conn);
     configure(&conn).map_err(refused)?;
     migrate(&conn, found).map_err(refused)?;
-    Ok(conn)
+    Ok((conn, compared))
 }
 
 /// The format of a database: its `user_version`, 0 for an empty one.
@@ -230,19 +303,20 @@ fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     })
 }
 
-/// The epoch rises once for each process that owns the directory.
-fn take_over(conn: &Connection) -> Result<i64, rusqlite::Error> {
+/// The epoch rises once for each process that owns the directory. Neither it nor a position is
+/// given twice, though the database may have lost it.
+fn take_over(conn: &Connection, compared: &Compared) -> Result<i64, rusqlite::Error> {
     conn.query_row(
-        "UPDATE owner SET epoch = epoch + 1 RETURNING epoch",
-        [],
+        "UPDATE owner SET epoch = max(epoch, ?1) + 1, last_pos = max(last_pos, ?2) RETURNING epoch",
+        [compared.epoch, compared.pos],
         |row| row.get(0),
     )
 }
 
-fn recover(writer: &mut Writer) -> Result<Recovered, StoreError> {
+fn recover(writer: &mut Writer, earlier: &Earlier) -> Result<Recovered, StoreError> {
     let mut sum = Recovered::default();
     for left in recovery::left(&writer.conn, writer.epoch)? {
-        let one = writer.once(|tx| recovery::recover(tx, &left))?;
+        let one = writer.once(|tx| recovery::recover(tx, &left, earlier))?;
         sum.ended += one.ended;
         sum.held += one.held;
     }

@@ -3,13 +3,17 @@
 
 use super::handle::WorkspaceNo;
 use super::tx::Tx;
+use super::work::Then;
 use super::{Refusal, Store, StoreError};
 use crate::id::WorkspaceId;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
 
 /// The options of a workspace that outlive its being open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StoredOptions {
     /// The rules that grant.
     pub grants: Vec<String>,
@@ -22,9 +26,10 @@ pub struct StoredOptions {
     /// Runs at the same time, if they are limited.
     #[serde(default)]
     pub concurrent_runs: Option<u32>,
-    /// How long a run may take, in milliseconds, where that is not the host's own limit.
-    #[serde(default)]
-    pub deadline_ms: Option<u64>,
+    /// The limits of a run by their names, and no number for no bound. A limit that is not
+    /// named is the host's own; without any, all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Option<u64>>>,
 }
 
 /// Keeps what a workspace is opened with.
@@ -40,24 +45,34 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// What a workspace was opened with last.
+/// What a workspace was opened with last; [`Refusal::UnreadableOptions`] where that cannot be
+/// read whole.
 pub(super) fn last(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError> {
     let json: Option<String> = tx
         .conn
         .prepare_cached("SELECT options FROM workspace WHERE no = ?1")?
         .query_row([workspace], |row| row.get(0))?;
-    let options = json.map(|json| serde_json::from_str(&json)).transpose()?;
+    let options = json.map(|json| serde_json::from_str(&json)).transpose();
+    let options = options.map_err(|_| Refusal::UnreadableOptions)?;
     Ok(options.unwrap_or_default())
 }
 
 impl Store {
-    /// Keeps what a workspace was opened with.
-    pub async fn keep_options(
+    /// Keeps what a workspace is opened with. It is handed to the writer by the call itself, so
+    /// that the order of the calls is the order on disk; the future waits until it is there.
+    pub fn keep_options(
         &self,
         workspace: WorkspaceNo,
         options: StoredOptions,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| keep(tx, workspace.0, &options)).await
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let (sender, kept) = oneshot::channel();
+        let act = move |tx: &mut Tx<'_>| keep(tx, workspace.0, &options);
+        let then = move |result| drop(sender.send(result));
+        drop(self.shared.queue.push(Then::boxed(act, then)));
+        async move {
+            let ended = |_| StoreError::Closed("the writer ended".to_owned());
+            kept.await.map_err(ended)?
+        }
     }
 
     /// The key of a workspace as it is stored.
@@ -70,5 +85,26 @@ impl Store {
             key.ok_or_else(|| Refusal::UnknownWorkspace.into())
         };
         self.shared.readers.read(read).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_version_kept_is_not_read_in_part() {
+        let options = StoredOptions {
+            grants: vec!["state".to_owned()],
+            denied: vec!["tools=x".to_owned()],
+            asks: true,
+            concurrent_runs: Some(2),
+            limits: Some([("tokens".to_owned(), None)].into()),
+        };
+        let kept = serde_json::to_string(&options).expect("JSON");
+        let read: StoredOptions = serde_json::from_str(&kept).expect("its own");
+        assert_eq!(read, options);
+        let later = r#"{"grants":["state"],"read_only":true}"#;
+        assert!(serde_json::from_str::<StoredOptions>(later).is_err());
     }
 }

@@ -2,8 +2,11 @@
 //! time, so that no read transaction holds a checkpoint up. Knows no table.
 
 use super::StoreError;
-use super::directory::DATABASE;
-use rusqlite::{Connection, OpenFlags};
+use super::directory::{DATABASE, WAL};
+use super::writer::SHUT_DOWN;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -65,7 +68,7 @@ impl Readers {
                 queue.send(read).is_ok()
             })
         };
-        let closed = || StoreError::Closed("the host has shut down".to_owned());
+        let closed = || StoreError::Closed(SHUT_DOWN.to_owned());
         if !sent {
             return Err(closed());
         }
@@ -89,9 +92,44 @@ impl Readers {
 /// A connection that cannot write, migrate or checkpoint.
 pub(super) fn connect(directory: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(directory.join(DATABASE), flags)?;
+    configured(Connection::open_with_flags(
+        directory.join(DATABASE),
+        flags,
+    )?)
+}
+
+fn configured(conn: Connection) -> Result<Connection, rusqlite::Error> {
     conn.busy_timeout(std::time::Duration::from_secs(2))?;
     conn.set_prepared_statement_cache_capacity(32);
     conn.pragma_update(None, "query_only", true)?;
     Ok(conn)
+}
+
+/// The same, also where nothing can be written, such as a read-only file system: SQLite wants to
+/// make files beside a database even to read it. One whose write-ahead log is empty or missing,
+/// and that cannot change there, needs none.
+pub(super) fn connect_any(directory: &Path) -> Result<Connection, rusqlite::Error> {
+    let conn = connect(directory)?;
+    let Err(error) = super::open::format_of(&conn) else {
+        return Ok(conn);
+    };
+    let code = error.sqlite_error_code();
+    let unwritable = matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
+    let log = std::fs::metadata(directory.join(WAL));
+    if !unwritable || log.is_ok_and(|log| log.len() > 0) {
+        return Err(error);
+    }
+    let path = directory.canonicalize().map_err(|_| error)?;
+    let mut uri = b"file:".to_vec();
+    for byte in path.join(DATABASE).as_os_str().as_bytes() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.extend(format!("%{byte:02x}").bytes()),
+            byte => uri.push(*byte),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    configured(Connection::open_with_flags(OsString::from_vec(uri), flags)?)
 }

@@ -1,7 +1,8 @@
 //! What a host does before anything else: every run that an earlier owner left gets its end.
 //! Idempotent, and safe to kill at any point: one run, one transaction.
 
-use super::finish::end;
+use super::causes::Earlier;
+use super::finish::{end, withdraw};
 use super::run::{RunNo, SessionNo};
 use super::tx::Tx;
 use super::{StoreError, entry};
@@ -66,19 +67,32 @@ pub(super) fn left(conn: &Connection, epoch: i64) -> Result<Vec<Left>, StoreErro
     Ok(left)
 }
 
-/// Ends one run, or holds it.
-pub(super) fn recover(tx: &mut Tx<'_>, left: &Left) -> Result<Recovered, StoreError> {
+/// Ends one run, or holds it. A cause that was latched counts, be it in the database or beside it.
+pub(super) fn recover(
+    tx: &mut Tx<'_>,
+    left: &Left,
+    earlier: &Earlier,
+) -> Result<Recovered, StoreError> {
+    let kept = earlier.get(&left.id);
+    let kept = kept.map(|kept| Ending {
+        detail: kept.detail.clone(),
+        ..Ending::of(kept.cause.clone())
+    });
     if left.state == RunState::Queued {
+        if let Some(ending) = kept {
+            withdraw(tx, left.id, left.run, &ending)?;
+            return Ok(Recovered { ended: 1, held: 0 });
+        }
         super::run::change(tx, left.run, RunState::Queued, RunEvent::Hold)?;
         tx.log(left.run.session)?
             .push(Some(left.run.run), &EventBody::RunHeld {})?;
         return Ok(Recovered { ended: 0, held: 1 });
     }
-    let cause = match &left.cause {
-        Some(json) => serde_json::from_str(json)?,
-        None => Cause::HostCrash,
+    let mut ending = match (&left.cause, kept) {
+        (Some(json), _) => Ending::of(serde_json::from_str(json)?),
+        (None, Some(kept)) => kept,
+        (None, None) => Ending::of(Cause::HostCrash),
     };
-    let mut ending = Ending::of(cause);
     if ending.cause == Cause::HostCrash {
         let detail =
             "the host ended without finishing this run; what it had said until then is kept";

@@ -12,6 +12,7 @@ use crate::session::{Answer, BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::time::Duration;
 
 /// A run and its session by their numbers in this store.
@@ -80,6 +81,11 @@ impl Key {
         Self::of(word, &("resume", run))
     }
 
+    /// Of a fork through a message.
+    pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
+        Self::of(word, &("fork", through))
+    }
+
     /// Of an answer to a question.
     pub fn of_answer(
         word: String,
@@ -93,6 +99,28 @@ impl Key {
         let content = Sha256::digest(serde_json::to_vec(content)?).to_vec();
         Ok(Self { word, content })
     }
+}
+
+/// Counts bytes instead of keeping them.
+struct Count(usize);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that parts have as they are kept.
+#[must_use]
+pub fn kept_bytes(parts: &[Part]) -> usize {
+    let mut count = Count(0);
+    // Neither a part nor the count can fail.
+    serde_json::to_writer(&mut count, parts).map_or(usize::MAX, |()| count.0)
 }
 
 /// A prompt to accept.
@@ -277,7 +305,7 @@ pub(super) fn known(
     }
 }
 
-/// Has a key stand for a run that was there before it.
+/// Has a key of a session stand for a run that was there before it, or that is another session's.
 pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreError> {
     tx.conn
         .prepare_cached(

@@ -2,11 +2,16 @@
 //! as one transaction, and only then lets anyone know.
 //!
 //! ```text
-//! queue ─▶ BEGIN IMMEDIATE ─▶ every job ─▶ COMMIT (fsync) ─▶ wake subscribers ─▶ answer
+//! queue ─▶ BEGIN IMMEDIATE ─▶ every job ─▶ COMMIT (fsync) ─▶ look, note ─▶ wake subscribers ─▶ answer
 //! ```
+//! It looks whether the files that it wrote to still lie in their place, and notes how far the
+//! database is committed outside the database: both cost microseconds, beside a sync.
 //! Knows neither runs nor sessions; what is written is [`Work`].
 
 use super::StoreError;
+use super::causes::Causes;
+use super::committed::Record;
+use super::directory::Places;
 use super::notify::Notify;
 use super::tx::{Apart, Grown, Tx};
 use super::work::{Work, settle};
@@ -14,25 +19,33 @@ use crate::clock::Clock;
 use rusqlite::Connection;
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Jobs of the largest transaction.
 const BATCH_MAX: usize = 1000;
-/// Pages of the write-ahead log beyond which a checkpoint is due (4 KiB each).
-const CHECKPOINT_PAGES: i32 = 4000;
 /// The first and the longest wait before kept work is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
+/// How long a writer without work waits before it looks whether it still owns what it has open.
+const IDLE: Duration = Duration::from_secs(5);
 /// Why the store is closed after a panic, which itself is told where panics are.
 pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
+
+/// Why an orderly closed store takes nothing.
+pub(crate) const SHUT_DOWN: &str = "the host has shut down";
 
 /// Where work is handed in. Closed when the store is shut down or fails for good.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<QueueInner>,
     arrived: Condvar,
+    /// Why the store failed for good, for tasks that wait for it.
+    failed: watch::Sender<Option<String>>,
+    /// Why the last write was refused, until one is done again.
+    trouble: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -40,8 +53,6 @@ struct QueueInner {
     jobs: VecDeque<Box<dyn Work>>,
     /// Nothing more is taken; the thread ends when it has nothing left to do.
     closing: bool,
-    /// Why the store failed for good.
-    failed: Option<String>,
 }
 
 impl Queue {
@@ -53,8 +64,8 @@ impl Queue {
     /// Hands in work, unless the queue is closed.
     pub(super) fn push(&self, work: Box<dyn Work>) -> Handed {
         let mut inner = self.lock();
-        if inner.failed.is_some() || inner.closing {
-            let why = inner.failed.clone();
+        let why = self.failed.borrow().clone();
+        if why.is_some() || inner.closing {
             return Handed(Some((work, closed(why))));
         }
         inner.jobs.push_back(work);
@@ -69,7 +80,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for work, at most `patience` when some is kept already.
+    /// Waits for work, at most `patience` when some is kept already. Without any it comes back from
+    /// time to time: a host that does not write shall notice, too, that another does.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut inner = self.lock();
         loop {
@@ -81,16 +93,9 @@ impl Queue {
                 // What is kept is tried once more, without a wait.
                 return patience.map_or(Taken::Closed, |_| Taken::Jobs(Vec::new()));
             }
-            let Some(patience) = patience else {
-                inner = self
-                    .arrived
-                    .wait(inner)
-                    .unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
             let (after, timeout) = self
                 .arrived
-                .wait_timeout(inner, patience)
+                .wait_timeout(inner, patience.unwrap_or(IDLE))
                 .unwrap_or_else(PoisonError::into_inner);
             inner = after;
             if timeout.timed_out() {
@@ -102,16 +107,32 @@ impl Queue {
     /// Takes nothing more, for good. Answers what was handed in and is not done.
     pub(super) fn fail(&self, why: &str) -> Vec<Box<dyn Work>> {
         let mut inner = self.lock();
-        inner.failed = Some(why.to_owned());
+        self.failed.send_replace(Some(why.to_owned()));
         inner.jobs.drain(..).collect()
     }
 
     /// Why the store failed for good, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        self.lock().failed.clone()
+        self.failed.borrow().clone()
     }
 
-    fn is_idle(&self) -> bool {
+    /// The same, to be waited for.
+    pub(super) fn watch_failure(&self) -> watch::Receiver<Option<String>> {
+        self.failed.subscribe()
+    }
+
+    /// Why the last write was refused, if none was done since.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, why: Option<String>) {
+        let trouble = self.trouble.lock();
+        *trouble.unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
         self.lock().jobs.is_empty()
     }
 
@@ -146,7 +167,7 @@ enum Taken {
 }
 
 fn closed(why: Option<String>) -> StoreError {
-    StoreError::Closed(why.unwrap_or_else(|| "the host has shut down".to_owned()))
+    StoreError::Closed(why.unwrap_or_else(|| SHUT_DOWN.to_owned()))
 }
 
 /// The runs of which something is kept: what they say later stays behind it.
@@ -173,6 +194,11 @@ pub(super) struct Writer {
     pub(super) next_pos: i64,
     /// Pages in the write-ahead log after the last commit, told by SQLite's own hook.
     pub(super) wal_pages: Arc<AtomicI32>,
+    /// The files that are open, from the first transaction of the thread on.
+    pub(super) places: Option<Places>,
+    /// How far the database is committed, noted outside it.
+    pub(super) record: Option<Record>,
+    pub(super) causes: Arc<Causes>,
     /// Whether it was told that work is kept, so that it is told once and not at each retry.
     pub(super) troubled: bool,
 }
@@ -193,7 +219,7 @@ impl Writer {
             let patience = (!kept.is_empty()).then_some(retry);
             let jobs = match self.queue.take(patience) {
                 Taken::Jobs(jobs) => jobs,
-                Taken::Closed => break,
+                Taken::Closed => return self.leave_whole(),
             };
             let retrying = !kept.is_empty();
             let mut batch = std::mem::take(&mut kept);
@@ -210,7 +236,10 @@ impl Writer {
                 if std::mem::take(&mut self.troubled) {
                     tracing::warn!("the store can write again");
                 }
-                self.checkpoint_if_due();
+                if let Err(why) = self.checkpoint_if_due() {
+                    tracing::error!(%why, "the store is closed for the rest of this process");
+                    break;
+                }
             } else {
                 if retrying {
                     retry = (retry * 2).min(RETRY_MAX);
@@ -227,7 +256,10 @@ impl Writer {
 
     /// Commits a batch and settles its jobs, but for those that are kept for another try.
     /// The error closes the store.
-    fn process(&mut self, mut batch: Vec<Box<dyn Work>>) -> Result<Vec<Box<dyn Work>>, String> {
+    pub(super) fn process(
+        &mut self,
+        mut batch: Vec<Box<dyn Work>>,
+    ) -> Result<Vec<Box<dyn Work>>, String> {
         // What a panic left half-way in the connection is not gone on with.
         let transacted = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch)));
         let transacted = transacted.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
@@ -241,6 +273,7 @@ impl Writer {
                 Ok(kept)
             }
             Err(StoreError::Closed(why)) => {
+                self.causes.sync();
                 let waiting = self.queue.fail(&why);
                 for work in batch.into_iter().chain(waiting) {
                     settle(work, Err(StoreError::Closed(why.clone())));
@@ -276,6 +309,9 @@ impl Writer {
                 Ok(kept)
             }
             Err(error) => {
+                if let StoreError::Unavailable(why) = &error {
+                    self.queue.set_trouble(Some(why.clone()));
+                }
                 let mut kept = Vec::new();
                 for work in batch {
                     self.settle_or_keep(work, Err(error.clone()), &mut kept);
@@ -291,6 +327,11 @@ impl Writer {
         outcome: Result<(), StoreError>,
         kept: &mut Vec<Box<dyn Work>>,
     ) {
+        if let Err(StoreError::Unavailable(why)) = &outcome {
+            self.queue.set_trouble(Some(why.clone()));
+            // The end that it brings may be left to the next host.
+            self.causes.sync();
+        }
         match outcome {
             Err(StoreError::Unavailable(why)) if work.is_kept() => {
                 if !std::mem::replace(&mut self.troubled, true) {
@@ -305,12 +346,23 @@ impl Writer {
     /// All jobs in one transaction: first without savepoints, which cost more than most jobs;
     /// once more with one each if a job failed half-way.
     fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Committed {
-        match self.attempt(batch, Apart::No)? {
-            Some(done) => Ok(done),
+        let before = self.conn.total_changes();
+        let done = match self.attempt(batch, Apart::No)? {
+            Some(done) => done,
             None => self
                 .attempt(batch, Apart::Yes)?
-                .ok_or_else(|| StoreError::Content("a job could not be set apart".to_owned())),
+                .ok_or_else(|| StoreError::Content("a job could not be set apart".to_owned()))?,
+        };
+        if let Some(places) = &self.places {
+            places.check()?;
         }
+        if self.conn.total_changes() != before {
+            if let Some(record) = &mut self.record {
+                record.note(self.next_pos - 1, self.clock.now());
+            }
+            self.queue.set_trouble(None);
+        }
+        Ok(done)
     }
 
     fn attempt(&mut self, batch: &mut [Box<dyn Work>], apart: Apart) -> Attempted {
@@ -323,15 +375,14 @@ impl Writer {
         } = self;
         let conn: &Connection = conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let (before, first) = (conn.total_changes(), *next_pos);
         let mut tx = Tx::new(conn, &**clock, *epoch, next_pos);
         tx.apart = apart;
         let mut result = apply_all(tx, batch);
         if let Ok(Some(_)) = &result {
-            match conn
-                .prepare_cached("COMMIT")
-                .and_then(|mut s| s.execute([]))
-            {
-                Ok(_) => return result,
+            let changed = conn.total_changes() != before;
+            match commit(conn, changed.then_some(first), next_pos) {
+                Ok(()) => return result,
                 Err(error) => result = Err(error.into()),
             }
         }
@@ -341,21 +392,36 @@ impl Writer {
         }
         result
     }
+}
 
-    /// Moves the write-ahead log into the database between two batches, while nobody waits
-    /// for an end unless the log has grown far beyond its size: automatic checkpoints are off.
-    fn checkpoint_if_due(&self) {
-        let pages = self.wal_pages.load(Ordering::Relaxed);
-        let due = pages >= CHECKPOINT_PAGES && self.queue.is_idle();
-        if due || pages >= 4 * CHECKPOINT_PAGES {
-            let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
-            if let Err(error) = self.conn.query_row(checkpoint, [], |_| Ok(())) {
-                tracing::warn!(%error, "the write-ahead log could not be moved into the database");
-            }
-            // Counted anew from the next commit on, also where a reader kept some of it back.
-            self.wal_pages.store(0, Ordering::Relaxed);
+/// Commits. A commit that changes something takes at least one position, the last of which is in
+/// the database: what that and the record of it are compared by at the next start grows with each
+/// one, also where it brings no event.
+fn commit(
+    conn: &Connection,
+    changed_from: Option<i64>,
+    next_pos: &mut i64,
+) -> Result<(), rusqlite::Error> {
+    if let Some(first) = changed_from {
+        let last = conn
+            .prepare_cached("SELECT max(pos) FROM event")?
+            .query_row([], |row| row.get::<_, Option<i64>>(0));
+        // Where the log cannot be read, it is said in the other place.
+        let last = last.unwrap_or_default();
+        if *next_pos == first || last != Some(*next_pos - 1) {
+            conn.prepare_cached("UPDATE owner SET last_pos = ?1")?
+                .execute([*next_pos])?;
+            *next_pos += 1;
         }
     }
+    conn.prepare_cached("COMMIT")?.execute([]).map(drop)
+}
+
+/// Changes nothing that anyone reads, and is committed all the same.
+pub(super) fn touch(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let touch = "UPDATE owner SET last_pos = last_pos";
+    tx.conn.prepare_cached(touch)?.execute([])?;
+    Ok(())
 }
 
 /// Applies every job; `None` if one failed half-way and all must be done again, each apart.

@@ -7,8 +7,15 @@ pub(crate) mod registry;
 
 pub use lifecycle::{CloseReason, Lifecycle, OnLastClient};
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+/// Bytes of the longest name of a workspace.
+pub const WORKSPACE_NAME_BYTES_MAX: usize = 1024;
+/// Bytes of the longest path of a workspace's directory: what the system itself takes.
+pub const WORKSPACE_PATH_BYTES_MAX: usize = 4096;
 
 /// What a workspace is known by: a directory, or a name without one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,22 +46,82 @@ impl WorkspaceKey {
         Self::Name(name.into())
     }
 
-    /// The key that is stored as this text.
-    pub(crate) fn from_stored(stored: &str) -> Self {
-        match stored.split_once(':') {
-            Some(("dir", path)) => Self::Directory(path.into()),
-            Some((_, name)) => Self::Name(name.to_owned()),
-            None => Self::Name(stored.to_owned()),
+    /// Refuses a key that cannot be kept or shown: what is wrong with it, and the bound.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Name(name) => {
+                let fits = (1..=WORKSPACE_NAME_BYTES_MAX).contains(&name.len());
+                let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
+                (fits && printable).then_some(()).ok_or_else(|| {
+                    format!(
+                        "the name of a workspace has 1 to {WORKSPACE_NAME_BYTES_MAX} bytes, no \
+                         control characters and not only white space; this one has {} bytes",
+                        name.len()
+                    )
+                })
+            }
+            Self::Directory(path) => {
+                let bytes = path.as_os_str().as_bytes();
+                let fits = (1..=WORKSPACE_PATH_BYTES_MAX).contains(&bytes.len());
+                (fits && !bytes.contains(&0)).then_some(()).ok_or_else(|| {
+                    format!(
+                        "the path of a workspace has 1 to {WORKSPACE_PATH_BYTES_MAX} bytes and \
+                         no NUL; this one has {} bytes",
+                        bytes.len()
+                    )
+                })
+            }
         }
     }
 
-    /// The text under which it is stored.
-    pub(crate) fn stored(&self) -> String {
-        match self {
-            Self::Directory(path) => format!("dir:{}", path.display()),
-            Self::Name(name) => format!("name:{name}"),
+    /// The key that is kept as this text, as [`WorkspaceKey::stored`] makes it. `None` for any
+    /// other text: that of a later version, or `lossy:PATH`, which earlier versions kept for a
+    /// path with bytes that are no UTF-8 and which may stand for more than one directory.
+    #[must_use]
+    pub fn from_stored(stored: &str) -> Option<Self> {
+        match stored.split_once(':')? {
+            ("dir", path) => Some(Self::Directory(path.into())),
+            ("bytes", escaped) => Some(Self::Directory(unescape(escaped)?)),
+            ("name", name) => Some(Self::Name(name.to_owned())),
+            _ => None,
         }
     }
+
+    /// The text under which a store keeps it, of which no two keys have the same: `name:NAME`;
+    /// `dir:PATH` for a path that is UTF-8; `bytes:PATH` for any other, where `%XX` stands for
+    /// each byte that is none, and for `%`.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        match self {
+            Self::Name(name) => format!("name:{name}"),
+            Self::Directory(path) => match path.to_str() {
+                Some(path) => format!("dir:{path}"),
+                None => format!("bytes:{}", escape(path)),
+            },
+        }
+    }
+}
+
+fn escape(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(&chunk.valid().replace('%', "%25"));
+        for byte in chunk.invalid() {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn unescape(text: &str) -> Option<PathBuf> {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    Some(OsString::from_vec(bytes).into())
 }
 
 impl fmt::Display for WorkspaceKey {
@@ -62,6 +129,76 @@ impl fmt::Display for WorkspaceKey {
         match self {
             Self::Directory(path) => path.display().fmt(f),
             Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(bytes: &[u8]) -> WorkspaceKey {
+        WorkspaceKey::Directory(OsString::from_vec(bytes.to_vec()).into())
+    }
+
+    #[test]
+    fn every_key_is_kept_as_a_text_of_its_own_and_read_as_it_was() {
+        let keys = [
+            WorkspaceKey::name("dir:/srv"),
+            WorkspaceKey::name("a%FF"),
+            directory(b"/srv/a%FF"),
+            directory(b"/srv/a\xff"),
+            directory(b"/srv/a\xfe"),
+            directory(b"/srv/a%FF\xff"),
+            directory(b"/srv/a%25\xff"),
+            directory(b"/srv/\xc3"),
+            directory(b"/srv/\xc3\xa4"),
+            directory(b"/srv/\xed\xa0\x80"),
+            directory("/srv/\u{FFFD}".as_bytes()),
+        ];
+        let stored: Vec<String> = keys.iter().map(WorkspaceKey::stored).collect();
+        for (at, (key, text)) in keys.iter().zip(&stored).enumerate() {
+            assert_eq!(WorkspaceKey::from_stored(text).as_ref(), Some(key));
+            assert!(!stored[..at].contains(text), "{text} is kept for two");
+        }
+        assert_eq!(stored[3], "bytes:/srv/a%FF");
+        assert_eq!(stored[8], "dir:/srv/\u{e4}");
+    }
+
+    #[test]
+    fn a_text_that_stands_for_no_one_key_is_read_as_none() {
+        for text in [
+            "lossy:/srv/\u{FFFD}",
+            "bytes:/srv/%F",
+            "bytes:%\u{e4}",
+            "bytes:%zz",
+            "later:on",
+            "plain",
+        ] {
+            assert_eq!(WorkspaceKey::from_stored(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_held_to_its_bounds() {
+        let name = |bytes: usize| WorkspaceKey::name("n".repeat(bytes));
+        let path = |bytes: usize| directory(&b"/".repeat(bytes));
+        for key in [name(1), name(WORKSPACE_NAME_BYTES_MAX), path(1), path(4096)] {
+            assert_eq!(key.check(), Ok(()));
+        }
+        for key in [
+            name(0),
+            name(WORKSPACE_NAME_BYTES_MAX + 1),
+            name(1 << 20),
+            WorkspaceKey::name("a\0b"),
+            WorkspaceKey::name("a\nb"),
+            WorkspaceKey::name(" "),
+            path(0),
+            path(WORKSPACE_PATH_BYTES_MAX + 1),
+            directory(b"/a\0b"),
+        ] {
+            let bound = key.check().expect_err("it is refused");
+            assert!(bound.contains("1024") || bound.contains("4096"), "{bound}");
         }
     }
 }

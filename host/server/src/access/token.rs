@@ -1,10 +1,10 @@
 //! The server's token, and the file that it is kept in.
 //! Knows nothing of HTTP or of who may do what.
 
-use rustix::fs::OFlags;
+use lastword::file;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const TOKEN_BYTES: usize = 32;
 /// Characters of the shortest token that is taken from a file.
 const CHARS_MIN: usize = 32;
 /// Bytes of the longest file that is taken for a token's.
-const FILE_BYTES_MAX: u64 = 4096;
+const FILE_BYTES_MAX: usize = 4096;
 
 /// A secret that lets its holder in. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -102,28 +102,27 @@ impl Token {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, TokenError> {
         let path = path.as_ref();
         let failed = failed("read", path);
-        // Opening a pipe would otherwise wait for somebody to write into it.
-        let unblocked = OFlags::NONBLOCK.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        let file = options.read(true).custom_flags(unblocked).open(path);
-        let mut file = file.map_err(&failed)?;
+        let foreign = || TokenError::Foreign { path: path.into() };
+        let file = file::open(path).map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput | ErrorKind::IsADirectory => foreign(),
+            _ => failed(error),
+        })?;
         // Of the open file, so that nobody can exchange it after the check.
         let metadata = file.metadata().map_err(&failed)?;
         let owner = rustix::process::geteuid().as_raw();
-        if !metadata.is_file() || metadata.uid() != owner || metadata.len() > FILE_BYTES_MAX {
-            return Err(TokenError::Foreign { path: path.into() });
+        if !metadata.is_file() || metadata.uid() != owner {
+            return Err(foreign());
         }
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = path.into();
             return Err(TokenError::Exposed { path, mode });
         }
-        let mut text = String::new();
-        match file.read_to_string(&mut text) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::InvalidData => text.clear(),
-            Err(error) => return Err(failed(error)),
-        }
+        let bytes = file::read_from(file, FILE_BYTES_MAX).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => foreign(),
+            _ => failed(error),
+        })?;
+        let text = String::from_utf8(bytes).unwrap_or_default();
         let token = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
         if token.len() < CHARS_MIN || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(TokenError::Malformed { path: path.into() });

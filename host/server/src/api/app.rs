@@ -188,8 +188,10 @@ impl App {
         match self.host.known_workspace(id).await {
             Ok(record) => {
                 let key = super::views::key(&record);
-                self.remember(id, key.clone());
-                Ok(Some(key))
+                if let Some(key) = &key {
+                    self.remember(id, key.clone());
+                }
+                Ok(key)
             }
             Err(HostError::UnknownWorkspace(_)) => Ok(None),
             Err(error) => Err(error.into()),

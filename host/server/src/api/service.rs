@@ -28,9 +28,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// Whether the server takes work.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `ok`, or `closing` while the host shuts down.
+    /// `ok`; `closing` while the host shuts down; `cannot-write` while the disk refuses, which may
+    /// pass; `closed` once the host can never write again, which ends it.
     #[schema(example = "ok")]
     status: &'static str,
+    /// Why it cannot write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 /// What answers here.
@@ -46,8 +50,7 @@ struct Version {
 
 /// Is it alive?
 ///
-/// Answers without a token. 503 while the host shuts down: what runs is being ended, and
-/// nothing new is taken.
+/// Needs no token. 503 while it takes no work: the host shuts down, or cannot write, and says why.
 #[utoipa::path(
     get,
     path = "/health",
@@ -55,17 +58,22 @@ struct Version {
     security(()),
     responses(
         (status = 200, description = "It takes work.", body = Health),
-        (status = 503, description = "It is shutting down.", body = Health),
+        (status = 503, description = "It takes no work.", body = Health),
     )
 )]
 async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
-    match app.host.is_closing() {
-        false => (StatusCode::OK, Json(Health { status: "ok" })),
-        true => {
-            let closing = Health { status: "closing" };
-            (StatusCode::SERVICE_UNAVAILABLE, Json(closing))
-        }
-    }
+    let (status, why) = match app.host.health().await {
+        lastword::Health::Ready => ("ok", None),
+        lastword::Health::Closing => ("closing", None),
+        lastword::Health::CannotWrite { why } => ("cannot-write", Some(why)),
+        lastword::Health::Closed { why } => ("closed", Some(why)),
+        _ => ("closed", None),
+    };
+    let code = match status {
+        "ok" => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(Health { status, why }))
 }
 
 /// What is it?

@@ -2,13 +2,14 @@
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json, objects};
+use super::runs::key;
 use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
 use crate::problem::Problem;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use lastword::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use lastword::session::{SessionRecord, Todo};
@@ -288,12 +289,17 @@ struct Fork {
 
 /// Fork a session
 ///
-/// A new session with the same agent, whose history is a copy up to a message.
+/// A new session with the same agent, whose history is a copy up to a message. The same
+/// `Idempotency-Key` again answers the same one.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/fork",
     tag = "sessions",
-    params(("s" = SessionId, Path, description = "The session.")),
+    params(
+        ("s" = SessionId, Path, description = "The session."),
+        ("idempotency-key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "The caller's name for this very request, in printable ASCII."),
+    ),
     request_body = Fork,
     responses((status = 201, description = "The new session.", body = SessionRecord))
 )]
@@ -301,9 +307,17 @@ async fn fork_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
+    headers: HeaderMap,
     Json(Fork { message }): Json<Fork>,
 ) -> Result<impl IntoResponse, Problem> {
+    let key = key(&headers)?;
     let session = app.session(&who, Action::Prompt, id).await?;
-    let work = async move { Ok(session.fork(message).await?.record().await?) };
+    let work = async move {
+        let fork = match key {
+            Some(key) => session.fork_with_key(message, key).await?,
+            None => session.fork(message).await?,
+        };
+        Ok(fork.record().await?)
+    };
     Ok(created(app.see_through(work).await?))
 }

@@ -54,13 +54,12 @@ pub(crate) struct WorkspaceView {
 impl WorkspaceView {
     /// A workspace that is open or closing, or, without a status, closed.
     pub(crate) fn new(id: WorkspaceId, key: &WorkspaceKey, now: Option<&WorkspaceStatus>) -> Self {
+        let stored = key.stored();
+        let (kind, key) = WorkspaceKind::split(&stored);
         Self {
             id,
-            kind: match key {
-                WorkspaceKey::Directory(_) => WorkspaceKind::Directory,
-                WorkspaceKey::Name(_) => WorkspaceKind::Name,
-            },
-            key: key.to_string(),
+            kind,
+            key: key.to_owned(),
             state: match now {
                 Some(status) if status.closing => WorkspaceState::Closing,
                 Some(_) => WorkspaceState::Open,
@@ -74,12 +73,10 @@ impl WorkspaceView {
     }
 }
 
-/// What a stored workspace is known by.
-pub(crate) fn key(record: &WorkspaceRecord) -> WorkspaceKey {
-    match record.kind {
-        WorkspaceKind::Name => WorkspaceKey::Name(record.key.clone()),
-        WorkspaceKind::Directory => WorkspaceKey::Directory(record.key.clone().into()),
-    }
+/// What a stored workspace is known by; `None` where that cannot be told, so that it cannot be
+/// told either who may see it.
+pub(crate) fn key(record: &WorkspaceRecord) -> Option<WorkspaceKey> {
+    WorkspaceKey::from_stored(&record.kind.stored(&record.key))
 }
 
 /// An agent that is loaded.

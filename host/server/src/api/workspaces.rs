@@ -301,7 +301,7 @@ async fn list_workspaces(
     let open = app.host.open_workspaces();
     let mut items = Vec::with_capacity(page.items.len());
     for record in &page.items {
-        let key = key(record);
+        let Some(key) = key(record) else { continue };
         if app.authorizer.allows(&who, Action::Read, Some(&key)).await {
             let status = open.iter().find(|open| open.id == record.id);
             items.push(WorkspaceView::new(record.id, &key, status));

@@ -1,18 +1,24 @@
 //! One connection: HTTP/1.1 or HTTP/2, whichever the client begins to speak.
-//! Adds to each request how it came; does not know who listens.
+//! Adds to each request how it came, and keeps its place while it is of use; does not know who
+//! listens.
 
+use super::places::{Place, Standing, Underway};
 use crate::access::Arrival;
 use axum::Router;
-use axum::http::Request;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
+use http_body::{Frame, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use std::pin::pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -20,6 +26,8 @@ use tower_service::Service;
 const STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
+/// How long a known client may take to read the end of an answer on a connection that is let go.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connected socket of either kind.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,13 +40,38 @@ pub(super) type Stream = Box<dyn Socket>;
 #[derive(Clone)]
 pub(super) struct Limits {
     pub(super) head_timeout: Duration,
+    /// How long a connection may be out of use on which a request was let in.
+    pub(super) idle_timeout: Duration,
     /// Requests under way are answered, and no more are taken.
     pub(super) stop: CancellationToken,
     /// The connection is dropped.
     pub(super) kill: CancellationToken,
 }
 
-pub(super) async fn serve(stream: Stream, arrival: Arrival, router: Router, limits: Limits) {
+impl Limits {
+    /// When a connection is let go that stays as it is; `None` while it is in use.
+    fn expiry(&self, standing: &Standing) -> Option<Instant> {
+        let (known, since) = standing.idle()?;
+        Some(
+            since
+                + if known {
+                    self.idle_timeout
+                } else {
+                    self.head_timeout
+                },
+        )
+    }
+}
+
+/// Serves one connection to its end. It is closed early once it is out of use for too long, when
+/// its place is needed, and when the server stops.
+pub(super) async fn serve(
+    stream: Stream,
+    arrival: Arrival,
+    router: Router,
+    limits: Limits,
+    place: Place,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -49,19 +82,18 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, router: Router, limi
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(PING);
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = Arriving {
+    let standing = &place.standing;
+    let service = TowerToHyperService::new(Arriving {
         router,
         arrival,
-        asked: Arc::clone(&asked),
-    };
-    let service = TowerToHyperService::new(service);
+        standing: Arc::clone(standing),
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut stopping = pin!(limits.stop.cancelled());
-    let mut first = pin!(tokio::time::sleep(limits.head_timeout));
-    let (mut stopped, mut waited) = (false, false);
+    let mut look = pin!(tokio::time::sleep(limits.head_timeout));
+    let mut leaving = false;
     loop {
-        tokio::select! {
+        let idle = tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(error, "a connection broke");
@@ -69,17 +101,23 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, router: Router, limi
                 return;
             }
             () = limits.kill.cancelled() => return,
-            () = &mut stopping, if !stopped => {
-                stopped = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = &mut first, if !waited => {
-                // Whoever connects and then says nothing, or only how a request might
-                // begin, must not hold a place.
-                waited = true;
-                if !asked.load(Ordering::Relaxed) {
-                    return;
+            () = limits.stop.cancelled(), if !leaving => standing.idle(),
+            () = standing.leave.cancelled(), if !leaving => standing.idle(),
+            () = &mut look => match limits.expiry(standing) {
+                Some(expiry) if leaving || expiry <= Instant::now() => standing.idle(),
+                later => {
+                    look.as_mut().reset(later.unwrap_or_else(|| Instant::now() + limits.head_timeout));
+                    continue;
                 }
+            },
+        };
+        match idle {
+            // A client that is not known, or one that was told before, has had its time.
+            Some((known, _)) if leaving || !known => return,
+            _ => {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                look.as_mut().reset(Instant::now() + FAREWELL);
             }
         }
     }
@@ -90,24 +128,60 @@ pub(super) async fn serve(stream: Stream, arrival: Arrival, router: Router, limi
 struct Arriving {
     router: Router,
     arrival: Arrival,
-    asked: Arc<AtomicBool>,
+    standing: Arc<Standing>,
 }
 
 impl<B> Service<Request<B>> for Arriving
 where
-    Router: Service<Request<B>>,
+    Router: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    <Router as Service<Request<B>>>::Future: Send + 'static,
 {
-    type Response = <Router as Service<Request<B>>>::Response;
-    type Error = <Router as Service<Request<B>>>::Error;
-    type Future = <Router as Service<Request<B>>>::Future;
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Service::<Request<B>>::poll_ready(&mut self.router, context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.asked.store(true, Ordering::Relaxed);
+        let underway = self.standing.begin();
         request.extensions_mut().insert(self.arrival);
-        self.router.call(request)
+        request.extensions_mut().insert(Arc::clone(&underway));
+        let answered = self.router.call(request);
+        Box::pin(async move {
+            let response = answered.await?;
+            underway.answered();
+            Ok(response.map(|body| Answer {
+                body,
+                _underway: underway,
+            }))
+        })
+    }
+}
+
+/// The body of an answer, with which the request ends.
+struct Answer {
+    body: Body,
+    _underway: Arc<Underway>,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -3,25 +3,38 @@
 
 mod connection;
 mod listen;
+mod places;
 
 pub use listen::{ListenError, Listener, connect_unix};
+pub(crate) use places::Underway;
 
 use crate::ServerOptions;
 use axum::Router;
 use connection::{Limits, Stream};
+use places::Places;
+use rustix::process::{Resource, getrlimit};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long to wait before accepting again, when the process has no file descriptors left.
 const RETRY: Duration = Duration::from_millis(100);
+/// Which part of the process's file descriptors connections may take.
+const DESCRIPTORS_SHARE: u64 = 8;
 
 /// Serves HTTP/1.1 and HTTP/2 on every listener until `shutdown` completes. Then no more
 /// connections are accepted, requests under way are answered and streams come to their end;
-/// what is still open after [`ServerOptions::drain`] is dropped.
+/// what is still open after [`ServerOptions::drain`] is dropped. Connections without a request
+/// that was let in are closed at once.
+///
+/// There are at most [`ServerOptions::connections_max`], and no more than an eighth of the file
+/// descriptors that the process may have. Where another one comes, one that is out of use is
+/// closed: first those on which nothing was asked that the server's authorizer let in, then those
+/// that are idle, each the longest first. What is asked of routes that are not the server's own
+/// counts as let in. A connection with a request under way, such as a stream, is never closed
+/// for another one.
 pub async fn serve(
     listeners: Vec<Listener>,
     router: Router,
@@ -30,10 +43,11 @@ pub async fn serve(
 ) {
     let limits = Limits {
         head_timeout: options.head_timeout,
+        idle_timeout: options.idle_timeout,
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
     };
-    let places = Arc::new(Semaphore::new(options.connections_max.max(1)));
+    let places = Places::new(places(options.connections_max));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     for listener in listeners {
@@ -70,33 +84,46 @@ async fn accept(
     listener: Listener,
     router: Router,
     limits: Limits,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     connections: TaskTracker,
 ) {
     loop {
-        let accepted = async {
-            // Without a place nothing is accepted: the system's own queue holds it.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = limits.stop.cancelled() => return,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
         let (stream, arrival): (Stream, _) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
+                // It may have been for want of a descriptor.
+                places.let_go();
                 tokio::select! {
                     () = limits.stop.cancelled() => return,
                     () = tokio::time::sleep(RETRY) => continue,
                 }
             }
         };
+        let place = tokio::select! {
+            () = limits.stop.cancelled() => return,
+            place = places.take() => place,
+        };
         let (router, limits) = (router.clone(), limits.clone());
-        connections.spawn(async move {
-            connection::serve(stream, arrival, router, limits).await;
-            drop(place);
-        });
+        connections.spawn(connection::serve(stream, arrival, router, limits, place));
     }
+}
+
+/// The connections that may be open, of those asked for.
+fn places(asked: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let share = usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX);
+    if share < asked {
+        tracing::warn!(
+            limit,
+            asked,
+            given = share,
+            "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
+        );
+    }
+    asked.min(share)
 }

@@ -15,6 +15,8 @@ use wasip2::filesystem::types::{Descriptor, DescriptorFlags, ErrorCode, OpenFlag
 use crate::{ProbeTurn, number, said, said_result, word};
 
 const CHUNK: usize = 64 * 1024;
+/// In milliseconds.
+const HOUR: u64 = 60 * 60 * 1000;
 
 /// A line of standard output, without its end.
 const LINE: &str = concat!(
@@ -31,6 +33,8 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "open" => said_result(turn, File::open(argument).map(|_| "opened".to_owned())),
         "tmp" => number(argument).and_then(|bytes| said_result(turn, fill_tmp(bytes))),
         "make" => said_result(turn, make(argument)),
+        "hold" => turn.say(&hold(argument)).and_then(|()| rest(turn, HOUR)),
+        "hold-and-end" => said(turn, &hold(argument)),
         "sleep" => number(argument).and_then(|milliseconds| rest(turn, milliseconds)),
         "pace" => number(argument).and_then(|count| pace(turn, count)),
         "stdout" => number(argument).and_then(|lines| print(turn, lines)),
@@ -125,6 +129,37 @@ fn make_one(at: &Descriptor, kind: &str, name: &str) -> Result<(), ErrorCode> {
             made => made,
         },
     }
+}
+
+/// Opens the same again and again and keeps it: `/tmp`, a file in it with `file`, a stream of a
+/// file that is closed with `stream`, and asks 400 times for the directories with `preopens`.
+/// Says how many it could, and why no more.
+fn hold(kind: &str) -> String {
+    let directories = get_directories();
+    let Some((tmp, _)) = directories.iter().find(|(_, name)| name == "/tmp") else {
+        return "there is no /tmp".to_owned();
+    };
+    if kind == "preopens" {
+        let again: Vec<_> = (0..400).map(|_| get_directories()).collect();
+        std::mem::forget(again);
+        return "held all".to_owned();
+    }
+    let (mut descriptors, mut streams) = (Vec::new(), Vec::new());
+    for held in 0.. {
+        let (path, how) = match kind {
+            "directory" => (".", OpenFlags::DIRECTORY),
+            _ => ("held", OpenFlags::CREATE),
+        };
+        match tmp.open_at(PathFlags::empty(), path, how, DescriptorFlags::READ) {
+            Ok(file) if kind == "stream" => streams.push(file.read_via_stream(0)),
+            Ok(descriptor) => descriptors.push(descriptor),
+            Err(error) => {
+                std::mem::forget((directories, descriptors, streams));
+                return format!("held {held}, then {}", error.name());
+            }
+        }
+    }
+    unreachable!("it is never refused")
 }
 
 fn rest(turn: &ProbeTurn, milliseconds: u64) -> Result<Outcome> {

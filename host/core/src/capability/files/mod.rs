@@ -1,6 +1,7 @@
 //! The workspace's files as a guest sees them: which directories, and whether to write.
 
 use crate::permission::{Authority, Capability};
+use crate::sandbox::descriptors::Held;
 use crate::sandbox::{Directory, Files};
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,11 +16,12 @@ pub(crate) fn of_run(
     authority: &Authority,
     tmp: PathBuf,
     written: Arc<AtomicU64>,
+    held: Held,
 ) -> Files {
     let granted = workspace.filter(|_| authority.has_all(Capability::ReadFiles));
     let directory = granted.map(|file| Directory {
         file: Arc::clone(file),
         writable: authority.has_all(Capability::WriteFiles),
     });
-    Files::new(directory, tmp, written)
+    Files::new(directory, tmp, written, held)
 }

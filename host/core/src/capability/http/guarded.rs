@@ -4,10 +4,11 @@
 use super::address::why_not_public;
 use super::body::{Body, too_late, too_long};
 use super::error::{HttpError, HttpErrorKind};
-use super::options::HttpOptions;
+use super::options::{self, HttpOptions, Resolver};
 use super::rules;
 use super::target::{Target, title};
 use super::tls::{self, Trust};
+use crate::capability::foreign;
 use crate::capability::permits::Permits;
 use crate::capability::secrets::{Secrets, placeholders};
 use crate::clock::Clock;
@@ -41,6 +42,8 @@ pub(crate) struct Guarded {
 
 struct Inner {
     options: HttpOptions,
+    /// The embedder's, until the host is shut down.
+    resolver: Mutex<Arc<dyn Resolver>>,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
     /// Reads the system's certificates once, when they are first needed.
@@ -71,9 +74,11 @@ pub(crate) struct Response {
 pub(super) type Over = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
-    pub(crate) fn new(options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
+        let resolver = std::mem::replace(&mut options.resolver, options::system());
         Self {
             inner: Arc::new(Inner {
+                resolver: Mutex::new(resolver),
                 options,
                 secrets,
                 clock,
@@ -81,6 +86,13 @@ impl Guarded {
                 runs: Mutex::default(),
             }),
         }
+    }
+
+    /// Takes out what an embedder brought.
+    pub(crate) fn let_go(&self) -> Arc<dyn Resolver> {
+        let resolver = self.inner.resolver.lock();
+        let mut resolver = resolver.unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut resolver, options::system())
     }
 
     /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping
@@ -232,13 +244,18 @@ impl Inner {
         Ok(bytes.into())
     }
 
+    fn resolver(&self) -> Arc<dyn Resolver> {
+        Arc::clone(&self.resolver.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The addresses of a host, if all of them may be reached.
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, HttpError> {
         let found = match target.address {
             Some(address) => vec![address],
             None => {
-                let found = self.options.resolver.resolve(&target.host).await;
-                found.unwrap_or_default()
+                let resolver = self.resolver();
+                let found = foreign::caught(|| resolver.resolve(&target.host)).await;
+                found.ok().and_then(Result::ok).unwrap_or_default()
             }
         };
         if found.is_empty() {

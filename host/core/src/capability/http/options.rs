@@ -30,6 +30,11 @@ impl Resolver for System {
     }
 }
 
+/// The machine's own resolver, for all.
+pub(super) fn system() -> Arc<dyn Resolver> {
+    Arc::new(System)
+}
+
 /// How agents' requests are made. The defaults reach the public internet and nothing else.
 #[derive(Clone)]
 pub struct HttpOptions {
@@ -47,7 +52,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             private: HostPatterns::default(),
-            resolver: Arc::new(System),
+            resolver: system(),
             roots: Vec::new(),
             total: Duration::from_secs(30),
             connect: Duration::from_secs(10),

@@ -5,6 +5,7 @@
 use super::launch::Fill;
 use super::patience::Patience;
 use super::text::cut;
+use crate::capability::foreign;
 use crate::id::WorkspaceId;
 use futures_util::future::BoxFuture;
 use rmcp::ClientHandler;
@@ -84,13 +85,14 @@ impl Handler {
         };
         let schema = serde_json::to_value(requested_schema).ok()?;
         let _asking = self.patience.asking();
-        let answers = elicit.elicit(Elicitation {
+        let question = Elicitation {
             server: self.server.to_string(),
             workspace: self.workspace,
             message: self.said(&message),
             schema: schema.clone(),
-        });
-        Some(with_defaults(answers.await?, &schema))
+        };
+        let answers = foreign::caught(|| elicit.elicit(question)).await;
+        Some(with_defaults(answers.ok()??, &schema))
     }
 }
 

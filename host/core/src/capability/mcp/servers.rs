@@ -134,6 +134,11 @@ impl McpServers {
         self.with(|brought| _ = brought.tokens.get_or_insert(tokens))
     }
 
+    /// Starts programs with this soft limit of descriptors, where the host raised its own.
+    pub(crate) fn descriptors(self, before: Option<u64>) -> Self {
+        self.with(|brought| brought.descriptors = before)
+    }
+
     /// The same servers with another setting, and no connections yet.
     fn with(self, change: impl FnOnce(&mut Brought)) -> Self {
         let mut brought = self.shared.brought.clone();

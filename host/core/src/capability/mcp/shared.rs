@@ -26,6 +26,8 @@ pub(super) struct Brought {
     pub(super) elicit: Option<Arc<dyn Elicit>>,
     pub(super) consent: Option<Arc<dyn Consent>>,
     pub(super) tokens: Option<Arc<dyn TokenStore>>,
+    /// The soft limit of programs' descriptors, if it is not the host's.
+    pub(super) descriptors: Option<u64>,
 }
 
 /// What all connections share.
@@ -73,6 +75,7 @@ impl Default for Brought {
             elicit: None,
             consent: None,
             tokens: None,
+            descriptors: None,
         }
     }
 }
@@ -108,7 +111,7 @@ impl Shared {
         Self {
             authorities: authorities.collect(),
             clock: Arc::clone(&brought.clock),
-            starter: Arc::default(),
+            starter: Arc::new(Starter::with_descriptors(brought.descriptors)),
             brought,
             fill,
         }

@@ -2,21 +2,29 @@
 //! and the task on the embedder's runtime that carries it out. Knows no provider.
 
 use super::{
-    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, Retrying,
+    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
+    Retrying,
 };
 use crate::capability::budget::Budget;
 use crate::capability::control::Control;
+use crate::capability::foreign::{Foreign, NoAnswer};
 use crate::capability::transcript::Conversation;
 use crate::permission::Authority;
 use crate::sandbox::ResourceTable;
 use futures_util::StreamExt;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Model events that wait for a guest at the most.
 const EVENTS_WAITING_MAX: usize = 64;
+/// How long a provider may take to say which models and media types it has.
+const SAYS: Duration = Duration::from_secs(5);
+/// How long it may take to tell the window of one.
+const WINDOW: Duration = Duration::from_secs(10);
 /// Completions that a guest may have open at once.
 const COMPLETIONS_MAX: usize = 16;
 
@@ -32,11 +40,60 @@ pub(crate) struct Granted {
     pub(crate) provider: Arc<dyn ModelProvider>,
     /// The embedder's: its futures never run on a guest's stack.
     pub(crate) runtime: Handle,
+    pub(crate) foreign: Foreign,
     /// Which models may be asked.
     pub(crate) authority: Authority,
     pub(crate) budget: Arc<Budget>,
     pub(crate) context: CallContext,
     pub(crate) conversation: Conversation,
+}
+
+impl Granted {
+    /// What the provider says of its models; of a request, no more than once.
+    pub(super) async fn models(&self) -> Result<Vec<ModelInfo>, ModelError> {
+        let provider = Arc::clone(&self.provider);
+        let models = self.foreign.blocking(SAYS, move || provider.models()).await;
+        models.map_err(silent)
+    }
+
+    /// The media types that a model takes, of those that a request has.
+    pub(super) async fn taken(
+        &self,
+        model: &str,
+        types: HashSet<String>,
+    ) -> Result<HashSet<String>, ModelError> {
+        if types.is_empty() {
+            return Ok(types);
+        }
+        let (provider, model) = (Arc::clone(&self.provider), model.to_owned());
+        let takes = move || {
+            let taken = types.into_iter();
+            taken
+                .filter(|media| provider.takes(&model, media))
+                .collect::<HashSet<String>>()
+        };
+        self.foreign.blocking(SAYS, takes).await.map_err(silent)
+    }
+
+    /// The window of a model, where the provider tells one in time.
+    pub(super) async fn window(&self, model: String) -> Option<u32> {
+        let provider = Arc::clone(&self.provider);
+        let ask = move || provider.context_tokens(&model);
+        let told = self.foreign.call(Some(WINDOW), ask).await;
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the model provider tells no window");
+            None
+        })
+    }
+}
+
+/// What an agent is told of a provider that does not say what it has.
+fn silent(error: NoAnswer) -> ModelError {
+    tracing::warn!(%error, "the model provider does not say what it has");
+    ModelError::new(
+        ModelErrorKind::Garbled,
+        format!("the host's model provider does not say what it has: {error}"),
+    )
 }
 
 impl Model {
@@ -123,7 +180,7 @@ impl Completion {
 }
 
 /// What an agent is told of a provider that panicked.
-pub(super) fn panicked() -> ModelError {
+fn panicked() -> ModelError {
     ModelError::new(
         ModelErrorKind::Garbled,
         "the host's model provider failed; its log says why",

@@ -177,7 +177,7 @@ fn read_key(service: Service, path: &Path) -> Result<SecretString, ModelConfigEr
         path: path.to_owned(),
         reason,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let text = crate::file::read_text(path).map_err(|error| unusable(error.to_string()))?;
     match text.strip_prefix('\u{feff}').unwrap_or(&text).trim() {
         "" => Err(unusable("it is empty".to_owned())),
         key => Ok(SecretString::from(key)),

@@ -1,8 +1,8 @@
 //! The guest's side: `lastword:agent/model`.
 
-use super::context::{Completion, Granted, Model, panicked};
+use super::context::{Completion, Granted, Model};
 use super::media;
-use super::{ModelEvent, ModelInfo, ModelMessage, ModelProvider, ModelRequest, ToolSpec};
+use super::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
 use crate::capability::convert::{extra_in, message_id, part_in, part_out, role_in};
 use crate::capability::failure::{cancelled, denied, failure, unless_asked};
 use crate::permission::{Access, Capability, Verdict};
@@ -10,8 +10,6 @@ use crate::sandbox::bindings::lastword::agent::model as wit;
 use crate::sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
 use crate::sandbox::{HostResult, Resource};
 use crate::session::{Message, Part, PartBody, Role, Usage};
-use std::sync::Arc;
-use tokio_util::task::AbortOnDropHandle;
 
 type Answer<T> = HostResult<Result<T, Failure>>;
 type Handle = Resource<wit::Completion>;
@@ -42,9 +40,10 @@ impl Model {
         // What a model uses is noted whatever else the run may still say.
         granted.conversation.output.spend(0, 0)?;
         let began = Self::or_cancelled(&self.control, async {
-            let request = assemble(granted, request).await?;
-            let (name, provider) = named(granted, request.model.as_deref())?;
+            let models = granted.models().await?;
+            let (name, provider) = named(&models, request.model.as_deref())?;
             allowed(granted, &name)?;
+            let request = assemble(granted, request, &name).await?;
             granted.conversation.output.set_model(name, provider);
             Ok(Completion::begin(granted, request).await?)
         });
@@ -100,14 +99,11 @@ impl Model {
     /// work.
     async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
         let granted = self.granted()?;
-        let provider = Arc::clone(&granted.provider);
-        let models = provider.models();
-        let sized = async move {
-            let sized = models.into_iter().map(|info| sized(&*provider, info));
-            futures_util::future::join_all(sized).await
+        let listed = async {
+            let models = granted.models().await?.into_iter();
+            let sized = models.map(|info| sized(granted, info));
+            Ok(futures_util::future::join_all(sized).await)
         };
-        let listed = AbortOnDropHandle::new(granted.runtime.spawn(sized));
-        let listed = async { listed.await.map_err(|_| panicked().into()) };
         Self::or_cancelled(&self.control, listed).await
     }
 
@@ -132,24 +128,15 @@ impl Model {
 }
 
 /// A model with its window, as far as it is known or told.
-fn sized(
-    provider: &dyn ModelProvider,
-    info: ModelInfo,
-) -> impl Future<Output = wit::ModelInfo> + use<> {
-    let asked = match info.context_tokens {
-        Some(_) => None,
-        None => Some(provider.context_tokens(&info.name)),
+async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
+    let context_tokens = match info.context_tokens {
+        Some(size) => Some(size),
+        None => granted.window(info.name.clone()).await,
     };
-    async move {
-        let told = match asked {
-            Some(asked) => asked.await,
-            None => None,
-        };
-        wit::ModelInfo {
-            name: info.name,
-            context_tokens: info.context_tokens.or(told),
-            extra: Vec::new(),
-        }
+    wit::ModelInfo {
+        name: info.name,
+        context_tokens,
+        extra: Vec::new(),
     }
 }
 
@@ -211,8 +198,7 @@ fn usage_out(usage: Usage) -> WitUsage {
 }
 
 /// The model that a request goes to and who serves it: the one it names, or the default.
-fn named(granted: &Granted, model: Option<&str>) -> Result<(String, String), Failure> {
-    let models = granted.provider.models();
+fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), Failure> {
     let found = models
         .iter()
         .find(|info| model.is_none_or(|name| name == info.name));
@@ -242,7 +228,11 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
 }
 
 /// The whole request: the history that the guest named, then its own messages.
-async fn assemble(granted: &Granted, request: wit::Request) -> Result<ModelRequest, Failure> {
+async fn assemble(
+    granted: &Granted,
+    request: wit::Request,
+    model: &str,
+) -> Result<ModelRequest, Failure> {
     let at = &granted.conversation;
     let mut history = Vec::new();
     if let Some(after) = match &request.context {
@@ -267,10 +257,9 @@ async fn assemble(granted: &Granted, request: wit::Request) -> Result<ModelReque
             parts: parts.collect::<Result<_, _>>()?,
         });
     }
-    let (model, _) = named(granted, request.model.as_deref())?;
-    let blobs = media::load(granted, &model, &messages, inline).await?;
+    let blobs = media::load(granted, model, &messages, inline).await?;
     Ok(ModelRequest {
-        model: Some(model),
+        model: Some(model.to_owned()),
         system: request.system,
         messages,
         blobs,

@@ -22,8 +22,13 @@ pub(super) async fn load(
     let mut inline: HashMap<BlobId, Vec<u8>> = inline.into_iter().collect();
     let mut blobs = Blobs::new();
     let mut sum = 0;
+    let types = messages
+        .iter()
+        .flat_map(named)
+        .map(|(media, _)| media.to_owned());
+    let taken = granted.taken(model, types.collect()).await?;
     for (media_type, id) in messages.iter().flat_map(named) {
-        if blobs.contains_key(id) || !granted.provider.takes(model, media_type) {
+        if blobs.contains_key(id) || !taken.contains(media_type) {
             continue;
         }
         let found = match inline.remove(id) {

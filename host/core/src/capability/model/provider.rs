@@ -25,7 +25,8 @@ pub struct CallContext {
 /// A source of model completions.
 ///
 /// Its futures run on the embedder's runtime, never on a guest's stack. Dropping a stream
-/// must end the request: that is how a cancel reaches the model's server.
+/// must end the request: that is how a cancel reaches the model's server. A panic is an error of
+/// that one call. A completion may take as long as its run; [`Guard`](super::Guard) bounds silence.
 pub trait ModelProvider: Send + Sync + 'static {
     /// Begins a completion. `request.model` is always set, to one of [`ModelProvider::models`]
     /// or to what the guest asked for.
@@ -35,11 +36,12 @@ pub trait ModelProvider: Send + Sync + 'static {
         request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>>;
 
-    /// The models that may be named, the default first.
+    /// The models that may be named, the default first. Called on a thread of its own, once for
+    /// each request, and given 5 seconds.
     fn models(&self) -> Vec<ModelInfo>;
 
     /// The window of a model in tokens, as far as it is known or the service tells it. May ask
-    /// over the network, within a few seconds. Default: what [`ModelProvider::models`] says.
+    /// over the network, within 10 seconds. Default: what [`ModelProvider::models`] says.
     fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
         let found = self.models().into_iter().find(|info| info.name == model);
         let size = found.and_then(|info| info.context_tokens);
@@ -48,7 +50,8 @@ pub trait ModelProvider: Send + Sync + 'static {
 
     /// Whether `model` can make use of the bytes of a part of this type. Those that it cannot
     /// are not loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in
-    /// the request all the same. Default: images and PDFs.
+    /// the request all the same. Called as [`ModelProvider::models`] is. Default: images and
+    /// PDFs.
     fn takes(&self, model: &str, media_type: &str) -> bool {
         let _ = model;
         let media_type = bare(media_type);

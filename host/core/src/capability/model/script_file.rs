@@ -14,7 +14,7 @@ use toml::Spanned;
 const STEPS_MAX: usize = 100_000;
 
 pub(super) fn load(path: &Path) -> Result<Vec<Reply>, ModelConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let text = crate::file::read_text(path).map_err(|error| error.to_string());
     text.and_then(|text| parse(&text))
         .map_err(|reason| ModelConfigError::Script {
             path: path.to_owned(),

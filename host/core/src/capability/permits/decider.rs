@@ -4,6 +4,7 @@
 
 use super::{Allowed, Decide, Decision, Denied, PermissionPolicy};
 use crate::capability::agents::Holder;
+use crate::capability::foreign::Foreign;
 use crate::capability::model::CallContext;
 use crate::capability::questions::{Asker, Covers, Questions};
 use crate::capability::tools::Effects;
@@ -13,6 +14,10 @@ use crate::session::{Answer, Asked};
 use crate::store::Store;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a policy may take.
+const DECIDE: Duration = Duration::from_secs(60);
 
 /// Everything that decisions of one run need and share.
 #[derive(Clone)]
@@ -23,6 +28,7 @@ pub(crate) struct RunPermits {
     /// Whose remembered grants count: the agent that a user asked, where.
     pub(crate) holder: Holder,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
+    pub(crate) foreign: Foreign,
     /// Whether somebody is there to be asked.
     pub(crate) asks: bool,
     pub(crate) questions: Arc<Questions>,
@@ -75,7 +81,7 @@ impl RunPermits {
             }
         }
         let decision = match &self.policy {
-            Some(policy) => policy.decide(self.context.clone(), access.clone()).await,
+            Some(policy) => self.decided(policy, &access).await,
             None => Decision::Ask,
         };
         match decision {
@@ -84,6 +90,18 @@ impl RunPermits {
             Decision::Ask if self.asks => self.ask(access, call).await,
             Decision::Ask => Err(nobody_granted(&access)),
         }
+    }
+
+    async fn decided(&self, policy: &Arc<dyn PermissionPolicy>, access: &Access) -> Decision {
+        let (policy, context) = (Arc::clone(policy), self.context.clone());
+        let access = access.clone();
+        let decided = self
+            .foreign
+            .call(Some(DECIDE), move || policy.decide(context, access));
+        decided.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the policy decided nothing");
+            Decision::Deny(format!("the host's policy decided nothing: {error}"))
+        })
     }
 
     /// What earlier answers granted. Read each time, so that revoking counts at once.

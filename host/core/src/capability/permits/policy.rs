@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 /// Decides what no rule decides. Asked after deny rules and grants, before anybody is asked.
 ///
 /// Its futures run on the embedder's runtime; dropping one must be harmless: the run was
-/// stopped meanwhile.
+/// stopped meanwhile. One that panics, or decides nothing within a minute, denies.
 pub trait PermissionPolicy: Send + Sync + 'static {
     /// Whether this may be done, this once.
     fn decide(&self, context: CallContext, access: Access) -> BoxFuture<'static, Decision>;

@@ -3,7 +3,6 @@
 
 use super::config::Origin;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -52,10 +51,7 @@ fn env(variable: &str) -> Result<SecretString, String> {
 
 fn file(path: &Path) -> Result<SecretSlice<u8>, String> {
     let failed = |error: std::io::Error| format!("failed to read {}: {error}", path.display());
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(format!("{} is no regular file", path.display()));
-    }
+    let file = crate::file::open(path).map_err(failed)?;
     bounded(file).map_err(failed)?.ok_or_else(too_long)
 }
 
@@ -172,7 +168,7 @@ mod tests {
         let none = value(&Origin::Env("LASTWORD_NO_SUCH_VARIABLE".to_owned()));
         assert!(none.unwrap_err().contains("is not set"));
         let none = value(&Origin::File("/dev/zero".into()));
-        assert!(none.unwrap_err().contains("no regular file"));
+        assert!(none.unwrap_err().contains("only plain files"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) use own::{Own, OwnTools};
 pub use provider::{
     Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
-pub(crate) use toolbox::Toolbox;
+pub(crate) use toolbox::{Source, Toolbox};
 
 pub(crate) use fetch::FetchUrl;
 

@@ -10,17 +10,21 @@ use serde_json::Value;
 /// A source of tools.
 ///
 /// Its futures run on the embedder's runtime, never on a guest's stack. Dropping the future of
-/// a call must end the call: that is how a cancel reaches it.
+/// a call must end the call: that is how a cancel reaches it. A panic is an error of that one
+/// call. A provider that needs its host keeps a [`WeakHost`](crate::WeakHost): one that keeps a
+/// [`Host`](crate::Host) keeps it open until it is shut down, which drops all providers.
 pub trait ToolProvider: Send + Sync + 'static {
-    /// The tools that this run may see, in the order in which a model shall.
+    /// The tools that this run may see, in the order in which a model shall. Within 10 seconds:
+    /// after that the run goes on without them, and the provider is not asked again for a minute.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
     /// Carries a call out. The arguments are an object and fit the tool's schema, unless holding
     /// them against it would take too long, and the call is allowed by `tools=NAME`; for whatever
-    /// else it does, the tool asks [`Invocation::permits`].
+    /// else it does, the tool asks [`Invocation::permits`]. It may take as long as its run.
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
 
-    /// A workspace has closed: what was open for it alone is closed. Default: nothing is.
+    /// A workspace has closed: what was open for it alone is closed, within 5 seconds. Default:
+    /// nothing is.
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
         let _nothing_is_open_for = workspace;
         Box::pin(std::future::ready(()))

@@ -8,14 +8,19 @@ use super::own::Own;
 use super::result::{recorded, redacted};
 use super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use crate::capability::budget::Budget;
+use crate::capability::foreign::{Foreign, NoAnswer};
+use crate::capability::model::CallContext;
 use crate::capability::permits::{CallPermits, Permits, RunPermits};
 use crate::capability::secrets::Secrets;
 use crate::capability::transcript::Conversation;
+use crate::clock::Clock;
 use crate::permission::{Access, Capability, Rule, Verdict};
 use crate::session::{ToolCall, ToolResult};
+use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,10 +31,66 @@ const TOOLS_MAX: usize = 1024;
 /// Bytes of the longest name of a tool.
 const NAME_BYTES_MAX: usize = 128;
 
+/// How long a source of others may take to list its tools.
+const LIST: Duration = Duration::from_secs(10);
+/// How long one is left alone that took longer.
+const REST: Duration = Duration::from_secs(60);
+
+/// Where tools come from that are not the host's own. A cloneable handle.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) provider: Arc<dyn ToolProvider>,
+    /// How long it may take to list them; none for one with bounds of its own.
+    most: Option<Duration>,
+    /// Until when it is left alone, on the clock's scale.
+    rests: Arc<Mutex<Duration>>,
+}
+
+impl Source {
+    /// A source that an embedder wrote.
+    pub(crate) fn of_embedder(provider: Arc<dyn ToolProvider>) -> Self {
+        Self {
+            most: Some(LIST),
+            ..Self::bounded(provider)
+        }
+    }
+
+    /// A source with bounds of its own.
+    pub(crate) fn bounded(provider: Arc<dyn ToolProvider>) -> Self {
+        Self {
+            provider,
+            most: None,
+            rests: Arc::default(),
+        }
+    }
+
+    /// Its tools for a run; none where it fails, which takes no other's away.
+    async fn tools(&self, foreign: &Foreign, clock: &dyn Clock, of: &CallContext) -> Vec<Tool> {
+        if clock.elapsed() < *self.rests.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Vec::new();
+        }
+        let (provider, of) = (Arc::clone(&self.provider), of.clone());
+        let listed = foreign.call(self.most, move || provider.tools(&of)).await;
+        match listed {
+            Ok(Ok(tools)) => return tools,
+            Ok(Err(error)) => tracing::warn!(%error, "a source of tools has none now"),
+            Err(error) => {
+                tracing::warn!(%error, "a source of tools does not list them");
+                if let NoAnswer::TooLate(_) = error {
+                    let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+                    *rests = clock.elapsed().saturating_add(REST);
+                }
+            }
+        }
+        Vec::new()
+    }
+}
+
 /// One run's tools.
 pub(crate) struct Toolbox {
     pub(crate) own: Own,
-    pub(crate) providers: Vec<Arc<dyn ToolProvider>>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) foreign: Foreign,
     /// Whose values no result may hold.
     pub(crate) secrets: Secrets,
     pub(crate) permits: Arc<RunPermits>,
@@ -70,22 +131,24 @@ impl Toolbox {
         let mut listed = self.own.tools();
         listed.retain(|listed| self.is_of_use(&listed.tool, &remembered));
         let mut names: HashSet<String> = listed.iter().map(|l| l.tool.name.clone()).collect();
-        for provider in &self.providers {
-            let tools = match provider.tools(&self.permits.context).await {
-                Ok(tools) => tools,
-                Err(error) => {
-                    // One that cannot be reached takes no other's tools away.
-                    tracing::warn!(%error, "a source of tools has none now");
-                    continue;
-                }
-            };
+        let permits = &self.permits;
+        let listing = self
+            .sources
+            .iter()
+            .map(|source| source.tools(&self.foreign, &*permits.clock, &permits.context));
+        let all = join_all(listing).await;
+        for (source, tools) in self.sources.iter().zip(all) {
             for tool in tools {
                 let fits = is_name(&tool.name) && names.len() < TOOLS_MAX;
                 if !fits || !names.insert(tool.name.clone()) {
                     tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
                 } else {
                     let shown = self.may_call(&tool.name, &remembered);
-                    listed.push(Arc::new(Listed::of(tool, Arc::clone(provider), shown)));
+                    listed.push(Arc::new(Listed::of(
+                        tool,
+                        Arc::clone(&source.provider),
+                        shown,
+                    )));
                 }
             }
         }

@@ -5,9 +5,11 @@
 //! asks for them, so that one which has no use for files costs none.
 
 use super::GuestState;
+use crate::sandbox::descriptors::Held;
 use crate::sandbox::remove_tree;
 use bytes::Bytes;
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,13 +40,16 @@ pub(crate) struct Directory {
 }
 
 /// What one guest may do with files.
-#[derive(Debug)]
 pub(crate) struct Files {
     workspace: Option<Directory>,
     /// Where the guest's `/tmp` is made when it first asks, and whether it was.
     tmp: Option<(PathBuf, bool)>,
+    /// The two once they are open, and what the guest calls them.
+    directories: Option<Vec<(Dir, &'static str)>>,
     /// Bytes that may still be written.
     budget: Arc<AtomicU64>,
+    /// What it has open; without, nothing can be.
+    held: Option<Held>,
 }
 
 impl Files {
@@ -53,32 +58,54 @@ impl Files {
         Self {
             workspace: None,
             tmp: None,
+            directories: None,
             budget: Arc::default(),
+            held: None,
         }
     }
 
     /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses. `budget`
-    /// is what may still be written, in bytes, shared with whatever else the run writes by.
-    pub(crate) fn new(workspace: Option<Directory>, tmp: PathBuf, budget: Arc<AtomicU64>) -> Self {
+    /// is what may still be written, in bytes, shared with whatever else the run writes by;
+    /// `held` is what may be open.
+    pub(crate) fn new(
+        workspace: Option<Directory>,
+        tmp: PathBuf,
+        budget: Arc<AtomicU64>,
+        held: Held,
+    ) -> Self {
         Self {
             workspace,
             tmp: Some((tmp, false)),
+            directories: None,
             budget,
+            held: Some(held),
         }
     }
 
+    /// The directories, opened once however often a guest asks. One for which there is no
+    /// descriptor is not there.
     fn open(&mut self) -> std::io::Result<Vec<(Dir, &'static str)>> {
+        if let Some(directories) = &self.directories {
+            return Ok(directories.clone());
+        }
         let mut directories = Vec::new();
-        if let Some(workspace) = &self.workspace {
+        if let Some(workspace) = &self.workspace
+            && has_room_for_directory(&mut self.held)
+        {
             let perms = match workspace.writable {
                 true => FsPerms::ReadWrite,
                 false => FsPerms::ReadOnly,
             };
             let file = workspace.file.try_clone()?;
-            directories.push((Dir::new(file, perms, OpenMode::READ, false), "/workspace"));
+            let dir = Dir::new(file, perms, OpenMode::READ, false);
+            count(&mut self.held, &dir.dir);
+            directories.push((dir, "/workspace"));
         }
-        if let Some((path, made)) = &mut self.tmp {
-            std::fs::create_dir_all(&*path)?;
+        if let Some((path, made)) = &mut self.tmp
+            && has_room_for_directory(&mut self.held)
+        {
+            let mut private = std::fs::DirBuilder::new();
+            private.recursive(true).mode(0o700).create(&*path)?;
             *made = true;
             let file = File::open(&*path)?;
             let dir = Dir::new(
@@ -87,9 +114,25 @@ impl Files {
                 OpenMode::READ | OpenMode::WRITE,
                 false,
             );
+            count(&mut self.held, &dir.dir);
             directories.push((dir, "/tmp"));
         }
+        self.directories = Some(directories.clone());
         Ok(directories)
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.held.as_mut().is_some_and(Held::has_room)
+    }
+}
+
+fn has_room_for_directory(held: &mut Option<Held>) -> bool {
+    held.as_mut().is_some_and(Held::has_room_for_directory)
+}
+
+fn count(held: &mut Option<Held>, file: &Arc<File>) {
+    if let Some(held) = held {
+        held.opened(file);
     }
 }
 
@@ -273,7 +316,9 @@ fn directories<T: Send>(state: &mut GuestState<T>) -> wasmtime::Result<Vec<(Fd, 
     Ok(answer)
 }
 
-/// Opening a FIFO or a device can block for ever, on a thread that nothing can stop.
+/// Opening a FIFO or a device can block for ever, on a thread that nothing can stop. What is
+/// opened is a descriptor of the host's, and counted; WASI has no error for too many of them, and
+/// this is the one that is neither of a disk nor of a permission.
 async fn open_at<T: Send>(
     state: &mut GuestState<T>,
     fd: Fd,
@@ -282,6 +327,9 @@ async fn open_at<T: Send>(
     how: OpenFlags,
     flags: DescriptorFlags,
 ) -> FsResult<Fd> {
+    if !state.files.has_room() {
+        return Err(ErrorCode::InsufficientMemory.into());
+    }
     let at = Resource::new_borrow(fd.rep());
     let found = state.filesystem().stat_at(at, follow, path.clone()).await;
     let creates = found.is_err() && how.contains(OpenFlags::CREATE);
@@ -302,10 +350,16 @@ async fn open_at<T: Send>(
         .filesystem()
         .open_at(fd, follow, path, how, flags)
         .await;
-    match made {
+    let opened = match made {
         Some(made) => made.kept(opened),
         None => opened,
-    }
+    }?;
+    let file = match state.table.get(&opened)? {
+        Descriptor::File(file) => Arc::clone(&file.file),
+        Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+    };
+    count(&mut state.files.held, &file);
+    Ok(opened)
 }
 
 /// Puts the budget before a stream that writes to a file.

@@ -5,6 +5,7 @@ use super::authority::{Authority, union};
 use super::config::OAuthGrant;
 use super::consent::{Consent, ConsentRequest};
 use super::shelf::{Record, Registered};
+use crate::capability::foreign;
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadataResolution,
     ClientCredentialsConfig, OAuthClientConfig,
@@ -87,7 +88,8 @@ impl Authority {
     ) -> Result<(), String> {
         let consent = self.setting.consent.as_ref();
         let consent = consent.ok_or("this host has nobody who consents")?;
-        let redirect = consent.redirect_uri();
+        let redirect = foreign::caught(async || consent.redirect_uri()).await;
+        let redirect = redirect.map_err(|error| format!("there is no consent: {error}"))?;
         let scopes = self.scopes(manager, &record).await;
         let client = self.client_of(manager, found, &record, &redirect, &scopes);
         let client = client.await?;
@@ -174,12 +176,13 @@ impl Authority {
     ) -> Result<AuthorizationCallback, String> {
         let words: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let address = manager.get_authorization_url(&words).await;
-        let answered = consent.consent(ConsentRequest {
+        let request = ConsentRequest {
             server: self.server.clone(),
             address: address.map_err(|error| self.said(&error))?,
             scopes,
-        });
-        let back = answered.await?;
+        };
+        let answered = foreign::caught(|| consent.consent(request)).await;
+        let back = answered.map_err(|error| format!("there is no consent: {error}"))??;
         if let Some(refusal) = refusal_of(&back) {
             return Err(format!("consent was refused: {refusal}"));
         }

@@ -2,7 +2,7 @@
 //! store. Knows not what is in them.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl TokenFiles {
 
 impl TokenStore for TokenFiles {
     fn load(&self, server: &str) -> io::Result<Option<String>> {
-        let file = match File::open(self.path(server)) {
+        let file = match crate::file::open(self.path(server)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

@@ -8,6 +8,7 @@ use super::super::oauth::{Authority, STEPS_MAX};
 use super::super::patience::Patience;
 use super::super::shared::{Shared, Spoken};
 use super::Slot;
+use crate::capability::foreign;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -109,7 +110,9 @@ impl Slot {
     }
 
     async fn open(&self, shared: &Shared, opening: Opening) -> Result<Connection, NotOpened> {
-        let root = (shared.brought.directories)(self.workspace);
+        let directories = &shared.brought.directories;
+        let root = foreign::caught(async || directories(self.workspace)).await;
+        let root = root.map_err(|error| NotOpened::before(self.name(), &error.to_string()))?;
         let fill = Arc::clone(&shared.fill);
         let launch = launch::prepare(Arc::clone(&self.known.reach), root.clone(), fill).await;
         let launch = launch.map_err(|why| NotOpened::before(self.name(), &why))?;

@@ -20,6 +20,8 @@ const WAITING_MAX: usize = 16;
 /// What to start.
 pub(crate) struct Start {
     pub(super) command: Command,
+    /// The soft limit of its descriptors; without it, it has the host's.
+    descriptors: Option<u64>,
     /// Where it runs and what it may do there; without it, it has the rights of the host.
     pub(super) confined: Option<(File, Confinement)>,
     /// Where the group's end is waited for if nobody else does.
@@ -27,10 +29,26 @@ pub(crate) struct Start {
 }
 
 impl Start {
+    /// A program that is kept to its place.
+    pub(super) fn confined(
+        command: Command,
+        directory: File,
+        confinement: Confinement,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            command,
+            descriptors: None,
+            confined: Some((directory, confinement)),
+            runtime,
+        }
+    }
+
     /// A program with the rights of the host.
     pub(crate) fn unconfined(command: Command, runtime: Handle) -> Self {
         Self {
             command,
+            descriptors: None,
             confined: None,
             runtime,
         }
@@ -43,14 +61,24 @@ type Job = (Start, oneshot::Sender<io::Result<Group>>);
 /// dropped.
 #[derive(Default)]
 pub(crate) struct Starter {
+    descriptors: Option<u64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
 impl Starter {
+    /// Starts programs with this soft limit of descriptors, if it is not the host's.
+    pub(crate) fn with_descriptors(descriptors: Option<u64>) -> Self {
+        Self {
+            descriptors,
+            ..Self::default()
+        }
+    }
+
     /// Starts a command. Dropping the future kills what was started meanwhile.
-    pub(crate) async fn start(&self, start: Start) -> io::Result<Group> {
+    pub(crate) async fn start(&self, mut start: Start) -> io::Result<Group> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
+        start.descriptors = self.descriptors;
         let jobs = self.jobs()?;
         jobs.send((start, answer)).await.map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
@@ -90,11 +118,12 @@ impl Group {
     fn start(start: Start) -> io::Result<Self> {
         let Start {
             mut command,
+            descriptors,
             confined,
             runtime,
         } = start;
         let (reading, writing) = io::pipe()?;
-        spawn::prepare(&mut command, reading.into(), confined);
+        spawn::prepare(&mut command, reading.into(), descriptors, confined);
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {

@@ -9,7 +9,8 @@ use super::confine::Confinement;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{
-    Pid, Signal, fchdir, getpid, getppid, set_parent_process_death_signal, setrlimit,
+    Pid, Resource, Rlimit, Signal, fchdir, getpid, getppid, getrlimit,
+    set_parent_process_death_signal, setrlimit,
 };
 use std::ffi::c_int;
 use std::fs::File;
@@ -30,20 +31,26 @@ const SIGKILL: c_int = 9;
 const EPERM: i32 = 1;
 const ESRCH: i32 = 3;
 
-/// Prepares a command: its group, who ends it when the host is gone, and its directory and its
-/// bounds if it is to have any. It has to be spawned by the thread that calls this, one that lives as long as the
+/// Prepares a command: its group, who ends it when the host is gone, the soft limit of its
+/// descriptors if that is not the host's, and its directory and its bounds if it is to have any. It has to be spawned by the thread that calls this, one that lives as long as the
 /// host: the kernel watches the thread, not the process.
 ///
 /// `lifeline` is the reading end of a pipe whose other end the host holds and nobody else.
 pub(super) fn prepare(
     command: &mut Command,
     lifeline: OwnedFd,
+    descriptors: Option<u64>,
     mut confined: Option<(File, Confinement)>,
 ) {
     let host = getpid();
     let prepare = move || {
         outlived_by(host)?;
         tied(lifeline.as_fd())?;
+        if let Some(current) = descriptors {
+            let known = getrlimit(Resource::Nofile);
+            let current = Some(current);
+            setrlimit(Resource::Nofile, Rlimit { current, ..known })?;
+        }
         match &mut confined {
             Some((directory, confinement)) => {
                 fchdir(directory)?;

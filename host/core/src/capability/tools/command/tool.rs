@@ -306,11 +306,8 @@ impl Shared {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let start = Start {
-            command,
-            confined: Some((directory.into_std_file(), confinement.map_err(internal)?)),
-            runtime,
-        };
+        let confinement = confinement.map_err(internal)?;
+        let start = Start::confined(command, directory.into_std_file(), confinement, runtime);
         Ok((start, temporary))
     }
 }

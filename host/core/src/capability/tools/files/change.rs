@@ -11,6 +11,7 @@ use super::{Failed, Run};
 use crate::capability::permits::Permits;
 use crate::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use crate::permission::{Access, Capability};
+use crate::text;
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::RenameFlags;
 use serde_json::json;
@@ -183,14 +184,17 @@ impl Prepared {
 
     fn diff(&self) -> String {
         let before = self.text_before();
-        let from = before.map_or("/dev/null".to_owned(), |_| format!("a/{}", self.path));
-        let diff = TextDiff::configure()
-            .timeout(DIFF_TIME_MAX)
-            .diff_lines(before.unwrap_or_default(), self.after.as_str())
-            .unified_diff()
-            .context_radius(3)
-            .header(&from, &format!("b/{}", self.path))
-            .to_string();
+        // A name of several lines would be taken for lines of the diff.
+        let name = if self.path.chars().any(text::is_unseen) {
+            text::shell(&self.path)
+        } else {
+            self.path.clone()
+        };
+        let from = before.map_or("/dev/null".to_owned(), |_| format!("a/{name}"));
+        let mut diff = unified(before.unwrap_or_default(), &self.after);
+        if !diff.is_empty() {
+            diff = format!("--- {from}\n+++ b/{name}\n{diff}");
+        }
         let bytes = diff.len();
         if bytes <= DIFF_BYTES_MAX {
             return diff;
@@ -256,6 +260,29 @@ impl Prepared {
         }
         Ok(opened.metadata)
     }
+}
+
+/// The hunks between two texts. Lines end at their line feeds alone: a carriage return that was
+/// taken for an end would leave two lines of the diff in one.
+fn unified(before: &str, after: &str) -> String {
+    let (old, new): (Vec<_>, Vec<_>) = (
+        before.split_inclusive('\n').collect(),
+        after.split_inclusive('\n').collect(),
+    );
+    let diff = TextDiff::configure()
+        .timeout(DIFF_TIME_MAX)
+        .diff_slices(&old, &new);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        text.push_str(&format!("{}\n", hunk.header()));
+        for change in hunk.iter_changes() {
+            text.push_str(&format!("{}{}", change.tag(), change.value()));
+            if !change.value().ends_with('\n') {
+                text.push_str("\n\\ No newline at end of file\n");
+            }
+        }
+    }
+    text
 }
 
 fn spend(run: &Run, bytes: u64) -> Result<(), ToolError> {

@@ -2,14 +2,10 @@
 
 use super::super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use crate::capability::tools::Toolbox;
-use crate::session::Todo;
+use crate::session::{TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 use serde_json::json;
 
 pub(super) const NAME: &str = "todo";
-/// Points of the longest plan.
-const POINTS_MAX: usize = 100;
-/// Characters of the longest point.
-const POINT_CHARS_MAX: usize = 500;
 
 pub(super) fn tool() -> Tool {
     Tool {
@@ -23,11 +19,11 @@ pub(super) fn tool() -> Tool {
             "properties": {
                 "todo": {
                     "type": "array",
-                    "maxItems": POINTS_MAX,
+                    "maxItems": TODO_POINTS_MAX,
                     "items": {
                         "type": "object",
                         "properties": {
-                            "content": { "type": "string", "minLength": 1, "maxLength": POINT_CHARS_MAX },
+                            "content": { "type": "string", "minLength": 1, "maxLength": TODO_CHARS_MAX },
                             "status": { "enum": ["pending", "in_progress", "completed"] }
                         },
                         "required": ["content", "status"],

@@ -1,0 +1,138 @@
+//! How long what a caller hands in may be, and of which characters: checked before anything of
+//! it is kept. Each refusal names the bound.
+
+use super::{HostError, WorkspaceOptions};
+use crate::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
+use crate::store::kept_bytes;
+
+/// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
+pub const PROMPT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the longest configuration of an agent for one run.
+pub const CONFIG_BYTES_MAX: usize = 256 << 10;
+/// Bytes of the longest idempotency key.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Rules, of both kinds together, that a workspace may be opened with.
+pub const RULES_MAX: usize = 1024;
+/// Bytes of the longest of them.
+pub const RULE_BYTES_MAX: usize = 4096;
+
+fn invalid(why: String) -> HostError {
+    HostError::Invalid(why)
+}
+
+/// Refuses parts that are longer than a prompt may be.
+pub(super) fn check_parts(parts: &[Part]) -> Result<(), HostError> {
+    match kept_bytes(parts) {
+        0..=PROMPT_BYTES_MAX => Ok(()),
+        bytes => Err(invalid(format!(
+            "the prompt has {bytes} bytes; it may have {PROMPT_BYTES_MAX}: attach what is long, or \
+             put it into a file of the workspace"
+        ))),
+    }
+}
+
+/// Refuses a configuration that is too long.
+pub(super) fn check_config(config: &str) -> Result<(), HostError> {
+    match config.len() {
+        0..=CONFIG_BYTES_MAX => Ok(()),
+        bytes => Err(invalid(format!(
+            "the agent's configuration has {bytes} bytes; it may have {CONFIG_BYTES_MAX}"
+        ))),
+    }
+}
+
+/// Refuses an idempotency key that is empty, too long, or cannot be shown.
+pub(super) fn check_key(key: &str) -> Result<(), HostError> {
+    let fits = (1..=KEY_BYTES_MAX).contains(&key.len());
+    if fits && !key.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "an idempotency key has 1 to {KEY_BYTES_MAX} bytes and no control characters; this one has \
+         {} bytes",
+        key.len()
+    )))
+}
+
+/// Refuses a plan that is too long.
+pub(super) fn check_todo(todo: &[Todo]) -> Result<(), HostError> {
+    let long = |todo: &Todo| todo.content.chars().count() > TODO_CHARS_MAX;
+    if todo.len() <= TODO_POINTS_MAX && !todo.iter().any(long) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "a plan has at most {TODO_POINTS_MAX} points of at most {TODO_CHARS_MAX} characters"
+    )))
+}
+
+/// Refuses more rules than may be kept.
+pub(super) fn check_options(options: &WorkspaceOptions) -> Result<(), HostError> {
+    let stored = options.stored();
+    let rules = || stored.grants.iter().chain(&stored.denied);
+    let count = rules().count();
+    if count <= RULES_MAX && rules().all(|rule| rule.len() <= RULE_BYTES_MAX) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "a workspace has at most {RULES_MAX} rules of at most {RULE_BYTES_MAX} bytes each; this one \
+         would have {count} rules"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permission::{Capability, Rule};
+    use crate::session::TodoStatus;
+
+    fn bound(checked: Result<(), HostError>) -> Option<String> {
+        checked.err().map(|error| {
+            assert_eq!(error.name(), "invalid-value");
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_with_the_bound() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let parts = |bytes: usize| [Part::text(text(bytes))];
+        let longest = PROMPT_BYTES_MAX - kept_bytes(&parts(0));
+        assert_eq!(bound(check_parts(&parts(longest))), None);
+        let refused = bound(check_parts(&parts(longest + 1))).expect("too long");
+        assert!(refused.contains(&PROMPT_BYTES_MAX.to_string()), "{refused}");
+
+        assert_eq!(bound(check_config(&text(CONFIG_BYTES_MAX))), None);
+        assert!(bound(check_config(&text(CONFIG_BYTES_MAX + 1))).is_some());
+
+        assert_eq!(bound(check_key(&text(KEY_BYTES_MAX))), None);
+        for key in ["", "a\0b", "a\nb", &text(KEY_BYTES_MAX + 1)] {
+            let refused = bound(check_key(key)).expect("no key");
+            assert!(refused.contains("255"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn plans_and_rules_are_bounded_in_number_and_length() {
+        let point = |chars: usize| Todo {
+            content: "\u{e4}".repeat(chars),
+            status: TodoStatus::Pending,
+        };
+        let plan = |points: usize, chars: usize| vec![point(chars); points];
+        assert_eq!(
+            bound(check_todo(&plan(TODO_POINTS_MAX, TODO_CHARS_MAX))),
+            None
+        );
+        assert!(bound(check_todo(&plan(TODO_POINTS_MAX + 1, 1))).is_some());
+        assert!(bound(check_todo(&plan(1, TODO_CHARS_MAX + 1))).is_some());
+
+        let rule = |name: String| Rule::only(Capability::Tools, name).expect("a rule");
+        let rules = |count: usize| {
+            let rules = (0..count).map(|n| rule(format!("t{n}")));
+            rules.fold(WorkspaceOptions::new(), WorkspaceOptions::deny)
+        };
+        assert_eq!(bound(check_options(&rules(RULES_MAX))), None);
+        assert!(bound(check_options(&rules(RULES_MAX + 1))).is_some());
+        let long = WorkspaceOptions::new().grant(rule("x".repeat(RULE_BYTES_MAX)));
+        assert!(bound(check_options(&long)).is_some());
+    }
+}

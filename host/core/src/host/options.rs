@@ -1,0 +1,238 @@
+//! What agents may do in a workspace, and how much: as an embedder says it, and as it is kept
+//! for a host that starts again.
+
+use crate::permission::{Grants, Rule};
+use crate::sandbox::Limits;
+use crate::store::StoredOptions;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What agents may do in a workspace, and how much. Nothing is granted by default.
+///
+/// All of it is kept: where the host itself opens the workspace, for a prompt that waited or a
+/// session whose time has come, and where it is claimed without options, it has what was said
+/// last.
+#[derive(Clone, Debug, Default)]
+pub struct WorkspaceOptions {
+    pub(super) grants: Grants,
+    pub(super) limits: Option<Limits>,
+    pub(super) concurrent_runs: Option<u32>,
+    pub(super) asks: bool,
+}
+
+impl WorkspaceOptions {
+    /// Nothing granted, the host's limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Grants a capability, or what a rule extends to, to every agent that wants it.
+    #[must_use]
+    pub fn grant(mut self, rule: impl Into<Rule>) -> Self {
+        self.grants = self.grants.with(rule);
+        self
+    }
+
+    /// These grants and denials instead of those so far.
+    #[must_use]
+    pub fn grants(mut self, grants: Grants) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// Denies a capability, or what a rule extends to, whoever grants it.
+    #[must_use]
+    pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
+        self.grants = self.grants.without(rule);
+        self
+    }
+
+    /// Whether somebody is there to be asked: runs then wait for answers to what no rule
+    /// decides, and agents may ask questions. Default: nobody is, and what is not granted is
+    /// denied.
+    #[must_use]
+    pub fn ask(mut self, asks: bool) -> Self {
+        self.asks = asks;
+        self
+    }
+
+    /// Limits of this workspace's runs, instead of the host's.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Runs of this workspace at the same time; the others wait. Default: as many as the
+    /// host has slots.
+    #[must_use]
+    pub fn concurrent_runs(mut self, runs: u32) -> Self {
+        self.concurrent_runs = Some(runs.max(1));
+        self
+    }
+
+    /// All of it, as it is kept. Every field is named, so that none is forgotten.
+    pub(super) fn stored(&self) -> StoredOptions {
+        let Self {
+            grants,
+            limits,
+            concurrent_runs,
+            asks,
+        } = self;
+        StoredOptions {
+            grants: grants.allowed().map(Rule::to_string).collect(),
+            denied: grants.denied().map(Rule::to_string).collect(),
+            asks: *asks,
+            concurrent_runs: *concurrent_runs,
+            limits: limits.as_ref().map(named),
+        }
+    }
+
+    /// What a workspace was opened with before; `None` where a limit is kept that this host does
+    /// not know. Words of grants that it does not know grant nothing; were they a denial,
+    /// nothing is granted at all.
+    pub(super) fn from_stored(stored: &StoredOptions, limits: Limits) -> Option<Self> {
+        let rule = |words: &String| words.parse::<Rule>().ok();
+        let grants = stored.grants.iter().filter_map(rule);
+        let grants = grants.fold(Grants::none(), Grants::with);
+        let denied: Option<Vec<Rule>> = stored.denied.iter().map(rule).collect();
+        let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::without));
+        let own = stored.limits.as_ref().map(|own| limited(limits, own));
+        Some(Self {
+            grants: denied.unwrap_or_default(),
+            limits: match own {
+                Some(own) => Some(own?),
+                None => None,
+            },
+            concurrent_runs: stored.concurrent_runs,
+            asks: stored.asks,
+        })
+    }
+}
+
+/// Limits by their names; times in microseconds, and no number for no bound.
+fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
+    let Limits {
+        memory_bytes,
+        table_elements,
+        output_bytes,
+        written_bytes,
+        deadline,
+        grace,
+        finish_deadline,
+        epilogue,
+        state_bytes,
+        queue,
+        tokens,
+        cost_micros,
+        tool_calls,
+        child_depth,
+        log_entries,
+        wakes,
+    } = *limits;
+    let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    let named = [
+        ("memory_bytes", Some(memory_bytes)),
+        ("table_elements", Some(table_elements)),
+        ("output_bytes", Some(output_bytes)),
+        ("written_bytes", Some(written_bytes)),
+        ("deadline_us", deadline.and_then(micros)),
+        ("grace_us", micros(grace)),
+        ("finish_deadline_us", micros(finish_deadline)),
+        ("epilogue_us", micros(epilogue)),
+        ("state_bytes", Some(state_bytes)),
+        ("queue", Some(queue.into())),
+        ("tokens", tokens),
+        ("cost_micros", cost_micros),
+        ("tool_calls", Some(tool_calls.into())),
+        ("child_depth", Some(child_depth.into())),
+        ("log_entries", Some(log_entries)),
+        ("wakes", Some(wakes.into())),
+    ];
+    named.map(|(name, most)| (name.to_owned(), most)).into()
+}
+
+/// Limits with those that are named in the place of their own; `None` for a name that is not
+/// known, or that takes another number.
+fn limited(mut limits: Limits, named: &BTreeMap<String, Option<u64>>) -> Option<Limits> {
+    for (name, most) in named {
+        let count = || u32::try_from((*most)?).ok();
+        let time = most.map(Duration::from_micros);
+        match name.as_str() {
+            "memory_bytes" => limits.memory_bytes = (*most)?,
+            "table_elements" => limits.table_elements = (*most)?,
+            "output_bytes" => limits.output_bytes = (*most)?,
+            "written_bytes" => limits.written_bytes = (*most)?,
+            "deadline_us" => limits.deadline = time,
+            "grace_us" => limits.grace = time?,
+            "finish_deadline_us" => limits.finish_deadline = time?,
+            "epilogue_us" => limits.epilogue = time?,
+            "state_bytes" => limits.state_bytes = (*most)?,
+            "queue" => limits.queue = count()?,
+            "tokens" => limits.tokens = *most,
+            "cost_micros" => limits.cost_micros = *most,
+            "tool_calls" => limits.tool_calls = count()?,
+            "child_depth" => limits.child_depth = count()?,
+            "log_entries" => limits.log_entries = (*most)?,
+            "wakes" => limits.wakes = count()?,
+            _ => return None,
+        }
+    }
+    Some(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permission::Capability;
+
+    /// Every field differs from its default, and every number from all others.
+    fn options() -> WorkspaceOptions {
+        let limits = Limits {
+            memory_bytes: 1,
+            table_elements: 2,
+            output_bytes: 3,
+            written_bytes: 4,
+            deadline: None,
+            grace: Duration::from_micros(6),
+            finish_deadline: Duration::from_micros(7),
+            epilogue: Duration::from_micros(8),
+            state_bytes: 9,
+            queue: 10,
+            tokens: Some(11),
+            cost_micros: Some(12),
+            tool_calls: 13,
+            child_depth: 14,
+            log_entries: 16,
+            wakes: 17,
+        };
+        WorkspaceOptions {
+            grants: Grants::none()
+                .with(Capability::State)
+                .without(Capability::Model),
+            limits: Some(limits),
+            concurrent_runs: Some(15),
+            asks: true,
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_kept_and_read_as_it_was() {
+        let options = options();
+        let read = WorkspaceOptions::from_stored(&options.stored(), Limits::default());
+        let read = read.expect("known");
+        assert_eq!(format!("{read:?}"), format!("{options:?}"));
+        let nothing = WorkspaceOptions::new();
+        let read = WorkspaceOptions::from_stored(&nothing.stored(), Limits::default());
+        assert_eq!(format!("{read:?}"), format!("{:?}", Some(nothing)));
+    }
+
+    #[test]
+    fn what_a_later_version_kept_beside_is_not_left_out_silently() {
+        let mut stored = options().stored();
+        let limits = stored.limits.get_or_insert_default();
+        limits.insert("sockets".to_owned(), Some(1));
+        assert!(WorkspaceOptions::from_stored(&stored, Limits::default()).is_none());
+    }
+}

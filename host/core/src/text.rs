@@ -1,0 +1,169 @@
+//! Text as people see it before they decide on it: characters that do not show, or that reorder
+//! what does, are written as `\u{202e}`, and different texts never look the same. Pure.
+//!
+//! | text | function |
+//! |---|---|
+//! | a file name, a target, anything of one line | [`line`] |
+//! | a diff, arguments, anything of several lines | [`lines`] |
+//! | what is escaped already: a [rule](crate::permission::Rule), the target of a command, a question's details | [`seen`] |
+//! | a word to be copied into a shell | [`shell`] |
+
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The text in one line, reversibly: each character that does not show is written as `\u{…}`, line
+/// feeds, tabs and blanks at either end among them, and the backslash of a `\u{` that the text
+/// holds itself becomes `\u{5c}`. Nothing is left out.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    let inner = text.trim_matches(' ');
+    let begins = text.len() - text.trim_start_matches(' ').len();
+    let ends = begins + inner.len();
+    let is_edge = |at: usize| at < begins || at >= ends;
+    write(text, |at, c, rest| {
+        is_unseen(c) || (c == ' ' && is_edge(at)) || is_escape(c, rest)
+    })
+}
+
+/// As [`line`], but line feeds, tabs and blanks stay as they are.
+#[must_use]
+pub fn lines(text: &str) -> Cow<'_, str> {
+    write(text, |_, c, rest| {
+        (is_unseen(c) && !matches!(c, '\n' | '\t')) || is_escape(c, rest)
+    })
+}
+
+/// The text with `\u{…}` for each character that does not show, but for line feeds and tabs. What
+/// is escaped already stays as it is, so that this is reversible for such text alone.
+#[must_use]
+pub fn seen(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_unseen(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// The text with `\u{…}` for each character of which it is said.
+#[must_use]
+pub fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> Cow<'_, str> {
+    write(text, |_, c, _| is_meant(c))
+}
+
+/// A word as a shell takes it: plain, 'quoted', or `$'with \U0000202e'` where not all of it shows.
+/// Different words are never written the same.
+#[must_use]
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    let unseen = word.chars().any(is_unseen);
+    if !unseen && !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if !unseen {
+        return format!("'{}'", word.replace('\'', "'\\''"));
+    }
+    let mut escaped = String::from("$'");
+    for c in word.chars() {
+        match c {
+            '\'' | '\\' => escaped.extend(['\\', c]),
+            '\n' => escaped.push_str("\\n"),
+            '\t' => escaped.push_str("\\t"),
+            c if is_unseen(c) => {
+                // Writing to a text does not fail.
+                let _written = write!(escaped, "\\U{:08x}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped + "'"
+}
+
+/// Whether a character does not show, or reorders those that do: controls, formats, whatever
+/// Unicode lets a display ignore, all spaces but the plain one, letters that are blank, and what
+/// is no character at all. Of the Unicode version that `icu_properties` has.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    use GeneralCategory::{
+        Control, Format, LineSeparator, ParagraphSeparator, SpaceSeparator, Unassigned,
+    };
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    matches!(
+        CodePointMapData::<GeneralCategory>::new().get(c),
+        Control | Format | LineSeparator | ParagraphSeparator | SpaceSeparator | Unassigned
+    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || matches!(c, BRAILLE_BLANK | NULL_NOTEHEAD | KHITAN_FILLER)
+}
+
+/// Letters and signs that are blank, though no property of Unicode says so.
+const BRAILLE_BLANK: char = '\u{2800}';
+const NULL_NOTEHEAD: char = '\u{1d159}';
+const KHITAN_FILLER: char = '\u{16fe4}';
+
+/// A backslash that would be taken for the beginning of an escape.
+fn is_escape(c: char, rest: &str) -> bool {
+    c == '\\' && rest.starts_with("u{")
+}
+
+/// The text with some of its characters as `\u{…}`: those of which it is said, given where they
+/// stand and what follows.
+fn write(text: &str, is_meant: impl Fn(usize, char, &str) -> bool) -> Cow<'_, str> {
+    let meant = |at: usize, c: char| is_meant(at, c, &text[at + c.len_utf8()..]);
+    let Some((first, _)) = text.char_indices().find(|(at, c)| meant(*at, *c)) else {
+        return Cow::Borrowed(text);
+    };
+    let mut shown = text[..first].to_owned();
+    for (at, c) in text[first..].char_indices() {
+        if meant(first + at, c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn what_does_not_show_is_written_down() {
+        assert_eq!(line("src/a b.rs"), "src/a b.rs");
+        assert_eq!(line("grün/עברית/\u{1f600}"), "grün/עברית/\u{1f600}");
+        assert_eq!(line("a\u{202e}b\n\t\r"), r"a\u{202e}b\u{a}\u{9}\u{d}");
+        assert_eq!(line(" a  b "), r"\u{20}a  b\u{20}");
+        assert_eq!(line("  "), r"\u{20}\u{20}");
+        assert_eq!(line(r"a\u{202e}b\n"), r"a\u{5c}u{202e}b\n");
+        assert_eq!(lines(" a\n\tb\r\n"), " a\n\tb\\u{d}\n");
+        assert_eq!(seen("a\u{3164}\\u{b}"), r"a\u{3164}\u{b}");
+    }
+
+    #[test]
+    fn different_texts_look_different() {
+        let pieces = [
+            "", "a", " ", "\\", "\\u", "u{", "{", "5c}", "202e}", "\u{202e}", "\u{34f}", "\n",
+        ];
+        for show in [line, lines] {
+            let mut seen = HashMap::new();
+            for one in pieces {
+                for two in pieces {
+                    for three in pieces {
+                        let text = format!("{one}{two}{three}");
+                        let before = seen.insert(show(&text).into_owned(), text.clone());
+                        assert!(before.is_none_or(|before| before == text), "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_for_a_shell_are_quoted() {
+        assert_eq!(shell("write-files=src/a.rs"), "write-files=src/a.rs");
+        assert_eq!(shell("tools=git.*"), "'tools=git.*'");
+        assert_eq!(shell("it's"), r"'it'\''s'");
+        assert_eq!(shell(""), "''");
+        assert_eq!(shell("a\nb'\u{202e}\x1b"), r"$'a\nb\'\U0000202e\U0000001b'");
+    }
+}
