@@ -4,10 +4,11 @@
 
 use crate::agent::{self, Found};
 use crate::attachments::Attachment;
-use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, escaped};
+use crate::client::{AgentView, Api, CallError, Feed, RunView, WorkspaceView, ask, escaped};
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{self, Met};
+use crate::place;
 use crate::plan::Plan;
 use crate::printer::printer;
 use crate::reading::Source;
@@ -21,21 +22,12 @@ use lastword::id::{RunId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::SessionRecord;
 use lastword::{HostError, Receipt, WorkspaceKey};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::future::pending;
-use std::io;
-use std::path::Path;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
-
-/// How often a request that begins a run is sent when its answer is lost.
-const TRIES: u32 = 4;
-const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// Runs an agent there, and stays until its end is told.
 ///
@@ -56,9 +48,9 @@ pub(crate) async fn run(
             return Ok(Exit::Cancelled);
         }
     };
-    if !may_run(&name, &manifest, &plan.grants, plan.asks, terminal) {
+    let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, terminal) else {
         return Ok(Exit::Denied);
-    }
+    };
     if plan.is_blank() && !has_default(&manifest) {
         return Err(HostError::EmptyPrompt.into());
     }
@@ -92,6 +84,10 @@ pub(crate) async fn run(
             return Err(failure);
         }
     };
+    // Not before: until then another host may be asked, with the same to tell.
+    for note in &notes {
+        terminal.note(note);
+    }
     if plan.detach {
         return detached(&run, plan.json, terminal);
     }
@@ -185,26 +181,6 @@ async fn prompt(api: &Api, plan: &Plan, session: SessionId) -> Result<RunView, F
     asked.map_err(|error| unknown(error, session, key))
 }
 
-/// Sends what begins a run, until there is an answer: the key lets the host know the same request
-/// again.
-pub(crate) async fn ask<T: DeserializeOwned>(
-    api: &Api,
-    path: &str,
-    body: &impl Serialize,
-    key: &str,
-) -> Result<T, CallError> {
-    let mut tries = 1;
-    loop {
-        match api.ask(path, body, key).await {
-            // The next owner of the directory knows what became of it.
-            Err(error) if api.holder().is_some() && error.is_leaving() => return Err(error),
-            Err(error) if error.is_passing() && tries < TRIES => tries += 1,
-            answer => return answer,
-        }
-        tokio::time::sleep(BETWEEN_TRIES * tries).await;
-    }
-}
-
 /// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
 /// that leaves in between.
 fn on_the_way(error: CallError) -> Failure {
@@ -277,10 +253,7 @@ impl<'a> Client<'a> {
             "ask": asks,
         });
         match key {
-            WorkspaceKey::Directory(path) => {
-                let path = path.to_str().ok_or_else(|| no_utf8(path))?;
-                body["directory"] = json!(path);
-            }
+            WorkspaceKey::Directory(path) => body["directory"] = json!(place::utf8(path)?),
             WorkspaceKey::Name(name) => body["name"] = json!(name),
         }
         Ok(self.api.post("/workspaces", &body).await?)
@@ -321,8 +294,7 @@ impl<'a> Client<'a> {
         let mut feed = Feed::of_run(self.api, run);
         let watch = follow::watch_reader();
         let mut reader = std::pin::pin!(follow::reader_gone(watch.as_ref()));
-        let mut asked = Asked::default();
-        let (mut claim, mut ahead) = (None, None);
+        let (mut asked, mut claim, mut ahead) = (Asked::default(), None, None);
         loop {
             let (listening, explain_at) = (!asked.reader_gone, asked.explain_at);
             let (asking, leaving) = (desk.is_asking(), asked.leaving());
@@ -497,12 +469,4 @@ impl Asked {
 /// Stops a run, and answers its end.
 pub(crate) async fn cancel(api: &Api, run: RunId) -> Result<Receipt, CallError> {
     api.post(&format!("/runs/{run}/cancel"), &json!({})).await
-}
-
-fn no_utf8(path: &Path) -> Failure {
-    Failure::usage(format!(
-        "the path {} is not UTF-8, which a server cannot be sent; end the server and run the agent \
-         without it, or give the directory another name",
-        path.display()
-    ))
 }

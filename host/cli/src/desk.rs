@@ -3,8 +3,7 @@
 //! the host. Knows neither what a line means nor how the run is followed.
 
 use crate::asking::{Prompter, Settled, Step};
-use crate::attached::ask;
-use crate::client::Api;
+use crate::client::{Api, ask};
 use crate::failure::Failure;
 use crate::printer::printer;
 use crate::rendering;

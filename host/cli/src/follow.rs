@@ -55,7 +55,7 @@ impl Met {
     /// The run's end, which may be provisional.
     pub(crate) fn receipt(&self) -> &Receipt {
         match self {
-            Self::Ended(receipt) | Self::ReaderGone(receipt) => receipt,
+            Self::Ended(receipt) | Self::ReaderGone(receipt) | Self::Cut(receipt) => receipt,
         }
     }
 }
@@ -189,7 +189,7 @@ impl Follow<'_> {
         });
     }
 
-    /// Nobody reads standard output any more. A terminal that was closed sends SIGHUP, too, and
+    /// The reader of standard output is gone. A terminal that was closed sends SIGHUP, too, and
     /// means the same by both.
     fn reader_gone(&self, stops: &Stops, asked: &mut Asked) {
         asked.reader_gone = true;

@@ -76,3 +76,14 @@ pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
     let directory = WorkspaceKey::directory(directory).ok();
     directory.is_some_and(|directory| WorkspaceKey::from_stored(key) == Some(directory))
 }
+
+/// A path as a server is sent it.
+pub(crate) fn utf8(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| {
+        Failure::usage(format!(
+            "the path {} is not UTF-8, which a server cannot be sent; end the server and run the \
+             agent without it, or give the directory another name",
+            path.display()
+        ))
+    })
+}

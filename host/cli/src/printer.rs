@@ -26,7 +26,7 @@ const LOG_MAX: usize = 256 << 10;
 const WRITE_MAX: usize = 16 << 10;
 /// How long a reader may take nothing once a signal asked for the end.
 const STALL: Duration = Duration::from_secs(1);
-/// How long it may take what is left, however steadily.
+/// How long it may take the rest, however steadily.
 const LEAVE: Duration = Duration::from_secs(10);
 
 /// One of the two.
@@ -138,7 +138,7 @@ struct State {
     threadless: bool,
     /// Whether a stream takes nothing any more.
     closed: [bool; 2],
-    /// Why standard output does not, until somebody was told.
+    /// Why standard output does not, until that was told.
     failure: Option<io::Error>,
     /// No reader is waited for any more.
     abandoned: bool,
@@ -368,7 +368,7 @@ impl Lane {
                         .unwrap_or_else(PoisonError::into_inner);
                 }
                 lost => {
-                    let line = format!("… {lost} more log lines, which nobody read in time\n");
+                    let line = format!("… {lost} more log lines, which were not read in time\n");
                     state.log_bytes += line.len();
                     self.enqueue(&mut state, Chunk::log(line.into_bytes()));
                 }

@@ -3,8 +3,7 @@
 //! what an answer allows.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
-use crate::attached::ask;
-use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView};
+use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView, ask};
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
 use crate::prompts::with_owner;

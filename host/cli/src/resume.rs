@@ -4,7 +4,7 @@
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
 use crate::attached::{self, Client};
-use crate::client::{Api, CallError, RunView, WorkspaceView};
+use crate::client::{self, Api, CallError, RunView, WorkspaceView};
 use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, comes_again};
 use crate::place::{self, Place};
@@ -125,8 +125,12 @@ impl GoingOn<'_> {
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
-        if !may_run(name, &manifest, &self.grants, self.asks, self.terminal) {
+        let notes = may_run(name, &manifest, &self.grants, self.asks, self.terminal);
+        let Some(notes) = notes else {
             return Ok(Exit::Denied);
+        };
+        for note in &notes {
+            self.terminal.note(note);
         }
         let client = Client::new(api);
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
@@ -198,7 +202,7 @@ impl GoingOn<'_> {
         let path = format!("/runs/{}/resume", run.run);
         let key = Uuid::now_v7().to_string();
         let resumed: Result<RunView, CallError> =
-            attached::ask(self.api, &path, &json!({}), &key).await;
+            client::ask(self.api, &path, &json!({}), &key).await;
         match resumed {
             // The host goes on with what is held as soon as the workspace is open, and it may have
             // its end by now.

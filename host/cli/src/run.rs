@@ -227,17 +227,15 @@ async fn on(
         }
     };
     let manifest = agent.manifest();
-    if !may_run(
-        agent.id().as_str(),
-        manifest,
-        &plan.grants,
-        plan.asks,
-        terminal,
-    ) {
+    let name = agent.id().as_str();
+    let Some(notes) = may_run(name, manifest, &plan.grants, plan.asks, terminal) else {
         return Ok(Exit::Denied);
-    }
+    };
     if plan.is_blank() && !has_default(manifest) {
         return Err(HostError::EmptyPrompt.into());
+    }
+    for note in &notes {
+        terminal.note(note);
     }
     let session = session(host, plan, &agent, place, terminal).await?;
     let run = session.prompt(plan.prompt()).await?;
@@ -284,20 +282,20 @@ pub(crate) fn is_for_own_tools(want: &Want) -> bool {
     want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
 }
 
-/// Tells what is wanted and not granted, and whether the agent can do without.
+/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
+/// without, which is told at once.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,
     grants: &Grants,
     asks: bool,
     terminal: &Terminal,
-) -> bool {
-    for unknown in &manifest.unknown_wants {
+) -> Option<Vec<String>> {
+    let unknown = manifest.unknown_wants.iter().map(|unknown| {
         let unknown = terminal::brief(unknown, 80);
-        terminal.note(&format!(
-            "the agent wants `{unknown}`, which this lastword does not know"
-        ));
-    }
+        format!("the agent wants `{unknown}`, which this lastword does not know")
+    });
+    let mut notes: Vec<String> = unknown.collect();
     let asked =
         |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
     let lacking =
@@ -321,7 +319,7 @@ pub(crate) fn may_run(
             text::line(name),
             lines.collect::<String>()
         ));
-        return false;
+        return None;
     }
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
@@ -329,12 +327,10 @@ pub(crate) fn may_run(
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();
-        terminal.note(&format!(
-            "wanted, not granted, not required: {}",
-            names.join(", ")
-        ));
+        let names = names.join(", ");
+        notes.push(format!("wanted, not granted, not required: {names}"));
     }
-    true
+    Some(notes)
 }
 
 async fn session(
@@ -383,9 +379,19 @@ fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal:
 
 /// Tells the end, and what the shell shall know of it.
 pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Terminal) -> Exit {
-    let receipt = met.receipt();
-    if let Met::Ended(_) = met {
-        view.conclude(receipt, session, terminal);
+    match met {
+        Met::Ended(receipt) => {
+            view.conclude(receipt, session, terminal);
+            exit_of(receipt)
+        }
+        Met::ReaderGone(receipt) => exit_of(receipt),
+        Met::Cut(receipt) => {
+            view.conclude(receipt, session, terminal);
+            terminal.warn(&format!(
+                "the output took nothing, so not all was printed; `lastword show {session}` has it"
+            ));
+            exit_of(receipt).cut_short(Exit::Cancelled)
+        }
     }
 }
 

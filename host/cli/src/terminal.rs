@@ -140,7 +140,7 @@ pub(crate) fn to_stdout(text: &str) -> io::Result<()> {
     printer().out().push(Descriptor::Out, text)
 }
 
-/// Log lines on standard error, which hold nobody up.
+/// Log lines on standard error, which hold no thread up.
 pub(crate) struct LogLines {
     pub(crate) terminal: bool,
 }

@@ -38,9 +38,10 @@ fn plain(metadata: &Metadata) -> Result<()> {
     if kind.is_dir() {
         return Err(rustix::io::Errno::ISDIR.into());
     }
-    let what = match kind.is_fifo() {
-        true => "a pipe",
-        false => "a device or a socket",
+    let what = if kind.is_fifo() {
+        "a pipe"
+    } else {
+        "a device or a socket"
     };
     Err(Error::new(
         ErrorKind::InvalidInput,
@@ -74,13 +75,13 @@ pub fn read_from(from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
     // One more than may be tells what is too large, also where no length is known.
     let most = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() > bytes_max {
-        true => Err(Error::new(
+    if bytes.len() > bytes_max {
+        return Err(Error::new(
             ErrorKind::FileTooLarge,
             format!("it holds more than {bytes_max} bytes, the most that is read"),
-        )),
-        false => Ok(bytes),
+        ));
     }
+    Ok(bytes)
 }
 
 #[cfg(test)]

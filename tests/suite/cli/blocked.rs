@@ -1,4 +1,4 @@
-//! Signals while nobody takes what is printed: a full pipe, a pager that waits, Ctrl-S. The run gets
+//! Signals while no reader takes what is printed: a full pipe, a pager that waits, Ctrl-S. The run gets
 //! its end at once, and the command leaves soon after, though its words stay unread.
 
 use super::served::Served;
@@ -21,7 +21,7 @@ fn many_words() -> String {
     format!("spin {}", "x".repeat(WORDS))
 }
 
-/// Waits for a command whose output nobody reads, and returns its exit code.
+/// Waits for a command whose output is not read, and returns its exit code.
 #[track_caller]
 fn ends_unread(child: &mut Child) -> Option<i32> {
     let began = Instant::now();
@@ -111,7 +111,7 @@ fn a_terminal_that_is_held_holds_up_no_signal() {
 }
 
 #[test]
-fn log_lines_that_nobody_reads_hold_up_no_run() {
+fn log_lines_that_are_not_read_hold_up_no_run() {
     let shell = Shell::new();
     let mut run = shell.start("log 2000", &["-v"]);
     let archive = loop {

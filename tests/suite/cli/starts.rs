@@ -127,31 +127,29 @@ async fn an_owner_that_begins_to_answer_gets_the_prompt() {
     all_completed(&shell, 1);
 }
 
-/// The first host goes on and ends its run in order; the second recovers nothing of it.
+/// The directory is locked, too: while the lock file is away, and for embedders, which look at no
+/// socket, no second host comes in and recovers the first one's run.
 #[tokio::test]
-async fn a_lock_file_that_is_removed_lets_no_second_host_in() {
+async fn a_lock_file_that_is_away_lets_no_second_host_in() {
     let shell = Shell::new();
     let served = Served::start(&shell, &[]);
     shell.probe("spin before", &["--detach"]).exits(0);
-    std::fs::remove_file(shell.data().join("owner.lock")).unwrap();
-    let second = shell.lastword(&["serve", "--listen", "none"]).exits(2);
-    second.tells(&["has an owner already", "--data-dir"]);
-    assert_eq!(shell.probe("echo beside", &[]).exits(0).out, "beside");
-    // Without its socket, too, and for embedders, which have none.
-    std::fs::rename(shell.data().join("socket"), shell.data().join("moved")).unwrap();
+    let (lock, away) = (shell.data().join("owner.lock"), shell.data().join("away"));
+    std::fs::rename(&lock, &away).unwrap();
     let second = fixture::builder(shell.home.path()).build().await;
+    std::fs::rename(&away, &lock).unwrap();
     assert!(matches!(
         second.map(drop),
         Err(HostError::Open(OpenError::InUse { .. }))
     ));
-    std::fs::rename(shell.data().join("moved"), shell.data().join("socket")).unwrap();
+    let second = shell.lastword(&["serve", "--listen", "none"]).exits(2);
+    second.tells(&["has an owner already", "--data-dir"]);
+    assert_eq!(shell.probe("echo beside", &[]).exits(0).out, "beside");
     served.end().tells(&["stopping 1 run"]);
-    let run = shell.sessions().into_iter().find_map(|session| {
-        let archive = Archive::open(&shell.data()).unwrap();
-        let runs = archive.runs(session.record.id).unwrap();
-        runs.into_iter()
-            .find(|run| run.state == RunState::Interrupted)
-    });
+    let archive = Archive::open(&shell.data()).unwrap();
+    let sessions = shell.sessions().into_iter();
+    let mut runs = sessions.flat_map(|session| archive.runs(session.record.id).unwrap());
+    let run = runs.find(|run| run.state == RunState::Interrupted);
     assert_eq!(run.unwrap().receipt.unwrap().cause, "shutdown");
     assert_eq!(violations(&shell.data()), [""; 0]);
 }

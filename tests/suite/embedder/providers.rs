@@ -73,7 +73,7 @@ impl<'c> Wait<'c> {
     }
 }
 
-/// What a run said, while time passes for whoever waits so long for it.
+/// What a run said, while time passes for a call that is given so long.
 async fn said(fixture: &Fixture, clock: &ManualClock, prompt: &str, waits: Option<u64>) -> String {
     let waits = waits.map(|seconds| Wait::new(clock, seconds));
     let run = fixture.start(prompt).await;

@@ -13,9 +13,10 @@ const SESSIONS: usize = 12;
 fn damage(log: &Path, chance: &mut Chance) {
     let mut bytes = std::fs::read(log).expect("there is a log");
     let at = chance.below(bytes.len() as u64) as usize;
-    match chance.percent(75) {
-        true => bytes[at] ^= 1 << chance.below(8),
-        false => bytes.truncate(at),
+    if chance.percent(75) {
+        bytes[at] ^= 1 << chance.below(8);
+    } else {
+        bytes.truncate(at);
     }
     std::fs::write(log, bytes).expect("it is written");
 }

@@ -2,14 +2,22 @@
 //! and what a child asks is seen, and told settled, where its parent is watched.
 
 use super::questions::{CHANGE, allow, asked, remember};
+use futures_util::future::{BoxFuture, poll_immediate};
+use lastword::capability::model::CallContext;
+use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::id::QuestionId;
+use lastword::permission::Access;
 use lastword::session::{Answer, Question, Within};
 use lastword::{Capability, Run, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan};
+use lastword_tests::locked::Locked;
 use lastword_tests::tools::TestTools;
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
 
 async fn asking() -> Fixture {
     Plan::new()
@@ -152,23 +160,65 @@ async fn an_answer_for_the_workspace_settles_every_session_of_the_agent() {
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }
 
+/// Holds a decision up, once it is shut, between looking for what was granted and asking.
+struct Gate {
+    shut: AtomicBool,
+    entered: Semaphore,
+    open: Semaphore,
+}
+
+struct Gated(Arc<Gate>);
+
+impl PermissionPolicy for Gated {
+    fn decide(&self, _: CallContext, _: Access) -> BoxFuture<'static, Decision> {
+        let gate = Arc::clone(&self.0);
+        Box::pin(async move {
+            if gate.shut.load(Ordering::SeqCst) {
+                gate.entered.add_permits(1);
+                gate.open.acquire().await.expect("it opens").forget();
+            }
+            Decision::Ask
+        })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_while_an_answer_grants_it_is_not_left_waiting() {
-    for _ in 0..10 {
-        let fixture = asking().await;
+async fn what_an_answer_grants_meanwhile_is_not_asked() {
+    for on_its_way in [false, true] {
+        let gate = Arc::new(Gate {
+            shut: AtomicBool::new(false),
+            entered: Semaphore::new(0),
+            open: Semaphore::new(0),
+        });
+        let policy = Gated(Arc::clone(&gate));
+        let plan = Plan::new().host(|host| {
+            let host = host.tools(TestTools::default());
+            host.permission_policy(policy)
+        });
+        let fixture = plan.options(|options| options.ask(true)).build().await;
         let first = elsewhere(&fixture, CHANGE).await;
         let question = asked(&first).await.id;
-        let others = (0..12).map(|_| elsewhere(&fixture, CHANGE));
+        gate.shut.store(true, Ordering::SeqCst);
+        let second = elsewhere(&fixture, CHANGE).await;
+        gate.entered.acquire().await.expect("it enters").forget();
+        let locked = on_its_way.then(|| Locked::hold(&fixture.data()));
         let answer = remember(Within::Workspace, None);
-        let (answered, runs) = tokio::join!(
-            fixture.host.answer(question, answer),
-            futures_util::future::join_all(others)
-        );
-        answered.expect("it counts");
-        for run in runs {
-            let receipt = run.ended().await.expect("the run ends");
-            assert_eq!(receipt.state, RunState::Completed);
+        let mut answering = Box::pin(fixture.host.answer(question, answer));
+        if let Some(locked) = locked {
+            assert!(poll_immediate(&mut answering).await.is_none());
+            gate.open.add_permits(1);
+            locked.release();
+            answering.await.expect("it counts");
+        } else {
+            answering.await.expect("it counts");
+            gate.open.add_permits(1);
         }
+        let mut events = second.events();
+        while let Some(event) = events.next().await {
+            let kind = event.expect("the log is read").body.kind();
+            assert_ne!(kind, "question.asked", "on its way: {on_its_way}");
+        }
+        first.ended().await.expect("the run ends");
         assert_eq!(violations(&fixture.data()), [""; 0]);
     }
 }

@@ -39,7 +39,7 @@ fn granting() -> WorkspaceOptions {
 }
 
 /// Every field, changed. That none is missing, a test beside the fields sees to.
-const FIELDS: [(&str, Change); 18] = [
+const FIELDS: [(&str, Change); 19] = [
     ("grants", |options| options.grants(Grants::none())),
     ("denials", |options| options.deny(Capability::Tools)),
     ("asks", |options| options.ask(false)),
@@ -48,6 +48,7 @@ const FIELDS: [(&str, Change); 18] = [
     ("tables", |_| limited(|l| l.table_elements = 1 << 10)),
     ("output", |_| limited(|l| l.output_bytes = 1 << 10)),
     ("written", |_| limited(|l| l.written_bytes = 1 << 10)),
+    ("descriptors", |_| limited(|l| l.descriptors = 64)),
     ("deadline", |_| limited(|l| l.deadline = Some(MINUTE / 2))),
     ("no deadline", |_| limited(|l| l.deadline = None)),
     ("grace", |_| limited(|l| l.grace = MINUTE)),
@@ -116,7 +117,7 @@ async fn options_of(bench: &Bench, id: WorkspaceId) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_field_holds_after_a_restart_whoever_opens_the_workspace() {
+async fn every_field_holds_after_a_restart_however_the_workspace_is_opened() {
     let bench = Bench::with(|builder| builder.concurrent_runs(1)).await;
     let mut kept = Vec::new();
     for (field, change) in FIELDS {

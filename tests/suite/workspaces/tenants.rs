@@ -106,7 +106,12 @@ fn write(database: &Connection, no: u8, shown: &Path, deadline: Option<u64>) -> 
     });
     let written = database.execute(
         "INSERT INTO workspace (no, id, key, created_ms, options) VALUES (?1, ?2, ?3, 1, ?4)",
-        params![no, id.as_bytes(), format!("dir:{}", shown.display()), options.to_string()],
+        params![
+            no,
+            id.as_bytes(),
+            format!("dir:{}", shown.display()),
+            options.to_string()
+        ],
     );
     assert_eq!(written.unwrap(), 1);
     id
@@ -115,7 +120,10 @@ fn write(database: &Connection, no: u8, shown: &Path, deadline: Option<u64>) -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_of_a_name_in_part_is_the_workspace_of_neither() {
     let folder = tempfile::tempdir().unwrap();
-    let (plain, unclear) = (directory(folder.path(), b"plain"), directory(folder.path(), b"t\xff"));
+    let (plain, unclear) = (
+        directory(folder.path(), b"plain"),
+        directory(folder.path(), b"t\xff"),
+    );
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let database = Connection::open(data.join("lastword.db")).unwrap();

@@ -31,6 +31,9 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// The same for what may be large: an agent, which is also compiled before it is answered, and a
 /// prompt with files.
 const UPLOAD: Duration = Duration::from_secs(600);
+/// How often a request that begins a run is sent when its answer is lost.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 /// Bytes of the longest path that fits into a socket's address.
 const SOCKET_PATH_MAX: usize = 100;
 const PROBLEM: &str = "application/problem+json";
@@ -268,10 +271,10 @@ impl Api {
         while let Some(source) = why.source() {
             why = source;
         }
-        match error.is_timeout() {
-            true => self.unreachable("it does not answer", false),
-            false => self.unreachable(&why.to_string(), again || error.is_connect()),
+        if error.is_timeout() {
+            return self.unreachable("it does not answer", false);
         }
+        self.unreachable(&why.to_string(), again || error.is_connect())
     }
 
     fn unreachable(&self, why: &str, again: bool) -> CallError {
@@ -287,6 +290,26 @@ impl Api {
             place: self.place.clone(),
             what,
         }
+    }
+}
+
+/// Sends what begins a run, until there is an answer: the key lets the host know the same request
+/// again.
+pub(crate) async fn ask<T: DeserializeOwned>(
+    api: &Api,
+    path: &str,
+    body: &impl Serialize,
+    key: &str,
+) -> Result<T, CallError> {
+    let mut tries = 1;
+    loop {
+        match api.ask(path, body, key).await {
+            // The next owner of the directory knows what became of it.
+            Err(error) if api.holder().is_some() && error.is_leaving() => return Err(error),
+            Err(error) if error.is_passing() && tries < TRIES => tries += 1,
+            answer => return answer,
+        }
+        tokio::time::sleep(BETWEEN_TRIES * tries).await;
     }
 }
 

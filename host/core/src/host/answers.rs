@@ -1,7 +1,7 @@
 //! Questions and grants as an embedder sees them: what is open, answering, what answers have
 //! granted, taking that back.
 
-use super::{Host, HostError, Session, Workspace};
+use super::{Host, HostError, Session, Workspace, bounds};
 use crate::capability::questions::{Refused, Resolved};
 use crate::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
@@ -86,7 +86,9 @@ impl Host {
         answer: Answer,
         key: impl Into<String>,
     ) -> Result<Answered, HostError> {
-        let key = Key::of_answer(key.into(), id, &answer)?;
+        let key = key.into();
+        bounds::check_key(&key)?;
+        let key = Key::of_answer(key, id, &answer)?;
         let (_, question, _) = self.question(id).await?;
         let session = self.inner.store.locate(question.session).await?.no;
         let known = self.inner.store.known(session, key.clone()).await?;

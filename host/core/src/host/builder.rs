@@ -278,15 +278,10 @@ impl HostBuilder {
     pub async fn build(self) -> Result<Host, HostError> {
         let embedder = embedder_runtime()?;
         let guests = Guests::start()?;
-        let directory = self.data_dir.unwrap_or_else(|| ".lastword".into());
         let clock = self
             .clock
             .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
-        let store = {
-            let clock = Arc::clone(&clock);
-            let open = move || Store::open(&directory, clock);
-            blocking(open).await??
-        };
+        let store = opened(self.data_dir, &clock).await?;
         let tmp = store.directory().join("tmp");
         // What guests of an earlier host left behind.
         clear(tmp.clone()).await?;
@@ -300,9 +295,8 @@ impl HostBuilder {
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
-        if let Some(servers) = self.mcp {
+        if let Some(servers) = self.mcp.map(|servers| servers.descriptors(before)) {
             let servers = equip(servers, &brought.secrets, &clock, &store, &places);
-            let servers = servers.descriptors(before);
             brought.tools.push(Source::bounded(Arc::new(servers)));
         }
         let dispatcher = Dispatcher::new(Parts {
@@ -346,6 +340,12 @@ impl HostBuilder {
         let _set_once = places.set(Arc::downgrade(&inner));
         Ok(begin(&inner, self.wakes))
     }
+}
+
+async fn opened(directory: Option<PathBuf>, clock: &Arc<dyn Clock>) -> Result<Store, HostError> {
+    let directory = directory.unwrap_or_else(|| ".lastword".into());
+    let clock = Arc::clone(clock);
+    Ok(blocking(move || Store::open(&directory, clock)).await??)
 }
 
 fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {

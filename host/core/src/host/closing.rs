@@ -301,7 +301,7 @@ impl Host {
     /// Ends the host: [`Host::drain`], and then what the embedder brought is dropped and the
     /// store closed, so that another host may have the data directory.
     ///
-    /// Answers the runs whose end is left to the next host's recovery.
+    /// Returns the runs whose end is left to the next host's recovery.
     pub async fn shutdown(&self) -> Vec<RunId> {
         self.inner.shut_down().await
     }

@@ -59,7 +59,8 @@ impl Host {
     /// [`BackupError`]; a file that is there is never replaced.
     pub async fn backup(&self, file: impl Into<PathBuf>) -> Result<Backup, BackupError> {
         let (directory, file) = (self.inner.store.directory().to_owned(), file.into());
-        let copied = tokio::task::spawn_blocking(move || backup(&directory, &file));
+        let guests = &self.inner.dispatcher.guests;
+        let copied = guests.spawn_blocking(move || backup(&directory, &file));
         copied.await.unwrap_or_else(|error| {
             Err(BackupError::Io {
                 what: "copy the database of",

@@ -41,16 +41,15 @@ impl WorkspaceOptions {
         self
     }
 
-    /// Denies a capability, or what a rule extends to, whoever grants it.
+    /// Denies a capability, or what a rule extends to, whatever grants it.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         self.grants = self.grants.without(rule);
         self
     }
 
-    /// Whether somebody is there to be asked: runs then wait for answers to what no rule
-    /// decides, and agents may ask questions. Default: nobody is, and what is not granted is
-    /// denied.
+    /// Whether a person can be asked: runs then wait for answers to what no rule decides, and
+    /// agents may ask questions. Default: no, and what is not granted is denied.
     #[must_use]
     pub fn ask(mut self, asks: bool) -> Self {
         self.asks = asks;
@@ -118,6 +117,7 @@ fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
         table_elements,
         output_bytes,
         written_bytes,
+        descriptors,
         deadline,
         grace,
         finish_deadline,
@@ -137,6 +137,7 @@ fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
         ("table_elements", Some(table_elements)),
         ("output_bytes", Some(output_bytes)),
         ("written_bytes", Some(written_bytes)),
+        ("descriptors", Some(descriptors.into())),
         ("deadline_us", deadline.and_then(micros)),
         ("grace_us", micros(grace)),
         ("finish_deadline_us", micros(finish_deadline)),
@@ -164,6 +165,7 @@ fn limited(mut limits: Limits, named: &BTreeMap<String, Option<u64>>) -> Option<
             "table_elements" => limits.table_elements = (*most)?,
             "output_bytes" => limits.output_bytes = (*most)?,
             "written_bytes" => limits.written_bytes = (*most)?,
+            "descriptors" => limits.descriptors = count()?,
             "deadline_us" => limits.deadline = time,
             "grace_us" => limits.grace = time?,
             "finish_deadline_us" => limits.finish_deadline = time?,
@@ -194,6 +196,7 @@ mod tests {
             table_elements: 2,
             output_bytes: 3,
             written_bytes: 4,
+            descriptors: 5,
             deadline: None,
             grace: Duration::from_micros(6),
             finish_deadline: Duration::from_micros(7),

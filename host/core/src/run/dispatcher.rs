@@ -2,19 +2,18 @@
 //! and the guests' runtime brought together. There is no task of its own: every step follows
 //! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
 
+pub(crate) use super::prepare::Brought;
+
 use super::execute::execute;
-use super::live::{LiveRun, Phase, Times};
+use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
 use crate::capability::agents::{Lineage, StartRun};
 use crate::capability::foreign::Foreign;
 use crate::capability::http::Guarded;
-use crate::capability::model::ModelProvider;
-use crate::capability::permits::PermissionPolicy;
 use crate::capability::questions::Questions;
-use crate::capability::secrets::Secrets;
-use crate::capability::tools::{OwnTools, Source};
+use crate::capability::tools::OwnTools;
 use crate::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::id::{RunId, SessionId, WorkspaceId};
@@ -40,7 +39,7 @@ pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the embedder brought, until the host is shut down.
-    brought: Mutex<Brought>,
+    pub(super) brought: Mutex<Brought>,
     /// Where that is called.
     pub(crate) foreign: Foreign,
     /// The host's own tools.
@@ -146,18 +145,6 @@ pub(crate) struct RunJob {
     pub(crate) lineage: Option<Lineage>,
 }
 
-impl RunJob {
-    /// Gives it the limits that its workspace has now: they may have changed while it waited.
-    pub(super) fn renew(&mut self) {
-        let carried = self.prompt.carried.unwrap_or_default();
-        self.limits = waiting::left_of(self.workspace.limits(), &carried);
-        let mut times = Times::of(&self.limits, self.prompt.deadline);
-        let deadline = times.run_deadline;
-        times.run_deadline = deadline.map(|time| waiting::time_left(time, &carried));
-        self.live.set_times(times);
-    }
-}
-
 pub(super) struct Waiting {
     pub(super) job: RunJob,
     pub(super) run: RunNo,
@@ -181,15 +168,6 @@ pub(crate) enum NotAccepted {
     /// It was to start at once, and cannot.
     NoSlot,
     Store(StoreError),
-}
-
-/// What the embedder brought for runs to use.
-#[derive(Clone, Default)]
-pub(crate) struct Brought {
-    pub(crate) model: Option<Arc<dyn ModelProvider>>,
-    pub(crate) tools: Vec<Source>,
-    pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
-    pub(crate) secrets: Secrets,
 }
 
 /// What the dispatcher is made of.
@@ -240,20 +218,6 @@ impl Dispatcher {
             drained: Notify::new(),
             waits: Notify::new(),
         })
-    }
-
-    /// What the embedder brought, as far as it was not let go of.
-    pub(crate) fn brought(&self) -> Brought {
-        self.bring().clone()
-    }
-
-    /// Takes out what the embedder brought: it may hold this host, which would never go.
-    pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
-        (std::mem::take(&mut *self.bring()), self.http.let_go())
-    }
-
-    fn bring(&self) -> MutexGuard<'_, Brought> {
-        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

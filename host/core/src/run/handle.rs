@@ -56,7 +56,7 @@ impl Run {
     /// [`HostError::UnknownRun`], or when the store cannot be read.
     pub async fn state(&self) -> Result<RunState, HostError> {
         let stored = self.stored().await?.state;
-        Ok(self.dispatcher.standing(self.id, stored))
+        Ok(self.host.inner.dispatcher.standing(self.id, stored))
     }
 
     /// Stops the run, and answers once its end is on disk. A run that waits or is held is

@@ -1,18 +1,19 @@
 //! What a run's guest is given before it is called: its capabilities, each with what the run
 //! may do, and its files. Knows no call and no end.
 
-use super::CarriedUsage;
 use super::dispatcher::{Dispatcher, RunJob};
+use super::live::Times;
+use super::{CarriedUsage, waiting};
 use crate::capability::agents::Holder;
 use crate::capability::budget::Budget;
 use crate::capability::http::GuestRequests;
 use crate::capability::log::{Journal, Log};
-use crate::capability::model::{CallContext, Granted, Model};
-use crate::capability::permits::{Allowed, CallPermits, Permits, RunPermits};
+use crate::capability::model::{CallContext, Granted, Model, ModelProvider};
+use crate::capability::permits::{Allowed, CallPermits, PermissionPolicy, Permits, RunPermits};
 use crate::capability::questions::Asker;
-use crate::capability::secrets;
+use crate::capability::secrets::{self, Secrets};
 use crate::capability::state::{State, Values};
-use crate::capability::tools::{Effects, FileTools, Own, Toolbox, Tools};
+use crate::capability::tools::{Effects, FileTools, Own, Source, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
 use crate::clock::Clock;
@@ -22,8 +23,45 @@ use crate::sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use crate::store::{Output, RunNo, StateOwner};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// What the embedder brought for runs to use.
+#[derive(Clone, Default)]
+pub(crate) struct Brought {
+    pub(crate) model: Option<Arc<dyn ModelProvider>>,
+    pub(crate) tools: Vec<Source>,
+    pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
+    pub(crate) secrets: Secrets,
+}
+
+impl RunJob {
+    /// Gives it the limits that its workspace has now: they may have changed while it waited.
+    pub(super) fn renew(&mut self) {
+        let carried = self.prompt.carried.unwrap_or_default();
+        self.limits = waiting::left_of(self.workspace.limits(), &carried);
+        let mut times = Times::of(&self.limits, self.prompt.deadline);
+        let deadline = times.run_deadline;
+        times.run_deadline = deadline.map(|time| waiting::time_left(time, &carried));
+        self.live.set_times(times);
+    }
+}
+
+impl Dispatcher {
+    /// What the embedder brought, as far as it was not let go of.
+    pub(crate) fn brought(&self) -> Brought {
+        self.bring().clone()
+    }
+
+    /// Takes out what the embedder brought: it may hold this host, which would never go.
+    pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
+        (std::mem::take(&mut *self.bring()), self.http.let_go())
+    }
+
+    fn bring(&self) -> MutexGuard<'_, Brought> {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What one run may do and use, and on whose behalf.
 struct Means {

@@ -41,14 +41,13 @@ const WORDS_MAX: usize = 400;
 /// ```no_run
 /// use lastword::{Compiler, Host};
 ///
-/// fn main() {
-///     if std::env::args().nth(1).as_deref() == Some("compile-worker") {
-///         lastword::compile_worker();
-///     }
-///     // As this program, also if its file was replaced meanwhile.
-///     let compiler = Compiler::worker("/proc/self/exe").arg("compile-worker");
-///     let builder = Host::builder().compiler(compiler);
+/// // The first lines of `main`.
+/// if std::env::args().nth(1).as_deref() == Some("compile-worker") {
+///     lastword::compile_worker();
 /// }
+/// // This very program, also if its file was replaced meanwhile.
+/// let compiler = Compiler::worker("/proc/self/exe").arg("compile-worker");
+/// let builder = Host::builder().compiler(compiler);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Compiler {

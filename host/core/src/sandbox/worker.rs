@@ -11,7 +11,7 @@ use wasmtime::Engine;
 const MAGIC: [u8; 8] = *b"lastword";
 const NUMBER: usize = size_of::<u64>();
 /// Bytes of the largest component in a task.
-const WASM_BYTES_MAX: u64 = super::component::COMPONENT_BYTES_MAX;
+const WASM_BYTES_MAX: u64 = crate::file::COMPONENT_BYTES_MAX as u64;
 /// How soon the kernel ends this process where memory is short: before all others.
 const OOM_SCORE: &str = "1000";
 

@@ -16,8 +16,8 @@ const LAST_CHECKPOINT: Duration = Duration::from_secs(2);
 const LAST_BUSY: Duration = Duration::from_millis(250);
 
 impl Writer {
-    /// Moves the write-ahead log into the database between two batches, while nobody waits
-    /// for an end unless the log has grown far beyond its size: automatic checkpoints are off.
+    /// Moves the write-ahead log into the database between two batches, while no work waits
+    /// unless the log has grown far beyond its size.
     pub(super) fn checkpoint_if_due(&mut self) -> Result<(), String> {
         let pages = self.wal_pages.load(Ordering::Relaxed);
         let due = pages >= CHECKPOINT_PAGES && self.queue.is_idle();
