@@ -292,16 +292,15 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     if prompt != "-" {
         return Ok(prompt);
     }
-    let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX)
-        .map_err(|error| {
-            let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
-            let cure = if too_large {
-                "; attach what is long with `--attach`, or put it into a file of the workspace"
-            } else {
-                ""
-            };
-            Failure::usage(format!("cannot read the prompt from stdin: {error}{cure}"))
-        })?;
+    let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX).map_err(|error| {
+        let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
+        let cure = if too_large {
+            "; attach what is long with `--attach`, or put it into a file of the workspace"
+        } else {
+            ""
+        };
+        Failure::usage(format!("cannot read the prompt from stdin: {error}{cure}"))
+    })?;
     String::from_utf8(bytes).map(without_mark).map_err(|_| {
         Failure::usage("the prompt on stdin is not UTF-8 text; agents are asked in text")
     })
