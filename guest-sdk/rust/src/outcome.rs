@@ -39,7 +39,12 @@ impl Outcome {
         }
     }
 
-    /// A new run starts when this time has passed, with the origin `wake`.
+    /// A new run starts when this time has passed, with the origin `wake`; a second at the least.
+    ///
+    /// A prompt to the session in between runs at once, and the time comes all the same. Without
+    /// a prompt or an answer in between, the limits of one run (its deadline, its tokens, its
+    /// tool calls, what it writes) go on over all those that times begin, and a host bounds how
+    /// many they are: the run that would wait for one more fails with `limit(wakes)`.
     #[must_use]
     pub fn wake_after(self, time: Duration) -> Self {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

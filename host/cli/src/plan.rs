@@ -108,6 +108,7 @@ impl Plan {
             ("--max-tokens", run.budget.max_tokens.is_some(), ""),
             ("--max-cost", run.budget.max_cost.is_some(), ""),
             ("--max-tool-calls", run.budget.max_tool_calls.is_some(), ""),
+            ("--max-wakes", run.budget.max_wakes.is_some(), ""),
         ];
         if let Some((option, _, how)) = decided.iter().find(|(_, given, _)| *given) {
             return Err(Failure::usage(format!(
@@ -253,6 +254,9 @@ fn budget(limits: Limits, given: Budget, defaults: &RunSettings) -> Limits {
     }
     if let Some(calls) = given.max_tool_calls.or(defaults.max_tool_calls) {
         limits = limits.tool_calls(calls);
+    }
+    if let Some(wakes) = given.max_wakes.or(defaults.max_wakes) {
+        limits = limits.wakes(wakes);
     }
     limits
 }

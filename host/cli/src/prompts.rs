@@ -13,8 +13,8 @@ use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
 use lastword::id::RunId;
-use lastword::session::PartBody;
-use lastword::{QueuedRun, Receipt, RunState};
+use lastword::session::{FinishReason, PartBody};
+use lastword::{QueuedRun, Receipt, RunRow, RunState};
 use serde_json::json;
 
 /// What a word names.
@@ -51,7 +51,8 @@ pub(crate) async fn with_owner<T>(
         // Says that there is nothing.
         Source::Nothing.session("latest").await?;
     }
-    let builder = settings.host().concurrent_runs(1);
+    // Sessions that are due wait for a host that stays.
+    let builder = settings.host().concurrent_runs(1).wakes(false);
     let mut patience = Patience::default();
     loop {
         let connection = Connection::open_alone(shared, place, &builder, terminal).await?;
@@ -105,7 +106,11 @@ async fn is_at_rest(place: &Place, word: &str) -> Result<bool, Failure> {
         Err(failure) => return Err(failure),
     };
     let runs = source.runs(session.record.id).await?;
-    Ok(runs.iter().all(|run| run.state.is_terminal()))
+    let rests = |run: &RunRow| {
+        let waits = |receipt: &Receipt| receipt.finish_reason == FinishReason::Waiting;
+        run.state.is_terminal() && !run.receipt.as_ref().is_some_and(waits)
+    };
+    Ok(runs.iter().all(rests))
 }
 
 async fn stop(api: &Api, word: &str) -> Result<Vec<Receipt>, Failure> {

@@ -54,6 +54,7 @@ pub(crate) struct RunSettings {
     pub(crate) max_tokens: Option<u64>,
     pub(crate) max_cost: Option<Cost>,
     pub(crate) max_tool_calls: Option<u32>,
+    pub(crate) max_wakes: Option<u32>,
     /// Relative to the file.
     pub(crate) data_dir: Option<PathBuf>,
 }

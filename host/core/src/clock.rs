@@ -2,10 +2,17 @@
 //! Knows nothing of what the time is for.
 
 use futures_util::future::BoxFuture;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
 /// Milliseconds since 1970-01-01 UTC. For people to read; nothing is ordered by it.
@@ -22,6 +29,17 @@ impl fmt::Display for UnixMillis {
     }
 }
 
+impl UnixMillis {
+    /// How long after another time this one is; zero if it is not.
+    #[must_use]
+    pub fn after(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(other.0))
+    }
+}
+
+/// How long a clock that cannot wait for a time of day sleeps before it is read again.
+const READ_AGAIN: Duration = Duration::from_secs(10);
+
 /// Where the host takes its time from.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
@@ -29,6 +47,15 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Time since some fixed moment, never running backwards. Deadlines count on it.
     fn elapsed(&self) -> Duration;
+
+    /// Completes once the wall clock shows this time, or earlier, as when it is set: the caller
+    /// reads the clock again. A machine that was asleep does not make it late. As for [`Clock::sleep`], only polling it may take a runtime.
+    ///
+    /// Unless it is implemented, it sleeps for ten seconds at the most, by the clock of
+    /// [`Clock::sleep`].
+    fn sleep_until(&self, time: UnixMillis) -> BoxFuture<'static, ()> {
+        self.sleep(time.after(self.now()).min(READ_AGAIN))
+    }
 
     /// Completes once `duration` has passed since this was called, on whatever thread that
     /// was: only polling it may take a runtime. Dropping it leaves nothing behind.
@@ -72,6 +99,18 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
+    fn sleep_until(&self, time: UnixMillis) -> BoxFuture<'static, ()> {
+        let otherwise = self.sleep(time.after(self.now()).min(READ_AGAIN));
+        // Set now, so that no change of the clock from here on is missed.
+        let timer = timer_at(time);
+        Box::pin(async move {
+            let gone_off = async { goes_off(timer?).await };
+            if gone_off.await.is_err() {
+                otherwise.await;
+            }
+        })
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let until = tokio::time::Instant::now().checked_add(duration);
         let timers = self.timers.clone();
@@ -90,9 +129,56 @@ impl Clock for SystemClock {
     }
 }
 
+/// A timer of the kernel's wall clock: it goes off when that shows the time, also if the machine
+/// was asleep meanwhile, and when the clock is set.
+fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
+    let timer = timerfd_create(
+        TimerfdClockId::Realtime,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let at = Timespec {
+        tv_sec: i64::try_from(time.0 / 1000).unwrap_or(i64::MAX),
+        // No time at all would disarm it.
+        tv_nsec: (time.0 % 1000 * 1_000_000).max(1) as _,
+    };
+    let once = Itimerspec {
+        it_interval: Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: at,
+    };
+    let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    timerfd_settime(&timer, flags, &once)?;
+    Ok(timer)
+}
+
+async fn goes_off(timer: OwnedFd) -> std::io::Result<()> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for descriptors that are not owned; this one is"
+    )]
+    let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+    drop(timer.readable().await?);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_time_of_day_is_waited_for_and_one_that_is_past_is_not() {
+        let clock = SystemClock::shared();
+        clock.sleep_until(UnixMillis(0)).await;
+        let soon = UnixMillis(clock.now().0 + 30);
+        clock.sleep_until(soon).await;
+        assert!(clock.now() >= soon, "it came early");
+        let far = clock.sleep_until(UnixMillis(u64::MAX));
+        assert_eq!(futures_util::future::poll_immediate(far).await, None);
+        let gone_off = goes_off(timer_at(soon).expect("a timer")).await;
+        assert!(gone_off.is_ok(), "the kernel has such timers");
+    }
 
     #[tokio::test]
     async fn a_sleep_is_begun_on_any_thread() {

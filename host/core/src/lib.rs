@@ -80,9 +80,9 @@ pub mod workspace;
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    CONFIG_BYTES_MAX, Edit, Health, Host, HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents,
-    PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume, Session,
-    SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
+    CONFIG_BYTES_MAX, ClosedWorkspace, Edit, Health, Host, HostBuilder, HostError, KEY_BYTES_MAX,
+    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume,
+    Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
     WorkspaceStatus,
 };
 pub use permission::Capability;

@@ -104,6 +104,26 @@ fn a_held_prompt_is_taken_back_without_a_server() {
 }
 
 #[test]
+fn what_a_session_waits_for_is_taken_back_without_a_server() {
+    let shell = Shell::new();
+    shell.probe("wait 3600000", &[]).exits(0);
+    let done = shell.lastword(&["cancel", "latest"]).exits(0);
+    assert!(done.out.contains("cancelled · cause user"), "{done:?}");
+    shell
+        .lastword(&["cancel", "latest"])
+        .exits(0)
+        .tells(&["nothing to stop"]);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+#[test]
+fn no_more_is_waited_for_than_was_allowed() {
+    let shell = Shell::new();
+    let done = shell.probe("wait 1", &["--max-wakes", "0"]).exits(1);
+    done.tells(&["limit(wakes)", "--max-wakes"]);
+}
+
+#[test]
 fn a_run_that_ended_early_is_asked_again() {
     let shell = Shell::new();
     shell.probe("fail no luck", &[]).exits(1);

@@ -142,7 +142,12 @@ fn a_run_ends_at_its_budget() {
     let both = shell.probe("echo x", &["--ask", "--no-ask"]).exits(2);
     both.tells(&["--no-ask"]);
     let served = Served::start(&shell, &[]);
-    for option in ["--max-tokens", "--max-cost", "--max-tool-calls"] {
+    for option in [
+        "--max-tokens",
+        "--max-cost",
+        "--max-tool-calls",
+        "--max-wakes",
+    ] {
         let done = shell.probe("echo x", &[option, "1"]).exits(2);
         done.tells(&["to decide", option]);
     }

@@ -82,6 +82,38 @@ async fn a_prompt_that_was_sent_whole_runs_though_its_sender_hung_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_waits_for_is_taken_back_with_a_receipt() {
+    let server = Server::new().await;
+    let workspace = server.fixture.workspace.id();
+    let closing = format!("/workspaces/{workspace}");
+    for (state, cause) in [("cancelled", "user"), ("interrupted", "shutdown")] {
+        let run = server.prompt("wait 3600000").await;
+        Feed::open(server.get(&format!("{run}/events")))
+            .await
+            .until("run.ended")
+            .await;
+        let taken_back = match cause {
+            "user" => {
+                let path = format!("{}/cancel", server.session());
+                json(server.post(&path, &json!({}))).await.1
+            }
+            _ => json(server.request(Method::DELETE, &closing)).await.1["taken_back"].take(),
+        };
+        let [receipt] = &taken_back.as_array().expect("receipts")[..] else {
+            panic!("one: {taken_back}");
+        };
+        assert_eq!(receipt["state"], state);
+        assert_eq!(receipt["cause"], cause);
+        assert!(
+            receipt["detail"]
+                .as_str()
+                .expect("a detail")
+                .contains("waited")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_lets_go_of_streams_and_keeps_runs() {
     let mut server = Server::with(lastword_tests::fixture::Plan::new(), |options| {
         options.drain = std::time::Duration::ZERO;

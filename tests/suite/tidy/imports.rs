@@ -1,4 +1,5 @@
-//! Every function that a guest can be parked in has a test that interrupts it there.
+//! Every function that a guest can call has a test that interrupts it there, and one that knows
+//! whether it writes.
 
 use lastword_tests::guests::root;
 use std::path::Path;
@@ -61,6 +62,18 @@ fn every_import_is_interrupted() {
         without_a_case(&imports, &test),
         [""; 0],
         "not interrupted by a test"
+    );
+}
+
+#[test]
+fn every_import_is_known_to_write_or_not() {
+    let imports = imports(&root().join("wit"), "agent");
+    let test = root().join("tests/suite/writes.rs");
+    let test = std::fs::read_to_string(test).expect("there are tests of what is written");
+    assert_eq!(
+        without_a_case(&imports, &test),
+        [""; 0],
+        "neither listed as writing, with its bound, nor as not writing"
     );
 }
 

@@ -9,6 +9,7 @@ mod files;
 mod inside;
 mod policies;
 mod questions;
+mod rewaking;
 mod settling;
 mod waiting;
 mod waking;

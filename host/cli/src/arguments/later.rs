@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use lastword::id::RunId;
 use std::path::PathBuf;
 
-/// Stop a run, or all that a session does: the run that goes on and every prompt that waits.
+/// Stop a run, or all that a session does: the run that goes on, every prompt that waits, and the
+/// time or answer that it waits for.
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// A run's id, a session's id or the unique beginning of one, or `latest`

@@ -58,6 +58,9 @@ pub(crate) struct Budget {
     /// End the run once it has called this many tools
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_tool_calls: Option<u32>,
+    /// Wake the session this often in a row, without a person in between [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) max_wakes: Option<u32>,
 }
 
 /// List the questions that agents ask and nobody has answered yet, or show one of them whole.

@@ -70,6 +70,12 @@ impl Budget {
         own & self.above.as_ref().is_none_or(|above| above.usage(usage))
     }
 
+    /// What was used so far: tokens, millionths of a US dollar, tool calls.
+    pub(crate) fn used(&self) -> (u64, u64, u64) {
+        let used = |account: &Account| account.used.load(Ordering::Acquire);
+        (used(&self.tokens), used(&self.cost), used(&self.calls))
+    }
+
     /// Counts a tool call before it is made.
     pub(crate) fn call(&self) -> bool {
         let own = self.charge(&self.calls, 1);

@@ -47,7 +47,11 @@ impl From<OutputError> for Failure {
             OutputError::Sealed => "cancelled",
             OutputError::Rejected => "internal",
             OutputError::Refused(
-                OutputRefused::Bytes | OutputRefused::Parts | OutputRefused::Questions,
+                OutputRefused::Bytes
+                | OutputRefused::Entries
+                | OutputRefused::Data
+                | OutputRefused::Parts
+                | OutputRefused::Questions,
             ) => "limit",
             OutputError::Refused(OutputRefused::Conflict) => "conflict",
             OutputError::Refused(OutputRefused::Incomplete) => "invalid",

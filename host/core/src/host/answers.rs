@@ -150,6 +150,7 @@ impl Host {
         let record = PromptRecord {
             origin: "answer".to_owned(),
             parts: vec![Part::text(text)],
+            carried: None,
             ..asked.prompt
         };
         let session = self.session(at.question.session).await?;

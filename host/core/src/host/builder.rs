@@ -56,6 +56,7 @@ pub struct HostBuilder {
     claims: ClaimSettings,
     drain: Duration,
     retention: Option<Duration>,
+    wakes: bool,
     denied: Vec<Rule>,
     raises_descriptors: bool,
     compiler: Compiler,
@@ -80,6 +81,7 @@ impl HostBuilder {
             },
             drain: Duration::ZERO,
             retention: None,
+            wakes: true,
             denied: Vec::new(),
             raises_descriptors: false,
             compiler: Compiler::in_process(),
@@ -237,6 +239,16 @@ impl HostBuilder {
         self
     }
 
+    /// Whether the host by itself goes on with sessions whose runs ended waiting for a time,
+    /// once that has come, in workspaces that it opens for that. Otherwise they wait until
+    /// [`Host::wake_due`] is called, or another host wakes them; answers still go on with them.
+    /// Default: it does.
+    #[must_use]
+    pub fn wakes(mut self, wakes: bool) -> Self {
+        self.wakes = wakes;
+        self
+    }
+
     /// Where components are compiled that are not in the cache. Default: in this process, those
     /// that look cheap enough ([`Compiler::in_process`]).
     #[must_use]
@@ -326,7 +338,7 @@ impl HostBuilder {
             _guests: guests,
         });
         let _set_once = places.set(Arc::downgrade(&inner));
-        Ok(begin(&inner))
+        Ok(begin(&inner, self.wakes))
     }
 }
 
@@ -377,7 +389,7 @@ fn raised() -> Option<u64> {
 
 /// Tells the parts of each other that only the whole knows, and starts what looks after it.
 /// Returns the first handle.
-fn begin(inner: &Arc<HostInner>) -> Host {
+fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     let lease = Arc::new(Lease(Arc::clone(inner)));
     let _set_once = inner.lease.set(Arc::downgrade(&lease));
     let dispatcher = &inner.dispatcher;
@@ -389,7 +401,9 @@ fn begin(inner: &Arc<HostInner>) -> Host {
         }
     };
     let _set_once = dispatcher.on_idle.set(Box::new(on_idle));
-    let _set_once = inner.waking.set(inner.keep_waking());
+    if wakes {
+        let _set_once = inner.waking.set(inner.keep_waking());
+    }
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }

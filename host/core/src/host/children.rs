@@ -69,6 +69,7 @@ impl Host {
             parts: vec![Part::text(child.prompt)],
             config: child.config.unwrap_or_else(|| "{}".to_owned()),
             deadline: None,
+            carried: None,
         };
         let job = self.inner.job(&session, RunId::generate(), record, None);
         let mut job = job.map_err(|error| unavailable(error.to_string()))?;

@@ -4,13 +4,24 @@
 
 use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
-use super::{Host, HostInner};
+use super::{Host, HostError, HostInner};
 use crate::id::{RunId, WorkspaceId};
+use crate::run::{Cause, Receipt};
 use crate::sandbox::Limits;
+use crate::store::Waits;
 use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How a workspace was closed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClosedWorkspace {
+    /// Runs whose end is not on disk yet; until it is, the workspace stays closing.
+    pub left: Vec<RunId>,
+    /// The ends of the runs that its sessions would have been woken for.
+    pub taken_back: Vec<Receipt>,
+}
 
 /// How much longer than the finishing deadline a shutdown waits for the last run.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
@@ -67,11 +78,36 @@ impl HostInner {
         self.finish_close(id);
     }
 
-    /// Closes a workspace and waits for it.
-    pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> Vec<RunId> {
+    /// Closes a workspace and waits for it. No time wakes a session of it any more.
+    pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> ClosedWorkspace {
         let patience = self.patience();
         self.begin_close(id, CloseReason::Asked);
         self.end_runs(id);
+        let mut taken_back = self.forget_times(id).await;
+        let is_open = self.workspaces.lock().open(id).is_ok();
+        if is_open && self.dispatcher.has_woken(id) {
+            // A time came in between, and opened it again.
+            self.begin_close(id, CloseReason::Asked);
+            self.end_runs(id);
+        }
+        let left = self.closed(id, patience).await;
+        // What ran may have ended waiting meanwhile.
+        taken_back.extend(self.forget_times(id).await);
+        ClosedWorkspace { left, taken_back }
+    }
+
+    async fn forget_times(&self, id: WorkspaceId) -> Vec<Receipt> {
+        let why =
+            "the session waited to be woken, and its workspace was closed; prompt it to go on";
+        let taken = self.take_waits_back(Waits::Times(id), Cause::Shutdown, why);
+        taken.await.unwrap_or_else(|error| {
+            tracing::warn!(workspace = %id, %error, "its sessions still wait for their times");
+            Vec::new()
+        })
+    }
+
+    /// Waits until a workspace is closed, or for so long. Returns the runs that keep it.
+    async fn closed(&self, id: WorkspaceId, patience: Duration) -> Vec<RunId> {
         let mut changes = self.workspaces.watch();
         let closed = async {
             loop {
@@ -218,6 +254,25 @@ impl HostInner {
 }
 
 impl Host {
+    /// Closes a workspace, open or not: as [`Workspace::close`](super::Workspace::close), and of
+    /// one that is not open, its sessions are not woken any more.
+    ///
+    /// # Errors
+    /// [`HostError::UnknownWorkspace`] if it is not open and no session of it waits for a time;
+    /// [`HostError::WorkspaceClosing`], [`HostError::HostClosing`].
+    pub async fn close_workspace(&self, id: WorkspaceId) -> Result<ClosedWorkspace, HostError> {
+        let unknown = match self.workspace(id) {
+            Ok(_) => None,
+            Err(unknown @ HostError::UnknownWorkspace(_)) => Some(unknown),
+            Err(other) => return Err(other),
+        };
+        let closed = self.inner.close(id).await;
+        match unknown {
+            Some(unknown) if closed == ClosedWorkspace::default() => Err(unknown),
+            _ => Ok(closed),
+        }
+    }
+
     /// Ends every run: no new prompts; what runs may go on for the time that
     /// [`HostBuilder::drain`](super::HostBuilder::drain) gave it, is then stopped with the
     /// cause `shutdown`, and its end written. Queued prompts stay queued for the next host.

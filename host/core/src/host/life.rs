@@ -4,7 +4,7 @@
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::event::{Position, Seq};
 use crate::id::{MessageId, RunId, SessionId, WorkspaceId};
-use crate::run::{Cause, Events};
+use crate::run::Events;
 use crate::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
@@ -165,7 +165,7 @@ impl Host {
             other => other.into(),
         };
         store.workspace_no(id).await.map_err(named)?;
-        if !self.inner.close(id).await.is_empty() {
+        if !self.inner.close(id).await.left.is_empty() {
             return Err(HostError::WorkspaceClosing);
         }
         for session in store.sessions_of(id).await.map_err(named)? {
@@ -432,7 +432,7 @@ impl Session {
         marked.map_err(|error| self.named(error))?;
         for _ in 0..DELETE_ROUNDS {
             let dispatcher = &inner.dispatcher;
-            for live in dispatcher.stop_session(self.workspace, self.no, &Cause::User) {
+            for live in dispatcher.stop_session(self.workspace, self.no, |_| true) {
                 if let Err(error) = live.ended().await {
                     tracing::debug!(run = %live.id, ?error, "a run of a deleted session has no end");
                 }

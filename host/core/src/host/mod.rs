@@ -30,6 +30,7 @@ pub use answers::Answered;
 pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
+pub use closing::ClosedWorkspace;
 pub use error::HostError;
 pub use health::Health;
 pub use life::{Page, SessionFilter};
@@ -404,6 +405,7 @@ impl HostInner {
             bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
+            woken: prompt.origin == "wake",
             times: Times::of(&limits, prompt.deadline),
         };
         Ok(RunJob {

@@ -128,6 +128,8 @@ fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
         cost_micros,
         tool_calls,
         child_depth,
+        log_entries,
+        wakes,
     } = *limits;
     let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     let named = [
@@ -146,6 +148,8 @@ fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
         ("cost_micros", cost_micros),
         ("tool_calls", Some(tool_calls.into())),
         ("child_depth", Some(child_depth.into())),
+        ("log_entries", Some(log_entries)),
+        ("wakes", Some(wakes.into())),
     ];
     named.map(|(name, most)| (name.to_owned(), most)).into()
 }
@@ -172,6 +176,8 @@ fn limited(mut limits: Limits, named: &BTreeMap<String, Option<u64>>) -> Option<
             "cost_micros" => limits.cost_micros = *most,
             "tool_calls" => limits.tool_calls = count()?,
             "child_depth" => limits.child_depth = count()?,
+            "log_entries" => limits.log_entries = (*most)?,
+            "wakes" => limits.wakes = count()?,
             _ => return None,
         }
     }
@@ -201,6 +207,8 @@ mod tests {
             cost_micros: Some(12),
             tool_calls: 13,
             child_depth: 14,
+            log_entries: 16,
+            wakes: 17,
         };
         WorkspaceOptions {
             grants: Grants::none()

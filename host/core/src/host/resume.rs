@@ -106,6 +106,7 @@ impl Session {
         }
         let record = PromptRecord {
             origin: "resume".to_owned(),
+            carried: None,
             ..at.prompt
         };
         let mut job = self.host.inner.job(self, RunId::generate(), record, None)?;

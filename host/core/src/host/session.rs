@@ -5,9 +5,10 @@ use crate::capability::Blob;
 use crate::event::Seq;
 use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
+use crate::run::live::LiveRun;
 use crate::run::{Cause, Events, Receipt, Run};
-use crate::session::{Message, Part};
-use crate::store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError};
+use crate::session::{FinishReason, Message, Part};
+use crate::store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ impl Session {
             parts: std::mem::take(&mut prompt.parts),
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
+            carried: None,
         };
         let key = prompt.key.map(|word| Key::of_prompt(word, &record));
         let key = key.transpose()?;
@@ -161,26 +163,47 @@ impl Session {
         }
     }
 
-    /// Stops the run and takes back every prompt that was accepted before now, held ones too;
-    /// answers their ends, as [`Run::cancel`] does. Of an idle session, nothing.
+    /// Stops the run and takes back every prompt that was accepted before now, held ones too,
+    /// and all that the session waits for: no time wakes it and no answer goes on with it any
+    /// more. Returns their ends, as [`Run::cancel`] does; that of a time or an answer that it
+    /// waited for is the end of the run that would have begun, of the origin `wake`. Of an idle
+    /// session, nothing.
     ///
     /// # Errors
-    /// When the store cannot be read. What could be stopped is stopped.
+    /// When the store cannot be read or written. What could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
         let dispatcher = &self.host.inner.dispatcher;
-        let stopped = dispatcher.stop_session(self.workspace, self.no, &Cause::User);
-        let mut receipts = Vec::with_capacity(stopped.len());
+        let mut stopped = dispatcher.stop_session(self.workspace, self.no, |_| true);
+        let mut taken_back = self.stop_waiting().await;
+        // Of what waited, a run may have begun in between.
+        let woken = |live: &LiveRun| live.woken;
+        stopped.extend(dispatcher.stop_session(self.workspace, self.no, woken));
+        stopped.dedup_by_key(|live| live.id);
+        let (mut receipts, mut waits) = (Vec::with_capacity(stopped.len()), false);
         for live in stopped {
             let receipt = dispatcher.ended_or_provisional(&live).await;
-            if !live.is_held() {
+            waits |= receipt.finish_reason == FinishReason::Waiting;
+            if !live.has_no_end() {
                 receipts.push(Receipt::clone(&receipt));
             }
         }
+        if waits && let Ok(receipts) = &mut taken_back {
+            // One had ended before it was stopped, and may have begun another to wait for.
+            receipts.extend(self.stop_waiting().await?);
+        }
+        receipts.extend(taken_back?);
         let store = &self.host.inner.store;
         for held in store.held(HeldScope::Session(self.id)).await? {
             receipts.push(self.run(held.id).cancel().await?);
         }
         Ok(receipts)
+    }
+
+    async fn stop_waiting(&self) -> Result<Vec<Receipt>, HostError> {
+        let why = "the session waited to be gone on with, and was cancelled";
+        let waits = Waits::Session(self.id);
+        let host = &self.host.inner;
+        Ok(host.take_waits_back(waits, Cause::User, why).await?)
     }
 
     /// The session's events after one that was seen; `Seq(0)` is before the first. Does not

@@ -355,10 +355,16 @@ impl Workspace {
     /// `shutdown` and its end written, queued prompts are held. Only then may its path be
     /// opened again. No other workspace notices.
     ///
+    /// No time wakes a session of it any more, until another run waits for one: each wait is
+    /// taken back, with the end of the run that it would have begun. What its sessions asked
+    /// can still be answered, which opens it again. [`Host::close_workspace`] returns those
+    /// ends. A workspace that closes for want of a claim, or with its host, is opened
+    /// again when a time comes.
+    ///
     /// Waits as [`Host::shutdown`] does. Answers the runs whose end is not on disk by then;
     /// until it is, the workspace stays closing.
     pub async fn close(&self) -> Vec<RunId> {
-        self.host.inner.close(self.inner.id).await
+        self.host.inner.close(self.inner.id).await.left
     }
 
     /// Puts the prompts that were held back into the queue, for those sessions whose agent is

@@ -310,6 +310,8 @@ impl Dispatcher {
                 .release_session(live.workspace, live.session_no);
         }
         drop(inner);
+        // A cancel of the session may wait for it.
+        live.set_phase(Phase::Refused);
         self.gone(&live);
         self.start_waiting();
         not_run

@@ -29,6 +29,12 @@ pub enum OutputRefused {
     /// More bytes than one run may say.
     #[error("the run has said as many bytes as its limit allows")]
     Bytes,
+    /// More entries in the log than one run may make.
+    #[error("the run has made as many entries in its log as its limit allows")]
+    Entries,
+    /// More bytes of data parts than one run may keep.
+    #[error("the run has kept as many bytes of data as its limit allows")]
+    Data,
     /// More parts than a message may have.
     #[error("a message holds at most {MESSAGE_PARTS_MAX} parts")]
     Parts,

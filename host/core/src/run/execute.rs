@@ -4,13 +4,12 @@
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
-use super::prepare::prepare;
+use super::prepare::{Meter, prepare};
 use super::waiting::{self, Waiter};
-use super::{Cause, Ending, Receipt, RunUsage, Wait};
+use super::{Cause, Ending, OutputBounds, Receipt, RunUsage, Transcript, Wait};
 use crate::capability::control::Control;
 use crate::capability::log::Journal;
 use crate::capability::{Capabilities, part_from_guest, part_to_guest};
-use crate::run::live::LiveRun;
 use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use crate::sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
@@ -35,8 +34,14 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// fails and keeps what it had said.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob, run: RunNo) {
     job.renew();
-    let (id, bytes_max) = (job.live.id, job.limits.output_bytes);
-    let output = dispatcher.store.output(id, run, bytes_max);
+    let limits = &job.limits;
+    let bounds = OutputBounds {
+        bytes: limits.output_bytes,
+        data: limits.written_bytes,
+        entries: limits.log_entries,
+    };
+    let transcript = Transcript::new(job.live.id, 0).bounded(bounds);
+    let output = dispatcher.store.output(run, transcript);
     let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
     let mut left = None;
     let seen = see_through(&dispatcher, &job, run, &output, &mut left).instrument(span.clone());
@@ -116,18 +121,18 @@ async fn see_through(
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let state = prepare(dispatcher, job, run, output, &journal);
+    let (state, meter) = prepare(dispatcher, job, run, output, &journal);
     live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
         state,
         &live.interrupt,
-        at_limits(dispatcher, live),
+        at_limits(dispatcher, job),
         CallRun(prompt(job)),
     )
     .await;
-    let (usage, wait) = conclude(job, output, &journal, called);
+    let (usage, wait) = conclude(job, output, &journal, &meter, called);
     *left = Left::of(dispatcher, job, output, usage, wait);
     let Some(Left { sealed, ending, .. }) = left else {
         return;
@@ -158,7 +163,9 @@ fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: Left, span: Span)
 }
 
 /// Throws the switch when the run's time is up, or one of its budgets.
-async fn at_limits(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
+async fn at_limits(dispatcher: &Dispatcher, job: &RunJob) -> Infallible {
+    let live = &job.live;
+    let before = waiting::told_before(job.prompt.carried.as_ref());
     let deadline = async {
         match live.times().run_deadline {
             Some(deadline) => dispatcher.clock.sleep(deadline).await,
@@ -166,8 +173,17 @@ async fn at_limits(dispatcher: &Dispatcher, live: &Arc<LiveRun>) -> Infallible {
         }
     };
     let (cause, detail) = tokio::select! {
-        () = deadline => (Cause::Deadline, None),
-        (kind, detail) = live.control.exceeded() => (Cause::Limit(kind.to_owned()), Some(detail)),
+        () = deadline => match before {
+            None => (Cause::Deadline, None),
+            Some(before) => {
+                let detail = format!("the run has run as long as it may{before}");
+                (Cause::Limit("run-time".to_owned()), Some(detail))
+            }
+        },
+        (kind, detail) = live.control.exceeded() => {
+            let detail = format!("{detail}{}", before.unwrap_or_default());
+            (Cause::Limit(kind.to_owned()), Some(detail))
+        }
     };
     live.stop_because(cause, detail, &dispatcher.guests);
     std::future::pending().await
@@ -191,6 +207,7 @@ fn conclude(
     job: &RunJob,
     output: &Arc<Output>,
     journal: &Journal,
+    meter: &Meter,
     called: Called<Capabilities, Answer>,
 ) -> (RunUsage, Option<Wait>) {
     let live = &job.live;
@@ -214,12 +231,20 @@ fn conclude(
                     tracing::warn!(run = %live.id, %error, "the agent's output was not taken");
                 }
             }
+            let end = returned(outcome.finish.as_deref());
             match waits_for(job, &outcome.extra) {
-                Ok(read) => {
-                    wait = read;
-                    returned(outcome.finish.as_deref())
-                }
                 Err(why) => (Cause::AgentError, Some(why)),
+                Ok(Some(read)) if end.0 == Cause::Returned(FinishReason::Waiting) => {
+                    let carried = job.prompt.carried.unwrap_or_default();
+                    match waiting::carry(read, carried.plus(meter.used()), job.limits.wakes) {
+                        Ok(carried) => {
+                            wait = Some(carried);
+                            end
+                        }
+                        Err(why) => (Cause::Limit("wakes".to_owned()), Some(why)),
+                    }
+                }
+                Ok(_) => end,
             }
         }
         Ok(Err(failure)) => (

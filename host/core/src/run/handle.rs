@@ -99,7 +99,7 @@ impl Run {
         if let Some(live) = dispatcher.live(self.id) {
             dispatcher.stop(&live, &cause);
             let receipt = dispatcher.ended_or_provisional(&live).await;
-            if !live.is_held() {
+            if !live.has_no_end() {
                 return Ok(Receipt::clone(&receipt));
             }
         }

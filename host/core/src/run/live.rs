@@ -6,7 +6,7 @@ use crate::capability::control::Control;
 use crate::clock::Clock;
 use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
 use crate::sandbox::{Engine, Interrupt, Limits};
-use crate::store::{SessionNo, StoreError};
+use crate::store::{Refusal, SessionNo, StoreError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -28,8 +28,21 @@ pub(crate) enum Phase {
     Ended(Arc<Receipt>),
     /// Its workspace closed before it started; it waits on disk to be resumed.
     Held,
+    /// Its prompt was not accepted: there is no such run.
+    Refused,
     /// Its end can no longer reach the disk in this process; recovery owns it.
     Lost(StoreError),
+}
+
+/// Bytes of the longest detail of an end. It may be a guest's words, and is written several times.
+const DETAIL_BYTES_MAX: usize = 16 << 10;
+
+fn shortened(mut detail: String) -> String {
+    if detail.len() > DETAIL_BYTES_MAX {
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        detail.push('…');
+    }
+    detail
 }
 
 /// Why a run has no end in this process.
@@ -60,6 +73,8 @@ pub(crate) struct LiveRun {
     pub(crate) control: Arc<Control>,
     pub(crate) interrupt: Arc<Interrupt>,
     times: Mutex<Times>,
+    /// Whether a time began it, and no person.
+    pub(crate) woken: bool,
     engine: Arc<Engine>,
     latched: OnceLock<Latched>,
     phase: watch::Sender<Phase>,
@@ -93,6 +108,7 @@ pub(crate) struct Birth {
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) times: Times,
+    pub(crate) woken: bool,
 }
 
 impl LiveRun {
@@ -106,6 +122,7 @@ impl LiveRun {
             control: Control::new(birth.clock),
             interrupt: Interrupt::new(),
             times: Mutex::new(birth.times),
+            woken: birth.woken,
             engine: birth.engine,
             latched: OnceLock::new(),
             phase: watch::Sender::new(Phase::Open),
@@ -124,6 +141,7 @@ impl LiveRun {
 
     /// Latches a cause; the first one stays. Answers whether this was it.
     pub(crate) fn latch(&self, cause: Cause, detail: Option<String>) -> bool {
+        let detail = detail.map(shortened);
         let at = Instant::now();
         self.latched.set(Latched { cause, detail, at }).is_ok()
     }
@@ -188,9 +206,10 @@ impl LiveRun {
         !matches!(&*self.phase.borrow(), Phase::Open | Phase::Gone { .. })
     }
 
-    /// Whether it waits on disk to be resumed.
-    pub(crate) fn is_held(&self) -> bool {
-        matches!(&*self.phase.borrow(), Phase::Held)
+    /// Whether it came to no end of its own: it waits on disk to be resumed, or was never
+    /// accepted.
+    pub(crate) fn has_no_end(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Held | Phase::Refused)
     }
 
     /// Waits until the end is on disk, or cannot get there in this process.
@@ -201,6 +220,7 @@ impl LiveRun {
                 Phase::Ended(receipt) => return Ok(Arc::clone(receipt)),
                 Phase::Lost(error) => return Err(NoEnd::Lost(error.clone())),
                 Phase::Held => return Err(NoEnd::Held),
+                Phase::Refused => return Err(NoEnd::Lost(Refusal::UnknownRun.into())),
                 Phase::Open | Phase::Gone { .. } => {}
             }
             if phase.changed().await.is_err() {

@@ -4,6 +4,7 @@
 //! what an embedder holds.
 
 mod asking;
+mod bounds;
 mod cause;
 pub(crate) mod dispatcher;
 mod entry;
@@ -24,12 +25,13 @@ mod stopping;
 mod transcript;
 mod waiting;
 
+pub use bounds::OutputBounds;
 pub use cause::Cause;
 pub use entry::{Entry, OutputRefused};
 pub use events::Events;
 pub use finishing::{Changes, finish};
 pub use handle::Run;
-pub use receipt::{Ending, Receipt, RunUsage, Said, Wait};
+pub use receipt::{CarriedUsage, Ending, Receipt, RunUsage, Said, Wait};
 pub use retelling::{Remains, retell};
 pub use state::{IllegalTransition, RunEvent, RunState};
 pub use stats::{BUCKETS_US, Histogram, HostStats};

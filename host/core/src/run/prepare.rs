@@ -3,6 +3,7 @@
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Times;
+use super::{CarriedUsage, waiting};
 use crate::capability::agents::Holder;
 use crate::capability::budget::Budget;
 use crate::capability::http::GuestRequests;
@@ -15,13 +16,15 @@ use crate::capability::state::{State, Values};
 use crate::capability::tools::{Effects, FileTools, Own, Source, Toolbox, Tools};
 use crate::capability::transcript::{Conversation, Transcript};
 use crate::capability::{Capabilities, files};
+use crate::clock::Clock;
 use crate::permission::{Access, Authority, Capability, Verdict};
 use crate::sandbox::descriptors::Held;
-use crate::sandbox::{GuestLines, GuestState, Limiter, Outgoing};
+use crate::sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use crate::store::{Output, RunNo, StateOwner};
 use std::fs::File;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What the embedder brought for runs to use.
 #[derive(Clone, Default)]
@@ -35,8 +38,11 @@ pub(crate) struct Brought {
 impl RunJob {
     /// Gives it the limits that its workspace has now: they may have changed while it waited.
     pub(super) fn renew(&mut self) {
-        self.limits = self.workspace.limits();
-        let times = Times::of(&self.limits, self.prompt.deadline);
+        let carried = self.prompt.carried.unwrap_or_default();
+        self.limits = waiting::left_of(self.workspace.limits(), &carried);
+        let mut times = Times::of(&self.limits, self.prompt.deadline);
+        let deadline = times.run_deadline;
+        times.run_deadline = deadline.map(|time| waiting::time_left(time, &carried));
         self.live.set_times(times);
     }
 }
@@ -146,14 +152,44 @@ fn permits(
     })
 }
 
-/// Everything that a guest is given.
+/// What a run has used of its limits so far.
+pub(super) struct Meter {
+    clock: Arc<dyn Clock>,
+    began: Duration,
+    limits: Limits,
+    budget: Arc<Budget>,
+    written: Arc<AtomicU64>,
+    output: Arc<Output>,
+}
+
+impl Meter {
+    pub(super) fn used(&self) -> CarriedUsage {
+        let (tokens, cost_micros, tool_calls) = self.budget.used();
+        let ran = self.clock.elapsed().saturating_sub(self.began);
+        let left = self.output.left();
+        let files = self.written.load(Ordering::Acquire);
+        let limits = &self.limits;
+        CarriedUsage {
+            wakes: 0,
+            tokens,
+            cost_micros,
+            tool_calls,
+            run_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+            output_bytes: limits.output_bytes.saturating_sub(left.bytes),
+            log_entries: limits.log_entries.saturating_sub(left.entries),
+            written_bytes: limits.written_bytes.saturating_sub(files.min(left.data)),
+        }
+    }
+}
+
+/// Everything that a guest is given, and what counts what it uses of its limits from now on.
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     job: &RunJob,
     run: RunNo,
     output: &Arc<Output>,
     journal: &Arc<Journal>,
-) -> GuestState<Capabilities> {
+) -> (GuestState<Capabilities>, Meter) {
     let live = &job.live;
     let control = &live.control;
     let means = Means::of(dispatcher, job, run, output);
@@ -194,7 +230,15 @@ pub(super) fn prepare(
     };
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
     let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
-    state.outgoing(network(dispatcher, job, &means))
+    let meter = Meter {
+        clock: Arc::clone(&dispatcher.clock),
+        began: dispatcher.clock.elapsed(),
+        limits: job.limits,
+        budget: Arc::clone(&means.budget),
+        written: Arc::clone(&means.written),
+        output: Arc::clone(output),
+    };
+    (state.outgoing(network(dispatcher, job, &means)), meter)
 }
 
 /// The guest's own requests to the network, if any may be made.

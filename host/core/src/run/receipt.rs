@@ -94,6 +94,48 @@ pub struct Wait {
     pub after: Option<Duration>,
     /// Somebody's answer.
     pub question: Option<Question>,
+    /// What the run that a time begins takes over.
+    pub carried: CarriedUsage,
+}
+
+/// What the runs of a session used that began by a time one after the other, without a person in
+/// between: the limits of one run go on over all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CarriedUsage {
+    /// How many of them a time began.
+    pub wakes: u32,
+    /// Tokens of models, those of runs that they started included.
+    pub tokens: u64,
+    /// What the models cost, in millionths of a US dollar.
+    pub cost_micros: u64,
+    /// Tool calls.
+    pub tool_calls: u64,
+    /// Milliseconds that they ran.
+    pub run_ms: u64,
+    /// Bytes that they said.
+    pub output_bytes: u64,
+    /// Entries that they made in the log.
+    pub log_entries: u64,
+    /// Bytes of files and of data parts, whichever are more.
+    pub written_bytes: u64,
+}
+
+impl CarriedUsage {
+    /// What it is with that of a further run.
+    #[must_use]
+    pub fn plus(self, run: Self) -> Self {
+        Self {
+            wakes: self.wakes.saturating_add(run.wakes),
+            tokens: self.tokens.saturating_add(run.tokens),
+            cost_micros: self.cost_micros.saturating_add(run.cost_micros),
+            tool_calls: self.tool_calls.saturating_add(run.tool_calls),
+            run_ms: self.run_ms.saturating_add(run.run_ms),
+            output_bytes: self.output_bytes.saturating_add(run.output_bytes),
+            log_entries: self.log_entries.saturating_add(run.log_entries),
+            written_bytes: self.written_bytes.saturating_add(run.written_bytes),
+        }
+    }
 }
 
 impl Ending {

@@ -23,11 +23,11 @@ impl Dispatcher {
     /// of one that is told before it is on disk is kept, should this process end first.
     pub(crate) async fn ended_or_provisional(&self, live: &LiveRun) -> Arc<Receipt> {
         let receipt = live.ended_or_provisional().await;
-        if !receipt.persisted && !live.is_held() {
+        if !receipt.persisted && !live.has_no_end() {
             let ending = live.ending(Duration::ZERO, RunUsage::default());
             self.store.keep_cause(live.id, &ending);
             // An end that came meanwhile has been settled, and will not take it back.
-            if live.try_ended().is_some() || live.is_held() {
+            if live.try_ended().is_some() || live.has_no_end() {
                 self.store.forget_cause(live.id);
             }
         }
@@ -52,22 +52,25 @@ impl Dispatcher {
         schedule.remove(live.workspace, live.session_no, is_it)
     }
 
-    /// Stops the run of a session and every prompt accepted before now. Answers those that
-    /// were stopped.
+    /// Stops the run of a session and every prompt accepted before now, as far as they are
+    /// meant. Returns those that were stopped.
     pub(crate) fn stop_session(
         self: &Arc<Self>,
         workspace: WorkspaceId,
         session: SessionNo,
-        cause: &Cause,
+        meant: impl Fn(&LiveRun) -> bool,
     ) -> Vec<Arc<LiveRun>> {
         let mut inner = self.lock();
-        let of_session = |live: &&Arc<LiveRun>| live.session_no == session;
+        // One that has its end may not be forgotten yet.
+        let is_it = |live: &LiveRun| live.session_no == session && !live.is_over() && meant(live);
+        let of_session = |live: &&Arc<LiveRun>| is_it(live);
         let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
         live.sort_by_key(|live| live.id);
         for run in &live {
-            run.stop(cause.clone(), &self.guests);
+            run.stop(Cause::User, &self.guests);
         }
-        let waiting = inner.schedule.remove(workspace, session, |_| true);
+        let is_it = |waiting: &Waiting| meant(&waiting.job.live);
+        let waiting = inner.schedule.remove(workspace, session, is_it);
         drop(inner);
         self.withdraw(waiting);
         live
@@ -101,6 +104,13 @@ impl Dispatcher {
     /// Whether a run of a workspace is without its end, and may still get it.
     pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.lock().has_runs(workspace)
+    }
+
+    /// Whether a run of a workspace is without its end that a time began.
+    pub(crate) fn has_woken(&self, workspace: WorkspaceId) -> bool {
+        let inner = self.lock();
+        let mut live = inner.live();
+        live.any(|live| live.workspace == workspace && live.woken)
     }
 
     /// Whether a run of a workspace has an end that only the next host can write.

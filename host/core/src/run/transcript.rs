@@ -4,11 +4,14 @@
 //! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
 //! result, one tool message. Output after the last result begins the next step.
 
+use super::bounds;
 use crate::clock::UnixMillis;
 use crate::event::EventBody;
 use crate::id::{MessageId, QuestionId, RunId};
-use crate::run::{Entry, OutputRefused, Said};
-use crate::session::{FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage};
+use crate::run::{Entry, OutputBounds, OutputRefused, Said};
+use crate::session::{
+    Content, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
+};
 
 /// Bytes up to which adjacent deltas that are not yet committed become one event.
 pub const DELTA_BYTES_MAX: usize = 16 << 10;
@@ -20,7 +23,8 @@ pub const MESSAGE_PARTS_MAX: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
     pub(super) run: RunId,
-    bytes_left: u64,
+    /// How much more it takes.
+    pub(super) left: OutputBounds,
     pub(super) said: Said,
     pub(super) assistant: Option<Message>,
     pub(super) tool: Option<Message>,
@@ -34,12 +38,16 @@ pub struct Transcript {
 
 impl Transcript {
     /// An empty transcript that takes at most `bytes_max` bytes of text, reasoning,
-    /// arguments and results together.
+    /// arguments and results together, and any number of entries and bytes of data.
     #[must_use]
     pub fn new(run: RunId, bytes_max: u64) -> Self {
         Self {
             run,
-            bytes_left: bytes_max,
+            left: OutputBounds {
+                bytes: bytes_max,
+                data: u64::MAX,
+                entries: u64::MAX,
+            },
             said: Said::default(),
             assistant: None,
             tool: None,
@@ -55,12 +63,6 @@ impl Transcript {
         self.said
     }
 
-    /// How many bytes it still takes.
-    #[must_use]
-    pub fn bytes_left(&self) -> u64 {
-        self.bytes_left
-    }
-
     /// The parts of the message that is open, for an epilogue to look at.
     #[must_use]
     pub fn open_parts(&self) -> &[Part] {
@@ -74,10 +76,11 @@ impl Transcript {
         self.model = Some((model, provider));
     }
 
-    /// Appends text.
+    /// Appends text; an empty one changes nothing.
     ///
     /// # Errors
-    /// [`OutputRefused::Bytes`] or [`OutputRefused::Parts`]; nothing is taken then.
+    /// [`OutputRefused::Bytes`], [`OutputRefused::Entries`] or [`OutputRefused::Parts`]; nothing
+    /// is taken then.
     pub fn text(
         &mut self,
         delta: &str,
@@ -85,6 +88,9 @@ impl Transcript {
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
         self.spend(delta.len())?;
+        if delta.is_empty() {
+            return Ok(());
+        }
         let message = self.open(now, log)?;
         if !matches!(
             message.parts.last(),
@@ -127,7 +133,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Appends reasoning.
+    /// Appends reasoning; an empty one changes nothing.
     ///
     /// # Errors
     /// As [`Transcript::text`].
@@ -138,6 +144,9 @@ impl Transcript {
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
         self.spend(delta.len())?;
+        if delta.is_empty() {
+            return Ok(());
+        }
         let message = self.open(now, log)?;
         let open = matches!(
             message.parts.last(),
@@ -199,12 +208,7 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
-        let bytes = match &part.body {
-            PartBody::ToolCall(call) => call.id.len() + call.name.len() + call.input.len(),
-            PartBody::Other { kind, json } => kind.len() + json.len(),
-            _ => 0,
-        };
-        self.spend(bytes)?;
+        self.spend(bounds::part_bytes(&part))?;
         if let PartBody::ToolCall(call) = &part.body
             && !self.step_is_over()
             && self.calls().any(|known| known.id == call.id)
@@ -244,7 +248,7 @@ impl Transcript {
         if self.answered(&result.call_id) {
             return Err(OutputRefused::Conflict);
         }
-        self.spend(result_bytes(&result))?;
+        self.spend(bounds::result_bytes(&result))?;
         self.push_result(result, now, log);
         Ok(())
     }
@@ -280,7 +284,7 @@ impl Transcript {
             let result = ToolResult {
                 call_id: call.id,
                 name: call.name,
-                content: vec![crate::session::Content::Text { text }],
+                content: vec![Content::Text { text }],
                 structured: None,
                 metadata: None,
                 is_error: true,
@@ -289,15 +293,6 @@ impl Transcript {
         }
         self.end_step(end, now, log);
         self.said
-    }
-
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), OutputRefused> {
-        let left = self
-            .bytes_left
-            .checked_sub(bytes as u64)
-            .ok_or(OutputRefused::Bytes)?;
-        self.bytes_left = left;
-        Ok(())
     }
 
     /// The assistant message that takes the next output, with room for one more part.
@@ -467,19 +462,6 @@ fn finish_calls(message: &mut Message, log: &mut Vec<Entry>) {
 
 fn last_index(message: &Message) -> u32 {
     message.parts.len().saturating_sub(1) as u32
-}
-
-fn result_bytes(result: &ToolResult) -> usize {
-    let content: usize = result
-        .content
-        .iter()
-        .map(|content| match content {
-            crate::session::Content::Text { text } => text.len(),
-            crate::session::Content::Data { .. } => 0,
-            crate::session::Content::Other { json, .. } => json.len(),
-        })
-        .sum();
-    content + result.structured.as_ref().map_or(0, String::len)
 }
 
 #[cfg(test)]

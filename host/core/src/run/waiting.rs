@@ -1,13 +1,16 @@
 //! What an agent that ends its run waiting says it waits for, read from its outcome. Words of
 //! a guest: what cannot be read is told, and waits for nothing.
 
-use super::Wait;
+use super::{CarriedUsage, Wait};
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, QuestionId, RunId, SessionId};
+use crate::sandbox::Limits;
 use crate::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;
 
+/// The shortest time after which a session is woken; what is shorter counts as this.
+const AFTER_MIN: Duration = Duration::from_secs(1);
 /// The longest time that a session may wait for.
 const AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Bytes of the longest question.
@@ -42,13 +45,58 @@ pub(super) fn read(extra: &[(String, String)], waiter: &Waiter) -> Result<Option
                 let after: u64 = json.parse().map_err(|_| {
                     format!("`wake-after-ms` is a number of milliseconds, not {json}")
                 })?;
-                wait.after = Some(Duration::from_millis(after).min(AFTER_MAX));
+                let after = Duration::from_millis(after);
+                wait.after = Some(after.clamp(AFTER_MIN, AFTER_MAX));
             }
             "ask" => wait.question = Some(question(json, waiter)?),
             _ => {}
         }
     }
     Ok((wait != Wait::default()).then_some(wait))
+}
+
+/// What a run waits for, with what the run that a time begins takes over.
+///
+/// # Errors
+/// For people, if the session was woken as often in a row as it may.
+pub(super) fn carry(mut wait: Wait, used: CarriedUsage, wakes_max: u32) -> Result<Wait, String> {
+    if wait.after.is_some() && used.wakes >= wakes_max {
+        return Err(format!(
+            "a session is woken {wakes_max} times in a row at the most without a person in \
+             between, and this one was; prompt it to have it go on, or allow more with \
+             `--max-wakes`"
+        ));
+    }
+    wait.carried = used;
+    Ok(wait)
+}
+
+/// The end of a sentence about a limit, of a run whose limits others before it used up in part.
+pub(super) fn told_before(carried: Option<&CarriedUsage>) -> Option<String> {
+    let wakes = carried?.wakes;
+    Some(format!(
+        ", together with the runs before it: the session was woken {wakes} times in a row without \
+         a person in between, over which the limits of one run go on"
+    ))
+}
+
+/// A run's limits, less what the runs used that were woken before it in a row.
+pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
+    let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
+    let cost = limits.cost_micros;
+    let calls = u32::try_from(carried.tool_calls).unwrap_or(u32::MAX);
+    limits
+        .tokens(tokens)
+        .cost_micros(cost.map(|max| max.saturating_sub(carried.cost_micros)))
+        .tool_calls(limits.tool_calls.saturating_sub(calls))
+        .output_bytes(limits.output_bytes.saturating_sub(carried.output_bytes))
+        .log_entries(limits.log_entries.saturating_sub(carried.log_entries))
+        .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
+}
+
+/// A deadline, likewise.
+pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
+    deadline.saturating_sub(Duration::from_millis(carried.run_ms))
 }
 
 fn question(json: &str, waiter: &Waiter) -> Result<Question, String> {
@@ -98,8 +146,30 @@ mod tests {
         assert_eq!(timer.after, Some(Duration::from_millis(1500)));
         let far = check(&[("wake-after-ms", "18446744073709551615")]).expect("read");
         assert_eq!(far.expect("a wait").after, Some(AFTER_MAX));
+        let soon = check(&[("wake-after-ms", "0")]).expect("read");
+        assert_eq!(soon.expect("a wait").after, Some(AFTER_MIN));
         let ask = check(&[("ask", r#"{"text":"Which?","choices":["a"]}"#)]).expect("read");
         assert!(ask.expect("a wait").question.is_some());
+    }
+
+    #[test]
+    fn so_many_times_in_a_row_and_no_more() {
+        let timer = Wait {
+            after: Some(AFTER_MIN),
+            ..Wait::default()
+        };
+        let woken = |wakes| CarriedUsage {
+            wakes,
+            ..CarriedUsage::default()
+        };
+        let carried = carry(timer.clone(), woken(2), 3).expect("it waits");
+        assert_eq!(carried.carried, woken(2));
+        let refused = carry(timer, woken(3), 3).expect_err("not again");
+        assert!(refused.contains("3 times"), "{refused}");
+        assert!(
+            carry(Wait::default(), woken(3), 3).is_ok(),
+            "an answer is a person's"
+        );
     }
 
     #[test]

@@ -13,10 +13,17 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Elements of tables, summed. Default 1 million.
     pub table_elements: u64,
-    /// Bytes of text, reasoning, arguments and results that one run may say. Default 16 MiB.
+    /// Bytes of text, reasoning, arguments, results, titles and summaries that one run may say.
+    /// On disk they take up to twelve times as much: once in the log and once in the messages,
+    /// both as JSON. Default 16 MiB.
     pub output_bytes: u64,
+    /// Entries that one run may make in its session's log: one for what it appends between two
+    /// commits, for a part, a result, a message's beginning and end, a title. Beside what is said
+    /// in it, one takes at most 1 KiB on disk. Default 500,000.
+    pub log_entries: u64,
     /// Bytes of files that one run may write, in the workspace and in `/tmp` together. Each file,
-    /// directory and link that a guest makes counts for 4 KiB.
+    /// directory and link that a guest makes counts for 4 KiB. Its messages may hold as many
+    /// bytes of data parts beside that, such as images.
     /// Default 256 MiB.
     pub written_bytes: u64,
     /// File descriptors of the host that a guest may hold at once, by the files and directories
@@ -26,6 +33,11 @@ pub struct Limits {
     pub descriptors: u32,
     /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
     pub deadline: Option<Duration>,
+    /// How often a session may be woken by a time in a row, without a prompt or an answer of a
+    /// person in between. The limits on output, files, tokens, cost, tool calls and the deadline
+    /// go on over these runs; the run that would wait for one time more ends with
+    /// `limit(wakes)`. Default 1,000.
+    pub wakes: u32,
     /// How long a run that is stopped may go on to bring its work to an end; host calls
     /// answer `cancelled` meanwhile. Default 0.
     pub grace: Duration,
@@ -57,9 +69,11 @@ impl Default for Limits {
             memory_bytes: 128 << 20,
             table_elements: 1 << 20,
             output_bytes: 16 << 20,
+            log_entries: 500_000,
             written_bytes: 256 << 20,
             descriptors: 64,
             deadline: Some(Duration::from_secs(30 * 60)),
+            wakes: 1000,
             grace: Duration::ZERO,
             finish_deadline: Duration::from_secs(5),
             epilogue: Duration::from_millis(200),
@@ -106,6 +120,20 @@ impl Limits {
     #[must_use]
     pub fn output_bytes(mut self, bytes: u64) -> Self {
         self.output_bytes = bytes;
+        self
+    }
+
+    /// Entries that one run may make in its session's log.
+    #[must_use]
+    pub fn log_entries(mut self, entries: u64) -> Self {
+        self.log_entries = entries;
+        self
+    }
+
+    /// How often a session may be woken by a time in a row.
+    #[must_use]
+    pub fn wakes(mut self, wakes: u32) -> Self {
+        self.wakes = wakes;
         self
     }
 

@@ -159,15 +159,15 @@ const TABLES: &[Table] = &[
     table(
         "wake",
         "run",
-        "run.id, session.id, run.prompt, wake.run, wake.due_ms, wake.question,
+        "run.id, session.id, run.prompt, wake.run, wake.due_ms, wake.carried, 0, wake.question,
          wake.question IS NULL OR EXISTS (SELECT 1 FROM question WHERE no = wake.question)",
         "LEFT JOIN run ON run.no = wake.run LEFT JOIN session ON session.no = run.session",
         |row| {
             wake::read(row)?;
             number(row, 3)?;
             numbers(row, 4)?;
-            numbers(row, 5)?;
-            exists(row, 6, "its question")
+            numbers(row, 7)?;
+            exists(row, 8, "its question")
         },
     ),
     table(

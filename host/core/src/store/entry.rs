@@ -49,16 +49,26 @@ fn write_one(
         }
         Entry::Blob(id, bytes) => keep_blob(conn, run.session, id, bytes),
         Entry::Title(title) => {
-            conn.prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
-                .execute(params![run.session.session, title])?;
-            log.push(
-                Some(run.run),
-                &EventBody::SessionRenamed {
-                    title: title.clone(),
-                },
-            )
+            let changed = set_title(conn, run.session, title)?;
+            let title = title.clone();
+            if !changed {
+                return Ok(());
+            }
+            log.push(Some(run.run), &EventBody::SessionRenamed { title })
         }
     }
+}
+
+/// Sets a session's title. Returns whether it was another one.
+pub(super) fn set_title(
+    conn: &Connection,
+    session: SessionNo,
+    title: &str,
+) -> Result<bool, StoreError> {
+    let changed = conn
+        .prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1 AND title IS NOT ?2")?
+        .execute(params![session.session, title])?;
+    Ok(changed > 0)
 }
 
 /// Keeps bytes under their digest, and notes that a session may read them.

@@ -94,6 +94,7 @@ fn begin_run(
         parts: Vec::new(),
         config: "{}".to_owned(),
         deadline: None,
+        carried: None,
     };
     let state = RunState::Running;
     tx.conn

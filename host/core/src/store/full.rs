@@ -6,7 +6,7 @@ use super::{Output, Store, StoreError};
 use crate::clock::SystemClock;
 use crate::event::{EventBody, Seq};
 use crate::id::{AgentId, RunId, SessionId};
-use crate::run::{Cause, Ending, Receipt};
+use crate::run::{Cause, Ending, Receipt, Transcript};
 use crate::session::{BlobId, FinishReason, Part, ToolResult};
 use futures_util::future::poll_immediate;
 use std::path::PathBuf;
@@ -39,6 +39,7 @@ impl Speaking {
             parts: vec![Part::text("speak")],
             config: "{}".to_owned(),
             deadline: None,
+            carried: None,
         };
         let accept = Accept {
             run: id,
@@ -58,7 +59,7 @@ impl Speaking {
         let Ok(Ok(Accepted::New(run))) = accepted.await else {
             panic!("it is accepted");
         };
-        let output = store.output(id, run, 1 << 20);
+        let output = store.output(run, Transcript::new(id, 1 << 20));
         Self {
             place,
             store,

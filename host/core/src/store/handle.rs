@@ -184,10 +184,9 @@ impl Store {
         drop(self.shared.queue.push(Box::new(work)));
     }
 
-    /// A new run's output, taking at most `bytes_max` bytes.
+    /// A new run's output, into an empty transcript.
     #[must_use]
-    pub fn output(&self, id: RunId, run: RunNo, bytes_max: u64) -> Arc<Output> {
-        let transcript = Transcript::new(id, bytes_max);
+    pub fn output(&self, run: RunNo, transcript: Transcript) -> Arc<Output> {
         let queue = Arc::clone(&self.shared.queue);
         Output::new(run, transcript, queue, Arc::clone(&self.shared.clock))
     }

@@ -6,7 +6,7 @@ use super::open::Store;
 use super::run::SessionNo;
 use super::session::{self, NewSession, SessionsPage};
 use super::tx::Tx;
-use super::{Damage, Refusal, SessionRow, StoreError, WorkspaceRow};
+use super::{Damage, Refusal, SessionRow, StoreError, WorkspaceRow, entry};
 use crate::event::EventBody;
 use crate::id::{AgentId, SessionId, WorkspaceId};
 use crate::session::Todo;
@@ -15,26 +15,28 @@ use rusqlite::{Connection, params};
 /// Rows that one transaction deletes at the most, so that nobody waits long behind it.
 pub(super) const ROWS_MAX: usize = 2000;
 
-/// Sets the title.
+/// Sets the title, if it is another one.
 fn rename(tx: &mut Tx<'_>, id: SessionId, title: &str) -> Result<SessionRow, StoreError> {
     let no = session::find(tx.conn, id)?.no;
-    tx.conn
-        .prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
-        .execute(params![no.session, title])?;
-    let title = title.to_owned();
-    tx.log(no)?
-        .push(None, &EventBody::SessionRenamed { title })?;
+    if entry::set_title(tx.conn, no, title)? {
+        let title = title.to_owned();
+        tx.log(no)?
+            .push(None, &EventBody::SessionRenamed { title })?;
+    }
     session::find(tx.conn, id)
 }
 
-/// Sets the plan.
+/// Sets the plan, if it is another one.
 fn plan(tx: &mut Tx<'_>, id: SessionId, todo: &[Todo]) -> Result<SessionRow, StoreError> {
     let no = session::find(tx.conn, id)?.no;
-    tx.conn
-        .prepare_cached("UPDATE session SET todo = ?2 WHERE no = ?1")?
+    let changed = tx
+        .conn
+        .prepare_cached("UPDATE session SET todo = ?2 WHERE no = ?1 AND todo IS NOT ?2")?
         .execute(params![no.session, serde_json::to_string(todo)?])?;
-    let todo = todo.to_vec();
-    tx.log(no)?.push(None, &EventBody::SessionTodo { todo })?;
+    if changed > 0 {
+        let todo = todo.to_vec();
+        tx.log(no)?.push(None, &EventBody::SessionTodo { todo })?;
+    }
     session::find(tx.conn, id)
 }
 

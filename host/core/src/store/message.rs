@@ -257,7 +257,8 @@ pub(super) fn mark_summary(
     Ok(())
 }
 
-/// Keeps a summary that stands for everything through one message. The originals stay.
+/// Keeps a summary that stands for everything through one message, if it is another than the
+/// present one. The originals stay.
 pub(super) fn summarise(
     tx: &mut Tx<'_>,
     run: super::RunNo,
@@ -266,6 +267,10 @@ pub(super) fn summarise(
     through: MessageId,
 ) -> Result<(), StoreError> {
     let place = ordinal(tx.conn, session, through)?;
+    let present = summary(tx.conn, session)?;
+    if present.is_some_and(|(present, at)| at == place && present.parts == message.parts) {
+        return Ok(());
+    }
     let no = super::entry::insert_message(tx.conn, run, message, None)?;
     tx.conn
         .prepare_cached(

@@ -73,6 +73,6 @@ pub use run::{Accept, Accepted, Key, PromptRecord, RunNo, SessionNo, kept_bytes}
 pub use runs::{RunSummary, RunSummaryRow};
 pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
 pub use state::{StateOwner, StateQuota, StateScope};
-pub use wake::{Due, DuePage, DuePlace, GoesOn};
+pub use wake::{Due, DuePage, DuePlace, GoesOn, Waits};
 pub use writer::Handed;
 pub(crate) use writer::SHUT_DOWN;

@@ -4,16 +4,18 @@
 //! It outlives the guest: sealing it moves everything that is not yet written into the
 //! finishing job, and from then on nothing more is taken.
 
+mod flush;
+
+use super::StoreError;
 use super::durable::Durable;
 use super::run::RunNo;
-use super::work::Work;
 use super::writer::{Handed, Queue};
-use super::{StoreError, entry};
 use crate::clock::{Clock, UnixMillis};
 use crate::event::EventBody;
 use crate::id::{QuestionId, RunId};
-use crate::run::{Entry, OutputRefused, Transcript};
+use crate::run::{Entry, OutputBounds, OutputRefused, Transcript};
 use crate::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
+use flush::Flush;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -156,6 +158,7 @@ impl Output {
         blob: Option<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
             t.part(part, now, log)?;
             // Not before it is taken: whoever is refused leaves nothing.
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
@@ -170,6 +173,7 @@ impl Output {
         blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
+            t.spend_data(blobs.iter().map(|(_, bytes)| bytes.len()).sum())?;
             t.result(result, now, log)?;
             log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
             Ok(())
@@ -321,9 +325,20 @@ impl Output {
         }
     }
 
+    /// Counts bytes that the host writes for the run beside its output, and the entries that
+    /// they come in, before it writes them; none at all asks whether the run may say more.
+    pub fn spend(self: &Arc<Self>, bytes: usize, entries: usize) -> Result<(), OutputError> {
+        self.take(|t, _, _| {
+            t.spend(bytes)?;
+            t.made_entries(entries);
+            Ok(())
+        })
+    }
+
     /// Sets the session's title.
     pub fn title(self: &Arc<Self>, title: String) -> Result<(), OutputError> {
-        self.take(|_, _, log| {
+        self.take(|t, _, log| {
+            t.spend(title.len())?;
             log.push(Entry::Title(title));
             Ok(())
         })
@@ -354,22 +369,36 @@ impl Output {
         if *rejected {
             return Err(OutputError::Rejected);
         }
-        let (left, had) = (transcript.bytes_left(), pending.len());
-        append(transcript, now, pending)?;
-        let said = left.saturating_sub(transcript.bytes_left()) as usize;
+        let (left, had) = (transcript.left().bytes, pending.len());
+        let appended = append(transcript, now, pending);
+        transcript.made_entries(pending.len() - had);
+        appended?;
+        if pending.is_empty() {
+            // Of what makes no entry there is nothing to wait for, and nothing to free again.
+            return Ok(Handed::none());
+        }
+        let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
         inner.backlog.bytes += said + brought;
-        let some = !inner.pending.is_empty();
-        // Of what makes no entry there is nothing to wait for.
-        inner.taken += u64::from(some);
-        let queue = !inner.queued && some;
+        inner.taken += 1;
+        let queue = !inner.queued;
         inner.queued |= queue;
         drop(inner);
         if !queue {
             return Ok(Handed::none());
         }
         Ok(self.queue.push(Box::new(Flush::new(Arc::clone(self)))))
+    }
+
+    /// How much more the run may say; nothing once it is sealed.
+    #[must_use]
+    pub fn left(&self) -> OutputBounds {
+        let inner = self.lock();
+        inner
+            .transcript
+            .as_ref()
+            .map_or_else(OutputBounds::default, Transcript::left)
     }
 
     /// Whether as much is appended and not yet committed as may be.
@@ -413,85 +442,10 @@ impl Output {
 fn bytes_beside(entry: &Entry) -> usize {
     match entry {
         Entry::Blob(_, bytes) => bytes.len(),
-        Entry::Title(title) => title.len(),
-        Entry::Event(_) | Entry::Message(_) | Entry::Grant(_) | Entry::Elsewhere(..) => 0,
-    }
-}
-
-/// Writes what is pending when the writer comes to it. One is queued at a time, so that what
-/// is appended during a sync goes into the next one together.
-struct Flush {
-    output: Arc<Output>,
-    taken: Option<Taken>,
-}
-
-struct Taken {
-    entries: Vec<Entry>,
-    backlog: Backlog,
-    /// Up to which number these go.
-    through: u64,
-}
-
-impl Flush {
-    fn new(output: Arc<Output>) -> Self {
-        Self {
-            output,
-            taken: None,
-        }
-    }
-}
-
-impl Work for Flush {
-    fn apply(&mut self, tx: &mut super::tx::Tx<'_>) -> Result<(), StoreError> {
-        let output = &self.output;
-        let taken = self.taken.get_or_insert_with(|| {
-            let mut inner = output.lock();
-            inner.queued = false;
-            if inner.transcript.is_some() {
-                inner.flushed = inner.taken;
-            }
-            Taken {
-                entries: std::mem::take(&mut inner.pending),
-                backlog: inner.backlog,
-                through: inner.flushed,
-            }
-        });
-        entry::write(tx, output.run, &taken.entries)
-    }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { output, taken } = *self;
-        let mut inner = output.lock();
-        match (&outcome, &taken) {
-            (Ok(()), Some(taken)) => {
-                let (backlog, done) = (&mut inner.backlog, taken.backlog);
-                backlog.deltas = backlog.deltas.saturating_sub(done.deltas);
-                backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
-            }
-            _ => {
-                // Nothing more is taken, so that nobody waits for room.
-                inner.rejected = true;
-                inner.backlog = Backlog::default();
-            }
-        }
-        drop(inner);
-        match (outcome, taken) {
-            (Ok(()), taken) => output
-                .durable
-                .reached(taken.map_or(0, |taken| taken.through)),
-            (Err(error), _) => {
-                tracing::error!(%error, "a run's output was rejected; its end keeps the text");
-                output.durable.failed(&error);
-            }
-        }
-        output.room.notify_waiters();
-    }
-
-    fn is_kept(&self) -> bool {
-        true
-    }
-
-    fn run(&self) -> Option<i64> {
-        Some(self.output.run.run)
+        Entry::Event(_)
+        | Entry::Message(_)
+        | Entry::Grant(_)
+        | Entry::Title(_)
+        | Entry::Elsewhere(..) => 0,
     }
 }

@@ -7,7 +7,7 @@ use super::wake::{self, GoesOn};
 use super::{Damage, Refusal, StoreError};
 use crate::event::EventBody;
 use crate::id::{MessageId, QuestionId, RunId};
-use crate::run::{RunEvent, RunState};
+use crate::run::{CarriedUsage, RunEvent, RunState};
 use crate::session::{Answer, BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct PromptRecord {
     pub config: String,
     /// How long the run may take once it is running.
     pub deadline: Option<Duration>,
+    /// What the runs before it used, of one that a wake began without a person in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedUsage>,
 }
 
 /// An idempotency key, with the digest of all that was asked under it. Unique per session,

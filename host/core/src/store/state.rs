@@ -90,7 +90,7 @@ pub(super) fn put(
     tx.conn
         .prepare_cached(
             "INSERT INTO state (scope, owner, agent, key, value) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET value = excluded.value",
+             ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
         )?
         .execute(params![scope_no, no, agent, key, value])?;
     let (bytes, keys): (i64, i64) = tx

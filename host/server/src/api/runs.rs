@@ -236,7 +236,9 @@ fn written(persisted: bool) -> StatusCode {
 
 /// Cancel all that a session does
 ///
-/// Stops the run that goes on, and takes back every prompt that was accepted before now.
+/// Stops the run that goes on, takes back every prompt that was accepted before now, and all that
+/// the session waits for: no time wakes it any more, and what it asked is dismissed. The end of
+/// what it waited for is that of a run of the origin `wake`.
 #[utoipa::path(
     post,
     path = "/sessions/{s}/cancel",

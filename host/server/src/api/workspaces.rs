@@ -12,7 +12,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use lastword::id::{RunId, WorkspaceId};
 use lastword::permission::Rule;
-use lastword::{WorkspaceKey, WorkspaceOptions};
+use lastword::{ClosedWorkspace, Receipt, WorkspaceKey, WorkspaceOptions};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -343,18 +343,22 @@ struct Closing {
     purge: Option<bool>,
 }
 
-/// The runs that a closed workspace leaves.
+/// What a closed workspace leaves.
 #[derive(Serialize, ToSchema)]
 struct Closed {
     /// Runs whose end is not on disk yet. Normally there are none.
     left: Vec<RunId>,
+    /// The ends of the runs that its sessions would have been woken for, if there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    taken_back: Vec<Receipt>,
 }
 
 /// Leave, close or purge a workspace
 ///
 /// With a client id, ends that client's claim, and its streams of this workspace with
 /// `workspace.released`. Without one, closes the workspace, claimed or not: its runs are stopped
-/// and their ends written, queued prompts are held.
+/// and their ends written, queued prompts are held, and no time wakes a session of it any more,
+/// be it open or not. What its sessions asked can still be answered.
 #[utoipa::path(
     delete,
     path = "/workspaces/{w}",
@@ -393,11 +397,10 @@ async fn close_workspace(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     app.workspace(&who, Action::Close, id).await?;
-    let workspace = app.host.workspace(id)?;
-    let left = app
-        .see_through(async move { Ok(workspace.close().await) })
-        .await?;
-    Ok(axum::Json(Closed { left }).into_response())
+    let host = app.host.clone();
+    let closed = async move { Ok(host.close_workspace(id).await?) };
+    let ClosedWorkspace { left, taken_back } = app.see_through(closed).await?;
+    Ok(axum::Json(Closed { left, taken_back }).into_response())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod machine;
 mod network;
 mod thinking;
 mod tooling;
+mod writing;
 
 use lastword_guest::prelude::*;
 
@@ -38,22 +39,28 @@ impl Agent for Probe {
         // What wakes a session has no words of a test's.
         let awake = turn.config()["on_wake"].as_str();
         let awake = awake.filter(|_| turn.origin() == "wake");
-        let (command, argument) = word(awake.unwrap_or(turn.prompt()));
-        let families: [Family; 8] = [
-            endings::run,
-            forever::run,
-            conversation::run,
-            thinking::run,
-            keeping::run,
-            machine::run,
-            tooling::run,
-            network::run,
-        ];
-        families
-            .iter()
-            .find_map(|family| family(turn, command, argument))
-            .unwrap_or_else(|| Err(Error::new("invalid", format!("no command `{command}`"))))
+        carry_out(turn, awake.unwrap_or(turn.prompt()))
     }
+}
+
+/// Does what a line says.
+fn carry_out(turn: &ProbeTurn, line: &str) -> Result<Outcome> {
+    let (command, argument) = word(line);
+    let families: [Family; 9] = [
+        endings::run,
+        forever::run,
+        conversation::run,
+        thinking::run,
+        keeping::run,
+        machine::run,
+        tooling::run,
+        network::run,
+        writing::run,
+    ];
+    families
+        .iter()
+        .find_map(|family| family(turn, command, argument))
+        .unwrap_or_else(|| Err(Error::new("invalid", format!("no command `{command}`"))))
 }
 
 /// The turn of this agent.

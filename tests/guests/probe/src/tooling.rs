@@ -5,7 +5,7 @@
 use lastword_guest::bindings::types::{Content, ToolCall, ToolResult};
 use lastword_guest::prelude::*;
 
-use crate::{ProbeTurn, number, said, said_answer, word};
+use crate::{ProbeTurn, carry_out, number, said, said_answer, word};
 
 pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Result<Outcome>> {
     Some(match command {
@@ -17,6 +17,7 @@ pub(crate) fn run(turn: &ProbeTurn, command: &str, argument: &str) -> Option<Res
         "tool-times" => times(turn, argument),
         "tool-paced" => paced(turn, argument),
         "wait" => waiting(argument),
+        "wait-then" => waiting_then(turn, argument),
         "wait-for" => waiting_for(argument),
         "wait-both" => waiting_for_both(argument),
         "origin" => said(turn, &format!("{}: {}", turn.origin(), argument)),
@@ -119,6 +120,13 @@ fn paced(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
 fn waiting(milliseconds: &str) -> Result<Outcome> {
     let after: u64 = number(milliseconds)?;
     Ok(Outcome::waiting().extra("wake-after-ms", &after.into()))
+}
+
+/// `MS COMMAND`: does that first.
+fn waiting_then(turn: &ProbeTurn, argument: &str) -> Result<Outcome> {
+    let (milliseconds, line) = word(argument);
+    carry_out(turn, line)?;
+    waiting(milliseconds)
 }
 
 fn waiting_for(question: &str) -> Result<Outcome> {

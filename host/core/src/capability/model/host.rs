@@ -37,6 +37,8 @@ impl Model {
 
     async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
         let granted = self.granted()?;
+        // What a model uses is noted whatever else the run may still say.
+        granted.conversation.output.spend(0, 0)?;
         let began = Self::or_cancelled(&self.control, async {
             let models = granted.models().await?;
             let (name, provider) = named(&models, request.model.as_deref())?;

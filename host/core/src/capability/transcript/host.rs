@@ -12,6 +12,9 @@ use crate::sandbox::bindings::lastword::agent::types::{
 use crate::session::{BlobId, Message as Stored, Role, title_from};
 use crate::store::PAGE_MESSAGES;
 
+/// Entries in the log that a summary makes: its message, begun and kept, and what it stands for.
+const SUMMARY_ENTRIES: usize = 3;
+
 impl types::Host for Transcript {}
 
 type Answer<T> = HostResult<Result<T, Failure>>;
@@ -70,6 +73,7 @@ impl Transcript {
     async fn summary(&self, text: String, through: String) -> Result<(), Failure> {
         let at = self.conversation()?;
         let through = message_id(&through)?;
+        at.output.spend(text.len(), SUMMARY_ENTRIES)?;
         let now = self.control.clock().now();
         let mut summary = Stored::begin(MessageId::generate(), at.id, Role::System, now);
         summary.parts.push(crate::session::Part::text(text));

@@ -103,7 +103,7 @@ fn a_question_costs_the_bytes_of_all_its_texts() {
         exact
             .ask(question(asked.clone()), &mut Vec::new())
             .unwrap_or_else(|refused| panic!("{refused:?} of {bytes} bytes: {asked:?}"));
-        assert_eq!(exact.bytes_left(), 0);
+        assert_eq!(exact.left().bytes, 0);
         let mut short = transcript(bytes - 1);
         let mut log = Vec::new();
         assert_eq!(
@@ -111,7 +111,7 @@ fn a_question_costs_the_bytes_of_all_its_texts() {
             Err(OutputRefused::Bytes)
         );
         assert!(log.is_empty());
-        assert_eq!(short.bytes_left(), bytes - 1);
+        assert_eq!(short.left().bytes, bytes - 1);
     }
 }
 

@@ -55,3 +55,5 @@ UPDATE workspace SET options = CASE json_type(options, '$.deadline_ms')
       'deadline_us', min(json_extract(options, '$.deadline_ms'), 9000000000000000) * 1000))
     ELSE json_remove(options, '$.deadline_ms') END
   WHERE json_valid(options);
+-- What the run that a time begins takes over of the limits of those before it, as JSON.
+ALTER TABLE wake ADD COLUMN carried TEXT;
