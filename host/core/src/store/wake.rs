@@ -134,7 +134,10 @@ pub(super) fn read(row: &Row<'_>) -> Result<Due, StoreError> {
     Ok(Due {
         run: RunId::from_bytes(row.get(0)?),
         session: SessionId::from_bytes(row.get(1)?),
-        prompt: woken(serde_json::from_str(super::event::text(row, 2)?)?, Some(carried(row)?)),
+        prompt: woken(
+            serde_json::from_str(super::event::text(row, 2)?)?,
+            Some(carried(row)?),
+        ),
     })
 }
 
