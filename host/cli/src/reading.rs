@@ -287,7 +287,6 @@ pub(crate) async fn runs(api: &Api, id: SessionId) -> Result<Vec<RunView>, CallE
         run: run.id,
         session: id,
         state: run.state,
-        receipt: run.receipt,
     };
     Ok(listed.into_iter().map(view).collect())
 }

@@ -62,8 +62,6 @@ pub(crate) struct RunView {
     pub(crate) run: RunId,
     pub(crate) session: SessionId,
     pub(crate) state: RunState,
-    #[serde(default)]
-    pub(crate) receipt: Option<Receipt>,
 }
 
 /// A run in a list.
