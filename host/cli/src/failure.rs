@@ -119,6 +119,9 @@ fn open(error: &OpenError) -> String {
             "{error}; look for a full disk or missing permissions, or name another data \
              directory with `--data-dir`"
         ),
+        OpenError::Damaged { .. } => {
+            format!("{error}; or name another data directory with `--data-dir`")
+        }
         _ => error.to_string(),
     }
 }

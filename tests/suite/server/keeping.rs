@@ -170,8 +170,10 @@ async fn an_agent_that_was_uploaded_is_there_after_a_restart() {
         server.fixture.session,
     ));
     let conn = rusqlite::Connection::open(data.join("lastword.db")).unwrap();
-    let rot = "UPDATE agent SET wasm = x'00' WHERE name = 'rotten'";
-    assert_eq!(conn.execute(rot, []).unwrap(), 1);
+    // Whole, by its digest, and no component.
+    let rot = "UPDATE agent SET wasm = x'00', digest = ?1 WHERE name = 'rotten'";
+    let digest = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+    assert_eq!(conn.execute(rot, [digest]).unwrap(), 1);
     drop(conn);
 
     let host = builder(folder.path()).build().await.unwrap();
