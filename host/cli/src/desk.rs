@@ -121,11 +121,11 @@ impl<'a> Desk<'a> {
     pub(crate) fn ahead(&mut self, event: &Event, view: &mut View) {
         match &event.body {
             EventBody::QuestionAnswered { question, .. }
-            | EventBody::QuestionDismissed { question } => {
-                if self.prompter.open().any(|open| open.id == *question) {
-                    self.event(event, view);
-                    self.settled.insert(*question);
-                }
+            | EventBody::QuestionDismissed { question }
+                if self.prompter.open().any(|open| open.id == *question) =>
+            {
+                self.event(event, view);
+                self.settled.insert(*question);
             }
             EventBody::RunEnded { .. } => self.over = true,
             _ => {}

@@ -124,14 +124,14 @@ impl Follow<'_> {
                     }
                 }
                 next = next(&mut events, leaving), if !asking => match next {
-                    Next::Event(Some(Ok(event))) => {
+                    Next::Event(event) => {
                         desk.event(&event, view);
                         if let Some(receipt) = self.show(view, &event, &mut asked) {
                             return Ok(asked.met(receipt));
                         }
                     }
                     // The store is closed: what was not read is on disk.
-                    Next::Event(_) => return self.read_the_rest(view, asked).await,
+                    Next::Over => return self.read_the_rest(view, asked).await,
                     Next::LeftAlone => {
                         asked.cut = true;
                         if let Some((receipt, _)) = asked.ended.clone() {
@@ -246,7 +246,9 @@ pub(crate) fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
 
 /// What comes next of a run.
 enum Next {
-    Event(Option<Result<Event, HostError>>),
+    Event(Box<Event>),
+    /// No more of them, or none that can be read here.
+    Over,
     /// The output is to be left alone.
     LeftAlone,
 }
@@ -256,7 +258,10 @@ async fn next(events: &mut Events, leaving: Option<std::time::Instant>) -> Next 
     if !has_room(leaving).await {
         return Next::LeftAlone;
     }
-    Next::Event(events.next().await)
+    match events.next().await {
+        Some(Ok(event)) => Next::Event(Box::new(event)),
+        _ => Next::Over,
+    }
 }
 
 /// Waits until the output has room for more; within bounds if the run has its end since a while,

@@ -279,7 +279,8 @@ impl Lane {
     /// Waits until standard output cannot be written, and returns why, once. May be dropped.
     pub(crate) async fn failed(&self) -> io::Error {
         self.until(|progress| progress.failed).await;
-        match self.state().failure.take() {
+        let failure = self.state().failure.take();
+        match failure {
             Some(error) => error,
             None => pending().await,
         }

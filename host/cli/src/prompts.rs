@@ -20,7 +20,7 @@ use serde_json::json;
 /// What a word names.
 pub(crate) enum Named {
     Run(RunView),
-    Session(Listed),
+    Session(Box<Listed>),
 }
 
 /// A run by its id, or a session.
@@ -33,7 +33,8 @@ pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
         }
     }
     let source = Source::Server(api.clone());
-    source.session(word).await.map(Named::Session)
+    let listed = source.session(word).await?;
+    Ok(Named::Session(Box::new(listed)))
 }
 
 /// Does something where what the data directory holds is answered for; a directory that holds

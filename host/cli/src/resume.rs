@@ -112,7 +112,7 @@ impl GoingOn<'_> {
             }
             Named::Session(session) => {
                 let runs = reading::runs(api, session.record.id).await?;
-                (session, resumable(runs))
+                (*session, resumable(runs))
             }
         };
         if runs.is_empty() {

@@ -86,8 +86,8 @@ pub struct Problem {
     kind: &'static Kind,
     detail: String,
     resume_after: Option<u64>,
-    messages: Option<String>,
-    sessions: Option<String>,
+    messages: Option<Box<str>>,
+    sessions: Option<Box<str>>,
     answer: Option<Box<Answer>>,
     damage: Option<Box<Damage>>,
     run: Option<RunId>,
@@ -149,13 +149,13 @@ impl Problem {
 
     /// The same, with where else to read what the log no longer holds.
     pub(crate) fn with_messages(mut self, link: String) -> Self {
-        self.messages = Some(link);
+        self.messages = Some(link.into());
         self
     }
 
     /// The same, with where to begin to look for what the log no longer holds.
     pub(crate) fn with_sessions(mut self, link: String) -> Self {
-        self.sessions = Some(link);
+        self.sessions = Some(link.into());
         self
     }
 
@@ -189,8 +189,8 @@ impl Problem {
             detail: self.detail.clone(),
             name: self.kind.name.to_owned(),
             resume_after: self.resume_after,
-            messages: self.messages.clone(),
-            sessions: self.sessions.clone(),
+            messages: self.messages.as_deref().map(str::to_owned),
+            sessions: self.sessions.as_deref().map(str::to_owned),
             answer: self.answer.as_deref().cloned(),
             damage: self.damage.as_deref().cloned(),
             run: self.run,

@@ -29,9 +29,7 @@ impl Writer {
         match checkpoint(&self.conn, "PASSIVE") {
             // The log begins anew with the next commit. Until then damage to it would take pages
             // of the database back to what they were, one by one.
-            Ok(true) => self
-                .process(vec![Then::boxed(|tx| touch(tx), drop)])
-                .map(drop),
+            Ok(true) => self.process(vec![Then::boxed(touch, drop)]).map(drop),
             Ok(false) => Ok(()),
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log could not be moved into the database");

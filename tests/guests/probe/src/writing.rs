@@ -94,13 +94,13 @@ fn part(i: u32) -> Part {
     match i % 5 {
         0 => Part::data("image/png", long(i, 65536).into_bytes()),
         1 => {
-            let mut part = Part::tool_call(&format!("d{i}"), "t", "{}");
+            let mut part = Part::tool_call(format!("d{i}"), "t", "{}");
             part.extra
                 .push(("note".to_owned(), format!("\"{}\"", long(i, 8192))));
             part
         }
-        2 => Part::tool_call(&format!("c{i}"), "t", &long(i, 8192)),
-        3 => Part::data(&long(i, 8192), Vec::new()),
+        2 => Part::tool_call(format!("c{i}"), "t", long(i, 8192)),
+        3 => Part::data(long(i, 8192), Vec::new()),
         _ => Part {
             body: types::Body::Other((long(i, 4096), format!("\"{}\"", long(i, 4096)))),
             extra: Vec::new(),
