@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::units;
-use lastword::{Examination, OpenError, examine};
+use lastword::{Archive, Examination, Missing, OpenError, examine};
 use serde_json::json;
 
 /// Looks at everything.
@@ -32,40 +32,50 @@ pub(crate) fn doctor(
         }
         found => found?,
     };
+    // Where it cannot be told, the examination says why.
+    let archive = Archive::open(&place.data).ok();
+    let missing = archive.and_then(|archive| archive.missing().ok().flatten());
+    let clean = found.is_clean() && missing.is_none();
     let text = if arguments.json {
-        as_json(&found)
+        as_json(&found, missing.as_ref())
     } else {
-        report(&found)
+        report(&found, missing.as_ref())
     };
     let _closed = to_stdout(&text);
-    Ok(if found.is_clean() {
+    Ok(if clean {
         Exit::Completed
     } else {
         Exit::Failed
     })
 }
 
-fn as_json(found: &Examination) -> String {
+fn as_json(found: &Examination, missing: Option<&Missing>) -> String {
     let rows: serde_json::Map<_, _> = found
         .rows
         .iter()
         .map(|(table, rows)| ((*table).to_owned(), json!(rows)))
         .collect();
     let whole = json!({
-        "clean": found.is_clean(),
+        "clean": found.is_clean() && missing.is_none(),
         "rows": rows,
         "sessions": found.sessions,
         "damaged": found.damaged,
         "file": found.file,
+        "missing": missing.map(|missing| json!({
+            "first": missing.first,
+            "last": missing.last,
+            "since_ms": missing.since,
+            "until_ms": missing.until,
+        })),
     });
     format!("{whole}\n")
 }
 
-fn report(found: &Examination) -> String {
+fn report(found: &Examination, missing: Option<&Missing>) -> String {
     let rows: u64 = found.rows.iter().map(|(_, rows)| rows).sum();
     let read = units::count(rows, "row");
     let sessions = units::count(found.sessions.len() as u64, "session");
-    if found.is_clean() {
+    if found.is_clean() && missing.is_none() {
         return format!("nothing is damaged: {read} of {sessions} were read\n");
     }
     let mut text = String::new();
@@ -74,6 +84,9 @@ fn report(found: &Examination) -> String {
     }
     for said in &found.file {
         text.push_str(&format!("file     {}\n", line(said, 400)));
+    }
+    if let Some(missing) = missing {
+        text.push_str(&format!("missing  {}\n", line(&missing.to_string(), 1000)));
     }
     let places = units::count(found.damaged.len() as u64, "place");
     text.push_str(&format!(

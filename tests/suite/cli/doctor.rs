@@ -67,6 +67,29 @@ fn damage_is_named_and_everything_else_goes_on() {
 }
 
 #[test]
+fn what_was_written_last_and_is_gone_is_said() {
+    let shell = Shell::new();
+    shell.probe("echo first", &[]).exits(0);
+    let at = |name: &str| shell.data().join(name);
+    std::fs::copy(at("lastword.db"), at("earlier")).unwrap();
+    shell.probe("echo second", &[]).exits(0);
+    std::fs::rename(at("earlier"), at("lastword.db")).unwrap();
+    for name in ["lastword.db-wal", "lastword.db-shm"] {
+        std::fs::remove_file(at(name)).unwrap();
+    }
+    let found = shell.lastword(&["doctor"]).exits(1);
+    assert!(found.out.contains("missing  the database lacks"), "{found:?}");
+    let found = shell.lastword(&["doctor", "--json"]).exits(1);
+    let json: Value = serde_json::from_str(&found.out).unwrap();
+    assert_eq!(json["clean"], false);
+    assert!(json["missing"]["first"].as_u64() <= json["missing"]["last"].as_u64());
+    // Whatever runs next says it, and goes on from there.
+    let next = shell.probe("echo third", &[]).exits(0);
+    next.tells(&["the database lacks"]);
+    shell.lastword(&["doctor"]).exits(0);
+}
+
+#[test]
 fn a_file_that_is_no_database_is_said_to_be_damaged() {
     let shell = Shell::new();
     shell.probe("echo first", &[]).exits(0);
