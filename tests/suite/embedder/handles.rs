@@ -77,7 +77,8 @@ async fn a_provider_that_holds_its_host_keeps_nothing_of_one_that_is_shut_down()
         drop(opened.unwrap());
         host.shutdown().await;
         drop(host);
-        assert!(weak.upgrade().is_none(), "cycle {cycle}");
+        let gone = format!("cycle {cycle}: the host is there");
+        until(&gone, || weak.upgrade().is_none()).await;
         let gone = format!("cycle {cycle}: its files are open");
         until(&gone, || open_below(folder.path()) == 0).await;
     }
@@ -99,9 +100,9 @@ async fn a_weak_handle_is_the_host_as_long_as_there_is_one() {
     drop((host, workspace));
     assert!(weak.upgrade().is_some(), "the session keeps it");
     drop(session);
-    assert!(weak.upgrade().is_none(), "an agent does not");
-    // It was idle: its directory is free at once.
-    let next = builder(folder.path()).build().await.unwrap();
+    // What the host does by itself may hold it for a moment.
+    until("an agent keeps it", || weak.upgrade().is_none()).await;
+    let next = next(&folder).await;
     assert_eq!(next.recovered().ended, 0);
     drop(agent);
 }
@@ -122,8 +123,8 @@ async fn a_run_and_its_events_keep_the_host_until_they_are_dropped() {
     }
     assert!(weak.upgrade().is_some());
     drop(events);
-    assert!(weak.upgrade().is_none());
-    drop(builder(folder.path()).build().await.unwrap());
+    until("it is there without handles", || weak.upgrade().is_none()).await;
+    drop(next(&folder).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
