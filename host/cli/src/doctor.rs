@@ -42,11 +42,7 @@ pub(crate) fn doctor(
         report(&found, missing.as_ref())
     };
     let _closed = to_stdout(&text);
-    Ok(if clean {
-        Exit::Completed
-    } else {
-        Exit::Failed
-    })
+    Ok(if clean { Exit::Completed } else { Exit::Failed })
 }
 
 fn as_json(found: &Examination, missing: Option<&Missing>) -> String {

@@ -78,7 +78,10 @@ fn what_was_written_last_and_is_gone_is_said() {
         std::fs::remove_file(at(name)).unwrap();
     }
     let found = shell.lastword(&["doctor"]).exits(1);
-    assert!(found.out.contains("missing  the database lacks"), "{found:?}");
+    assert!(
+        found.out.contains("missing  the database lacks"),
+        "{found:?}"
+    );
     let found = shell.lastword(&["doctor", "--json"]).exits(1);
     let json: Value = serde_json::from_str(&found.out).unwrap();
     assert_eq!(json["clean"], false);
