@@ -3,7 +3,7 @@
 //!
 //! | text | function |
 //! |---|---|
-//! | a file name, a target, anything of one line | [`line`] |
+//! | a file name, a target, anything of one line | [`line()`] |
 //! | a diff, arguments, anything of several lines | [`lines`] |
 //! | what is escaped already: a [rule](crate::permission::Rule), the target of a command, a question's details | [`seen`] |
 //! | a word to be copied into a shell | [`shell`] |
@@ -27,7 +27,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// As [`line`], but line feeds, tabs and blanks stay as they are.
+/// As [`line()`], but line feeds, tabs and blanks stay as they are.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     write(text, |_, c, rest| {
