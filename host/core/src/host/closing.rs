@@ -287,7 +287,7 @@ impl Host {
 
     /// Takes nothing new any more, if every run that was accepted has its end; otherwise changes
     /// nothing. No prompt comes in between: one is accepted before, and keeps the host, or is
-    /// refused as [`HostError::HostClosing`](super::HostError::HostClosing). Returns whether the
+    /// refused as [`HostError::HostClosing`]. Returns whether the
     /// host is closing; [`Host::drain`] and [`Host::shutdown`] do the rest.
     #[must_use]
     pub fn close_if_idle(&self) -> bool {
