@@ -249,10 +249,12 @@ async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<Stri
         let granted: Page<Granted> = api.get(&path).await?;
         for grant in granted.items {
             let place = place::workspace(&key);
-            text.push_str(&match which.json {
-                true => format!("{}\n", json!({ "grant": grant, "workspace": place })),
-                false => granted_line(&grant, &text::line(&place)),
-            });
+            let line = if which.json {
+                format!("{}\n", json!({ "grant": grant, "workspace": place }))
+            } else {
+                granted_line(&grant, &text::line(&place))
+            };
+            text.push_str(&line);
         }
     }
     if text.is_empty() {

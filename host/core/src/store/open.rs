@@ -254,7 +254,7 @@ fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> 
             known: FORMAT,
         });
     }
-    // Before the first write, which goes over what is left of a damaged log.
+    // Before the first write, which goes over the rest of a damaged log.
     let compared = committed::compare(directory, &conn);
     configure(&conn).map_err(refused)?;
     migrate(&conn, found).map_err(refused)?;
