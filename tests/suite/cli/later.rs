@@ -91,9 +91,8 @@ fn a_held_prompt_is_resumed_without_a_server() {
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
 
-#[test]
-fn a_held_prompt_is_taken_back_without_a_server() {
-    let shell = held();
+/// What the newest session has is taken back, once.
+fn takes_back(shell: &Shell) {
     let done = shell.lastword(&["cancel", "latest"]).exits(0);
     assert!(done.out.contains("cancelled · cause user"), "{done:?}");
     shell
@@ -104,16 +103,15 @@ fn a_held_prompt_is_taken_back_without_a_server() {
 }
 
 #[test]
+fn a_held_prompt_is_taken_back_without_a_server() {
+    takes_back(&held());
+}
+
+#[test]
 fn what_a_session_waits_for_is_taken_back_without_a_server() {
     let shell = Shell::new();
     shell.probe("wait 3600000", &[]).exits(0);
-    let done = shell.lastword(&["cancel", "latest"]).exits(0);
-    assert!(done.out.contains("cancelled · cause user"), "{done:?}");
-    shell
-        .lastword(&["cancel", "latest"])
-        .exits(0)
-        .tells(&["nothing to stop"]);
-    assert_eq!(violations(&shell.data()), [""; 0]);
+    takes_back(&shell);
 }
 
 #[test]

@@ -59,6 +59,13 @@ async fn filled(workspace: &Workspace, agent: &Agent) -> Session {
 }
 
 impl Template {
+    /// The number of the session that is damaged, as an expression of SQL.
+    fn hurt_session(&self) -> String {
+        let id = self.hurt.as_bytes().iter();
+        let id: String = id.map(|byte| format!("{byte:02x}")).collect();
+        format!("(SELECT no FROM session WHERE id = x'{id}')")
+    }
+
     async fn make() -> Self {
         let fixture = Plan::new().build().await;
         let elsewhere = WorkspaceKey::name("elsewhere");

@@ -20,13 +20,7 @@ const WAYS: [(&str, &str); 6] = [
 
 /// The tables, each with how the row that is damaged is chosen.
 fn tables(template: &Template) -> Vec<(&'static str, String)> {
-    let id: String = template
-        .hurt
-        .as_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let session = format!("(SELECT no FROM session WHERE id = x'{id}')");
+    let session = template.hurt_session();
     let first = |table: &str, key: &str| {
         format!("{key} = (SELECT {key} FROM {table} WHERE session = {session} LIMIT 1)")
     };

@@ -37,13 +37,7 @@ fn damaged(events: &[Event]) -> Vec<u64> {
 async fn a_bad_event_is_told_in_its_place_and_the_streams_go_on() {
     let template = Template::make().await;
     let case = template.copy();
-    let id: String = template
-        .hurt
-        .as_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let session = format!("(SELECT no FROM session WHERE id = x'{id}')");
+    let session = template.hurt_session();
     case.damage(&format!(
         "UPDATE event SET body = '{{' WHERE session = {session} AND seq = 7"
     ));
@@ -104,15 +98,9 @@ async fn what_cannot_be_read_is_an_error_of_its_own() {
 async fn a_run_goes_on_in_a_session_with_a_damaged_message() {
     let template = Template::make().await;
     let case = template.copy();
-    let id: String = template
-        .hurt
-        .as_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let session = template.hurt_session();
     case.damage(&format!(
-        "UPDATE message SET parts = '[' WHERE ordinal = 1 AND session =
-           (SELECT no FROM session WHERE id = x'{id}')"
+        "UPDATE message SET parts = '[' WHERE ordinal = 1 AND session = {session}"
     ));
     let host = host(&case).await;
     let agent = host.load_agent("probe", guest("probe")).await.unwrap();

@@ -334,19 +334,4 @@ impl Store {
         };
         self.shared.readers.read(read).await
     }
-
-    /// Whether a run of a workspace ended waiting for a time that has not come.
-    pub async fn waits(&self, workspace: WorkspaceId) -> Result<bool, StoreError> {
-        let read = move |conn: &Connection| {
-            Ok(conn
-                .prepare_cached(
-                    "SELECT EXISTS (SELECT 1 FROM wake JOIN run ON run.no = wake.run
-                       JOIN session ON session.no = run.session
-                       JOIN workspace ON workspace.no = session.workspace
-                       WHERE workspace.id = ?1)",
-                )?
-                .query_row([workspace.as_bytes()], |row| row.get(0))?)
-        };
-        self.shared.readers.read(read).await
-    }
 }
