@@ -122,15 +122,17 @@ pub(crate) async fn take(
             tell_recovery(&host, terminal);
             Ok(Taken::Ours(host))
         }
-        Err(HostError::Open(error @ OpenError::InUse { .. })) => {
+        Err(error) => {
             let pid = match &error {
-                OpenError::InUse { pid, .. } => pid.clone(),
-                _ => String::new(),
+                HostError::Open(OpenError::InUse { pid, .. }) => Some(pid.clone()),
+                _ => None,
             };
-            let failure = error.into();
-            Ok(Taken::InUse { pid, failure })
+            let failure = Failure::from(error);
+            match pid {
+                Some(pid) => Ok(Taken::InUse { pid, failure }),
+                None => Err(failure),
+            }
         }
-        Err(error) => Err(error.into()),
     }
 }
 

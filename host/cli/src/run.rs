@@ -25,13 +25,10 @@ use lastword::{
     WorkspaceKey, text,
 };
 use std::path::Path;
-use std::time::Duration;
 use tracing::Instrument;
 
 /// Runs at the same time: one's own, and those of commands in other terminals.
 const CONCURRENT_RUNS: u32 = 8;
-/// How soon a host is looked at again that is about to be idle.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs an agent and stays until its end is told: at the server that was named, at the data
 /// directory's owner, or here. An owner that leaves first is succeeded.
@@ -180,8 +177,7 @@ pub(crate) async fn others(host: &Host, own: &[RunId], stops: &mut Stops, termin
         let live = host.live_runs(None);
         let left = live.iter().filter(|run| !own.contains(&run.id())).count();
         // One's own that has no end is left to the next start.
-        let over = left == 0 && (!live.is_empty() || host.close_if_idle());
-        if over || host.is_closing() {
+        if left == 0 && !live.is_empty() || host.is_closing() {
             return;
         }
         if left > 0 && !std::mem::replace(&mut told, true) {
@@ -203,8 +199,7 @@ pub(crate) async fn others(host: &Host, own: &[RunId], stops: &mut Stops, termin
                 None | Some(Lifecycle::HostClosing) => return,
                 Some(_) => {}
             },
-            // One is on its way into the queue, or out of it.
-            () = tokio::time::sleep(LOOK), if left == 0 => {}
+            () = host.close_when_idle(), if left == 0 => return,
         }
     }
 }

@@ -40,7 +40,8 @@ impl UnixMillis {
 /// How long a clock that cannot wait for a time of day sleeps before it is read again.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the host takes its time from.
+/// Where the host takes its time from. Called in place by whatever needs the time, the store's
+/// writer included: its methods return at once and do not panic.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> UnixMillis;

@@ -19,7 +19,7 @@ const CYCLES: usize = 6;
 
 /// A provider that holds its host.
 #[derive(Clone, Default)]
-struct Holding(Arc<OnceLock<Host>>);
+pub(super) struct Holding(pub(super) Arc<OnceLock<Host>>);
 
 impl ToolProvider for Holding {
     fn tools(&self, _: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {

@@ -134,9 +134,7 @@ async fn a_host_that_ends_when_it_is_idle_interrupts_no_prompt() {
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
-        while !bench.host.close_if_idle() {
-            tokio::task::yield_now().await;
-        }
+        bench.host.close_when_idle().await;
         let prompted = prompting.await.unwrap();
         bench.host.shutdown().await;
         match prompted {
@@ -168,9 +166,7 @@ async fn a_host_with_a_run_does_not_end_as_an_idle_one() {
     let behind = session.prompt("echo behind").await.unwrap();
     run.cancel().await.unwrap();
     assert_eq!(behind.ended().await.unwrap().state, RunState::Completed);
-    while !bench.host.close_if_idle() {
-        tokio::task::yield_now().await;
-    }
+    bench.host.close_when_idle().await;
     assert!(bench.host.is_closing());
     let late = session.prompt("echo late").await;
     assert_eq!(name(late), "host-closing");

@@ -298,6 +298,13 @@ impl Host {
         closing
     }
 
+    /// Waits until every run that was accepted has its end, and takes nothing new from then on, as
+    /// [`Host::close_if_idle`].
+    pub async fn close_when_idle(&self) {
+        self.inner.dispatcher.close_when_idle().await;
+        self.inner.take_nothing_new();
+    }
+
     /// Ends the host: [`Host::drain`], and then what the embedder brought is dropped and the
     /// store closed, so that another host may have the data directory.
     ///

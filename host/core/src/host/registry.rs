@@ -228,15 +228,46 @@ impl HostInner {
         }
     }
 
-    pub(super) async fn replace_options(
+    async fn replace_options(
         &self,
-        workspace: &WorkspaceInner,
+        workspace: &Arc<WorkspaceInner>,
         options: WorkspaceOptions,
     ) -> Result<(), HostError> {
         let limit = options.concurrent_runs.unwrap_or(u32::MAX);
         let on_disk = workspace.set_options(&self.store, options);
         self.dispatcher.limit_runs(workspace.id, limit);
         Ok(on_disk.await?)
+    }
+
+    /// Replaces the options of a workspace, whether it is open or not, and whether or not it was
+    /// closed and opened again since this handle on it was made.
+    pub(super) async fn set_options(
+        &self,
+        handle: &Arc<WorkspaceInner>,
+        options: WorkspaceOptions,
+    ) -> Result<(), HostError> {
+        let mut changes = self.workspaces.watch();
+        loop {
+            changes.borrow_and_update();
+            let replaced = {
+                // Under the lock: one that is opened next reads what is written here.
+                let registry = self.workspaces.lock();
+                // One that is being opened may have read what it had before.
+                (!registry.is_opening(&handle.key)).then(|| {
+                    let open = registry.open(handle.id);
+                    let workspace = open.unwrap_or_else(|_| Arc::clone(handle));
+                    let on_disk = workspace.set_options(&self.store, options.clone());
+                    (workspace.id, on_disk)
+                })
+            };
+            if let Some((workspace, on_disk)) = replaced {
+                let limit = options.concurrent_runs.unwrap_or(u32::MAX);
+                self.dispatcher.limit_runs(workspace, limit);
+                return Ok(on_disk.await?);
+            }
+            // The sender lives as long as the host.
+            drop(changes.changed().await);
+        }
     }
 
     /// A client opens a stream.

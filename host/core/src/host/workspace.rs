@@ -90,11 +90,11 @@ impl WorkspaceInner {
 
     /// Has options hold from now on; the future waits until they are on disk. Those that are
     /// there already are not written again.
-    pub(super) fn set_options<'w>(
-        &'w self,
+    pub(super) fn set_options(
+        self: &Arc<Self>,
         store: &Store,
         options: WorkspaceOptions,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<'w> {
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let stored = options.stored();
         let mut current = self.change();
         let same = current.options.stored() == stored && current.change == current.durable;
@@ -105,12 +105,13 @@ impl WorkspaceInner {
             (current.change, store.keep_options(self.no, stored))
         });
         drop(current);
+        let this = Arc::clone(self);
         async move {
             let Some((change, kept)) = kept else {
                 return Ok(());
             };
             kept.await?;
-            let mut current = self.change();
+            let mut current = this.change();
             current.durable = current.durable.max(change);
             Ok(())
         }
@@ -266,18 +267,16 @@ impl Workspace {
     /// Replaces what agents may do here, for the runs that start from now on, those that wait
     /// already and those of a later host included. It is on disk once this returns.
     ///
-    /// It holds from the first poll on, whether or not the future is dropped; where it cannot be
-    /// written, until this host ends: say it again.
+    /// It holds from the first poll on, whether or not the future is dropped, unless the workspace
+    /// is being opened again at that moment, which is waited for; where it cannot be written, until
+    /// this host ends: say it again.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for more rules than may be kept; [`HostError::StoreUnavailable`]
     /// or [`HostError::HostClosing`] when it cannot be written.
     pub async fn set_options(&self, options: WorkspaceOptions) -> Result<(), HostError> {
         bounds::check_options(&options)?;
-        // It may have been closed and opened again since this handle was made.
-        let open = self.host.inner.workspaces.lock().open(self.inner.id);
-        let workspace = open.unwrap_or_else(|_| Arc::clone(&self.inner));
-        self.host.inner.replace_options(&workspace, options).await
+        self.host.inner.set_options(&self.inner, options).await
     }
 
     /// Begins a session with an agent.

@@ -453,11 +453,11 @@ impl Dispatcher {
     /// A run is no longer this dispatcher's.
     pub(super) fn gone(&self, live: &LiveRun) {
         let last = self.lock().remove(live);
-        self.drained.notify_waiters();
         self.left(live.workspace, last);
     }
 
     fn left(&self, workspace: WorkspaceId, last: bool) {
+        self.drained.notify_waiters();
         if last && let Some(on_idle) = self.on_idle.get() {
             on_idle(workspace);
         }

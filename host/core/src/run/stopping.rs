@@ -185,6 +185,19 @@ impl Dispatcher {
         inner.closing
     }
 
+    /// The same as soon as none is.
+    pub(crate) async fn close_when_idle(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.close_if_idle() {
+                return;
+            }
+            drained.await;
+        }
+    }
+
     /// Waits until no run of a workspace, or of all, is without its end, at most as long as
     /// `patience`. Answers the runs that still are; those that cannot get one in this process
     /// are not waited for.

@@ -89,10 +89,7 @@ pub fn backup(directory: &Path, file: &Path) -> Result<Backup, BackupError> {
             directory: directory.to_owned(),
         }));
     }
-    let source = reader::connect_any(directory).map_err(|error| OpenError::Database {
-        path,
-        message: error.to_string(),
-    })?;
+    let source = reader::connect_any(directory).map_err(|error| OpenError::of(&path, &error))?;
     let parent = file.parent().filter(|parent| *parent != Path::new(""));
     let parent = parent.unwrap_or(Path::new("."));
     let draft = tempfile::Builder::new()

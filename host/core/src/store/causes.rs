@@ -1,6 +1,6 @@
 //! Causes that were latched and whose end is not committed yet, kept outside the database: while
 //! the disk refuses the end, it may be all that the next start has. Written in place, so that it
-//! takes no space, when a run's end is handed to the writer or told provisionally, and emptied
+//! takes no space, when a run's end has to wait for the disk or is told provisionally, and emptied
 //! once the end is committed; recovery reads it.
 
 use super::directory::CAUSES;

@@ -3,6 +3,7 @@
 //! The work is the writer's own: no caller can drop it, and while the store cannot write it
 //! is kept and tried again. Recovery goes through the same function.
 
+use super::causes::Causes;
 use super::durable::Durable;
 use super::output::Sealed;
 use super::run::{self, RunNo};
@@ -34,6 +35,7 @@ pub(super) struct Finish {
     durable: Arc<Durable>,
     /// Why the database has no more than that the run ended.
     rejected: Option<StoreError>,
+    causes: Arc<Causes>,
     on_ended: OnEnded,
 }
 
@@ -43,6 +45,7 @@ impl Finish {
         mut sealed: Sealed,
         ending: Ending,
         since: Duration,
+        causes: Arc<Causes>,
         on_ended: OnEnded,
     ) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl Finish {
             sealed: Some(sealed),
             changes: None,
             receipt: None,
+            causes,
             on_ended,
         }
     }
@@ -106,26 +110,113 @@ impl Work for Finish {
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
         let Self {
+            id,
+            ending,
             receipt,
             durable,
             rejected,
+            causes,
             on_ended,
             ..
         } = *self;
+        let decided = is_decided(&outcome);
+        if !decided {
+            causes.keep(id, &ending);
+        }
         match rejected.as_ref().or(outcome.as_ref().err()) {
             None => durable.reached(u64::MAX),
             Some(error) => durable.failed(error),
         }
         on_ended(outcome.map(|()| receipt.expect("written before it was committed")));
+        if decided {
+            causes.forget(id);
+        }
     }
 
     fn is_kept(&self) -> bool {
         true
     }
 
+    fn wait(&self) {
+        self.causes.keep(self.id, &self.ending);
+    }
+
     fn run(&self) -> Option<i64> {
         Some(self.run.run)
     }
+}
+
+/// What is called once runs that never began have their ends, or can no longer get them in this
+/// process.
+type OnWithdrawn = Box<dyn FnOnce(Result<Vec<Receipt>, StoreError>) + Send>;
+
+/// The ends of runs that are queued or held, on their way to the disk together.
+pub(super) struct Withdraw {
+    runs: Vec<(RunId, RunNo)>,
+    ending: Ending,
+    receipts: Vec<Receipt>,
+    causes: Arc<Causes>,
+    then: OnWithdrawn,
+}
+
+impl Withdraw {
+    pub(super) fn new(
+        runs: Vec<(RunId, RunNo)>,
+        ending: Ending,
+        causes: Arc<Causes>,
+        then: OnWithdrawn,
+    ) -> Self {
+        Self {
+            runs,
+            ending,
+            receipts: Vec::new(),
+            causes,
+            then,
+        }
+    }
+}
+
+impl Work for Withdraw {
+    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let ends = self.runs.iter();
+        let ends = ends.map(|(id, run)| withdraw(tx, *id, *run, &self.ending));
+        self.receipts = ends.collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let decided = is_decided(&outcome);
+        if !decided {
+            self.wait();
+        }
+        let Self {
+            runs,
+            receipts,
+            causes,
+            then,
+            ..
+        } = *self;
+        then(outcome.map(|()| receipts));
+        for (id, _) in runs.iter().filter(|_| decided) {
+            causes.forget(*id);
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        true
+    }
+
+    fn wait(&self) {
+        for (id, _) in &self.runs {
+            self.causes.keep(*id, &self.ending);
+        }
+    }
+}
+
+/// Whether recovery has nothing to do with a run that was to end: it has its end, or the database
+/// says that it goes on.
+fn is_decided(outcome: &Result<(), StoreError>) -> bool {
+    matches!(outcome, Ok(()) | Err(StoreError::Refused(_)))
 }
 
 /// What remains of an end whose content SQLite rejects, or for which there is no room in what is

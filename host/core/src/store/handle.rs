@@ -118,25 +118,8 @@ impl Store {
         then: impl FnOnce(Result<Vec<Receipt>, StoreError>) + Send + 'static,
     ) {
         let causes = Arc::clone(&self.shared.causes);
-        let ids: Vec<RunId> = runs.iter().map(|(id, _)| *id).collect();
-        for id in &ids {
-            causes.keep(*id, &ending);
-        }
-        let act = move |tx: &mut Tx<'_>| {
-            let mut receipts = Vec::with_capacity(runs.len());
-            for (id, run) in &runs {
-                receipts.push(finish::withdraw(tx, *id, *run, &ending)?);
-            }
-            Ok(receipts)
-        };
-        let settled = move |outcome: Result<Vec<Receipt>, StoreError>| {
-            let decided = is_decided(&outcome);
-            then(outcome);
-            for id in ids.iter().filter(|_| decided) {
-                causes.forget(*id);
-            }
-        };
-        drop(self.shared.queue.push(Then::kept(act, settled)));
+        let work = finish::Withdraw::new(runs, ending, causes, Box::new(then));
+        drop(self.shared.queue.push(Box::new(work)));
     }
 
     /// Keeps why a run ends beside the database, should this process end before that is
@@ -172,15 +155,7 @@ impl Store {
         on_ended: OnEnded,
     ) {
         let causes = Arc::clone(&self.shared.causes);
-        causes.keep(id, &ending);
-        let settled = Box::new(move |outcome| {
-            let decided = is_decided(&outcome);
-            on_ended(outcome);
-            if decided {
-                causes.forget(id);
-            }
-        });
-        let work = finish::Finish::new(id, sealed, ending, since, settled);
+        let work = finish::Finish::new(id, sealed, ending, since, causes, on_ended);
         drop(self.shared.queue.push(Box::new(work)));
     }
 
@@ -485,10 +460,4 @@ impl Store {
     pub fn follow(&self, session: SessionNo) -> watch::Receiver<i64> {
         self.shared.notify.follow(session.session)
     }
-}
-
-/// Whether recovery has nothing to do with a run that was to end: it has its end, or the database
-/// says that it goes on.
-fn is_decided<T>(outcome: &Result<T, StoreError>) -> bool {
-    matches!(outcome, Ok(_) | Err(StoreError::Refused(_)))
 }

@@ -19,6 +19,10 @@ pub(super) trait Work: Send {
         false
     }
 
+    /// Called when it is kept for another try, which this process may not live to make: what the
+    /// next host has to know of it goes beside the database now. May be called again.
+    fn wait(&self) {}
+
     /// The run that it writes for, if one's works must not overtake each other: behind one that
     /// is kept, the others are kept too.
     fn run(&self) -> Option<i64> {

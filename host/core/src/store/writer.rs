@@ -273,11 +273,8 @@ impl Writer {
                 Ok(kept)
             }
             Err(StoreError::Closed(why)) => {
-                self.causes.sync();
-                let waiting = self.queue.fail(&why);
-                for work in batch.into_iter().chain(waiting) {
-                    settle(work, Err(StoreError::Closed(why.clone())));
-                }
+                batch.extend(self.queue.fail(&why));
+                self.abandon(batch, &why);
                 Err(why)
             }
             // One job may have brought all down: each gets a transaction of its own.
@@ -288,6 +285,7 @@ impl Writer {
                 while let Some(work) = jobs.next() {
                     let run = work.run();
                     if behind.is_waiting(run) {
+                        work.wait();
                         kept.push(work);
                         continue;
                     }
@@ -299,9 +297,8 @@ impl Writer {
                             kept.extend(again);
                         }
                         Err(why) => {
-                            for work in kept.into_iter().chain(jobs) {
-                                settle(work, Err(StoreError::Closed(why.clone())));
-                            }
+                            kept.extend(jobs);
+                            self.abandon(kept, &why);
                             return Err(why);
                         }
                     }
@@ -329,17 +326,28 @@ impl Writer {
     ) {
         if let Err(StoreError::Unavailable(why)) = &outcome {
             self.queue.set_trouble(Some(why.clone()));
-            // The end that it brings may be left to the next host.
-            self.causes.sync();
         }
         match outcome {
             Err(StoreError::Unavailable(why)) if work.is_kept() => {
                 if !std::mem::replace(&mut self.troubled, true) {
                     tracing::warn!(%why, "the store cannot write now; it tries again until it can");
                 }
+                work.wait();
+                self.causes.sync();
                 kept.push(work);
             }
             outcome => settle(work, outcome),
+        }
+    }
+
+    /// Settles work that this process can no longer do; the next host does what it is told of it.
+    fn abandon(&self, works: Vec<Box<dyn Work>>, why: &str) {
+        for work in &works {
+            work.wait();
+        }
+        self.causes.sync();
+        for work in works {
+            settle(work, Err(StoreError::Closed(why.to_owned())));
         }
     }
 

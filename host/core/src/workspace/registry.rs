@@ -285,6 +285,12 @@ impl<W: Clone> Registry<W> {
         }
     }
 
+    /// Whether the workspace of this key is being opened.
+    pub(crate) fn is_opening(&self, key: &WorkspaceKey) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| matches!(entry.stage, Stage::Opening))
+    }
+
     /// Every workspace that is open or closing, with its claims.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&W, bool, &Claims)> {
         self.entries.values().filter_map(Entry::seen)

@@ -38,7 +38,8 @@ pub trait Fill: Send + Sync + 'static {
     /// Which secret is missing and what to do, without any value.
     fn fill(&self, text: &str) -> Result<String, String>;
 
-    /// The text without the value of any secret.
+    /// The text without the value of any secret. Called in place for whatever a server says: it
+    /// returns at once and does not panic.
     fn redact(&self, text: &str) -> String;
 }
 

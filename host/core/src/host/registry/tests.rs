@@ -4,7 +4,9 @@
 use super::*;
 use crate::host::Host;
 use crate::permission::Capability;
+use futures_util::future::poll_immediate;
 use std::path::PathBuf;
+use std::pin::pin;
 
 /// A host without agents, in a folder that goes with it.
 struct Bench {
@@ -116,4 +118,39 @@ async fn the_host_changes_no_options_of_what_is_open() {
     assert_eq!(again.inner.stored_options(), nothing.stored());
     drop(kept);
     assert!(bench.is_closed(id));
+}
+
+#[tokio::test]
+async fn what_is_set_while_a_workspace_is_opened_again_holds_there() {
+    let bench = Bench::new().await;
+    let (host, inner) = (&bench.host, &bench.host.inner);
+    let granted = WorkspaceOptions::new().grant(Capability::State);
+    for round in 0..60 {
+        let handle = host.open_workspace(bench.key.clone(), granted.clone());
+        let handle = handle.await.expect("a workspace");
+        let id = handle.id();
+        assert!(handle.close().await.is_empty());
+        let mut reopening = pin!(inner.reopen(id));
+        // At another point of it each time, the one included at which it has read what it had.
+        let mut kept = None;
+        for _ in 0..round {
+            kept = kept.or(poll_immediate(reopening.as_mut()).await);
+            tokio::task::yield_now().await;
+        }
+        let setting = handle.set_options(WorkspaceOptions::new());
+        let reopened = async {
+            match kept {
+                Some(kept) => kept,
+                None => reopening.await,
+            }
+        };
+        let (set, kept) = tokio::join!(setting, reopened);
+        set.expect("it is set");
+        let kept = kept.expect("it opens");
+        let open = host.workspace(id).expect("it is open");
+        let nothing = WorkspaceOptions::new().stored();
+        assert_eq!(open.inner.stored_options(), nothing, "round {round}");
+        drop(kept);
+        assert!(bench.is_closed(id));
+    }
 }
