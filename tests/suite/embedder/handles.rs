@@ -40,7 +40,7 @@ fn open_below(folder: &Path) -> usize {
 }
 
 /// Waits for what happens on other threads.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "{what}");

@@ -56,7 +56,12 @@ async fn what_lies_in_an_open_directory_is_closed_to_others() {
 async fn a_file_has_what_its_owner_needs_and_nothing_else_is_changed() {
     let mut bench = Bench::new().await;
     bench.write(1).await;
-    let cases = [(0o400, 0o600), (0o604, 0o600), (0o600, 0o600), (0o700, 0o700)];
+    let cases = [
+        (0o400, 0o600),
+        (0o604, 0o600),
+        (0o600, 0o600),
+        (0o700, 0o700),
+    ];
     for (number, (found, left)) in cases.into_iter().enumerate() {
         let data = bench.image(&format!("image-{number}"));
         let database = data.join("lastword.db");

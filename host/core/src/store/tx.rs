@@ -1,4 +1,4 @@
-//! Inside a write transaction: the log with its sequence numbers, and the clock of the
+//! Inside a write transaction: the log with its sequence numbers, savepoints, and the clock of the
 //! transaction. Knows no run and no session but by number.
 
 use super::run::SessionNo;
@@ -115,6 +115,21 @@ impl<'c> Tx<'c> {
             last: 0,
         });
     }
+}
+
+/// Does something inside a savepoint of its own, which is undone if it fails.
+pub(super) fn in_savepoint<T>(
+    tx: &mut Tx<'_>,
+    act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
+    let result = act(tx);
+    if result.is_ok() {
+        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
+    } else if !tx.conn.is_autocommit() {
+        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
+    }
+    result
 }
 
 /// Appends to one session's log, number by number.

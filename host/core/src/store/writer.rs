@@ -13,7 +13,7 @@ use super::causes::Causes;
 use super::committed::Record;
 use super::directory::Places;
 use super::notify::Notify;
-use super::tx::{Apart, Grown, Tx};
+use super::tx::{Apart, Grown, Tx, in_savepoint};
 use super::work::{Work, settle};
 use crate::clock::Clock;
 use rusqlite::Connection;
@@ -470,21 +470,6 @@ fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
         outcomes.push(outcome);
     }
     Ok(Some((outcomes, tx.into_touched())))
-}
-
-/// Does something inside a savepoint of its own, which is undone if it fails.
-pub(super) fn in_savepoint<T>(
-    tx: &mut Tx<'_>,
-    act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
-    let result = act(tx);
-    if result.is_ok() {
-        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
-    } else if !tx.conn.is_autocommit() {
-        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
-    }
-    result
 }
 
 impl Writer {

@@ -134,7 +134,9 @@ async fn what_is_set_while_a_workspace_is_opened_again_holds_there() {
         // At another point of it each time, the one included at which it has read what it had.
         let mut kept = None;
         for _ in 0..round {
-            kept = kept.or(poll_immediate(reopening.as_mut()).await);
+            if kept.is_none() {
+                kept = poll_immediate(reopening.as_mut()).await;
+            }
             tokio::task::yield_now().await;
         }
         let setting = handle.set_options(WorkspaceOptions::new());
