@@ -304,6 +304,10 @@ async fn titles_data_configuration_and_summaries_are_kept() {
     let receipt = run.ended().await.unwrap();
     assert_eq!(fixture.outcome(&run, receipt).await.text(), r#"{"a":1}"#);
     assert_eq!(fixture.run("summarise in short").await.text(), "done");
+    let told = fixture.run("history").await.text();
+    let summarised = "user: summarise in short [summarised-as=\"in short\"]\n";
+    assert!(told.contains(summarised), "{told}");
+    assert_eq!(told.matches("summarised-as").count(), 1, "{told}");
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }
 

@@ -4,6 +4,7 @@
 mod flips;
 mod rows;
 mod streams;
+mod twice;
 
 use lastword::clock::SystemClock;
 use lastword::id::SessionId;

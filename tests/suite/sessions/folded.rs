@@ -5,7 +5,9 @@ use super::all;
 use lastword::event::{Event, EventBody, Seq};
 use lastword::session::{Message, PartBody};
 use lastword::{Host, HostError, Prompt, Run, RunState, Session};
+use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan};
+use std::sync::Arc;
 use std::time::Duration;
 
 const PROMPTS: [&str; 4] = ["two-steps", "fail no luck", "echo hello", "served-call"];
@@ -132,6 +134,33 @@ async fn a_folded_session_reads_as_one_that_is_kept() {
     assert_eq!(log.iter().filter(|e| e.run.is_some()).count(), events.len());
     assert!(events.iter().all(|event| event.seq.0 > resume_after));
     assert_eq!(read(&fixture.host, &session).await[..8], kept[..8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_within_the_time_is_kept() {
+    let clock = ManualClock::default();
+    let hour = Duration::from_secs(3600);
+    let own = clock.clone();
+    let plan = Plan::new().host(|builder| builder.clock(Arc::new(own)).retention(Some(hour)));
+    let fixture = plan.build().await;
+    clock.advance(hour * 24);
+    let old = fixture.run("echo old").await;
+    clock.advance(hour / 2);
+    let young = fixture.run("echo young").await;
+    // The host may have folded by itself in between.
+    fixture.host.fold().await.unwrap();
+    let before = Seq(old.events[0].seq.0 - 1);
+    let log = all(fixture.session.events(before)).await;
+    assert_eq!(log, [&old.events[..], &young.events[..]].concat());
+    clock.advance(hour / 2 + Duration::from_millis(1));
+    fixture.host.fold().await.unwrap();
+    let gone = fixture.session.events(before).check().await.unwrap_err();
+    let HostError::CursorExpired { resume_after } = gone else {
+        panic!("{gone}");
+    };
+    assert_eq!(resume_after, old.events.last().unwrap().seq.0);
+    let log = all(fixture.session.events(Seq(resume_after))).await;
+    assert_eq!(log, young.events);
 }
 
 #[tokio::test(flavor = "multi_thread")]

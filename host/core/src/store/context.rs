@@ -120,8 +120,8 @@ mod tests {
     fn conversation(words: &[&str]) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
         let tables = "CREATE TABLE run (no INTEGER PRIMARY KEY, id BLOB);
-            CREATE TABLE message (id BLOB, session INTEGER, run INTEGER, ordinal INTEGER,
-              role TEXT, parts TEXT, model TEXT, provider TEXT, finish TEXT,
+            CREATE TABLE message (no INTEGER PRIMARY KEY, id BLOB, session INTEGER, run INTEGER,
+              ordinal INTEGER, role TEXT, parts TEXT, model TEXT, provider TEXT, finish TEXT,
               created_ms INTEGER, finished_ms INTEGER, extra TEXT);";
         conn.execute_batch(tables).unwrap();
         let add = |sql: &str, params: &[&dyn rusqlite::ToSql]| conn.execute(sql, params).unwrap();
@@ -155,6 +155,26 @@ mod tests {
         assert_eq!(told(&words, 1, 6, 1000), words[1..]);
         // After a call the results of it would begin.
         assert_eq!(told(&words, 2, 6, 1000), words[3..]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_changes_no_bound() {
+        let words = ["u1", "a1", "u2", "a2", "u3", "a3"];
+        let conn = conversation(&words);
+        conn.execute("UPDATE message SET parts = '[{' WHERE ordinal = 3", [])
+            .unwrap();
+        let told = |messages: usize, bytes: usize| {
+            let (told, damaged) = bounded(&conn, SESSION, 0, Bounds { messages, bytes }).unwrap();
+            assert!(damaged.len() <= 1);
+            told.iter().map(Message::text).collect::<Vec<_>>()
+        };
+        let each = r#"[{"type":"text","text":"u1"}]"#.len();
+        // It stands in its place, without its words.
+        let all = ["u1", "a1", "", "a2", "u3", "a3"];
+        assert_eq!(told(100, 1000), all);
+        assert_eq!(told(6, each * 2), all[4..]);
+        assert_eq!(told(5, 1000), all[2..]);
+        assert_eq!(told(3, 1000), all[4..]);
     }
 
     #[test]

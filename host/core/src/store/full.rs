@@ -1,8 +1,8 @@
 //! A disk that is full for a while, and a store that fails for good: what was said is told as
 //! being on disk once it is, in the order in which it was said, and nobody waits for ever.
 
-use super::run::{Accept, Accepted, PromptRecord};
-use super::{Output, Store, StoreError};
+use super::run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
+use super::{Output, Store, StoreError, WorkspaceNo};
 use crate::clock::SystemClock;
 use crate::event::{EventBody, Seq};
 use crate::id::{AgentId, RunId, SessionId};
@@ -15,10 +15,42 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Accepts a prompt, and starts its run or leaves it in the queue.
+async fn accept(store: &Store, session: SessionNo, start: bool) -> (RunId, RunNo) {
+    let id = RunId::generate();
+    let prompt = PromptRecord {
+        origin: "user".to_owned(),
+        parts: vec![Part::text("speak")],
+        config: "{}".to_owned(),
+        deadline: None,
+        carried: None,
+    };
+    let accept = Accept {
+        run: id,
+        session,
+        prompt,
+        attached: Vec::new(),
+        digest: String::new(),
+        key: None,
+        queue_max: 1,
+        start,
+        goes_on: None,
+        resumes: None,
+        parent: None,
+    };
+    let (answer, accepted) = oneshot::channel();
+    drop(store.accept(accept, |outcome| drop(answer.send(outcome))));
+    let Ok(Ok(Accepted::New(run))) = accepted.await else {
+        panic!("it is accepted");
+    };
+    (id, run)
+}
+
 /// A store with one run that speaks.
 struct Speaking {
     place: PathBuf,
     store: Store,
+    workspace: WorkspaceNo,
     session: SessionId,
     id: RunId,
     output: Arc<Output>,
@@ -33,40 +65,21 @@ impl Speaking {
         let agent = AgentId::new("tester").expect("a name");
         let begun = store.new_session(workspace, agent).await;
         let (session, no) = begun.expect("a session");
-        let id = RunId::generate();
-        let prompt = PromptRecord {
-            origin: "user".to_owned(),
-            parts: vec![Part::text("speak")],
-            config: "{}".to_owned(),
-            deadline: None,
-            carried: None,
-        };
-        let accept = Accept {
-            run: id,
-            session: no,
-            prompt,
-            attached: Vec::new(),
-            digest: String::new(),
-            key: None,
-            queue_max: 1,
-            start: true,
-            goes_on: None,
-            resumes: None,
-            parent: None,
-        };
-        let (answer, accepted) = oneshot::channel();
-        drop(store.accept(accept, |outcome| drop(answer.send(outcome))));
-        let Ok(Ok(Accepted::New(run))) = accepted.await else {
-            panic!("it is accepted");
-        };
+        let (id, run) = accept(&store, no, true).await;
         let output = store.output(run, Transcript::new(id, 1 << 20));
         Self {
             place,
             store,
+            workspace,
             session,
             id,
             output,
         }
+    }
+
+    async fn new_session(&self) -> Result<(SessionId, SessionNo), StoreError> {
+        let agent = AgentId::new("tester").expect("a name");
+        self.store.new_session(self.workspace, agent).await
     }
 
     /// Lets the database grow by so many pages and no more.
@@ -158,6 +171,53 @@ async fn what_is_said_later_stays_behind() {
     let (text, last) = speaking.said().await;
     assert_eq!(text, long() + "later");
     assert!(matches!(last, Some(EventBody::RunEnded { .. })), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_disk_that_is_full() {
+    let speaking = Speaking::begin().await;
+    let (_, other) = speaking.new_session().await.expect("a session");
+    let (_, queued) = accept(&speaking.store, other, false).await;
+    speaking.grow_by(0).await;
+    // Until what is free in the last pages is used up, too.
+    while speaking.new_session().await.is_ok() {}
+    let (answer, mut started) = oneshot::channel();
+    let start = speaking
+        .store
+        .start(queued, |outcome| drop(answer.send(outcome)));
+    drop(start);
+    speaking.writer().await;
+    assert!(started.try_recv().is_err(), "it is kept");
+    speaking.grow_by(1 << 20).await;
+    let started = started.await.expect("it is told");
+    started.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_store_that_was_refused_is_asked_by_a_write() {
+    let speaking = Speaking::begin().await;
+    // As on a full disk, no write at all finds room.
+    let ballast = |tx: &mut super::tx::Tx<'_>| {
+        tx.conn.execute_batch(
+            "CREATE TABLE ballast (content BLOB);
+             CREATE TRIGGER weigh AFTER UPDATE ON owner
+             BEGIN INSERT INTO ballast VALUES (zeroblob(1 << 20)); END",
+        )?;
+        Ok(())
+    };
+    speaking.store.write(ballast).await.expect("it is there");
+    speaking.grow_by(0).await;
+    let unasked = speaking.store.probe().await;
+    assert_eq!(unasked, Ok(()), "nothing was refused");
+    speaking.output.text(&long()).expect("it is taken");
+    speaking.writer().await;
+    let refused = speaking.store.probe().await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    speaking.grow_by(1 << 20).await;
+    assert_eq!(speaking.store.probe().await, Ok(()));
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ fn serve(turn: &ProbeTurn) -> Result<()> {
     turn.record_result(&ToolResult::text("c1", "served"))
 }
 
-/// One line for each message, from the first to the newest.
+/// One line for each message, from the first to the newest, with what stands beside it.
 fn history(turn: &ProbeTurn) -> Result<Outcome> {
     let mut messages = turn.messages().collect::<Result<Vec<_>>>()?;
     messages.reverse();
@@ -46,7 +46,11 @@ fn history(turn: &ProbeTurn) -> Result<Outcome> {
             Role::Tool => "tool",
             Role::System => "system",
         };
-        turn.say(&format!("{role}: {}\n", message.text()))?;
+        let beside = message.extra.iter();
+        let beside: String = beside
+            .map(|(name, json)| format!(" [{name}={json}]"))
+            .collect();
+        turn.say(&format!("{role}: {}{beside}\n", message.text()))?;
     }
     Ok(Outcome::end_turn())
 }
