@@ -115,3 +115,30 @@ async fn what_lies_behind_all_that_one_read_looks_at_is_found_by_the_next() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_is_new_and_does_not_fit_comes_with_the_next_page() {
+    let logs = Logs::begin().await;
+    let following = logs.store.follow_workspace(None);
+    for (which, count) in [(0, 200), (1, 100), (0, 300)] {
+        logs.append(which, count).await;
+    }
+    let mut fresh = following.take().expect("there are events");
+    let (mut after, mut seen) = (logs.begin, Vec::new());
+    loop {
+        let read = logs.store.fresh(None, fresh, after).await;
+        let (page, rest) = read.expect("a page");
+        let positions = page.events.iter().map(|event| event.pos);
+        seen.extend(positions);
+        // A client goes on after it: nothing that is yet to come lies before.
+        assert!(page.head || seen.last() == Some(&page.through));
+        after = page.through;
+        if page.head {
+            break;
+        }
+        fresh = rest;
+    }
+    let first = seen[0].0;
+    let all: Vec<_> = (first..first + 600).map(Position).collect();
+    assert_eq!(seen, all);
+}
