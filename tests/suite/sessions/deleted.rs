@@ -41,9 +41,11 @@ async fn every_stream_of_it_ends_with_the_event_that_says_so() {
     let mut of_host = fixture.host.events(Position(0));
     fixture.session.delete().await.unwrap();
     let [of_session, of_running, of_ended] = streams;
-    let deleted = ["run.ended", "session.deleted"];
-    assert_eq!(of_session.await.unwrap(), deleted);
-    assert_eq!(of_running.await.unwrap().last(), Some(&"run.ended"));
+    // Where a follower was slower than the deletion, the run's own end went with its log.
+    assert_eq!(of_session.await.unwrap().last(), Some(&"session.deleted"));
+    let ends = ["run.ended", "session.deleted"];
+    let last = of_running.await.unwrap().pop();
+    assert!(last.is_some_and(|last| ends.contains(&last)), "{last:?}");
     assert_eq!(of_ended.await.unwrap(), ["session.deleted"]);
     for stream in [&mut of_workspace, &mut of_host] {
         while stream.next().await.unwrap().unwrap().body.kind() != "session.deleted" {}

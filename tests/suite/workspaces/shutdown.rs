@@ -175,10 +175,9 @@ async fn runs_may_go_on_for_the_time_to_drain_and_no_prompt_is_taken() {
     let other = long.prompt("sleep 3600000").await.unwrap();
     lastword_tests::fixture::wait_until_started(&short).await;
     lastword_tests::fixture::wait_until_started(&other).await;
-    let before = bench.clock.begun();
     let host = bench.host.clone();
     let shutdown = tokio::spawn(async move { host.shutdown().await });
-    bench.clock.sleepers(before + 1).await;
+    bench.clock.asleep_for(drain, 1).await;
     let refused = long.prompt("echo x").await.unwrap_err();
     assert_eq!(refused.name(), "workspace-closing");
     assert!(bench.host.is_closing());
