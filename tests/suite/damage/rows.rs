@@ -128,6 +128,10 @@ async fn check(case: &Case, template: &Template, well: &str, table: &str) -> Str
         let _ = write!(wrong, "the other session cannot be written: {error}; ");
     }
     store.close();
+    let rows = found.damaged.iter().filter(|damage| damage.row.is_some());
+    for damage in rows.filter(|damage| damage.lost.contains("a part of the file")) {
+        let _ = write!(wrong, "what is lost is not said: {damage}; ");
+    }
     if !doctor && !named.is_empty() {
         let _ = write!(
             wrong,
