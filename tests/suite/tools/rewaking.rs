@@ -365,7 +365,9 @@ async fn a_host_that_does_not_wake_by_itself_does_so_when_told() {
     clock.advance(5 * SECOND);
     fixture.run("echo it waits to be told").await;
     assert_eq!((runs(&fixture), waits(&fixture)), (2, 1));
-    assert_eq!(fixture.host.wake_due().await, None);
+    // The run that it begins may have ended by the time at which it looks for the next.
+    let next = fixture.host.wake_due().await;
+    assert!(next.is_none_or(|due| due.0 == 6000), "{next:?}");
     end(&fixture, 2).await;
 }
 
