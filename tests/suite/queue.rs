@@ -224,16 +224,20 @@ async fn a_run_that_failed_is_gone_on_with_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
-    let fixture = Fixture::new().await;
+    let one = Plan::new().host(|host| host.concurrent_runs(1));
+    let fixture = one.build().await;
     let busy = fixture.start_until("spin before", "before").await;
-    // It goes on for as long as it is asked for.
-    let held = fixture.start("spin held").await;
+    let held = fixture.start("echo held").await;
     fixture.workspace.close().await;
     assert_eq!(busy.ended().await.unwrap().state, RunState::Interrupted);
     let key = fixture.workspace.key().clone();
     let options = WorkspaceOptions::new();
     let again = fixture.host.open_workspace(key, options).await.unwrap();
     assert_eq!(again.id(), fixture.workspace.id());
+    // It stays in the queue while it is asked for.
+    let other = again.new_session(&fixture.agent).await.unwrap();
+    let blocking = other.prompt("spin on").await.unwrap();
+    wait_until_said(&blocking, "on").await;
     let session = &fixture.session;
     let alone = session.resume(Resume::of(held.id()).key("alone")).await;
     assert_eq!(alone.unwrap().id(), held.id());
@@ -245,12 +249,15 @@ async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
             .into_iter()
             .all(|run| run.unwrap().id() == held.id())
     );
-    let receipt = session.run(held.id()).cancel().await.unwrap();
-    assert_eq!(receipt.state, RunState::Cancelled);
+    blocking.cancel().await.unwrap();
+    let receipt = session.run(held.id()).ended().await.unwrap();
+    assert_eq!(receipt.state, RunState::Completed);
     for key in ["alone", "k"] {
         let again = session.resume(Resume::of(held.id()).key(key)).await;
         assert_eq!(again.unwrap().id(), held.id(), "{key}");
     }
+    let refused = session.resume(held.id()).await.unwrap_err();
+    assert_eq!(refused.name(), "not-resumable");
     assert_eq!(origins(&fixture).await, ["user", "user"]);
     assert_eq!(violations(&fixture.data()), [""; 0]);
 }

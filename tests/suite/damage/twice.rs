@@ -1,7 +1,7 @@
 //! What is kept twice: where one of the two was changed and can still be read, the doctor says so,
 //! and of which session.
 
-use super::Template;
+use super::{Case, Template};
 use lastword::examine;
 
 /// A table, a change to it in the session `{hurt}`, and what the doctor says of it.
@@ -62,21 +62,17 @@ const CASES: [(&str, &str, &str); 9] = [
 async fn what_contradicts_itself_is_named_with_its_session() {
     let template = Template::make().await;
     let hurt = template.hurt_session();
-    let is_said = |case: &super::Case, table: &str, why: &str| {
+    let sessions = |case: &Case, table: &str, why: &str| -> Vec<_> {
         let found = examine(&case.data()).expect("it is examined").damaged;
-        let of = |damage: &&lastword::Damage| damage.table == table && damage.why.contains(why);
-        let said: Vec<_> = found
-            .iter()
-            .filter(of)
-            .map(|damage| damage.session)
-            .collect();
-        said
+        let found = found.into_iter();
+        let named = found.filter(|damage| damage.table == table && damage.why.contains(why));
+        named.map(|damage| damage.session).collect()
     };
     for (table, change, why) in CASES {
         let case = template.copy();
-        assert_eq!(is_said(&case, table, why), [], "{change}");
+        assert_eq!(sessions(&case, table, why), [], "{change}");
         case.damage(&change.replace("{hurt}", &hurt));
-        let said = is_said(&case, table, why);
+        let said = sessions(&case, table, why);
         assert!(!said.is_empty(), "{change}");
         assert!(
             said.iter().all(|session| *session == Some(template.hurt)),

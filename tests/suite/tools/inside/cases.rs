@@ -212,7 +212,11 @@ async fn writing(bench: &mut Bench) -> Inside {
     let run = bench.fixture.start(&prompt).await;
     until(&mut watch, ".lastword-", &run).await;
     let files = bench.fixture.files();
-    Inside::of(run).left(move || {
+    let inside = Inside {
+        held: false,
+        ..Inside::of(run)
+    };
+    inside.left(move || {
         assert_eq!(names(&files), ["file"], "nothing lies beside it");
         let content = std::fs::read_to_string(files.join("file")).expect("it is there");
         assert!(
