@@ -165,7 +165,7 @@ impl HostInner {
             match ask {
                 Ask::Ready(open, _) => {
                     if let Some(options) = options {
-                        self.replace_options(&open, options).await?;
+                        self.set_options(&open, options).await?;
                     }
                     return Ok((open, false));
                 }
@@ -226,17 +226,6 @@ impl HostInner {
                 Err(why(refused, who))
             }
         }
-    }
-
-    async fn replace_options(
-        &self,
-        workspace: &Arc<WorkspaceInner>,
-        options: WorkspaceOptions,
-    ) -> Result<(), HostError> {
-        let limit = options.concurrent_runs.unwrap_or(u32::MAX);
-        let on_disk = workspace.set_options(&self.store, options);
-        self.dispatcher.limit_runs(workspace.id, limit);
-        Ok(on_disk.await?)
     }
 
     /// Replaces the options of a workspace, whether it is open or not, and whether or not it was

@@ -187,11 +187,16 @@ impl Dispatcher {
 
     /// The same as soon as none is.
     pub(crate) async fn close_when_idle(&self) {
+        self.until(|| self.close_if_idle()).await;
+    }
+
+    /// Waits until something holds that the end of a run may bring about.
+    async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             drained.as_mut().enable();
-            if self.close_if_idle() {
+            if holds() {
                 return;
             }
             drained.await;
@@ -207,18 +212,7 @@ impl Dispatcher {
         patience: Duration,
     ) -> Vec<RunId> {
         let of = |id: WorkspaceId| workspace.is_none_or(|wanted| wanted == id);
-        let live = || self.lock().live().any(|live| of(live.workspace));
-        let all_ended = async {
-            loop {
-                let drained = self.drained.notified();
-                tokio::pin!(drained);
-                drained.as_mut().enable();
-                if !live() {
-                    return;
-                }
-                drained.await;
-            }
-        };
+        let all_ended = self.until(|| !self.lock().live().any(|live| of(live.workspace)));
         tokio::select! {
             biased;
             () = all_ended => {}

@@ -108,9 +108,12 @@ impl Work for Finish {
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let decided = is_decided(&outcome);
+        if !decided {
+            self.wait();
+        }
         let Self {
             id,
-            ending,
             receipt,
             durable,
             rejected,
@@ -118,10 +121,6 @@ impl Work for Finish {
             on_ended,
             ..
         } = *self;
-        let decided = is_decided(&outcome);
-        if !decided {
-            causes.keep(id, &ending);
-        }
         match rejected.as_ref().or(outcome.as_ref().err()) {
             None => durable.reached(u64::MAX),
             Some(error) => durable.failed(error),

@@ -285,8 +285,7 @@ impl Writer {
                 while let Some(work) = jobs.next() {
                     let run = work.run();
                     if behind.is_waiting(run) {
-                        work.wait();
-                        kept.push(work);
+                        self.keep(work, &mut kept);
                         continue;
                     }
                     match self.process(vec![work]) {
@@ -332,12 +331,17 @@ impl Writer {
                 if !std::mem::replace(&mut self.troubled, true) {
                     tracing::warn!(%why, "the store cannot write now; it tries again until it can");
                 }
-                work.wait();
-                self.causes.sync();
-                kept.push(work);
+                self.keep(work, kept);
             }
             outcome => settle(work, outcome),
         }
+    }
+
+    /// Keeps work for another try, be it the next host's.
+    fn keep(&self, work: Box<dyn Work>, kept: &mut Vec<Box<dyn Work>>) {
+        work.wait();
+        self.causes.sync();
+        kept.push(work);
     }
 
     /// Settles work that this process can no longer do; the next host does what it is told of it.
