@@ -7,7 +7,7 @@ use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
 use crate::run::{Cause, Events, Receipt, Run};
-use crate::session::{FinishReason, Message, Part};
+use crate::session::{Message, Part};
 use crate::store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
 use std::fmt;
 use std::sync::Arc;
@@ -179,16 +179,15 @@ impl Session {
         let woken = |live: &LiveRun| live.woken;
         stopped.extend(dispatcher.stop_session(self.workspace, self.no, woken));
         stopped.dedup_by_key(|live| live.id);
-        let (mut receipts, mut waits) = (Vec::with_capacity(stopped.len()), false);
+        let mut receipts = Vec::with_capacity(stopped.len());
         for live in stopped {
             let receipt = dispatcher.ended_or_provisional(&live).await;
-            waits |= receipt.finish_reason == FinishReason::Waiting;
             if !live.has_no_end() {
                 receipts.push(Receipt::clone(&receipt));
             }
         }
-        if waits && let Ok(receipts) = &mut taken_back {
-            // One had ended before it was stopped, and may have begun another to wait for.
+        if let Ok(receipts) = &mut taken_back {
+            // One that ended before it was stopped, or even seen, may have left another to wait for.
             receipts.extend(self.stop_waiting().await?);
         }
         receipts.extend(taken_back?);
