@@ -2,14 +2,14 @@
 
 use super::closing::Stage;
 use super::{HostError, HostInner};
-use crate::capability::Capabilities;
-use crate::capability::control::Control;
-use crate::capability::log::Journal;
-use crate::file;
-use crate::id::AgentId;
-use crate::permission::{Capability, Manifest, Rule, Want};
-use crate::sandbox::bindings::exports::lastword::agent::turn;
-use crate::sandbox::{
+use crate::guest::Capabilities;
+use crate::guest::control::Control;
+use crate::guest::log::Journal;
+use lastword_os::file;
+use lastword_types::id::AgentId;
+use lastword_types::permission::{Capability, Manifest, Rule, Want};
+use lastword_sandbox::bindings::exports::lastword::agent::turn;
+use lastword_sandbox::{
     CallDescribe, ComponentError, Digest, Files, GuestLines, GuestState, Inspection, Interrupt,
     Limiter, Loaded, call,
 };

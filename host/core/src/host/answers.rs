@@ -2,11 +2,11 @@
 //! granted, taking that back.
 
 use super::{Host, HostError, Session, Workspace, bounds};
-use crate::capability::questions::{Refused, Resolved};
-use crate::id::{GrantId, QuestionId, WorkspaceId};
+use crate::guest::questions::{Refused, Resolved};
+use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
-use crate::session::{Answer, Granted, Part, Question, QuestionState};
-use crate::store::{GoesOn, Key, OpenQuestions, PromptRecord};
+use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
+use lastword_store::{GoesOn, Key, OpenQuestions, PromptRecord};
 
 /// What an answer came to.
 #[derive(Clone)]
@@ -208,7 +208,7 @@ impl Host {
     pub async fn grants(&self, workspace: WorkspaceId) -> Result<Vec<Granted>, HostError> {
         let no = self.inner.store.workspace_no(workspace).await;
         let no = no.map_err(|error| match error {
-            crate::store::StoreError::Refused(crate::store::Refusal::UnknownWorkspace) => {
+            lastword_store::StoreError::Refused(lastword_store::Refusal::UnknownWorkspace) => {
                 HostError::UnknownWorkspace(workspace)
             }
             other => other.into(),

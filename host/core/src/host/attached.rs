@@ -1,8 +1,8 @@
 //! Bytes that come with a prompt, and how many there may be. Knows neither models nor files.
 
 use super::HostError;
-use crate::capability::{BLOB_BYTES_MAX, Blob, blob_of};
-use crate::session::{Part, PartBody};
+use crate::guest::{BLOB_BYTES_MAX, Blob, blob_of};
+use lastword_types::session::{Part, PartBody};
 
 /// Attachments of one prompt at the most.
 pub const ATTACHMENTS_MAX: usize = 64;

@@ -2,8 +2,8 @@
 //! it is kept. Each refusal names the bound.
 
 use super::{HostError, WorkspaceOptions};
-use crate::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
-use crate::store::kept_bytes;
+use lastword_types::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
+use lastword_store::kept_bytes;
 
 /// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
 pub const PROMPT_BYTES_MAX: usize = 4 << 20;
@@ -82,8 +82,8 @@ pub(super) fn check_options(options: &WorkspaceOptions) -> Result<(), HostError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permission::{Capability, Rule};
-    use crate::session::TodoStatus;
+    use lastword_types::permission::{Capability, Rule};
+    use lastword_types::session::TodoStatus;
 
     fn bound(checked: Result<(), HostError>) -> Option<String> {
         checked.err().map(|error| {

@@ -5,23 +5,24 @@ use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner, Lease};
-use crate::capability::Capabilities;
-use crate::capability::http::{Guarded, HttpOptions};
-use crate::capability::mcp::{McpServers, TokenFiles};
-use crate::capability::model::ModelProvider;
-use crate::capability::permits::PermissionPolicy;
-use crate::capability::secrets::Secrets;
-use crate::capability::tools::{CommandTools, Commands, FetchUrl, OwnTools, Source, ToolProvider};
-use crate::clock::{Clock, SystemClock};
-use crate::id::WorkspaceId;
-use crate::permission::Rule;
+use crate::guest::Capabilities;
+use lastword_providers::http::{Guarded, HttpOptions};
+use lastword_mcp::{McpServers, TokenFiles};
+use lastword_providers::model::ModelProvider;
+use lastword_providers::permits::PermissionPolicy;
+use lastword_providers::secrets::Secrets;
+use lastword_providers::tools::{CommandTools, Commands, FetchUrl, OwnTools, Source, ToolProvider};
+use lastword_os::clock::SystemClock;
+use lastword_types::clock::Clock;
+use lastword_types::id::WorkspaceId;
+use lastword_types::permission::Rule;
 use crate::run::dispatcher::{Brought, Dispatcher, Parts};
-use crate::sandbox::descriptors::{self, Descriptors};
-use crate::sandbox::{
+use lastword_sandbox::descriptors::{self, Descriptors};
+use lastword_sandbox::{
     Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
     Linker, remove_tree,
 };
-use crate::store::Store;
+use lastword_store::Store;
 use crate::workspace::{OnLastClient, WorkspaceKey};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -349,8 +350,8 @@ async fn opened(directory: Option<PathBuf>, clock: &Arc<dyn Clock>) -> Result<St
 }
 
 fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {
-    let mut linker = crate::sandbox::linker(engine)?;
-    crate::capability::link(&mut linker)?;
+    let mut linker = lastword_sandbox::linker(engine)?;
+    crate::guest::link(&mut linker)?;
     Ok(linker)
 }
 

@@ -2,14 +2,14 @@
 //! slot at once or not at all, and stopped with it.
 
 use super::{Host, HostInner, Session};
-use crate::capability::agents::{Child, ChildEnd, StartRun};
-use crate::capability::tools::{ToolError, ToolErrorKind};
-use crate::id::{AgentId, RunId};
+use crate::guest::agents::{Child, ChildEnd, StartRun};
+use lastword_providers::tools::{ToolError, ToolErrorKind};
+use lastword_types::id::{AgentId, RunId};
 use crate::run::dispatcher::{Admission, Dispatcher, NotAccepted};
 use crate::run::live::{LiveRun, NoEnd};
 use crate::run::{Cause, Receipt};
-use crate::session::{Message, Part, PartBody, Role};
-use crate::store::{PromptRecord, StoreError};
+use lastword_types::session::{Message, Part, PartBody, Role};
+use lastword_store::{PromptRecord, StoreError};
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, Weak};
 

@@ -5,10 +5,10 @@
 use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::{Host, HostError, HostInner};
-use crate::id::{RunId, WorkspaceId};
+use lastword_types::id::{RunId, WorkspaceId};
 use crate::run::{Cause, Receipt};
-use crate::sandbox::Limits;
-use crate::store::Waits;
+use lastword_sandbox::Limits;
+use lastword_store::Waits;
 use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
 use std::sync::Arc;

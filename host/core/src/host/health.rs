@@ -1,7 +1,7 @@
 //! Whether a host can do its work: for load balancers, service managers and embedders.
 
 use super::{Host, HostInner};
-use crate::store::{Backup, BackupError, Notice, StoreError, backup};
+use lastword_store::{Backup, BackupError, Notice, StoreError, backup};
 use std::path::PathBuf;
 use std::time::Duration;
 

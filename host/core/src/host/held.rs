@@ -1,9 +1,9 @@
 //! Going on with prompts that are held: queued when a host ended or a workspace closed.
 
 use super::{Host, HostError, HostInner, Session};
-use crate::id::WorkspaceId;
+use lastword_types::id::WorkspaceId;
 use crate::run::Run;
-use crate::store::{HeldRow, HeldScope, Key, StoreError};
+use lastword_store::{HeldRow, HeldScope, Key, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::Claimant;
 use std::collections::BTreeSet;

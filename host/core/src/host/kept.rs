@@ -2,7 +2,7 @@
 //! a start. Knows neither who hands them over nor how they are stored.
 
 use super::{Agent, AgentSource, Host, HostError, agent};
-use crate::id::AgentId;
+use lastword_types::id::AgentId;
 
 impl Host {
     /// Loads an agent as [`Host::load_agent`] does, and keeps its component in the data

@@ -2,14 +2,14 @@
 //! delete; and with workspaces that are no longer wanted.
 
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
-use crate::event::{Position, Seq};
-use crate::id::{MessageId, RunId, SessionId, WorkspaceId};
+use lastword_types::event::{Position, Seq};
+use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::Events;
-use crate::session::{
+use lastword_types::session::{
     BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
     WorkspaceRecord, title_given,
 };
-use crate::store::{
+use lastword_store::{
     Damage, Key, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage,
     Store, StoreError, WorkspaceRow,
 };
@@ -254,7 +254,7 @@ impl HostInner {
     async fn fold(&self, age: Duration) -> Result<u64, HostError> {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let now = self.dispatcher.clock.now();
-        let before = crate::clock::UnixMillis(now.0.saturating_sub(age));
+        let before = lastword_types::clock::UnixMillis(now.0.saturating_sub(age));
         Ok(self.store.fold(before).await?)
     }
 
@@ -328,7 +328,7 @@ impl Session {
     }
 
     /// The messages before one, or the last ones, in time order; at most
-    /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES). Those of a run that was taken back while it
+    /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES). Those of a run that was taken back while it
     /// waited stand where that happened, without an [ordinal](Message::ordinal): no agent has
     /// them in its history. A prompt that waits has none yet; [`Session::queue`] lists it.
     ///

@@ -1,11 +1,11 @@
 //! For the project's own benchmarks: one step of a run by itself, without a store.
 
 use super::{Agent, Host};
-use crate::capability::Capabilities;
-use crate::capability::control::Control;
-use crate::capability::log::Journal;
-use crate::sandbox::bindings::exports::lastword::agent::turn;
-use crate::sandbox::{
+use crate::guest::Capabilities;
+use crate::guest::control::Control;
+use crate::guest::log::Journal;
+use lastword_sandbox::bindings::exports::lastword::agent::turn;
+use lastword_sandbox::{
     CallNothing, CallRun, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub async fn run(host: &Host, agent: &Agent, prompt: &str, times: usize) -> Vec<
                 session_id: String::new(),
                 origin: "user".to_owned(),
                 parts: vec![turn::Part {
-                    body: crate::sandbox::bindings::lastword::agent::types::Body::Text(
+                    body: lastword_sandbox::bindings::lastword::agent::types::Body::Text(
                         prompt.clone(),
                     ),
                     extra: Vec::new(),

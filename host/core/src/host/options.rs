@@ -1,9 +1,9 @@
 //! What agents may do in a workspace, and how much: as an embedder says it, and as it is kept
 //! for a host that starts again.
 
-use crate::permission::{Grants, Rule};
-use crate::sandbox::Limits;
-use crate::store::StoredOptions;
+use lastword_types::permission::{Grants, Rule};
+use lastword_sandbox::Limits;
+use lastword_store::StoredOptions;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -187,7 +187,7 @@ fn limited(mut limits: Limits, named: &BTreeMap<String, Option<u64>>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permission::Capability;
+    use lastword_types::permission::Capability;
 
     /// Every field differs from its default, and every number from all others.
     fn options() -> WorkspaceOptions {

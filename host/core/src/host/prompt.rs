@@ -2,8 +2,8 @@
 
 use super::attached::Attached;
 use super::{HostError, bounds};
-use crate::id::ClientId;
-use crate::session::Part;
+use lastword_types::id::ClientId;
+use lastword_types::session::Part;
 use std::fmt;
 use std::time::Duration;
 

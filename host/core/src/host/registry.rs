@@ -3,8 +3,8 @@
 
 use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
-use crate::capability::tools::Source;
-use crate::id::{ClientId, WorkspaceId};
+use lastword_providers::tools::Source;
+use lastword_types::id::{ClientId, WorkspaceId};
 use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};

@@ -1,14 +1,14 @@
 //! Sessions as an embedder holds them: asking, following, stopping.
 
 use super::{Host, HostError, Prompt};
-use crate::capability::Blob;
-use crate::event::Seq;
-use crate::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
+use crate::guest::Blob;
+use lastword_types::event::Seq;
+use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
 use crate::run::{Cause, Events, Receipt, Run};
-use crate::session::{Message, Part};
-use crate::store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
+use lastword_types::session::{Message, Part};
+use lastword_store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
 use std::fmt;
 use std::sync::Arc;
 
@@ -216,13 +216,13 @@ impl Session {
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
-    pub async fn record(&self) -> Result<crate::session::SessionRecord, HostError> {
+    pub async fn record(&self) -> Result<lastword_types::session::SessionRecord, HostError> {
         let row = self.host.inner.store.session(self.id).await;
         Ok(row.map_err(|error| self.named(error))?.record)
     }
 
     /// The session's last messages, in time order; at most
-    /// [`PAGE_MESSAGES`](crate::store::PAGE_MESSAGES).
+    /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES).
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

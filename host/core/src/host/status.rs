@@ -1,7 +1,7 @@
 //! What a host tells of itself: its workspaces, its counters, and the steps of its life.
 
 use super::{Host, Workspace, WorkspaceInner};
-use crate::id::WorkspaceId;
+use lastword_types::id::WorkspaceId;
 use crate::run::HostStats;
 use crate::workspace::claims::Claims;
 use crate::workspace::{Lifecycle, WorkspaceKey};

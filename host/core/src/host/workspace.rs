@@ -1,13 +1,13 @@
 //! Workspaces as an embedder holds them.
 
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
-use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
-use crate::permission::{Grants, Rule};
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword_types::permission::{Grants, Rule};
 use crate::run::Run;
-use crate::sandbox::Limits;
+use lastword_sandbox::Limits;
 #[cfg(test)]
-use crate::store::StoredOptions;
-use crate::store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
+use lastword_store::StoredOptions;
+use lastword_store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use std::fmt;

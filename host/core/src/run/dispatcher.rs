@@ -9,18 +9,18 @@ use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
-use crate::capability::agents::{Lineage, StartRun};
-use crate::capability::foreign::Foreign;
-use crate::capability::http::Guarded;
-use crate::capability::questions::Questions;
-use crate::capability::tools::OwnTools;
-use crate::clock::Clock;
+use crate::guest::agents::{Lineage, StartRun};
+use lastword_providers::foreign::Foreign;
+use lastword_providers::http::Guarded;
+use crate::guest::questions::Questions;
+use lastword_providers::tools::OwnTools;
+use lastword_types::clock::Clock;
 use crate::host::{AgentInner, WorkspaceInner};
-use crate::id::{RunId, SessionId, WorkspaceId};
-use crate::sandbox::descriptors::Descriptors;
-use crate::sandbox::{Engine, Limits};
-use crate::session::BlobId;
-use crate::store::{
+use lastword_types::id::{RunId, SessionId, WorkspaceId};
+use lastword_sandbox::descriptors::Descriptors;
+use lastword_sandbox::{Engine, Limits};
+use lastword_types::session::BlobId;
+use lastword_store::{
     Accept, Accepted, GoesOn, Handed, Key, PromptRecord, RunNo, SessionNo, Store, StoreError,
 };
 use crate::workspace::Lifecycle;

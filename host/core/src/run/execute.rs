@@ -7,15 +7,15 @@ use super::live::Phase;
 use super::prepare::{Meter, prepare};
 use super::waiting::{self, Waiter};
 use super::{Cause, Ending, OutputBounds, Receipt, RunUsage, Transcript, Wait};
-use crate::capability::control::Control;
-use crate::capability::log::Journal;
-use crate::capability::{Capabilities, part_from_guest, part_to_guest};
-use crate::sandbox::bindings::exports::lastword::agent::{epilogue, turn};
-use crate::sandbox::{
+use crate::guest::control::Control;
+use crate::guest::log::Journal;
+use crate::guest::{Capabilities, part_from_guest, part_to_guest};
+use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
+use lastword_sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
-use crate::session::{FinishReason, PartBody};
-use crate::store::{Output, RunNo, Sealed, StoreError};
+use lastword_types::session::{FinishReason, PartBody};
+use lastword_store::{Output, RunNo, Sealed, StoreError};
 use futures_util::FutureExt;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};

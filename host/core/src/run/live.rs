@@ -2,11 +2,11 @@
 //! stopped, and where those who wait for its end look.
 
 use super::{Cause, Ending, Receipt, RunUsage, Said};
-use crate::capability::control::Control;
-use crate::clock::Clock;
-use crate::id::{ClientId, RunId, SessionId, WorkspaceId};
-use crate::sandbox::{Engine, Interrupt, Limits};
-use crate::store::{Refusal, SessionNo, StoreError};
+use crate::guest::control::Control;
+use lastword_types::clock::Clock;
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword_sandbox::{Engine, Interrupt, Limits};
+use lastword_store::{Refusal, SessionNo, StoreError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;

@@ -152,9 +152,9 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::RunId;
+    use lastword_types::id::RunId;
     use crate::run::{Cause, Ending, Said};
-    use crate::session::FinishReason;
+    use lastword_types::session::FinishReason;
     use std::time::Duration;
 
     #[test]

@@ -2,10 +2,10 @@
 //! a guest: what cannot be read is told, and waits for nothing.
 
 use super::{CarriedUsage, Wait};
-use crate::clock::UnixMillis;
-use crate::id::{AgentId, QuestionId, RunId, SessionId};
-use crate::sandbox::Limits;
-use crate::session::{Asked, Question};
+use lastword_types::clock::UnixMillis;
+use lastword_types::id::{AgentId, QuestionId, RunId, SessionId};
+use lastword_sandbox::Limits;
+use lastword_types::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Who keeps a workspace open: holds, streams and the grace after a stream was lost.
 //! Pure; knows no time, only that timers are begun and end.
 
-use crate::id::ClientId;
+use lastword_types::id::ClientId;
 use std::collections::HashMap;
 
 /// A timer that was begun for a client. Only the last one begun for it counts.

@@ -4,7 +4,7 @@
 use super::WorkspaceKey;
 use super::claims::{Claimed, Claims, Stream, Timer};
 use super::lifecycle::OnLastClient;
-use crate::id::{ClientId, WorkspaceId};
+use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Retired clients that are remembered; the oldest are forgotten first.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::host::Host;
-use crate::permission::Capability;
+use lastword_types::permission::Capability;
 use futures_util::future::poll_immediate;
 use std::path::PathBuf;
 use std::pin::pin;

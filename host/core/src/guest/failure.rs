@@ -1,0 +1,114 @@
+//! Refusals as guests see them: a code, a sentence, and whether to try again. Never a trap.
+
+use super::control::Control;
+use super::model::{ModelError, ModelErrorKind};
+use lastword_types::permission::Capability;
+use lastword_sandbox::bindings::lastword::agent::types::Failure;
+use lastword_store::{OutputError, Refusal, StoreError};
+
+/// A refusal with one of the codes of the WIT package.
+pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
+    Failure {
+        code: code.to_owned(),
+        message: message.into(),
+        retryable: false,
+        extra: Vec::new(),
+    }
+}
+
+/// The refusal of what nobody granted.
+pub(crate) fn denied(capability: Capability) -> Failure {
+    failure(
+        "denied",
+        format!(
+            "the capability `{capability}` is not granted to this agent; grant it with {}",
+            capability.how_to_grant()
+        ),
+    )
+}
+
+/// The refusal of everything new once the run is being stopped.
+pub(crate) fn cancelled() -> Failure {
+    failure("cancelled", "the run is being stopped")
+}
+
+/// Refuses when the run is being stopped.
+pub(crate) fn unless_asked(control: &Control) -> Result<(), Failure> {
+    match control.is_asked() {
+        true => Err(cancelled()),
+        false => Ok(()),
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        use crate::run::OutputRefused;
+        let code = match error {
+            OutputError::Sealed => "cancelled",
+            OutputError::Rejected => "internal",
+            OutputError::Refused(
+                OutputRefused::Bytes
+                | OutputRefused::Entries
+                | OutputRefused::Data
+                | OutputRefused::Parts
+                | OutputRefused::Questions,
+            ) => "limit",
+            OutputError::Refused(OutputRefused::Conflict) => "conflict",
+            OutputError::Refused(OutputRefused::Incomplete) => "invalid",
+            OutputError::Refused(OutputRefused::UnknownCall) => "not-found",
+        };
+        failure(code, error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(Refusal::Quota) => failure(
+                "limit",
+                "the agent keeps as much state as it may; delete some first",
+            ),
+            StoreError::Refused(Refusal::UnknownMessage) => failure(
+                "not-found",
+                "there is no such message in this session's history",
+            ),
+            StoreError::Unavailable(_) => Self {
+                retryable: true,
+                ..failure("unavailable", "the host's store cannot write now")
+            },
+            // What SQLite says is for the host's log, not for a guest.
+            StoreError::Refused(_) | StoreError::Closed(_) | StoreError::Content(_) => {
+                failure("internal", "the host's store failed")
+            }
+            StoreError::Damaged(_) => failure(
+                "internal",
+                "what the host's store holds there is damaged, so that asking again does not help",
+            ),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        let code = match error.kind {
+            ModelErrorKind::UnknownModel => "not-found",
+            ModelErrorKind::Unauthorized => "denied",
+            ModelErrorKind::RateLimited | ModelErrorKind::ContextOverflow => "limit",
+            ModelErrorKind::Unavailable | ModelErrorKind::Truncated => "unavailable",
+            ModelErrorKind::Rejected => "invalid",
+            ModelErrorKind::Garbled => "internal",
+            ModelErrorKind::Idle => "timeout",
+        };
+        let mut extra = Vec::new();
+        if error.kind == ModelErrorKind::ContextOverflow {
+            extra.push(("reason".to_owned(), "\"context-overflow\"".to_owned()));
+            let size = error.context_tokens.map(|size| size.to_string());
+            extra.extend(size.map(|size| ("context_tokens".to_owned(), size)));
+        }
+        Self {
+            retryable: error.is_retryable(),
+            extra,
+            ..failure(code, error.message)
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The workspace's files as a guest sees them: which directories, and whether to write.
+
+use lastword_types::permission::{Authority, Capability};
+use lastword_sandbox::descriptors::Held;
+use lastword_sandbox::{Directory, Files};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// The files of one run: `/workspace` if all reading is granted, writable if all writing is,
+/// and a `/tmp` at `tmp`, a path of its own. A part of either is had by tools alone: what a
+/// guest opens by itself cannot be held against rules.
+pub(crate) fn of_run(
+    workspace: Option<&Arc<File>>,
+    authority: &Authority,
+    tmp: PathBuf,
+    written: Arc<AtomicU64>,
+    held: Held,
+) -> Files {
+    let granted = workspace.filter(|_| authority.has_all(Capability::ReadFiles));
+    let directory = granted.map(|file| Directory {
+        file: Arc::clone(file),
+        writable: authority.has_all(Capability::WriteFiles),
+    });
+    Files::new(directory, tmp, written, held)
+}

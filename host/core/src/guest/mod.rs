@@ -1,0 +1,97 @@
+//! What a guest may ask of its host: one folder for each capability. A refusal is a value
+//! with the name of the capability and what would grant it, never a trap.
+
+pub(crate) mod agents;
+pub(crate) mod budget;
+pub(crate) mod control;
+mod convert;
+mod failure;
+pub(crate) mod files;
+pub(crate) mod foreign;
+pub mod http;
+pub(crate) mod log;
+pub mod mcp;
+pub mod model;
+pub mod permits;
+pub(crate) mod questions;
+pub mod secrets;
+pub(crate) mod state;
+pub mod tools;
+pub(crate) mod transcript;
+
+pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of};
+pub(crate) use convert::{part_out as part_to_guest, words_in as part_from_guest};
+
+use lastword_sandbox::bindings::lastword::agent as wit;
+use lastword_sandbox::{GuestState, HasSelf, HostResult, Linker};
+use std::sync::Arc;
+
+/// What one guest may do, each capability with a context of its own.
+pub(crate) struct Capabilities {
+    pub(crate) transcript: transcript::Transcript,
+    pub(crate) model: model::Model,
+    pub(crate) tools: tools::Tools,
+    pub(crate) state: state::State,
+    pub(crate) control: Arc<control::Control>,
+    pub(crate) log: log::Log,
+    pub(crate) secrets: secrets::Asked,
+}
+
+impl Capabilities {
+    /// Everything denied, as for a component that describes itself or closes.
+    pub(crate) fn none(control: &Arc<control::Control>, journal: &Arc<log::Journal>) -> Self {
+        Self {
+            transcript: transcript::Transcript {
+                control: Arc::clone(control),
+                conversation: None,
+            },
+            model: model::Model::denied(control),
+            tools: tools::Tools {
+                control: Arc::clone(control),
+                granted: None,
+            },
+            state: state::State {
+                control: Arc::clone(control),
+                values: None,
+            },
+            control: Arc::clone(control),
+            log: log::Log {
+                control: Arc::clone(control),
+                journal: Arc::clone(journal),
+            },
+            secrets: secrets::Asked {
+                control: Arc::clone(control),
+                granted: None,
+            },
+        }
+    }
+}
+
+type State = GuestState<Capabilities>;
+
+/// Links every interface of the WIT package. What is not granted is denied by value.
+pub(crate) fn link(linker: &mut Linker<State>) -> HostResult<()> {
+    wit::types::add_to_linker::<_, HasSelf<transcript::Transcript>>(linker, |s: &mut State| {
+        &mut s.host.transcript
+    })?;
+    wit::transcript::add_to_linker::<_, HasSelf<transcript::Transcript>>(
+        linker,
+        |s: &mut State| &mut s.host.transcript,
+    )?;
+    wit::model::add_to_linker::<_, HasSelf<model::Model>>(linker, |s: &mut State| {
+        &mut s.host.model
+    })?;
+    wit::tools::add_to_linker::<_, HasSelf<tools::Tools>>(linker, |s: &mut State| {
+        &mut s.host.tools
+    })?;
+    wit::state::add_to_linker::<_, HasSelf<state::State>>(linker, |s: &mut State| {
+        &mut s.host.state
+    })?;
+    wit::control::add_to_linker::<_, HasSelf<Arc<control::Control>>>(linker, |s: &mut State| {
+        &mut s.host.control
+    })?;
+    wit::secrets::add_to_linker::<_, HasSelf<secrets::Asked>>(linker, |s: &mut State| {
+        &mut s.host.secrets
+    })?;
+    wit::log::add_to_linker::<_, HasSelf<log::Log>>(linker, |s: &mut State| &mut s.host.log)
+}

@@ -1,0 +1,365 @@
+//! The guest's side: `lastword:agent/model`.
+
+use super::context::{Completion, Granted, Model};
+use super::media;
+use super::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
+use crate::guest::convert::{extra_in, message_id, part_in, part_out, role_in};
+use crate::guest::failure::{cancelled, denied, failure, unless_asked};
+use lastword_types::permission::{Access, Capability, Verdict};
+use lastword_sandbox::bindings::lastword::agent::model as wit;
+use lastword_sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
+use lastword_sandbox::{HostResult, Resource};
+use lastword_types::session::{Message, Part, PartBody, Role, Usage};
+
+type Answer<T> = HostResult<Result<T, Failure>>;
+type Handle = Resource<wit::Completion>;
+
+impl Model {
+    fn granted(&self) -> Result<&Granted, Failure> {
+        self.control.called();
+        unless_asked(&self.control)?;
+        self.granted
+            .as_ref()
+            .ok_or_else(|| denied(Capability::Model))
+    }
+
+    /// Waits for a model only until the run is asked to end.
+    async fn or_cancelled<T>(
+        control: &crate::guest::control::Control,
+        wait: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = control.asked() => Err(cancelled()),
+            answer = wait => answer,
+        }
+    }
+
+    async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
+        let granted = self.granted()?;
+        // What a model uses is noted whatever else the run may still say.
+        granted.conversation.output.spend(0, 0)?;
+        let began = Self::or_cancelled(&self.control, async {
+            let models = granted.models().await?;
+            let (name, provider) = named(&models, request.model.as_deref())?;
+            allowed(granted, &name)?;
+            let request = assemble(granted, request, &name).await?;
+            granted.conversation.output.set_model(name, provider);
+            Ok(Completion::begin(granted, request).await?)
+        });
+        let completion = began.await?;
+        let full = |_| failure("limit", "too many completions are open; drop some first");
+        let handle = self.completions.push(completion).map_err(full)?;
+        Ok(Resource::new_own(handle.rep()))
+    }
+
+    async fn step(&mut self, handle: &Handle) -> Result<Option<ModelEvent>, Failure> {
+        self.granted()?;
+        let Self {
+            control,
+            granted,
+            completions,
+            ..
+        } = self;
+        let granted = granted.as_ref().ok_or_else(|| denied(Capability::Model))?;
+        let gone = |_| failure("invalid", "this completion is not open");
+        let completion: &mut Completion = completions
+            .get_mut(&Resource::new_borrow(handle.rep()))
+            .map_err(gone)?;
+        let next = Self::or_cancelled(control, async { Ok(completion.next().await?) });
+        let event = next.await?;
+        match &event {
+            Some(ModelEvent::Usage(usage)) => {
+                granted.conversation.output.usage(*usage)?;
+                if !granted.budget.usage(*usage) {
+                    // Whoever stops the run does it in this very moment.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Some(ModelEvent::Part(part)) => {
+                let part = part.clone();
+                granted.conversation.say(|out| out.part(part, None)).await?;
+            }
+            Some(ModelEvent::Data {
+                media_type,
+                name,
+                bytes,
+            }) => {
+                let (part, blob) = media::said(media_type.clone(), name.clone(), bytes)?;
+                let kept = part.clone();
+                granted.conversation.say(|out| out.part(kept, blob)).await?;
+                return Ok(Some(ModelEvent::Part(part)));
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+
+    /// The models and their windows, for which a service may be asked: the embedder's runtime's
+    /// work.
+    async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
+        let granted = self.granted()?;
+        let listed = async {
+            let models = granted.models().await?.into_iter();
+            let sized = models.map(|info| sized(granted, info));
+            Ok(futures_util::future::join_all(sized).await)
+        };
+        Self::or_cancelled(&self.control, listed).await
+    }
+
+    async fn all(&mut self, handle: &Handle) -> Result<wit::Reply, Failure> {
+        let mut reply = Reply::default();
+        while let Some(event) = self.step(handle).await? {
+            let granted = self
+                .granted
+                .as_ref()
+                .ok_or_else(|| denied(Capability::Model))?;
+            match &event {
+                ModelEvent::Text(text) => granted.conversation.say(|out| out.text(text)).await?,
+                ModelEvent::Reasoning(text) => {
+                    granted.conversation.say(|out| out.reasoning(text)).await?;
+                }
+                _ => {}
+            }
+            reply.take(event);
+        }
+        Ok(reply.finish())
+    }
+}
+
+/// A model with its window, as far as it is known or told.
+async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
+    let context_tokens = match info.context_tokens {
+        Some(size) => Some(size),
+        None => granted.window(info.name.clone()).await,
+    };
+    wit::ModelInfo {
+        name: info.name,
+        context_tokens,
+        extra: Vec::new(),
+    }
+}
+
+/// The whole of a completion, for a guest that had it streamed into the transcript.
+#[derive(Default)]
+struct Reply {
+    parts: Vec<Part>,
+    finish: String,
+    usage: Usage,
+}
+
+impl Reply {
+    fn take(&mut self, event: ModelEvent) {
+        match (event, self.parts.last_mut().map(|part| &mut part.body)) {
+            (ModelEvent::Text(delta), Some(PartBody::Text { text }))
+            | (ModelEvent::Reasoning(delta), Some(PartBody::Reasoning { text, .. })) => {
+                text.push_str(&delta);
+            }
+            (ModelEvent::Text(text), _) => self.parts.push(Part::text(text)),
+            (ModelEvent::Reasoning(text), _) => self.parts.push(
+                PartBody::Reasoning {
+                    text,
+                    started_ms: lastword_types::clock::UnixMillis(0),
+                    ended_ms: None,
+                }
+                .into(),
+            ),
+            (ModelEvent::Part(part), _) => self.parts.push(part),
+            // A part by now, and an event of the run.
+            (ModelEvent::Data { .. } | ModelEvent::Retrying(_), _) => {}
+            (ModelEvent::Usage(usage), _) => self.usage.add(usage),
+            (ModelEvent::Finish(reason), _) => self.finish = reason,
+        }
+    }
+
+    fn finish(self) -> wit::Reply {
+        wit::Reply {
+            parts: self.parts.iter().filter_map(part_out).collect(),
+            finish: self.finish,
+            usage: usage_out(self.usage),
+            extra: Vec::new(),
+        }
+    }
+}
+
+fn usage_out(usage: Usage) -> WitUsage {
+    let cached = [
+        ("cache_read_tokens", usage.cache_read_tokens),
+        ("cache_write_tokens", usage.cache_write_tokens),
+    ];
+    let cached = cached.into_iter().filter(|(_, count)| *count > 0);
+    WitUsage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        extra: cached
+            .map(|(name, count)| (name.to_owned(), count.to_string()))
+            .collect(),
+    }
+}
+
+/// The model that a request goes to and who serves it: the one it names, or the default.
+fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), Failure> {
+    let found = models
+        .iter()
+        .find(|info| model.is_none_or(|name| name == info.name));
+    match (found, model) {
+        (Some(info), _) => Ok((info.name.clone(), info.provider.clone())),
+        (None, Some(name)) => Ok((name.to_owned(), String::new())),
+        (None, None) => Err(failure(
+            "not-found",
+            "the host has no model; name one with `--model PROVIDER:NAME`",
+        )),
+    }
+}
+
+/// Whether this very model may be asked.
+fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
+    let access = Access::new(Capability::Model, name, "");
+    match granted.authority.judge(&access, &[]) {
+        Verdict::Allowed => Ok(()),
+        _ => Err(failure(
+            "denied",
+            format!(
+                "the model {name} is not among those that the agent asks for and that are \
+                 granted; grant it with `--allow model={name}`"
+            ),
+        )),
+    }
+}
+
+/// The whole request: the history that the guest named, then its own messages.
+async fn assemble(
+    granted: &Granted,
+    request: wit::Request,
+    model: &str,
+) -> Result<ModelRequest, Failure> {
+    let at = &granted.conversation;
+    let mut history = Vec::new();
+    if let Some(after) = match &request.context {
+        wit::Context::None => None,
+        wit::Context::SinceSummary => Some(None),
+        wit::Context::Since(id) => Some(Some(message_id(id)?)),
+    } {
+        // What this run said until now is part of it: the calls and results of a tool loop.
+        let open = at.so_far().await?;
+        history = at.store.context(at.session, after).await?;
+        history.extend(open);
+    }
+    let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
+    let mut inline = Vec::new();
+    for input in request.messages {
+        let parts = input
+            .parts
+            .into_iter()
+            .map(|part| part_in(part, &mut inline));
+        messages.push(ModelMessage {
+            role: role_in(input.role),
+            parts: parts.collect::<Result<_, _>>()?,
+        });
+    }
+    let blobs = media::load(granted, model, &messages, inline).await?;
+    Ok(ModelRequest {
+        model: Some(model.to_owned()),
+        system: request.system,
+        messages,
+        blobs,
+        tools: request.tools.into_iter().map(tool_in).collect(),
+        tool_choice: request.tool_choice,
+        output_schema: request.output_schema_json,
+        stop: request.stop,
+        max_output_tokens: request.max_output_tokens,
+        temperature: request.temperature,
+        extra: extra_in(request.extra),
+    })
+}
+
+fn tool_in(tool: wit::ToolSpec) -> ToolSpec {
+    ToolSpec {
+        name: tool.name,
+        description: tool.description,
+        parameters: tool.parameters_json,
+    }
+}
+
+/// A stored message as a model sees it. One that was interrupted says so, so that the model
+/// does not take half an answer for a whole one.
+fn seen_by_model(message: Message) -> ModelMessage {
+    use lastword_types::session::FinishReason::{Cancelled, Error, Interrupted};
+    let mut parts = message.parts;
+    parts.retain(|part| !matches!(part.body, PartBody::Finish { .. }));
+    if let (Role::Assistant, Some(reason @ (Cancelled | Interrupted | Error))) =
+        (message.role, message.finish)
+    {
+        parts.push(Part::text(format!("[This answer was cut off: {reason}]")));
+    }
+    // A summary is told to the model like a request: some services take system texts out of
+    // the order, and then refuse a conversation that begins with an answer.
+    let summary = message.role == Role::System && message.extra.contains_key("summary");
+    ModelMessage {
+        role: if summary { Role::User } else { message.role },
+        parts,
+    }
+}
+
+impl wit::Host for Model {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.complete",
+        skip_all
+    )]
+    async fn complete(&mut self, request: wit::Request) -> Answer<Handle> {
+        Ok(self.begin(request).await)
+    }
+
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.models",
+        skip_all
+    )]
+    async fn models(&mut self) -> Answer<Vec<wit::ModelInfo>> {
+        Ok(self.list().await)
+    }
+}
+
+impl wit::HostCompletion for Model {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.next",
+        skip_all
+    )]
+    async fn next(&mut self, handle: Handle) -> Answer<Option<wit::Event>> {
+        let event = self.step(&handle).await;
+        Ok(event.map(|event| event.and_then(event_out)))
+    }
+
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "model.to-transcript",
+        skip_all
+    )]
+    async fn to_transcript(&mut self, handle: Handle) -> Answer<wit::Reply> {
+        Ok(self.all(&handle).await)
+    }
+
+    async fn drop(&mut self, handle: Handle) -> HostResult<()> {
+        let completion: Resource<Completion> = Resource::new_own(handle.rep());
+        self.completions.delete(completion)?;
+        Ok(())
+    }
+}
+
+fn event_out(event: ModelEvent) -> Option<wit::Event> {
+    Some(match event {
+        ModelEvent::Text(text) => wit::Event::Text(text),
+        ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
+        ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
+        // A part by now, and an event of the run.
+        ModelEvent::Data { .. } | ModelEvent::Retrying(_) => return None,
+        ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
+        ModelEvent::Finish(reason) => wit::Event::Finish(reason),
+    })
+}

@@ -1,0 +1,188 @@
+//! A guest's way to a model: what a request holds once the host has put the history in front,
+//! and the task on the embedder's runtime that carries it out. Knows no provider.
+
+use super::{
+    CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
+    Retrying,
+};
+use crate::guest::budget::Budget;
+use crate::guest::control::Control;
+use lastword_providers::foreign::{Foreign, NoAnswer};
+use crate::guest::transcript::Conversation;
+use lastword_types::permission::Authority;
+use lastword_sandbox::ResourceTable;
+use futures_util::StreamExt;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Model events that wait for a guest at the most.
+const EVENTS_WAITING_MAX: usize = 64;
+/// How long a provider may take to say which models and media types it has.
+const SAYS: Duration = Duration::from_secs(5);
+/// How long it may take to tell the window of one.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Completions that a guest may have open at once.
+const COMPLETIONS_MAX: usize = 16;
+
+/// One guest's access to models; none if that is not granted.
+pub(crate) struct Model {
+    pub(crate) control: Arc<Control>,
+    pub(crate) granted: Option<Granted>,
+    pub(super) completions: ResourceTable,
+}
+
+/// On whose behalf, from whom, and where the answers are recorded.
+pub(crate) struct Granted {
+    pub(crate) provider: Arc<dyn ModelProvider>,
+    /// The embedder's: its futures never run on a guest's stack.
+    pub(crate) runtime: Handle,
+    pub(crate) foreign: Foreign,
+    /// Which models may be asked.
+    pub(crate) authority: Authority,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) context: CallContext,
+    pub(crate) conversation: Conversation,
+}
+
+impl Granted {
+    /// What the provider says of its models; of a request, no more than once.
+    pub(super) async fn models(&self) -> Result<Vec<ModelInfo>, ModelError> {
+        let provider = Arc::clone(&self.provider);
+        let models = self.foreign.blocking(SAYS, move || provider.models()).await;
+        models.map_err(silent)
+    }
+
+    /// The media types that a model takes, of those that a request has.
+    pub(super) async fn taken(
+        &self,
+        model: &str,
+        types: HashSet<String>,
+    ) -> Result<HashSet<String>, ModelError> {
+        if types.is_empty() {
+            return Ok(types);
+        }
+        let (provider, model) = (Arc::clone(&self.provider), model.to_owned());
+        let takes = move || {
+            let taken = types.into_iter();
+            taken
+                .filter(|media| provider.takes(&model, media))
+                .collect::<HashSet<String>>()
+        };
+        self.foreign.blocking(SAYS, takes).await.map_err(silent)
+    }
+
+    /// The window of a model, where the provider tells one in time.
+    pub(super) async fn window(&self, model: String) -> Option<u32> {
+        let provider = Arc::clone(&self.provider);
+        let ask = move || provider.context_tokens(&model);
+        let told = self.foreign.call(Some(WINDOW), ask).await;
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the model provider tells no window");
+            None
+        })
+    }
+}
+
+/// What an agent is told of a provider that does not say what it has.
+fn silent(error: NoAnswer) -> ModelError {
+    tracing::warn!(%error, "the model provider does not say what it has");
+    ModelError::new(
+        ModelErrorKind::Garbled,
+        format!("the host's model provider does not say what it has: {error}"),
+    )
+}
+
+impl Model {
+    pub(crate) fn new(control: &Arc<Control>, granted: Option<Granted>) -> Self {
+        let mut completions = ResourceTable::new();
+        completions.set_max_capacity(COMPLETIONS_MAX);
+        Self {
+            control: Arc::clone(control),
+            granted,
+            completions,
+        }
+    }
+
+    pub(crate) fn denied(control: &Arc<Control>) -> Self {
+        Self::new(control, None)
+    }
+}
+
+/// A completion under way. Dropping it ends the request.
+pub(super) struct Completion {
+    events: mpsc::Receiver<Result<ModelEvent, ModelError>>,
+    _task: AbortOnDropHandle<()>,
+    finished: bool,
+}
+
+impl Completion {
+    /// Begins a request; answers once the provider has accepted it.
+    pub(super) async fn begin(
+        granted: &Granted,
+        request: ModelRequest,
+    ) -> Result<Self, ModelError> {
+        let (sender, events) = mpsc::channel(EVENTS_WAITING_MAX);
+        let (accepted, answer) = oneshot::channel();
+        let provider = Arc::clone(&granted.provider);
+        let context = granted.context.clone();
+        let output = Arc::clone(&granted.conversation.output);
+        let model = request.model.clone().unwrap_or_default();
+        let task = granted.runtime.spawn(async move {
+            let mut stream = match provider.complete(context, request).await {
+                Ok(stream) => stream,
+                Err(error) => return drop(accepted.send(Err(error))),
+            };
+            let _guest_went_away = accepted.send(Ok(()));
+            while let Some(event) = stream.next().await {
+                if let Ok(ModelEvent::Retrying(retrying)) = event {
+                    // Told at once, whether or not the guest waits already.
+                    let Retrying {
+                        attempt,
+                        cause,
+                        wait,
+                    } = retrying;
+                    let _run_is_over = output.retrying(model.clone(), attempt, cause, wait);
+                    continue;
+                }
+                if sender.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let task = AbortOnDropHandle::new(task);
+        answer.await.map_err(|_| panicked())??;
+        Ok(Self {
+            events,
+            _task: task,
+            finished: false,
+        })
+    }
+
+    /// The next event; `None` after the end marker. A stream that ends without one is an
+    /// error, not an end.
+    pub(super) async fn next(&mut self) -> Result<Option<ModelEvent>, ModelError> {
+        if self.finished {
+            return Ok(None);
+        }
+        let event = self.events.recv().await.unwrap_or_else(|| {
+            Err(ModelError::new(
+                ModelErrorKind::Truncated,
+                "the model's answer broke off before its end",
+            ))
+        });
+        self.finished = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
+        event.map(Some)
+    }
+}
+
+/// What an agent is told of a provider that panicked.
+fn panicked() -> ModelError {
+    ModelError::new(
+        ModelErrorKind::Garbled,
+        "the host's model provider failed; its log says why",
+    )
+}

@@ -1,0 +1,200 @@
+//! A guest's own requests, through `wasi:http`: carried out on the embedder's runtime and handed
+//! over in pieces, so that nothing of them runs on a guest's stack.
+
+use super::error::{HttpError, HttpErrorKind};
+use super::guarded::{Guarded, Request};
+use lastword_providers::permits::Permits;
+use lastword_types::id::RunId;
+use lastword_sandbox::{Outgoing, OutgoingBody, OutgoingError};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{StreamExt, TryStreamExt};
+use http::{HeaderMap, StatusCode, header};
+use reqwest::Url;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+/// Pieces of an answer that wait for a guest.
+const CHUNKS_WAITING_MAX: usize = 2;
+
+/// The requests of one run's guest.
+pub(crate) struct GuestRequests {
+    pub(crate) client: Guarded,
+    pub(crate) run: RunId,
+    pub(crate) permits: Permits,
+    /// The embedder's: what it brought never runs on a guest's stack.
+    pub(crate) runtime: Handle,
+}
+
+/// A piece, or the end; a sender that goes away without one has failed.
+type Piece = Result<Option<Bytes>, OutgoingError>;
+type Head = (StatusCode, HeaderMap);
+
+impl Outgoing for GuestRequests {
+    fn send(
+        &self,
+        request: http::Request<OutgoingBody>,
+    ) -> BoxFuture<'static, Result<http::Response<OutgoingBody>, OutgoingError>> {
+        let (head, answered) = oneshot::channel();
+        let (pieces, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (client, run, permits) = (self.client.clone(), self.run, self.permits.clone());
+        let task = self.runtime.spawn(async move {
+            if let Err(error) = pump(&client, run, request, &permits, head, &pieces).await {
+                tracing::debug!(%run, %error, "a guest's request failed");
+                let _guest_went_away = pieces.send(Err(error.into())).await;
+            }
+        });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move {
+            let mut waiting = waiting;
+            let Ok((status, headers)) = answered.await else {
+                let error = waiting.recv().await.and_then(Result::err);
+                return Err(error.unwrap_or(OutgoingError::Internal));
+            };
+            let body = futures_util::stream::unfold(Some((waiting, task)), next_piece);
+            let mut response = http::Response::new(body.boxed());
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Ok(response)
+        })
+    }
+}
+
+type Waiting = Option<(mpsc::Receiver<Piece>, AbortOnDropHandle<()>)>;
+
+async fn next_piece(waiting: Waiting) -> Option<(Result<Bytes, OutgoingError>, Waiting)> {
+    let (mut waiting, task) = waiting?;
+    match waiting.recv().await {
+        Some(Ok(None)) => None,
+        Some(Ok(Some(bytes))) => Some((Ok(bytes), Some((waiting, task)))),
+        Some(Err(error)) => Some((Err(error), None)),
+        None => Some((Err(OutgoingError::Internal), None)),
+    }
+}
+
+/// Sends the request, and hands over the head of its answer and then the body. An error before
+/// the head drops `head`; every error is told by whoever called this.
+async fn pump(
+    client: &Guarded,
+    run: RunId,
+    request: http::Request<OutgoingBody>,
+    permits: &Permits,
+    head: oneshot::Sender<Head>,
+    pieces: &mpsc::Sender<Piece>,
+) -> Result<(), HttpError> {
+    let request = request_of(request)?;
+    let response = Box::pin(client.send(run, request, permits)).await?;
+    let _guest_went_away = head.send((response.status, response.headers));
+    let mut body = response.body;
+    while let Some(bytes) = body.chunk().await? {
+        if pieces.send(Ok(Some(bytes))).await.is_err() {
+            return Ok(());
+        }
+    }
+    let _guest_went_away = pieces.send(Ok(None)).await;
+    Ok(())
+}
+
+fn request_of(request: http::Request<OutgoingBody>) -> Result<Request, HttpError> {
+    let (parts, body) = request.into_parts();
+    let url = Url::parse(&parts.uri.to_string()).map_err(|error| {
+        let message = format!("the address cannot be read: {error}");
+        HttpError::new(HttpErrorKind::Url, message)
+    })?;
+    let mut headers = parts.headers;
+    // The interface has held the body to it; on the wire the host says how long the body is.
+    headers.remove(header::CONTENT_LENGTH);
+    let body = body.map_err(|_| {
+        let message = "the body of the request broke off";
+        HttpError::new(HttpErrorKind::Protocol, message)
+    });
+    Ok(Request {
+        method: parts.method,
+        url,
+        headers,
+        body: body.boxed(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hostile::{Hostile, Reply, client, ok};
+    use super::*;
+    use lastword_providers::permits::testing::Scripted;
+    use lastword_providers::permits::{Allowed, Decide, Denied};
+    use lastword_providers::secrets::Secrets;
+    use lastword_types::permission::Access;
+    use std::sync::Arc;
+    use tokio::sync::Notify;
+
+    /// Never answers, and says when it was asked and when nobody waits any more.
+    #[derive(Default)]
+    struct Undecided {
+        asked: Arc<Notify>,
+        dismissed: Arc<Notify>,
+    }
+
+    struct Dismiss(Arc<Notify>);
+
+    impl Drop for Dismiss {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+
+    impl Decide for Undecided {
+        fn decide(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+            let (asked, dismiss) = (self.asked.clone(), Dismiss(self.dismissed.clone()));
+            Box::pin(async move {
+                asked.notify_one();
+                std::future::pending::<()>().await;
+                drop(dismiss);
+                Ok(Allowed::Once)
+            })
+        }
+    }
+
+    fn requests(port: u16, permits: Permits) -> (GuestRequests, http::Request<OutgoingBody>) {
+        let target = format!("a.example:{port}");
+        let requests = GuestRequests {
+            client: client(std::slice::from_ref(&target), Secrets::none()),
+            run: RunId::generate(),
+            permits,
+            runtime: Handle::current(),
+        };
+        let request = http::Request::builder().uri(format!("http://{target}/"));
+        let request = request.header(header::CONTENT_LENGTH, "0");
+        let request = request.body(futures_util::stream::empty().boxed());
+        (requests, request.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_handed_over_with_its_end() {
+        let server = Hostile::serve(|_| ok("", "hello")).await;
+        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let response = requests.send(request).await.unwrap();
+        let body: Vec<Bytes> = response.into_body().try_collect().await.unwrap();
+        assert_eq!(body.concat(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn dropping_a_request_dismisses_its_question() {
+        let undecided = Undecided::default();
+        let (asked, dismissed) = (undecided.asked.clone(), undecided.dismissed.clone());
+        let (requests, request) = requests(1, Permits::new(Arc::new(undecided)));
+        let sent = requests.send(request);
+        asked.notified().await;
+        drop(sent);
+        dismissed.notified().await;
+    }
+
+    #[tokio::test]
+    async fn dropping_a_body_ends_its_request() {
+        let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
+        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let response = requests.send(request).await.unwrap();
+        drop(response);
+        server.until_gone(1).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! A guest's question whether a secret exists, as it asks it. Nobody is asked about it: an answer
+//! would be taken for leave to send it. Knows no value.
+
+use super::Secrets;
+use super::config::NAME_BYTES_MAX;
+use crate::guest::control::Control;
+use crate::guest::failure::{denied, failure, unless_asked};
+use lastword_types::permission::{self, Authority, Capability, Verdict};
+use lastword_sandbox::HostResult;
+use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
+use std::sync::Arc;
+
+/// One guest's questions; none are answered if that is not granted.
+pub(crate) struct Asked {
+    pub(crate) control: Arc<Control>,
+    pub(crate) granted: Option<Access>,
+}
+
+/// Which secrets there are, and by which rules the guest may ask for them.
+pub(crate) struct Access {
+    pub(crate) secrets: Secrets,
+    pub(crate) authority: Authority,
+}
+
+impl Asked {
+    fn answer(&self, name: &str) -> Result<bool, Failure> {
+        self.control.called();
+        unless_asked(&self.control)?;
+        let granted = self.granted.as_ref();
+        let granted = granted.ok_or_else(|| denied(Capability::Secrets))?;
+        if name.len() > NAME_BYTES_MAX {
+            let message = format!("the name of a secret has at most {NAME_BYTES_MAX} bytes");
+            return Err(failure("invalid", message));
+        }
+        let access = permission::Access::new(Capability::Secrets, name, "");
+        match granted.authority.judge(&access, &[]) {
+            Verdict::Allowed => Ok(granted.secrets.exists(name)),
+            Verdict::Denied(_) | Verdict::Undecided => Err(failure(
+                "denied",
+                format!("no rule grants `secrets` of {name:?}, and nobody is asked about it"),
+            )),
+        }
+    }
+}
+
+impl Host for Asked {
+    #[tracing::instrument(
+        level = "debug",
+        target = "lastword::call",
+        name = "secrets.exists",
+        skip_all
+    )]
+    async fn exists(&mut self, name: String) -> HostResult<Result<bool, Failure>> {
+        Ok(self.answer(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::secrets;
+    use super::*;
+    use lastword_os::clock::SystemClock;
+    use lastword_types::permission::{Grants, Rule};
+
+    fn asked(rule: Option<&str>) -> Asked {
+        let access = |rule: &str| Access {
+            secrets: secrets(&[("a", "value-a", "*")]),
+            authority: Authority::new(
+                [Rule::any(Capability::Secrets)].into(),
+                Grants::none().with(rule.parse::<Rule>().expect("a rule")),
+            ),
+        };
+        Asked {
+            control: Control::new(SystemClock::shared()),
+            granted: rule.map(access),
+        }
+    }
+
+    #[test]
+    fn only_who_may_ask_is_told() {
+        let allowed = asked(Some("secrets"));
+        assert!(allowed.answer("a").unwrap());
+        assert!(!allowed.answer("b").unwrap());
+        let long = allowed.answer(&"x".repeat(1000)).unwrap_err();
+        assert_eq!(long.code, "invalid");
+        assert!(asked(Some("secrets=a")).answer("a").unwrap());
+        for refused in [asked(None), asked(Some("secrets=b"))] {
+            assert_eq!(refused.answer("a").unwrap_err().code, "denied");
+        }
+        allowed.control.ask("user".to_owned());
+        assert_eq!(allowed.answer("a").unwrap_err().code, "cancelled");
+    }
+}

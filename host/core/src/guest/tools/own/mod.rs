@@ -1,0 +1,139 @@
+//! The host's own tools: which there are, what each needs, and who carries a call of each out.
+
+mod agent;
+mod ask;
+mod todo;
+
+use super::fetch;
+use super::files::{FileLocks, Turn};
+use super::listed::Listed;
+use super::toolbox::Toolbox;
+use super::{CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
+use crate::guest::agents::StartRun;
+use lastword_types::permission::Capability;
+use std::fs::File;
+use std::sync::Arc;
+
+/// The tools that every run of a host shares: each schema is made ready once.
+pub(crate) struct OwnTools {
+    /// In the order in which a model sees them.
+    listed: Vec<Arc<Listed>>,
+    /// The files that runs are changing.
+    pub(crate) file_locks: Arc<FileLocks>,
+    commands: CommandTools,
+    fetch: FetchUrl,
+}
+
+impl OwnTools {
+    pub(crate) fn new(commands: CommandTools, fetch: FetchUrl) -> Arc<Self> {
+        let mut tools = FileTools::tools();
+        tools.extend(commands.tools());
+        tools.extend([fetch::tool(), todo::tool(), ask::tool(), agent::tool(&[])]);
+        let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
+        Arc::new(Self {
+            listed: listed.collect(),
+            file_locks: Arc::default(),
+            commands,
+            fetch,
+        })
+    }
+}
+
+/// The names of the host's own tools: nobody has to grant `tools` for them, since each asks for
+/// what it touches.
+pub const OWN_TOOLS: [&str; 10] = [
+    "read_file",
+    "list_files",
+    "search_text",
+    "edit_file",
+    "write_file",
+    "run_command",
+    fetch::NAME,
+    todo::NAME,
+    ask::NAME,
+    agent::NAME,
+];
+
+/// What the host's own tools need of the host, for one run.
+pub(crate) struct Own {
+    pub(crate) shared: Arc<OwnTools>,
+    /// None without a directory.
+    pub(crate) directory: Option<(Arc<File>, FileTools)>,
+    pub(crate) starts: Arc<dyn StartRun>,
+    /// Above which agents may not start further ones.
+    pub(crate) child_depth: u32,
+}
+
+impl Own {
+    /// Every tool, as a model is told of it in this run.
+    pub(super) fn tools(&self) -> Vec<Arc<Listed>> {
+        let told = |listed: &Arc<Listed>| match listed.tool.name.as_str() {
+            agent::NAME => Arc::new(Listed::own(agent::tool(&self.starts.agents()))),
+            _ => Arc::clone(listed),
+        };
+        self.shared.listed.iter().map(told).collect()
+    }
+
+    /// One tool.
+    pub(super) fn tool(&self, name: &str) -> Option<&Arc<Listed>> {
+        let mut listed = self.shared.listed.iter();
+        listed.find(|listed| listed.tool.name == name)
+    }
+
+    /// The capability without which a tool is of no use.
+    pub(super) fn needs(name: &str) -> Option<Capability> {
+        match name {
+            "read_file" | "list_files" | "search_text" => Some(Capability::ReadFiles),
+            "write_file" | "edit_file" => Some(Capability::WriteFiles),
+            "run_command" => Some(Capability::RunCommands),
+            fetch::NAME => Some(Capability::Network),
+            agent::NAME => Some(Capability::RunAgents),
+            _ => None,
+        }
+    }
+
+    /// Whether a tool needs a directory, and there is none.
+    pub(super) fn lacks_directory(&self, name: &str) -> bool {
+        use Capability::{ReadFiles, RunCommands, WriteFiles};
+        let needs = Self::needs(name);
+        self.directory.is_none() && matches!(needs, Some(ReadFiles | WriteFiles | RunCommands))
+    }
+
+    /// The turn of a call among those that are made together; see [`FileTools::turn`].
+    pub(super) fn turn(&self, tool: &str) -> Option<Turn> {
+        self.directory.as_ref()?.1.turn(tool)
+    }
+
+    /// Carries a call out.
+    pub(super) async fn call(
+        &self,
+        toolbox: &Toolbox,
+        call: Invocation,
+        turn: Option<Turn>,
+    ) -> Result<ToolOutput, ToolError> {
+        match (call.tool.as_str(), &self.directory) {
+            (todo::NAME, _) => todo::call(toolbox, call).await,
+            (ask::NAME, _) => ask::call(toolbox, call).await,
+            (fetch::NAME, _) => self.shared.fetch.call(call).await,
+            (agent::NAME, _) => agent::call(self, toolbox, call).await,
+            ("run_command", Some((file, _))) => {
+                let commands = self.shared.commands.clone();
+                let runtime = toolbox.runtime.clone();
+                commands.call(Arc::clone(file), call, runtime).await
+            }
+            (_, Some((_, files))) => {
+                let runtime = toolbox.runtime.clone();
+                files.clone().call(call, turn, runtime).await
+            }
+            (_, None) => Err(ToolError::new(
+                ToolErrorKind::Unavailable,
+                "this workspace is a name without a directory, so that it has no files",
+            )),
+        }
+    }
+}
+
+/// A string among arguments that fit a schema which has it.
+fn text<'a>(call: &'a Invocation, name: &str) -> Option<&'a str> {
+    call.arguments.get(name).and_then(serde_json::Value::as_str)
+}

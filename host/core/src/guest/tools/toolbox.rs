@@ -1,0 +1,343 @@
+//! What one run has of tools: the host's own, the embedder's, those of MCP servers; and what
+//! every call goes through, whoever serves it: its record, its arguments' schema, its
+//! permission, its bounds, its result. Knows no guest's types.
+
+use super::files::Turn;
+use super::listed::Listed;
+use super::own::Own;
+use super::result::{recorded, redacted};
+use super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
+use crate::guest::budget::Budget;
+use lastword_providers::foreign::{Foreign, NoAnswer};
+use lastword_providers::model::CallContext;
+use lastword_providers::permits::{CallPermits, Permits, RunPermits};
+use lastword_providers::secrets::Secrets;
+use crate::guest::transcript::Conversation;
+use lastword_types::clock::Clock;
+use lastword_types::permission::{Access, Capability, Rule, Verdict};
+use lastword_types::session::{ToolCall, ToolResult};
+use futures_util::future::join_all;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Bytes of the largest arguments of one call.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
+/// Tools that one run may see.
+const TOOLS_MAX: usize = 1024;
+/// Bytes of the longest name of a tool.
+const NAME_BYTES_MAX: usize = 128;
+
+/// How long a source of others may take to list its tools.
+const LIST: Duration = Duration::from_secs(10);
+/// How long one is left alone that took longer.
+const REST: Duration = Duration::from_secs(60);
+
+/// Where tools come from that are not the host's own. A cloneable handle.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) provider: Arc<dyn ToolProvider>,
+    /// How long it may take to list them; none for one with bounds of its own.
+    most: Option<Duration>,
+    /// Until when it is left alone, on the clock's scale.
+    rests: Arc<Mutex<Duration>>,
+}
+
+impl Source {
+    /// A source that an embedder wrote.
+    pub(crate) fn of_embedder(provider: Arc<dyn ToolProvider>) -> Self {
+        Self {
+            most: Some(LIST),
+            ..Self::bounded(provider)
+        }
+    }
+
+    /// A source with bounds of its own.
+    pub(crate) fn bounded(provider: Arc<dyn ToolProvider>) -> Self {
+        Self {
+            provider,
+            most: None,
+            rests: Arc::default(),
+        }
+    }
+
+    /// Its tools for a run; none where it fails, which takes no other's away.
+    async fn tools(&self, foreign: &Foreign, clock: &dyn Clock, of: &CallContext) -> Vec<Tool> {
+        if clock.elapsed() < *self.rests.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Vec::new();
+        }
+        let (provider, of) = (Arc::clone(&self.provider), of.clone());
+        let listed = foreign.call(self.most, move || provider.tools(&of)).await;
+        match listed {
+            Ok(Ok(tools)) => return tools,
+            Ok(Err(error)) => tracing::warn!(%error, "a source of tools has none now"),
+            Err(error) => {
+                tracing::warn!(%error, "a source of tools does not list them");
+                if let NoAnswer::TooLate(_) = error {
+                    let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+                    *rests = clock.elapsed().saturating_add(REST);
+                }
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// One run's tools.
+pub(crate) struct Toolbox {
+    pub(crate) own: Own,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) foreign: Foreign,
+    /// Whose values no result may hold.
+    pub(crate) secrets: Secrets,
+    pub(crate) permits: Arc<RunPermits>,
+    pub(crate) conversation: Conversation,
+    pub(crate) budget: Arc<Budget>,
+    /// The embedder's: tools never run on a guest's stack.
+    pub(crate) runtime: Handle,
+    /// What the providers answered last.
+    pub(crate) listed: Mutex<Option<Arc<Vec<Arc<Listed>>>>>,
+}
+
+/// Why a call has no result from its tool.
+#[derive(Debug)]
+pub(crate) enum NoResult {
+    /// It was refused or failed; the transcript says so.
+    Failed(ToolError),
+    /// It was not even recorded.
+    Unrecorded(lastword_store::OutputError),
+    /// The run is beyond its budget, and about to be stopped.
+    Beyond,
+}
+
+impl Toolbox {
+    /// The tools that the run may call, or may ask to.
+    pub(crate) async fn available(self: &Arc<Self>) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+        let this = Arc::clone(self);
+        let listed = self.apart(async move { this.list().await }).await?;
+        *self.lock() = Some(Arc::clone(&listed));
+        Ok(listed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Vec<Arc<Listed>>>>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn list(&self) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+        let remembered = self.permits.remembered().await?;
+        let mut listed = self.own.tools();
+        listed.retain(|listed| self.is_of_use(&listed.tool, &remembered));
+        let mut names: HashSet<String> = listed.iter().map(|l| l.tool.name.clone()).collect();
+        let permits = &self.permits;
+        let listing = self
+            .sources
+            .iter()
+            .map(|source| source.tools(&self.foreign, &*permits.clock, &permits.context));
+        let all = join_all(listing).await;
+        for (source, tools) in self.sources.iter().zip(all) {
+            for tool in tools {
+                let fits = is_name(&tool.name) && names.len() < TOOLS_MAX;
+                if !fits || !names.insert(tool.name.clone()) {
+                    tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
+                } else {
+                    let shown = self.may_call(&tool.name, &remembered);
+                    listed.push(Arc::new(Listed::of(
+                        tool,
+                        Arc::clone(&source.provider),
+                        shown,
+                    )));
+                }
+            }
+        }
+        Ok(Arc::new(listed))
+    }
+
+    /// Whether a run is told of a tool of the host's own: it may name it, and what the tool
+    /// touches is granted, was granted by an answer, or can be asked for.
+    fn is_of_use(&self, tool: &Tool, remembered: &[Rule]) -> bool {
+        let had = |capability| {
+            let by_answer = remembered.iter().any(|rule| rule.is_about(capability));
+            by_answer || self.permits.is_to_be_had(capability)
+        };
+        self.is_open(tool) && Own::needs(&tool.name).is_none_or(had)
+    }
+
+    /// Whether a tool of the host's own can be called: the manifest wants it and what it
+    /// touches, and no rule denies all of that. The tool itself asks for the rest.
+    fn is_open(&self, tool: &Tool) -> bool {
+        let authority = &self.permits.authority;
+        let wanted = !matches!(authority.judge(&named(&tool.name), &[]), Verdict::Denied(_));
+        let could_have = |capability| authority.could_have(capability);
+        wanted
+            && !self.own.lacks_directory(&tool.name)
+            && Own::needs(&tool.name).is_none_or(could_have)
+    }
+
+    fn may_call(&self, name: &str, remembered: &[Rule]) -> bool {
+        match self.permits.authority.judge(&named(name), remembered) {
+            Verdict::Allowed => true,
+            Verdict::Denied(_) => false,
+            Verdict::Undecided => self.permits.asks || self.permits.policy.is_some(),
+        }
+    }
+
+    async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<Listed>, ToolError> {
+        if let Some(own) = self.own.tool(name) {
+            return match self.is_open(&own.tool) {
+                true => Ok(Arc::clone(own)),
+                false => Err(self.closed(&own.tool)),
+            };
+        }
+        let among = |listed: &[Arc<Listed>]| {
+            let found = listed.iter().find(|listed| listed.tool.name == name);
+            found.cloned()
+        };
+        let known = self.lock().clone();
+        if let Some(found) = known.and_then(|listed| among(&listed)) {
+            return Ok(found);
+        }
+        let listed = self.available().await?;
+        among(&listed).ok_or_else(|| {
+            ToolError::new(
+                ToolErrorKind::UnknownTool,
+                format!("there is no tool `{name}`; `tools.available` lists those that there are"),
+            )
+        })
+    }
+
+    /// Why a tool of the host's own is not to be had.
+    fn closed(&self, tool: &Tool) -> ToolError {
+        let how = match Own::needs(&tool.name) {
+            _ if self.own.lacks_directory(&tool.name) => format!(
+                "the tool `{}` needs a directory, and this workspace is a name without one",
+                tool.name
+            ),
+            Some(capability) => format!(
+                "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
+                 has to ask for and somebody has to grant: {}",
+                tool.name,
+                capability.how_to_grant()
+            ),
+            None => format!(
+                "the agent's manifest does not ask for the tool `{}`",
+                tool.name
+            ),
+        };
+        ToolError::new(ToolErrorKind::Denied, how)
+    }
+
+    /// Carries a call out, from its record to its result's; if it is made together with others,
+    /// with its turn among them.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        call: ToolCall,
+        turn: Option<Turn>,
+    ) -> Result<ToolResult, NoResult> {
+        if !self.budget.call() {
+            return Err(NoResult::Beyond);
+        }
+        let output = &self.conversation.output;
+        // Before the call and not behind it: its result goes to disk while the agent thinks.
+        output.room().await;
+        output.call(&call).map_err(NoResult::Unrecorded)?;
+        let (id, name) = (call.id.clone(), call.name.clone());
+        let made = match self.at_hand(&call, turn.as_ref()) {
+            Some(answer) => Ok(answer),
+            None => {
+                let this = Arc::clone(self);
+                self.apart(async move { this.carry_out(call, turn).await })
+                    .await
+            }
+        };
+        let made = redacted(&self.secrets, made);
+        let (result, blobs, failed) = recorded(&id, name, made);
+        output
+            .result(result.clone(), blobs)
+            .map_err(NoResult::Unrecorded)?;
+        match failed {
+            None => Ok(result),
+            Some(error) => Err(NoResult::Failed(error)),
+        }
+    }
+
+    /// The answer of a call of the host's own that nothing has to wait for: worth its own way,
+    /// since the other threads cost more than the call.
+    fn at_hand(&self, call: &ToolCall, turn: Option<&Turn>) -> Option<ToolOutput> {
+        let (_, files) = self.own.directory.as_ref()?;
+        if turn.is_some_and(|turn| !turn.is_free()) {
+            return None;
+        }
+        let own = self.own.tool(&call.name)?;
+        let granted =
+            |access: &Access| self.permits.authority.judge(access, &[]) == Verdict::Allowed;
+        self.is_open(&own.tool)
+            .then(|| files.at_hand(&call.name, &call.input, granted))?
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        call: ToolCall,
+        turn: Option<Turn>,
+    ) -> Result<ToolOutput, ToolError> {
+        let listed = self.find(&call.name).await?;
+        let arguments: Value = serde_json::from_str(&call.input)
+            .map_err(|error| ToolError::invalid(format!("the arguments are not JSON: {error}")))?;
+        let permits = |effects| {
+            Permits::new(Arc::new(CallPermits {
+                run: Arc::clone(&self.permits),
+                call: Some(call.id.clone()),
+                effects,
+            }))
+        };
+        if listed.provider.is_some() {
+            // Before anything of theirs is looked at: a schema is work that they ask for.
+            let mut access = named(&call.name);
+            access.title = format!("call {}", call.name);
+            let access = access.details(&format!("{arguments:#}"));
+            permits(Effects::None).require(access).await?;
+        }
+        listed.check(&arguments)?;
+        let permits = permits(listed.tool.effects);
+        let invocation = Invocation {
+            context: self.permits.context.clone(),
+            call_id: call.id,
+            tool: call.name,
+            arguments,
+            permits,
+        };
+        match &listed.provider {
+            None => self.own.call(self, invocation, turn).await,
+            Some(provider) => {
+                if listed.tool.effects == Effects::Some {
+                    self.permits.begin(&invocation.call_id).await?;
+                }
+                provider.call(invocation).await
+            }
+        }
+    }
+
+    /// Runs something on the embedder's runtime: a panic there is an error here, and dropping
+    /// the future ends it.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
+    ) -> Result<T, ToolError> {
+        let task = AbortOnDropHandle::new(self.runtime.spawn(work));
+        task.await.unwrap_or_else(|_| {
+            let why = "the tool failed inside the host; its log says why";
+            Err(ToolError::new(ToolErrorKind::Internal, why))
+        })
+    }
+}
+
+fn named(tool: &str) -> Access {
+    Access::new(Capability::Tools, tool, "")
+}
+
+fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(fits)
+}

@@ -1,0 +1,309 @@
+//! What a server answers to a call, as the host's own output: bounded, and without secrets.
+//! Knows no connection.
+
+use super::base64;
+use super::launch::Fill;
+use super::text;
+use lastword_providers::secrets::redact_json;
+use lastword_providers::tools::{ToolContent, ToolOutput};
+use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
+use serde_json::Value;
+
+/// Bytes of text that an answer may hold; the rest is cut off, and a marker says so.
+pub const TEXT_MAX: usize = 64 * 1024;
+/// Bytes of pictures, sounds and files that an answer may hold; what goes beyond is left out,
+/// and a marker says so.
+pub const DATA_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of JSON that an answer for programs may have; a larger one is left out, and a marker
+/// says so.
+pub const STRUCTURED_MAX: usize = 256 * 1024;
+/// Pieces that an answer may have.
+const PIECES_MAX: usize = 256;
+/// The longest media type or file name that is kept.
+const NAME_MAX: usize = 128;
+
+/// An answer in the making, and how much more of it there may be.
+struct Pieces<'a> {
+    fill: &'a dyn Fill,
+    content: Vec<ToolContent>,
+    text_left: usize,
+    data_left: usize,
+}
+
+/// The host's form of an answer.
+pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
+    let mut pieces = Pieces {
+        fill,
+        content: Vec::new(),
+        text_left: TEXT_MAX,
+        data_left: DATA_MAX,
+    };
+    let count = result.content.len();
+    for block in result.content.into_iter().take(PIECES_MAX) {
+        pieces.block(block);
+    }
+    if count > PIECES_MAX {
+        pieces.note(&format!("left out: {} more pieces", count - PIECES_MAX));
+    }
+    let mut structured = result.structured_content.map(|value| redact(value, fill));
+    if let Some(value) = &structured {
+        let text = value.to_string();
+        if pieces.content.is_empty() {
+            pieces.text(&text);
+        }
+        if text.len() > STRUCTURED_MAX {
+            pieces.note(&format!(
+                "left out: {} bytes of structured content",
+                text.len()
+            ));
+            structured = None;
+        }
+    }
+    ToolOutput {
+        content: pieces.content,
+        structured,
+        metadata: None,
+        is_error: result.is_error.unwrap_or_default(),
+    }
+}
+
+impl Pieces<'_> {
+    fn block(&mut self, block: ContentBlock) {
+        match block {
+            ContentBlock::Text(block) => self.text(&block.text),
+            ContentBlock::Image(image) => self.data("image", &image.data, &image.mime_type, None),
+            ContentBlock::Audio(audio) => self.data("audio", &audio.data, &audio.mime_type, None),
+            ContentBlock::ResourceLink(link) => self.text(&described(&link)),
+            ContentBlock::Resource(embedded) => self.resource(embedded.resource),
+            // The protocol may grow.
+            _ => self.note("left out: content of a kind that this host does not know"),
+        }
+    }
+
+    fn resource(&mut self, resource: ResourceContents) {
+        match resource {
+            ResourceContents::TextResourceContents { uri, text, .. } => {
+                self.text(&format!("{uri}\n{text}"));
+            }
+            ResourceContents::BlobResourceContents {
+                uri,
+                mime_type,
+                blob,
+                ..
+            } => {
+                let media_type = mime_type.as_deref().unwrap_or("application/octet-stream");
+                let name = uri.rsplit('/').next().filter(|name| !name.is_empty());
+                self.data("resource", &blob, media_type, name);
+            }
+            _ => self.note("left out: a resource of a kind that this host does not know"),
+        }
+    }
+
+    fn text(&mut self, said: &str) {
+        let said = self.fill.redact(said);
+        if said.len() <= self.text_left {
+            self.text_left -= said.len();
+            self.content.push(ToolContent::Text(said));
+        } else if self.text_left > 0 {
+            let kept = text::cut(said, self.text_left);
+            self.text_left = 0;
+            self.content.push(ToolContent::Text(kept));
+        } else {
+            self.note(&format!("truncated: {} more bytes", said.len()));
+        }
+    }
+
+    /// A marker of the host's own, outside the bound.
+    fn note(&mut self, note: &str) {
+        self.content.push(ToolContent::Text(format!("[{note}]")));
+    }
+
+    fn data(&mut self, what: &str, encoded: &str, media_type: &str, name: Option<&str>) {
+        let media_type = text::prefix(&self.fill.redact(media_type), NAME_MAX).to_owned();
+        let name = name.map(|name| self.fill.redact(name));
+        let name = name.map(|name| text::prefix(&name, NAME_MAX).to_owned());
+        // Before decoding, so that what is too much takes no memory.
+        if encoded.len() / 4 * 3 > self.data_left + 2 {
+            let bytes = encoded.len() / 4 * 3;
+            return self.note(&format!(
+                "left out: {what} of type {media_type}, about {bytes} bytes; an answer holds at \
+                 most {DATA_MAX}"
+            ));
+        }
+        let Some(bytes) = base64::decode(encoded) else {
+            return self.note(&format!(
+                "left out: {what} of type {media_type}, which is no base64"
+            ));
+        };
+        // What reads as text may hold what a text may not.
+        let bytes = match String::from_utf8(bytes) {
+            Ok(said) => self.fill.redact(&said).into_bytes(),
+            Err(bytes) => bytes.into_bytes(),
+        };
+        self.data_left = self.data_left.saturating_sub(bytes.len());
+        self.content.push(ToolContent::Data {
+            media_type,
+            name,
+            bytes,
+        });
+    }
+}
+
+/// What there is to know of a resource that was not sent.
+fn described(link: &Resource) -> String {
+    let mut said = format!("{} <{}>", link.name, link.uri);
+    if let Some(kind) = &link.mime_type {
+        said.push_str(&format!(" ({kind})"));
+    }
+    if let Some(description) = &link.description {
+        said.push_str(&format!(": {description}"));
+    }
+    said
+}
+
+/// The value without secrets, in names and in texts.
+pub(super) fn redact(value: Value, fill: &dyn Fill) -> Value {
+    redact_json(value, &|text| fill.redact(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::launch::NoSecrets;
+    use super::*;
+    use serde_json::json;
+
+    struct Canary;
+
+    impl Fill for Canary {
+        fn fill(&self, text: &str) -> Result<String, String> {
+            Ok(text.to_owned())
+        }
+
+        fn redact(&self, text: &str) -> String {
+            text.replace("canary", "***")
+        }
+    }
+
+    fn read(answer: Value, fill: &dyn Fill) -> ToolOutput {
+        output(serde_json::from_value(answer).unwrap(), fill)
+    }
+
+    fn texts(output: &ToolOutput) -> Vec<&str> {
+        let texts = output.content.iter().filter_map(|piece| match piece {
+            ToolContent::Text(text) => Some(text.as_str()),
+            ToolContent::Data { .. } => None,
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn every_kind_of_content_arrives() {
+        let answer = json!({"content": [
+            {"type": "text", "text": "hello"},
+            {"type": "image", "data": "Zm9v", "mimeType": "image/png"},
+            {"type": "audio", "data": "Zm9vYg==", "mimeType": "audio/wav"},
+            {"type": "resource_link", "uri": "file:///a", "name": "a", "mimeType": "text/plain",
+             "description": "the a"},
+            {"type": "resource", "resource": {"uri": "demo://t", "text": "inside"}},
+            {"type": "resource", "resource": {"uri": "demo://x/b.bin", "blob": "AAE="}},
+        ], "structuredContent": {"n": 1}, "isError": true});
+        let output = read(answer, &NoSecrets);
+        assert_eq!(
+            texts(&output),
+            [
+                "hello",
+                "a <file:///a> (text/plain): the a",
+                "demo://t\ninside"
+            ]
+        );
+        let data = |media_type: &str, name: Option<&str>, bytes: &[u8]| ToolContent::Data {
+            media_type: media_type.to_owned(),
+            name: name.map(str::to_owned),
+            bytes: bytes.to_vec(),
+        };
+        assert_eq!(output.content[1], data("image/png", None, b"foo"));
+        assert_eq!(output.content[2], data("audio/wav", None, b"foob"));
+        let expected = data("application/octet-stream", Some("b.bin"), &[0, 1]);
+        assert_eq!(output.content[5], expected);
+        assert_eq!(output.structured, Some(json!({"n": 1})));
+        assert!(output.is_error);
+    }
+
+    #[test]
+    fn an_answer_for_programs_alone_is_shown_to_the_model_too() {
+        let output = read(json!({"structuredContent": {"n": 1}}), &NoSecrets);
+        assert_eq!(texts(&output), ["{\"n\":1}"]);
+        assert!(!output.is_error);
+    }
+
+    #[test]
+    fn too_much_text_is_cut_and_says_so() {
+        let block = json!({"type": "text", "text": "é".repeat(20 * 1024)});
+        let output = read(json!({"content": [block, block, block]}), &NoSecrets);
+        let texts = texts(&output);
+        assert_eq!(texts[0].len(), 40 * 1024);
+        assert!(
+            texts[1].ends_with("[truncated: 16384 more bytes]"),
+            "{}",
+            &texts[1][24_000..]
+        );
+        assert_eq!(texts[2], "[truncated: 40960 more bytes]");
+    }
+
+    #[test]
+    fn too_much_data_is_left_out_and_says_so() {
+        let block = |bytes: usize| {
+            let data = "A".repeat(bytes.div_ceil(3) * 4);
+            json!({"type": "image", "data": data, "mimeType": "image/png"})
+        };
+        let answer = json!({"content": [block(DATA_MAX - 3), block(30), block(3)]});
+        let output = read(answer, &NoSecrets);
+        assert!(
+            matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000)
+        );
+        assert!(
+            matches!(&output.content[1], ToolContent::Text(text) if text.contains("image/png"))
+        );
+        let many: Vec<_> = (0..1000)
+            .map(|_| json!({"type": "text", "text": "x"}))
+            .collect();
+        let output = read(json!({ "content": many }), &NoSecrets);
+        assert_eq!(output.content.len(), PIECES_MAX + 1);
+        let structured = json!({"x": "x".repeat(STRUCTURED_MAX)});
+        let output = read(json!({"structuredContent": structured}), &NoSecrets);
+        assert_eq!(output.structured, None);
+        assert!(
+            texts(&output)
+                .last()
+                .unwrap()
+                .contains("structured content")
+        );
+    }
+
+    #[test]
+    fn what_is_no_base64_is_said() {
+        let block = json!({"type": "audio", "data": "!", "mimeType": "audio/wav"});
+        let output = read(json!({"content": [block]}), &NoSecrets);
+        assert_eq!(
+            texts(&output),
+            ["[left out: audio of type audio/wav, which is no base64]"]
+        );
+    }
+
+    #[test]
+    fn no_secret_comes_through() {
+        let answer = json!({"content": [
+            {"type": "text", "text": "a canary"},
+            {"type": "image", "data": "Y2FuYXJ5", "mimeType": "image/canary"},
+            {"type": "resource", "resource": {"uri": "x/canary", "blob": "Y2FuYXJ5"}},
+            {"type": "resource_link", "uri": "canary:", "name": "canary"},
+        ], "structuredContent": {"canary": ["canary"]}});
+        let output = read(answer, &Canary);
+        assert!(!format!("{output:?}").contains("canary"), "{output:?}");
+        let bytes = b"canary";
+        assert!(!output.content.iter().any(|piece| matches!(
+            piece,
+            ToolContent::Data { bytes: found, .. } if found == bytes
+        )));
+    }
+}

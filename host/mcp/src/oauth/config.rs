@@ -1,0 +1,132 @@
+//! The setting `oauth` of one server, and whether it makes sense. Knows no protocol; secrets
+//! are placeholders here.
+
+use http::Uri;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+/// The setting `oauth` of a server with a `url`: `true`, or a table.
+///
+/// ```toml
+/// [mcp.tracker]
+/// url = "https://tracker.example/mcp"
+/// oauth = true
+///
+/// [mcp.builds]
+/// url = "https://builds.example/mcp"
+/// [mcp.builds.oauth]
+/// grant = "client-credentials"
+/// client_id = "lastword"
+/// client_secret = "{{secret:BUILDS}}"
+/// scopes = ["builds:read"]
+/// ```
+///
+/// Without a `client_id` the host names itself by `client_metadata_url`, where the
+/// authorization server takes such, and registers itself otherwise.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OAuthConfig {
+    /// On whose behalf the host acts.
+    pub grant: OAuthGrant,
+    /// The id that the authorization server knows this host by.
+    pub client_id: Option<String>,
+    /// The secret that belongs to it: a placeholder, `{{secret:NAME}}`.
+    pub client_secret: Option<String>,
+    /// The address of a client ID metadata document that describes this host.
+    pub client_metadata_url: Option<String>,
+    /// What is asked for at first; otherwise what the server says that it takes.
+    pub scopes: Vec<String>,
+}
+
+/// On whose behalf the host acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OAuthGrant {
+    /// A person's, who consents once: `authorization-code`.
+    #[default]
+    AuthorizationCode,
+    /// Its own, without anybody: `client-credentials`.
+    ClientCredentials,
+}
+
+/// Shows no value that may be a secret.
+impl fmt::Debug for OAuthConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthConfig")
+            .field("grant", &self.grant)
+            .field("client_id", &self.client_id)
+            .field("client_secret", &self.client_secret.is_some())
+            .field("client_metadata_url", &self.client_metadata_url)
+            .field("scopes", &self.scopes)
+            .finish()
+    }
+}
+
+/// `true` and `{}` mean the same, and so do `false` and nothing.
+pub(crate) fn switch_or_table<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<OAuthConfig>, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Option<OAuthConfig>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`true` or a table")
+        }
+
+        fn visit_bool<E>(self, on: bool) -> Result<Self::Value, E> {
+            Ok(on.then(OAuthConfig::default))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {
+            OAuthConfig::deserialize(MapAccessDeserializer::new(table)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Either)
+}
+
+/// What is wrong with it and what would be right.
+pub(crate) fn check(config: &OAuthConfig) -> Result<(), String> {
+    let secret = config.client_secret.as_deref();
+    if secret.is_some_and(|secret| !secret.contains("{{secret:")) {
+        return Err(
+            "`client_secret` of `oauth` is no place for a secret: put it into [secrets.NAME], and \
+             `{{secret:NAME}}` here"
+                .to_owned(),
+        );
+    }
+    if secret.is_some() && config.client_id.is_none() {
+        return Err("`oauth` has a `client_secret` and no `client_id`: add it".to_owned());
+    }
+    if config.grant == OAuthGrant::ClientCredentials && secret.is_none() {
+        return Err(
+            "`grant = \"client-credentials\"` of `oauth` needs `client_id` and `client_secret`"
+                .to_owned(),
+        );
+    }
+    let odd = |scope: &&String| scope.is_empty() || scope.contains(char::is_whitespace);
+    if let Some(scope) = config.scopes.iter().find(odd) {
+        return Err(format!(
+            "`scopes` of `oauth` holds `{scope}`: each scope is one word"
+        ));
+    }
+    let document = config.client_metadata_url.as_deref();
+    match document.is_some_and(|document| !is_document(document)) {
+        true => Err("`client_metadata_url` of `oauth` has to be like \
+                     https://example.com/lastword.json"
+            .to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn is_document(address: &str) -> bool {
+    let uri = address.parse::<Uri>();
+    uri.is_ok_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.host().is_some() && uri.path().len() > 1
+    })
+}

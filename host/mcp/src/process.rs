@@ -1,0 +1,451 @@
+//! A server that is a program: started in a process group of its own, and ended with all of
+//! it. Knows its standard streams, and nothing of what goes over them.
+
+use super::launch::Fill;
+use super::text;
+use lastword_providers::tools::{Group, Start, Starter};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+/// How long a program may take to end by itself once its stdin is closed.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+/// How long it may take to end once it was asked to by a signal.
+pub(super) const TERM_GRACE: Duration = Duration::from_secs(1);
+/// How long an error waits for a program's end, to say how it ended.
+const EPITAPH_WAIT: Duration = Duration::from_millis(500);
+/// Lines of stderr that are shown in an error, the last ones.
+const STDERR_LINES: usize = 10;
+/// Lines of it that are kept: a secret of several lines is found only if its first is there.
+const STDERR_LINES_KEPT: usize = 20;
+/// Bytes of a line of stderr that are kept. Of a longer one nothing is: a secret that is cut is
+/// not found any more.
+const STDERR_LINE_KEPT: usize = 16 * 1024;
+/// Bytes of it that are shown.
+const STDERR_LINE_MAX: usize = 256;
+
+/// A program under way. Dropping it ends the program, without waiting for it.
+#[derive(Debug)]
+pub(super) struct Process {
+    ended: watch::Receiver<Option<String>>,
+    stderr: Arc<Mutex<Tail>>,
+    stop: DropGuard,
+}
+
+/// The last lines of stderr.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<String>);
+
+/// Its standard streams, for whoever speaks to it.
+pub(super) type Streams = (ChildStdout, ChildStdin);
+
+/// The programs of one workspace and one server, also those whose start was given up.
+#[derive(Clone)]
+pub(super) struct Processes {
+    starter: Arc<Starter>,
+    all: TaskTracker,
+}
+
+impl Processes {
+    /// None yet. They are killed when the last copy of `starter` is dropped.
+    pub(super) fn new(starter: Arc<Starter>) -> Self {
+        Self {
+            starter,
+            all: TaskTracker::new(),
+        }
+    }
+
+    /// Starts a program that ends with `stop` at the latest. Dropping the future ends what was
+    /// started meanwhile.
+    pub(super) async fn start(
+        &self,
+        server: &str,
+        command: &[String],
+        env: Vec<(String, String)>,
+        directory: &Path,
+        stop: &CancellationToken,
+    ) -> io::Result<(Process, Streams)> {
+        let mut program = Command::new(&command[0]);
+        program
+            .args(&command[1..])
+            .env_clear()
+            .envs(env)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let stop = stop.child_token();
+        let guard = stop.clone().drop_guard();
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let (begun, streams) = oneshot::channel();
+        let (end, ended) = watch::channel(None);
+        let supervised = supervise(
+            Arc::clone(&self.starter),
+            Start::unconfined(program, Handle::current()),
+            begun,
+            stop,
+            (server.to_owned(), Arc::clone(&tail)),
+        );
+        // Owned by the token, which ends it within its graces, and waited for by `ended`.
+        self.all.spawn(async move {
+            if let Some(how) = supervised.await {
+                end.send_replace(Some(how));
+            }
+        });
+        let streams = streams.await;
+        let streams = streams.map_err(|_| io::Error::other("the host is ending"))??;
+        let process = Process {
+            ended,
+            stderr: tail,
+            stop: guard,
+        };
+        Ok((process, streams))
+    }
+
+    /// Waits until all programs are gone that were started. What ends them is their `stop`.
+    pub(super) async fn ended(&self) {
+        self.all.close();
+        self.all.wait().await;
+        self.all.reopen();
+    }
+}
+
+impl Process {
+    /// Ends it, within its graces.
+    pub(super) async fn end(self) {
+        let mut ended = self.ended.clone();
+        drop(self.stop);
+        let _supervisor_gone = ended.wait_for(Option::is_some).await;
+    }
+
+    /// Waits until the program and its group are gone.
+    pub(super) async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        let _supervisor_gone = ended.wait_for(Option::is_some).await;
+    }
+
+    /// How it ended and what it said last, for people and without secrets.
+    pub(super) async fn epitaph(&self, fill: &dyn Fill) -> String {
+        let _still_running = tokio::time::timeout(EPITAPH_WAIT, self.ended()).await;
+        let how = self.ended.borrow().clone();
+        let how = how.unwrap_or_else(|| "it closed its stdout and still runs".to_owned());
+        let tail = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.0.is_empty() {
+            return format!("{how}; it wrote nothing to stderr");
+        }
+        let all = tail.0.iter().map(String::as_str).collect::<Vec<_>>();
+        let all = fill.redact(&all.join("\n"));
+        let lines = all.lines().map(|line| text::prefix(line, STDERR_LINE_MAX));
+        let mut lines = lines.collect::<Vec<_>>();
+        lines.drain(..lines.len().saturating_sub(STDERR_LINES));
+        format!("{how}; its stderr ends with:\n{}", lines.join("\n"))
+    }
+}
+
+/// Starts a program, waits for its end or brings it about, and says how it ended; `None` if it
+/// did not begin. The group is killed before its leader is reaped: until then no other process
+/// can have its number. Dropping the future kills it.
+async fn supervise(
+    starter: Arc<Starter>,
+    start: Start,
+    begun: oneshot::Sender<io::Result<Streams>>,
+    stop: CancellationToken,
+    (server, tail): (String, Arc<Mutex<Tail>>),
+) -> Option<String> {
+    let started = starter.start(start).await.and_then(|mut group| {
+        let (streams, stderr) = streams(&mut group)?;
+        Ok((group, streams, stderr))
+    });
+    let (group, stderr) = match started {
+        Ok((group, streams, stderr)) => {
+            // If the start was given up, `stop` is cancelled and ends it below.
+            let _nobody_waits = begun.send(Ok(streams));
+            (group, stderr)
+        }
+        Err(error) => {
+            let _nobody_waits = begun.send(Err(error));
+            return None;
+        }
+    };
+    let stderr = AbortOnDropHandle::new(read_stderr(server, stderr, tail));
+    let pidfd = group.pidfd();
+    let exited = exited(pidfd);
+    tokio::pin!(exited);
+    let asked = tokio::select! {
+        () = &mut exited => false,
+        () = stop.cancelled() => true,
+    };
+    if asked && tokio::time::timeout(GRACE, &mut exited).await.is_err() {
+        group.terminate();
+        let _killed_below = tokio::time::timeout(TERM_GRACE, &mut exited).await;
+    }
+    // The kernel may take a moment to be done with it.
+    let status = tokio::task::spawn_blocking(move || group.collect());
+    let status = status.await.map_err(io::Error::other).flatten();
+    // What it said last is still in the pipe; a descendant that left the group may hold it.
+    let _held = tokio::time::timeout(EPITAPH_WAIT / 2, stderr).await;
+    Some(match (asked, status) {
+        (true, _) => "it was ended".to_owned(),
+        (false, Ok(status)) => format!("it ended with {status}"),
+        (false, Err(error)) => format!("it ended, and nobody knows how: {error}"),
+    })
+}
+
+fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
+    let (Some(stdin), Some(stdout), Some(stderr)) = group.streams() else {
+        return Err(io::Error::other("its streams were taken"));
+    };
+    let streams = (ChildStdout::from_std(stdout)?, ChildStdin::from_std(stdin)?);
+    Ok((streams, ChildStderr::from_std(stderr)?))
+}
+
+/// Completes once the first process of a group has ended, and leaves it a zombie.
+async fn exited(pidfd: io::Result<OwnedFd>) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let watched = pidfd.and_then(|pidfd| Ok((pidfd, signal(SignalKind::child())?)));
+    let Ok((pidfd, mut children)) = watched else {
+        // Without news of children its end shows when its group is ended.
+        return std::future::pending().await;
+    };
+    // An error means that it is no child any more: it is gone.
+    while let Ok(None) = waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+        let _every_child = children.recv().await;
+    }
+}
+
+fn read_stderr(
+    server: String,
+    stderr: ChildStderr,
+    tail: Arc<Mutex<Tail>>,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stderr);
+        let mut line = Vec::new();
+        let mut goes_on = false;
+        loop {
+            line.clear();
+            let bound = u64::try_from(STDERR_LINE_KEPT).unwrap_or(u64::MAX);
+            match (&mut lines).take(bound).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
+            let said = match goes_on && line.len() == STDERR_LINE_KEPT {
+                true => format!("[a line of more than {STDERR_LINE_KEPT} bytes]"),
+                false => String::from_utf8_lossy(&line).trim_end().to_owned(),
+            };
+            if said.is_empty() || is_rest {
+                continue;
+            }
+            tracing::trace!(target: "lastword::mcp", server, bytes = said.len(), "a line on stderr");
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            if tail.0.len() == STDERR_LINES_KEPT {
+                tail.0.pop_front();
+            }
+            tail.0.push_back(said);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::launch::NoSecrets;
+    use super::*;
+    use std::time::Instant;
+
+    async fn start(script: &str, stop: &CancellationToken) -> (Process, Streams) {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let path = std::env::var("PATH").unwrap();
+        let env = vec![("PATH".to_owned(), path)];
+        let processes = Processes::new(Arc::default());
+        let started = processes.start("it", &command, env, Path::new("/"), stop);
+        started.await.unwrap()
+    }
+
+    /// The first line that it says on stdout.
+    async fn first_line(stdout: ChildStdout) -> String {
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line).await;
+        read.unwrap();
+        line.trim().to_owned()
+    }
+
+    fn is_there(pid: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z") && !stat.contains(") X"))
+    }
+
+    /// Whether a process that was killed is buried before long: the kernel takes a moment.
+    fn is_gone(pid: &str) -> bool {
+        let began = Instant::now();
+        while is_there(pid) && began.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        !is_there(pid)
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_leaves_its_last_words() {
+        let stop = CancellationToken::new();
+        let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3";
+        let (process, _streams) = start(script, &stop).await;
+        process.ended().await;
+        let epitaph = process.epitaph(&NoSecrets).await;
+        assert!(epitaph.contains("exit status: 3"), "{epitaph}");
+        assert!(epitaph.ends_with("line 11\nline 12"), "{epitaph}");
+        assert!(!epitaph.contains("line 2\n"), "{epitaph}");
+    }
+
+    /// Knows one secret.
+    struct Keeping(String);
+
+    impl Fill for Keeping {
+        fn fill(&self, text: &str) -> Result<String, String> {
+            Ok(text.to_owned())
+        }
+
+        fn redact(&self, text: &str) -> String {
+            text.replace(&self.0, "[secret]")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_found_wherever_a_line_is_cut() {
+        let stop = CancellationToken::new();
+        let script = |fill: usize| {
+            format!(
+                "head -c {fill} /dev/zero | tr '\\0' x >&2; echo canary-value >&2; \
+                 echo 'cana' >&2; echo 'ry-value' >&2; echo last >&2"
+            )
+        };
+        for fill in [10, 4090, STDERR_LINE_KEPT - 6] {
+            let (process, _streams) = start(&script(fill), &stop).await;
+            process.ended().await;
+            for secret in ["canary-value", "cana\nry-value"] {
+                let epitaph = process.epitaph(&Keeping(secret.to_owned())).await;
+                assert!(!epitaph.contains(secret), "{epitaph}");
+                assert!(epitaph.ends_with("last"), "{epitaph}");
+                let rest = epitaph.lines().any(|line| line.starts_with("y-value"));
+                assert!(!rest, "{epitaph}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_heeds_its_stdin_is_not_killed() {
+        let stop = CancellationToken::new();
+        let (process, (_stdout, stdin)) =
+            start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
+        drop(stdin);
+        process.ended().await;
+        let epitaph = process.epitaph(&NoSecrets).await;
+        assert!(epitaph.contains("exit status: 0"), "{epitaph}");
+        assert!(epitaph.contains("bye"), "{epitaph}");
+    }
+
+    #[tokio::test]
+    async fn a_group_that_heeds_nothing_dies_within_its_graces() {
+        let stop = CancellationToken::new();
+        let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & wait";
+        let (process, (stdout, stdin)) = start(script, &stop).await;
+        let grandchild = first_line(stdout).await;
+        assert!(is_there(&grandchild));
+        drop(stdin);
+        let began = Instant::now();
+        stop.cancel();
+        process.ended().await;
+        assert!(began.elapsed() < GRACE + TERM_GRACE + Duration::from_secs(5));
+        assert!(is_gone(&grandchild), "{grandchild} survived its group");
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_dies_with_it() {
+        let stop = CancellationToken::new();
+        let script = "sh -c 'echo $$; exec sleep 600' & sleep 0.2";
+        let (process, (stdout, _stdin)) = start(script, &stop).await;
+        let grandchild = first_line(stdout).await;
+        process.ended().await;
+        assert!(is_gone(&grandchild), "{grandchild} survived its parent");
+    }
+
+    #[test]
+    fn a_runtime_that_ends_takes_the_group_with_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let grandchild = runtime.block_on(async {
+            let stop = CancellationToken::new();
+            let script = "trap '' TERM; sh -c 'echo $$; exec sleep 600' & wait";
+            let (process, (stdout, stdin)) = start(script, &stop).await;
+            let grandchild = first_line(stdout).await;
+            drop((process, stdin));
+            grandchild
+        });
+        drop(runtime);
+        assert!(is_gone(&grandchild), "{grandchild} survived the host");
+    }
+
+    /// The name by which this test, started again, knows that it is to be the host.
+    const HOST: &str = "LASTWORD_TEST_HOST";
+
+    /// The host is killed; it can do nothing about its programs any more.
+    #[tokio::test]
+    async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
+        const NAME: &str = "capability::mcp::process::tests::\
+                            a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
+        if let Ok(place) = std::env::var(HOST) {
+            let stop = CancellationToken::new();
+            let script = format!(
+                "trap '' TERM; cd {place}; sleep 600 & echo $! $$ > part; mv part pids; sleep 600"
+            );
+            let (process, _streams) = start(&script, &stop).await;
+            process.ended().await;
+            panic!("the host was not killed");
+        }
+        let place = tempfile::tempdir().unwrap();
+        let mut host = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME])
+            .env(HOST, place.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let file = place.path().join("pids");
+        let began = Instant::now();
+        while !file.exists() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "nothing was started"
+            );
+            std::thread::yield_now();
+        }
+        let pids = std::fs::read_to_string(&file).unwrap();
+        let pids: Vec<_> = pids.split_whitespace().collect();
+        assert!(pids.len() == 2 && pids.iter().all(|pid| is_there(pid)));
+        host.kill().unwrap();
+        host.wait().unwrap();
+        assert!(
+            pids.iter().all(|pid| is_gone(pid)),
+            "{pids:?} survived the host"
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_environment_is_inherited_but_what_was_said() {
+        let stop = CancellationToken::new();
+        let (_process, (stdout, _stdin)) = start("env | grep -c CARGO", &stop).await;
+        assert_eq!(first_line(stdout).await, "0");
+    }
+}

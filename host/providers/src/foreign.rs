@@ -1,0 +1,177 @@
+//! Calls into code that an embedder brought. Each is made on the embedder's runtime, has a time
+//! within which it returns or is dropped, and panics alone: what goes wrong costs its owner, and
+//! none of the others. Knows nothing of what is called.
+
+use lastword_types::clock::Clock;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Calls that block, of all runs together: one that never returns keeps its thread.
+const BLOCKING_MAX: usize = 16;
+
+/// Where foreign code is called. A cloneable handle.
+#[derive(Clone)]
+pub(crate) struct Foreign {
+    runtime: Handle,
+    clock: Arc<dyn Clock>,
+    room: Arc<Semaphore>,
+}
+
+/// Why foreign code has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("it panicked; the host's log says where")]
+    Panicked,
+    #[error("it did not return within {} s", .0.as_secs_f32())]
+    TooLate(Duration),
+    #[error("the runtime that the host was built on is gone")]
+    NoRuntime,
+}
+
+impl From<JoinError> for NoAnswer {
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() {
+            Self::Panicked
+        } else {
+            Self::NoRuntime
+        }
+    }
+}
+
+impl Foreign {
+    pub(crate) fn new(runtime: Handle, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            runtime,
+            clock,
+            room: Arc::new(Semaphore::new(BLOCKING_MAX)),
+        }
+    }
+
+    /// What a future of foreign code comes to, which is made and polled on the embedder's
+    /// runtime. It is dropped once its time is over, or with this future. Without a time, the
+    /// foreign code has bounds of its own.
+    pub(crate) async fn call<T, F>(
+        &self,
+        most: Option<Duration>,
+        call: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<T, NoAnswer>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let made = self.runtime.spawn(async move { call().await });
+        let made = AbortOnDropHandle::new(made);
+        self.within(most, made.map(|made| made.map_err(NoAnswer::from)))
+            .await
+    }
+
+    /// What foreign code returns that may block: on a thread of its own.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        most: Duration,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let made = async {
+            let room = Arc::clone(&self.room).acquire_owned().await;
+            let call = move || {
+                let returned = call();
+                drop(room);
+                returned
+            };
+            self.runtime
+                .spawn_blocking(call)
+                .await
+                .map_err(NoAnswer::from)
+        };
+        self.within(Some(most), made).await
+    }
+
+    async fn within<T>(
+        &self,
+        most: Option<Duration>,
+        made: impl Future<Output = Result<T, NoAnswer>>,
+    ) -> Result<T, NoAnswer> {
+        let Some(most) = most else {
+            return made.await;
+        };
+        tokio::select! {
+            biased;
+            made = made => made,
+            () = self.clock.sleep(most) => Err(NoAnswer::TooLate(most)),
+        }
+    }
+}
+
+/// What a future of foreign code comes to, made and polled where it stands: for what runs on the
+/// embedder's runtime already, and within a time.
+pub(crate) async fn caught<T, F: Future<Output = T>>(
+    call: impl FnOnce() -> F,
+) -> Result<T, NoAnswer> {
+    let made = AssertUnwindSafe(async { call().await }).catch_unwind();
+    made.await.map_err(|_| NoAnswer::Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lastword_os::clock::SystemClock;
+    use std::sync::mpsc;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn foreign() -> Foreign {
+        Foreign::new(Handle::current(), SystemClock::shared())
+    }
+
+    /// A call that never returns, or panics.
+    async fn broken(hangs: bool) -> u8 {
+        assert!(hangs, "on purpose");
+        std::future::pending().await
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_or_never_returns_has_no_answer() {
+        let foreign = foreign();
+        assert_eq!(foreign.call(Some(LONG), async || 1).await, Ok(1));
+        assert_eq!(foreign.call(None, async || 1).await, Ok(1));
+        let panics = foreign.call(Some(LONG), || broken(false)).await;
+        assert_eq!(panics, Err(NoAnswer::Panicked));
+        let hangs = foreign.call(Some(SHORT), || broken(true)).await;
+        assert_eq!(hangs, Err(NoAnswer::TooLate(SHORT)));
+        assert_eq!(caught(|| broken(false)).await, Err(NoAnswer::Panicked));
+        assert_eq!(caught(async || 2).await, Ok(2));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn calls_that_block_for_ever_take_no_more_than_their_threads() {
+        let foreign = foreign();
+        let (let_go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(std::sync::Mutex::new(waits));
+        for _ in 0..2 * BLOCKING_MAX {
+            let waits = Arc::clone(&waits);
+            let hangs = foreign.blocking(SHORT, move || drop(waits.lock().map(|w| w.recv())));
+            assert_eq!(hangs.await, Err(NoAnswer::TooLate(SHORT)));
+        }
+        drop(let_go);
+        let panics = foreign.blocking(LONG, || panic!("on purpose")).await;
+        assert_eq!(panics, Err::<(), _>(NoAnswer::Panicked));
+        assert_eq!(foreign.blocking(LONG, || 3).await, Ok(3));
+    }
+
+    #[test]
+    fn a_runtime_that_is_gone_is_no_answer_either() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let foreign = Foreign::new(runtime.handle().clone(), SystemClock::shared());
+        drop(runtime);
+        let call = foreign.call(None, async || 1);
+        let called = FutureExt::now_or_never(call);
+        assert_eq!(called, Some(Err(NoAnswer::NoRuntime)));
+    }
+}

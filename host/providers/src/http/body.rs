@@ -1,0 +1,90 @@
+//! The body of an answer, piece by piece: ended when it is too long, too slow or too late, and
+//! without the secrets that went out with the request.
+
+use super::error::{HttpError, HttpErrorKind};
+use crate::secrets::RedactedStream;
+use lastword_types::clock::Clock;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// An answer's body. Dropping it ends the request.
+pub(crate) struct Body {
+    pub(super) response: reqwest::Response,
+    /// The `host:port` that it comes from.
+    pub(super) target: String,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Completes when the request's time is over.
+    pub(super) over: BoxFuture<'static, ()>,
+    /// How long it may pause.
+    pub(super) idle: Duration,
+    /// Bytes that may still come.
+    pub(super) left: u64,
+    pub(super) redacted: Option<RedactedStream>,
+    pub(super) ended: bool,
+    /// The run's permission to have one more request under way.
+    pub(super) _slot: OwnedSemaphorePermit,
+}
+
+impl Body {
+    /// The next bytes; `None` at the end. After an error there is nothing more.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        while !self.ended {
+            let Some(bytes) = self.receive().await.inspect_err(|_| self.ended = true)? else {
+                self.ended = true;
+                let held = self.redacted.as_mut().map(RedactedStream::finish);
+                let held = held.filter(|held| !held.is_empty());
+                return Ok(held.map(Bytes::from));
+            };
+            let Some(redacted) = &mut self.redacted else {
+                return Ok(Some(bytes));
+            };
+            let seen = redacted.push(&bytes);
+            if !seen.is_empty() {
+                return Ok(Some(seen.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What came, within the bounds; never empty.
+    async fn receive(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let paused = self.clock.sleep(self.idle);
+        let next = async {
+            loop {
+                match self.response.chunk().await {
+                    Ok(Some(bytes)) if bytes.is_empty() => {}
+                    next => return next,
+                }
+            }
+        };
+        let next = tokio::select! {
+            biased;
+            () = &mut self.over => return Err(too_late(&self.target)),
+            next = next => next,
+            () = paused => {
+                let message = format!("{} sent nothing for {:?}", self.target, self.idle);
+                return Err(HttpError::new(HttpErrorKind::Timeout, message));
+            }
+        };
+        let bytes = next.map_err(|error| HttpError::of(&error, &self.target))?;
+        let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        match self.left.checked_sub(length) {
+            Some(left) => self.left = left,
+            None => return Err(too_long(&self.target)),
+        }
+        Ok(bytes)
+    }
+}
+
+pub(super) fn too_late(target: &str) -> HttpError {
+    let message = format!("{target} took longer than a request may");
+    HttpError::new(HttpErrorKind::Timeout, message)
+}
+
+pub(super) fn too_long(target: &str) -> HttpError {
+    let message = format!("{target} sent more than an answer may hold");
+    HttpError::new(HttpErrorKind::ResponseBytes, message)
+}

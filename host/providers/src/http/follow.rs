@@ -1,0 +1,90 @@
+//! Redirects, for the host's own tools: each hop is a request of its own, allowed and checked as
+//! if it were the first. What is meant for one host never goes to the next.
+
+use super::error::{HttpError, HttpErrorKind};
+use super::guarded::{Guarded, Over, Request, Response};
+use super::target::Target;
+use crate::permits::Permits;
+use crate::secrets::placeholders;
+use lastword_types::id::RunId;
+use futures_util::{FutureExt, StreamExt};
+use http::{HeaderMap, Method, StatusCode, header};
+use reqwest::Url;
+
+/// Redirects of one request.
+const HOPS_MAX: usize = 5;
+
+impl Guarded {
+    /// Sends a request without a body and follows where it is sent on to. All hops together
+    /// have the time of one request.
+    pub(crate) async fn follow(
+        &self,
+        run: RunId,
+        method: Method,
+        mut url: Url,
+        mut headers: HeaderMap,
+        permits: &Permits,
+    ) -> Result<Response, HttpError> {
+        let mut over: Over = None;
+        for _ in 0..=HOPS_MAX {
+            let request = Request {
+                method: method.clone(),
+                url: url.clone(),
+                headers: headers.clone(),
+                body: futures_util::stream::empty().boxed(),
+            };
+            let mut response = self.send_before(&mut over, run, request, permits).await?;
+            let Some(next) = location(&response)? else {
+                return Ok(response);
+            };
+            // The time that is left is the next hop's.
+            let left = std::mem::replace(&mut response.body.over, std::future::pending().boxed());
+            over = Some(left);
+            drop(response);
+            let (from, to) = (Target::of(&mut url)?, next);
+            url = to;
+            if !Target::of(&mut url)?.is_same_origin(&from) {
+                drop_confidential(&mut headers);
+            }
+        }
+        let message = format!("there were more than {HOPS_MAX} redirects");
+        Err(HttpError::new(HttpErrorKind::Protocol, message))
+    }
+}
+
+/// Where an answer sends its reader.
+fn location(response: &Response) -> Result<Option<Url>, HttpError> {
+    let redirects = [
+        StatusCode::MOVED_PERMANENTLY,
+        StatusCode::FOUND,
+        StatusCode::SEE_OTHER,
+        StatusCode::TEMPORARY_REDIRECT,
+        StatusCode::PERMANENT_REDIRECT,
+    ];
+    let location = response.headers.get(header::LOCATION);
+    let Some(location) = location.filter(|_| redirects.contains(&response.status)) else {
+        return Ok(None);
+    };
+    let next = location.to_str().ok();
+    let next = next.and_then(|next| response.url.join(next).ok());
+    let message = "a redirect leads to what is no address";
+    next.map(Some)
+        .ok_or_else(|| HttpError::new(HttpErrorKind::Protocol, message))
+}
+
+/// Removes what was meant for one host alone.
+fn drop_confidential(headers: &mut HeaderMap) {
+    let meant: Vec<_> = headers
+        .iter()
+        .filter(|(name, value)| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            **name == header::AUTHORIZATION
+                || **name == header::COOKIE
+                || placeholders(&text).map_or(true, |names| !names.is_empty())
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in meant {
+        headers.remove(name);
+    }
+}

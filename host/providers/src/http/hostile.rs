@@ -1,0 +1,168 @@
+//! A server on loopback for this folder's tests, which answers as it is told and keeps what it
+//! was asked; a resolver that changes its mind; and a client that reaches both.
+
+use super::{Guarded, HostPatterns, HttpOptions, Resolver};
+use crate::secrets::Secrets;
+use lastword_os::clock::SystemClock;
+use futures_util::future::BoxFuture;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the server does with a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// These bytes, each piece in a segment of its own, and the end.
+    Pieces(Vec<Vec<u8>>),
+    /// These bytes, and then nothing for ever.
+    Hang(Vec<u8>),
+    /// These bytes, and then the last of them again for ever.
+    Endless(Vec<u8>, Vec<u8>),
+}
+
+/// An answer with these lines of headers, each ending in `\r\n`.
+pub(crate) fn ok(headers: &str, body: &str) -> Reply {
+    status("200 OK", headers, body)
+}
+
+pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
+    let length = body.len();
+    let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
+    Reply::Pieces(vec![text.into_bytes()])
+}
+
+type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
+
+/// The server; it stops when dropped.
+pub(crate) struct Hostile {
+    pub(crate) port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    /// How many clients were served, or went away.
+    gone: watch::Receiver<usize>,
+    task: JoinHandle<()>,
+}
+
+impl Hostile {
+    pub(crate) async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&asked);
+        let (leave, gone) = watch::channel(0);
+        let answers: Answers = Arc::new(answers);
+        let task = tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let (answers, kept) = (Arc::clone(&answers), Arc::clone(&kept));
+                let leave = leave.clone();
+                drop(tokio::spawn(async move {
+                    answer(socket, answers, kept).await;
+                    leave.send_modify(|gone| *gone += 1);
+                }));
+            }
+        });
+        Self {
+            port,
+            asked,
+            gone,
+            task,
+        }
+    }
+
+    /// Waits until so many clients are gone.
+    pub(crate) async fn until_gone(&self, count: usize) {
+        let mut gone = self.gone.clone();
+        drop(gone.wait_for(|gone| *gone >= count).await.unwrap());
+    }
+
+    /// The requests so far: line, headers and body as they came.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<String>>>) {
+    let mut bytes = Vec::new();
+    let text = loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let length = text.to_lowercase();
+        let length = length.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+        match text.find("\r\n\r\n") {
+            Some(end) if text.len() >= end + 4 + length.unwrap_or(0) => break text,
+            _ => {}
+        }
+        if !matches!(socket.read_buf(&mut bytes).await, Ok(1..)) {
+            return;
+        }
+    };
+    kept.lock().unwrap().push(text.clone());
+    let (pieces, then) = match answers(&text) {
+        Reply::Pieces(pieces) => (pieces, None),
+        Reply::Hang(bytes) => (vec![bytes], Some(vec![])),
+        Reply::Endless(bytes, again) => (vec![bytes], Some(again)),
+    };
+    for piece in pieces {
+        if socket.write_all(&piece).await.is_err() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    match then {
+        None => drop(socket.shutdown().await),
+        Some(again) if again.is_empty() => drop(socket.read_buf(&mut bytes).await),
+        Some(again) => while socket.write_all(&again).await.is_ok() {},
+    }
+}
+
+/// Answers with the first of these, then the second, and so on; the last again and again.
+pub(crate) struct Fickle {
+    answers: Vec<Vec<IpAddr>>,
+    asked: AtomicUsize,
+}
+
+impl Fickle {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
+        let parsed = |addresses: &&[&str]| {
+            let addresses = addresses.iter();
+            addresses.map(|address| address.parse().unwrap()).collect()
+        };
+        Arc::new(Self {
+            answers: answers.iter().map(parsed).collect(),
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Resolver for Fickle {
+    fn resolve(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        let at = self.asked.fetch_add(1, Ordering::SeqCst);
+        let found = self.answers.get(at).or_else(|| self.answers.last());
+        let found = found.cloned().unwrap_or_default();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+}
+
+/// A client to which every name is this machine, and these private.
+pub(crate) fn client(private: &[String], secrets: Secrets) -> Guarded {
+    let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
+    client_with(options, private, secrets)
+}
+
+pub(crate) fn client_with(options: HttpOptions, private: &[String], secrets: Secrets) -> Guarded {
+    let private = HostPatterns::new(private).unwrap();
+    Guarded::new(options.private(private), secrets, SystemClock::shared())
+}

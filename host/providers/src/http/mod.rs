@@ -1,0 +1,26 @@
+//! Requests of agents to the network, guarded: allowed by host and port, sent to addresses that
+//! were checked, bounded in time and size, without the secrets that they carry coming back.
+
+mod address;
+mod body;
+mod error;
+mod follow;
+mod guarded;
+mod hosts;
+mod options;
+mod outgoing;
+mod rules;
+mod target;
+pub(crate) mod tls;
+
+#[cfg(test)]
+pub(crate) mod hostile;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use body::Body;
+pub(crate) use error::{HttpError, HttpErrorKind};
+pub(crate) use guarded::{Guarded, Response};
+pub use hosts::{HostPatterns, InvalidHostPattern};
+pub use options::{HttpOptions, Resolver};
+pub(crate) use outgoing::GuestRequests;

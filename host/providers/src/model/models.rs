@@ -1,0 +1,459 @@
+//! The embedder's registry of models: which provider a spec such as `openai:NAME` means, and
+//! which model is meant when none is named. Knows neither wire formats nor who may ask; that
+//! is for grants to decide before a request comes here.
+
+use super::config::{ModelConfigError, ModelsConfig};
+use super::endpoint::{Endpoint, Lookup, Service};
+use super::guard::{Guard, GuardLimits};
+use super::prices::Prices;
+use super::provider::{
+    CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
+};
+use super::remote::Remote;
+use super::scripted::Scripted;
+use lastword_os::clock::SystemClock;
+use lastword_types::clock::Clock;
+use futures_util::future::{self, BoxFuture};
+use futures_util::{FutureExt, TryFutureExt};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The word before the colon of a spec that names a script file.
+const SCRIPTED: &str = "scripted";
+
+/// All the models that agents may be given, behind one [`ModelProvider`].
+///
+/// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` come along, with
+/// keys and addresses from the environment or a configuration; `scripted:FILE` plays a script
+/// ([`Scripted`]), but only as the default that the embedder chose, so that no guest makes
+/// the host open files; [`Models::provider`] adds others, under any name. A name without a
+/// provider belongs to the default model's.
+///
+/// Every provider is guarded ([`Guard`]): bounded silence, retries, proof of wholeness.
+///
+/// ```
+/// use lastword::capability::model::{Models, Reply, Scripted};
+///
+/// # fn main() -> Result<(), lastword::capability::model::ModelConfigError> {
+/// let script = Scripted::new([Reply::text("Hello.")]);
+/// let models = Models::none().provider("demo", script.clone()).model("demo:any")?;
+/// assert!(models.resolve("demo:other").is_ok());
+/// assert!(models.resolve("openai:gpt-5-mini").is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Models {
+    remotes: BTreeMap<&'static str, (Arc<Remote>, GuardLimits)>,
+    scripts: BTreeMap<String, Scripted>,
+    providers: BTreeMap<String, Arc<dyn ModelProvider>>,
+    default: Option<String>,
+    prices: Prices,
+    clock: Arc<dyn Clock>,
+}
+
+impl Models {
+    /// No models at all: every request is answered with [`ModelErrorKind::UnknownModel`].
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            remotes: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            default: None,
+            prices: Prices::default(),
+            clock: SystemClock::shared(),
+        }
+    }
+
+    /// The services that come along, with keys and addresses from `OPENAI_API_KEY`,
+    /// `OPENAI_BASE_URL`, `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY`,
+    /// `GEMINI_BASE_URL`, `OLLAMA_BASE_URL` (or `OLLAMA_HOST`) and `OLLAMA_API_KEY`.
+    ///
+    /// A key that is missing is an error of the request that needs it, not of this.
+    ///
+    /// # Errors
+    /// [`ModelConfigError`] for an address that is none.
+    pub fn from_env() -> Result<Self, ModelConfigError> {
+        Self::with_config(&ModelsConfig::default())
+    }
+
+    /// The services that come along, as configured; the environment fills the gaps.
+    ///
+    /// # Errors
+    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be
+    /// used.
+    pub fn with_config(config: &ModelsConfig) -> Result<Self, ModelConfigError> {
+        Self::with_lookup(config, &|name| std::env::var(name).ok())
+    }
+
+    fn with_lookup(config: &ModelsConfig, lookup: Lookup<'_>) -> Result<Self, ModelConfigError> {
+        let mut models = Self {
+            prices: Prices::new(&config.prices)?,
+            ..Self::none()
+        };
+        for service in Service::ALL {
+            let endpoint = Endpoint::new(service, service.table(config), lookup)?;
+            let limits = endpoint.limits;
+            let remote = Arc::new(Remote::new(endpoint));
+            models.remotes.insert(service.word(), (remote, limits));
+        }
+        match &config.default {
+            Some(spec) => models.model(spec),
+            None => Ok(models),
+        }
+    }
+
+    /// Adds a provider, whose models are then `name:MODEL`; it hides one that comes along.
+    #[must_use]
+    pub fn provider(mut self, name: impl Into<String>, provider: impl ModelProvider) -> Self {
+        self.providers.insert(name.into(), Arc::new(provider));
+        self
+    }
+
+    /// Chooses the model of requests that name none.
+    ///
+    /// # Errors
+    /// [`ModelConfigError`] for a spec that names no known provider, or a script that cannot
+    /// be loaded. Whether a service has such a model, only a request shows.
+    pub fn model(mut self, spec: &str) -> Result<Self, ModelConfigError> {
+        let invalid = |reason: String| ModelConfigError::Spec {
+            spec: spec.to_owned(),
+            reason,
+        };
+        let split = spec.split_once(':').filter(|(_, name)| !name.is_empty());
+        let Some((provider, name)) = split else {
+            return Err(invalid(format!(
+                "expected PROVIDER:NAME with one of {}",
+                self.known()
+            )));
+        };
+        let known = self.providers.contains_key(provider) || self.remotes.contains_key(provider);
+        if provider == SCRIPTED && !known {
+            let script = Scripted::load(Path::new(name))?.clock(self.clock.clone());
+            self.scripts.insert(name.to_owned(), script);
+        } else if !known {
+            return Err(invalid(self.no_such_provider(provider)));
+        }
+        self.default = Some(spec.to_owned());
+        Ok(self)
+    }
+
+    /// Takes time from `clock` instead of the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        for script in self.scripts.values_mut() {
+            *script = script.clone().clock(clock.clone());
+        }
+        self.clock = clock;
+        self
+    }
+
+    /// The script behind the default `scripted:FILE`, to see what it was asked.
+    #[must_use]
+    pub fn script(&self) -> Option<&Scripted> {
+        let (provider, name) = self.default.as_deref()?.split_once(':')?;
+        self.scripts.get(name).filter(|_| provider == SCRIPTED)
+    }
+
+    /// Who answers for `spec`, guarded, and under which name he knows the model. The default
+    /// model is named by an empty spec.
+    ///
+    /// # Errors
+    /// [`ModelErrorKind::UnknownModel`] when nobody does, and
+    /// [`ModelErrorKind::Unauthorized`] when the service's key is missing.
+    pub fn resolve(&self, spec: &str) -> Result<(Arc<dyn ModelProvider>, String), ModelError> {
+        let unknown = |message| ModelError::new(ModelErrorKind::UnknownModel, message);
+        let whole = self.whole(spec);
+        if whole.is_empty() {
+            return Err(unknown(format!(
+                "no model is chosen: name one, such as openai:NAME; known are {}",
+                self.known()
+            )));
+        }
+        let Some((provider, name)) = whole.split_once(':') else {
+            return Err(unknown(format!(
+                "`{whole}` does not say whose model it is: write PROVIDER:{whole} with one of {}",
+                self.known()
+            )));
+        };
+        let (found, limits): (Arc<dyn ModelProvider>, _) =
+            if let Some(provider) = self.providers.get(provider) {
+                (provider.clone(), GuardLimits::default())
+            } else if let Some((remote, limits)) = self.remotes.get(provider) {
+                remote.check()?;
+                (remote.clone(), *limits)
+            } else if provider == SCRIPTED {
+                let script = self.scripts.get(name).ok_or_else(|| {
+                    unknown("a script must be the default model to be used".to_owned())
+                })?;
+                (Arc::new(script.clone()), GuardLimits::default())
+            } else {
+                return Err(unknown(self.no_such_provider(provider)));
+            };
+        let guard = Guard::new(found, self.clock.clone(), limits);
+        Ok((Arc::new(guard), name.to_owned()))
+    }
+
+    /// A spec with its provider, as far as the default says it; empty if there is no default.
+    fn whole(&self, spec: &str) -> String {
+        match (spec, &self.default) {
+            ("", default) => default.clone().unwrap_or_default(),
+            (name, Some(default)) if !name.contains(':') => {
+                let provider = default.split(':').next().unwrap_or_default();
+                format!("{provider}:{name}")
+            }
+            (spec, _) => spec.to_owned(),
+        }
+    }
+
+    fn no_such_provider(&self, provider: &str) -> String {
+        format!("no provider `{provider}`; known are {}", self.known())
+    }
+
+    fn known(&self) -> String {
+        let names = self.providers.keys().map(String::as_str);
+        let names = names.chain(self.remotes.keys().copied());
+        let names: Vec<String> = names.map(|name| format!("{name}:NAME")).collect();
+        match names.is_empty() {
+            true => "scripted:FILE".to_owned(),
+            false => format!("{}, scripted:FILE", names.join(", ")),
+        }
+    }
+}
+
+impl ModelProvider for Models {
+    fn complete(
+        &self,
+        context: CallContext,
+        mut request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
+        let spec = request.model.take().unwrap_or_default();
+        match self.resolve(&spec) {
+            Ok((provider, name)) => {
+                request.model = Some(name);
+                let answer = provider.complete(context, request);
+                match self.prices.find(&self.whole(&spec)) {
+                    Some(price) => answer.map_ok(move |stream| price.applied(stream)).boxed(),
+                    None => answer,
+                }
+            }
+            Err(error) => future::ready(Err(error)).boxed(),
+        }
+    }
+
+    /// The default, and what added providers list. Services are not asked for their models.
+    fn models(&self) -> Vec<ModelInfo> {
+        let mut all = Vec::new();
+        for (provider, found) in &self.providers {
+            for model in found.models() {
+                let name = format!("{provider}:{}", model.name);
+                all.push(ModelInfo { name, ..model });
+            }
+        }
+        let Some(default) = &self.default else {
+            return all;
+        };
+        let listed = all.iter().position(|model| model.name == *default);
+        let first = match listed {
+            Some(place) => all.remove(place),
+            None => ModelInfo {
+                name: default.clone(),
+                provider: default.split(':').next().unwrap_or_default().to_owned(),
+                context_tokens: None,
+            },
+        };
+        all.insert(0, first);
+        all
+    }
+
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        match self.resolve(model) {
+            Ok((provider, name)) => provider.context_tokens(&name),
+            Err(_) => future::ready(None).boxed(),
+        }
+    }
+
+    fn takes(&self, model: &str, media_type: &str) -> bool {
+        let found = self.resolve(model);
+        found.is_ok_and(|(provider, name)| provider.takes(&name, media_type))
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models")
+            .field("default", &self.default)
+            .field("known", &self.known())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::provider::ModelEvent;
+    use super::super::scripted::{Reply, Step};
+    use super::super::testing::{context, drain, request};
+    use super::*;
+    use lastword_types::session::Usage;
+
+    fn models(variables: &[(&str, &str)]) -> Models {
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Models::with_lookup(&ModelsConfig::default(), &lookup).unwrap()
+    }
+
+    fn refusal(models: &Models, spec: &str) -> ModelError {
+        models.resolve(spec).err().unwrap()
+    }
+
+    #[test]
+    fn specs_find_their_provider() {
+        let models = models(&[("OPENAI_API_KEY", "k")])
+            .model("openai:gpt")
+            .unwrap();
+        for (spec, name) in [
+            ("", "gpt"),
+            ("openai:o", "o"),
+            ("o", "o"),
+            ("ollama:llama3:8b", "llama3:8b"),
+        ] {
+            assert_eq!(models.resolve(spec).unwrap().1, name);
+        }
+    }
+
+    #[test]
+    fn what_nobody_answers_for_is_refused_with_advice() {
+        let none = Models::none();
+        assert_eq!(refusal(&none, "").kind, ModelErrorKind::UnknownModel);
+        assert!(refusal(&none, "gpt").message.contains("scripted:FILE"));
+
+        let models = models(&[]);
+        let unknown = refusal(&models, "llama3:8b");
+        assert!(
+            unknown.message.contains("no provider `llama3`"),
+            "{unknown}"
+        );
+        assert!(unknown.message.contains("ollama:NAME"), "{unknown}");
+        let missing = refusal(&models, "anthropic:claude");
+        assert_eq!(missing.kind, ModelErrorKind::Unauthorized);
+        assert!(missing.message.contains("ANTHROPIC_API_KEY"), "{missing}");
+    }
+
+    #[test]
+    fn a_default_that_cannot_be_is_refused_at_once() {
+        for (spec, expected) in [
+            ("gpt", "expected PROVIDER:NAME"),
+            ("openai:", "expected PROVIDER:NAME"),
+            ("opnai:gpt", "no provider `opnai`"),
+            ("scripted:/nonexistent.toml", "/nonexistent.toml"),
+        ] {
+            let error = models(&[]).model(spec).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_request_makes_the_host_open_a_file() {
+        let error = refusal(&models(&[]), "scripted:/etc/hostname");
+        assert_eq!(error.kind, ModelErrorKind::UnknownModel);
+    }
+
+    #[test]
+    fn the_default_is_listed_first() {
+        let script = Scripted::new([]);
+        let models = Models::none()
+            .provider("a", script.clone())
+            .provider("b", script);
+        let names = |models: &Models| -> Vec<String> {
+            models
+                .models()
+                .into_iter()
+                .map(|model| model.name)
+                .collect()
+        };
+        assert_eq!(names(&models), ["a:script", "b:script"]);
+        let models = models.model("b:script").unwrap();
+        assert_eq!(names(&models), ["b:script", "a:script"]);
+        let models = models.model("b:other").unwrap();
+        assert_eq!(names(&models), ["b:other", "a:script", "b:script"]);
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_to_its_provider_guarded() {
+        let broken = [Step::Text("a".to_owned()), Step::Truncate];
+        let script = Scripted::new([Reply::new(broken)]);
+        let models = Models::none().provider("demo", script.clone());
+        let mut request = request("hi");
+        request.model = Some("demo:m2".to_owned());
+        let stream = models.complete(context(), request).await.unwrap();
+        let error = drain(stream).await.1.unwrap();
+        assert_eq!(error.kind, ModelErrorKind::Truncated);
+        assert_eq!(script.requests()[0].model.as_deref(), Some("m2"));
+    }
+
+    #[tokio::test]
+    async fn usage_costs_what_the_operator_says_unless_the_service_says_it() {
+        let counted = |cost_micros| {
+            Step::Usage(Usage {
+                input_tokens: 20,
+                output_tokens: 5,
+                cost_micros,
+                ..Usage::default()
+            })
+        };
+        let replies = [counted(0), counted(4)].map(|step| Reply::new([step]));
+        let text = "[prices.'demo:m']\ninput = 0.15\noutput = 1\n";
+        let models = Models::with_lookup(&toml::from_str(text).unwrap(), &|_| None).unwrap();
+        let models = models.provider("demo", Scripted::new(replies));
+        for (model, cost) in [("demo:m", 8), ("demo:m", 4), ("demo:other", 0)] {
+            let mut request = request("hi");
+            request.model = Some(model.to_owned());
+            let stream = models.complete(context(), request).await.unwrap();
+            let events = drain(stream).await.0;
+            let found = events.iter().find_map(|event| match event {
+                ModelEvent::Usage(usage) => Some(usage.cost_micros),
+                _ => None,
+            });
+            assert_eq!(found, Some(cost), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_price_that_is_none_is_refused() {
+        for (price, expected) in [
+            ("input = -1\noutput = 1", "input = -1"),
+            ("input = 1\noutput = nan", "output = NaN"),
+        ] {
+            let config = toml::from_str(&format!("[prices.m]\n{price}")).unwrap();
+            let error = Models::with_lookup(&config, &|_| None).err().unwrap();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        for text in ["input = 1", "input = 1\noutput = 1\nper = 2", "input = 'x'"] {
+            let config = toml::from_str::<ModelsConfig>(&format!("[prices.m]\n{text}"));
+            assert!(config.is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_file_is_played() {
+        let folder = std::env::temp_dir().join(format!("lastword-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("script.toml");
+        std::fs::write(&file, "[[reply]]\nsteps = [{ text = 'Hello.' }]\n").unwrap();
+        let models = Models::none()
+            .model(&format!("scripted:{}", file.display()))
+            .unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+
+        let mut request = request("hi");
+        request.model = None;
+        let stream = models.complete(context(), request).await.unwrap();
+        assert_eq!(drain(stream).await.0.len(), 2);
+        assert_eq!(models.script().unwrap().requests().len(), 1);
+    }
+}

@@ -1,0 +1,234 @@
+//! What an embedder brings to let agents ask a model: the trait and its plain data.
+//! Knows no provider, no wire format and no guest.
+
+use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword_types::session::{BlobId, Extra, Part, Role, Usage};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// On whose behalf a host call is made.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// The workspace of the run.
+    pub workspace: WorkspaceId,
+    /// The session of the run.
+    pub session: SessionId,
+    /// The run.
+    pub run: RunId,
+    /// The agent that calls.
+    pub agent: AgentId,
+}
+
+/// A source of model completions.
+///
+/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping a stream
+/// must end the request: that is how a cancel reaches the model's server. A panic is an error of
+/// that one call. A completion may take as long as its run; [`Guard`](super::Guard) bounds silence.
+pub trait ModelProvider: Send + Sync + 'static {
+    /// Begins a completion. `request.model` is always set, to one of [`ModelProvider::models`]
+    /// or to what the guest asked for.
+    fn complete(
+        &self,
+        context: CallContext,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ModelError>>;
+
+    /// The models that may be named, the default first. Called on a thread of its own, once for
+    /// each request, and given 5 seconds.
+    fn models(&self) -> Vec<ModelInfo>;
+
+    /// The window of a model in tokens, as far as it is known or the service tells it. May ask
+    /// over the network, within 10 seconds. Default: what [`ModelProvider::models`] says.
+    fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
+        let found = self.models().into_iter().find(|info| info.name == model);
+        let size = found.and_then(|info| info.context_tokens);
+        Box::pin(std::future::ready(size))
+    }
+
+    /// Whether `model` can make use of the bytes of a part of this type. Those that it cannot
+    /// are not loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in
+    /// the request all the same. Called as [`ModelProvider::models`] is. Default: images and
+    /// PDFs.
+    fn takes(&self, model: &str, media_type: &str) -> bool {
+        let _ = model;
+        let media_type = bare(media_type);
+        media_type.starts_with("image/") || media_type == "application/pdf"
+    }
+}
+
+/// Bytes of data parts in one request at the most, all together.
+pub const REQUEST_BYTES_MAX: usize = 20 << 20;
+
+/// Bytes by the parts' [`BlobId`].
+pub type Blobs = BTreeMap<BlobId, Arc<[u8]>>;
+
+/// A media type without its parameters, in lower case.
+pub(in crate::model) fn bare(media_type: &str) -> String {
+    let bare = media_type.split(';').next().unwrap_or_default();
+    bare.trim().to_ascii_lowercase()
+}
+
+/// The events of one completion. It must end with [`ModelEvent::Finish`]; a stream that
+/// ends without one is taken for a broken connection, never for a whole answer. An empty text
+/// or reasoning says that the service is still at work.
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
+
+/// A model that a provider offers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// The name that a request carries.
+    pub name: String,
+    /// Who serves it, such as `openai`.
+    pub provider: String,
+    /// Its window in tokens, if known.
+    pub context_tokens: Option<u32>,
+}
+
+/// One request for a completion, with the whole history that the model shall see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelRequest {
+    /// Which model.
+    pub model: Option<String>,
+    /// Instructions that stand before the messages.
+    pub system: Option<String>,
+    /// In time order.
+    pub messages: Vec<ModelMessage>,
+    /// The bytes of the data parts of users and of tools' results, as far as the provider
+    /// [takes](ModelProvider::takes) them; [`REQUEST_BYTES_MAX`] at the most.
+    pub blobs: Blobs,
+    /// Tools that the model may call.
+    pub tools: Vec<ToolSpec>,
+    /// `auto`, `none`, `required` or a tool's name.
+    pub tool_choice: Option<String>,
+    /// A JSON schema for the answer, as JSON text.
+    pub output_schema: Option<String>,
+    /// Texts at which to stop.
+    pub stop: Vec<String>,
+    /// The most tokens to write.
+    pub max_output_tokens: Option<u32>,
+    /// 0 is the most predictable.
+    pub temperature: Option<f32>,
+    /// What only this provider knows.
+    pub extra: Extra,
+}
+
+/// A message as a model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelMessage {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said. Parts that are for people only (`finish`) are left out.
+    pub parts: Vec<Part>,
+}
+
+/// A tool that a model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// A JSON schema for the arguments, as JSON text.
+    pub parameters: String,
+}
+
+/// What a model says, piece by piece.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelEvent {
+    /// A piece of the answer.
+    Text(String),
+    /// A piece of its reasoning.
+    Reasoning(String),
+    /// A whole part: a tool call, or what only the provider knows.
+    Part(Part),
+    /// Bytes, such as an image. The host keeps them and hands the agent a data part.
+    Data {
+        /// Such as `image/png`.
+        media_type: String,
+        /// A file name, if there is one.
+        name: Option<String>,
+        /// At most 8 MiB.
+        bytes: Arc<[u8]>,
+    },
+    /// Tokens counted; at most one per completion.
+    Usage(Usage),
+    /// The request failed before anything was said, and will be sent again.
+    Retrying(Retrying),
+    /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,
+    /// `content_filter` or another word.
+    Finish(String),
+}
+
+/// A request that failed and is sent again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrying {
+    /// Which attempt failed, from 1.
+    pub attempt: u32,
+    /// Why, for people.
+    pub cause: String,
+    /// How long after that it is sent again.
+    pub wait: Duration,
+}
+
+/// Why a completion could not be had.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ModelError {
+    /// What kind of failure.
+    pub kind: ModelErrorKind,
+    /// What happened and what to do, for people. Never holds a key.
+    pub message: String,
+    /// How long the server asks to wait, if it does.
+    pub retry_after: Option<Duration>,
+    /// The model's window in tokens, where [`ModelErrorKind::ContextOverflow`] names it.
+    pub context_tokens: Option<u32>,
+}
+
+/// The kinds of model failures; each has one code that a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelErrorKind {
+    /// No such model, or no provider is configured: `not-found`.
+    UnknownModel,
+    /// The key is missing or refused: `denied`.
+    Unauthorized,
+    /// The server refuses for now (429): `limit`, retryable.
+    RateLimited,
+    /// The server cannot be reached or answers 5xx: `unavailable`, retryable.
+    Unavailable,
+    /// The request is refused as it is: `invalid`.
+    Rejected,
+    /// The conversation does not fit the model's window: `limit`, with the reason
+    /// `context-overflow`.
+    ContextOverflow,
+    /// The answer cannot be read: `internal`.
+    Garbled,
+    /// The stream ended before its end marker: `unavailable`.
+    Truncated,
+    /// Nothing came for too long: `timeout`.
+    Idle,
+}
+
+impl ModelError {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+            context_tokens: None,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            ModelErrorKind::RateLimited | ModelErrorKind::Unavailable | ModelErrorKind::Idle
+        )
+    }
+}

@@ -1,0 +1,176 @@
+//! What an answer comes to: events as its pieces arrive, and what is held back until its end,
+//! which is its calls, its usage and its finish reason. Pure; it knows no wire format.
+
+use super::Fault;
+use super::calls::Calls;
+use super::json::{self, Halves};
+use crate::model::endpoint::Service;
+use crate::model::provider::ModelEvent;
+use crate::model::remote::thoughts::Thought;
+use lastword_types::session::{PartBody, Usage};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Bytes that one answer may make the host hold back at the most: arguments of calls,
+/// signatures, documents of kinds that are not known.
+pub(super) const HELD_BYTES_MAX: usize = 32 << 20;
+
+/// Why an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// The model was done, or waits for its tools.
+    Done,
+    /// The most tokens were written.
+    MaxTokens,
+    /// The service, or the model, would not say more.
+    ContentFilter,
+    /// In the service's own word.
+    Other(String),
+}
+
+/// An answer in progress.
+pub(super) struct Assembly {
+    pub(super) calls: Calls,
+    text: Halves,
+    reasoning: Halves,
+    usage: Option<Usage>,
+    finish: Option<Finish>,
+    refused: bool,
+    held: usize,
+}
+
+impl Assembly {
+    pub(super) fn new(service: Service, taken: HashSet<String>) -> Self {
+        Self {
+            calls: Calls::new(service, taken),
+            text: Halves::default(),
+            reasoning: Halves::default(),
+            usage: None,
+            finish: None,
+            refused: false,
+            held: 0,
+        }
+    }
+
+    /// A piece of the text.
+    pub(super) fn text(&mut self, piece: &str, events: &mut Vec<ModelEvent>) {
+        let text = self.text.join(piece);
+        if !text.is_empty() {
+            events.push(ModelEvent::Text(text));
+        }
+    }
+
+    /// A piece of the reasoning.
+    pub(super) fn reasoning(&mut self, piece: &str, events: &mut Vec<ModelEvent>) {
+        let text = self.reasoning.join(piece);
+        if !text.is_empty() {
+            events.push(ModelEvent::Reasoning(text));
+        }
+    }
+
+    /// A piece of a kind that has no event of its own, whole.
+    pub(super) fn other(kind: &str, document: &Value, events: &mut Vec<ModelEvent>) {
+        let body = PartBody::Other {
+            kind: json::whole(kind),
+            json: json::without_halves(document).to_string(),
+        };
+        events.push(ModelEvent::Part(body.into()));
+    }
+
+    /// Bytes as base64. What is none is delivered as it came, as a piece of this kind.
+    pub(super) fn data(
+        media_type: &str,
+        base64: &str,
+        (kind, document): (&str, &Value),
+        events: &mut Vec<ModelEvent>,
+    ) {
+        match STANDARD.decode(base64) {
+            Ok(bytes) => events.push(ModelEvent::Data {
+                media_type: json::whole(media_type),
+                name: None,
+                bytes: bytes.into(),
+            }),
+            Err(_) => Self::other(kind, document, events),
+        }
+    }
+
+    /// A thought that the service wants back with the next call.
+    ///
+    /// # Errors
+    /// As [`Assembly::hold`].
+    pub(super) fn thought(&mut self, thought: Thought) -> Result<(), Fault> {
+        self.hold(thought.bytes())?;
+        self.calls.lead(thought);
+        Ok(())
+    }
+
+    /// Counts bytes that are held back.
+    ///
+    /// # Errors
+    /// [`Fault::TooMuch`] beyond [`HELD_BYTES_MAX`].
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.held = self.held.saturating_add(bytes);
+        if self.held > HELD_BYTES_MAX {
+            return Err(Fault::TooMuch(format!(
+                "the calls of the answer have more than {HELD_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What the service counted; the last count is the one that holds. Zeros mean that it
+    /// did not count.
+    pub(super) fn usage(&mut self, usage: Usage) {
+        if usage != Usage::default() {
+            self.usage = Some(usage);
+        }
+    }
+
+    /// The count so far.
+    pub(super) fn counted(&self) -> Usage {
+        self.usage.unwrap_or_default()
+    }
+
+    /// Why the answer ends. Where more than one reason is named, being done is none of them.
+    pub(super) fn end(&mut self, finish: Finish) {
+        if finish != Finish::Done || self.finish.is_none() {
+            self.finish = Some(finish);
+        }
+    }
+
+    /// The text is a refusal, whatever reason the answer ends with.
+    pub(super) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// Whether the service said why the answer ends.
+    pub(super) fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// Adds what was held back, and the end.
+    pub(super) fn finish(&mut self, events: &mut Vec<ModelEvent>) {
+        let rest = |halves: &mut Halves| halves.rest().map(String::from);
+        events.extend(rest(&mut self.reasoning).map(ModelEvent::Reasoning));
+        events.extend(rest(&mut self.text).map(ModelEvent::Text));
+        let finish = if self.refused {
+            Finish::ContentFilter
+        } else {
+            self.finish.take().unwrap_or(Finish::Done)
+        };
+        let calls = self.calls.take(finish == Finish::Done);
+        let word = match finish {
+            // Some services call a turn that ends in calls complete.
+            Finish::Done if !calls.is_empty() => "tool_use".to_owned(),
+            Finish::Done => "end_turn".to_owned(),
+            Finish::MaxTokens => "max_tokens".to_owned(),
+            Finish::ContentFilter => "content_filter".to_owned(),
+            Finish::Other(word) => word,
+        };
+        events.extend(calls.into_iter().map(ModelEvent::Part));
+        events.extend(self.usage.take().map(ModelEvent::Usage));
+        events.push(ModelEvent::Finish(word));
+    }
+}

@@ -1,0 +1,174 @@
+//! What tools are called on the wire. Ours may be `server.tool` and long; services take fewer
+//! letters and fewer characters, so that names are changed on the way out and back again on
+//! the way in. Knows no wire format.
+
+use crate::model::provider::ModelRequest;
+use lastword_types::session::{Part, PartBody};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The longest name that every service takes.
+const NAME_MAX: usize = 64;
+/// Hex digits of a name's digest that tell it from another.
+const DIGEST_CHARS: usize = 8;
+/// The names of one request, both ways. Depends on the set of names alone, so that the same
+/// tools are called the same from request to request.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    wire: BTreeMap<String, String>,
+    original: HashMap<String, String>,
+}
+
+impl Names {
+    /// The names of the tools, and of the calls and results in the history.
+    pub(super) fn of(request: &ModelRequest) -> Self {
+        let tools = request.tools.iter().map(|tool| tool.name.as_str());
+        let parts = request.messages.iter().flat_map(|message| &message.parts);
+        Self::new(tools.chain(parts.filter_map(named)))
+    }
+
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+        let mut shared: HashMap<String, usize> = HashMap::new();
+        for name in &names {
+            *shared.entry(plain(name)).or_default() += 1;
+        }
+        let (kept, changed): (Vec<&str>, Vec<&str>) =
+            names.into_iter().partition(|name| fits(name));
+        let mut all = Self::default();
+        // Whoever needs no change keeps its name.
+        for name in kept {
+            all.insert(name, name.to_owned());
+        }
+        for name in changed {
+            let plain = plain(name);
+            let mut wire = plain.clone();
+            if shared[&plain] > 1 || !fits(&plain) {
+                wire = marked(&plain, name, DIGEST_CHARS);
+            }
+            // Only somebody who tries gets here: a tool that is named like another's mark.
+            let mut more = DIGEST_CHARS;
+            while all.original.contains_key(&wire) && more < NAME_MAX {
+                more += 1;
+                wire = marked(&plain, name, more);
+            }
+            all.insert(name, wire);
+        }
+        all
+    }
+
+    fn insert(&mut self, name: &str, wire: String) {
+        self.original.insert(wire.clone(), name.to_owned());
+        self.wire.insert(name.to_owned(), wire);
+    }
+
+    /// What a tool is called on the wire.
+    pub(super) fn wire(&self, name: String) -> String {
+        self.wire.get(&name).cloned().unwrap_or(name)
+    }
+
+    /// Which tool is called so on the wire. A name that was not sent is the model's own.
+    pub(super) fn original(&self, wire: String) -> String {
+        self.original.get(&wire).cloned().unwrap_or(wire)
+    }
+}
+
+fn named(part: &Part) -> Option<&str> {
+    match &part.body {
+        PartBody::ToolCall(call) => Some(&call.name),
+        PartBody::ToolResult(result) => Some(&result.name),
+        _ => None,
+    }
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
+fn fits(name: &str) -> bool {
+    // Gemini's begin with a letter.
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    begins && name.len() <= NAME_MAX && name.chars().all(is_letter)
+}
+
+/// The name without what services do not take; it may still be too long.
+fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len() + 2);
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        plain.push('_');
+    }
+    for c in name.chars() {
+        match c {
+            '.' => plain.push_str("__"),
+            c if is_letter(c) => plain.push(c),
+            _ => plain.push('_'),
+        }
+    }
+    plain
+}
+
+/// The name with its original's digest, and short enough for it.
+fn marked(plain: &str, original: &str, chars: usize) -> String {
+    let digest = Sha256::digest(original.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    // Of ASCII alone, so that every cut is between characters; it begins with a letter.
+    let chars = chars.min(NAME_MAX - 2);
+    let room = NAME_MAX - chars - 1;
+    format!("{}_{}", &plain[..plain.len().min(room)], &digest[..chars])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(names: &[&str]) -> Vec<String> {
+        let all = Names::new(names.iter().copied());
+        let wire: Vec<String> = names
+            .iter()
+            .map(|name| all.wire((*name).to_owned()))
+            .collect();
+        for (name, wire) in names.iter().zip(&wire) {
+            assert!(fits(wire), "{wire}");
+            assert_eq!(all.original(wire.clone()), *name);
+        }
+        let different: BTreeSet<&String> = wire.iter().collect();
+        assert_eq!(different.len(), wire.len(), "{wire:?}");
+        wire
+    }
+
+    #[test]
+    fn names_that_fit_stay_and_dots_become_two_lines() {
+        let wire = both(&["look", "mcp.read-file", "7up", "é"]);
+        assert_eq!(wire, ["look", "mcp__read-file", "_7up", "__"]);
+    }
+
+    #[test]
+    fn names_that_would_be_one_are_told_apart_in_any_order() {
+        let wire = both(&["a.b", "a__b", "a b", "a/b"]);
+        assert_eq!(wire[1], "a__b", "who needs no change keeps its name");
+        assert!(wire[0].starts_with("a__b_"), "{wire:?}");
+        assert!(wire[2].starts_with("a_b_") && wire[3].starts_with("a_b_"));
+        let again = both(&["a/b", "a b", "a__b", "a.b"]);
+        let turned: Vec<String> = again.into_iter().rev().collect();
+        assert_eq!(turned[..2], [wire[0].clone(), wire[1].clone()]);
+        assert_eq!(turned[2..], [wire[2].clone(), wire[3].clone()]);
+        // Even one that is called like another's mark.
+        both(&["a.b", "a__b", &wire[0]]);
+    }
+
+    #[test]
+    fn long_names_are_cut_and_told_apart() {
+        let (one, two) = ("s.".to_owned() + &"x".repeat(125), "x".repeat(128));
+        let three = "x".repeat(127) + "y";
+        let wire = both(&[&one, &two, &three, &"é".repeat(64)]);
+        assert_eq!([wire[0].len(), wire[1].len(), wire[2].len()], [NAME_MAX; 3]);
+    }
+
+    #[test]
+    fn what_was_not_sent_comes_back_as_it_is() {
+        let names = Names::new(["a.b"].into_iter());
+        assert_eq!(names.original("a__b".to_owned()), "a.b");
+        assert_eq!(names.original("made_up".to_owned()), "made_up");
+        assert_eq!(names.wire(String::new()), "");
+    }
+}

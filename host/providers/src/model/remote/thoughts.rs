@@ -1,0 +1,62 @@
+//! What a service wants back with the next request and only it can read: signatures of its
+//! reasoning. They travel in [`Part::extra`](lastword_types::session::Part) of the tool calls that
+//! they belong to, marked with whose they are, so that no other service is sent them.
+
+use crate::model::endpoint::Service;
+use lastword_types::session::Extra;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The key in `extra`.
+const KEY: &str = "thoughts";
+
+/// Thoughts as they are kept.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Thoughts {
+    provider: String,
+    parts: Vec<Thought>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Thought {
+    /// A signature of one call.
+    Signature(String),
+    /// Reasoning in the clear.
+    Reasoning(String),
+    /// A document of the service's own.
+    Custom(Value),
+}
+
+impl Thought {
+    /// How much of it is kept.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Signature(text) | Self::Reasoning(text) => text.len(),
+            Self::Custom(document) => document.to_string().len(),
+        }
+    }
+}
+
+/// Keeps `parts` with a tool call, if there are any.
+pub(super) fn keep(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
+    if parts.is_empty() {
+        return;
+    }
+    let provider = service.word().to_owned();
+    if let Ok(json) = serde_json::to_string(&Thoughts { provider, parts }) {
+        extra.insert(KEY.to_owned(), json);
+    }
+}
+
+/// What was kept with a tool call, if it is this service's.
+pub(super) fn recall(service: Service, extra: &Extra) -> Vec<Thought> {
+    let kept = extra
+        .get(KEY)
+        .map(|json| serde_json::from_str::<Thoughts>(json));
+    match kept {
+        Some(Ok(kept)) if kept.provider == service.word() => kept.parts,
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,118 @@
+//! The `[secrets]` tables of a configuration file: where each value comes from and which hosts
+//! may see it. Reads nothing.
+
+use crate::http::{HostPatterns, InvalidHostPattern};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The `[secrets]` table of a configuration file.
+///
+/// ```toml
+/// [secrets.search]
+/// env = "SEARCH_KEY" # or file = "search.key", or command = ["pass", "show", "search"]
+/// hosts = ["api.example.com", "*.example.com:8443"]
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SecretsConfig(pub BTreeMap<String, SecretConfig>);
+
+/// One secret: exactly one source, and the hosts that may be sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretConfig {
+    /// The variable that holds it.
+    pub env: Option<String>,
+    /// The file that holds it and nothing else; white space at its end is not part of it.
+    pub file: Option<PathBuf>,
+    /// A program and its arguments; it writes the value and nothing else, within 10 s.
+    pub command: Option<Vec<String>>,
+    /// Hosts that agents' requests may carry it to, over `https`: `host` or `host:port`.
+    pub hosts: Vec<String>,
+}
+
+/// Why a secret cannot be used. Never holds a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("[secrets.{name}]: {reason}")]
+pub struct SecretsError {
+    /// Which secret.
+    pub name: String,
+    /// What is wrong with it and what would be right.
+    pub reason: String,
+}
+
+/// Where one value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Env(String),
+    File(PathBuf),
+    Command(Vec<String>),
+}
+
+/// Bytes of the longest name.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+/// Whether a secret may be called so: the characters that stand for themselves everywhere.
+pub(super) fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
+}
+
+impl SecretConfig {
+    pub(super) fn origin(&self) -> Result<Origin, String> {
+        let sources = [
+            self.env.clone().map(Origin::Env),
+            self.file.clone().map(Origin::File),
+            self.command.clone().map(Origin::Command),
+        ];
+        let mut sources = sources.into_iter().flatten();
+        match (sources.next(), sources.next()) {
+            (Some(Origin::Command(words)), None) if words.is_empty() => {
+                Err("`command` is empty; name a program and its arguments".to_owned())
+            }
+            (Some(origin), None) => Ok(origin),
+            _ => Err("it needs exactly one of `env`, `file` and `command`".to_owned()),
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Result<HostPatterns, InvalidHostPattern> {
+        HostPatterns::new(&self.hosts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read() {
+        let config: SecretsConfig = toml::from_str(
+            "[search]\nenv = \"KEY\"\nhosts = [\"a.example\"]\n[other]\ncommand = [\"pass\", \"x\"]",
+        )
+        .unwrap();
+        assert_eq!(
+            config.0["search"].origin(),
+            Ok(Origin::Env("KEY".to_owned()))
+        );
+        assert!(config.0["search"].hosts().unwrap().covers("a.example:443"));
+        let words = vec!["pass".to_owned(), "x".to_owned()];
+        assert_eq!(config.0["other"].origin(), Ok(Origin::Command(words)));
+        assert!(toml::from_str::<SecretsConfig>("[a]\nvalue = \"x\"").is_err());
+    }
+
+    #[test]
+    fn what_has_no_source_or_two_is_refused() {
+        for text in ["", "env = \"A\"\nfile = \"b\"", "command = []"] {
+            let config: SecretConfig = toml::from_str(text).unwrap();
+            assert!(config.origin().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_stand_for_themselves() {
+        assert!(is_name("a") && is_name("api_key-2.x"));
+        for bad in ["", "a b", "a}", "ä", "a/b", &"x".repeat(NAME_BYTES_MAX + 1)] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Placeholders: `{{secret:NAME}}` in a text becomes the value, if that is allowed. Knows not
+//! where the text goes.
+
+use super::Secrets;
+use crate::permits::Denied;
+use secrecy::{ExposeSecret, SecretString};
+
+const BEGIN: &str = "{{secret:";
+const END: &str = "}}";
+/// Placeholders of one text.
+const PLACEHOLDERS_MAX: usize = 16;
+
+/// Why a text could not be filled in. Never holds a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error(
+        "`{BEGIN}` is not followed by a name and `{END}`; write {BEGIN}NAME{END}, at most \
+         {PLACEHOLDERS_MAX} of them"
+    )]
+    Malformed,
+    #[error("there is no secret `{0}`; ask the operator for it")]
+    Unknown(String),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+}
+
+/// The names in a text's placeholders, in order.
+pub(crate) fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(BEGIN) {
+        let (name, after) = after.split_once(END).ok_or(SecretError::Malformed)?;
+        if !super::config::is_name(name) || names.len() == PLACEHOLDERS_MAX {
+            return Err(SecretError::Malformed);
+        }
+        names.push(name);
+        rest = after;
+    }
+    Ok(names)
+}
+
+impl Secrets {
+    /// The text with every value in its place: for what the operator wrote.
+    pub(crate) fn fill_all(&self, text: &str) -> Result<String, SecretError> {
+        let filled = self.fill(text, &|_| Ok(()))?;
+        Ok(filled.expose_secret().to_owned())
+    }
+
+    /// The text with values in the places of their placeholders, if all of them are allowed.
+    /// What a value holds is never looked at for placeholders.
+    pub(crate) fn fill(
+        &self,
+        text: &str,
+        allowed: &dyn Fn(&str) -> Result<(), Denied>,
+    ) -> Result<SecretString, SecretError> {
+        let mut filled = String::new();
+        let mut rest = text;
+        for name in placeholders(text)? {
+            allowed(name)?;
+            let secret = self.inner.secrets.get(name);
+            let secret = secret.ok_or_else(|| SecretError::Unknown(name.to_owned()))?;
+            if let Some((before, after)) = rest.split_once(BEGIN) {
+                filled.push_str(before);
+                filled.push_str(secret.value.expose_secret());
+                rest = after.split_once(END).map_or("", |(_, after)| after);
+            }
+        }
+        filled.push_str(rest);
+        Ok(filled.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::secrets;
+    use super::*;
+
+    #[test]
+    fn placeholders_become_values() {
+        let secrets = secrets(&[("a", "value-a{{secret:b}}", "*"), ("b", "value-b", "*")]);
+        let fill = |text: &str| secrets.fill(text, &|_| Ok(()));
+        for (text, filled) in [
+            ("", ""),
+            ("plain }} {{ secret:a", "plain }} {{ secret:a"),
+            ("Bearer {{secret:b}}!", "Bearer value-b!"),
+            ("{{secret:b}}{{secret:b}}", "value-bvalue-b"),
+            ("{{secret:a}}", "value-a{{secret:b}}"),
+            ("{{{secret:b}}}", "{value-b}"),
+        ] {
+            assert_eq!(fill(text).unwrap().expose_secret(), filled, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_not_filled() {
+        let secrets = secrets(&[("a", "value-a", "*"), ("b", "value-b", "*")]);
+        let only_a = |name: &str| match name {
+            "b" => Err(Denied("no".to_owned())),
+            _ => Ok(()),
+        };
+        let fill = |text: &str| secrets.fill(text, &only_a).unwrap_err();
+        let denied = SecretError::Denied(Denied("no".to_owned()));
+        assert_eq!(fill("{{secret:a}}{{secret:b}}"), denied);
+        assert_eq!(fill("{{secret:c}}"), SecretError::Unknown("c".to_owned()));
+        for malformed in [
+            "{{secret:a",
+            "{{secret:}}",
+            "{{secret:a b}}",
+            "{{secret:{{secret:a}}",
+        ] {
+            assert_eq!(fill(malformed), SecretError::Malformed, "{malformed}");
+        }
+        let many = "{{secret:a}}".repeat(PLACEHOLDERS_MAX + 1);
+        assert_eq!(fill(&many), SecretError::Malformed);
+    }
+}

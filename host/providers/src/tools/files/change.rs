@@ -1,0 +1,390 @@
+//! Putting a file's new content in its place: shown as a diff, asked for, checked again, and
+//! then all at once by renaming, alone among the runs of the host. Shared by the tools that write.
+
+use super::job::{Stop, blocking};
+use super::line_ends::told;
+use super::locks::Key;
+use super::order::Turn;
+use super::path::{FILE_BYTES_MAX, Wanted, explain, open_directory, open_file, split, step};
+use super::seen::{Digest, Sight};
+use super::{Failed, Run};
+use crate::permits::Permits;
+use crate::tools::{ToolError, ToolErrorKind, ToolOutput};
+use lastword_types::permission::{Access, Capability};
+use lastword_types::text;
+use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
+use rustix::fs::RenameFlags;
+use serde_json::json;
+use similar::TextDiff;
+use std::io::{self, ErrorKind, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+/// Bytes of a diff that are shown to people and kept.
+const DIFF_BYTES_MAX: usize = 256 << 10;
+/// How long a diff may look for the least that changed.
+const DIFF_TIME_MAX: Duration = Duration::from_millis(300);
+
+/// A change of a file as it was asked for.
+pub(super) struct Change<F> {
+    pub(super) run: Arc<Run>,
+    pub(super) wanted: Wanted,
+    /// The file's text by its resolved path and what it is now, if it is there.
+    pub(super) after: F,
+}
+
+/// A file as it is to become.
+struct Prepared {
+    /// Resolved.
+    path: String,
+    /// What the file is now; `None` if there is none.
+    before: Option<Current>,
+    after: String,
+}
+
+/// A text that is to be changed.
+struct Current {
+    text: String,
+    key: Key,
+}
+
+/// What is at a path that is to be written, as text; `None` if nothing is.
+fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
+    match root.symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(explain(path, &error)),
+        Ok(_) => {}
+    }
+    let (parent, name) = split(path);
+    let failed = |error: io::Error| explain(path, &error);
+    let directory = open_directory(root, parent).map_err(failed)?;
+    let key = Key::of(&directory, name).map_err(failed)?;
+    let mut opened = open_file(&directory, name, path)?;
+    alone(&opened.metadata, path)?;
+    let bytes = opened.read(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failed::Said(format!(
+            "{path}: it is no UTF-8 text; tools change no other"
+        ))
+    })?;
+    Ok(Some(Current { text, key }))
+}
+
+/// Another name of the file may lie anywhere; renaming would part it from this one.
+fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
+    match metadata.nlink() {
+        0 | 1 => Ok(()),
+        names => Err(Failed::Said(format!(
+            "{path}: the file has {names} names (hard links), and changing it here would part \
+             them; write a copy under another name"
+        ))),
+    }
+}
+
+/// Fails unless the run has seen the file as it is.
+fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
+    let what = match run.seen.compare(path, Digest::of(now.as_bytes())) {
+        Sight::Fresh => return Ok(()),
+        Sight::Stale => "it has changed since it was last read; read it again, then change it",
+        Sight::Never => "it is there and was not read yet; read it before changing it",
+    };
+    Err(Failed::Said(format!("{path}: {what}")))
+}
+
+impl<F> Change<F>
+where
+    F: FnOnce(&str, Option<&str>) -> Result<String, Failed> + Send + 'static,
+{
+    /// Waits for its turn, asks for the change and makes it.
+    pub(super) async fn make(
+        self,
+        permits: &Permits,
+        turn: Option<Turn>,
+        runtime: &Handle,
+    ) -> Result<ToolOutput, Failed> {
+        let Self { run, wanted, after } = self;
+        let at = Arc::clone(&run);
+        let path = blocking(runtime, move |_| wanted.target(at.root()?)).await?;
+        if let Some(turn) = &turn {
+            turn.wait(&path).await;
+        }
+        let at = Arc::clone(&run);
+        let (prepared, diff) = blocking(runtime, move |_| {
+            let prepared = Prepared::new(&at, path, after)?;
+            let diff = prepared.diff();
+            Ok((prepared, diff))
+        })
+        .await?;
+        let path = prepared.path.clone();
+        let title = match prepared.before {
+            Some(_) => format!("change {path}"),
+            None => format!("create {path}"),
+        };
+        let access = Access::new(Capability::WriteFiles, &path, title).diff(&diff);
+        permits.require(access).await?;
+        let said = prepared.said();
+        let created = prepared.before.is_none();
+        // Only now: nothing is locked while a person is asked. What is made anew needs no lock,
+        // since it replaces nothing.
+        let locked = match &prepared.before {
+            Some(before) => Some(run.locks.lock(before.key.clone()).await),
+            None => None,
+        };
+        let digest = blocking(runtime, move |stop| {
+            let put = prepared.put(&run, stop);
+            // However the call ends, the file is free once nothing is done to it any more.
+            drop(locked);
+            put
+        })
+        .await?;
+        Ok(ToolOutput::text(said)
+            .structured(json!({
+                "path": path, "created": created, "digest": digest.to_string(),
+            }))
+            .metadata(json!({"path": path, "diff": diff})))
+    }
+}
+
+impl Prepared {
+    fn new(
+        run: &Run,
+        path: String,
+        after: impl FnOnce(&str, Option<&str>) -> Result<String, Failed>,
+    ) -> Result<Self, Failed> {
+        let before = current(run.root()?, &path)?;
+        let text = before.as_ref().map(|before| &*before.text);
+        if let Some(text) = text {
+            fresh(run, &path, text)?;
+        }
+        let after = after(&path, text)?;
+        if after.len() as u64 > FILE_BYTES_MAX {
+            let what = format!("the file would have more than {FILE_BYTES_MAX} bytes");
+            return Err(Failed::Said(what));
+        }
+        Ok(Self {
+            path,
+            before,
+            after,
+        })
+    }
+
+    fn text_before(&self) -> Option<&str> {
+        self.before.as_ref().map(|before| &*before.text)
+    }
+
+    fn said(&self) -> String {
+        match self.text_before() {
+            Some(before) => format!("changed {}{}", self.path, told(before, &self.after)),
+            None => format!("created {}", self.path),
+        }
+    }
+
+    fn diff(&self) -> String {
+        let before = self.text_before();
+        // A name of several lines would be taken for lines of the diff.
+        let name = if self.path.chars().any(text::is_unseen) {
+            text::shell(&self.path)
+        } else {
+            self.path.clone()
+        };
+        let from = before.map_or("/dev/null".to_owned(), |_| format!("a/{name}"));
+        let mut diff = unified(before.unwrap_or_default(), &self.after);
+        if !diff.is_empty() {
+            diff = format!("--- {from}\n+++ b/{name}\n{diff}");
+        }
+        let bytes = diff.len();
+        if bytes <= DIFF_BYTES_MAX {
+            return diff;
+        }
+        let cut = &diff[..diff.floor_char_boundary(DIFF_BYTES_MAX)];
+        format!("{cut}\n[truncated: the diff has {bytes} bytes]\n")
+    }
+
+    fn put(&self, run: &Run, stop: &Stop) -> Result<Digest, Failed> {
+        let (parent, name) = split(&self.path);
+        let failed = |error: io::Error| explain(&self.path, &error);
+        let mut made = Made::default();
+        let directory = match &self.before {
+            Some(_) => open_directory(run.root()?, parent).map_err(failed)?,
+            None => made.directories(run.root()?, parent).map_err(failed)?,
+        };
+        let old = match &self.before {
+            // Another directory of this name would have another lock.
+            Some(before) if Key::of(&directory, name).map_err(failed)? != before.key => {
+                return Err(self.changed());
+            }
+            Some(before) => Some(self.unchanged(&directory, name, before)?),
+            None => None,
+        };
+        spend(run, self.after.len() as u64)?;
+        let temporary = Temporary::write(&directory, self.after.as_bytes(), old.as_ref());
+        let temporary = temporary.map_err(failed)?;
+        // The file may have changed while it was written beside.
+        if let Some(before) = &self.before {
+            self.unchanged(&directory, name, before)?;
+        }
+        stop.check()?;
+        temporary
+            .rename(name, self.before.is_some())
+            .map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => Failed::Said(format!(
+                    "{}: somebody else has made it meanwhile; read it, then change it",
+                    self.path
+                )),
+                _ => failed(error),
+            })?;
+        made.keep();
+        let digest = Digest::of(self.after.as_bytes());
+        run.seen.note(&self.path, digest);
+        Ok(digest)
+    }
+
+    fn changed(&self) -> Failed {
+        Failed::Said(format!(
+            "{}: it has changed since this change was shown; read it again",
+            self.path
+        ))
+    }
+
+    /// Fails unless the file is still what the diff was made from. Between this and the
+    /// renaming, which follows at once, another process can still come in.
+    fn unchanged(&self, directory: &Dir, name: &str, before: &Current) -> Result<Metadata, Failed> {
+        let mut opened = open_file(directory, name, &self.path)?;
+        let bytes = opened.read(&self.path)?;
+        alone(&opened.metadata, &self.path)?;
+        if bytes != before.text.as_bytes() {
+            return Err(self.changed());
+        }
+        Ok(opened.metadata)
+    }
+}
+
+/// The hunks between two texts. Lines end at their line feeds alone: a carriage return that was
+/// taken for an end would leave two lines of the diff in one.
+fn unified(before: &str, after: &str) -> String {
+    let (old, new): (Vec<_>, Vec<_>) = (
+        before.split_inclusive('\n').collect(),
+        after.split_inclusive('\n').collect(),
+    );
+    let diff = TextDiff::configure()
+        .timeout(DIFF_TIME_MAX)
+        .diff_slices(&old, &new);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        text.push_str(&format!("{}\n", hunk.header()));
+        for change in hunk.iter_changes() {
+            text.push_str(&format!("{}{}", change.tag(), change.value()));
+            if !change.value().ends_with('\n') {
+                text.push_str("\n\\ No newline at end of file\n");
+            }
+        }
+    }
+    text
+}
+
+fn spend(run: &Run, bytes: u64) -> Result<(), ToolError> {
+    let take = |left: u64| left.checked_sub(bytes);
+    let taken = run
+        .budget
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+    taken.map(|_| ()).map_err(|left| {
+        let message = format!("this run may write {left} more bytes, and these are {bytes}");
+        ToolError::new(ToolErrorKind::Limit, message)
+    })
+}
+
+/// Directories that were made for a file, removed again if it does not come.
+#[derive(Default)]
+struct Made(Vec<(Dir, String)>);
+
+impl Made {
+    fn directories(&mut self, root: &Dir, path: &str) -> io::Result<Dir> {
+        let mut directory = root.try_clone()?;
+        for name in path.split('/').filter(|name| *name != ".") {
+            directory = match step(&directory, name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    match directory.create_dir(name) {
+                        Ok(()) => self.0.push((directory.try_clone()?, name.to_owned())),
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                        Err(error) => return Err(error),
+                    }
+                    step(&directory, name)?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(directory)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for (directory, name) in self.0.drain(..).rev() {
+            // One that somebody has put something into stays.
+            let _stays = directory.remove_dir(name);
+        }
+    }
+}
+
+/// The new content under a name of its own, removed if it is not renamed.
+struct Temporary<'a> {
+    directory: &'a Dir,
+    name: String,
+}
+
+impl<'a> Temporary<'a> {
+    /// Writes to the disk; with the mode and, where possible, the owner of what it replaces.
+    fn write(directory: &'a Dir, bytes: &[u8], old: Option<&Metadata>) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if old.is_some() {
+            options.mode(0o600);
+        }
+        let name = format!(".lastword-{}.tmp", Uuid::now_v7());
+        let mut file = directory.open_with(&name, &options)?;
+        let temporary = Self { directory, name };
+        file.write_all(bytes)?;
+        if let Some(old) = old {
+            let now = file.metadata()?;
+            if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
+                let owner = rustix::fs::Uid::from_raw(old.uid());
+                let group = rustix::fs::Gid::from_raw(old.gid());
+                // Only a privileged host can; the content counts for more.
+                let _stays_ours = rustix::fs::fchown(&file, Some(owner), Some(group));
+            }
+            let mode = rustix::fs::Mode::from_raw_mode(old.mode() & 0o777);
+            rustix::fs::fchmod(&file, mode)?;
+        }
+        file.sync_data()?;
+        Ok(temporary)
+    }
+
+    /// Gives it its name: that of a file which it replaces, or one that nothing has.
+    fn rename(self, name: &str, replaces: bool) -> io::Result<()> {
+        if replaces {
+            return self.directory.rename(&self.name, self.directory, name);
+        }
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(self.directory, &self.name, self.directory, name, flags) {
+            // Not every file system knows the flag; a hard link replaces nothing either.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                self.directory.hard_link(&self.name, self.directory, name)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // Once it is renamed there is nothing of this name.
+        let _gone = self.directory.remove_file(&self.name);
+    }
+}

@@ -1,0 +1,178 @@
+//! What an embedder brings to give agents tools: the trait and its plain data. The host's own
+//! tools and those of MCP servers come by the same door. Knows no guest and no transcript.
+
+use crate::model::CallContext;
+use crate::permits::Permits;
+use lastword_types::id::WorkspaceId;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+/// A source of tools.
+///
+/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping the future of
+/// a call must end the call: that is how a cancel reaches it. A panic is an error of that one
+/// call. A provider that needs its host keeps a [`WeakHost`](crate::WeakHost): one that keeps a
+/// [`Host`](crate::Host) keeps it open until it is shut down, which drops all providers.
+pub trait ToolProvider: Send + Sync + 'static {
+    /// The tools that this run may see, in the order in which a model shall. Within 10 seconds:
+    /// after that the run goes on without them, and the provider is not asked again for a minute.
+    fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
+
+    /// Carries a call out. The arguments are an object and fit the tool's schema, unless holding
+    /// them against it would take too long, and the call is allowed by `tools=NAME`; for whatever
+    /// else it does, the tool asks [`Invocation::permits`]. It may take as long as its run.
+    fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
+
+    /// A workspace has closed: what was open for it alone is closed, within 5 seconds. Default:
+    /// nothing is.
+    fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
+        let _nothing_is_open_for = workspace;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// A tool, as a model is told of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// Its name, unique within a run: letters, digits, `_`, `-` and `.`, at most 128 bytes.
+    pub name: String,
+    /// What it does and when to use it, for the model.
+    pub description: String,
+    /// A JSON schema of the arguments, which are an object.
+    pub parameters: Value,
+    /// Whether it changes anything. A call that may is on disk before it starts.
+    pub effects: Effects,
+}
+
+/// Whether a tool changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effects {
+    /// It only looks: calling it again does no harm.
+    None,
+    /// It may change files, other machines, or the conversation.
+    Some,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// On whose behalf.
+    pub context: CallContext,
+    /// The call's id, unique within the session.
+    pub call_id: String,
+    /// The tool's name.
+    pub tool: String,
+    /// The arguments: an object that fits the schema.
+    pub arguments: Value,
+    /// Where the tool asks before it does what needs a capability.
+    pub permits: Permits,
+}
+
+/// What a call came to. A tool that tried and failed says so here, for the model to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolOutput {
+    /// For the model.
+    pub content: Vec<ToolContent>,
+    /// The same for programs.
+    pub structured: Option<Value>,
+    /// For clients only: diffs, durations.
+    pub metadata: Option<Value>,
+    /// The tool tried and failed.
+    pub is_error: bool,
+}
+
+/// One piece of what a tool answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToolContent {
+    /// UTF-8.
+    Text(String),
+    /// Bytes, which the host keeps.
+    Data {
+        /// Such as `image/png`.
+        media_type: String,
+        /// A file name, if there is one.
+        name: Option<String>,
+        /// At most 8 MiB.
+        bytes: Vec<u8>,
+    },
+}
+
+impl ToolOutput {
+    /// A text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            content: vec![ToolContent::Text(text.into())],
+            ..Self::default()
+        }
+    }
+
+    /// What went wrong and what to do instead, for the model.
+    #[must_use]
+    pub fn error(text: impl Into<String>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::text(text)
+        }
+    }
+
+    /// The same with a value for programs.
+    #[must_use]
+    pub fn structured(mut self, value: Value) -> Self {
+        self.structured = Some(value);
+        self
+    }
+
+    /// The same with a value for clients.
+    #[must_use]
+    pub fn metadata(mut self, value: Value) -> Self {
+        self.metadata = Some(value);
+        self
+    }
+}
+
+/// Why a call was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ToolError {
+    /// What kind of failure.
+    pub kind: ToolErrorKind,
+    /// What happened and what to do, for people and models. Never holds a secret.
+    pub message: String,
+}
+
+/// The kinds of failures; each is one code that a guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolErrorKind {
+    /// There is no such tool: `not-found`.
+    UnknownTool,
+    /// The arguments do not do: `invalid`.
+    Invalid,
+    /// Nobody allowed it: `denied`.
+    Denied,
+    /// A bound was reached: `limit`.
+    Limit,
+    /// It took too long: `timeout`.
+    Timeout,
+    /// Who serves it cannot be reached now: `unavailable`, retryable.
+    Unavailable,
+    /// The host failed: `internal`.
+    Internal,
+}
+
+impl ToolError {
+    /// A failure of this kind.
+    #[must_use]
+    pub fn new(kind: ToolErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// Arguments that fit the schema and still do not do.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ToolErrorKind::Invalid, message)
+    }
+}

@@ -1,0 +1,261 @@
+//! From bytes to something that can be instantiated: inspected, compiled or found in the
+//! cache, linked. Knows nothing of what the host's functions do.
+
+use super::cache::{Cache, compiled};
+use super::compile::Compilers;
+use super::inspect::{Inspection, inspect};
+use super::wasi::GuestState;
+use super::{Engine, WIT_PACKAGE, WIT_VERSION};
+use lastword_os::file::COMPONENT_BYTES_MAX;
+use crate::bindings::exports::lastword::agent::{epilogue, turn};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+/// The SHA-256 of a component; shown as lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// Why a component cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComponentError {
+    /// The bytes do not begin like WebAssembly.
+    #[error(
+        "this is not a WebAssembly file; build the agent with `cargo build --release --target wasm32-wasip2` and name the .wasm that it writes"
+    )]
+    NotWasm,
+    /// A core module rather than a component.
+    #[error(
+        "this is a core WebAssembly module, not a component; build it for the target `wasm32-wasip2`, which makes components, instead of `wasm32-wasip1` or `wasm32-unknown-unknown`"
+    )]
+    CoreModule,
+    /// A component that is no agent.
+    #[error(
+        "this component is not an agent: it does not export `{WIT_PACKAGE}/turn@{WIT_VERSION}` (it exports {}); write it against lastword's agent SDK",
+        list(exports)
+    )]
+    OtherWorld {
+        /// What it exports instead.
+        exports: Vec<String>,
+    },
+    /// An agent of another version of the WIT package.
+    #[error(
+        "this agent was built for another version of `{WIT_PACKAGE}`: it has {}, and this host speaks {WIT_VERSION}; build it with an SDK of that version, or use another lastword",
+        list(found)
+    )]
+    WrongVersion {
+        /// The names with their versions.
+        found: Vec<String>,
+    },
+    /// The component imports what this host does not have.
+    #[error(
+        "this component imports what the host does not offer: {}; build the agent without it",
+        list(names)
+    )]
+    MissingImports {
+        /// The names of the imports.
+        names: Vec<String>,
+    },
+    /// The component exports async functions.
+    #[error(
+        "this component uses the component model's async functions, which this host does not run; build it with sync functions (componentize-py: a sync world; componentize-qjs: `--sync`)"
+    )]
+    Async,
+    /// Too many bytes.
+    #[error("this component has {bytes} bytes; at most {COMPONENT_BYTES_MAX} are loaded")]
+    TooLarge {
+        /// How many it has.
+        bytes: u64,
+    },
+    /// The bytes are not valid.
+    #[error("this component is damaged or invalid: {0}; build it again")]
+    Invalid(String),
+    /// Compiling it took too much memory.
+    #[error(
+        "compiling this component takes more than the {} MiB of memory that it may; build it with smaller functions, or raise the bound on compiling if you trust it",
+        bytes >> 20
+    )]
+    CompileMemory {
+        /// How many bytes it may take.
+        bytes: u64,
+    },
+    /// Compiling it took too long.
+    #[error(
+        "compiling this component takes longer than the {seconds} s that it may; build it with smaller functions, or raise the bound on compiling if you trust it"
+    )]
+    CompileTime {
+        /// How long it may take.
+        seconds: u64,
+    },
+    /// It looks too costly to be compiled in the host's own process, where nothing bounds that.
+    #[error(
+        "this component looks too costly to compile inside the host: {0}; build it with smaller functions, or have the host compile in a process of its own"
+    )]
+    CompileCost(String),
+    /// The process that compiles could not do its work, whatever the component is.
+    #[error("the process that compiles components failed: {0}")]
+    Compiler(String),
+    /// A function has another type than the host's.
+    #[error(
+        "this component does not fit the host's functions: {0}; build it with an SDK of version {WIT_VERSION}"
+    )]
+    Mismatch(String),
+    /// The component traps or hangs while it describes itself.
+    #[error(
+        "the agent could not say what it is: {0}; `describe` is called with everything denied and must only return the manifest"
+    )]
+    Describe(String),
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// A component that can be instantiated, any number of times.
+pub(crate) struct Loaded<T: 'static> {
+    pub(super) pre: InstancePre<GuestState<T>>,
+    pub(super) turn: turn::GuestIndices,
+    pub(super) epilogue: Option<epilogue::GuestIndices>,
+    pub(crate) digest: Digest,
+    pub(crate) inspection: Inspection,
+    /// Whether the cache had it.
+    pub(crate) cached: bool,
+}
+
+impl<T: Send + 'static> Loaded<T> {
+    /// Inspects, compiles unless the cache has it, and links; what is compiled is cached before
+    /// anything else is done with it. Dropping the future ends
+    /// a process that compiles.
+    pub(crate) async fn load(
+        engine: &Arc<Engine>,
+        linker: &Linker<GuestState<T>>,
+        cache: Option<&Path>,
+        compilers: &Compilers,
+        wasm: Vec<u8>,
+    ) -> Result<Self, ComponentError> {
+        if wasm.len() > COMPONENT_BYTES_MAX {
+            let bytes = wasm.len() as u64;
+            return Err(ComponentError::TooLarge { bytes });
+        }
+        let wasm: Arc<[u8]> = wasm.into();
+        let looked = {
+            let (engine, wasm) = (Arc::clone(engine), Arc::clone(&wasm));
+            let cache = cache.map(Path::to_owned);
+            blocking(move || Looked::at(&engine, cache.as_deref(), &wasm))
+        };
+        let mut looked = looked.await?;
+        let (inspection, digest) = (looked.inspection.clone(), looked.digest);
+        let found = looked.found.take();
+        let cached = found.is_some();
+        let component = match found {
+            Some(component) => component,
+            None => {
+                let engine_too = Arc::clone(engine);
+                let keep = move |artifact: &[u8]| looked.keep(&engine_too, artifact);
+                compilers.compile(engine, wasm, keep).await?
+            }
+        };
+        let mismatch = |error: wasmtime::Error| ComponentError::Mismatch(format!("{error:#}"));
+        let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let turn = turn::GuestIndices::new(&pre).map_err(mismatch)?;
+        let epilogue = match inspection.has_epilogue() {
+            true => Some(epilogue::GuestIndices::new(&pre).map_err(mismatch)?),
+            false => None,
+        };
+        Ok(Self {
+            pre,
+            turn,
+            epilogue,
+            digest,
+            inspection,
+            cached,
+        })
+    }
+
+    /// Whether the agent brings closing words.
+    pub(crate) fn has_epilogue(&self) -> bool {
+        self.epilogue.is_some()
+    }
+}
+
+/// What is known of a component before it is compiled.
+struct Looked {
+    inspection: Inspection,
+    digest: Digest,
+    cache: Option<Cache>,
+    /// What the cache has.
+    found: Option<Component>,
+}
+
+impl Looked {
+    fn at(engine: &Engine, cache: Option<&Path>, wasm: &[u8]) -> Result<Self, ComponentError> {
+        let inspection = inspect(wasm)?;
+        let digest = Digest::of(wasm);
+        let cache = cache.and_then(|directory| {
+            Cache::open(directory)
+                .inspect_err(|error| {
+                    let directory = directory.display();
+                    tracing::warn!(%error, %directory, "compiled components are not cached");
+                })
+                .ok()
+        });
+        let found = cache.as_ref().and_then(|cache| cache.load(engine, &digest));
+        Ok(Self {
+            inspection,
+            digest,
+            cache,
+            found,
+        })
+    }
+
+    fn keep(self, engine: &Engine, artifact: &[u8]) -> Result<Component, ComponentError> {
+        let component = compiled(engine, artifact);
+        let component =
+            component.map_err(|error| ComponentError::of_compiler(&format!("{error:#}")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(engine, &self.digest, artifact);
+        }
+        Ok(component)
+    }
+}
+
+impl ComponentError {
+    /// What the compiler says of a component.
+    pub(super) fn of_compiler(words: &str) -> Self {
+        if words.contains("async") {
+            return Self::Async;
+        }
+        Self::Invalid(words.to_owned())
+    }
+}
+
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ComponentError> + Send + 'static,
+) -> Result<T, ComponentError> {
+    let failed = |error| ComponentError::Compiler(format!("it broke off: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
+}

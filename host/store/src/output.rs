@@ -1,0 +1,451 @@
+//! What a run says, on its way into the log: a buffer in the host's memory that the guest
+//! fills and the writer empties. Knows neither guest nor sandbox.
+//!
+//! It outlives the guest: sealing it moves everything that is not yet written into the
+//! finishing job, and from then on nothing more is taken.
+
+mod flush;
+
+use super::StoreError;
+use super::durable::Durable;
+use super::run::RunNo;
+use super::writer::{Handed, Queue};
+use lastword_types::clock::{Clock, UnixMillis};
+use lastword_types::event::EventBody;
+use lastword_types::id::{QuestionId, RunId};
+use crate::transcript::{Entry, OutputBounds, OutputRefused, Transcript};
+use lastword_types::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
+use flush::Flush;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes that a run may have appended and not yet committed before `append` waits.
+pub const BACKLOG_BYTES_MAX: usize = 64 << 10;
+/// Deltas that a run may have appended and not yet committed before `append` waits.
+pub const BACKLOG_DELTAS_MAX: usize = 256;
+
+/// Why output was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    /// The run is over.
+    #[error("the run is over")]
+    Sealed,
+    /// The transcript does not take it.
+    #[error(transparent)]
+    Refused(#[from] OutputRefused),
+    /// The store rejected earlier output of this run for its content.
+    #[error("the store rejected earlier output of this run")]
+    Rejected,
+}
+
+/// One run's output.
+pub struct Output {
+    run: RunNo,
+    queue: Arc<Queue>,
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    durable: Arc<Durable>,
+    room: tokio::sync::Notify,
+}
+
+struct Inner {
+    /// `None` once sealed.
+    transcript: Option<Transcript>,
+    pending: Vec<Entry>,
+    /// What was taken so far, counted.
+    taken: u64,
+    /// How much of that flushes took out; the end brings the rest.
+    flushed: u64,
+    /// What is pending or on its way, in appends and in bytes.
+    backlog: Backlog,
+    /// A flush is queued that will take what is pending.
+    queued: bool,
+    rejected: bool,
+}
+
+impl Inner {
+    /// Forgets a question that another run's output settles, if it is open and still to be told.
+    fn forget(&mut self, question: QuestionId) -> bool {
+        let transcript = self.transcript.as_mut().filter(|_| !self.rejected);
+        transcript.is_some_and(|transcript| transcript.forget(question))
+    }
+}
+
+/// An open question that the answer of another one covers.
+pub struct Covered {
+    /// Where it was asked.
+    pub output: Arc<Output>,
+    /// The run that asks.
+    pub run: RunId,
+    /// The question.
+    pub question: QuestionId,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Backlog {
+    deltas: usize,
+    bytes: usize,
+}
+
+/// Everything that a sealed run had said.
+pub struct Sealed {
+    pub(super) run: RunNo,
+    pub(super) transcript: Transcript,
+    pub(super) pending: Vec<Entry>,
+    pub(super) durable: Arc<Durable>,
+}
+
+impl Sealed {
+    /// Adds the closing words of an epilogue behind everything that was said.
+    pub fn add(&mut self, part: Part, now: UnixMillis) -> Result<(), OutputRefused> {
+        match part.as_text() {
+            Some(text) => self.transcript.text(text, now, &mut self.pending),
+            None => self.transcript.part(part, now, &mut self.pending),
+        }
+    }
+
+    /// The parts of the message that is open.
+    #[must_use]
+    pub fn open_parts(&self) -> &[Part] {
+        self.transcript.open_parts()
+    }
+}
+
+impl Output {
+    pub(super) fn new(
+        run: RunNo,
+        transcript: Transcript,
+        queue: Arc<Queue>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            run,
+            queue,
+            clock,
+            inner: Mutex::new(Inner {
+                transcript: Some(transcript),
+                pending: Vec::new(),
+                taken: 0,
+                flushed: 0,
+                backlog: Backlog::default(),
+                queued: false,
+                rejected: false,
+            }),
+            durable: Arc::default(),
+            room: tokio::sync::Notify::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends text. Taken once this returns; whether there is [room](Self::room) for more is
+    /// another question.
+    pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
+        self.take(|t, now, log| t.text(delta, now, log))
+    }
+
+    /// Appends reasoning.
+    pub fn reasoning(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
+        self.take(|t, now, log| t.reasoning(delta, now, log))
+    }
+
+    /// Adds a whole part, with the bytes that it names.
+    pub fn part(
+        self: &Arc<Self>,
+        part: Part,
+        blob: Option<(crate::session::BlobId, Vec<u8>)>,
+    ) -> Result<(), OutputError> {
+        self.take(|t, now, log| {
+            t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
+            t.part(part, now, log)?;
+            // Not before it is taken: whoever is refused leaves nothing.
+            log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
+            Ok(())
+        })
+    }
+
+    /// Records a tool's result, with the bytes that it names.
+    pub fn result(
+        self: &Arc<Self>,
+        result: ToolResult,
+        blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
+    ) -> Result<(), OutputError> {
+        self.take(|t, now, log| {
+            t.spend_data(blobs.iter().map(|(_, bytes)| bytes.len()).sum())?;
+            t.result(result, now, log)?;
+            log.extend(blobs.into_iter().map(|(id, bytes)| Entry::Blob(id, bytes)));
+            Ok(())
+        })
+    }
+
+    /// Counts the tokens of one model call.
+    pub fn usage(self: &Arc<Self>, usage: Usage) -> Result<(), OutputError> {
+        self.take(|t, _, log| {
+            t.usage(usage, log);
+            Ok(())
+        })
+    }
+
+    /// Notes that a request to a model failed for a cause, and is sent again after a wait.
+    pub fn retrying(
+        self: &Arc<Self>,
+        model: String,
+        attempt: u32,
+        cause: String,
+        wait: Duration,
+    ) -> Result<(), OutputError> {
+        self.take(|_, _, log| {
+            log.push(Entry::Event(EventBody::ModelRetrying {
+                model,
+                attempt,
+                cause,
+                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            }));
+            Ok(())
+        })
+    }
+
+    /// Notes a tool call that the host is asked to carry out.
+    pub fn call(self: &Arc<Self>, call: &ToolCall) -> Result<(), OutputError> {
+        self.take(|t, now, log| t.call(call, now, log))
+    }
+
+    /// Notes that the host begins to carry a tool call out.
+    pub fn start(self: &Arc<Self>, call: &str) -> Result<(), OutputError> {
+        self.take(|t, _, log| t.start(call, log))
+    }
+
+    /// Asks somebody. They see it once it is committed.
+    pub fn ask(self: &Arc<Self>, question: Question) -> Result<Handed, OutputError> {
+        self.hand(|t, _, log| t.ask(question, log))
+    }
+
+    /// Takes a question back for whose answer nobody waits any more.
+    pub fn dismiss(self: &Arc<Self>, question: QuestionId) -> Result<(), OutputError> {
+        self.take(|t, _, log| t.dismiss(question, log))
+    }
+
+    /// Notes the answer of an open question, what it grants, and that this answers other open
+    /// questions, be it of other runs: all in one transaction. Returns which of those it answers.
+    ///
+    /// One call at a time, since it locks the output of every run that asked.
+    pub fn answer(
+        self: &Arc<Self>,
+        question: QuestionId,
+        answer: Answer,
+        granted: Option<Granted>,
+        covered: &[Covered],
+    ) -> Result<(Vec<QuestionId>, Handed), OutputError> {
+        let grant = granted.as_ref().map(|granted| granted.id);
+        // Held until all is handed over: the end of a run that asked comes behind it.
+        let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
+        for Covered { output, .. } in covered {
+            let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
+            if !known && !Arc::ptr_eq(self, output) {
+                others.push((output, output.lock()));
+            }
+        }
+        let mut settled = Vec::new();
+        let handed = self.hand(|transcript, _, log| {
+            transcript.answer(question, answer, granted, log)?;
+            for also in covered {
+                let other = others
+                    .iter_mut()
+                    .find(|(other, _)| Arc::ptr_eq(other, &also.output));
+                let open = match other {
+                    None => transcript.forget(also.question),
+                    Some((_, inner)) => inner.forget(also.question),
+                };
+                if open {
+                    settled.push(also.question);
+                    let told = EventBody::QuestionAnswered {
+                        question: also.question,
+                        answer: Answer::Allow { remember: None },
+                        grant,
+                        by: Some(question),
+                    };
+                    log.push(Entry::Elsewhere(also.run, Box::new(told)));
+                }
+            }
+            Ok(())
+        })?;
+        Ok((settled, handed))
+    }
+
+    /// Ends the step if all of its calls have their results, so that the history gets it, and
+    /// answers with what is open beyond that.
+    pub fn so_far(self: &Arc<Self>) -> Result<Vec<Message>, OutputError> {
+        let over = match &self.lock().transcript {
+            Some(transcript) => transcript.step_is_over(),
+            None => return Err(OutputError::Sealed),
+        };
+        // Only what makes entries is taken: they are what frees the room again.
+        if over {
+            self.take(|t, now, log| {
+                t.end_step_if_over(now, log);
+                Ok(())
+            })?;
+        }
+        match &self.lock().transcript {
+            Some(transcript) => Ok(transcript.open_messages()),
+            None => Err(OutputError::Sealed),
+        }
+    }
+
+    /// Waits until everything that was taken so far is on disk.
+    ///
+    /// # Errors
+    /// When the store rejected it, or cannot write any more in this process.
+    pub async fn committed(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (answer, committed) = tokio::sync::oneshot::channel();
+        self.when_committed(move |outcome| {
+            let _nobody_waits = answer.send(outcome);
+        });
+        let gone = |_| StoreError::Closed("the store was closed".to_owned());
+        committed.await.map_err(gone)?
+    }
+
+    /// Calls back once everything that was taken so far is on disk or cannot get there, on the
+    /// writer's thread unless it is already: whoever goes away meanwhile takes nothing back. Must
+    /// not block.
+    pub fn when_committed(
+        self: &Arc<Self>,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
+        let taken = self.lock().taken;
+        self.durable.when(taken, Box::new(then));
+    }
+
+    /// Names the model that writes from here on.
+    pub fn set_model(&self, model: String, provider: String) {
+        if let Some(transcript) = &mut self.lock().transcript {
+            transcript.set_model(model, provider);
+        }
+    }
+
+    /// Counts bytes that the host writes for the run beside its output, and the entries that
+    /// they come in, before it writes them; none at all asks whether the run may say more.
+    pub fn spend(self: &Arc<Self>, bytes: usize, entries: usize) -> Result<(), OutputError> {
+        self.take(|t, _, _| {
+            t.spend(bytes)?;
+            t.made_entries(entries);
+            Ok(())
+        })
+    }
+
+    /// Sets the session's title.
+    pub fn title(self: &Arc<Self>, title: String) -> Result<(), OutputError> {
+        self.take(|t, _, log| {
+            t.spend(title.len())?;
+            log.push(Entry::Title(title));
+            Ok(())
+        })
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
+    ) -> Result<(), OutputError> {
+        self.hand(append).map(drop)
+    }
+
+    fn hand(
+        self: &Arc<Self>,
+        append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
+    ) -> Result<Handed, OutputError> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        let Inner {
+            transcript,
+            pending,
+            rejected,
+            ..
+        } = &mut *inner;
+        let Some(transcript) = transcript else {
+            return Err(OutputError::Sealed);
+        };
+        if *rejected {
+            return Err(OutputError::Rejected);
+        }
+        let (left, had) = (transcript.left().bytes, pending.len());
+        let appended = append(transcript, now, pending);
+        transcript.made_entries(pending.len() - had);
+        appended?;
+        if pending.is_empty() {
+            // Of what makes no entry there is nothing to wait for, and nothing to free again.
+            return Ok(Handed::none());
+        }
+        let said = left.saturating_sub(transcript.left().bytes) as usize;
+        let brought: usize = pending[had..].iter().map(bytes_beside).sum();
+        inner.backlog.deltas += 1;
+        inner.backlog.bytes += said + brought;
+        inner.taken += 1;
+        let queue = !inner.queued;
+        inner.queued |= queue;
+        drop(inner);
+        if !queue {
+            return Ok(Handed::none());
+        }
+        Ok(self.queue.push(Box::new(Flush::new(Arc::clone(self)))))
+    }
+
+    /// How much more the run may say; nothing once it is sealed.
+    #[must_use]
+    pub fn left(&self) -> OutputBounds {
+        let inner = self.lock();
+        inner
+            .transcript
+            .as_ref()
+            .map_or_else(OutputBounds::default, Transcript::left)
+    }
+
+    /// Whether as much is appended and not yet committed as may be.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let backlog = self.lock().backlog;
+        backlog.deltas >= BACKLOG_DELTAS_MAX || backlog.bytes >= BACKLOG_BYTES_MAX
+    }
+
+    /// Waits until more may be appended: the backpressure of a run that speaks faster than
+    /// the disk takes it. Dropping it loses nothing.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if !self.is_full() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Takes everything out; nothing more is taken in. `None` if that was done before.
+    #[must_use]
+    pub fn seal(&self) -> Option<Sealed> {
+        let mut inner = self.lock();
+        let transcript = inner.transcript.take()?;
+        let pending = std::mem::take(&mut inner.pending);
+        inner.backlog = Backlog::default();
+        drop(inner);
+        self.room.notify_waiters();
+        Some(Sealed {
+            run: self.run,
+            transcript,
+            pending,
+            durable: Arc::clone(&self.durable),
+        })
+    }
+}
+
+/// Bytes of an entry that the transcript does not count as said.
+fn bytes_beside(entry: &Entry) -> usize {
+    match entry {
+        Entry::Blob(_, bytes) => bytes.len(),
+        Entry::Event(_)
+        | Entry::Message(_)
+        | Entry::Grant(_)
+        | Entry::Title(_)
+        | Entry::Elsewhere(..) => 0,
+    }
+}

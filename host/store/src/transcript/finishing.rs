@@ -1,0 +1,39 @@
+//! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls
+//! it for a run that it saw end, recovery for one that it found; neither adds anything.
+
+use super::{Ending, Entry, MessageEnd, Said, Transcript, Wait};
+use lastword_types::clock::UnixMillis;
+use lastword_types::event::EventBody;
+
+/// What the finishing transaction writes before the run's own row and its `run.ended`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// In order.
+    pub entries: Vec<Entry>,
+    /// What the run said, counted.
+    pub said: Said,
+}
+
+/// Closes whatever the run left open, in the manner of its cause.
+#[must_use]
+pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Changes {
+    let mut entries = Vec::new();
+    let end = MessageEnd {
+        reason: ending.cause.finish_reason(),
+        title: ending.cause.title().map(str::to_owned),
+        details: ending.detail.clone(),
+    };
+    if let Some(Wait {
+        question: Some(question),
+        ..
+    }) = &ending.wait
+    {
+        // Not the transcript's: it stays open when the run is over.
+        entries.push(Entry::Event(EventBody::QuestionAsked {
+            question: Box::new(question.clone()),
+        }));
+    }
+    let missing = |call: &lastword_types::session::ToolCall| ending.cause.missing_result(call.started);
+    let said = transcript.finish(end, missing, now, &mut entries);
+    Changes { entries, said }
+}

@@ -1,0 +1,469 @@
+//! What one run has said so far, and the log entries that each further word makes.
+//! Pure; knows neither the guest that speaks nor the store that listens.
+//!
+//! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
+//! result, one tool message. Output after the last result begins the next step.
+
+use super::bounds;
+use lastword_types::clock::UnixMillis;
+use lastword_types::event::EventBody;
+use lastword_types::id::{MessageId, QuestionId, RunId};
+use crate::transcript::{Entry, OutputBounds, OutputRefused};
+use lastword_types::run::Said;
+use lastword_types::session::{
+    Content, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
+};
+
+/// Bytes up to which adjacent deltas that are not yet committed become one event.
+pub const DELTA_BYTES_MAX: usize = 16 << 10;
+
+/// Parts of the longest message.
+pub const MESSAGE_PARTS_MAX: usize = 4096;
+
+/// What one run has said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transcript {
+    pub(super) run: RunId,
+    /// How much more it takes.
+    pub(super) left: OutputBounds,
+    pub(super) said: Said,
+    pub(super) assistant: Option<Message>,
+    pub(super) tool: Option<Message>,
+    /// Asked and not answered.
+    pub(super) questions: Vec<QuestionId>,
+    /// How many were asked.
+    pub(super) asked: u32,
+    /// The name of the model that wrote last, and where it runs.
+    model: Option<(String, String)>,
+}
+
+impl Transcript {
+    /// An empty transcript that takes at most `bytes_max` bytes of text, reasoning,
+    /// arguments and results together, and any number of entries and bytes of data.
+    #[must_use]
+    pub fn new(run: RunId, bytes_max: u64) -> Self {
+        Self {
+            run,
+            left: OutputBounds {
+                bytes: bytes_max,
+                data: u64::MAX,
+                entries: u64::MAX,
+            },
+            said: Said::default(),
+            assistant: None,
+            tool: None,
+            questions: Vec::new(),
+            asked: 0,
+            model: None,
+        }
+    }
+
+    /// What was said so far, counted.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.said
+    }
+
+    /// The parts of the message that is open, for an epilogue to look at.
+    #[must_use]
+    pub fn open_parts(&self) -> &[Part] {
+        self.assistant
+            .as_ref()
+            .map_or(&[], |message| &message.parts)
+    }
+
+    /// Names the model that writes from here on.
+    pub fn set_model(&mut self, model: String, provider: String) {
+        self.model = Some((model, provider));
+    }
+
+    /// Appends text; an empty one changes nothing.
+    ///
+    /// # Errors
+    /// [`OutputRefused::Bytes`], [`OutputRefused::Entries`] or [`OutputRefused::Parts`]; nothing
+    /// is taken then.
+    pub fn text(
+        &mut self,
+        delta: &str,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        self.spend(delta.len())?;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        let message = self.open(now, log)?;
+        if !matches!(
+            message.parts.last(),
+            Some(Part {
+                body: PartBody::Text { .. },
+                ..
+            })
+        ) {
+            close_reasoning(message, now, log);
+            message.parts.push(Part::text(""));
+            self.said.parts += 1;
+        }
+        let message = self.assistant.as_mut().expect("opened above");
+        let part = last_index(message);
+        if let Some(Part {
+            body: PartBody::Text { text },
+            ..
+        }) = message.parts.last_mut()
+        {
+            text.push_str(delta);
+        }
+        self.said.text_bytes += delta.len() as u64;
+        if let Some(Entry::Event(EventBody::TextDelta {
+            message: id,
+            part: at,
+            text,
+        })) = log.last_mut()
+            && *id == message.id
+            && *at == part
+            && text.len() + delta.len() <= DELTA_BYTES_MAX
+        {
+            text.push_str(delta);
+            return Ok(());
+        }
+        log.push(Entry::Event(EventBody::TextDelta {
+            message: message.id,
+            part,
+            text: delta.to_owned(),
+        }));
+        Ok(())
+    }
+
+    /// Appends reasoning; an empty one changes nothing.
+    ///
+    /// # Errors
+    /// As [`Transcript::text`].
+    pub fn reasoning(
+        &mut self,
+        delta: &str,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        self.spend(delta.len())?;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        let message = self.open(now, log)?;
+        let open = matches!(
+            message.parts.last(),
+            Some(Part {
+                body: PartBody::Reasoning { ended_ms: None, .. },
+                ..
+            })
+        );
+        if !open {
+            message.parts.push(
+                PartBody::Reasoning {
+                    text: String::new(),
+                    started_ms: now,
+                    ended_ms: None,
+                }
+                .into(),
+            );
+            self.said.parts += 1;
+        }
+        let message = self.assistant.as_mut().expect("opened above");
+        let part = last_index(message);
+        if let Some(Part {
+            body: PartBody::Reasoning { text, .. },
+            ..
+        }) = message.parts.last_mut()
+        {
+            text.push_str(delta);
+        }
+        if let Some(Entry::Event(EventBody::ReasoningDelta {
+            message: id,
+            part: at,
+            text,
+            ..
+        })) = log.last_mut()
+            && *id == message.id
+            && *at == part
+            && text.len() + delta.len() <= DELTA_BYTES_MAX
+        {
+            text.push_str(delta);
+            return Ok(());
+        }
+        log.push(Entry::Event(EventBody::ReasoningDelta {
+            message: message.id,
+            part,
+            text: delta.to_owned(),
+            appended_ms: now,
+        }));
+        Ok(())
+    }
+
+    /// Adds a whole part that is neither text, reasoning nor a result. A tool call whose
+    /// input is not JSON counts as unfinished.
+    ///
+    /// # Errors
+    /// As [`Transcript::text`], and [`OutputRefused::Conflict`] for a call id of this step.
+    pub fn part(
+        &mut self,
+        part: Part,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        self.spend(bounds::part_bytes(&part))?;
+        if let PartBody::ToolCall(call) = &part.body
+            && !self.step_is_over()
+            && self.calls().any(|known| known.id == call.id)
+        {
+            return Err(OutputRefused::Conflict);
+        }
+        let message = self.open(now, log)?;
+        close_reasoning(message, now, log);
+        message.parts.push(part.clone());
+        let event = EventBody::PartAdded {
+            message: message.id,
+            index: last_index(message),
+            part,
+        };
+        log.push(Entry::Event(event));
+        self.said.parts += 1;
+        Ok(())
+    }
+
+    /// Records the result of a call of this step.
+    ///
+    /// # Errors
+    /// [`OutputRefused::UnknownCall`], [`OutputRefused::Conflict`] for a second result, or as
+    /// [`Transcript::text`].
+    pub fn result(
+        &mut self,
+        mut result: ToolResult,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<(), OutputRefused> {
+        let Some(call) = self.calls().find(|call| call.id == result.call_id) else {
+            return Err(OutputRefused::UnknownCall);
+        };
+        if result.name.is_empty() {
+            result.name.clone_from(&call.name);
+        }
+        if self.answered(&result.call_id) {
+            return Err(OutputRefused::Conflict);
+        }
+        self.spend(bounds::result_bytes(&result))?;
+        self.push_result(result, now, log);
+        Ok(())
+    }
+
+    /// Counts the tokens of one model call.
+    pub fn usage(&mut self, usage: Usage, log: &mut Vec<Entry>) {
+        self.said.usage.add(usage);
+        log.push(Entry::Event(EventBody::UsageAdded { usage }));
+    }
+
+    /// Ends the transcript: open questions are dismissed, open reasoning is closed, half calls
+    /// are finished with `{}`, missing results are made by `missing`, and the assistant
+    /// message, begun now if there is none, gets its end.
+    pub fn finish(
+        mut self,
+        end: MessageEnd,
+        missing: impl Fn(&ToolCall) -> String,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Said {
+        self.dismiss_questions(log);
+        self.begin_if_none(now, log);
+        let message = self.assistant.as_mut().expect("begun above");
+        close_reasoning(message, now, log);
+        finish_calls(message, log);
+        let unanswered: Vec<ToolCall> = self
+            .calls()
+            .filter(|call| !self.answered(&call.id))
+            .cloned()
+            .collect();
+        for call in unanswered {
+            let text = missing(&call);
+            let result = ToolResult {
+                call_id: call.id,
+                name: call.name,
+                content: vec![Content::Text { text }],
+                structured: None,
+                metadata: None,
+                is_error: true,
+            };
+            self.push_result(result, now, log);
+        }
+        self.end_step(end, now, log);
+        self.said
+    }
+
+    /// The assistant message that takes the next output, with room for one more part.
+    fn open(
+        &mut self,
+        now: UnixMillis,
+        log: &mut Vec<Entry>,
+    ) -> Result<&mut Message, OutputRefused> {
+        self.end_step_if_over(now, log);
+        self.begin_if_none(now, log);
+        let message = self.assistant.as_mut().expect("begun above");
+        if message.parts.len() >= MESSAGE_PARTS_MAX {
+            return Err(OutputRefused::Parts);
+        }
+        Ok(message)
+    }
+
+    fn begin_if_none(&mut self, now: UnixMillis, log: &mut Vec<Entry>) {
+        if self.assistant.is_none() {
+            let message = Message::begin(MessageId::generate(), self.run, Role::Assistant, now);
+            log.push(begun(&message));
+            self.assistant = Some(message);
+        }
+    }
+
+    /// Whether all calls of this step have their results.
+    #[must_use]
+    pub fn step_is_over(&self) -> bool {
+        self.tool.is_some() && self.calls().all(|call| self.answered(&call.id))
+    }
+
+    pub(super) fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.open_parts()
+            .iter()
+            .filter_map(|part| match &part.body {
+                PartBody::ToolCall(call) => Some(call),
+                _ => None,
+            })
+    }
+
+    pub(super) fn answered(&self, id: &str) -> bool {
+        self.tool
+            .iter()
+            .flat_map(|message| &message.parts)
+            .any(|part| matches!(&part.body, PartBody::ToolResult(result) if result.call_id == id))
+    }
+
+    fn push_result(&mut self, result: ToolResult, now: UnixMillis, log: &mut Vec<Entry>) {
+        let run = self.run;
+        let message = self.tool.get_or_insert_with(|| {
+            let message = Message::begin(MessageId::generate(), run, Role::Tool, now);
+            log.push(begun(&message));
+            message
+        });
+        let part = Part::from(PartBody::ToolResult(result));
+        message.parts.push(part.clone());
+        let event = EventBody::ToolResult {
+            message: message.id,
+            index: last_index(message),
+            part,
+        };
+        log.push(Entry::Event(event));
+        self.said.parts += 1;
+    }
+
+    pub(super) fn end_step(&mut self, end: MessageEnd, now: UnixMillis, log: &mut Vec<Entry>) {
+        if let Some(mut message) = self.assistant.take() {
+            close_reasoning(&mut message, now, log);
+            finish_calls(&mut message, log);
+            if let Some((model, provider)) = &self.model {
+                message.model = Some(model.clone());
+                message.provider = Some(provider.clone());
+            }
+            log.push(ended(message, end, now));
+        }
+        if let Some(message) = self.tool.take() {
+            let whole = MessageEnd {
+                reason: FinishReason::EndTurn,
+                title: None,
+                details: None,
+            };
+            log.push(ended(message, whole, now));
+        }
+    }
+}
+
+/// How a message ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageEnd {
+    /// Why.
+    pub reason: FinishReason,
+    /// One line for people, when something went wrong.
+    pub title: Option<String>,
+    /// What happened and what to do, when something went wrong.
+    pub details: Option<String>,
+}
+
+fn begun(message: &Message) -> Entry {
+    Entry::Event(EventBody::MessageCreated {
+        message: message.id,
+        role: message.role,
+        parts: Vec::new(),
+    })
+}
+
+fn ended(mut message: Message, end: MessageEnd, now: UnixMillis) -> Entry {
+    message.finish = Some(end.reason);
+    message.finished_ms = Some(now);
+    if message.role == Role::Assistant {
+        let MessageEnd {
+            reason,
+            title,
+            details,
+        } = end;
+        message.parts.push(
+            PartBody::Finish {
+                reason,
+                title,
+                details,
+                at_ms: now,
+            }
+            .into(),
+        );
+    }
+    Entry::Message(Box::new(message))
+}
+
+fn close_reasoning(message: &mut Message, now: UnixMillis, log: &mut Vec<Entry>) {
+    let (id, index) = (message.id, message.parts.len().saturating_sub(1) as u32);
+    if let Some(Part {
+        body: PartBody::Reasoning {
+            ended_ms: ended @ None,
+            ..
+        },
+        ..
+    }) = message.parts.last_mut()
+    {
+        *ended = Some(now);
+        let event = EventBody::PartFinished {
+            message: id,
+            index,
+            ended_ms: Some(now),
+            input: None,
+        };
+        log.push(Entry::Event(event));
+    }
+}
+
+fn finish_calls(message: &mut Message, log: &mut Vec<Entry>) {
+    for (index, part) in message.parts.iter_mut().enumerate() {
+        if let PartBody::ToolCall(call) = &mut part.body
+            && !call.finished
+        {
+            call.finished = true;
+            if serde_json::from_str::<serde::de::IgnoredAny>(&call.input).is_err() {
+                "{}".clone_into(&mut call.input);
+            }
+            log.push(Entry::Event(EventBody::PartFinished {
+                message: message.id,
+                index: index as u32,
+                ended_ms: None,
+                input: Some(call.input.clone()),
+            }));
+        }
+    }
+}
+
+fn last_index(message: &Message) -> u32 {
+    message.parts.len().saturating_sub(1) as u32
+}
+
+#[cfg(test)]
+mod tests;

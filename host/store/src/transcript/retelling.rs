@@ -1,0 +1,156 @@
+//! A run that is over, told once more when its events were folded away: from its messages
+//! and its receipt. Pure; the events have the order and the shapes of a log.
+
+use super::Receipt;
+use lastword_types::clock::UnixMillis;
+use lastword_types::event::EventBody;
+use lastword_types::session::{FinishReason, Message, Part, PartBody, Role};
+
+/// What remains of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remains {
+    /// What began it: `user`, `resume`, `fork`, …
+    pub origin: String,
+    /// The lower-case hex SHA-256 of the agent's component.
+    pub digest: String,
+    /// When it was accepted.
+    pub accepted_ms: UnixMillis,
+    /// When its agent was called; `None` if it was taken back before.
+    pub started_ms: Option<UnixMillis>,
+    /// When it ended.
+    pub ended_ms: UnixMillis,
+    /// Its messages in order.
+    pub messages: Vec<Message>,
+    /// How it ended.
+    pub receipt: Receipt,
+}
+
+/// The run's events, each with its time: whole messages instead of the pieces in which they came.
+#[must_use]
+pub fn retell(run: Remains) -> Vec<(UnixMillis, EventBody)> {
+    let queued = EventBody::RunQueued {
+        origin: run.origin,
+        digest: run.digest,
+    };
+    let mut told = vec![(run.accepted_ms, queued)];
+    let (asked, answered): (Vec<Message>, Vec<Message>) = run
+        .messages
+        .into_iter()
+        .partition(|message| message.role == Role::User);
+    told.extend(asked.into_iter().map(|message| created(&message, true)));
+    let started = run.started_ms.map(|at| (at, EventBody::RunStarted {}));
+    told.extend(started);
+    // A step ends with its results: what the agent said in it ends no sooner.
+    let mut ends = Vec::new();
+    for message in answered {
+        if message.role != Role::Tool {
+            told.append(&mut ends);
+        }
+        match message.finish {
+            Some(finish) => ends.push(step(message, finish, &mut told)),
+            // A summary, which was kept whole.
+            None => told.push(created(&message, true)),
+        }
+    }
+    told.append(&mut ends);
+    let receipt = run.receipt;
+    told.push((run.ended_ms, EventBody::RunEnded { receipt }));
+    told
+}
+
+fn created(message: &Message, whole: bool) -> (UnixMillis, EventBody) {
+    let body = EventBody::MessageCreated {
+        message: message.id,
+        role: message.role,
+        parts: if whole {
+            message.parts.clone()
+        } else {
+            Vec::new()
+        },
+    };
+    (message.created_ms, body)
+}
+
+/// One message as the agent gave it: begun, and said part by part. Returns its end.
+fn step(
+    message: Message,
+    finish: FinishReason,
+    told: &mut Vec<(UnixMillis, EventBody)>,
+) -> (UnixMillis, EventBody) {
+    told.push(created(&message, false));
+    let end = message.finished_ms.unwrap_or(message.created_ms);
+    let (mut title, mut details) = (None, None);
+    for (index, part) in (0..).zip(message.parts) {
+        if let PartBody::Finish {
+            title: line,
+            details: more,
+            ..
+        } = part.body
+        {
+            (title, details) = (line, more);
+            continue;
+        }
+        let (body, ended_ms) = said(message.id, index, part);
+        told.push((end, body));
+        told.extend(ended_ms.map(|at| {
+            let body = EventBody::PartFinished {
+                message: message.id,
+                index,
+                ended_ms: Some(at),
+                input: None,
+            };
+            (end, body)
+        }));
+    }
+    let body = EventBody::MessageFinished {
+        message: message.id,
+        finish,
+        title,
+        details,
+    };
+    (end, body)
+}
+
+/// A part as it was said, and when it ended, if that is told by an event of its own.
+fn said(message: lastword_types::id::MessageId, index: u32, part: Part) -> (EventBody, Option<UnixMillis>) {
+    match part.body {
+        PartBody::Text { text } if part.extra.is_empty() => {
+            let part = index;
+            let body = EventBody::TextDelta {
+                message,
+                part,
+                text,
+            };
+            (body, None)
+        }
+        PartBody::Reasoning {
+            text,
+            started_ms,
+            ended_ms,
+        } if part.extra.is_empty() => {
+            let body = EventBody::ReasoningDelta {
+                message,
+                part: index,
+                text,
+                appended_ms: started_ms,
+            };
+            (body, ended_ms)
+        }
+        PartBody::ToolResult(_) => {
+            let body = EventBody::ToolResult {
+                message,
+                index,
+                part,
+            };
+            (body, None)
+        }
+        _ => {
+            let body = EventBody::PartAdded {
+                message,
+                index,
+                part,
+            };
+            (body, None)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Inside a write transaction: the log with its sequence numbers, savepoints, and the clock of the
+//! transaction. Knows no run and no session but by number.
+
+use super::run::SessionNo;
+use super::{Refusal, StoreError};
+use lastword_types::clock::{Clock, UnixMillis};
+use lastword_types::event::EventBody;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::time::Duration;
+
+/// Whether each job of a transaction has a savepoint of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    No,
+    Yes,
+}
+
+/// The numbers that one session's log grew by in a transaction. A session may come more
+/// than once, and an undone part may have left numbers that do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grown {
+    pub(super) session: i64,
+    pub(super) workspace: i64,
+    /// The first number given.
+    pub(super) first: i64,
+    /// The last number given.
+    pub(super) last: i64,
+}
+
+/// One write transaction, or one savepoint of it.
+pub(super) struct Tx<'c> {
+    pub(super) conn: &'c Connection,
+    /// The same for everything that is written together.
+    pub(super) now: UnixMillis,
+    /// When it began, on the clock's scale.
+    pub(super) elapsed: Duration,
+    /// The owner's epoch.
+    pub(super) epoch: i64,
+    pub(super) apart: Apart,
+    /// Positions are never given twice by one process, not even after a rollback.
+    next_pos: &'c mut i64,
+    /// The sessions whose log grew.
+    touched: Vec<Grown>,
+    json: Vec<u8>,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(
+        conn: &'c Connection,
+        clock: &dyn Clock,
+        epoch: i64,
+        next_pos: &'c mut i64,
+    ) -> Self {
+        Self {
+            conn,
+            now: clock.now(),
+            elapsed: clock.elapsed(),
+            epoch,
+            apart: Apart::Yes,
+            next_pos,
+            touched: Vec::new(),
+            json: Vec::new(),
+        }
+    }
+
+    /// The sessions whose log grew, for their subscribers.
+    pub(super) fn into_touched(self) -> Vec<Grown> {
+        self.touched
+    }
+
+    /// The log of one session, at its end; nothing comes after that it is deleted.
+    pub(super) fn log(&mut self, session: SessionNo) -> Result<Log<'_, 'c>, StoreError> {
+        let last: Option<(i64, bool)> = self
+            .conn
+            .prepare_cached(
+                "SELECT seq, run IS NULL AND body = '{\"type\":\"session.deleted\"}' FROM event
+                 WHERE session = ?1 AND typeof(seq) = 'integer' ORDER BY seq DESC LIMIT 1",
+            )?
+            .query_row([session.session], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let last = match last {
+            Some((_, true)) => return Err(Refusal::UnknownSession.into()),
+            Some((last, _)) => last,
+            None => self.folded(session)?,
+        };
+        Ok(Log {
+            tx: self,
+            session,
+            seq: last,
+        })
+    }
+
+    /// The number after which an empty log goes on: what was folded away counts.
+    fn folded(&self, session: SessionNo) -> Result<i64, StoreError> {
+        self.conn
+            .prepare_cached(
+                "SELECT iif(typeof(log_from) = 'integer', log_from, 0) FROM session WHERE no = ?1",
+            )?
+            .query_row([session.session], |row| row.get(0))
+            .optional()?
+            .ok_or_else(|| Refusal::UnknownSession.into())
+    }
+
+    /// The highest position given so far.
+    pub(super) fn last_pos(&self) -> i64 {
+        *self.next_pos - 1
+    }
+
+    /// Wakes those who follow a session whose log did not grow: it is going.
+    pub(super) fn wake(&mut self, session: SessionNo) {
+        self.touched.push(Grown {
+            session: session.session,
+            workspace: session.workspace,
+            first: i64::MAX,
+            last: 0,
+        });
+    }
+}
+
+/// Does something inside a savepoint of its own, which is undone if it fails.
+pub(super) fn in_savepoint<T>(
+    tx: &mut Tx<'_>,
+    act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    tx.conn.prepare_cached("SAVEPOINT part")?.execute([])?;
+    let result = act(tx);
+    if result.is_ok() {
+        tx.conn.prepare_cached("RELEASE part")?.execute([])?;
+    } else if !tx.conn.is_autocommit() {
+        tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
+    }
+    result
+}
+
+/// Appends to one session's log, number by number.
+pub(super) struct Log<'t, 'c> {
+    tx: &'t mut Tx<'c>,
+    session: SessionNo,
+    seq: i64,
+}
+
+impl Log<'_, '_> {
+    /// Appends one event.
+    pub(super) fn push(&mut self, run: Option<i64>, body: &EventBody) -> Result<(), StoreError> {
+        let tx = &mut *self.tx;
+        tx.json.clear();
+        serde_json::to_writer(&mut tx.json, body)?;
+        let json = std::str::from_utf8(&tx.json).expect("serde_json writes UTF-8");
+        self.seq += 1;
+        let pos = *tx.next_pos;
+        *tx.next_pos += 1;
+        tx.conn
+            .prepare_cached(
+                "INSERT INTO event (pos, session, seq, run, at_ms, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                pos,
+                self.session.session,
+                self.seq,
+                run,
+                tx.now.0 as i64,
+                json
+            ])?;
+        match tx.touched.last_mut() {
+            Some(grown) if grown.session == self.session.session => grown.last = self.seq,
+            _ => tx.touched.push(Grown {
+                session: self.session.session,
+                workspace: self.session.workspace,
+                first: self.seq,
+                last: self.seq,
+            }),
+        }
+        Ok(())
+    }
+}
