@@ -69,7 +69,7 @@ impl Outside<'_> {
         if self.mcp.is_empty() {
             return Ok(builder);
         }
-        Ok(builder.mcp(self.servers()?))
+        Ok(builder.tools(self.servers()?))
     }
 
     /// The MCP servers, without anything that they need.

@@ -63,20 +63,38 @@
 //! container. A host collects none, since that would take exits that other parts of the program
 //! wait for: start a container whose first process is your program with `--init`.
 
-pub mod capability;
-pub mod clock;
-pub mod event;
-pub mod file;
+mod guest;
 pub mod host;
-pub mod id;
-pub mod permission;
 pub mod run;
-pub(crate) mod sandbox;
-pub mod session;
+mod workspace;
+
+/// What agents reach outside of the sandbox, and what an embedder brings for it.
+pub mod capability {
+    #[cfg(feature = "mcp")]
+    #[doc(inline)]
+    pub use lastword_mcp as mcp;
+    #[doc(inline)]
+    pub use lastword_providers::{http, model, permits, secrets};
+
+    /// Tools: those that an embedder brings, and the host's own.
+    pub mod tools {
+        pub use crate::guest::tools::OWN_TOOLS;
+        pub use lastword_providers::tools::*;
+    }
+}
+
+/// Time, behind a trait.
+pub mod clock {
+    pub use lastword_os::clock::SystemClock;
+    pub use lastword_types::clock::{Clock, UnixMillis};
+}
+
+#[doc(inline)]
+pub use lastword_os::file;
 #[doc(hidden)]
-pub mod store;
-pub mod text;
-pub mod workspace;
+pub use lastword_store as store;
+#[doc(inline)]
+pub use lastword_types::{event, id, permission, session, text};
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
@@ -85,17 +103,17 @@ pub use host::{
     Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
     WorkspaceStatus,
 };
-pub use permission::Capability;
-pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
-pub use sandbox::{
+pub use lastword_sandbox::{
     Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
     compile_worker,
 };
-pub use store::{
+pub use lastword_store::{
     Archive, Backup, BackupError, Damage, Examination, Missing, Notice, OpenError, Recovered,
     RunRow, RunSummary, SessionRow, StoreError, backup, examine,
 };
-pub use workspace::{
+pub use lastword_types::permission::Capability;
+pub use lastword_types::workspace::{
     CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
     WorkspaceKey,
 };
+pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};

@@ -5,9 +5,9 @@
 use super::launch::Fill;
 use super::patience::Patience;
 use super::text::cut;
+use futures_util::future::BoxFuture;
 use lastword_providers::foreign;
 use lastword_types::id::WorkspaceId;
-use futures_util::future::BoxFuture;
 use rmcp::ClientHandler;
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ConstString as _, CustomNotification, ElicitRequestParams,

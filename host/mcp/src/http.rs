@@ -7,9 +7,9 @@ use super::events::{events, given};
 use super::lines::Window;
 use super::skim::Skim;
 use super::text::{causes, prefix};
-use lastword_providers::model::{Client, RequestBuilder, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use lastword_providers::model::{Client, RequestBuilder, Response};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, NumberOrString, RequestId,
 };

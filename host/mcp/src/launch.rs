@@ -2,8 +2,8 @@
 //! before they are used. Starts nothing.
 
 use super::config::Reach;
-use lastword_providers::secrets::Secrets;
 use http::{HeaderName, HeaderValue};
+use lastword_providers::secrets::Secrets;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

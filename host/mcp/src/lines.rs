@@ -3,8 +3,8 @@
 
 use super::decode::{Decoder, MESSAGE_MAX, Received, Sent};
 use super::skim::Skim;
-use lastword_types::clock::Clock;
 use futures_util::future::BoxFuture;
+use lastword_types::clock::Clock;
 use rmcp::model::{ClientRequest, JsonRpcMessage, RequestId};
 use rmcp::service::RoleClient;
 use rmcp::transport::Transport;

@@ -4,16 +4,16 @@
 use super::config::{McpConfig, McpConfigError, Server};
 use super::handler::Elicit;
 use super::launch::Fill;
-use super::oauth::{Consent, TokenStore};
+use super::oauth::{Consent, TokenFiles, TokenStore};
 use super::shared::{Brought, Known, Shared};
 use super::slot::{Doing, Slot};
+use futures_util::future::{BoxFuture, join_all};
 use lastword_providers::model::CallContext;
 use lastword_providers::tools::{
-    Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
+    HostContext, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
 use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
-use futures_util::future::{BoxFuture, join_all};
 use rmcp::model::JsonObject;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -129,16 +129,6 @@ impl McpServers {
         self.with(|brought| brought.tokens = Some(tokens))
     }
 
-    /// Keeps tokens here, unless it was said where.
-    pub(crate) fn tokens_by_default(self, tokens: Arc<dyn TokenStore>) -> Self {
-        self.with(|brought| _ = brought.tokens.get_or_insert(tokens))
-    }
-
-    /// Starts programs with this soft limit of descriptors, where the host raised its own.
-    pub(crate) fn descriptors(self, before: Option<u64>) -> Self {
-        self.with(|brought| brought.descriptors = before)
-    }
-
     /// The same servers with another setting, and no connections yet.
     fn with(self, change: impl FnOnce(&mut Brought)) -> Self {
         let mut brought = self.shared.brought.clone();
@@ -235,6 +225,26 @@ impl fmt::Debug for McpServers {
 }
 
 impl ToolProvider for McpServers {
+    /// These servers with the host's secrets, clock and directories, and a folder for tokens in its
+    /// data directory unless they have another place.
+    fn attach(&self, host: &HostContext) -> Option<Arc<dyn ToolProvider>> {
+        let attached = self.clone().with(|brought| {
+            brought.fill = Arc::new(host.secrets.clone());
+            brought.clock = Arc::clone(&host.clock);
+            brought.directories = Arc::clone(&host.directories);
+            brought.descriptors = host.descriptors;
+            if let (None, Some(directory)) = (&brought.tokens, &host.data_dir) {
+                brought.tokens = Some(Arc::new(TokenFiles::of_data_dir(directory)));
+            }
+        });
+        Some(Arc::new(attached))
+    }
+
+    /// Each server has a time of its own to answer in.
+    fn listing_timeout(&self) -> Option<Duration> {
+        None
+    }
+
     /// The tools of every server that is there. Of one that is not, those that were last seen:
     /// whoever calls them learns what is wrong.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {

@@ -92,7 +92,7 @@ fn identity(directory: &OwnedFd) -> io::Result<(u64, u64)> {
 ///
 /// # Errors
 /// The first entry that cannot be removed ends it; what is left is left.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     let top = CString::new(path.as_os_str().as_encoded_bytes())?;
     let mut levels = vec![Level::enter(CWD.as_fd(), top)?];
     while let Some(deepest) = levels.last_mut() {

@@ -2,8 +2,8 @@
 //! within which it returns or is dropped, and panics alone: what goes wrong costs its owner, and
 //! none of the others. Knows nothing of what is called.
 
-use lastword_types::clock::Clock;
 use futures_util::FutureExt;
+use lastword_types::clock::Clock;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const BLOCKING_MAX: usize = 16;
 
 /// Where foreign code is called. A cloneable handle.
 #[derive(Clone)]
-pub(crate) struct Foreign {
+pub struct Foreign {
     runtime: Handle,
     clock: Arc<dyn Clock>,
     room: Arc<Semaphore>,
@@ -25,7 +25,7 @@ pub(crate) struct Foreign {
 
 /// Why foreign code has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     #[error("it panicked; the host's log says where")]
     Panicked,
     #[error("it did not return within {} s", .0.as_secs_f32())]
@@ -45,7 +45,7 @@ impl From<JoinError> for NoAnswer {
 }
 
 impl Foreign {
-    pub(crate) fn new(runtime: Handle, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(runtime: Handle, clock: Arc<dyn Clock>) -> Self {
         Self {
             runtime,
             clock,
@@ -56,7 +56,7 @@ impl Foreign {
     /// What a future of foreign code comes to, which is made and polled on the embedder's
     /// runtime. It is dropped once its time is over, or with this future. Without a time, the
     /// foreign code has bounds of its own.
-    pub(crate) async fn call<T, F>(
+    pub async fn call<T, F>(
         &self,
         most: Option<Duration>,
         call: impl FnOnce() -> F + Send + 'static,
@@ -72,7 +72,7 @@ impl Foreign {
     }
 
     /// What foreign code returns that may block: on a thread of its own.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    pub async fn blocking<T: Send + 'static>(
         &self,
         most: Duration,
         call: impl FnOnce() -> T + Send + 'static,
@@ -110,9 +110,7 @@ impl Foreign {
 
 /// What a future of foreign code comes to, made and polled where it stands: for what runs on the
 /// embedder's runtime already, and within a time.
-pub(crate) async fn caught<T, F: Future<Output = T>>(
-    call: impl FnOnce() -> F,
-) -> Result<T, NoAnswer> {
+pub async fn caught<T, F: Future<Output = T>>(call: impl FnOnce() -> F) -> Result<T, NoAnswer> {
     let made = AssertUnwindSafe(async { call().await }).catch_unwind();
     made.await.map_err(|_| NoAnswer::Panicked)
 }

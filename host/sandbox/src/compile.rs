@@ -103,7 +103,7 @@ impl Compiler {
 }
 
 /// Compiles for one host.
-pub(crate) struct Compilers {
+pub struct Compilers {
     settings: Compiler,
     memory_bytes: u64,
     clock: Arc<dyn Clock>,
@@ -111,7 +111,7 @@ pub(crate) struct Compilers {
 }
 
 impl Compilers {
-    pub(crate) fn new(settings: Compiler, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: Compiler, clock: Arc<dyn Clock>) -> Self {
         let share = Memory::of_process().map(|memory| memory.bytes() / MEMORY_SHARE);
         Self {
             memory_bytes: settings.memory_bytes.min(share.unwrap_or(u64::MAX)),

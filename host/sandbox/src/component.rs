@@ -6,8 +6,8 @@ use super::compile::Compilers;
 use super::inspect::{Inspection, inspect};
 use super::wasi::GuestState;
 use super::{Engine, WIT_PACKAGE, WIT_VERSION};
-use lastword_os::file::COMPONENT_BYTES_MAX;
 use crate::bindings::exports::lastword::agent::{epilogue, turn};
+use lastword_os::file::COMPONENT_BYTES_MAX;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -136,21 +136,21 @@ fn list(names: &[String]) -> String {
 }
 
 /// A component that can be instantiated, any number of times.
-pub(crate) struct Loaded<T: 'static> {
+pub struct Loaded<T: 'static> {
     pub(super) pre: InstancePre<GuestState<T>>,
     pub(super) turn: turn::GuestIndices,
     pub(super) epilogue: Option<epilogue::GuestIndices>,
-    pub(crate) digest: Digest,
-    pub(crate) inspection: Inspection,
+    pub digest: Digest,
+    pub inspection: Inspection,
     /// Whether the cache had it.
-    pub(crate) cached: bool,
+    pub cached: bool,
 }
 
 impl<T: Send + 'static> Loaded<T> {
     /// Inspects, compiles unless the cache has it, and links; what is compiled is cached before
     /// anything else is done with it. Dropping the future ends
     /// a process that compiles.
-    pub(crate) async fn load(
+    pub async fn load(
         engine: &Arc<Engine>,
         linker: &Linker<GuestState<T>>,
         cache: Option<&Path>,
@@ -197,7 +197,7 @@ impl<T: Send + 'static> Loaded<T> {
     }
 
     /// Whether the agent brings closing words.
-    pub(crate) fn has_epilogue(&self) -> bool {
+    pub fn has_epilogue(&self) -> bool {
         self.epilogue.is_some()
     }
 }

@@ -14,7 +14,7 @@ const SHARE: u64 = 2;
 const KEPT_FOR_DIRECTORIES: usize = 4;
 
 /// Raises this process's soft limit to its hard one, and returns the soft limit from before.
-pub(crate) fn raise() -> std::io::Result<Option<u64>> {
+pub fn raise() -> std::io::Result<Option<u64>> {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: before.maximum,
@@ -26,7 +26,7 @@ pub(crate) fn raise() -> std::io::Result<Option<u64>> {
 
 /// What the guests of one host may hold together.
 #[derive(Debug)]
-pub(crate) struct Descriptors {
+pub struct Descriptors {
     left: AtomicUsize,
     /// Of those left, what only the directories that a guest is given may take.
     kept: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     /// The guests' share of the limit as it is now. Says so where `runs` with `each` could hold
     /// more.
-    pub(crate) fn of_process(runs: u32, each: u32) -> Arc<Self> {
+    pub fn of_process(runs: u32, each: u32) -> Arc<Self> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let share = limit / SHARE;
         if u64::from(runs).saturating_mul(u64::from(each)) > share {
@@ -68,7 +68,7 @@ impl Descriptors {
 
 /// What one guest holds, and may hold.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
     shared: Arc<Descriptors>,
     max: usize,
     /// What it opened; a file is gone once no descriptor, stream or operation of the guest's
@@ -79,7 +79,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn new(shared: Arc<Descriptors>, max: u32) -> Self {
+    pub fn new(shared: Arc<Descriptors>, max: u32) -> Self {
         Self {
             shared,
             max: max as usize,

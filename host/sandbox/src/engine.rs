@@ -37,17 +37,17 @@ pub struct EngineError(String);
 
 /// What an engine is sized by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct EngineOptions {
-    pub(crate) concurrent_runs: ConcurrentRuns,
+pub struct EngineOptions {
+    pub concurrent_runs: ConcurrentRuns,
     /// Bytes of the largest linear memory.
-    pub(crate) memory_bytes: usize,
+    pub memory_bytes: usize,
     /// Bytes of linear memory that each run may have.
-    pub(crate) run_bytes: u64,
+    pub run_bytes: u64,
 }
 
 /// Runs at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConcurrentRuns {
+pub enum ConcurrentRuns {
     /// So many, whatever memory they may come to need.
     Exactly(u32),
     /// So many, or as many as the memory holds that this process may have.
@@ -84,7 +84,7 @@ fn runs_in(memory_bytes: u64, run_bytes: u64) -> u32 {
 }
 
 /// The engine, and the thread that can stop its guests.
-pub(crate) struct Engine {
+pub struct Engine {
     // Before the engine, so that its thread ends first.
     interrupter: Interrupter,
     engine: wasmtime::Engine,
@@ -93,7 +93,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Pools instances if the machine has the address space, allocates on demand otherwise.
-    pub(crate) fn new(options: EngineOptions) -> Result<Self, EngineError> {
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let asked = options.concurrent_runs.in_memory(options.run_bytes);
         let concurrent_runs = asked.min(runs_that_fit());
         if concurrent_runs < asked {
@@ -131,12 +131,12 @@ impl Engine {
     }
 
     /// How many runs the engine is sized for.
-    pub(crate) fn concurrent_runs(&self) -> u32 {
+    pub fn concurrent_runs(&self) -> u32 {
         self.concurrent_runs
     }
 
     /// Stops a guest, wherever it is.
-    pub(crate) fn stop(&self, interrupt: &Arc<Interrupt>) {
+    pub fn stop(&self, interrupt: &Arc<Interrupt>) {
         self.interrupter.stop(interrupt);
     }
 

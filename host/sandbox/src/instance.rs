@@ -22,7 +22,7 @@ pub(super) const HANDLES_MAX: usize = 4096;
 
 /// How a call ended when it did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It was stopped.
     Interrupted,
     /// WebAssembly trapped: the trap's name and where.
@@ -40,16 +40,16 @@ pub(crate) enum Fault {
 }
 
 /// What is left of a call.
-pub(crate) struct Called<T, R> {
+pub struct Called<T, R> {
     /// The host's data, taken out of the store when the instance was gone.
-    pub(crate) state: Option<GuestState<T>>,
-    pub(crate) outcome: Result<R, Fault>,
+    pub state: Option<GuestState<T>>,
+    pub outcome: Result<R, Fault>,
     /// Processor time inside the sandbox, host calls included.
-    pub(crate) busy: Duration,
+    pub busy: Duration,
 }
 
 /// Which export is called.
-pub(crate) trait Call<T: 'static>: Send {
+pub trait Call<T: 'static>: Send {
     type Output: Send;
 
     fn call<'a>(
@@ -61,7 +61,7 @@ pub(crate) trait Call<T: 'static>: Send {
 }
 
 /// No export: what a guest costs before it does anything.
-pub(crate) struct CallNothing;
+pub struct CallNothing;
 
 impl<T: Send + 'static> Call<T> for CallNothing {
     type Output = ();
@@ -77,7 +77,7 @@ impl<T: Send + 'static> Call<T> for CallNothing {
 }
 
 /// `turn.describe`.
-pub(crate) struct CallDescribe;
+pub struct CallDescribe;
 
 impl<T: Send + 'static> Call<T> for CallDescribe {
     type Output = turn::Manifest;
@@ -97,7 +97,7 @@ impl<T: Send + 'static> Call<T> for CallDescribe {
 }
 
 /// `turn.run`.
-pub(crate) struct CallRun(pub(crate) turn::Prompt);
+pub struct CallRun(pub turn::Prompt);
 
 impl<T: Send + 'static> Call<T> for CallRun {
     type Output = Result<turn::Outcome, turn::Failure>;
@@ -114,9 +114,9 @@ impl<T: Send + 'static> Call<T> for CallRun {
 }
 
 /// `epilogue.close`, of a component that exports it.
-pub(crate) struct CallClose {
-    pub(crate) interruption: epilogue::Interruption,
-    pub(crate) said: Vec<epilogue::Part>,
+pub struct CallClose {
+    pub interruption: epilogue::Interruption,
+    pub said: Vec<epilogue::Part>,
 }
 
 impl<T: Send + 'static> Call<T> for CallClose {
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Call<T> for CallClose {
 ///
 /// When this returns the guest is gone. Dropping the future has the same effect, without the
 /// host's data coming back.
-pub(crate) async fn call<T: Send + 'static, C: Call<T>>(
+pub async fn call<T: Send + 'static, C: Call<T>>(
     engine: &Engine,
     loaded: &Loaded<T>,
     state: GuestState<T>,

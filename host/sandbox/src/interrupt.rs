@@ -18,7 +18,7 @@ const REPEAT: Duration = Duration::from_micros(100);
 
 /// One guest's stop switch.
 #[derive(Debug, Default)]
-pub(crate) struct Interrupt {
+pub struct Interrupt {
     stopping: AtomicBool,
     /// A guest is there that has to be bumped.
     guest: AtomicBool,
@@ -27,7 +27,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    pub(crate) fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
@@ -37,7 +37,7 @@ impl Interrupt {
     }
 
     /// Completes once the guest is to stop.
-    pub(crate) async fn stopped(&self) {
+    pub async fn stopped(&self) {
         self.token.cancelled().await;
     }
 

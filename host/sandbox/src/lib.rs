@@ -1,19 +1,18 @@
 //! Where guests run: one engine, one store per run, limits, and the means to stop a guest
 //! wherever it is. The only place that names wasmtime; knows neither runs nor stores of data.
 
-pub(crate) mod bindings;
+pub mod bindings;
 mod cache;
 mod compile;
 mod component;
 mod cost;
-pub(crate) mod descriptors;
+pub mod descriptors;
 mod engine;
 mod inspect;
 mod instance;
 mod interrupt;
 mod limits;
 mod memory;
-mod removing;
 mod wasi;
 mod worker;
 
@@ -24,23 +23,22 @@ pub use inspect::{Inspection, WIT_PACKAGE, WIT_VERSION};
 pub use limits::Limits;
 pub use worker::compile_worker;
 
-pub(crate) use compile::Compilers;
-pub(crate) use component::Loaded;
-pub(crate) use engine::{ConcurrentRuns, Engine, EngineOptions};
-pub(crate) use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
-pub(crate) use interrupt::Interrupt;
-pub(crate) use limits::Limiter;
-pub(crate) use removing::remove_tree;
-pub(crate) use wasi::{
+pub use compile::Compilers;
+pub use component::Loaded;
+pub use engine::{ConcurrentRuns, Engine, EngineOptions};
+pub use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
+pub use interrupt::Interrupt;
+pub use limits::Limiter;
+pub use wasi::{
     Directory, Files, GuestLines, GuestState, LineSource, Outgoing, OutgoingBody, OutgoingError,
 };
 
 /// What capabilities need of the engine's types.
-pub(crate) use wasmtime::Result as HostResult;
-pub(crate) use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
+pub use wasmtime::Result as HostResult;
+pub use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 
 /// A linker with WASI and nothing of the host's own yet.
-pub(crate) fn linker<T: Send + 'static>(engine: &Engine) -> HostResult<Linker<GuestState<T>>> {
+pub fn linker<T: Send + 'static>(engine: &Engine) -> HostResult<Linker<GuestState<T>>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasi::link(&mut linker)?;
     Ok(linker)

@@ -1,5 +1,6 @@
 //! What a guest may take of the host's memory, summed over everything in its store.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -61,6 +62,84 @@ pub struct Limits {
     /// How many runs may stand above one another: a run that a user asked for is at 0, one
     /// that it started at 1. Default 3.
     pub child_depth: u32,
+}
+
+impl Limits {
+    /// Limits by their names; times in microseconds, and no number for no bound.
+    #[must_use]
+    pub fn to_named(&self) -> BTreeMap<String, Option<u64>> {
+        let Limits {
+            memory_bytes,
+            table_elements,
+            output_bytes,
+            written_bytes,
+            descriptors,
+            deadline,
+            grace,
+            finish_deadline,
+            epilogue,
+            state_bytes,
+            queue,
+            tokens,
+            cost_micros,
+            tool_calls,
+            child_depth,
+            log_entries,
+            wakes,
+        } = *self;
+        let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let named = [
+            ("memory_bytes", Some(memory_bytes)),
+            ("table_elements", Some(table_elements)),
+            ("output_bytes", Some(output_bytes)),
+            ("written_bytes", Some(written_bytes)),
+            ("descriptors", Some(descriptors.into())),
+            ("deadline_us", deadline.and_then(micros)),
+            ("grace_us", micros(grace)),
+            ("finish_deadline_us", micros(finish_deadline)),
+            ("epilogue_us", micros(epilogue)),
+            ("state_bytes", Some(state_bytes)),
+            ("queue", Some(queue.into())),
+            ("tokens", tokens),
+            ("cost_micros", cost_micros),
+            ("tool_calls", Some(tool_calls.into())),
+            ("child_depth", Some(child_depth.into())),
+            ("log_entries", Some(log_entries)),
+            ("wakes", Some(wakes.into())),
+        ];
+        named.map(|(name, most)| (name.to_owned(), most)).into()
+    }
+
+    /// Limits with those that are named in the place of their own; `None` for a name that is not
+    /// known, or that takes another number.
+    #[must_use]
+    pub fn with_named(mut self, named: &BTreeMap<String, Option<u64>>) -> Option<Self> {
+        for (name, most) in named {
+            let count = || u32::try_from((*most)?).ok();
+            let time = most.map(Duration::from_micros);
+            match name.as_str() {
+                "memory_bytes" => self.memory_bytes = (*most)?,
+                "table_elements" => self.table_elements = (*most)?,
+                "output_bytes" => self.output_bytes = (*most)?,
+                "written_bytes" => self.written_bytes = (*most)?,
+                "descriptors" => self.descriptors = count()?,
+                "deadline_us" => self.deadline = time,
+                "grace_us" => self.grace = time?,
+                "finish_deadline_us" => self.finish_deadline = time?,
+                "epilogue_us" => self.epilogue = time?,
+                "state_bytes" => self.state_bytes = (*most)?,
+                "queue" => self.queue = count()?,
+                "tokens" => self.tokens = *most,
+                "cost_micros" => self.cost_micros = *most,
+                "tool_calls" => self.tool_calls = count()?,
+                "child_depth" => self.child_depth = count()?,
+                "log_entries" => self.log_entries = (*most)?,
+                "wakes" => self.wakes = count()?,
+                _ => return None,
+            }
+        }
+        Some(self)
+    }
 }
 
 impl Default for Limits {
@@ -204,7 +283,7 @@ const TABLES_MAX: usize = 32;
 /// Counts what one store has taken. Refuses by answering that growing failed, which a guest
 /// may handle; if it traps instead, it ran out of memory.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub struct Limiter {
     memory_max: usize,
     memory: usize,
     elements_max: usize,
@@ -214,7 +293,7 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         let fit = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Self {
             memory_max: fit(limits.memory_bytes),
@@ -227,12 +306,12 @@ impl Limiter {
     }
 
     /// Bytes of linear memory at the highest.
-    pub(crate) fn peak(&self) -> u64 {
+    pub fn peak(&self) -> u64 {
         self.peak as u64
     }
 
     /// Whether the guest asked for more than it may have.
-    pub(crate) fn refused(&self) -> bool {
+    pub fn refused(&self) -> bool {
         self.refused
     }
 }

@@ -4,10 +4,10 @@
 use super::damage::{Damage, place};
 use super::doctor::unread;
 use super::{StoreError, event, message};
+use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::{RunId, SessionId};
-use crate::transcript::Transcript;
 use lastword_types::session::{Message, Part, PartBody};
 use rusqlite::Connection;
 use rusqlite::types::Value;

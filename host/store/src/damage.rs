@@ -91,7 +91,7 @@ impl Damage {
     }
 
     /// Where a list goes on after this row.
-    pub(crate) fn cursor(&self) -> Option<String> {
+    pub fn cursor(&self) -> Option<String> {
         let no = self.row.as_ref()?.parse().ok()?;
         Some(super::session::cursor(no))
     }

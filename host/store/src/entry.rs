@@ -4,8 +4,8 @@
 use super::run::{RunNo, SessionNo};
 use super::tx::{Log, Tx};
 use super::{StoreError, grant, question};
-use lastword_types::event::EventBody;
 use crate::transcript::Entry;
+use lastword_types::event::EventBody;
 use lastword_types::session::{BlobId, Message, PartBody};
 use rusqlite::{Connection, OptionalExtension, params};
 

@@ -10,9 +10,9 @@ use super::run::{self, RunNo};
 use super::tx::{Apart, Tx, in_savepoint};
 use super::work::Work;
 use super::{Damage, Refusal, StoreError, entry, wake};
+use crate::transcript::Changes;
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
-use crate::transcript::Changes;
 use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState, Said};
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
@@ -69,7 +69,11 @@ impl Work for Finish {
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let persist = tx.elapsed.saturating_sub(self.since);
         if let Some(sealed) = self.sealed.take() {
-            self.changes = Some(crate::transcript::finish(sealed.transcript, &self.ending, tx.now));
+            self.changes = Some(crate::transcript::finish(
+                sealed.transcript,
+                &self.ending,
+                tx.now,
+            ));
         }
         let changes = self
             .changes

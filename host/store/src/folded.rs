@@ -6,10 +6,10 @@ use super::message;
 use super::open::Store;
 use super::run::PromptRecord;
 use super::{Archive, Refusal, StoreError};
+use crate::transcript::{Remains, retell};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position, Seq};
 use lastword_types::id::{RunId, SessionId};
-use crate::transcript::{Remains, retell};
 use rusqlite::{Connection, OptionalExtension};
 
 /// All events of a run that has ended, made of its row, its messages and its receipt. Their numbers and positions

@@ -3,13 +3,13 @@
 
 use super::run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
 use super::{Output, Store, StoreError, WorkspaceNo};
+use crate::transcript::Transcript;
+use futures_util::future::poll_immediate;
 use lastword_os::clock::SystemClock;
 use lastword_types::event::{EventBody, Seq};
 use lastword_types::id::{AgentId, RunId, SessionId};
-use crate::transcript::Transcript;
 use lastword_types::run::{Cause, Ending, Receipt};
 use lastword_types::session::{BlobId, FinishReason, Part, ToolResult};
-use futures_util::future::poll_immediate;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;

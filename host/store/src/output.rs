@@ -10,12 +10,14 @@ use super::StoreError;
 use super::durable::Durable;
 use super::run::RunNo;
 use super::writer::{Handed, Queue};
+use crate::transcript::{Entry, OutputBounds, OutputRefused, Transcript};
+use flush::Flush;
 use lastword_types::clock::{Clock, UnixMillis};
 use lastword_types::event::EventBody;
 use lastword_types::id::{QuestionId, RunId};
-use crate::transcript::{Entry, OutputBounds, OutputRefused, Transcript};
-use lastword_types::session::{Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage};
-use flush::Flush;
+use lastword_types::session::{
+    Answer, Granted, Message, Part, Question, ToolCall, ToolResult, Usage,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -155,7 +157,7 @@ impl Output {
     pub fn part(
         self: &Arc<Self>,
         part: Part,
-        blob: Option<(crate::session::BlobId, Vec<u8>)>,
+        blob: Option<(lastword_types::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
             t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
@@ -170,7 +172,7 @@ impl Output {
     pub fn result(
         self: &Arc<Self>,
         result: ToolResult,
-        blobs: Vec<(crate::session::BlobId, Vec<u8>)>,
+        blobs: Vec<(lastword_types::session::BlobId, Vec<u8>)>,
     ) -> Result<(), OutputError> {
         self.take(|t, now, log| {
             t.spend_data(blobs.iter().map(|(_, bytes)| bytes.len()).sum())?;

@@ -9,10 +9,10 @@ use super::run::{PromptRecord, RunNo, SessionNo};
 use super::tx::{Tx, in_savepoint};
 use super::writer::Writer;
 use super::{StoreError, entry, event};
+use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
-use crate::transcript::Transcript;
 use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::Duration;
@@ -126,7 +126,11 @@ fn one(
     let ending = crashed(&why);
     let least = writer.once(|tx| {
         begun(tx, left)?;
-        let receipt = ending.receipt(left.name(), lastword_types::run::Said::default(), Duration::ZERO);
+        let receipt = ending.receipt(
+            left.name(),
+            lastword_types::run::Said::default(),
+            Duration::ZERO,
+        );
         minimal(tx, left.run, &ending.cause, receipt, &why)
     });
     match least {

@@ -35,7 +35,7 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
 
 /// Why an orderly closed store takes nothing.
-pub(crate) const SHUT_DOWN: &str = "the host has shut down";
+pub const SHUT_DOWN: &str = "the host has shut down";
 
 /// Where work is handed in. Closed when the store is shut down or fails for good.
 #[derive(Default)]

@@ -184,7 +184,7 @@ async fn tried(told: Told) -> Places {
     );
     let plan = Plan::new().host(|host| {
         let (secrets, servers, model) = brought;
-        let host = host.secrets(secrets).mcp(servers).model(model).http(http);
+        let host = host.secrets(secrets).tools(servers).model(model).http(http);
         let host = host.tools(Leak(told));
         host.commands(Commands::none().allow("env"))
     });

@@ -2,13 +2,13 @@
 //! comes of it. Who starts runs implements it.
 
 use super::budget::Budget;
-use super::model::CallContext;
-use super::tools::ToolError;
+use crate::run::RunState;
+use futures_util::future::BoxFuture;
+use lastword_providers::model::CallContext;
+use lastword_providers::tools::ToolError;
+use lastword_store::SessionNo;
 use lastword_types::id::{AgentId, RunId, SessionId};
 use lastword_types::permission::Authority;
-use crate::run::RunState;
-use lastword_store::SessionNo;
-use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
 /// Somebody who starts runs.

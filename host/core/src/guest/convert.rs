@@ -1,9 +1,11 @@
 //! Between the WIT package's types and the host's: parts, messages, bytes.
 
 use super::failure::failure;
-use lastword_types::id::MessageId;
 use lastword_sandbox::bindings::lastword::agent::types as wit;
-use lastword_types::session::{BlobId, Content, Extra, Message, Part, PartBody, Role, ToolCall, ToolResult};
+use lastword_types::id::MessageId;
+use lastword_types::session::{
+    BlobId, Content, Extra, Message, Part, PartBody, Role, ToolCall, ToolResult,
+};
 use sha2::{Digest, Sha256};
 
 /// Bytes of the largest data part.

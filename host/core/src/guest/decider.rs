@@ -2,17 +2,17 @@
 //! policy, and at last a question. What is allowed and may have effects is noted as begun, on
 //! disk, before the call goes on.
 
-use super::{Allowed, Decide, Decision, Denied, PermissionPolicy};
 use crate::guest::agents::Holder;
+use crate::guest::questions::{Asker, Covers, Questions};
+use futures_util::future::BoxFuture;
 use lastword_providers::foreign::Foreign;
 use lastword_providers::model::CallContext;
-use crate::guest::questions::{Asker, Covers, Questions};
+use lastword_providers::permits::{Allowed, Decide, Decision, Denied, PermissionPolicy};
 use lastword_providers::tools::Effects;
+use lastword_store::Store;
 use lastword_types::clock::Clock;
 use lastword_types::permission::{Access, Authority, Capability, Rule, Verdict, Why, offers};
 use lastword_types::session::{Answer, Asked};
-use lastword_store::Store;
-use futures_util::future::BoxFuture;
 use std::sync::Arc;
 use std::time::Duration;
 

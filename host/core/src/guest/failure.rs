@@ -1,10 +1,10 @@
 //! Refusals as guests see them: a code, a sentence, and whether to try again. Never a trap.
 
 use super::control::Control;
-use super::model::{ModelError, ModelErrorKind};
-use lastword_types::permission::Capability;
+use lastword_providers::model::{ModelError, ModelErrorKind};
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_store::{OutputError, Refusal, StoreError};
+use lastword_types::permission::Capability;
 
 /// A refusal with one of the codes of the WIT package.
 pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
@@ -40,10 +40,26 @@ pub(crate) fn unless_asked(control: &Control) -> Result<(), Failure> {
     }
 }
 
-impl From<OutputError> for Failure {
-    fn from(error: OutputError) -> Self {
+/// An error of the host's that a guest is told as a [`Failure`].
+pub(crate) trait IntoFailure {
+    fn into_failure(self) -> Failure;
+}
+
+/// `?` for such errors.
+pub(crate) trait OrFailure<T> {
+    fn or_failure(self) -> Result<T, Failure>;
+}
+
+impl<T, E: IntoFailure> OrFailure<T> for Result<T, E> {
+    fn or_failure(self) -> Result<T, Failure> {
+        self.map_err(E::into_failure)
+    }
+}
+
+impl IntoFailure for OutputError {
+    fn into_failure(self) -> Failure {
         use crate::run::OutputRefused;
-        let code = match error {
+        let code = match self {
             OutputError::Sealed => "cancelled",
             OutputError::Rejected => "internal",
             OutputError::Refused(
@@ -57,13 +73,13 @@ impl From<OutputError> for Failure {
             OutputError::Refused(OutputRefused::Incomplete) => "invalid",
             OutputError::Refused(OutputRefused::UnknownCall) => "not-found",
         };
-        failure(code, error.to_string())
+        failure(code, self.to_string())
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
+impl IntoFailure for StoreError {
+    fn into_failure(self) -> Failure {
+        match self {
             StoreError::Refused(Refusal::Quota) => failure(
                 "limit",
                 "the agent keeps as much state as it may; delete some first",
@@ -72,7 +88,7 @@ impl From<StoreError> for Failure {
                 "not-found",
                 "there is no such message in this session's history",
             ),
-            StoreError::Unavailable(_) => Self {
+            StoreError::Unavailable(_) => Failure {
                 retryable: true,
                 ..failure("unavailable", "the host's store cannot write now")
             },
@@ -88,9 +104,9 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<ModelError> for Failure {
-    fn from(error: ModelError) -> Self {
-        let code = match error.kind {
+impl IntoFailure for ModelError {
+    fn into_failure(self) -> Failure {
+        let code = match self.kind {
             ModelErrorKind::UnknownModel => "not-found",
             ModelErrorKind::Unauthorized => "denied",
             ModelErrorKind::RateLimited | ModelErrorKind::ContextOverflow => "limit",
@@ -100,15 +116,15 @@ impl From<ModelError> for Failure {
             ModelErrorKind::Idle => "timeout",
         };
         let mut extra = Vec::new();
-        if error.kind == ModelErrorKind::ContextOverflow {
+        if self.kind == ModelErrorKind::ContextOverflow {
             extra.push(("reason".to_owned(), "\"context-overflow\"".to_owned()));
-            let size = error.context_tokens.map(|size| size.to_string());
+            let size = self.context_tokens.map(|size| size.to_string());
             extra.extend(size.map(|size| ("context_tokens".to_owned(), size)));
         }
-        Self {
-            retryable: error.is_retryable(),
+        Failure {
+            retryable: self.is_retryable(),
             extra,
-            ..failure(code, error.message)
+            ..failure(code, self.message)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The workspace's files as a guest sees them: which directories, and whether to write.
 
-use lastword_types::permission::{Authority, Capability};
 use lastword_sandbox::descriptors::Held;
 use lastword_sandbox::{Directory, Files};
+use lastword_types::permission::{Authority, Capability};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -2,9 +2,9 @@
 //! bounded, with a marker where more was dropped.
 
 use super::control::Control;
-use lastword_types::id::RunId;
 use lastword_sandbox::bindings::lastword::agent::log::{Host, Level};
 use lastword_sandbox::{GuestLines, HostResult, LineSource};
+use lastword_types::id::RunId;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -5,18 +5,16 @@ pub(crate) mod agents;
 pub(crate) mod budget;
 pub(crate) mod control;
 mod convert;
+pub(crate) mod decider;
 mod failure;
 pub(crate) mod files;
-pub(crate) mod foreign;
-pub mod http;
 pub(crate) mod log;
-pub mod mcp;
-pub mod model;
-pub mod permits;
+pub(crate) mod model;
+pub(crate) mod outgoing;
 pub(crate) mod questions;
-pub mod secrets;
+pub(crate) mod secrets;
 pub(crate) mod state;
-pub mod tools;
+pub(crate) mod tools;
 pub(crate) mod transcript;
 
 pub(crate) use convert::{BLOB_BYTES_MAX, Blob, blob_of};
@@ -32,7 +30,7 @@ pub(crate) struct Capabilities {
     pub(crate) model: model::Model,
     pub(crate) tools: tools::Tools,
     pub(crate) state: state::State,
-    pub(crate) control: Arc<control::Control>,
+    pub(crate) control: control::ControlHost,
     pub(crate) log: log::Log,
     pub(crate) secrets: secrets::Asked,
 }
@@ -54,7 +52,7 @@ impl Capabilities {
                 control: Arc::clone(control),
                 values: None,
             },
-            control: Arc::clone(control),
+            control: control::ControlHost(Arc::clone(control)),
             log: log::Log {
                 control: Arc::clone(control),
                 journal: Arc::clone(journal),
@@ -87,7 +85,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> HostResult<()> {
     wit::state::add_to_linker::<_, HasSelf<state::State>>(linker, |s: &mut State| {
         &mut s.host.state
     })?;
-    wit::control::add_to_linker::<_, HasSelf<Arc<control::Control>>>(linker, |s: &mut State| {
+    wit::control::add_to_linker::<_, HasSelf<control::ControlHost>>(linker, |s: &mut State| {
         &mut s.host.control
     })?;
     wit::secrets::add_to_linker::<_, HasSelf<secrets::Asked>>(linker, |s: &mut State| {

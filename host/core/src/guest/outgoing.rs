@@ -1,15 +1,14 @@
 //! A guest's own requests, through `wasi:http`: carried out on the embedder's runtime and handed
 //! over in pieces, so that nothing of them runs on a guest's stack.
 
-use super::error::{HttpError, HttpErrorKind};
-use super::guarded::{Guarded, Request};
-use lastword_providers::permits::Permits;
-use lastword_types::id::RunId;
-use lastword_sandbox::{Outgoing, OutgoingBody, OutgoingError};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode, header};
+use lastword_providers::http::{Guarded, HttpError, HttpErrorKind, Request};
+use lastword_providers::permits::Permits;
+use lastword_sandbox::{Outgoing, OutgoingBody, OutgoingError};
+use lastword_types::id::RunId;
 use reqwest::Url;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -42,7 +41,7 @@ impl Outgoing for GuestRequests {
         let task = self.runtime.spawn(async move {
             if let Err(error) = pump(&client, run, request, &permits, head, &pieces).await {
                 tracing::debug!(%run, %error, "a guest's request failed");
-                let _guest_went_away = pieces.send(Err(error.into())).await;
+                let _guest_went_away = pieces.send(Err(outgoing_error(&error))).await;
             }
         });
         let task = AbortOnDropHandle::new(task);
@@ -115,6 +114,25 @@ fn request_of(request: http::Request<OutgoingBody>) -> Result<Request, HttpError
         headers,
         body: body.boxed(),
     })
+}
+
+/// What a guest is told of a request that failed.
+fn outgoing_error(error: &HttpError) -> OutgoingError {
+    match error.kind {
+        HttpErrorKind::Url => OutgoingError::Uri,
+        HttpErrorKind::Denied | HttpErrorKind::Header => OutgoingError::Denied,
+        HttpErrorKind::Private => OutgoingError::Prohibited,
+        HttpErrorKind::Resolve => OutgoingError::Name,
+        HttpErrorKind::Connect => OutgoingError::Refused,
+        HttpErrorKind::Tls => OutgoingError::Tls,
+        HttpErrorKind::RequestBytes => OutgoingError::RequestBytes,
+        HttpErrorKind::ResponseHeaders => OutgoingError::ResponseHeaders,
+        HttpErrorKind::ResponseBytes => OutgoingError::ResponseBytes,
+        HttpErrorKind::Protocol => OutgoingError::Protocol,
+        HttpErrorKind::Coding => OutgoingError::Coding,
+        HttpErrorKind::Timeout => OutgoingError::Timeout,
+        HttpErrorKind::Busy => OutgoingError::Busy,
+    }
 }
 
 #[cfg(test)]

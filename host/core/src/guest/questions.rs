@@ -3,11 +3,11 @@
 //! a question is about nor how it reaches people, which is by the log.
 
 use crate::guest::agents::Holder;
+use crate::run::OutputRefused;
+use lastword_store::{Covered, Output, OutputError, Store, StoreError};
 use lastword_types::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
 use lastword_types::permission::Rule;
-use crate::run::OutputRefused;
 use lastword_types::session::{Answer, Asked, Granted, Question, QuestionState, Within};
-use lastword_store::{Covered, Output, OutputError, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};

@@ -1,13 +1,12 @@
 //! A guest's question whether a secret exists, as it asks it. Nobody is asked about it: an answer
 //! would be taken for leave to send it. Knows no value.
 
-use super::Secrets;
-use super::config::NAME_BYTES_MAX;
 use crate::guest::control::Control;
 use crate::guest::failure::{denied, failure, unless_asked};
-use lastword_types::permission::{self, Authority, Capability, Verdict};
+use lastword_providers::secrets::{NAME_BYTES_MAX, Secrets};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
+use lastword_types::permission::{self, Authority, Capability, Verdict};
 use std::sync::Arc;
 
 /// One guest's questions; none are answered if that is not granted.

@@ -1,11 +1,11 @@
 //! Small durable values of an agent's own. Written at once: they survive a cancelled run.
 
 use super::control::Control;
-use super::failure::{denied, failure, unless_asked};
-use lastword_types::permission::Capability;
+use super::failure::{OrFailure, denied, failure, unless_asked};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::state::{Failure, Host, Scope};
 use lastword_store::{StateOwner, StateQuota, StateScope, Store};
+use lastword_types::permission::Capability;
 use std::sync::Arc;
 
 /// Bytes of the longest key.
@@ -42,7 +42,7 @@ impl Values {
         let written = self
             .store
             .put_state(owner, scope_in(scope), key, expected, value, quota);
-        Ok(written.await?)
+        Ok(written.await.or_failure()?)
     }
 }
 
@@ -71,7 +71,8 @@ impl State {
         Ok(values
             .store
             .state(values.owner.clone(), scope_in(scope), key)
-            .await?)
+            .await
+            .or_failure()?)
     }
 
     async fn list(&self, scope: Scope, prefix: String) -> Result<Vec<String>, Failure> {
@@ -79,7 +80,7 @@ impl State {
         let keys = values
             .store
             .state_keys(values.owner.clone(), scope_in(scope), prefix);
-        Ok(keys.await?)
+        Ok(keys.await.or_failure()?)
     }
 
     async fn write(

@@ -6,13 +6,13 @@ use crate::guest::Capabilities;
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use lastword_os::file;
-use lastword_types::id::AgentId;
-use lastword_types::permission::{Capability, Manifest, Rule, Want};
 use lastword_sandbox::bindings::exports::lastword::agent::turn;
 use lastword_sandbox::{
     CallDescribe, ComponentError, Digest, Files, GuestLines, GuestState, Inspection, Interrupt,
     Limiter, Loaded, call,
 };
+use lastword_types::id::AgentId;
+use lastword_types::permission::{Capability, Manifest, Rule, Want};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

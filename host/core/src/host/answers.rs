@@ -3,10 +3,10 @@
 
 use super::{Host, HostError, Session, Workspace, bounds};
 use crate::guest::questions::{Refused, Resolved};
-use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
 use crate::run::Run;
-use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
 use lastword_store::{GoesOn, Key, OpenQuestions, PromptRecord};
+use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
+use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
 
 /// What an answer came to.
 #[derive(Clone)]

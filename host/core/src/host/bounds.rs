@@ -2,8 +2,8 @@
 //! it is kept. Each refusal names the bound.
 
 use super::{HostError, WorkspaceOptions};
-use lastword_types::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 use lastword_store::kept_bytes;
+use lastword_types::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 
 /// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
 pub const PROMPT_BYTES_MAX: usize = 4 << 20;

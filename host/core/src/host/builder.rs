@@ -6,24 +6,25 @@ use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::{Host, HostError, HostInner, Lease};
 use crate::guest::Capabilities;
+use crate::guest::tools::{OwnTools, Source};
+use crate::run::dispatcher::{Brought, Dispatcher, Parts};
+use crate::workspace::{OnLastClient, WorkspaceKey};
+use lastword_os::clock::SystemClock;
+use lastword_os::remove_tree;
 use lastword_providers::http::{Guarded, HttpOptions};
-use lastword_mcp::{McpServers, TokenFiles};
 use lastword_providers::model::ModelProvider;
 use lastword_providers::permits::PermissionPolicy;
 use lastword_providers::secrets::Secrets;
-use lastword_providers::tools::{CommandTools, Commands, FetchUrl, OwnTools, Source, ToolProvider};
-use lastword_os::clock::SystemClock;
-use lastword_types::clock::Clock;
-use lastword_types::id::WorkspaceId;
-use lastword_types::permission::Rule;
-use crate::run::dispatcher::{Brought, Dispatcher, Parts};
+use lastword_providers::tools::{CommandTools, Commands, FetchUrl, HostContext, ToolProvider};
 use lastword_sandbox::descriptors::{self, Descriptors};
 use lastword_sandbox::{
     Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
-    Linker, remove_tree,
+    Linker,
 };
 use lastword_store::Store;
-use crate::workspace::{OnLastClient, WorkspaceKey};
+use lastword_types::clock::Clock;
+use lastword_types::id::WorkspaceId;
+use lastword_types::permission::Rule;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -49,7 +50,7 @@ pub struct HostBuilder {
     cache_dir: Option<PathBuf>,
     brought: Brought,
     commands: Commands,
-    mcp: Option<McpServers>,
+    tools: Vec<Arc<dyn ToolProvider>>,
     http: HttpOptions,
     limits: Limits,
     concurrent_runs: ConcurrentRuns,
@@ -70,7 +71,7 @@ impl HostBuilder {
             cache_dir: None,
             brought: Brought::default(),
             commands: Commands::none(),
-            mcp: None,
+            tools: Vec::new(),
             http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: ConcurrentRuns::AtMost(CONCURRENT_RUNS),
@@ -113,21 +114,13 @@ impl HostBuilder {
         self
     }
 
-    /// Tools for agents, beside the host's own. May be called more than once; the first who
-    /// has a tool of a name serves it. Default: none.
+    /// Tools for agents, beside the host's own: of the embedder, or of MCP servers
+    /// (`lastword::mcp::McpServers`), which get the host's secrets where their settings name some,
+    /// its clock, the directories of its workspaces, and a folder for tokens. May be called more
+    /// than once; the first provider that has a tool of a name serves it. Default: none.
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
-        let source = Source::of_embedder(Arc::new(provider));
-        self.brought.tools.push(source);
-        self
-    }
-
-    /// MCP servers whose tools agents may call that are granted `tools=SERVER.*`. They get the
-    /// host's secrets where their settings name some, its clock, the directories of its
-    /// workspaces, and a folder for tokens. Default: none.
-    #[must_use]
-    pub fn mcp(mut self, servers: McpServers) -> Self {
-        self.mcp = Some(servers);
+        self.tools.push(Arc::new(provider));
         self
     }
 
@@ -296,10 +289,16 @@ impl HostBuilder {
         let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
-        if let Some(servers) = self.mcp.map(|servers| servers.descriptors(before)) {
-            let servers = equip(servers, &brought.secrets, &clock, &store, &places);
-            brought.tools.push(Source::bounded(Arc::new(servers)));
-        }
+        let mut context = HostContext::new(Arc::clone(&clock));
+        context.secrets = brought.secrets.clone();
+        context.data_dir = Some(store.directory().to_owned());
+        context.descriptors = before;
+        let of_host = Arc::clone(&places);
+        context.directories = Arc::new(move |id| directory(of_host.get(), id));
+        let attached = self.tools.into_iter();
+        brought.tools = attached
+            .map(|provider| Source::attached(provider, &context))
+            .collect();
         let dispatcher = Dispatcher::new(Parts {
             engine: Arc::clone(&engine),
             store: store.clone(),
@@ -364,22 +363,6 @@ async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<E
     Ok(Arc::new(blocking(move || Engine::new(options)).await??))
 }
 
-/// Gives MCP servers what is the host's.
-fn equip(
-    servers: McpServers,
-    secrets: &Secrets,
-    clock: &Arc<dyn Clock>,
-    store: &Store,
-    places: &Arc<OnceLock<Weak<HostInner>>>,
-) -> McpServers {
-    let places = Arc::clone(places);
-    servers
-        .directories(move |id| place(places.get(), id))
-        .secrets(Arc::new(secrets.clone()))
-        .clock(Arc::clone(clock))
-        .tokens_by_default(Arc::new(TokenFiles::of_data_dir(store.directory())))
-}
-
 /// The soft limit of descriptors from before it was raised.
 fn raised() -> Option<u64> {
     descriptors::raise().unwrap_or_else(|error| {
@@ -411,8 +394,8 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     Host { inner: lease }
 }
 
-/// Where open workspaces are, for MCP servers.
-fn place(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf> {
+/// The directory of a workspace that is open.
+fn directory(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf> {
     let host = host?.upgrade()?;
     let open = host.workspaces.lock().open(id).ok()?;
     match &open.key {

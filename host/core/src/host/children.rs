@@ -3,14 +3,14 @@
 
 use super::{Host, HostInner, Session};
 use crate::guest::agents::{Child, ChildEnd, StartRun};
-use lastword_providers::tools::{ToolError, ToolErrorKind};
-use lastword_types::id::{AgentId, RunId};
 use crate::run::dispatcher::{Admission, Dispatcher, NotAccepted};
 use crate::run::live::{LiveRun, NoEnd};
 use crate::run::{Cause, Receipt};
-use lastword_types::session::{Message, Part, PartBody, Role};
-use lastword_store::{PromptRecord, StoreError};
 use futures_util::future::BoxFuture;
+use lastword_providers::tools::{ToolError, ToolErrorKind};
+use lastword_store::{PromptRecord, StoreError};
+use lastword_types::id::{AgentId, RunId};
+use lastword_types::session::{Message, Part, PartBody, Role};
 use std::sync::{Arc, Weak};
 
 /// Starts runs for runs, as long as the host is there.

@@ -5,12 +5,12 @@
 use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
 use super::{Host, HostError, HostInner};
-use lastword_types::id::{RunId, WorkspaceId};
 use crate::run::{Cause, Receipt};
-use lastword_sandbox::Limits;
-use lastword_store::Waits;
 use crate::workspace::registry::Registry;
 use crate::workspace::{CloseReason, Lifecycle};
+use lastword_sandbox::Limits;
+use lastword_store::Waits;
+use lastword_types::id::{RunId, WorkspaceId};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
 //! What can go wrong for an embedder, under the contract's names.
 
+use crate::run::RunState;
+use lastword_sandbox::{ComponentError, EngineError};
+use lastword_store::{Damage, OpenError, Refusal, SHUT_DOWN, StoreError};
 use lastword_types::id::{
     AgentId, ClientId, GrantId, InvalidAgentId, MessageId, QuestionId, RunId, SessionId,
     WorkspaceId,
 };
-use crate::run::RunState;
-use lastword_sandbox::{ComponentError, EngineError};
 use lastword_types::session::Answer;
-use lastword_store::{Damage, OpenError, Refusal, SHUT_DOWN, StoreError};
 use std::path::PathBuf;
 
 /// Why the host did not do what it was asked.

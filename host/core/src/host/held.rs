@@ -1,11 +1,11 @@
 //! Going on with prompts that are held: queued when a host ended or a workspace closed.
 
 use super::{Host, HostError, HostInner, Session};
-use lastword_types::id::WorkspaceId;
 use crate::run::Run;
-use lastword_store::{HeldRow, HeldScope, Key, StoreError};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::Claimant;
+use lastword_store::{HeldRow, HeldScope, Key, StoreError};
+use lastword_types::id::WorkspaceId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,16 +2,16 @@
 //! delete; and with workspaces that are no longer wanted.
 
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
-use lastword_types::event::{Position, Seq};
-use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
 use crate::run::Events;
-use lastword_types::session::{
-    BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
-    WorkspaceRecord, title_given,
-};
 use lastword_store::{
     Damage, Key, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage,
     Store, StoreError, WorkspaceRow,
+};
+use lastword_types::event::{Position, Seq};
+use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
+use lastword_types::session::{
+    BlobId, Export, ExportedRun, Message, SessionRecord, TITLE_GIVEN_CHARS_MAX, Todo,
+    WorkspaceRecord, title_given,
 };
 use std::sync::{Arc, Weak};
 use std::time::Duration;

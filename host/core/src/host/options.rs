@@ -1,10 +1,9 @@
 //! What agents may do in a workspace, and how much: as an embedder says it, and as it is kept
 //! for a host that starts again.
 
-use lastword_types::permission::{Grants, Rule};
 use lastword_sandbox::Limits;
 use lastword_store::StoredOptions;
-use std::collections::BTreeMap;
+use lastword_types::permission::{Grants, Rule};
 use std::time::Duration;
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
@@ -84,7 +83,7 @@ impl WorkspaceOptions {
             denied: grants.denied().map(Rule::to_string).collect(),
             asks: *asks,
             concurrent_runs: *concurrent_runs,
-            limits: limits.as_ref().map(named),
+            limits: limits.as_ref().map(Limits::to_named),
         }
     }
 
@@ -97,7 +96,7 @@ impl WorkspaceOptions {
         let grants = grants.fold(Grants::none(), Grants::with);
         let denied: Option<Vec<Rule>> = stored.denied.iter().map(rule).collect();
         let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::without));
-        let own = stored.limits.as_ref().map(|own| limited(limits, own));
+        let own = stored.limits.as_ref().map(|own| limits.with_named(own));
         Some(Self {
             grants: denied.unwrap_or_default(),
             limits: match own {
@@ -110,80 +109,6 @@ impl WorkspaceOptions {
     }
 }
 
-/// Limits by their names; times in microseconds, and no number for no bound.
-fn named(limits: &Limits) -> BTreeMap<String, Option<u64>> {
-    let Limits {
-        memory_bytes,
-        table_elements,
-        output_bytes,
-        written_bytes,
-        descriptors,
-        deadline,
-        grace,
-        finish_deadline,
-        epilogue,
-        state_bytes,
-        queue,
-        tokens,
-        cost_micros,
-        tool_calls,
-        child_depth,
-        log_entries,
-        wakes,
-    } = *limits;
-    let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    let named = [
-        ("memory_bytes", Some(memory_bytes)),
-        ("table_elements", Some(table_elements)),
-        ("output_bytes", Some(output_bytes)),
-        ("written_bytes", Some(written_bytes)),
-        ("descriptors", Some(descriptors.into())),
-        ("deadline_us", deadline.and_then(micros)),
-        ("grace_us", micros(grace)),
-        ("finish_deadline_us", micros(finish_deadline)),
-        ("epilogue_us", micros(epilogue)),
-        ("state_bytes", Some(state_bytes)),
-        ("queue", Some(queue.into())),
-        ("tokens", tokens),
-        ("cost_micros", cost_micros),
-        ("tool_calls", Some(tool_calls.into())),
-        ("child_depth", Some(child_depth.into())),
-        ("log_entries", Some(log_entries)),
-        ("wakes", Some(wakes.into())),
-    ];
-    named.map(|(name, most)| (name.to_owned(), most)).into()
-}
-
-/// Limits with those that are named in the place of their own; `None` for a name that is not
-/// known, or that takes another number.
-fn limited(mut limits: Limits, named: &BTreeMap<String, Option<u64>>) -> Option<Limits> {
-    for (name, most) in named {
-        let count = || u32::try_from((*most)?).ok();
-        let time = most.map(Duration::from_micros);
-        match name.as_str() {
-            "memory_bytes" => limits.memory_bytes = (*most)?,
-            "table_elements" => limits.table_elements = (*most)?,
-            "output_bytes" => limits.output_bytes = (*most)?,
-            "written_bytes" => limits.written_bytes = (*most)?,
-            "descriptors" => limits.descriptors = count()?,
-            "deadline_us" => limits.deadline = time,
-            "grace_us" => limits.grace = time?,
-            "finish_deadline_us" => limits.finish_deadline = time?,
-            "epilogue_us" => limits.epilogue = time?,
-            "state_bytes" => limits.state_bytes = (*most)?,
-            "queue" => limits.queue = count()?,
-            "tokens" => limits.tokens = *most,
-            "cost_micros" => limits.cost_micros = *most,
-            "tool_calls" => limits.tool_calls = count()?,
-            "child_depth" => limits.child_depth = count()?,
-            "log_entries" => limits.log_entries = (*most)?,
-            "wakes" => limits.wakes = count()?,
-            _ => return None,
-        }
-    }
-    Some(limits)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,25 +116,24 @@ mod tests {
 
     /// Every field differs from its default, and every number from all others.
     fn options() -> WorkspaceOptions {
-        let limits = Limits {
-            memory_bytes: 1,
-            table_elements: 2,
-            output_bytes: 3,
-            written_bytes: 4,
-            descriptors: 5,
-            deadline: None,
-            grace: Duration::from_micros(6),
-            finish_deadline: Duration::from_micros(7),
-            epilogue: Duration::from_micros(8),
-            state_bytes: 9,
-            queue: 10,
-            tokens: Some(11),
-            cost_micros: Some(12),
-            tool_calls: 13,
-            child_depth: 14,
-            log_entries: 16,
-            wakes: 17,
-        };
+        let mut limits = Limits::default();
+        limits.memory_bytes = 1;
+        limits.table_elements = 2;
+        limits.output_bytes = 3;
+        limits.written_bytes = 4;
+        limits.descriptors = 5;
+        limits.deadline = None;
+        limits.grace = Duration::from_micros(6);
+        limits.finish_deadline = Duration::from_micros(7);
+        limits.epilogue = Duration::from_micros(8);
+        limits.state_bytes = 9;
+        limits.queue = 10;
+        limits.tokens = Some(11);
+        limits.cost_micros = Some(12);
+        limits.tool_calls = 13;
+        limits.child_depth = 14;
+        limits.log_entries = 16;
+        limits.wakes = 17;
         WorkspaceOptions {
             grants: Grants::none()
                 .with(Capability::State)

@@ -2,11 +2,11 @@
 
 use super::attached::Attached;
 use super::{HostError, Session, bounds};
+use crate::run::{Cause, Receipt, RunState};
+use lastword_store::{Edited, QueuedRow, Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::RunId;
-use crate::run::{Cause, Receipt, RunState};
 use lastword_types::session::Part;
-use lastword_store::{Edited, QueuedRow, Refusal, StoreError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -3,13 +3,13 @@
 
 use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
-use lastword_providers::tools::Source;
-use lastword_types::id::{ClientId, WorkspaceId};
+use crate::guest::tools::Source;
 use crate::run::Cause;
 use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
 use futures_util::future::BoxFuture;
+use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -2,10 +2,10 @@
 //! new run, and only one.
 
 use super::{HostError, Session, bounds};
-use lastword_types::id::RunId;
 use crate::run::dispatcher::NotAccepted;
 use crate::run::{Run, RunState};
 use lastword_store::{HeldScope, Key, PromptRecord, Refusal, RunAt, StoreError};
+use lastword_types::id::RunId;
 
 /// Which run to go on with, and the caller's name for the request.
 #[derive(Clone, Debug, PartialEq, Eq)]

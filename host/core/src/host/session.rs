@@ -2,13 +2,13 @@
 
 use super::{Host, HostError, Prompt};
 use crate::guest::Blob;
-use lastword_types::event::Seq;
-use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
 use crate::run::{Cause, Events, Receipt, Run};
-use lastword_types::session::{Message, Part};
 use lastword_store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
+use lastword_types::event::Seq;
+use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
+use lastword_types::session::{Message, Part};
 use std::fmt;
 use std::sync::Arc;
 

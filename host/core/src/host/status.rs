@@ -1,10 +1,10 @@
 //! What a host tells of itself: its workspaces, its counters, and the steps of its life.
 
 use super::{Host, Workspace, WorkspaceInner};
-use lastword_types::id::WorkspaceId;
 use crate::run::HostStats;
 use crate::workspace::claims::Claims;
 use crate::workspace::{Lifecycle, WorkspaceKey};
+use lastword_types::id::WorkspaceId;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 

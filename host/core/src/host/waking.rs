@@ -2,9 +2,9 @@
 //! they wait for is on disk; one task per host sleeps until the next one is due.
 
 use super::{Host, HostError, HostInner, Session};
-use lastword_types::clock::{Clock, UnixMillis};
 use crate::run::{Cause, Ending, Receipt, Run};
 use lastword_store::{Due, GoesOn, Key, PromptRecord, StoreError, Waits};
+use lastword_types::clock::{Clock, UnixMillis};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;

@@ -1,15 +1,15 @@
 //! Workspaces as an embedder holds them.
 
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
-use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
-use lastword_types::permission::{Grants, Rule};
 use crate::run::Run;
+use crate::workspace::WorkspaceKey;
+use crate::workspace::claims::Stream;
 use lastword_sandbox::Limits;
 #[cfg(test)]
 use lastword_store::StoredOptions;
 use lastword_store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
-use crate::workspace::WorkspaceKey;
-use crate::workspace::claims::Stream;
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword_types::permission::{Grants, Rule};
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,20 +10,20 @@ use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
 use crate::guest::agents::{Lineage, StartRun};
+use crate::guest::questions::Questions;
+use crate::guest::tools::OwnTools;
+use crate::host::{AgentInner, WorkspaceInner};
+use crate::workspace::Lifecycle;
 use lastword_providers::foreign::Foreign;
 use lastword_providers::http::Guarded;
-use crate::guest::questions::Questions;
-use lastword_providers::tools::OwnTools;
-use lastword_types::clock::Clock;
-use crate::host::{AgentInner, WorkspaceInner};
-use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use lastword_sandbox::descriptors::Descriptors;
 use lastword_sandbox::{Engine, Limits};
-use lastword_types::session::BlobId;
 use lastword_store::{
     Accept, Accepted, GoesOn, Handed, Key, PromptRecord, RunNo, SessionNo, Store, StoreError,
 };
-use crate::workspace::Lifecycle;
+use lastword_types::clock::Clock;
+use lastword_types::id::{RunId, SessionId, WorkspaceId};
+use lastword_types::session::BlobId;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

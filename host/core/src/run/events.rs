@@ -1,12 +1,12 @@
 //! Reading the log as it grows: from the disk, a page at a time, woken by commits. A reader
 //! that is slow re-reads later; it holds nobody up and misses nothing.
 
-use lastword_types::event::{Event, EventBody, Position, Seq};
 use crate::host::{Host, HostError};
-use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use lastword_store::{
     Following, Fresh, Positions, Refusal, SessionNo, Store, StoreError, WorkspaceNo,
 };
+use lastword_types::event::{Event, EventBody, Position, Seq};
+use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use std::collections::VecDeque;
 use tokio::sync::watch;
 

@@ -10,13 +10,13 @@ use super::{Cause, Ending, OutputBounds, Receipt, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use crate::guest::{Capabilities, part_from_guest, part_to_guest};
+use futures_util::FutureExt;
 use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
-use lastword_types::session::{FinishReason, PartBody};
 use lastword_store::{Output, RunNo, Sealed, StoreError};
-use futures_util::FutureExt;
+use lastword_types::session::{FinishReason, PartBody};
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -3,10 +3,10 @@
 use super::events::Events;
 use super::live::{LiveRun, NoEnd};
 use super::{Cause, Ending, Receipt, RunState};
-use lastword_types::event::Seq;
 use crate::host::{Host, HostError};
-use lastword_types::id::{RunId, SessionId};
 use lastword_store::{Refusal, RunAt, SessionNo, StoreError};
+use lastword_types::event::Seq;
+use lastword_types::id::{RunId, SessionId};
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::oneshot;

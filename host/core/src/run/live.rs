@@ -3,10 +3,10 @@
 
 use super::{Cause, Ending, Receipt, RunUsage, Said};
 use crate::guest::control::Control;
-use lastword_types::clock::Clock;
-use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword_sandbox::{Engine, Interrupt, Limits};
 use lastword_store::{Refusal, SessionNo, StoreError};
+use lastword_types::clock::Clock;
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;

@@ -6,21 +6,26 @@ use super::live::Times;
 use super::{CarriedUsage, waiting};
 use crate::guest::agents::Holder;
 use crate::guest::budget::Budget;
-use lastword_providers::http::GuestRequests;
+use crate::guest::control::ControlHost;
+use crate::guest::decider::{CallPermits, RunPermits};
 use crate::guest::log::{Journal, Log};
-use lastword_providers::model::{CallContext, Granted, Model, ModelProvider};
-use lastword_providers::permits::{Allowed, CallPermits, PermissionPolicy, Permits, RunPermits};
+use crate::guest::model::{Granted, Model};
+use crate::guest::outgoing::GuestRequests;
 use crate::guest::questions::Asker;
-use lastword_providers::secrets::{self, Secrets};
+use crate::guest::secrets;
 use crate::guest::state::{State, Values};
-use lastword_providers::tools::{Effects, FileTools, Own, Source, Toolbox, Tools};
+use crate::guest::tools::{Own, Source, Toolbox, Tools};
 use crate::guest::transcript::{Conversation, Transcript};
 use crate::guest::{Capabilities, files};
-use lastword_types::clock::Clock;
-use lastword_types::permission::{Access, Authority, Capability, Verdict};
+use lastword_providers::model::{CallContext, ModelProvider};
+use lastword_providers::permits::{Allowed, PermissionPolicy, Permits};
+use lastword_providers::secrets::Secrets;
+use lastword_providers::tools::{Effects, FileTools};
 use lastword_sandbox::descriptors::Held;
 use lastword_sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use lastword_store::{Output, RunNo, StateOwner};
+use lastword_types::clock::Clock;
+use lastword_types::permission::{Access, Authority, Capability, Verdict};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -212,7 +217,7 @@ pub(super) fn prepare(
             control: Arc::clone(control),
             granted: toolbox(dispatcher, job, &means),
         },
-        control: Arc::clone(control),
+        control: ControlHost(Arc::clone(control)),
         log: Log {
             control: Arc::clone(control),
             journal: Arc::clone(journal),

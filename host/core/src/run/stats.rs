@@ -152,8 +152,8 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lastword_types::id::RunId;
     use crate::run::{Cause, Ending, Said};
+    use lastword_types::id::RunId;
     use lastword_types::session::FinishReason;
     use std::time::Duration;
 

@@ -5,9 +5,9 @@ use super::dispatcher::{Dispatcher, Waiting};
 use super::live::{LiveRun, Phase};
 use super::{Cause, Receipt, RunUsage};
 use crate::host::WorkspaceInner;
-use lastword_types::id::{ClientId, RunId, WorkspaceId};
-use lastword_store::{SessionNo, StoreError};
 use crate::workspace::Lifecycle;
+use lastword_store::{SessionNo, StoreError};
+use lastword_types::id::{ClientId, RunId, WorkspaceId};
 use std::sync::Arc;
 use std::time::Duration;
 

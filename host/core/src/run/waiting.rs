@@ -2,9 +2,9 @@
 //! a guest: what cannot be read is told, and waits for nothing.
 
 use super::{CarriedUsage, Wait};
+use lastword_sandbox::Limits;
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{AgentId, QuestionId, RunId, SessionId};
-use lastword_sandbox::Limits;
 use lastword_types::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Which workspaces are open, opening or closing, and who claims them: one entry per key.
 //! Pure and without a clock; the host puts it behind a lock and does what it answers.
 
+use super::OnLastClient;
 use super::WorkspaceKey;
 use super::claims::{Claimed, Claims, Stream, Timer};
-use super::lifecycle::OnLastClient;
 use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 

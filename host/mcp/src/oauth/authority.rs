@@ -66,12 +66,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn new(
-        server: &str,
-        url: &str,
-        config: &OAuthConfig,
-        setting: Setting,
-    ) -> Self {
+    pub(crate) fn new(server: &str, url: &str, config: &OAuthConfig, setting: Setting) -> Self {
         // A token of the host's own is had again without anybody: it is written nowhere.
         let store = match config.grant {
             OAuthGrant::AuthorizationCode => Arc::clone(&setting.tokens),
@@ -106,9 +101,7 @@ impl Authority {
     }
 
     /// A client that sends the token, if there is one, and refreshes it.
-    pub(crate) async fn client(
-        &self,
-    ) -> Result<AuthClient<HttpClient>, String> {
+    pub(crate) async fn client(&self) -> Result<AuthClient<HttpClient>, String> {
         let client = self.unsettled().await?;
         let mut manager = client.auth_manager.lock().await;
         let record = self.shelf.record().await?;

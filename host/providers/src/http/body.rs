@@ -3,15 +3,15 @@
 
 use super::error::{HttpError, HttpErrorKind};
 use crate::secrets::RedactedStream;
-use lastword_types::clock::Clock;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use lastword_types::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer's body. Dropping it ends the request.
-pub(crate) struct Body {
+pub struct Body {
     pub(super) response: reqwest::Response,
     /// The `host:port` that it comes from.
     pub(super) target: String,
@@ -30,7 +30,7 @@ pub(crate) struct Body {
 
 impl Body {
     /// The next bytes; `None` at the end. After an error there is nothing more.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         while !self.ended {
             let Some(bytes) = self.receive().await.inspect_err(|_| self.ended = true)? else {
                 self.ended = true;

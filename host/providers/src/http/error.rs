@@ -3,20 +3,19 @@
 
 use crate::permits::Denied;
 use crate::tools::{ToolError, ToolErrorKind};
-use crate::sandbox::OutgoingError;
 
 /// A request that came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct HttpError {
-    pub(crate) kind: HttpErrorKind,
+pub struct HttpError {
+    pub kind: HttpErrorKind,
     /// What happened and what to do.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 /// What kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HttpErrorKind {
+pub enum HttpErrorKind {
     /// The address is none that the host asks.
     Url,
     /// A header that a guest may not set, or that cannot be sent.
@@ -48,7 +47,7 @@ pub(crate) enum HttpErrorKind {
 }
 
 impl HttpError {
-    pub(crate) fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -117,25 +116,5 @@ impl From<HttpError> for ToolError {
             HttpErrorKind::Timeout => ToolErrorKind::Timeout,
         };
         Self::new(kind, error.message)
-    }
-}
-
-impl From<HttpError> for OutgoingError {
-    fn from(error: HttpError) -> Self {
-        match error.kind {
-            HttpErrorKind::Url => Self::Uri,
-            HttpErrorKind::Denied | HttpErrorKind::Header => Self::Denied,
-            HttpErrorKind::Private => Self::Prohibited,
-            HttpErrorKind::Resolve => Self::Name,
-            HttpErrorKind::Connect => Self::Refused,
-            HttpErrorKind::Tls => Self::Tls,
-            HttpErrorKind::RequestBytes => Self::RequestBytes,
-            HttpErrorKind::ResponseHeaders => Self::ResponseHeaders,
-            HttpErrorKind::ResponseBytes => Self::ResponseBytes,
-            HttpErrorKind::Protocol => Self::Protocol,
-            HttpErrorKind::Coding => Self::Coding,
-            HttpErrorKind::Timeout => Self::Timeout,
-            HttpErrorKind::Busy => Self::Busy,
-        }
     }
 }

@@ -6,9 +6,9 @@ use super::guarded::{Guarded, Over, Request, Response};
 use super::target::Target;
 use crate::permits::Permits;
 use crate::secrets::placeholders;
-use lastword_types::id::RunId;
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
+use lastword_types::id::RunId;
 use reqwest::Url;
 
 /// Redirects of one request.
@@ -17,7 +17,7 @@ const HOPS_MAX: usize = 5;
 impl Guarded {
     /// Sends a request without a body and follows where it is sent on to. All hops together
     /// have the time of one request.
-    pub(crate) async fn follow(
+    pub async fn follow(
         &self,
         run: RunId,
         method: Method,

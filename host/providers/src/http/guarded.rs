@@ -11,14 +11,14 @@ use super::tls::{self, Trust};
 use crate::foreign;
 use crate::permits::Permits;
 use crate::secrets::{Secrets, placeholders};
-use lastword_types::clock::Clock;
-use lastword_types::id::RunId;
-use lastword_types::permission::{Access, Capability};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use lastword_types::clock::Clock;
+use lastword_types::id::RunId;
+use lastword_types::permission::{Access, Capability};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret;
@@ -36,7 +36,7 @@ const USER_AGENT: &str = concat!("lastword/", env!("CARGO_PKG_VERSION"));
 
 /// The client of all runs of a host. A cloneable handle.
 #[derive(Clone)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     inner: Arc<Inner>,
 }
 
@@ -52,29 +52,29 @@ struct Inner {
 }
 
 /// A request as it is asked for.
-pub(crate) struct Request {
-    pub(crate) method: Method,
-    pub(crate) url: Url,
+pub struct Request {
+    pub method: Method,
+    pub url: Url,
     /// Values may have placeholders for secrets.
-    pub(crate) headers: HeaderMap,
+    pub headers: HeaderMap,
     /// Read to its end before anything is sent.
-    pub(crate) body: BoxStream<'static, Result<Bytes, HttpError>>,
+    pub body: BoxStream<'static, Result<Bytes, HttpError>>,
 }
 
 /// An answer whose body has yet to come.
-pub(crate) struct Response {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+pub struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
     /// Where it came from.
-    pub(crate) url: Url,
-    pub(crate) body: Body,
+    pub url: Url,
+    pub body: Body,
 }
 
 /// When a request, and those that it is redirected to, must be over.
 pub(super) type Over = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
-    pub(crate) fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let resolver = std::mem::replace(&mut options.resolver, options::system());
         Self {
             inner: Arc::new(Inner {
@@ -89,7 +89,7 @@ impl Guarded {
     }
 
     /// Takes out what an embedder brought.
-    pub(crate) fn let_go(&self) -> Arc<dyn Resolver> {
+    pub fn let_go(&self) -> Arc<dyn Resolver> {
         let resolver = self.inner.resolver.lock();
         let mut resolver = resolver.unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut resolver, options::system())
@@ -97,7 +97,7 @@ impl Guarded {
 
     /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping
     /// the future, or the answer's body, ends the request.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         run: RunId,
         request: Request,

@@ -3,8 +3,8 @@
 
 use super::{Guarded, HostPatterns, HttpOptions, Resolver};
 use crate::secrets::Secrets;
-use lastword_os::clock::SystemClock;
 use futures_util::future::BoxFuture;
+use lastword_os::clock::SystemClock;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 /// What the server does with a request.
 #[derive(Clone, Debug)]
-pub(crate) enum Reply {
+pub enum Reply {
     /// These bytes, each piece in a segment of its own, and the end.
     Pieces(Vec<Vec<u8>>),
     /// These bytes, and then nothing for ever.
@@ -25,11 +25,11 @@ pub(crate) enum Reply {
 }
 
 /// An answer with these lines of headers, each ending in `\r\n`.
-pub(crate) fn ok(headers: &str, body: &str) -> Reply {
+pub fn ok(headers: &str, body: &str) -> Reply {
     status("200 OK", headers, body)
 }
 
-pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
+pub fn status(status: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
     let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
     Reply::Pieces(vec![text.into_bytes()])
@@ -38,8 +38,8 @@ pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
 type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 
 /// The server; it stops when dropped.
-pub(crate) struct Hostile {
-    pub(crate) port: u16,
+pub struct Hostile {
+    pub port: u16,
     asked: Arc<Mutex<Vec<String>>>,
     /// How many clients were served, or went away.
     gone: watch::Receiver<usize>,
@@ -47,7 +47,7 @@ pub(crate) struct Hostile {
 }
 
 impl Hostile {
-    pub(crate) async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -73,13 +73,13 @@ impl Hostile {
     }
 
     /// Waits until so many clients are gone.
-    pub(crate) async fn until_gone(&self, count: usize) {
+    pub async fn until_gone(&self, count: usize) {
         let mut gone = self.gone.clone();
         drop(gone.wait_for(|gone| *gone >= count).await.unwrap());
     }
 
     /// The requests so far: line, headers and body as they came.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -131,7 +131,7 @@ pub(crate) struct Fickle {
 }
 
 impl Fickle {
-    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parsed = |addresses: &&[&str]| {
             let addresses = addresses.iter();
             addresses.map(|address| address.parse().unwrap()).collect()
@@ -142,7 +142,7 @@ impl Fickle {
         })
     }
 
-    pub(crate) fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
@@ -157,7 +157,7 @@ impl Resolver for Fickle {
 }
 
 /// A client to which every name is this machine, and these private.
-pub(crate) fn client(private: &[String], secrets: Secrets) -> Guarded {
+pub fn client(private: &[String], secrets: Secrets) -> Guarded {
     let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
     client_with(options, private, secrets)
 }

@@ -41,13 +41,13 @@ impl HostPatterns {
     }
 
     /// Whether `host:port` is in the list.
-    pub(crate) fn covers(&self, target: &str) -> bool {
+    pub fn covers(&self, target: &str) -> bool {
         let mut rules = self.0.iter();
         rules.any(|rule| rule.covers(Capability::Network, target))
     }
 
     /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -8,19 +8,17 @@ mod follow;
 mod guarded;
 mod hosts;
 mod options;
-mod outgoing;
 mod rules;
 mod target;
 pub(crate) mod tls;
 
 #[cfg(test)]
-pub(crate) mod hostile;
+pub mod hostile;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use body::Body;
-pub(crate) use error::{HttpError, HttpErrorKind};
-pub(crate) use guarded::{Guarded, Response};
+pub use body::Body;
+pub use error::{HttpError, HttpErrorKind};
+pub use guarded::{Guarded, Request, Response};
 pub use hosts::{HostPatterns, InvalidHostPattern};
 pub use options::{HttpOptions, Resolver};
-pub(crate) use outgoing::GuestRequests;

@@ -6,10 +6,10 @@ use super::{Guarded, HttpError, HttpErrorKind, HttpOptions, Response};
 use crate::permits::testing::Scripted;
 use crate::secrets::Secrets;
 use crate::secrets::testing::secrets;
-use lastword_types::id::RunId;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use lastword_types::id::RunId;
 use reqwest::Url;
 use std::time::Duration;
 

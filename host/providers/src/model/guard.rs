@@ -6,10 +6,10 @@ use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
     ModelStream, Retrying,
 };
-use lastword_types::clock::Clock;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{self, StreamExt};
+use lastword_types::clock::Clock;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

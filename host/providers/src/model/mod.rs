@@ -2,11 +2,8 @@
 //! side of it.
 
 mod config;
-mod context;
 mod endpoint;
 mod guard;
-mod host;
-mod media;
 mod models;
 mod prices;
 mod provider;
@@ -14,10 +11,9 @@ mod remote;
 mod script_file;
 mod scripted;
 
-pub(crate) use context::{Granted, Model};
-pub(crate) use remote::{Client, RequestBuilder, Response, exchange, header_wait, within_origin};
+pub use remote::{Client, RequestBuilder, Response, exchange, header_wait, within_origin};
 #[cfg(test)]
-pub(crate) mod testing;
+pub mod testing;
 
 pub use config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
 pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, Guard, GuardLimits, WAIT_MAX};

@@ -11,10 +11,10 @@ use super::provider::{
 };
 use super::remote::Remote;
 use super::scripted::Scripted;
-use lastword_os::clock::SystemClock;
-use lastword_types::clock::Clock;
 use futures_util::future::{self, BoxFuture};
 use futures_util::{FutureExt, TryFutureExt};
+use lastword_os::clock::SystemClock;
+use lastword_types::clock::Clock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

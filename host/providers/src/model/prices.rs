@@ -3,8 +3,8 @@
 
 use super::config::ModelConfigError;
 use super::provider::{ModelEvent, ModelStream};
-use lastword_types::session::Usage;
 use futures_util::StreamExt;
+use lastword_types::session::Usage;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! What an embedder brings to let agents ask a model: the trait and its plain data.
 //! Knows no provider, no wire format and no guest.
 
-use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword_types::session::{BlobId, Extra, Part, Role, Usage};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword_types::session::{BlobId, Extra, Part, Role, Usage};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,12 +7,12 @@ use super::provider::{
     ModelStream,
 };
 use super::script_file;
-use lastword_os::clock::SystemClock;
-use lastword_types::clock::Clock;
-use lastword_types::session::{Part, PartBody, Role, ToolCall, Usage};
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
 use futures_util::stream::{self, StreamExt};
+use lastword_os::clock::SystemClock;
+use lastword_types::clock::Clock;
+use lastword_types::session::{Part, PartBody, Role, ToolCall, Usage};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;

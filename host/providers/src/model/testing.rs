@@ -3,11 +3,11 @@
 use super::provider::{
     CallContext, ModelError, ModelEvent, ModelMessage, ModelProvider, ModelRequest, ModelStream,
 };
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use lastword_types::clock::{Clock, UnixMillis};
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::session::{Part, Role};
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ impl Drop for Sleep {
     }
 }
 
-pub(crate) fn context() -> CallContext {
+pub fn context() -> CallContext {
     CallContext {
         workspace: WorkspaceId::generate(),
         session: SessionId::generate(),

@@ -1,15 +1,13 @@
 //! Deciding whether what a tool or a guest is about to do is allowed: by rules, by grants, by
 //! policy, and by asking somebody. Knows neither tools nor how a question reaches a person.
 
-mod decider;
 mod policy;
 
-pub(crate) use decider::{CallPermits, RunPermits};
 pub use policy::{Decision, PermissionPolicy};
 
 use crate::tools::{ToolError, ToolErrorKind};
-use lastword_types::permission::{Access, Rule};
 use futures_util::future::BoxFuture;
+use lastword_types::permission::{Access, Rule};
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,13 +18,13 @@ pub struct Permits {
 }
 
 /// Somebody who decides.
-pub(crate) trait Decide: Send + Sync + 'static {
+pub trait Decide: Send + Sync + 'static {
     fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
 }
 
 /// By what something is allowed.
 #[derive(Clone, Debug)]
-pub(crate) enum Allowed {
+pub enum Allowed {
     /// By the run's rules, and by these, which answers granted before.
     ByRules(Vec<Rule>),
     /// By somebody who decided it, this once.
@@ -36,10 +34,10 @@ pub(crate) enum Allowed {
 /// It is not allowed: who said so, and what would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Denied(pub(crate) String);
+pub struct Denied(pub String);
 
 impl Permits {
-    pub(crate) fn new(decider: Arc<dyn Decide>) -> Self {
+    pub fn new(decider: Arc<dyn Decide>) -> Self {
         Self { decider }
     }
 
@@ -52,7 +50,7 @@ impl Permits {
     }
 
     /// The same, and answers by what it is allowed.
-    pub(crate) async fn settle(&self, access: Access) -> Result<Allowed, Denied> {
+    pub async fn settle(&self, access: Access) -> Result<Allowed, Denied> {
         self.decider.decide(access).await
     }
 }
@@ -71,29 +69,29 @@ impl fmt::Debug for Permits {
 
 /// Deciders for tests of what asks them.
 #[cfg(test)]
-pub(crate) mod testing {
+pub mod testing {
     use super::*;
     use std::sync::{Mutex, PoisonError};
 
     /// Allows or denies everything, and remembers what it was asked.
-    pub(crate) struct Scripted {
+    pub struct Scripted {
         allows: bool,
-        pub(crate) asked: Mutex<Vec<Access>>,
+        pub asked: Mutex<Vec<Access>>,
     }
 
     impl Scripted {
-        pub(crate) fn new(allows: bool) -> Arc<Self> {
+        pub fn new(allows: bool) -> Arc<Self> {
             Arc::new(Self {
                 allows,
                 asked: Mutex::default(),
             })
         }
 
-        pub(crate) fn permits(self: &Arc<Self>) -> Permits {
+        pub fn permits(self: &Arc<Self>) -> Permits {
             Permits::new(Arc::clone(self) as _)
         }
 
-        pub(crate) fn asked(&self) -> Vec<Access> {
+        pub fn asked(&self) -> Vec<Access> {
             self.asked
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

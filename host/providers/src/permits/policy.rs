@@ -1,8 +1,8 @@
 //! What an embedder brings to decide where no rule does.
 
 use crate::model::CallContext;
-use lastword_types::permission::Access;
 use futures_util::future::BoxFuture;
+use lastword_types::permission::Access;
 
 /// Decides what no rule decides. Asked after deny rules and grants, before anybody is asked.
 ///

@@ -50,7 +50,7 @@ pub(super) enum Origin {
 }
 
 /// Bytes of the longest name.
-pub(super) const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 64;
 
 /// Whether a secret may be called so: the characters that stand for themselves everywhere.
 pub(super) fn is_name(name: &str) -> bool {

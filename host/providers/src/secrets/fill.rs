@@ -12,7 +12,7 @@ const PLACEHOLDERS_MAX: usize = 16;
 
 /// Why a text could not be filled in. Never holds a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SecretError {
+pub enum SecretError {
     #[error(
         "`{BEGIN}` is not followed by a name and `{END}`; write {BEGIN}NAME{END}, at most \
          {PLACEHOLDERS_MAX} of them"
@@ -25,7 +25,7 @@ pub(crate) enum SecretError {
 }
 
 /// The names in a text's placeholders, in order.
-pub(crate) fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
+pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once(BEGIN) {
@@ -41,14 +41,14 @@ pub(crate) fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
 
 impl Secrets {
     /// The text with every value in its place: for what the operator wrote.
-    pub(crate) fn fill_all(&self, text: &str) -> Result<String, SecretError> {
+    pub fn fill_all(&self, text: &str) -> Result<String, SecretError> {
         let filled = self.fill(text, &|_| Ok(()))?;
         Ok(filled.expose_secret().to_owned())
     }
 
     /// The text with values in the places of their placeholders, if all of them are allowed.
     /// What a value holds is never looked at for placeholders.
-    pub(crate) fn fill(
+    pub fn fill(
         &self,
         text: &str,
         allowed: &dyn Fn(&str) -> Result<(), Denied>,

@@ -4,14 +4,12 @@
 mod config;
 mod encode;
 mod fill;
-mod host;
 mod load;
 mod redact;
 
-pub use config::{SecretConfig, SecretsConfig, SecretsError};
-pub(crate) use fill::placeholders;
-pub(crate) use host::{Access, Asked};
-pub(crate) use redact::RedactedStream;
+pub use config::{NAME_BYTES_MAX, SecretConfig, SecretsConfig, SecretsError};
+pub use fill::placeholders;
+pub use redact::RedactedStream;
 
 use super::http::HostPatterns;
 use redact::Needles;
@@ -88,7 +86,7 @@ impl Secrets {
 
     /// Values that came up while the host ran, for keeping them out: nothing may be filled with
     /// them. What is too short to be told from other text is left out.
-    pub(crate) fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
         let secrets = values.map(|(name, value)| {
@@ -131,7 +129,7 @@ impl Secrets {
     }
 
     /// The same for bytes.
-    pub(crate) fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+    pub fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         self.inner.needles.redact_bytes(bytes)
     }
 
@@ -143,7 +141,7 @@ impl Secrets {
 
 /// A value without secrets, in names and in texts, as `clean` takes them out of a text: one
 /// that quotes another is a text by itself.
-pub(crate) fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
+pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(clean(&text)),
         Value::Array(items) => {
@@ -172,7 +170,7 @@ const FORM_BYTES_MIN: usize = 6;
 
 /// A text without this value, in any form; the mark stands in its places. For a value that has
 /// no name among the secrets: a model service's key.
-pub(crate) fn without(text: &str, value: &str, mark: &str) -> String {
+pub fn without(text: &str, value: &str, mark: &str) -> String {
     let mut forms = encode::forms(value);
     forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
@@ -194,11 +192,11 @@ impl fmt::Debug for Secrets {
 
 /// Secrets for tests of what uses them.
 #[cfg(test)]
-pub(crate) mod testing {
+pub mod testing {
     use super::*;
 
     /// Secrets with these names, values and hosts.
-    pub(crate) fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
+    pub fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
         let secrets = secrets.iter().map(|(name, value, host)| {
             let secret = Secret {
                 value: SecretString::from(*value),

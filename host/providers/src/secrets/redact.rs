@@ -97,7 +97,7 @@ impl Needles {
 
 /// Redacts a stream: what could be the beginning of a value is held back until it is known.
 /// Holds back one byte less than the longest form of a value.
-pub(crate) struct RedactedStream {
+pub struct RedactedStream {
     needles: Arc<Needles>,
     held: Vec<u8>,
     covered: usize,
@@ -113,14 +113,14 @@ impl RedactedStream {
     }
 
     /// What may be seen now that these bytes came.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         let known = (self.held.len() + 1).saturating_sub(self.needles.longest.max(1));
         self.needles.pass(&mut self.held, &mut self.covered, known)
     }
 
     /// What was held back, at the end of the stream.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Vec<u8> {
         let rest = self.held.len();
         self.needles.pass(&mut self.held, &mut self.covered, rest)
     }

@@ -7,19 +7,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-pub(super) const NAME: &str = "fetch_url";
+pub const NAME: &str = "fetch_url";
 /// Bytes of text that a model is shown.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the largest picture.
 const IMAGE_BYTES_MAX: usize = 1 << 20;
 
 /// The tool, over the client that all runs share.
-pub(crate) struct FetchUrl {
+pub struct FetchUrl {
     client: Guarded,
 }
 
 impl FetchUrl {
-    pub(crate) fn new(client: Guarded) -> Self {
+    pub fn new(client: Guarded) -> Self {
         Self { client }
     }
 
@@ -28,7 +28,7 @@ impl FetchUrl {
     /// # Errors
     /// When the arguments do not do or nobody allows it. What goes wrong on the way is for the
     /// model to read.
-    pub(crate) async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
+    pub async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
         let (method, url, headers) = arguments(&call.arguments)?;
         let (run, permits) = (call.context.run, &call.permits);
         let sent = Box::pin(self.client.follow(run, method, url, headers, permits)).await;
@@ -58,7 +58,7 @@ fn is_the_hosts(kind: HttpErrorKind) -> bool {
 }
 
 /// The tool, as a model is told of it.
-pub(super) fn tool() -> Tool {
+pub fn tool() -> Tool {
     Tool {
         name: NAME.to_owned(),
         description: "Fetches an http or https address and answers with its text, cut after \

@@ -3,9 +3,17 @@
 
 use crate::model::CallContext;
 use crate::permits::Permits;
-use lastword_types::id::WorkspaceId;
+use crate::secrets::Secrets;
 use futures_util::future::BoxFuture;
+use lastword_types::clock::Clock;
+use lastword_types::id::WorkspaceId;
 use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a provider may take to list its tools, unless it says otherwise.
+pub const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A source of tools.
 ///
@@ -14,8 +22,8 @@ use serde_json::Value;
 /// call. A provider that needs its host keeps a [`WeakHost`](crate::WeakHost): one that keeps a
 /// [`Host`](crate::Host) keeps it open until it is shut down, which drops all providers.
 pub trait ToolProvider: Send + Sync + 'static {
-    /// The tools that this run may see, in the order in which a model shall. Within 10 seconds:
-    /// after that the run goes on without them, and the provider is not asked again for a minute.
+    /// The tools that this run may see, in the order in which a model shall. Within
+    /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider is not asked again for a minute.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
     /// Carries a call out. The arguments are an object and fit the tool's schema, unless holding
@@ -23,11 +31,57 @@ pub trait ToolProvider: Send + Sync + 'static {
     /// else it does, the tool asks [`Invocation::permits`]. It may take as long as its run.
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
 
+    /// Called once when a host is built with this provider, with what is the host's: returns what
+    /// the host asks from then on in its place. Default: `None`, which is the provider itself.
+    fn attach(&self, host: &HostContext) -> Option<Arc<dyn ToolProvider>> {
+        let _ = host;
+        None
+    }
+
+    /// How long [`ToolProvider::tools`] may take before a run goes on without these tools. Default:
+    /// [`LISTING_TIMEOUT`]; `None` for a provider that bounds it by itself.
+    fn listing_timeout(&self) -> Option<Duration> {
+        Some(LISTING_TIMEOUT)
+    }
+
     /// A workspace has closed: what was open for it alone is closed, within 5 seconds. Default:
     /// nothing is.
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
         let _nothing_is_open_for = workspace;
         Box::pin(std::future::ready(()))
+    }
+}
+
+/// What a host gives the providers that it is built with.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct HostContext {
+    /// The host's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The host's secrets.
+    pub secrets: Secrets,
+    /// Where the host keeps what is its own, if it keeps anything on disk.
+    pub data_dir: Option<PathBuf>,
+    /// Where open workspaces are.
+    pub directories: WorkspaceDirectories,
+    /// The soft limit of descriptors from before the host raised it: what programs start with.
+    pub descriptors: Option<u64>,
+}
+
+/// Looks up the directory of a workspace that is open and has one.
+pub type WorkspaceDirectories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
+
+impl HostContext {
+    /// The context of a host that keeps nothing on disk, has no secrets and opens no directories.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            secrets: Secrets::none(),
+            data_dir: None,
+            directories: Arc::new(|_| None),
+            descriptors: None,
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::GuestState;
 use crate::descriptors::Held;
-use crate::remove_tree;
 use bytes::Bytes;
+use lastword_os::remove_tree;
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -32,15 +32,15 @@ const ENTRY_BYTES: u64 = 4 << 10;
 
 /// A directory that a guest may see as `/workspace`.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory {
+pub struct Directory {
     /// Opened once per workspace: replacing the path changes nothing for guests.
-    pub(crate) file: Arc<File>,
+    pub file: Arc<File>,
     /// Whether a guest may change what is in it.
-    pub(crate) writable: bool,
+    pub writable: bool,
 }
 
 /// What one guest may do with files.
-pub(crate) struct Files {
+pub struct Files {
     workspace: Option<Directory>,
     /// Where the guest's `/tmp` is made when it first asks, and whether it was.
     tmp: Option<(PathBuf, bool)>,
@@ -54,7 +54,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// No files at all.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         Self {
             workspace: None,
             tmp: None,
@@ -67,7 +67,7 @@ impl Files {
     /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses. `budget`
     /// is what may still be written, in bytes, shared with whatever else the run writes by;
     /// `held` is what may be open.
-    pub(crate) fn new(
+    pub fn new(
         workspace: Option<Directory>,
         tmp: PathBuf,
         budget: Arc<AtomicU64>,

@@ -24,7 +24,7 @@ const FORBIDDEN: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT]
 
 /// Who carries a guest's requests out. Dropping the future or the body of the answer must end
 /// the request.
-pub(crate) trait Outgoing: Send + Sync + 'static {
+pub trait Outgoing: Send + Sync + 'static {
     fn send(
         &self,
         request: http::Request<OutgoingBody>,
@@ -32,11 +32,11 @@ pub(crate) trait Outgoing: Send + Sync + 'static {
 }
 
 /// Bytes on their way, in either direction.
-pub(crate) type OutgoingBody = BoxStream<'static, Result<Bytes, OutgoingError>>;
+pub type OutgoingBody = BoxStream<'static, Result<Bytes, OutgoingError>>;
 
 /// Why a request came to nothing: what a guest is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OutgoingError {
+pub enum OutgoingError {
     Denied,
     Prohibited,
     Uri,

@@ -8,9 +8,9 @@ mod files;
 mod http;
 mod stdio;
 
-pub(crate) use files::{Directory, Files};
-pub(crate) use http::{Outgoing, OutgoingBody, OutgoingError};
-pub(crate) use stdio::{GuestLines, LineSource};
+pub use files::{Directory, Files};
+pub use http::{Outgoing, OutgoingBody, OutgoingError};
+pub use stdio::{GuestLines, LineSource};
 
 use super::Limiter;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 const OPEN_MAX: usize = 1024;
 
 /// Everything that the sandbox keeps for one guest, and the host's own data beside it.
-pub(crate) struct GuestState<T> {
+pub struct GuestState<T> {
     /// The host's data: what its functions work on.
-    pub(crate) host: T,
+    pub host: T,
     limiter: Limiter,
     files: Files,
     http: http::Http,
@@ -35,12 +35,7 @@ pub(crate) struct GuestState<T> {
 
 impl<T> GuestState<T> {
     /// The state of a guest that has done nothing yet.
-    pub(crate) fn new(
-        host: T,
-        limiter: Limiter,
-        files: Files,
-        lines: &Arc<dyn GuestLines>,
-    ) -> Self {
+    pub fn new(host: T, limiter: Limiter, files: Files, lines: &Arc<dyn GuestLines>) -> Self {
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(RANDOM_BYTES_MAX)
             .stdout(stdio::Lines::new(LineSource::Stdout, lines))
@@ -58,12 +53,12 @@ impl<T> GuestState<T> {
     }
 
     /// The same with somebody who carries its requests out; without, they are denied.
-    pub(crate) fn outgoing(mut self, outgoing: Option<Arc<dyn Outgoing>>) -> Self {
+    pub fn outgoing(mut self, outgoing: Option<Arc<dyn Outgoing>>) -> Self {
         self.http.allow(outgoing);
         self
     }
 
-    pub(crate) fn limiter(&mut self) -> &mut Limiter {
+    pub fn limiter(&mut self) -> &mut Limiter {
         &mut self.limiter
     }
 }

@@ -16,13 +16,13 @@ const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// Which of the two a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LineSource {
+pub enum LineSource {
     Stdout,
     Stderr,
 }
 
 /// Takes what a guest prints, line by line. Must be quick, and drop what is too much.
-pub(crate) trait GuestLines: Send + Sync + 'static {
+pub trait GuestLines: Send + Sync + 'static {
     fn line(&self, source: LineSource, line: &str);
 }
 

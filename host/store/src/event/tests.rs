@@ -1,10 +1,10 @@
 //! Pages by position, at the edges of what one read looks at and answers.
 
 use super::*;
-use lastword_os::clock::SystemClock;
-use lastword_types::id::AgentId;
 use crate::run::SessionNo;
 use crate::tx::Tx;
+use lastword_os::clock::SystemClock;
+use lastword_types::id::AgentId;
 use std::path::PathBuf;
 
 /// A store with two workspaces, a session in each.

@@ -110,10 +110,10 @@ fn data_bytes(media_type: &str, name: Option<&String>, blob: &BlobId) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::Entry;
     use lastword_types::clock::UnixMillis;
     use lastword_types::event::EventBody;
     use lastword_types::id::RunId;
-    use crate::transcript::Entry;
     use lastword_types::session::ToolCall;
 
     const NOW: UnixMillis = UnixMillis(7);

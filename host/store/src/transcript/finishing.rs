@@ -1,9 +1,10 @@
 //! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls
 //! it for a run that it saw end, recovery for one that it found; neither adds anything.
 
-use super::{Ending, Entry, MessageEnd, Said, Transcript, Wait};
+use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
+use lastword_types::run::{Ending, Said, Wait};
 
 /// What the finishing transaction writes before the run's own row and its `run.ended`.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,8 @@ pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Chang
             question: Box::new(question.clone()),
         }));
     }
-    let missing = |call: &lastword_types::session::ToolCall| ending.cause.missing_result(call.started);
+    let missing =
+        |call: &lastword_types::session::ToolCall| ending.cause.missing_result(call.started);
     let said = transcript.finish(end, missing, now, &mut entries);
     Changes { entries, said }
 }

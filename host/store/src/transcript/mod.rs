@@ -4,11 +4,22 @@
 //! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
 //! result, one tool message. Output after the last result begins the next step.
 
-use super::bounds;
+mod asking;
+mod bounds;
+mod entry;
+mod finishing;
+mod replay;
+mod retelling;
+mod sofar;
+
+pub use bounds::OutputBounds;
+pub use entry::{Entry, OutputRefused};
+pub use finishing::{Changes, finish};
+pub use retelling::{Remains, retell};
+
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, QuestionId, RunId};
-use crate::transcript::{Entry, OutputBounds, OutputRefused};
 use lastword_types::run::Said;
 use lastword_types::session::{
     Content, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,

@@ -1,9 +1,9 @@
 //! A run that is over, told once more when its events were folded away: from its messages
 //! and its receipt. Pure; the events have the order and the shapes of a log.
 
-use super::Receipt;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
+use lastword_types::run::Receipt;
 use lastword_types::session::{FinishReason, Message, Part, PartBody, Role};
 
 /// What remains of a run.
@@ -112,7 +112,11 @@ fn step(
 }
 
 /// A part as it was said, and when it ended, if that is told by an event of its own.
-fn said(message: lastword_types::id::MessageId, index: u32, part: Part) -> (EventBody, Option<UnixMillis>) {
+fn said(
+    message: lastword_types::id::MessageId,
+    index: u32,
+    part: Part,
+) -> (EventBody, Option<UnixMillis>) {
     match part.body {
         PartBody::Text { text } if part.extra.is_empty() => {
             let part = index;

@@ -1,7 +1,6 @@
 //! What a run has said so far, as its own next request to a model has it in front. Pure.
 
-use super::transcript::MessageEnd;
-use super::{Entry, Transcript};
+use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;
 use lastword_types::session::{FinishReason, Message, PartBody};
 

@@ -204,12 +204,7 @@ impl WorkspaceKind {
 
 impl WorkspaceRecord {
     /// Of what is stored: the key with its kind in front.
-    pub(crate) fn stored(
-        id: WorkspaceId,
-        key: &str,
-        created_ms: UnixMillis,
-        sessions: u64,
-    ) -> Self {
+    pub fn stored(id: WorkspaceId, key: &str, created_ms: UnixMillis, sessions: u64) -> Self {
         let (kind, key) = WorkspaceKind::split(key);
         Self {
             id,

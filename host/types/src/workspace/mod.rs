@@ -1,9 +1,7 @@
 //! Workspaces: what one is known by, who keeps it open, and the steps of its life. Pure but
 //! for resolving a path; knows no sessions and no runs.
 
-pub(crate) mod claims;
 mod lifecycle;
-pub(crate) mod registry;
 
 pub use lifecycle::{CloseReason, Lifecycle, OnLastClient};
 
@@ -47,7 +45,7 @@ impl WorkspaceKey {
     }
 
     /// Refuses a key that cannot be kept or shown: what is wrong with it, and the bound.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Name(name) => {
                 let fits = (1..=WORKSPACE_NAME_BYTES_MAX).contains(&name.len());

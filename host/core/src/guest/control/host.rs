@@ -5,7 +5,10 @@ use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::control::Host;
 use std::sync::Arc;
 
-impl Host for Arc<Control> {
+/// A guest's side of its run's control.
+pub(crate) struct ControlHost(pub(crate) Arc<Control>);
+
+impl Host for ControlHost {
     #[tracing::instrument(
         level = "debug",
         target = "lastword::call",
@@ -13,8 +16,8 @@ impl Host for Arc<Control> {
         skip_all
     )]
     async fn interruption(&mut self) -> HostResult<Option<String>> {
-        self.called();
-        Ok(Control::interruption(self))
+        self.0.called();
+        Ok(self.0.interruption())
     }
 
     #[tracing::instrument(
@@ -24,8 +27,8 @@ impl Host for Arc<Control> {
         skip_all
     )]
     async fn remaining_ms(&mut self) -> HostResult<Option<u64>> {
-        self.called();
-        let left = self.remaining();
+        self.0.called();
+        let left = self.0.remaining();
         Ok(left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
     }
 }

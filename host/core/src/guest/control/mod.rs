@@ -2,6 +2,8 @@
 
 mod host;
 
+pub(crate) use host::ControlHost;
+
 use lastword_types::clock::Clock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

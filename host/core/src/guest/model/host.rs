@@ -1,14 +1,14 @@
 //! The guest's side: `lastword:agent/model`.
 
-use super::context::{Completion, Granted, Model};
 use super::media;
-use super::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
+use super::{Completion, Granted, Model};
 use crate::guest::convert::{extra_in, message_id, part_in, part_out, role_in};
-use crate::guest::failure::{cancelled, denied, failure, unless_asked};
-use lastword_types::permission::{Access, Capability, Verdict};
+use crate::guest::failure::{OrFailure, cancelled, denied, failure, unless_asked};
+use lastword_providers::model::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
 use lastword_sandbox::bindings::lastword::agent::model as wit;
 use lastword_sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
 use lastword_sandbox::{HostResult, Resource};
+use lastword_types::permission::{Access, Capability, Verdict};
 use lastword_types::session::{Message, Part, PartBody, Role, Usage};
 
 type Answer<T> = HostResult<Result<T, Failure>>;
@@ -38,14 +38,14 @@ impl Model {
     async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
         let granted = self.granted()?;
         // What a model uses is noted whatever else the run may still say.
-        granted.conversation.output.spend(0, 0)?;
+        granted.conversation.output.spend(0, 0).or_failure()?;
         let began = Self::or_cancelled(&self.control, async {
-            let models = granted.models().await?;
+            let models = granted.models().await.or_failure()?;
             let (name, provider) = named(&models, request.model.as_deref())?;
             allowed(granted, &name)?;
             let request = assemble(granted, request, &name).await?;
             granted.conversation.output.set_model(name, provider);
-            Ok(Completion::begin(granted, request).await?)
+            Ok(Completion::begin(granted, request).await.or_failure()?)
         });
         let completion = began.await?;
         let full = |_| failure("limit", "too many completions are open; drop some first");
@@ -66,11 +66,11 @@ impl Model {
         let completion: &mut Completion = completions
             .get_mut(&Resource::new_borrow(handle.rep()))
             .map_err(gone)?;
-        let next = Self::or_cancelled(control, async { Ok(completion.next().await?) });
+        let next = Self::or_cancelled(control, async { Ok(completion.next().await.or_failure()?) });
         let event = next.await?;
         match &event {
             Some(ModelEvent::Usage(usage)) => {
-                granted.conversation.output.usage(*usage)?;
+                granted.conversation.output.usage(*usage).or_failure()?;
                 if !granted.budget.usage(*usage) {
                     // Whoever stops the run does it in this very moment.
                     std::future::pending::<()>().await;
@@ -100,7 +100,7 @@ impl Model {
     async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
         let granted = self.granted()?;
         let listed = async {
-            let models = granted.models().await?.into_iter();
+            let models = granted.models().await.or_failure()?.into_iter();
             let sized = models.map(|info| sized(granted, info));
             Ok(futures_util::future::join_all(sized).await)
         };
@@ -242,7 +242,7 @@ async fn assemble(
     } {
         // What this run said until now is part of it: the calls and results of a tool loop.
         let open = at.so_far().await?;
-        history = at.store.context(at.session, after).await?;
+        history = at.store.context(at.session, after).await.or_failure()?;
         history.extend(open);
     }
     let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();

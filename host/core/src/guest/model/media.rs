@@ -1,10 +1,10 @@
 //! Bytes on their way between a conversation and a model: those that a request's parts name,
 //! and those that a model says. Knows no provider and no wire format.
 
-use super::context::Granted;
-use super::provider::{Blobs, ModelMessage, REQUEST_BYTES_MAX};
+use super::Granted;
 use crate::guest::convert::{BLOB_BYTES_MAX, Blob, blob_of};
-use crate::guest::failure::failure;
+use crate::guest::failure::{OrFailure, failure};
+use lastword_providers::model::{Blobs, ModelMessage, REQUEST_BYTES_MAX};
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_types::session::{BlobId, Content, Part, PartBody, Role};
 use std::collections::HashMap;
@@ -26,14 +26,14 @@ pub(super) async fn load(
         .iter()
         .flat_map(named)
         .map(|(media, _)| media.to_owned());
-    let taken = granted.taken(model, types.collect()).await?;
+    let taken = granted.taken(model, types.collect()).await.or_failure()?;
     for (media_type, id) in messages.iter().flat_map(named) {
         if blobs.contains_key(id) || !taken.contains(media_type) {
             continue;
         }
         let found = match inline.remove(id) {
             Some(bytes) => Some(bytes),
-            None => at.store.blob(at.session, id.clone()).await?,
+            None => at.store.blob(at.session, id.clone()).await.or_failure()?,
         };
         let Some(bytes) = found else {
             continue;

@@ -1,17 +1,20 @@
 //! A guest's way to a model: what a request holds once the host has put the history in front,
 //! and the task on the embedder's runtime that carries it out. Knows no provider.
 
-use super::{
+mod host;
+mod media;
+
+use crate::guest::budget::Budget;
+use crate::guest::control::Control;
+use crate::guest::transcript::Conversation;
+use futures_util::StreamExt;
+use lastword_providers::foreign::{Foreign, NoAnswer};
+use lastword_providers::model::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
     Retrying,
 };
-use crate::guest::budget::Budget;
-use crate::guest::control::Control;
-use lastword_providers::foreign::{Foreign, NoAnswer};
-use crate::guest::transcript::Conversation;
-use lastword_types::permission::Authority;
 use lastword_sandbox::ResourceTable;
-use futures_util::StreamExt;
+use lastword_types::permission::Authority;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,17 +1,17 @@
 //! The guest's side: `lastword:agent/tools`.
 
-use super::files::Turn;
+use super::Tools;
 use super::listed::Listed;
 use super::toolbox::{ARGUMENTS_BYTES_MAX, NoResult, Toolbox};
-use super::{ToolError, ToolErrorKind, Tools};
 use crate::guest::convert::{call_in, result_out};
-use crate::guest::failure::{cancelled, denied, failure, unless_asked};
-use lastword_types::permission::Capability;
+use crate::guest::failure::{IntoFailure, OrFailure, cancelled, denied, failure, unless_asked};
+use futures_util::StreamExt;
+use lastword_providers::tools::{ToolError, ToolErrorKind, Turn};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::tools::{
     Failure, Host, ToolCall, ToolResult, ToolSpec,
 };
-use futures_util::StreamExt;
+use lastword_types::permission::Capability;
 use std::sync::Arc;
 
 /// Calls of one `call-all`.
@@ -42,7 +42,7 @@ impl Tools {
 
     async fn list(&self) -> Result<Vec<ToolSpec>, Failure> {
         let toolbox = self.granted()?;
-        let listed = async { Ok(toolbox.available().await?) };
+        let listed = async { Ok(toolbox.available().await.or_failure()?) };
         let listed = self.or_cancelled(listed).await?;
         let shown = listed.iter().filter(|listed| listed.shown);
         Ok(shown.map(|listed| spec_out(listed)).collect())
@@ -59,8 +59,8 @@ impl Tools {
         let made = async {
             match toolbox.call(call_in(call), turn).await {
                 Ok(result) => Ok(result_out(&result)),
-                Err(NoResult::Failed(error)) => Err(error.into()),
-                Err(NoResult::Unrecorded(error)) => Err(error.into()),
+                Err(NoResult::Failed(error)) => Err(error.into_failure()),
+                Err(NoResult::Unrecorded(error)) => Err(error.into_failure()),
                 // Whoever stops the run does it in this very moment.
                 Err(NoResult::Beyond) => std::future::pending().await,
             }
@@ -78,9 +78,9 @@ fn spec_out(listed: &Listed) -> ToolSpec {
     }
 }
 
-impl From<ToolError> for Failure {
-    fn from(error: ToolError) -> Self {
-        let code = match error.kind {
+impl IntoFailure for ToolError {
+    fn into_failure(self) -> Failure {
+        let code = match self.kind {
             ToolErrorKind::UnknownTool => "not-found",
             ToolErrorKind::Invalid => "invalid",
             ToolErrorKind::Denied => "denied",
@@ -89,9 +89,9 @@ impl From<ToolError> for Failure {
             ToolErrorKind::Unavailable => "unavailable",
             ToolErrorKind::Internal => "internal",
         };
-        Self {
-            retryable: error.kind == ToolErrorKind::Unavailable,
-            ..failure(code, error.message)
+        Failure {
+            retryable: self.kind == ToolErrorKind::Unavailable,
+            ..failure(code, self.message)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A tool as a run has it: with who serves it, and its schema made ready. Knows no call.
 
 use super::extent::Extent;
-use super::{Tool, ToolError, ToolProvider};
 use jsonschema::Validator;
+use lastword_providers::tools::{Tool, ToolError, ToolProvider};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
@@ -104,10 +104,10 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::super::extent::tests::doubling;
-    use super::super::{Effects, Invocation, ToolOutput};
     use super::*;
-    use lastword_providers::model::CallContext;
     use futures_util::future::BoxFuture;
+    use lastword_providers::model::CallContext;
+    use lastword_providers::tools::{Effects, Invocation, ToolOutput};
     use serde_json::json;
 
     struct Nobody;

@@ -1,8 +1,8 @@
 //! What a tool answered, as the transcript keeps it: bounded, with its bytes apart.
 
-use super::{ToolContent, ToolError, ToolOutput};
 use crate::guest::convert::{BLOB_BYTES_MAX, Blob, blob_of};
 use lastword_providers::secrets::{Secrets, redact_json};
+use lastword_providers::tools::{ToolContent, ToolError, ToolOutput};
 use lastword_types::session::{Content, ToolResult};
 use serde_json::Value;
 

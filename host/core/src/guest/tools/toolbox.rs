@@ -2,21 +2,24 @@
 //! every call goes through, whoever serves it: its record, its arguments' schema, its
 //! permission, its bounds, its result. Knows no guest's types.
 
-use super::files::Turn;
 use super::listed::Listed;
 use super::own::Own;
 use super::result::{recorded, redacted};
-use super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use crate::guest::budget::Budget;
+use crate::guest::decider::{CallPermits, RunPermits};
+use crate::guest::transcript::Conversation;
+use futures_util::future::join_all;
 use lastword_providers::foreign::{Foreign, NoAnswer};
 use lastword_providers::model::CallContext;
-use lastword_providers::permits::{CallPermits, Permits, RunPermits};
+use lastword_providers::permits::Permits;
 use lastword_providers::secrets::Secrets;
-use crate::guest::transcript::Conversation;
+use lastword_providers::tools::{
+    Effects, HostContext, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
+    Turn,
+};
 use lastword_types::clock::Clock;
 use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{ToolCall, ToolResult};
-use futures_util::future::join_all;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,8 +34,6 @@ const TOOLS_MAX: usize = 1024;
 /// Bytes of the longest name of a tool.
 const NAME_BYTES_MAX: usize = 128;
 
-/// How long a source of others may take to list its tools.
-const LIST: Duration = Duration::from_secs(10);
 /// How long one is left alone that took longer.
 const REST: Duration = Duration::from_secs(60);
 
@@ -40,26 +41,19 @@ const REST: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) provider: Arc<dyn ToolProvider>,
-    /// How long it may take to list them; none for one with bounds of its own.
+    /// How long it may take to list them; `None` for one that bounds it by itself.
     most: Option<Duration>,
     /// Until when it is left alone, on the clock's scale.
     rests: Arc<Mutex<Duration>>,
 }
 
 impl Source {
-    /// A source that an embedder wrote.
-    pub(crate) fn of_embedder(provider: Arc<dyn ToolProvider>) -> Self {
+    /// What a provider is in this host.
+    pub(crate) fn attached(provider: Arc<dyn ToolProvider>, host: &HostContext) -> Self {
+        let provider = provider.attach(host).unwrap_or(provider);
         Self {
-            most: Some(LIST),
-            ..Self::bounded(provider)
-        }
-    }
-
-    /// A source with bounds of its own.
-    pub(crate) fn bounded(provider: Arc<dyn ToolProvider>) -> Self {
-        Self {
+            most: provider.listing_timeout(),
             provider,
-            most: None,
             rests: Arc::default(),
         }
     }

@@ -2,15 +2,15 @@
 
 use super::{Conversation, Transcript};
 use crate::guest::convert::{extra_in, message_id, message_out, part_in, result_in};
-use crate::guest::failure::failure;
-use lastword_types::id::MessageId;
+use crate::guest::failure::{OrFailure, failure};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::transcript::Host;
 use lastword_sandbox::bindings::lastword::agent::types::{
     self, Body, Failure, Message, Part, ToolResult,
 };
-use lastword_types::session::{BlobId, Message as Stored, Role, title_from};
 use lastword_store::PAGE_MESSAGES;
+use lastword_types::id::MessageId;
+use lastword_types::session::{BlobId, Message as Stored, Role, title_from};
 
 /// Entries in the log that a summary makes: its message, begun and kept, and what it stands for.
 const SUMMARY_ENTRIES: usize = 3;
@@ -37,7 +37,11 @@ impl Transcript {
         let limit = limit.min(PAGE_MESSAGES);
         // A step that is over is part of the history as soon as the agent looks.
         at.so_far().await?;
-        let messages = at.store.history(at.session, before, limit).await?;
+        let messages = at
+            .store
+            .history(at.session, before, limit)
+            .await
+            .or_failure()?;
         Ok(messages.iter().map(message_out).collect())
     }
 
@@ -73,21 +77,24 @@ impl Transcript {
     async fn summary(&self, text: String, through: String) -> Result<(), Failure> {
         let at = self.conversation()?;
         let through = message_id(&through)?;
-        at.output.spend(text.len(), SUMMARY_ENTRIES)?;
+        at.output.spend(text.len(), SUMMARY_ENTRIES).or_failure()?;
         let now = self.control.clock().now();
         let mut summary = Stored::begin(MessageId::generate(), at.id, Role::System, now);
-        summary.parts.push(lastword_types::session::Part::text(text));
+        summary
+            .parts
+            .push(lastword_types::session::Part::text(text));
         summary.finished_ms = Some(now);
         summary.extra = extra_in(vec![("summary".to_owned(), "true".to_owned())]);
         Ok(at
             .store
             .summarise(at.run, at.session, summary, through)
-            .await?)
+            .await
+            .or_failure()?)
     }
 
     async fn blob(&self, id: String) -> Result<Vec<u8>, Failure> {
         let at = self.conversation()?;
-        let found = at.store.blob(at.session, BlobId(id)).await?;
+        let found = at.store.blob(at.session, BlobId(id)).await.or_failure()?;
         found.ok_or_else(|| failure("not-found", "this session names no such data"))
     }
 }

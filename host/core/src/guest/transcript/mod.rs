@@ -3,10 +3,11 @@
 mod host;
 
 use super::control::Control;
-use lastword_types::id::RunId;
+use crate::guest::failure::OrFailure;
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
-use lastword_types::session::Message;
 use lastword_store::{Output, OutputError, RunNo, SessionNo, Store};
+use lastword_types::id::RunId;
+use lastword_types::session::Message;
 use std::sync::Arc;
 
 /// One guest's access to its session's transcript; none while it only describes itself or
@@ -33,7 +34,7 @@ impl Conversation {
         &self,
         append: impl FnOnce(&Arc<Output>) -> Result<(), OutputError>,
     ) -> Result<(), Failure> {
-        append(&self.output)?;
+        append(&self.output).or_failure()?;
         if self.output.is_full() {
             self.output.room().await;
         }
@@ -43,8 +44,8 @@ impl Conversation {
     /// Puts every step that is over into the history, and answers with what is open beyond
     /// that: together they are the conversation up to this moment.
     pub(crate) async fn so_far(&self) -> Result<Vec<Message>, Failure> {
-        let open = self.output.so_far()?;
-        self.output.committed().await?;
+        let open = self.output.so_far().or_failure()?;
+        self.output.committed().await.or_failure()?;
         Ok(open)
     }
 }

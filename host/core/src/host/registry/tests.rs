@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::host::Host;
-use lastword_types::permission::Capability;
 use futures_util::future::poll_immediate;
+use lastword_types::permission::Capability;
 use std::path::PathBuf;
 use std::pin::pin;
 

@@ -12,9 +12,9 @@ use crate::model::endpoint::{Endpoint, Service};
 use crate::model::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
-use lastword_types::session::PartBody;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
+use lastword_types::session::PartBody;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, Url};
 use std::collections::HashSet;

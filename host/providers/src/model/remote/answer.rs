@@ -5,9 +5,9 @@ use super::decode::{Decoder, Fault};
 use super::failure::Failures;
 use super::names::Names;
 use crate::model::provider::{ModelError, ModelEvent, ModelStream};
-use lastword_types::session::PartBody;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use lastword_types::session::PartBody;
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -9,14 +9,14 @@ use std::time::Duration;
 const BODY_MAX: usize = 1 << 20;
 
 /// A client of services: what other folders hold without a name of its own for it.
-pub(crate) type Client = reqwest::Client;
+pub type Client = reqwest::Client;
 /// A request that is being made.
-pub(crate) type RequestBuilder = reqwest::RequestBuilder;
+pub type RequestBuilder = reqwest::RequestBuilder;
 /// What a service answered.
-pub(crate) type Response = reqwest::Response;
+pub type Response = reqwest::Response;
 
 /// Sends a request once and reads its answer, within this time.
-pub(crate) async fn exchange(
+pub async fn exchange(
     request: http::Request<Vec<u8>>,
     within: Duration,
 ) -> Result<http::Response<Vec<u8>>, String> {

@@ -28,6 +28,6 @@ mod wire_media;
 mod wire_names;
 
 pub(super) use adapter::Remote;
-pub(crate) use exchange::{Client, RequestBuilder, Response, exchange};
-pub(crate) use retry_after::header_wait;
-pub(crate) use tls::within_origin;
+pub use exchange::{Client, RequestBuilder, Response, exchange};
+pub use retry_after::header_wait;
+pub use tls::within_origin;

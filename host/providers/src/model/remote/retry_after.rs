@@ -16,7 +16,7 @@ pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) ->
 }
 
 /// What the text of a `retry-after` asks for: seconds, or the time until a date.
-pub(crate) fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
+pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let date = || {
         let until = httpdate::parse_http_date(text.trim()).ok()?;
         // A moment that is over asks for no wait.

@@ -7,9 +7,7 @@ use crate::model::config::ServiceConfig;
 use crate::model::endpoint::{Endpoint, Service};
 use crate::model::guard::{Guard, GuardLimits};
 use crate::model::testing::{ask, context, drain, message, request};
-use crate::model::{
-    ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, ToolSpec,
-};
+use crate::model::{ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, ToolSpec};
 use lastword_os::clock::SystemClock;
 use lastword_types::session::{Content, Part, PartBody, Role, ToolCall, ToolResult, Usage};
 use serde_json::json;

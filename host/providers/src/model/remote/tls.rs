@@ -30,7 +30,7 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
 
 /// A client for the server at `address`, which may redirect within its own origin alone and
 /// only so that a request stays what it was: its headers reach nobody else.
-pub(crate) fn within_origin(address: &str) -> Result<reqwest::Client, String> {
+pub fn within_origin(address: &str) -> Result<reqwest::Client, String> {
     let url = reqwest::Url::parse(address).map_err(|error| error.to_string())?;
     let policy = Policy::custom(|attempt| {
         let kept = matches!(attempt.status().as_u16(), 307 | 308);

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 16;
 
 /// What to start.
-pub(crate) struct Start {
+pub struct Start {
     pub(super) command: Command,
     /// The soft limit of its descriptors; without it, it has the host's.
     descriptors: Option<u64>,
@@ -45,7 +45,7 @@ impl Start {
     }
 
     /// A program with the rights of the host.
-    pub(crate) fn unconfined(command: Command, runtime: Handle) -> Self {
+    pub fn unconfined(command: Command, runtime: Handle) -> Self {
         Self {
             command,
             descriptors: None,
@@ -60,14 +60,14 @@ type Job = (Start, oneshot::Sender<io::Result<Group>>);
 /// The thread that starts commands. They are killed when it ends, which it does when this is
 /// dropped.
 #[derive(Default)]
-pub(crate) struct Starter {
+pub struct Starter {
     descriptors: Option<u64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
 impl Starter {
     /// Starts programs with this soft limit of descriptors, if it is not the host's.
-    pub(crate) fn with_descriptors(descriptors: Option<u64>) -> Self {
+    pub fn with_descriptors(descriptors: Option<u64>) -> Self {
         Self {
             descriptors,
             ..Self::default()
@@ -75,7 +75,7 @@ impl Starter {
     }
 
     /// Starts a command. Dropping the future kills what was started meanwhile.
-    pub(crate) async fn start(&self, mut start: Start) -> io::Result<Group> {
+    pub async fn start(&self, mut start: Start) -> io::Result<Group> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
         start.descriptors = self.descriptors;
@@ -105,7 +105,7 @@ impl Starter {
 }
 
 /// A command's processes. Dropping it kills them all.
-pub(crate) struct Group {
+pub struct Group {
     child: Option<Child>,
     pid: Pid,
     ended: OwnedFd,
@@ -143,9 +143,7 @@ impl Group {
     }
 
     /// What it reads from and prints to, once.
-    pub(crate) fn streams(
-        &mut self,
-    ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+    pub fn streams(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
             Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
             None => (None, None, None),
@@ -166,18 +164,18 @@ impl Group {
     }
 
     /// The first process, to wait for without collecting it.
-    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.ended.try_clone()
     }
 
     /// Asks all of the group to end.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         // An error means that the group has ended.
         let _gone = kill_process_group(self.pid, Signal::TERM);
     }
 
     /// Kills what is left of the group and collects the first process, which has ended.
-    pub(crate) fn collect(mut self) -> io::Result<ExitStatus> {
+    pub fn collect(mut self) -> io::Result<ExitStatus> {
         kill(self.pid);
         match self.child.take() {
             Some(mut child) => child.wait(),

@@ -18,5 +18,5 @@ mod tool;
 mod words;
 
 pub use commands::Commands;
-pub(crate) use group::{Group, Start, Starter};
-pub(crate) use tool::CommandTools;
+pub use group::{Group, Start, Starter};
+pub use tool::CommandTools;

@@ -5,10 +5,10 @@ use super::{CommandTools, Commands};
 use crate::model::CallContext;
 use crate::permits::testing::Scripted;
 use crate::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
-use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
 };
+use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::PathBuf;

@@ -6,9 +6,9 @@ use super::group::{Group, Start, Starter};
 use super::output::Captured;
 use super::words::joined;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
-use lastword_types::permission::{Access, Capability};
-use crate::sandbox::remove_tree;
 use cap_std::fs::Dir;
+use lastword_os::remove_tree;
+use lastword_types::permission::{Access, Capability};
 use rustix::fd::OwnedFd;
 use serde::Deserialize;
 use serde_json::json;
@@ -48,7 +48,7 @@ struct Arguments {
 
 /// The commands of a host. A cloneable handle; made once, since a thread belongs to it.
 #[derive(Clone)]
-pub(crate) struct CommandTools {
+pub struct CommandTools {
     shared: Arc<Shared>,
 }
 
@@ -61,7 +61,7 @@ struct Shared {
 
 impl CommandTools {
     /// What the operator allows, and a directory of the host's own for temporary files.
-    pub(crate) fn new(commands: Commands, temporary: PathBuf) -> Self {
+    pub fn new(commands: Commands, temporary: PathBuf) -> Self {
         Self {
             shared: Arc::new(Shared {
                 commands,
@@ -72,7 +72,7 @@ impl CommandTools {
     }
 
     /// The tool, if there are commands.
-    pub(crate) fn tools(&self) -> Option<Tool> {
+    pub fn tools(&self) -> Option<Tool> {
         let commands = &self.shared.commands;
         (!commands.is_empty()).then(|| Tool {
             name: "run_command".to_owned(),
@@ -112,7 +112,7 @@ impl CommandTools {
     /// # Errors
     /// When the arguments do not do, the operator or a rule does not allow it, or the host
     /// cannot start it confined. How the command ends is for the model to read.
-    pub(crate) async fn call(
+    pub async fn call(
         self,
         workspace: Arc<File>,
         mut call: Invocation,

@@ -8,8 +8,8 @@
 use super::path::Wanted;
 use super::{Run, read, reading};
 use crate::tools::ToolOutput;
-use lastword_types::permission::Access;
 use cap_std::fs::Dir;
+use lastword_types::permission::Access;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};

@@ -34,7 +34,7 @@ impl Key {
 
 /// The locks of one host. It holds no more of them than there are calls that change files.
 #[derive(Default)]
-pub(crate) struct FileLocks(Mutex<HashMap<Key, Shared>>);
+pub struct FileLocks(Mutex<HashMap<Key, Shared>>);
 
 /// A lock, and how many hold it or wait for it.
 #[derive(Default)]

@@ -38,16 +38,16 @@ mod write;
 
 use crate::permits::{Allowed, Denied};
 use crate::tools::{Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
-use lastword_types::permission::{Access, Capability};
 use cap_std::fs::Dir;
+use lastword_types::permission::{Access, Capability};
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
-pub(crate) use locks::FileLocks;
-pub(crate) use order::Turn;
+pub use locks::FileLocks;
+pub use order::Turn;
 
 /// Whether what a walk came upon may be shown, by its path, once the walk itself was asked for and
 /// allowed by this.
@@ -58,7 +58,7 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The tools for files of one run. A cloneable handle.
 #[derive(Clone)]
-pub(crate) struct FileTools {
+pub struct FileTools {
     run: Arc<Run>,
 }
 
@@ -116,7 +116,7 @@ impl From<Denied> for Failed {
 impl FileTools {
     /// Tools for a workspace's opened directory. `budget` is how many bytes the run may still
     /// write, shared with whatever else of it writes; `locks` are the host's.
-    pub(crate) fn new(
+    pub fn new(
         file: Arc<File>,
         budget: Arc<AtomicU64>,
         readable: Readable,
@@ -136,7 +136,7 @@ impl FileTools {
     }
 
     /// What the tools are.
-    pub(crate) fn tools() -> Vec<Tool> {
+    pub fn tools() -> Vec<Tool> {
         vec![
             read::tool(),
             list::tool(),
@@ -148,7 +148,7 @@ impl FileTools {
 
     /// The turn of a call among those that are made together: taken for each, in their order,
     /// before any of them begins. None for a tool that is about more than one file.
-    pub(crate) fn turn(&self, tool: &str) -> Option<Turn> {
+    pub fn turn(&self, tool: &str) -> Option<Turn> {
         let changes = match tool {
             read::NAME => false,
             edit::NAME | write::NAME => true,
@@ -159,7 +159,7 @@ impl FileTools {
 
     /// The answer of a call for which nothing has to wait: not for a thread, the disk, a person
     /// or a policy. None if anything might; then [`FileTools::call`] answers.
-    pub(crate) fn at_hand(
+    pub fn at_hand(
         &self,
         tool: &str,
         arguments: &str,
@@ -179,7 +179,7 @@ impl FileTools {
     /// # Errors
     /// When the arguments do not do, the path leads out of the workspace, nobody allows it, or
     /// the run has no bytes left to write. Whatever else goes wrong is for the model to read.
-    pub(crate) async fn call(
+    pub async fn call(
         self,
         call: Invocation,
         turn: Option<Turn>,

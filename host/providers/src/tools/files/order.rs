@@ -29,7 +29,7 @@ impl Call {
 }
 
 /// A call's place among those of its run. Dropping it lets later calls go on.
-pub(crate) struct Turn {
+pub struct Turn {
     order: Order,
     number: u64,
 }
@@ -63,7 +63,7 @@ impl Turn {
     }
 
     /// Whether no earlier call has to be waited for, whichever file is meant.
-    pub(crate) fn is_free(&self) -> bool {
+    pub fn is_free(&self) -> bool {
         self.comes(&self.order.0.borrow())
     }
 

@@ -1,13 +1,13 @@
 //! `run_agent`: another agent, in a session of its own below this one. Its run has no more than the
 //! run that calls it, and cannot outlast that; a user who asks in its session asks anew.
 
-use super::super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use super::{Own, text};
 use crate::guest::agents::{Child, ChildEnd, Lineage};
-use lastword_providers::tools::Toolbox;
+use crate::guest::tools::Toolbox;
+use crate::run::RunState;
+use lastword_providers::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use lastword_types::id::AgentId;
 use lastword_types::permission::{Access, Capability};
-use crate::run::RunState;
 use serde_json::json;
 use std::sync::Arc;
 

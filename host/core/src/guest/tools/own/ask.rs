@@ -1,8 +1,8 @@
 //! `ask_user`: something that only a person knows.
 
-use super::super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use super::text;
-use lastword_providers::tools::Toolbox;
+use crate::guest::tools::Toolbox;
+use lastword_providers::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use lastword_types::session::{Answer, Asked};
 use serde_json::{Value, json};
 

@@ -4,12 +4,13 @@ mod agent;
 mod ask;
 mod todo;
 
-use super::fetch;
-use super::files::{FileLocks, Turn};
 use super::listed::Listed;
 use super::toolbox::Toolbox;
-use super::{CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput};
 use crate::guest::agents::StartRun;
+use lastword_providers::tools::{
+    CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput,
+};
+use lastword_providers::tools::{FileLocks, Turn, fetch};
 use lastword_types::permission::Capability;
 use std::fs::File;
 use std::sync::Arc;

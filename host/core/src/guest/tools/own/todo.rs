@@ -1,7 +1,7 @@
 //! `todo`: the session's plan, which people see.
 
-use super::super::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
-use lastword_providers::tools::Toolbox;
+use crate::guest::tools::Toolbox;
+use lastword_providers::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use lastword_types::session::{TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 use serde_json::json;
 

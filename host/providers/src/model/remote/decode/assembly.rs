@@ -7,9 +7,9 @@ use super::json::{self, Halves};
 use crate::model::endpoint::Service;
 use crate::model::provider::ModelEvent;
 use crate::model::remote::thoughts::Thought;
-use lastword_types::session::{PartBody, Usage};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lastword_types::session::{PartBody, Usage};
 use serde_json::Value;
 use std::collections::HashSet;
 

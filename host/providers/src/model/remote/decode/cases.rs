@@ -10,9 +10,9 @@
 use super::{Decoder, Fault};
 use crate::model::endpoint::Service;
 use crate::model::provider::ModelEvent;
-use lastword_types::session::PartBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lastword_types::session::PartBody;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 

@@ -211,8 +211,7 @@ async fn long_lines_and_large_answers_are_cut() {
 
 #[tokio::test]
 async fn what_may_not_be_read_is_in_no_answer() {
-    let readable =
-        |path: &str, _: &crate::permits::Allowed| !path.starts_with("private/");
+    let readable = |path: &str, _: &crate::permits::Allowed| !path.starts_with("private/");
     let bench = Bench::with(0, Arc::new(readable));
     bench.put("private/a", "needle\n");
     bench.put("public/a", "needle\n");

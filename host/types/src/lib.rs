@@ -1,0 +1,14 @@
+//! The vocabulary of lastword: ids, sessions and their messages, events, permissions, what a
+//! workspace is known by, and the states, causes and ends of runs.
+//!
+//! Plain values: no async, no threads, no database. Embedders find all of it in the crate
+//! `lastword`, which re-exports it.
+
+pub mod clock;
+pub mod event;
+pub mod id;
+pub mod permission;
+pub mod run;
+pub mod session;
+pub mod text;
+pub mod workspace;
