@@ -137,14 +137,58 @@ fn outgoing_error(error: &HttpError) -> OutgoingError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hostile::{Hostile, Reply, client, ok};
     use super::*;
-    use lastword_providers::permits::testing::Scripted;
+    use lastword_os::clock::SystemClock;
+    use lastword_providers::http::{HostPatterns, HttpOptions, Resolver};
     use lastword_providers::permits::{Allowed, Decide, Denied};
     use lastword_providers::secrets::Secrets;
     use lastword_types::permission::Access;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
     use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    /// Allows everything.
+    struct AllowAll;
+
+    impl Decide for AllowAll {
+        fn decide(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+            Box::pin(std::future::ready(Ok(Allowed::Once)))
+        }
+    }
+
+    /// Every name is this machine.
+    struct Loopback;
+
+    impl Resolver for Loopback {
+        fn resolve(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+            Box::pin(std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])))
+        }
+    }
+
+    /// Takes one connection, answers its request with these bytes, and ends when the client has
+    /// closed the connection.
+    async fn serve(answer: &'static [u8]) -> (u16, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+            }
+            stream.write_all(answer).await.unwrap();
+            let closed = stream.read_to_end(&mut request).await;
+            drop(closed);
+        });
+        (port, served)
+    }
+
+    fn allowed() -> Permits {
+        Permits::new(Arc::new(AllowAll))
+    }
 
     /// Never answers, and says when it was asked and when nobody waits any more.
     #[derive(Default)]
@@ -175,8 +219,10 @@ mod tests {
 
     fn requests(port: u16, permits: Permits) -> (GuestRequests, http::Request<OutgoingBody>) {
         let target = format!("a.example:{port}");
+        let private = HostPatterns::new([&target]).unwrap();
+        let options = HttpOptions::new().resolver(Arc::new(Loopback)).private(private);
         let requests = GuestRequests {
-            client: client(std::slice::from_ref(&target), Secrets::none()),
+            client: Guarded::new(options, Secrets::none(), SystemClock::shared()),
             run: RunId::generate(),
             permits,
             runtime: Handle::current(),
@@ -189,8 +235,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_handed_over_with_its_end() {
-        let server = Hostile::serve(|_| ok("", "hello")).await;
-        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let (port, _served) = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+        let (requests, request) = requests(port, allowed());
         let response = requests.send(request).await.unwrap();
         let body: Vec<Bytes> = response.into_body().try_collect().await.unwrap();
         assert_eq!(body.concat(), b"hello");
@@ -209,10 +255,10 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_a_body_ends_its_request() {
-        let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
-        let (requests, request) = requests(server.port, Scripted::new(true).permits());
+        let (port, served) = serve(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let (requests, request) = requests(port, allowed());
         let response = requests.send(request).await.unwrap();
         drop(response);
-        server.until_gone(1).await;
+        served.await.unwrap();
     }
 }

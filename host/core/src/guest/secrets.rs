@@ -56,14 +56,19 @@ impl Host for Asked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::secrets;
     use super::*;
     use lastword_os::clock::SystemClock;
     use lastword_types::permission::{Grants, Rule};
 
+    fn secrets() -> Secrets {
+        let config = r#"{"a": {"command": ["printf", "value-of-a"], "hosts": ["*"]}}"#;
+        let config = serde_json::from_str(config).expect("a table of secrets");
+        Secrets::load(&config).expect("a value")
+    }
+
     fn asked(rule: Option<&str>) -> Asked {
         let access = |rule: &str| Access {
-            secrets: secrets(&[("a", "value-a", "*")]),
+            secrets: secrets(),
             authority: Authority::new(
                 [Rule::any(Capability::Secrets)].into(),
                 Grants::none().with(rule.parse::<Rule>().expect("a rule")),
