@@ -26,10 +26,13 @@ pub struct Foreign {
 /// Why foreign code has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
+    /// It panicked.
     #[error("it panicked; the host's log says where")]
     Panicked,
+    /// It did not return within this time.
     #[error("it did not return within {} s", .0.as_secs_f32())]
     TooLate(Duration),
+    /// The runtime that it would run on is gone.
     #[error("the runtime that the host was built on is gone")]
     NoRuntime,
 }
@@ -45,6 +48,7 @@ impl From<JoinError> for NoAnswer {
 }
 
 impl Foreign {
+    /// Calls are made on this runtime, and bounded by this clock.
     pub fn new(runtime: Handle, clock: Arc<dyn Clock>) -> Self {
         Self {
             runtime,

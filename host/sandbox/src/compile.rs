@@ -111,6 +111,7 @@ pub struct Compilers {
 }
 
 impl Compilers {
+    /// A compiler with these settings; a child may use a share of the machine's memory at the most.
     pub fn new(settings: Compiler, clock: Arc<dyn Clock>) -> Self {
         let share = Memory::of_process().map(|memory| memory.bytes() / MEMORY_SHARE);
         Self {

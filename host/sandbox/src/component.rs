@@ -140,7 +140,9 @@ pub struct Loaded<T: 'static> {
     pub(super) pre: InstancePre<GuestState<T>>,
     pub(super) turn: turn::GuestIndices,
     pub(super) epilogue: Option<epilogue::GuestIndices>,
+    /// The digest of the component's bytes.
     pub digest: Digest,
+    /// What the component imports and exports.
     pub inspection: Inspection,
     /// Whether the cache had it.
     pub cached: bool,

@@ -79,6 +79,7 @@ pub struct Held {
 }
 
 impl Held {
+    /// What one run may hold: at most `max`, and its share of the process's.
     pub fn new(shared: Arc<Descriptors>, max: u32) -> Self {
         Self {
             shared,

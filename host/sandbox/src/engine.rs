@@ -38,6 +38,7 @@ pub struct EngineError(String);
 /// What an engine is sized by.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
+    /// How many runs there may be at the same time.
     pub concurrent_runs: ConcurrentRuns,
     /// Bytes of the largest linear memory.
     pub memory_bytes: usize,

@@ -25,8 +25,13 @@ pub(super) const HANDLES_MAX: usize = 4096;
 pub enum Fault {
     /// It was stopped.
     Interrupted,
-    /// WebAssembly trapped: the trap's name and where.
-    Trap { kind: &'static str, place: String },
+    /// WebAssembly trapped.
+    Trap {
+        /// The trap's name.
+        kind: &'static str,
+        /// Where it happened, as far as the component's names tell it.
+        place: String,
+    },
     /// The guest exited the process that it does not have.
     Exit(i32),
     /// The stack overflowed.
@@ -43,6 +48,7 @@ pub enum Fault {
 pub struct Called<T, R> {
     /// The host's data, taken out of the store when the instance was gone.
     pub state: Option<GuestState<T>>,
+    /// What the call returned, or how it failed.
     pub outcome: Result<R, Fault>,
     /// Processor time inside the sandbox, host calls included.
     pub busy: Duration,
@@ -115,7 +121,9 @@ impl<T: Send + 'static> Call<T> for CallRun {
 
 /// `epilogue.close`, of a component that exports it.
 pub struct CallClose {
+    /// What interrupted the run.
     pub interruption: epilogue::Interruption,
+    /// The parts of the message that was open.
     pub said: Vec<epilogue::Part>,
 }
 

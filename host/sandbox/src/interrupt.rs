@@ -27,6 +27,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
+    /// A flag that is not set.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }

@@ -1,6 +1,10 @@
 //! Where guests run: one engine, one store per run, limits, and the means to stop a guest
 //! wherever it is. The only place that names wasmtime; knows neither runs nor stores of data.
 
+#[expect(
+    missing_docs,
+    reason = "generated; the WIT files are the documentation"
+)]
 pub mod bindings;
 mod cache;
 mod compile;

@@ -293,6 +293,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
+    /// A limiter for one store.
     pub fn new(limits: &Limits) -> Self {
         let fit = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Self {

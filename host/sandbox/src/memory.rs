@@ -15,7 +15,7 @@ pub(crate) enum Memory {
 
 impl Memory {
     /// What this process may have; `None` if the system does not say.
-    pub fn of_process() -> Option<Self> {
+    pub(crate) fn of_process() -> Option<Self> {
         let read = |path: &Path| std::fs::read_to_string(path).ok();
         let of = |name: &str| read(&Path::new("/proc").join(name));
         let machine = of("meminfo").as_deref().and_then(total);
@@ -29,7 +29,7 @@ impl Memory {
         }
     }
 
-    pub fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         match self {
             Self::Group(bytes) | Self::Machine(bytes) => bytes,
         }

@@ -2,8 +2,8 @@
 //! runs nothing. Each rule is a function from a file to what is wrong with it, and has a
 //! control: a snippet that it must not let pass.
 
-mod architecture;
 mod boundaries;
+mod crates;
 mod imports;
 mod layout;
 mod shape;

@@ -1,9 +1,6 @@
-//! What every Rust file looks like: its head, its length, its functions, its lints.
+//! What every Rust file looks like: its head, its lints, and that it is finished.
 
 use super::source::{File, catches, code, holds, rust};
-
-const LINES_OF_FILE: usize = 500;
-const LINES_OF_FUNCTION: usize = 70;
 
 /// Sleeps that are not for synchronisation: a path, and why.
 const SLEEPS: [(&str, &str); 0] = [];
@@ -13,56 +10,6 @@ fn head(file: &File) -> Vec<String> {
         true => vec![],
         false => vec!["does not open with `//!` and what it is for".to_owned()],
     }
-}
-
-fn length(file: &File) -> Vec<String> {
-    let lines = file.text.lines().count();
-    match lines > LINES_OF_FILE {
-        true => vec![format!("has {lines} lines, {LINES_OF_FILE} are allowed")],
-        false => vec![],
-    }
-}
-
-fn functions(file: &File) -> Vec<String> {
-    let lengths = function_lengths(&code(&file.text)).into_iter();
-    lengths
-        .filter(|(_, lines)| *lines > LINES_OF_FUNCTION)
-        .map(|(name, lines)| format!("`{name}` has {lines} lines"))
-        .collect()
-}
-
-/// The functions of some code, each with its lines from `fn` to the closing brace.
-fn function_lengths(code: &str) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("fn ") {
-        let begins = code[..at].chars().next_back();
-        if begins.is_some_and(|before| before.is_alphanumeric() || before == '_') {
-            continue;
-        }
-        let name: String = code[at + 3..]
-            .chars()
-            .take_while(|character| character.is_alphanumeric() || *character == '_')
-            .collect();
-        let rest = &code[at..];
-        let Some(open) = rest.find(['{', ';']) else {
-            continue;
-        };
-        if name.is_empty() || rest[open..].starts_with(';') {
-            continue;
-        }
-        let mut depth = 0_usize;
-        let end = rest[open..].find(|character| {
-            match character {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        let body = &rest[..open + end.unwrap_or_default()];
-        found.push((name, body.lines().count()));
-    }
-    found
 }
 
 fn allows(file: &File) -> Vec<String> {
@@ -109,19 +56,6 @@ fn sleeps(file: &File) -> Vec<String> {
 fn every_file_says_what_it_is_for() {
     holds(&rust(), head);
     catches(head, "a.rs", "use std::fmt;");
-}
-
-#[test]
-fn files_are_short() {
-    holds(&rust(), length);
-    catches(length, "a.rs", &"\n".repeat(LINES_OF_FILE + 1));
-}
-
-#[test]
-fn functions_are_short() {
-    holds(&rust(), functions);
-    let long = format!("fn long() {{{}}}", "\n".repeat(LINES_OF_FUNCTION + 1));
-    catches(functions, "a.rs", &long);
 }
 
 #[test]

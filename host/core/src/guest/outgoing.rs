@@ -220,7 +220,9 @@ mod tests {
     fn requests(port: u16, permits: Permits) -> (GuestRequests, http::Request<OutgoingBody>) {
         let target = format!("a.example:{port}");
         let private = HostPatterns::new([&target]).unwrap();
-        let options = HttpOptions::new().resolver(Arc::new(Loopback)).private(private);
+        let options = HttpOptions::new()
+            .resolver(Arc::new(Loopback))
+            .private(private);
         let requests = GuestRequests {
             client: Guarded::new(options, Secrets::none(), SystemClock::shared()),
             run: RunId::generate(),

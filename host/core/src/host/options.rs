@@ -4,7 +4,6 @@
 use lastword_sandbox::Limits;
 use lastword_store::StoredOptions;
 use lastword_types::permission::{Grants, Rule};
-use std::time::Duration;
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 ///
@@ -113,6 +112,7 @@ impl WorkspaceOptions {
 mod tests {
     use super::*;
     use lastword_types::permission::Capability;
+    use std::time::Duration;
 
     /// Every field differs from its default, and every number from all others.
     fn options() -> WorkspaceOptions {

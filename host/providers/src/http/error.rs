@@ -8,6 +8,7 @@ use crate::tools::{ToolError, ToolErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpError {
+    /// What kind of failure.
     pub kind: HttpErrorKind,
     /// What happened and what to do.
     pub message: String,
@@ -47,6 +48,7 @@ pub enum HttpErrorKind {
 }
 
 impl HttpError {
+    /// A failure of this kind.
     pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,

@@ -53,7 +53,9 @@ struct Inner {
 
 /// A request as it is asked for.
 pub struct Request {
+    /// The method.
     pub method: Method,
+    /// The absolute address.
     pub url: Url,
     /// Values may have placeholders for secrets.
     pub headers: HeaderMap,
@@ -63,10 +65,13 @@ pub struct Request {
 
 /// An answer whose body has yet to come.
 pub struct Response {
+    /// The status of the answer.
     pub status: StatusCode,
+    /// The headers of the answer, without secrets.
     pub headers: HeaderMap,
     /// Where it came from.
     pub url: Url,
+    /// The body, as it arrives.
     pub body: Body,
 }
 
@@ -74,6 +79,7 @@ pub struct Response {
 pub(super) type Over = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
+    /// A client that keeps to these options and puts these secrets in.
     pub fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let resolver = std::mem::replace(&mut options.resolver, options::system());
         Self {

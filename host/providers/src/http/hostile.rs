@@ -10,12 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What the server does with a request.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// These bytes, each piece in a segment of its own, and the end.
     Pieces(Vec<Vec<u8>>),
     /// These bytes, and then nothing for ever.
@@ -25,11 +24,11 @@ pub enum Reply {
 }
 
 /// An answer with these lines of headers, each ending in `\r\n`.
-pub fn ok(headers: &str, body: &str) -> Reply {
+pub(crate) fn ok(headers: &str, body: &str) -> Reply {
     status("200 OK", headers, body)
 }
 
-pub fn status(status: &str, headers: &str, body: &str) -> Reply {
+pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
     let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
     Reply::Pieces(vec![text.into_bytes()])
@@ -38,48 +37,30 @@ pub fn status(status: &str, headers: &str, body: &str) -> Reply {
 type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 
 /// The server; it stops when dropped.
-pub struct Hostile {
-    pub port: u16,
+pub(crate) struct Hostile {
+    pub(crate) port: u16,
     asked: Arc<Mutex<Vec<String>>>,
-    /// How many clients were served, or went away.
-    gone: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
 impl Hostile {
-    pub async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&asked);
-        let (leave, gone) = watch::channel(0);
         let answers: Answers = Arc::new(answers);
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (answers, kept) = (Arc::clone(&answers), Arc::clone(&kept));
-                let leave = leave.clone();
-                drop(tokio::spawn(async move {
-                    answer(socket, answers, kept).await;
-                    leave.send_modify(|gone| *gone += 1);
-                }));
+                drop(tokio::spawn(answer(socket, answers, kept)));
             }
         });
-        Self {
-            port,
-            asked,
-            gone,
-            task,
-        }
-    }
-
-    /// Waits until so many clients are gone.
-    pub async fn until_gone(&self, count: usize) {
-        let mut gone = self.gone.clone();
-        drop(gone.wait_for(|gone| *gone >= count).await.unwrap());
+        Self { port, asked, task }
     }
 
     /// The requests so far: line, headers and body as they came.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -131,7 +112,7 @@ pub(crate) struct Fickle {
 }
 
 impl Fickle {
-    pub fn new(answers: &[&[&str]]) -> Arc<Self> {
+    pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parsed = |addresses: &&[&str]| {
             let addresses = addresses.iter();
             addresses.map(|address| address.parse().unwrap()).collect()
@@ -142,7 +123,7 @@ impl Fickle {
         })
     }
 
-    pub fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }
@@ -157,7 +138,7 @@ impl Resolver for Fickle {
 }
 
 /// A client to which every name is this machine, and these private.
-pub fn client(private: &[String], secrets: Secrets) -> Guarded {
+pub(crate) fn client(private: &[String], secrets: Secrets) -> Guarded {
     let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
     client_with(options, private, secrets)
 }

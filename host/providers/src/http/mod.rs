@@ -13,7 +13,7 @@ mod target;
 pub(crate) mod tls;
 
 #[cfg(test)]
-pub mod hostile;
+pub(crate) mod hostile;
 #[cfg(test)]
 mod tests;
 

@@ -16,7 +16,7 @@ pub(crate) enum Trust<'t> {
 }
 
 /// How connections are made that check certificates so.
-pub fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfig, rustls::Error> {
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&crypto))
         .with_safe_default_protocol_versions()?;

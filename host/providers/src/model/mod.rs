@@ -13,7 +13,7 @@ mod scripted;
 
 pub use remote::{Client, RequestBuilder, Response, exchange, header_wait, within_origin};
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 
 pub use config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
 pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, Guard, GuardLimits, WAIT_MAX};

@@ -80,7 +80,7 @@ impl Drop for Sleep {
     }
 }
 
-pub fn context() -> CallContext {
+pub(crate) fn context() -> CallContext {
     CallContext {
         workspace: WorkspaceId::generate(),
         session: SessionId::generate(),

@@ -19,6 +19,7 @@ pub struct Permits {
 
 /// Somebody who decides.
 pub trait Decide: Send + Sync + 'static {
+    /// Returns once it is decided; may wait for a person. Dropping the future takes the question back.
     fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
 }
 
@@ -37,6 +38,7 @@ pub enum Allowed {
 pub struct Denied(pub String);
 
 impl Permits {
+    /// Permits that this decider gives.
     pub fn new(decider: Arc<dyn Decide>) -> Self {
         Self { decider }
     }
@@ -69,29 +71,29 @@ impl fmt::Debug for Permits {
 
 /// Deciders for tests of what asks them.
 #[cfg(test)]
-pub mod testing {
+pub(crate) mod testing {
     use super::*;
     use std::sync::{Mutex, PoisonError};
 
     /// Allows or denies everything, and remembers what it was asked.
-    pub struct Scripted {
+    pub(crate) struct Scripted {
         allows: bool,
-        pub asked: Mutex<Vec<Access>>,
+        pub(crate) asked: Mutex<Vec<Access>>,
     }
 
     impl Scripted {
-        pub fn new(allows: bool) -> Arc<Self> {
+        pub(crate) fn new(allows: bool) -> Arc<Self> {
             Arc::new(Self {
                 allows,
                 asked: Mutex::default(),
             })
         }
 
-        pub fn permits(self: &Arc<Self>) -> Permits {
+        pub(crate) fn permits(self: &Arc<Self>) -> Permits {
             Permits::new(Arc::clone(self) as _)
         }
 
-        pub fn asked(&self) -> Vec<Access> {
+        pub(crate) fn asked(&self) -> Vec<Access> {
             self.asked
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -59,7 +59,7 @@ impl Secrets {
                 reason,
             };
             if !config::is_name(name) {
-                let most = config::NAME_BYTES_MAX;
+                let most = NAME_BYTES_MAX;
                 return Err(failed(format!(
                     "a name has letters, digits, `_`, `-` and `.`, {most} of them at the most"
                 )));
@@ -192,11 +192,11 @@ impl fmt::Debug for Secrets {
 
 /// Secrets for tests of what uses them.
 #[cfg(test)]
-pub mod testing {
+pub(crate) mod testing {
     use super::*;
 
     /// Secrets with these names, values and hosts.
-    pub fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
+    pub(crate) fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
         let secrets = secrets.iter().map(|(name, value, host)| {
             let secret = Secret {
                 value: SecretString::from(*value),

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 use serde_json::{Value, json};
 
+/// The name of the tool.
 pub const NAME: &str = "fetch_url";
 /// Bytes of text that a model is shown.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -19,6 +20,7 @@ pub struct FetchUrl {
 }
 
 impl FetchUrl {
+    /// The tool over this client.
     pub fn new(client: Guarded) -> Self {
         Self { client }
     }

@@ -25,6 +25,7 @@ const FORBIDDEN: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT]
 /// Who carries a guest's requests out. Dropping the future or the body of the answer must end
 /// the request.
 pub trait Outgoing: Send + Sync + 'static {
+    /// Sends a request. Dropping the future, or the body of the answer, ends it.
     fn send(
         &self,
         request: http::Request<OutgoingBody>,
@@ -37,19 +38,33 @@ pub type OutgoingBody = BoxStream<'static, Result<Bytes, OutgoingError>>;
 /// Why a request came to nothing: what a guest is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutgoingError {
+    /// It is not allowed.
     Denied,
+    /// The address is not public.
     Prohibited,
+    /// The address cannot be used.
     Uri,
+    /// The name cannot be resolved.
     Name,
+    /// No connection could be made.
     Refused,
+    /// The TLS handshake failed.
     Tls,
+    /// The request is larger than allowed.
     RequestBytes,
+    /// The headers of the answer are larger than allowed.
     ResponseHeaders,
+    /// The body of the answer is larger than allowed.
     ResponseBytes,
+    /// The answer is no HTTP, or broke off.
     Protocol,
+    /// The body is encoded in a way that is not allowed.
     Coding,
+    /// It took too long.
     Timeout,
+    /// The run has too many requests under way.
     Busy,
+    /// The host failed.
     Internal,
 }
 

@@ -58,6 +58,7 @@ impl<T> GuestState<T> {
         self
     }
 
+    /// The limiter of the guest's store.
     pub fn limiter(&mut self) -> &mut Limiter {
         &mut self.limiter
     }

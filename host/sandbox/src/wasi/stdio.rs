@@ -17,12 +17,15 @@ const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Which of the two a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineSource {
+    /// The guest's standard output.
     Stdout,
+    /// The guest's standard error.
     Stderr,
 }
 
 /// Takes what a guest prints, line by line. Must be quick, and drop what is too much.
 pub trait GuestLines: Send + Sync + 'static {
+    /// Takes one line, without its end.
     fn line(&self, source: LineSource, line: &str);
 }
 
