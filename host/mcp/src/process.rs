@@ -404,7 +404,7 @@ mod tests {
     /// The host is killed; it can do nothing about its programs any more.
     #[tokio::test]
     async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
-        const NAME: &str = "capability::mcp::process::tests::\
+        const NAME: &str = "process::tests::\
                             a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
         if let Ok(place) = std::env::var(HOST) {
             let stop = CancellationToken::new();

@@ -149,8 +149,7 @@ mod tests {
     #[test]
     fn what_is_nested_deep_needs_neither_stack_nor_descriptors() {
         if std::env::var_os(ALONE).is_none() {
-            let name =
-                "sandbox::removing::tests::what_is_nested_deep_needs_neither_stack_nor_descriptors";
+            let name = "removing::tests::what_is_nested_deep_needs_neither_stack_nor_descriptors";
             let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
             alone
                 .args(["--exact", name, "--test-threads=1"])

@@ -451,7 +451,7 @@ const HOST: &str = "LASTWORD_TEST_HOST";
 /// The host is killed; it can do nothing about its commands any more.
 #[tokio::test]
 async fn commands_die_with_a_host_that_is_killed() {
-    const NAME: &str = "capability::tools::command::tests::commands_die_with_a_host_that_is_killed";
+    const NAME: &str = "tools::command::tests::commands_die_with_a_host_that_is_killed";
     let script = "sleep 1000 & (sleep 1000 & echo $! $$ > part; mv part pids; wait); wait";
     let bench = Bench::shell();
     if let Ok(place) = std::env::var(HOST) {
