@@ -1,4 +1,5 @@
-//! Calls into code that an embedder brought. Each is made on the embedder's runtime, has a time
+//! Calls into code that an embedder brought. Each is made on the embedder's runtime, inside the
+//! caller's span, has a time
 //! within which it returns or is dropped, and panics alone: what goes wrong costs its owner, and
 //! none of the others. Knows nothing of what is called.
 
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span};
 
 /// Calls that block, of all runs together: one that never returns keeps its thread.
 const BLOCKING_MAX: usize = 16;
@@ -69,7 +71,9 @@ impl Foreign {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let made = self.runtime.spawn(async move { call().await });
+        let made = self
+            .runtime
+            .spawn(async move { call().await }.in_current_span());
         let made = AbortOnDropHandle::new(made);
         self.within(most, made.map(|made| made.map_err(NoAnswer::from)))
             .await
@@ -83,8 +87,9 @@ impl Foreign {
     ) -> Result<T, NoAnswer> {
         let made = async {
             let room = Arc::clone(&self.room).acquire_owned().await;
+            let span = Span::current();
             let call = move || {
-                let returned = call();
+                let returned = span.in_scope(call);
                 drop(room);
                 returned
             };

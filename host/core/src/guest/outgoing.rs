@@ -13,6 +13,7 @@ use reqwest::Url;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// Pieces of an answer that wait for a guest.
 const CHUNKS_WAITING_MAX: usize = 2;
@@ -38,12 +39,13 @@ impl Outgoing for GuestRequests {
         let (head, answered) = oneshot::channel();
         let (pieces, waiting) = mpsc::channel(CHUNKS_WAITING_MAX);
         let (client, run, permits) = (self.client.clone(), self.run, self.permits.clone());
-        let task = self.runtime.spawn(async move {
+        let task = async move {
             if let Err(error) = pump(&client, run, request, &permits, head, &pieces).await {
                 tracing::debug!(%run, %error, "a guest's request failed");
                 let _guest_went_away = pieces.send(Err(outgoing_error(&error))).await;
             }
-        });
+        };
+        let task = self.runtime.spawn(task.in_current_span());
         let task = AbortOnDropHandle::new(task);
         Box::pin(async move {
             let mut waiting = waiting;

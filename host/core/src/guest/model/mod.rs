@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// Model events that wait for a guest at the most.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -134,28 +135,31 @@ impl Completion {
         let context = granted.context.clone();
         let output = Arc::clone(&granted.conversation.output);
         let model = request.model.clone().unwrap_or_default();
-        let task = granted.runtime.spawn(async move {
-            let mut stream = match provider.complete(context, request).await {
-                Ok(stream) => stream,
-                Err(error) => return drop(accepted.send(Err(error))),
-            };
-            let _guest_went_away = accepted.send(Ok(()));
-            while let Some(event) = stream.next().await {
-                if let Ok(ModelEvent::Retrying(retrying)) = event {
-                    // Told at once, whether or not the guest waits already.
-                    let Retrying {
-                        attempt,
-                        cause,
-                        wait,
-                    } = retrying;
-                    let _run_is_over = output.retrying(model.clone(), attempt, cause, wait);
-                    continue;
-                }
-                if sender.send(event).await.is_err() {
-                    return;
+        let task = granted.runtime.spawn(
+            async move {
+                let mut stream = match provider.complete(context, request).await {
+                    Ok(stream) => stream,
+                    Err(error) => return drop(accepted.send(Err(error))),
+                };
+                let _guest_went_away = accepted.send(Ok(()));
+                while let Some(event) = stream.next().await {
+                    if let Ok(ModelEvent::Retrying(retrying)) = event {
+                        // Told at once, whether or not the guest waits already.
+                        let Retrying {
+                            attempt,
+                            cause,
+                            wait,
+                        } = retrying;
+                        let _run_is_over = output.retrying(model.clone(), attempt, cause, wait);
+                        continue;
+                    }
+                    if sender.send(event).await.is_err() {
+                        return;
+                    }
                 }
             }
-        });
+            .in_current_span(),
+        );
         let task = AbortOnDropHandle::new(task);
         answer.await.map_err(|_| panicked())??;
         Ok(Self {

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// Bytes of the largest arguments of one call.
 pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1 << 20;
@@ -319,7 +320,7 @@ impl Toolbox {
         &self,
         work: impl Future<Output = Result<T, ToolError>> + Send + 'static,
     ) -> Result<T, ToolError> {
-        let task = AbortOnDropHandle::new(self.runtime.spawn(work));
+        let task = AbortOnDropHandle::new(self.runtime.spawn(work.in_current_span()));
         task.await.unwrap_or_else(|_| {
             let why = "the tool failed inside the host; its log says why";
             Err(ToolError::new(ToolErrorKind::Internal, why))
