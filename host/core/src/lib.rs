@@ -68,20 +68,23 @@ pub mod host;
 pub mod run;
 mod workspace;
 
-/// What agents reach outside of the sandbox, and what an embedder brings for it.
+#[doc(hidden)]
 pub mod capability {
-    #[cfg(feature = "mcp")]
-    #[doc(inline)]
-    pub use lastword_mcp as mcp;
-    #[doc(inline)]
-    pub use lastword_providers::{http, model, permits, secrets};
-
-    /// Tools: those that an embedder brings, and the host's own.
-    pub mod tools {
-        pub use crate::guest::tools::OWN_TOOLS;
-        pub use lastword_providers::tools::*;
-    }
+    pub use crate::{http, mcp, model, permits, secrets, tools};
 }
+
+/// Tools: those that an embedder brings, and the host's own.
+pub mod tools {
+    pub use crate::guest::tools::OWN_TOOLS;
+    #[doc(inline)]
+    pub use lastword_providers::tools::*;
+}
+
+#[cfg(feature = "mcp")]
+#[doc(inline)]
+pub use lastword_mcp as mcp;
+#[doc(inline)]
+pub use lastword_providers::{http, model, permits, secrets};
 
 /// Time, behind a trait.
 pub mod clock {

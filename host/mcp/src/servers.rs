@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The servers of an operator's configuration, and every workspace's connections to them.
@@ -31,7 +31,15 @@ use std::time::Duration;
 pub struct McpServers {
     pub(super) servers: Arc<Vec<Arc<Known>>>,
     pub(super) shared: Arc<Shared>,
-    slots: Arc<Mutex<HashMap<WorkspaceId, Vec<Arc<Slot>>>>>,
+    /// Those of the servers and of what they are attached to as well.
+    connections: Arc<Mutex<HashMap<WorkspaceId, Connections>>>,
+}
+
+/// One workspace's connections, in the servers' order, with what they were made with.
+#[derive(Clone)]
+struct Connections {
+    shared: Arc<Shared>,
+    slots: Vec<Arc<Slot>>,
 }
 
 /// How a workspace stands with one server.
@@ -84,20 +92,20 @@ impl McpServers {
         Ok(Self {
             servers: Arc::new(servers),
             shared: Arc::new(shared),
-            slots: Arc::default(),
+            connections: Arc::default(),
         })
     }
 
     /// Takes secrets from here, and keeps them out of everything that servers say.
     #[must_use]
     pub fn secrets(self, fill: Arc<dyn Fill>) -> Self {
-        self.with(|brought| brought.fill = fill)
+        self.with(|brought| brought.fill = Some(fill))
     }
 
     /// Takes its time from here.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        self.with(|brought| brought.clock = clock)
+        self.with(|brought| brought.clock = Some(clock))
     }
 
     /// Knows from here where a workspace is, for `{{workspace}}` and for servers that ask.
@@ -106,7 +114,7 @@ impl McpServers {
         self,
         directories: impl Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync + 'static,
     ) -> Self {
-        self.with(|brought| brought.directories = Arc::new(directories))
+        self.with(|brought| brought.directories = Some(Arc::new(directories)))
     }
 
     /// Lets servers ask a person.
@@ -135,7 +143,7 @@ impl McpServers {
         change(&mut brought);
         Self {
             shared: Arc::new(Shared::new(brought, &self.servers)),
-            slots: Arc::default(),
+            connections: Arc::default(),
             ..self
         }
     }
@@ -143,11 +151,12 @@ impl McpServers {
     /// How a workspace stands with each server.
     #[must_use]
     pub fn status(&self, workspace: WorkspaceId) -> Vec<McpStatus> {
-        let slots = self.lock().get(&workspace).cloned();
-        let now = self.shared.clock.elapsed();
+        let connections = self.lock().get(&workspace).cloned();
+        let now = connections.as_ref().map(|of| of.shared.clock.elapsed());
+        let now = now.unwrap_or_default();
         let servers = self.servers.iter().enumerate();
         let statuses = servers.map(|(at, known)| {
-            let slot = slots.as_ref().map(|slots| &slots[at]);
+            let slot = connections.as_ref().map(|of| &of.slots[at]);
             let state = match slot.map_or(Doing::Nothing, |slot| slot.doing(now)) {
                 Doing::Nothing => McpState::Idle,
                 Doing::Starting => McpState::Starting,
@@ -172,40 +181,51 @@ impl McpServers {
         tool: &str,
         arguments: Value,
     ) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
-        let slot = self.slot_of(workspace, tool);
-        let shared = Arc::clone(&self.shared);
+        let found = self.slot_of(workspace, tool);
         let tool = tool.to_owned();
-        Box::pin(async move { slot?.call(&shared, &tool, object(arguments)?).await })
+        Box::pin(async move {
+            let (shared, slot) = found?;
+            slot.call(&shared, &tool, object(arguments)?).await
+        })
     }
 
-    /// What a tool's name belongs to.
-    fn slot_of(&self, workspace: WorkspaceId, tool: &str) -> Result<Arc<Slot>, ToolError> {
+    /// What a tool's name belongs to, and what it was made with.
+    fn slot_of(
+        &self,
+        workspace: WorkspaceId,
+        tool: &str,
+    ) -> Result<(Arc<Shared>, Arc<Slot>), ToolError> {
         let server = tool.split_once('.').map(|(server, _)| server);
         let at = self
             .servers
             .iter()
             .position(|known| Some(known.server.name.as_str()) == server);
-        match at {
-            Some(at) => Ok(Arc::clone(&self.slots_of(workspace)[at])),
-            None => Err(ToolError::new(
-                ToolErrorKind::UnknownTool,
-                format!("no MCP server has a tool `{tool}`"),
-            )),
-        }
+        let at = at.ok_or_else(|| {
+            let why = format!("no MCP server has a tool `{tool}`");
+            ToolError::new(ToolErrorKind::UnknownTool, why)
+        })?;
+
+        let Connections { shared, slots } = self.connections_of(workspace);
+        Ok((shared, Arc::clone(&slots[at])))
     }
 
-    fn slots_of(&self, workspace: WorkspaceId) -> Vec<Arc<Slot>> {
-        let mut slots = self.lock();
-        let slots = slots.entry(workspace).or_insert_with(|| {
+    fn connections_of(&self, workspace: WorkspaceId) -> Connections {
+        let mut connections = self.lock();
+        let connections = connections.entry(workspace).or_insert_with(|| {
             let servers = self.servers.iter();
             let slot = |known| Arc::new(Slot::new(Arc::clone(known), workspace, &self.shared));
-            servers.map(slot).collect()
+            Connections {
+                shared: Arc::clone(&self.shared),
+                slots: servers.map(slot).collect(),
+            }
         });
-        slots.clone()
+        connections.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, Vec<Arc<Slot>>>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Connections>> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,18 +246,25 @@ impl fmt::Debug for McpServers {
 
 impl ToolProvider for McpServers {
     /// These servers with the host's secrets, clock and directories, and a folder for tokens in its
-    /// data directory unless they have another place.
+    /// data directory, each unless it was set. [`McpServers::status`] of these servers tells of the
+    /// attached ones, too.
     fn attach(&self, host: &HostContext) -> Option<Arc<dyn ToolProvider>> {
+        let connections = Arc::clone(&self.connections);
         let attached = self.clone().with(|brought| {
-            brought.fill = Arc::new(host.secrets.clone());
-            brought.clock = Arc::clone(&host.clock);
-            brought.directories = Arc::clone(&host.directories);
+            let fill = || Arc::new(host.secrets.clone()) as _;
+            brought.fill.get_or_insert_with(fill);
+            brought.clock.get_or_insert_with(|| Arc::clone(&host.clock));
+            let directories = || Arc::clone(&host.directories);
+            brought.directories.get_or_insert_with(directories);
             brought.descriptors = host.descriptors;
             if let (None, Some(directory)) = (&brought.tokens, &host.data_dir) {
                 brought.tokens = Some(Arc::new(TokenFiles::of_data_dir(directory)));
             }
         });
-        Some(Arc::new(attached))
+        Some(Arc::new(Self {
+            connections,
+            ..attached
+        }))
     }
 
     /// Each server has a time of its own to answer in.
@@ -248,8 +275,7 @@ impl ToolProvider for McpServers {
     /// The tools of every server that is there. Of one that is not, those that were last seen:
     /// whoever calls them learns what is wrong.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
-        let slots = self.slots_of(context.workspace);
-        let shared = Arc::clone(&self.shared);
+        let Connections { shared, slots } = self.connections_of(context.workspace);
         Box::pin(async move {
             let listed = join_all(slots.iter().map(|slot| slot.tools(&shared))).await;
             let mut tools = Vec::new();
@@ -272,9 +298,10 @@ impl ToolProvider for McpServers {
     }
 
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
-        let slots = self.lock().remove(&workspace);
+        let closed = self.lock().remove(&workspace);
         Box::pin(async move {
-            join_all(slots.iter().flatten().map(|slot| slot.close())).await;
+            let slots = closed.iter().flat_map(|of| &of.slots);
+            join_all(slots.map(|slot| slot.close())).await;
         })
     }
 }

@@ -18,12 +18,12 @@ use std::time::Duration;
 /// Where a workspace is.
 pub(super) type Directories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
 
-/// What an embedder brings.
-#[derive(Clone)]
+/// What an embedder brings. What is not set is the host's, once the servers are attached to one.
+#[derive(Clone, Default)]
 pub(super) struct Brought {
-    pub(super) fill: Arc<dyn Fill>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) directories: Directories,
+    pub(super) fill: Option<Arc<dyn Fill>>,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) directories: Option<Directories>,
     pub(super) elicit: Option<Arc<dyn Elicit>>,
     pub(super) consent: Option<Arc<dyn Consent>>,
     pub(super) tokens: Option<Arc<dyn TokenStore>>,
@@ -34,6 +34,7 @@ pub(super) struct Brought {
 /// What all connections share.
 pub(super) struct Shared {
     pub(super) brought: Brought,
+    pub(super) directories: Directories,
     /// Knows the operator's secrets, and all tokens beside.
     pub(super) fill: Arc<dyn Fill>,
     pub(super) clock: Arc<dyn Clock>,
@@ -67,34 +68,22 @@ pub(super) enum Spoken {
     Newer,
 }
 
-impl Default for Brought {
-    fn default() -> Self {
-        Self {
-            fill: Arc::new(NoSecrets),
-            clock: SystemClock::shared(),
-            directories: Arc::new(|_| None),
-            elicit: None,
-            consent: None,
-            tokens: None,
-            descriptors: None,
-        }
-    }
-}
-
 impl Shared {
     pub(super) fn new(brought: Brought, servers: &[Arc<Known>]) -> Self {
         let kept = Arc::new(Kept::default());
         let fill: Arc<dyn Fill> = Arc::new(Redacting {
-            operator: Arc::clone(&brought.fill),
+            operator: brought.fill.clone().unwrap_or_else(|| Arc::new(NoSecrets)),
             kept: Arc::clone(&kept),
         });
+        let clock = brought.clock.clone().unwrap_or_else(SystemClock::shared);
+        let directories = brought.directories.clone();
         let tokens = brought.tokens.clone();
         let setting = Setting {
             consent: brought.consent.clone(),
             tokens: tokens.unwrap_or_else(|| Arc::new(Forgetful::default())),
             fill: Arc::clone(&fill),
             kept,
-            clock: Arc::clone(&brought.clock),
+            clock: Arc::clone(&clock),
         };
         let authorities = servers.iter().filter_map(|known| {
             let Reach::Web {
@@ -111,7 +100,8 @@ impl Shared {
         });
         Self {
             authorities: authorities.collect(),
-            clock: Arc::clone(&brought.clock),
+            clock,
+            directories: directories.unwrap_or_else(|| Arc::new(|_| None)),
             starter: Arc::new(Starter::with_descriptors(brought.descriptors)),
             brought,
             fill,

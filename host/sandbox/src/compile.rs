@@ -37,18 +37,6 @@ const WORDS_MAX: usize = 400;
 /// waits for it, and without harm to runs. It is any program that calls
 /// [`compile_worker`](crate::compile_worker) when it is started with these arguments; two of them
 /// run at the same time at the most.
-///
-/// ```no_run
-/// use lastword::{Compiler, Host};
-///
-/// // The first lines of `main`.
-/// if std::env::args().nth(1).as_deref() == Some("compile-worker") {
-///     lastword::compile_worker();
-/// }
-/// // This very program, also if its file was replaced meanwhile.
-/// let compiler = Compiler::worker("/proc/self/exe").arg("compile-worker");
-/// let builder = Host::builder().compiler(compiler);
-/// ```
 #[derive(Clone, Debug)]
 pub struct Compiler {
     program: Option<(PathBuf, Vec<OsString>)>,

@@ -245,6 +245,18 @@ impl HostBuilder {
 
     /// Where components are compiled that are not in the cache. Default: in this process, those
     /// that look cheap enough ([`Compiler::in_process`]).
+    ///
+    /// ```no_run
+    /// use lastword::{Compiler, Host};
+    ///
+    /// // The first lines of `main`.
+    /// if std::env::args().nth(1).as_deref() == Some("compile-worker") {
+    ///     lastword::compile_worker();
+    /// }
+    /// // This very program, also if its file was replaced meanwhile.
+    /// let compiler = Compiler::worker("/proc/self/exe").arg("compile-worker");
+    /// let builder = Host::builder().compiler(compiler);
+    /// ```
     #[must_use]
     pub fn compiler(mut self, compiler: Compiler) -> Self {
         self.compiler = compiler;

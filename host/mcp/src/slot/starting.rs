@@ -110,7 +110,7 @@ impl Slot {
     }
 
     async fn open(&self, shared: &Shared, opening: Opening) -> Result<Connection, NotOpened> {
-        let directories = &shared.brought.directories;
+        let directories = &shared.directories;
         let root = foreign::caught(async || directories(self.workspace)).await;
         let root = root.map_err(|error| NotOpened::before(self.name(), &error.to_string()))?;
         let fill = Arc::clone(&shared.fill);

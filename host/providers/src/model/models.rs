@@ -34,9 +34,10 @@ const SCRIPTED: &str = "scripted";
 /// Every provider is guarded ([`Guard`]): bounded silence, retries, proof of wholeness.
 ///
 /// ```
-/// use lastword::capability::model::{Models, Reply, Scripted};
+/// # extern crate lastword_providers as lastword;
+/// use lastword::model::{Models, Reply, Scripted};
 ///
-/// # fn main() -> Result<(), lastword::capability::model::ModelConfigError> {
+/// # fn main() -> Result<(), lastword::model::ModelConfigError> {
 /// let script = Scripted::new([Reply::text("Hello.")]);
 /// let models = Models::none().provider("demo", script.clone()).model("demo:any")?;
 /// assert!(models.resolve("demo:other").is_ok());

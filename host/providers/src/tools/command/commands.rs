@@ -10,7 +10,8 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Which commands may run, and how. Without any, there is no `run_command`.
 ///
 /// ```
-/// use lastword::capability::tools::Commands;
+/// # extern crate lastword_providers as lastword;
+/// use lastword::tools::Commands;
 ///
 /// let commands = Commands::none()
 ///     .allow("cargo test")
