@@ -8,8 +8,8 @@ use lastword::capability::tools::{
 use lastword::id::WorkspaceId;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
 
 /// A few tools that do what their names say, and count.
 #[derive(Clone, Default)]
@@ -22,7 +22,7 @@ struct Shared {
     begun: AtomicUsize,
     dropped: AtomicUsize,
     began: Notify,
-    closed: Mutex<Vec<WorkspaceId>>,
+    closed: watch::Sender<Vec<WorkspaceId>>,
 }
 
 impl TestTools {
@@ -48,8 +48,14 @@ impl TestTools {
     /// The workspaces that were closed.
     #[must_use]
     pub fn closed(&self) -> Vec<WorkspaceId> {
-        let closed = self.shared.closed.lock();
-        closed.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.closed.borrow().clone()
+    }
+
+    /// Waits until a workspace was closed.
+    pub async fn until_closed(&self) {
+        let mut closed = self.shared.closed.subscribe();
+        let closed = closed.wait_for(|closed| !closed.is_empty()).await;
+        drop(closed);
     }
 }
 
@@ -113,10 +119,7 @@ impl ToolProvider for TestTools {
     }
 
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
-        let closed = self.shared.closed.lock();
-        closed
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(workspace);
+        self.shared.closed.send_modify(|closed| closed.push(workspace));
         Box::pin(std::future::ready(()))
     }
 }

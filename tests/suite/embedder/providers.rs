@@ -154,6 +154,7 @@ async fn a_source_of_tools_that_does_not_close_keeps_no_workspace_closing() {
         let wait = Wait::new(&clock, 5);
         let waits = async {
             if wrong == Wrong::Hangs {
+                others.until_closed().await;
                 wait.over().await;
             }
         };
