@@ -6,6 +6,7 @@ use lastword::capability::tools::{
     Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
 use lastword::id::WorkspaceId;
+use serde::Deserialize;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -81,6 +82,13 @@ fn tool(name: &str, effects: Effects) -> Tool {
     }
 }
 
+/// The arguments of each tool.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    text: String,
+}
+
 impl ToolProvider for TestTools {
     fn tools(&self, _: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
         let tools = vec![
@@ -97,8 +105,8 @@ impl ToolProvider for TestTools {
 
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
         let shared = Arc::clone(&self.shared);
-        let text = call.arguments["text"].as_str().unwrap_or("").to_owned();
         Box::pin(async move {
+            let Arguments { text } = call.parse()?;
             match call.tool.as_str() {
                 "test.fail" => Err(ToolError::new(
                     ToolErrorKind::Unavailable,

@@ -108,8 +108,7 @@ pub(crate) async fn load(
     let wasm = file::read(&found.file, file::COMPONENT_BYTES_MAX).map_err(|error| {
         Failure::usage(format!("cannot read {}: {error}", found.file.display()))
     })?;
-    let digest = Sha256::digest(&wasm);
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(&wasm));
     if let Some(loaded) = loaded(api, name).await? {
         if loaded.digest == digest {
             return Ok(loaded.into_manifest());

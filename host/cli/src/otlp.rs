@@ -50,7 +50,7 @@ pub(crate) fn start<S>(terminal: &Terminal) -> (Box<dyn Layer<S> + Send + Sync>,
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    if !is_wanted() {
+    if !crate::trace::is_collector_named(|name| std::env::var(name).ok()) {
         return (Identity::new().boxed(), None);
     }
     match exporter() {
@@ -72,14 +72,6 @@ where
             (Identity::new().boxed(), None)
         }
     }
-}
-
-fn is_wanted() -> bool {
-    let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    let disabled = std::env::var("OTEL_SDK_DISABLED");
-    let disabled = disabled.is_ok_and(|value| value.trim().eq_ignore_ascii_case("true"));
-    let named = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-    named && !disabled
 }
 
 fn exporter() -> Result<(SdkTracerProvider, Export), String> {

@@ -62,6 +62,47 @@ pub(crate) fn start(verbose: bool, terminal: &Terminal) -> Traces {
     #[cfg(not(feature = "otlp"))]
     {
         registry.init();
+        if is_collector_named(|name| std::env::var(name).ok()) {
+            terminal.warn(
+                "traces are not exported: this lastword was built without OTLP; build it with \
+                 `--features otlp`, or set OTEL_SDK_DISABLED=true",
+            );
+        }
         Traces {}
+    }
+}
+
+/// Whether the environment names a collector of traces, and does not disable the export.
+pub(crate) fn is_collector_named(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name: &str| variable(name).is_some_and(|value| !value.trim().is_empty());
+    let disabled = variable("OTEL_SDK_DISABLED");
+    let disabled = disabled.is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    let named = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    named && !disabled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_by_the_usual_variables() {
+        let is_named = |set: &[(&str, &str)]| {
+            is_collector_named(|name| {
+                let mut set = set.iter();
+                let (_, value) = set.find(|(known, _)| *known == name)?;
+                Some((*value).to_owned())
+            })
+        };
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+        assert!(is_named(&[endpoint]));
+        assert!(is_named(&[(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://a"
+        )]));
+        assert!(is_named(&[endpoint, ("OTEL_SDK_DISABLED", "false")]));
+        assert!(!is_named(&[endpoint, ("OTEL_SDK_DISABLED", " True ")]));
+        assert!(!is_named(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]));
+        assert!(!is_named(&[]));
     }
 }

@@ -1,9 +1,11 @@
 //! What a server answers to a call, as the host's own output: bounded, and without secrets.
 //! Knows no connection.
 
-use super::base64;
 use super::launch::Fill;
 use super::text;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use lastword_providers::secrets::redact_json;
 use lastword_providers::tools::{ToolContent, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
@@ -130,7 +132,7 @@ impl Pieces<'_> {
                  most {DATA_MAX}"
             ));
         }
-        let Some(bytes) = base64::decode(encoded) else {
+        let Some(bytes) = decoded(encoded) else {
             return self.note(&format!(
                 "left out: {what} of type {media_type}, which is no base64"
             ));
@@ -147,6 +149,26 @@ impl Pieces<'_> {
             bytes,
         });
     }
+}
+
+/// Base64, padded or not. Some servers leave bits behind the last byte.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Returns the bytes of a base64 text in the standard or the URL alphabet, in one line or several;
+/// `None` if it is not one.
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let symbols = text.bytes().filter(|symbol| !b"\r\n".contains(symbol));
+    let symbols = symbols.map(|symbol| match symbol {
+        b'-' => b'+',
+        b'_' => b'/',
+        symbol => symbol,
+    });
+    BASE64.decode(symbols.collect::<Vec<u8>>()).ok()
 }
 
 /// What there is to know of a resource that was not sent.
@@ -278,6 +300,32 @@ mod tests {
                 .unwrap()
                 .contains("structured content")
         );
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_4648_are_read_in_every_spelling() {
+        for (text, expected) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+            ("Zm9vYmFy", "foobar"),
+            ("Zm9vYg", "foob"),
+            ("Zm9v\nYmE=", "fooba"),
+        ] {
+            let read = decoded(text);
+            assert_eq!(read.as_deref(), Some(expected.as_bytes()), "{text}");
+        }
+        assert_eq!(decoded("-_+/"), Some(vec![0xfb, 0xff, 0xbf]));
+    }
+
+    #[test]
+    fn what_is_no_base64_is_refused() {
+        for text in ["Z", "Zm9vY", "Zg==Zg==", "Zm 9v", "Zm9v!", "é"] {
+            assert_eq!(decoded(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::skim::Skim;
 use futures_util::{Stream, StreamExt as _, stream};
 use rmcp::model::RequestId;
 use rmcp::transport::common::client_side_sse::BoxedSseResponse;
-use rmcp_sse::{Sse, SseStream};
+use sse_stream::{Sse, SseStream};
 use std::io::Cursor;
 use std::sync::Arc;
 

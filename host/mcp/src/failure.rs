@@ -4,7 +4,7 @@
 
 use super::decode::UNREADABLE;
 use super::http::{Failed, HttpError, names_session};
-use super::text::causes;
+use lastword_providers::causes;
 use lastword_providers::tools::{ToolError, ToolErrorKind, ToolOutput};
 use rmcp::ServiceError;
 use rmcp::service::ClientInitializeError;

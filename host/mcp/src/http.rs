@@ -6,9 +6,10 @@ use super::decode::{Decoder, MESSAGE_MAX, Received};
 use super::events::{events, given};
 use super::lines::Window;
 use super::skim::Skim;
-use super::text::{causes, prefix};
+use super::text::prefix;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use lastword_providers::causes;
 use lastword_providers::model::{Client, RequestBuilder, Response};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, NumberOrString, RequestId,

@@ -6,7 +6,6 @@
 //! operator's own configuration may name one.
 
 mod backoff;
-mod base64;
 mod config;
 mod connection;
 mod content;

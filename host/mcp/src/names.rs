@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 /// The longest name of a tool.
 pub(super) const NAME_MAX: usize = 128;
-/// How much of a name's digest tells it from another.
-const DIGEST_BYTES: usize = 4;
+/// Hexadecimal digits of its digest that a name is marked with.
+const DIGEST_CHARS: usize = 8;
 
 /// What each tool is shown as, in their order. `None` for a name that came before: nobody
 /// could tell which is meant.
@@ -46,11 +46,8 @@ fn plain(server: &str, tool: &str) -> String {
 
 /// The name with its original's digest, and short enough for it.
 fn marked(name: &str, original: &str) -> String {
-    let digest = Sha256::digest(original.as_bytes());
-    let digest: String = digest[..DIGEST_BYTES]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut digest = format!("{:x}", Sha256::digest(original.as_bytes()));
+    digest.truncate(DIGEST_CHARS);
     let room = NAME_MAX - digest.len() - 1;
     // Of ASCII alone, so that every cut is between characters.
     format!("{}-{digest}", &name[..name.len().min(room)])

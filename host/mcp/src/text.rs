@@ -19,21 +19,6 @@ pub(super) fn cut(text: String, max: usize) -> String {
     format!("{kept}\n[truncated: {missing} more bytes]")
 }
 
-/// An error and its causes in one line, each said once.
-pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !said.contains(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
-        }
-        cause = error.source();
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,12 +28,5 @@ mod tests {
         assert_eq!(prefix("aé", 2), "a");
         assert_eq!(cut("abc".to_owned(), 3), "abc");
         assert_eq!(cut("aéb".to_owned(), 2), "a\n[truncated: 3 more bytes]");
-    }
-
-    #[test]
-    fn causes_are_said_once() {
-        let inner = std::io::Error::other("refused");
-        let outer = std::io::Error::other(inner);
-        assert_eq!(causes(&outer), "refused");
     }
 }

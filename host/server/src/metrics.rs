@@ -1,148 +1,133 @@
-//! The figures of a server and its host, as Prometheus text. Every server has a registry of
-//! its own. Knows what is counted, not who asks.
+//! The figures of a server and its host, in the text format of OpenMetrics, which Prometheus reads.
+//! `api` counts answers and streams here; the host's own figures are taken when they are asked for.
 
 use lastword::run::BUCKETS_US;
 use lastword::{Host, HostStats};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The content type of the text.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the classes of durations, in seconds.
-const DURATIONS: [f64; 11] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0,
+/// Upper bounds of the classes of durations, in microseconds.
+const DURATIONS_US: [u64; 11] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000,
 ];
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Answer {
-    method: &'static str,
-    route: String,
-    status: u16,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Asked {
-    method: &'static str,
-    route: String,
-}
+/// A method and a route. There are as many as the API has.
+type Route = (&'static str, String);
 
 /// The figures.
 pub(crate) struct Metrics {
-    registry: Registry,
-    answers: Family<Answer, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
-    streams: Gauge,
-    questions: Gauge,
+    host: Host,
+    routes: Mutex<BTreeMap<Route, Answers>>,
+    streams: Arc<AtomicU64>,
+    questions: AtomicU64,
+}
+
+/// How one route was answered.
+#[derive(Default)]
+struct Answers {
+    by_status: BTreeMap<u16, u64>,
+    /// How many took how long; the last class has no upper bound.
+    classes: [u64; DURATIONS_US.len() + 1],
+    sum: Duration,
 }
 
 impl Metrics {
     pub(crate) fn new(host: Host) -> Self {
-        let mut registry = Registry::with_prefix("lastword");
-        registry.register_collector(Box::new(OfHost(host)));
-        let answers = Family::<Answer, Counter>::default();
-        registry.register(
-            "http_answers",
-            "Requests that were answered",
-            answers.clone(),
-        );
-        let histogram: fn() -> Histogram = || Histogram::new(DURATIONS);
-        let durations = Family::<Asked, Histogram, _>::new_with_constructor(histogram);
-        let help = "From a request's head to its answer's head";
-        let unit = Unit::Seconds;
-        registry.register_with_unit("http_answering", help, unit, durations.clone());
-        let streams = Gauge::default();
-        registry.register(
-            "http_streams",
-            "Event streams that are open",
-            streams.clone(),
-        );
-        let questions = Gauge::default();
-        let help = "Questions that nobody has answered; at most 1,000 are counted";
-        registry.register("questions_open", help, questions.clone());
         Self {
-            registry,
-            answers,
-            durations,
-            streams,
-            questions,
+            host,
+            routes: Mutex::default(),
+            streams: Arc::default(),
+            questions: AtomicU64::new(0),
         }
     }
 
-    /// A request was answered.
+    /// Counts an answer, and how long it took from the request's head to its own.
     pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
-        let route = route.to_owned();
-        let asked = Asked {
-            method,
-            route: route.clone(),
-        };
-        self.durations
-            .get_or_create(&asked)
-            .observe(took.as_secs_f64());
-        let answer = Answer {
-            method,
-            route,
-            status,
-        };
-        self.answers.get_or_create(&answer).inc();
+        let within = |us: &u64| took <= Duration::from_micros(*us);
+        let class = DURATIONS_US.iter().position(within);
+
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = routes.entry((method, route.to_owned())).or_default();
+        *answers.by_status.entry(status).or_default() += 1;
+        answers.classes[class.unwrap_or(DURATIONS_US.len())] += 1;
+        answers.sum += took;
     }
 
     /// Counts a stream for as long as the answer is kept.
     pub(crate) fn stream(&self) -> Streaming {
-        self.streams.inc();
-        Streaming(self.streams.clone())
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Streaming(Arc::clone(&self.streams))
     }
 
-    /// So many questions are open.
+    /// Says how many questions are open.
     pub(crate) fn questions(&self, open: usize) {
-        self.questions.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.questions.store(open as u64, Ordering::Relaxed);
     }
 
-    /// All figures as they are now.
+    /// Returns all figures as they are now.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+        let mut text = Text(String::new());
+        let stats = self.host.stats();
+        host_gauges(&mut text, &stats)?;
+        host_counters(&mut text, &stats)?;
+        host_times(&mut text, &stats)?;
+        self.routes(&mut text)?;
+
+        let streams = self.streams.load(Ordering::Relaxed);
+        text.gauge("http_streams", "Event streams that are open", streams)?;
+        let questions = self.questions.load(Ordering::Relaxed);
+        let help = "Questions that nobody has answered; at most 1,000 are counted";
+        text.gauge("questions_open", help, questions)?;
+        text.0.push_str("# EOF\n");
+        Ok(text.0)
+    }
+
+    fn routes(&self, text: &mut Text) -> fmt::Result {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        text.family(
+            "http_answers",
+            "counter",
+            None,
+            "Requests that were answered",
+        )?;
+        for ((method, route), answers) in &*routes {
+            for (status, count) in &answers.by_status {
+                let labels = labels(&[
+                    ("method", method),
+                    ("route", route),
+                    ("status", &status.to_string()),
+                ]);
+                text.sample("http_answers_total", &labels, count)?;
+            }
+        }
+
+        let help = "From a request's head to its answer's head";
+        text.family("http_answering", "histogram", Some("seconds"), help)?;
+        for ((method, route), answers) in &*routes {
+            let labels = labels(&[("method", method), ("route", route)]);
+            let (name, sum) = ("http_answering_seconds", answers.sum);
+            text.histogram(name, &labels, &DURATIONS_US, &answers.classes, sum)?;
+        }
+        Ok(())
     }
 }
 
 /// A stream that is counted as open.
-pub(crate) struct Streaming(Gauge);
+pub(crate) struct Streaming(Arc<AtomicU64>);
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The host's own figures, taken when somebody asks for them.
-struct OfHost(Host);
-
-impl fmt::Debug for OfHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OfHost")
-    }
-}
-
-impl Collector for OfHost {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let stats = self.0.stats();
-        gauges(&mut encoder, &stats)?;
-        counters(&mut encoder, &stats)?;
-        times(&mut encoder, &stats)
-    }
-}
-
-fn gauges(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+fn host_gauges(text: &mut Text, stats: &HostStats) -> fmt::Result {
     let gauges = [
         (
             "workspaces_open",
@@ -173,13 +158,12 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result
         ),
     ];
     for (name, help, value) in gauges {
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        text.gauge(name, help, value as u64)?;
     }
     Ok(())
 }
 
-fn counters(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+fn host_counters(text: &mut Text, stats: &HostStats) -> fmt::Result {
     let counters = [
         (
             "runs_accepted",
@@ -215,13 +199,13 @@ fn counters(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Resu
         ),
     ];
     for (name, help, value) in counters {
-        let counter = ConstCounter::new(value);
-        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        text.family(name, "counter", None, help)?;
+        text.sample(&format!("{name}_total"), "", value)?;
     }
     Ok(())
 }
 
-fn times(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result {
+fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
     let times = [
         (
             "run_stop",
@@ -235,17 +219,117 @@ fn times(encoder: &mut DescriptorEncoder<'_>, stats: &HostStats) -> fmt::Result 
         ),
     ];
     for (name, help, times) in times {
-        let unit = Some(&Unit::Seconds);
-        let mut encoder = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        let bounds = BUCKETS_US.iter().map(|us| seconds(*us));
-        let buckets = bounds.chain([f64::INFINITY]).zip(times.counts);
-        let buckets: Vec<_> = buckets.collect();
-        let count = times.counts.iter().sum();
-        encoder.encode_histogram::<NoLabelSet>(seconds(times.sum_us), count, &buckets, None)?;
+        text.family(name, "histogram", Some("seconds"), help)?;
+        let (name, sum) = (
+            format!("{name}_seconds"),
+            Duration::from_micros(times.sum_us),
+        );
+        text.histogram(&name, "", &BUCKETS_US, &times.counts, sum)?;
     }
     Ok(())
 }
 
-fn seconds(us: u64) -> f64 {
-    Duration::from_micros(us).as_secs_f64()
+/// The text, as far as it is written.
+struct Text(String);
+
+impl Text {
+    /// Begins a family of samples.
+    fn family(&mut self, name: &str, kind: &str, unit: Option<&str>, help: &str) -> fmt::Result {
+        let name = match unit {
+            Some(unit) => format!("lastword_{name}_{unit}"),
+            None => format!("lastword_{name}"),
+        };
+        writeln!(self.0, "# HELP {name} {help}.")?;
+        writeln!(self.0, "# TYPE {name} {kind}")?;
+        match unit {
+            Some(unit) => writeln!(self.0, "# UNIT {name} {unit}"),
+            None => Ok(()),
+        }
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: impl Display) -> fmt::Result {
+        match labels {
+            "" => writeln!(self.0, "lastword_{name} {value}"),
+            _ => writeln!(self.0, "lastword_{name}{{{labels}}} {value}"),
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.family(name, "gauge", None, help)?;
+        self.sample(name, "", value)
+    }
+
+    /// One histogram of durations. There is a class more than there are upper bounds.
+    fn histogram(
+        &mut self,
+        name: &str,
+        labels: &str,
+        bounds_us: &[u64],
+        classes: &[u64],
+        sum: Duration,
+    ) -> fmt::Result {
+        self.sample(&format!("{name}_sum"), labels, seconds(sum))?;
+        let count: u64 = classes.iter().sum();
+        self.sample(&format!("{name}_count"), labels, count)?;
+
+        let bounds = bounds_us
+            .iter()
+            .map(|us| seconds(Duration::from_micros(*us)));
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        let mut below = 0;
+        for (bound, count) in bounds.zip(classes) {
+            below += count;
+            let comma = if labels.is_empty() { "" } else { "," };
+            let labels = format!("le=\"{bound}\"{comma}{labels}");
+            self.sample(&format!("{name}_bucket"), &labels, below)?;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds as the format writes them: always with a point.
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs_f64() {
+        whole if whole.fract() == 0.0 => format!("{whole:.1}"),
+        seconds => seconds.to_string(),
+    }
+}
+
+/// Labels as they stand between braces.
+fn labels(labels: &[(&str, &str)]) -> String {
+    let labels = labels.iter().map(|(name, value)| {
+        let value = value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        format!("{name}=\"{value}\"")
+    });
+    labels.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_counts_upwards_to_all() {
+        let mut text = Text(String::new());
+        let (bounds, classes) = ([500, 1_000_000], [1, 2, 4]);
+        let sum = Duration::from_millis(1500);
+        let labels = labels(&[("route", "a\"b\\c\nd")]);
+        text.family("x", "histogram", Some("seconds"), "Help")
+            .unwrap();
+        text.histogram("x_seconds", &labels, &bounds, &classes, sum)
+            .unwrap();
+        let wanted = r#"# HELP lastword_x_seconds Help.
+# TYPE lastword_x_seconds histogram
+# UNIT lastword_x_seconds seconds
+lastword_x_seconds_sum{route="a\"b\\c\nd"} 1.5
+lastword_x_seconds_count{route="a\"b\\c\nd"} 7
+lastword_x_seconds_bucket{le="0.0005",route="a\"b\\c\nd"} 1
+lastword_x_seconds_bucket{le="1.0",route="a\"b\\c\nd"} 3
+lastword_x_seconds_bucket{le="+Inf",route="a\"b\\c\nd"} 7
+"#;
+        assert_eq!(text.0, wanted);
+    }
 }

@@ -339,6 +339,5 @@ pub(super) fn lenient<T: rusqlite::types::FromSql>(row: &Row<'_>, column: usize)
 
 /// The lower-case hex SHA-256 of bytes, by which components and attachments are told apart.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }

@@ -8,10 +8,10 @@
 //! | what is escaped already: a [rule](crate::permission::Rule), the target of a command, a question's details | [`seen`] |
 //! | a word to be copied into a shell | [`shell`] |
 
-use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapData, CodePointSetData};
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// The text in one line, reversibly: each character that does not show is written as `\u{…}`, line
 /// feeds, tabs and blanks at either end among them, and the backslash of a `\u{` that the text
@@ -78,7 +78,8 @@ pub fn shell(word: &str) -> String {
 
 /// Whether a character does not show, or reorders those that do: controls, formats, whatever
 /// Unicode lets a display ignore, all spaces but the plain one, letters that are blank, and what
-/// is no character at all. Of the Unicode version that `icu_properties` has.
+/// is no character at all. A character that is newer than the Unicode version of
+/// `unicode-general-category` counts as unseen.
 #[must_use]
 pub fn is_unseen(c: char) -> bool {
     use GeneralCategory::{
@@ -88,11 +89,25 @@ pub fn is_unseen(c: char) -> bool {
         return c.is_ascii_control();
     }
     matches!(
-        CodePointMapData::<GeneralCategory>::new().get(c),
+        get_general_category(c),
         Control | Format | LineSeparator | ParagraphSeparator | SpaceSeparator | Unassigned
-    ) || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+    ) || IGNORABLE.iter().any(|range| range.contains(&c))
         || matches!(c, BRAILLE_BLANK | NULL_NOTEHEAD | KHITAN_FILLER)
 }
+
+/// The characters with the property `Default_Ignorable_Code_Point` whose general category does not
+/// say so already: letters that are blank, marks, and variation selectors. Of Unicode 17;
+/// `tests/suite/shown.rs` holds this to the standard's own table.
+const IGNORABLE: [RangeInclusive<char>; 8] = [
+    '\u{34f}'..='\u{34f}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{e0000}'..='\u{e0fff}',
+];
 
 /// Letters and signs that are blank, though no property of Unicode says so.
 const BRAILLE_BLANK: char = '\u{2800}';

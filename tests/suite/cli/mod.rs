@@ -36,12 +36,14 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// The binary, built once per process by cargo itself, in the profile of the tests.
+/// The binary, built once per process by cargo itself, in the profile of the tests, with the export
+/// of traces that [`telemetry`] is about.
 fn binary() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--bin", "lastword"]);
+        cargo.args(["--features", "lastword-cli/otlp"]);
         cargo.arg("--message-format=json-render-diagnostics");
         let tests = std::env::current_exe().expect("a process knows its file");
         if tests.components().any(|part| part.as_os_str() == "release") {

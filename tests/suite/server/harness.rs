@@ -6,7 +6,7 @@ use lastword_server::{Authorizer, BearerToken, Listener, ServerOptions, Token, r
 use lastword_tests::fixture::{Fixture, Plan};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use sse_stream::{Sse, SseByteStream};
+use sse_stream::{Sse, SseStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -174,7 +174,7 @@ impl Feed {
 
     pub(super) fn of(response: Response) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let events = SseByteStream::new(response.bytes_stream()).map(Result::ok);
+        let events = SseStream::from_bytes_stream(response.bytes_stream()).map(Result::ok);
         Self {
             events: Box::pin(events),
         }

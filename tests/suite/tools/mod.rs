@@ -120,7 +120,17 @@ async fn tools_are_listed_by_whom_they_are_granted_to() {
 async fn what_goes_wrong_is_a_value_and_a_result() {
     let fixture = with(&TestTools::default()).await;
     for (call, said, recorded) in [
-        (r#"test.echo {"txt":1}"#, "error invalid", "do not fit"),
+        (
+            r#"test.echo {"txt":1}"#,
+            "error invalid",
+            "`test.echo`: `txt`: unknown field `txt`, expected `text`",
+        ),
+        (r#"test.echo {}"#, "error invalid", "missing field `text`"),
+        (
+            r#"todo {"todo":[{"content":"x"}]}"#,
+            "error invalid",
+            "`todo[0].status` is missing",
+        ),
         ("test.echo [1]", "error invalid", "an object"),
         ("test.echo {", "error invalid", "not JSON"),
         (r#"test.nothing {}"#, "error not-found", "no tool"),

@@ -357,7 +357,7 @@ async fn what_others_bring_is_looked_at_only_once_it_is_allowed() {
     let said = fixture.run(r#"tool test.change {"wrong":1}"#).await.text();
     assert!(said.starts_with("error denied"), "{said}");
     let fixture = asking(&TestTools::default()).await;
-    let run = fixture.start(r#"tool test.change {"wrong":1}"#).await;
+    let run = fixture.start("tool test.change [1]").await;
     let id = asked(&run).await.id;
     let answered = fixture.host.answer(id, allow()).await;
     answered.expect("it counts");

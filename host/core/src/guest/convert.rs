@@ -48,8 +48,7 @@ pub(crate) fn message_id(text: &str) -> Result<MessageId, wit::Failure> {
 
 /// Bytes to be stored under their digest.
 pub(crate) fn blob_of(bytes: Vec<u8>, stored: &mut Vec<Blob>) -> BlobId {
-    let digest = Sha256::digest(&bytes);
-    let id = BlobId(digest.iter().map(|byte| format!("{byte:02x}")).collect());
+    let id = BlobId(format!("{:x}", Sha256::digest(&bytes)));
     stored.push((id.clone(), bytes));
     id
 }

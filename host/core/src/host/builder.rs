@@ -15,7 +15,9 @@ use lastword_providers::http::{Guarded, HttpOptions};
 use lastword_providers::model::ModelProvider;
 use lastword_providers::permits::PermissionPolicy;
 use lastword_providers::secrets::Secrets;
-use lastword_providers::tools::{CommandTools, Commands, FetchUrl, HostContext, ToolProvider};
+#[cfg(feature = "commands")]
+use lastword_providers::tools::{CommandTools, Commands};
+use lastword_providers::tools::{FetchUrl, HostContext, ToolProvider};
 use lastword_sandbox::descriptors::{self, Descriptors};
 use lastword_sandbox::{
     Compiler, Compilers, ConcurrentRuns, Engine, EngineOptions, GuestState, HostResult, Limits,
@@ -49,6 +51,7 @@ pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     cache_dir: Option<PathBuf>,
     brought: Brought,
+    #[cfg(feature = "commands")]
     commands: Commands,
     tools: Vec<Arc<dyn ToolProvider>>,
     http: HttpOptions,
@@ -70,6 +73,7 @@ impl HostBuilder {
             data_dir: None,
             cache_dir: None,
             brought: Brought::default(),
+            #[cfg(feature = "commands")]
             commands: Commands::none(),
             tools: Vec::new(),
             http: HttpOptions::default(),
@@ -125,6 +129,7 @@ impl HostBuilder {
     }
 
     /// Which commands agents may run that are granted `run-commands`. Default: none.
+    #[cfg(feature = "commands")]
     #[must_use]
     pub fn commands(mut self, commands: Commands) -> Self {
         self.commands = commands;
@@ -297,8 +302,11 @@ impl HostBuilder {
         let descriptors = Descriptors::of_process(engine.concurrent_runs(), each);
         let linker = linker(&engine).map_err(unlinkable)?;
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
-        let commands = CommandTools::new(self.commands, tmp.join("commands"));
-        let own_tools = OwnTools::new(commands, FetchUrl::new(http.clone()));
+        let own_tools = OwnTools::new(
+            #[cfg(feature = "commands")]
+            CommandTools::new(self.commands, tmp.join("commands")),
+            FetchUrl::new(http.clone()),
+        );
         let places: Arc<OnceLock<Weak<HostInner>>> = Arc::default();
         let mut brought = self.brought;
         let mut context = HostContext::new(Arc::clone(&clock));

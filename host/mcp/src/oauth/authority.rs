@@ -5,13 +5,14 @@
 use super::super::decode::Decoder;
 use super::super::http::HttpClient;
 use super::super::launch::Fill;
-use super::super::text::{ERROR_MAX, causes, cut};
+use super::super::text::{ERROR_MAX, cut};
 use super::config::{OAuthConfig, OAuthGrant};
 use super::consent::Consent;
 use super::kept::Kept;
 use super::shelf::{Record, Shelf};
 use super::store::{Forgetful, TokenStore};
 use super::web::Web;
+use lastword_providers::causes;
 use lastword_providers::model::within_origin;
 use lastword_types::clock::Clock;
 use rmcp::transport::AuthClient;
@@ -110,10 +111,10 @@ impl Authority {
             && configured.as_ref() != Some(&credentials.client_id)
         {
             let there = manager.initialize_from_store().await;
-            if there.map_err(|error| self.said(&error))? {
+            if there.map_err(|error| causes(&error))? {
                 let known = self.known(&record, &credentials.client_id)?;
                 let known = manager.configure_client(known);
-                known.map_err(|error| self.said(&error))?;
+                known.map_err(|error| causes(&error))?;
             }
         }
         drop(manager);
@@ -136,7 +137,7 @@ impl Authority {
     pub(super) async fn manager(&self, shelf: Shelf) -> Result<AuthorizationManager, String> {
         let web: Arc<dyn OAuthHttpClient> = Arc::clone(&self.web) as _;
         let manager = AuthorizationManager::new_with_oauth_http_client(&self.url, web).await;
-        let mut manager = manager.map_err(|error| self.said(&error))?;
+        let mut manager = manager.map_err(|error| causes(&error))?;
         manager.set_credential_store(shelf);
         Ok(manager)
     }
@@ -280,10 +281,6 @@ impl Authority {
              again"
         );
         self.setting.fill.redact(&why)
-    }
-
-    pub(super) fn said(&self, error: &(dyn std::error::Error + 'static)) -> String {
-        causes(error)
     }
 }
 

@@ -5,7 +5,7 @@ use super::authority::{Authority, union};
 use super::config::OAuthGrant;
 use super::consent::{Consent, ConsentRequest};
 use super::shelf::{Record, Registered};
-use lastword_providers::foreign;
+use lastword_providers::{causes, foreign};
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadataResolution,
     ClientCredentialsConfig, OAuthClientConfig,
@@ -24,7 +24,7 @@ impl Authority {
     ) -> Result<AuthorizationManager, String> {
         let mut manager = self.manager(self.shelf.clone()).await?;
         let found = manager.resolve_metadata_from_challenge(challenge).await;
-        let found = found.map_err(|error| self.said(&error))?;
+        let found = found.map_err(|error| causes(&error))?;
         self.web.check(&found.metadata.authorization_endpoint)?;
         self.web.check(&found.metadata.token_endpoint)?;
         manager.set_metadata(found.metadata.clone());
@@ -76,7 +76,7 @@ impl Authority {
             manager.exchange_client_credentials(&credentials).await
         };
         let obtained: Result<_, AuthError> = obtained.await;
-        obtained.map_err(|error| self.said(&error))?;
+        obtained.map_err(|error| causes(&error))?;
         Ok(())
     }
 
@@ -104,12 +104,12 @@ impl Authority {
         });
         manager.set_credential_store(shelf);
         let configured = manager.configure_client(client);
-        configured.map_err(|error| self.said(&error))?;
+        configured.map_err(|error| causes(&error))?;
         let callback = self.ask(manager, consent.as_ref(), scopes).await?;
         let (code, state) = (&callback.code, &callback.csrf_token);
         let issuer = callback.issuer.as_deref();
         let exchanged = manager.exchange_code_for_token_with_issuer(code, state, issuer);
-        exchanged.await.map_err(|error| self.said(&error))?;
+        exchanged.await.map_err(|error| causes(&error))?;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Authority {
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let registered = manager.register_client(NAME, redirect, &scopes).await;
         registered.map_err(|error| {
-            let why = self.said(&error);
+            let why = causes(&error);
             let server = &self.server;
             format!(
                 "{why}; register this host there by hand with the redirect {redirect}, and write \
@@ -178,7 +178,7 @@ impl Authority {
         let address = manager.get_authorization_url(&words).await;
         let request = ConsentRequest {
             server: self.server.clone(),
-            address: address.map_err(|error| self.said(&error))?,
+            address: address.map_err(|error| causes(&error))?,
             scopes,
         };
         let answered = foreign::caught(|| consent.consent(request)).await;
@@ -187,7 +187,7 @@ impl Authority {
             return Err(format!("consent was refused: {refusal}"));
         }
         let callback = AuthorizationCallback::from_redirect_url(&back);
-        let callback = callback.map_err(|error| self.said(&error))?;
+        let callback = callback.map_err(|error| causes(&error))?;
         self.setting.kept.learn([callback.code.as_str()]);
         Ok(callback)
     }

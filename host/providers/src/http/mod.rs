@@ -3,11 +3,14 @@
 
 mod address;
 mod body;
+mod clients;
 mod error;
+mod exchange;
 mod follow;
 mod guarded;
 mod hosts;
 mod options;
+mod retry_after;
 mod rules;
 mod target;
 pub(crate) mod tls;
@@ -18,7 +21,15 @@ pub(crate) mod hostile;
 mod tests;
 
 pub use body::Body;
+#[cfg(feature = "models")]
+pub(crate) use clients::without_redirects;
+pub use clients::within_origin;
 pub use error::{HttpError, HttpErrorKind};
 pub use guarded::{Guarded, Request, Response};
 pub use hosts::{HostPatterns, InvalidHostPattern};
+pub use exchange::{Client, RequestBuilder, Response as ServiceResponse, exchange};
 pub use options::{HttpOptions, Resolver};
+pub use retry_after::header_wait;
+#[cfg(feature = "models")]
+pub(crate) use retry_after::seconds;
+pub use target::is_loopback;

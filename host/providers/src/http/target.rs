@@ -85,6 +85,14 @@ pub(super) fn title(method: &http::Method, url: &Url) -> String {
     title
 }
 
+/// Whether an address is on this machine: a name or a number that leads nowhere else.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use super::config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
 use super::guard::GuardLimits;
 use super::provider::{ModelError, ModelErrorKind};
+use crate::http::is_loopback;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
@@ -159,15 +160,6 @@ impl Endpoint {
     /// Whether the server is on this machine, where no proxy belongs in between.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.base_url)
-    }
-}
-
-/// Whether an address is on this machine.
-pub(super) fn is_loopback(address: &Url) -> bool {
-    match address.host_str() {
-        Some("localhost" | "[::1]") => true,
-        Some(host) => host.starts_with("127."),
-        None => false,
     }
 }
 

@@ -2,16 +2,17 @@
 //! side of it.
 
 mod config;
+#[cfg(feature = "models")]
 mod endpoint;
 mod guard;
 mod models;
 mod prices;
 mod provider;
+#[cfg(feature = "models")]
 mod remote;
 mod script_file;
 mod scripted;
 
-pub use remote::{Client, RequestBuilder, Response, exchange, header_wait, within_origin};
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -2,13 +2,17 @@
 //! which model is meant when none is named. Knows neither wire formats nor who may ask; that
 //! is for grants to decide before a request comes here.
 
-use super::config::{ModelConfigError, ModelsConfig};
+use super::config::ModelConfigError;
+#[cfg(feature = "models")]
+use super::config::ModelsConfig;
+#[cfg(feature = "models")]
 use super::endpoint::{Endpoint, Lookup, Service};
 use super::guard::{Guard, GuardLimits};
 use super::prices::Prices;
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
+#[cfg(feature = "models")]
 use super::remote::Remote;
 use super::scripted::Scripted;
 use futures_util::future::{self, BoxFuture};
@@ -26,7 +30,8 @@ const SCRIPTED: &str = "scripted";
 /// All the models that agents may be given, behind one [`ModelProvider`].
 ///
 /// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` come along, with
-/// keys and addresses from the environment or a configuration; `scripted:FILE` plays a script
+/// keys and addresses from the environment or a configuration, unless the crate's feature `models`
+/// is off; `scripted:FILE` plays a script
 /// ([`Scripted`]), but only as the default that the embedder chose, so that no guest makes
 /// the host open files; [`Models::provider`] adds others, under any name. A name without a
 /// provider belongs to the default model's.
@@ -47,7 +52,7 @@ const SCRIPTED: &str = "scripted";
 /// ```
 #[derive(Clone)]
 pub struct Models {
-    remotes: BTreeMap<&'static str, (Arc<Remote>, GuardLimits)>,
+    services: Services,
     scripts: BTreeMap<String, Scripted>,
     providers: BTreeMap<String, Arc<dyn ModelProvider>>,
     default: Option<String>,
@@ -60,7 +65,7 @@ impl Models {
     #[must_use]
     pub fn none() -> Self {
         Self {
-            remotes: BTreeMap::new(),
+            services: Services::default(),
             scripts: BTreeMap::new(),
             providers: BTreeMap::new(),
             default: None,
@@ -77,6 +82,7 @@ impl Models {
     ///
     /// # Errors
     /// [`ModelConfigError`] for an address that is none.
+    #[cfg(feature = "models")]
     pub fn from_env() -> Result<Self, ModelConfigError> {
         Self::with_config(&ModelsConfig::default())
     }
@@ -86,10 +92,12 @@ impl Models {
     /// # Errors
     /// [`ModelConfigError`] for an address, key file, price or default model that cannot be
     /// used.
+    #[cfg(feature = "models")]
     pub fn with_config(config: &ModelsConfig) -> Result<Self, ModelConfigError> {
         Self::with_lookup(config, &|name| std::env::var(name).ok())
     }
 
+    #[cfg(feature = "models")]
     fn with_lookup(config: &ModelsConfig, lookup: Lookup<'_>) -> Result<Self, ModelConfigError> {
         let mut models = Self {
             prices: Prices::new(&config.prices)?,
@@ -99,7 +107,7 @@ impl Models {
             let endpoint = Endpoint::new(service, service.table(config), lookup)?;
             let limits = endpoint.limits;
             let remote = Arc::new(Remote::new(endpoint));
-            models.remotes.insert(service.word(), (remote, limits));
+            models.services.0.insert(service.word(), (remote, limits));
         }
         match &config.default {
             Some(spec) => models.model(spec),
@@ -131,7 +139,7 @@ impl Models {
                 self.known()
             )));
         };
-        let known = self.providers.contains_key(provider) || self.remotes.contains_key(provider);
+        let known = self.providers.contains_key(provider) || self.services.has(provider);
         if provider == SCRIPTED && !known {
             let script = Scripted::load(Path::new(name))?.clock(self.clock.clone());
             self.scripts.insert(name.to_owned(), script);
@@ -183,9 +191,8 @@ impl Models {
         let (found, limits): (Arc<dyn ModelProvider>, _) =
             if let Some(provider) = self.providers.get(provider) {
                 (provider.clone(), GuardLimits::default())
-            } else if let Some((remote, limits)) = self.remotes.get(provider) {
-                remote.check()?;
-                (remote.clone(), *limits)
+            } else if let Some(service) = self.services.find(provider) {
+                service?
             } else if provider == SCRIPTED {
                 let script = self.scripts.get(name).ok_or_else(|| {
                     unknown("a script must be the default model to be used".to_owned())
@@ -216,12 +223,51 @@ impl Models {
 
     fn known(&self) -> String {
         let names = self.providers.keys().map(String::as_str);
-        let names = names.chain(self.remotes.keys().copied());
+        let names = names.chain(self.services.names());
         let names: Vec<String> = names.map(|name| format!("{name}:NAME")).collect();
         match names.is_empty() {
             true => "scripted:FILE".to_owned(),
             false => format!("{}, scripted:FILE", names.join(", ")),
         }
+    }
+}
+
+/// The services that come along, by their names; none without the feature `models`.
+#[derive(Clone, Default)]
+struct Services(#[cfg(feature = "models")] BTreeMap<&'static str, (Arc<Remote>, GuardLimits)>);
+
+/// A service as a provider, with its bounds, or why it cannot be asked.
+type Found = Result<(Arc<dyn ModelProvider>, GuardLimits), ModelError>;
+
+#[cfg(feature = "models")]
+impl Services {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn find(&self, name: &str) -> Option<Found> {
+        let (remote, limits) = self.0.get(name)?;
+        let found = || (Arc::clone(remote) as Arc<dyn ModelProvider>, *limits);
+        Some(remote.check().map(|()| found()))
+    }
+}
+
+#[cfg(not(feature = "models"))]
+impl Services {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::empty()
+    }
+
+    fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    fn find(&self, _: &str) -> Option<Found> {
+        None
     }
 }
 
@@ -292,7 +338,7 @@ impl fmt::Debug for Models {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "models"))]
 mod tests {
     use super::super::provider::ModelEvent;
     use super::super::scripted::{Reply, Step};

@@ -6,7 +6,9 @@ pub mod fetch;
 mod files;
 mod provider;
 
-pub use command::{CommandTools, Commands, Group, Start, Starter};
+#[cfg(feature = "commands")]
+pub use command::{CommandTools, Commands};
+pub use command::{Group, Start, Starter};
 pub use fetch::FetchUrl;
 pub use files::{FileLocks, FileTools, Turn};
 pub use provider::{

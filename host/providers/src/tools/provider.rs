@@ -7,6 +7,7 @@ use crate::secrets::Secrets;
 use futures_util::future::BoxFuture;
 use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +27,16 @@ pub trait ToolProvider: Send + Sync + 'static {
     /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider is not asked again for a minute.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
-    /// Carries a call out. The arguments are an object and fit the tool's schema, unless holding
-    /// them against it would take too long, and the call is allowed by `tools=NAME`; for whatever
-    /// else it does, the tool asks [`Invocation::permits`]. It may take as long as its run.
+    /// Carries a call out that is allowed by `tools=NAME`; for whatever else it does, the tool asks
+    /// [`Invocation::permits`]. It may take as long as its run.
+    ///
+    /// The arguments are a JSON object, as the model wrote it: the host does not hold it against
+    /// [`Tool::parameters`], which models do not always keep to. [`Invocation::parse`] makes a type
+    /// of them.
+    ///
+    /// # Errors
+    /// [`ToolErrorKind::Invalid`] for arguments that do not do, with a message that names the
+    /// argument and says what it has to be: the model reads it, and can mend its call.
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
 
     /// Called once when a host is built with this provider, with what is the host's: returns what
@@ -92,7 +100,8 @@ pub struct Tool {
     pub name: String,
     /// What it does and when to use it, for the model.
     pub description: String,
-    /// A JSON schema of the arguments, which are an object.
+    /// A JSON schema of the arguments, which are an object. It tells models what to write; the tool
+    /// itself checks what they wrote.
     pub parameters: Value,
     /// Whether it changes anything. A call that may is on disk before it starts.
     pub effects: Effects,
@@ -116,10 +125,44 @@ pub struct Invocation {
     pub call_id: String,
     /// The tool's name.
     pub tool: String,
-    /// The arguments: an object that fits the schema.
+    /// The arguments: an object, as the model wrote it. See [`Invocation::parse`].
     pub arguments: Value,
     /// Where the tool asks before it does what needs a capability.
     pub permits: Permits,
+}
+
+impl Invocation {
+    /// Returns the arguments as a type of the tool's own.
+    ///
+    /// ```
+    /// # use lastword::capability::tools::{Invocation, ToolError, ToolOutput};
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(deny_unknown_fields)]
+    /// struct Arguments {
+    ///     city: String,
+    ///     days: Option<u8>,
+    /// }
+    ///
+    /// async fn forecast(call: Invocation) -> Result<ToolOutput, ToolError> {
+    ///     let Arguments { city, days } = call.parse()?;
+    ///     Ok(ToolOutput::text(format!("{city}: {} days of sun", days.unwrap_or(1))))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ToolErrorKind::Invalid`] if they do not fit the type, with the place of the first argument
+    /// that does not and the reason, for the model to read.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ToolError> {
+        let parsed = serde_path_to_error::deserialize(&self.arguments);
+        parsed.map_err(|error| {
+            let place = match error.path().to_string() {
+                path if path == "." => String::new(),
+                path => format!("`{path}`: "),
+            };
+            let (tool, why) = (&self.tool, error.inner());
+            ToolError::invalid(format!("the arguments do not fit `{tool}`: {place}{why}"))
+        })
+    }
 }
 
 /// What a call came to. A tool that tried and failed says so here, for the model to read.
@@ -224,7 +267,7 @@ impl ToolError {
         }
     }
 
-    /// Arguments that fit the schema and still do not do.
+    /// Arguments that do not do. The message names the argument and says what it has to be.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ToolErrorKind::Invalid, message)

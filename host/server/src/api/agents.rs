@@ -10,6 +10,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use lastword::id::AgentId;
 use lastword::{AgentSource, HostError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -141,14 +142,14 @@ fn unreadable(error: HostError) -> Problem {
     }
 }
 
-/// A name as one segment of a path.
-fn escaped(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let escape = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    name.bytes().map(escape).collect()
+/// A name as one segment of a path: all but RFC 3986's unreserved characters is escaped.
+fn escaped(name: &str) -> PercentEncode<'_> {
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    utf8_percent_encode(name, RESERVED)
 }
 
 fn id(name: &str) -> Result<AgentId, Problem> {

@@ -1,7 +1,7 @@
 //! The guest's side of tools: the host's own, those that the embedder brings, and those of MCP
 //! servers are listed, allowed, called and recorded by one `Toolbox`.
 
-mod extent;
+mod arguments;
 mod host;
 mod listed;
 mod own;

@@ -1,5 +1,5 @@
 //! What one run has of tools: the host's own, the embedder's, those of MCP servers; and what
-//! every call goes through, whoever serves it: its record, its arguments' schema, its
+//! every call goes through, whoever serves it: its record, its arguments, its
 //! permission, its bounds, its result. Knows no guest's types.
 
 use super::listed::Listed;
@@ -288,7 +288,7 @@ impl Toolbox {
             }))
         };
         if listed.provider.is_some() {
-            // Before anything of theirs is looked at: a schema is work that they ask for.
+            // Before anything of theirs is looked at.
             let mut access = named(&call.name);
             access.title = format!("call {}", call.name);
             let access = access.details(&format!("{arguments:#}"));

@@ -6,7 +6,6 @@ mod adapter;
 mod answer;
 mod decode;
 mod encode;
-mod exchange;
 mod failure;
 mod media;
 mod names;
@@ -28,6 +27,3 @@ mod wire_media;
 mod wire_names;
 
 pub(super) use adapter::Remote;
-pub use exchange::{Client, RequestBuilder, Response, exchange};
-pub use retry_after::header_wait;
-pub use tls::within_origin;

@@ -109,8 +109,7 @@ fn plain(name: &str) -> String {
 
 /// The name with its original's digest, and short enough for it.
 fn marked(plain: &str, original: &str, chars: usize) -> String {
-    let digest = Sha256::digest(original.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(original.as_bytes()));
     // Of ASCII alone, so that every cut is between characters; it begins with a letter.
     let chars = chars.min(NAME_MAX - 2);
     let room = NAME_MAX - chars - 1;

@@ -1,6 +1,7 @@
 //! How long a service asks to wait before the next request: `retry-after-ms`, `retry-after` in
 //! seconds or as a date (RFC 9110, 10.2.3), and Google's `RetryInfo` in an error's body. Pure.
 
+use crate::http::{header_wait, seconds};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
@@ -13,25 +14,6 @@ pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) ->
     let server = || httpdate::parse_http_date(text("date")?).ok();
     let header = || header_wait(text("retry-after")?, server().unwrap_or(now));
     millis().or_else(header).or_else(|| retry_info(body))
-}
-
-/// What the text of a `retry-after` asks for: seconds, or the time until a date.
-pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
-    let date = || {
-        let until = httpdate::parse_http_date(text.trim()).ok()?;
-        // A moment that is over asks for no wait.
-        Some(until.duration_since(now).unwrap_or(Duration::ZERO))
-    };
-    seconds(text).or_else(date)
-}
-
-/// A number of seconds that is not negative, however large.
-fn seconds(text: &str) -> Option<Duration> {
-    let number: f64 = text.trim().parse().ok()?;
-    let seconds = Duration::try_from_secs_f64(number);
-    seconds
-        .ok()
-        .or_else(|| (number > 0.0).then_some(Duration::MAX))
 }
 
 /// The `retryDelay` of a `google.rpc.RetryInfo`, such as `3.5s`.

@@ -30,6 +30,7 @@ pub struct Start {
 
 impl Start {
     /// A program that is kept to its place.
+    #[cfg(feature = "commands")]
     pub(super) fn confined(
         command: Command,
         directory: File,

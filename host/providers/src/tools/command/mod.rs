@@ -7,16 +7,29 @@
 //! of its own and what the operator names; seccomp keeps it from sockets, from leaving its
 //! group, and from what only administrators and debuggers need.
 
+#[cfg(feature = "commands")]
 mod commands;
+#[cfg(feature = "commands")]
 mod confine;
 mod group;
+#[cfg(feature = "commands")]
 mod output;
 mod spawn;
-#[cfg(test)]
+#[cfg(all(test, feature = "commands"))]
 mod tests;
+#[cfg(feature = "commands")]
 mod tool;
+#[cfg(feature = "commands")]
 mod words;
 
+#[cfg(feature = "commands")]
 pub use commands::Commands;
 pub use group::{Group, Start, Starter};
+#[cfg(feature = "commands")]
 pub use tool::CommandTools;
+
+/// What a command is kept to; without the feature `commands` there are none to be kept.
+#[cfg(not(feature = "commands"))]
+mod confine {
+    pub(super) enum Confinement {}
+}

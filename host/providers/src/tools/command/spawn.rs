@@ -6,8 +6,9 @@
 )]
 
 use super::confine::Confinement;
+use libc::{F_SETFL, F_SETOWN, O_ASYNC, SIGKILL, fcntl};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, fchdir, getpid, getppid, getrlimit,
     set_parent_process_death_signal, setrlimit,
@@ -18,18 +19,8 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-unsafe extern "C" {
-    /// Of the C library that the standard library is linked with.
-    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
-}
-
-const F_SETFL: c_int = 4;
-const F_SETOWN: c_int = 8;
+/// Linux' own, which neither `rustix` nor `libc` names for every C library.
 const F_SETSIG: c_int = 10;
-const O_ASYNC: c_int = 0o20_000;
-const SIGKILL: c_int = 9;
-const EPERM: i32 = 1;
-const ESRCH: i32 = 3;
 
 /// Prepares a command: its group, who ends it when the host is gone, the soft limit of its
 /// descriptors if that is not the host's, and its directory and its bounds if it is to have any. It has to be spawned by the thread that calls this, one that lives as long as the
@@ -77,7 +68,7 @@ fn outlived_by(host: Pid) -> io::Result<()> {
     // The host may have died before this was asked for.
     match getppid() == Some(host) {
         true => Ok(()),
-        false => Err(io::Error::from_raw_os_error(ESRCH)),
+        false => Err(Errno::SRCH.into()),
     }
 }
 
@@ -100,6 +91,7 @@ fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fcntl_setfd(lifeline, FdFlags::empty())?)
 }
 
+#[cfg(feature = "commands")]
 fn enter(confinement: &mut Confinement) -> io::Result<()> {
     for (resource, limit) in &confinement.limits {
         setrlimit(*resource, *limit)?;
@@ -108,7 +100,7 @@ fn enter(confinement: &mut Confinement) -> io::Result<()> {
     if let Some(lesser) = confinement.capabilities {
         rustix::thread::set_capabilities(None, lesser)?;
     }
-    let refused = || io::Error::from_raw_os_error(EPERM);
+    let refused = || io::Error::from(Errno::PERM);
     if let Some(ruleset) = confinement.landlock.take() {
         ruleset.restrict_self().map_err(|_| refused())?;
     }
@@ -116,4 +108,9 @@ fn enter(confinement: &mut Confinement) -> io::Result<()> {
         seccompiler::apply_filter(filter).map_err(|_| refused())?;
     }
     Ok(())
+}
+
+#[cfg(not(feature = "commands"))]
+fn enter(confinement: &mut Confinement) -> io::Result<()> {
+    match *confinement {}
 }

@@ -15,25 +15,31 @@ use lastword_types::permission::Capability;
 use std::fs::File;
 use std::sync::Arc;
 
-/// The tools that every run of a host shares: each schema is made ready once.
+/// The tools that every run of a host shares.
 pub(crate) struct OwnTools {
     /// In the order in which a model sees them.
     listed: Vec<Arc<Listed>>,
     /// The files that runs are changing.
     pub(crate) file_locks: Arc<FileLocks>,
+    #[cfg(feature = "commands")]
     commands: CommandTools,
     fetch: FetchUrl,
 }
 
 impl OwnTools {
-    pub(crate) fn new(commands: CommandTools, fetch: FetchUrl) -> Arc<Self> {
+    pub(crate) fn new(
+        #[cfg(feature = "commands")] commands: CommandTools,
+        fetch: FetchUrl,
+    ) -> Arc<Self> {
         let mut tools = FileTools::tools();
+        #[cfg(feature = "commands")]
         tools.extend(commands.tools());
         tools.extend([fetch::tool(), todo::tool(), ask::tool(), agent::tool(&[])]);
         let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
         Arc::new(Self {
             listed: listed.collect(),
             file_locks: Arc::default(),
+            #[cfg(feature = "commands")]
             commands,
             fetch,
         })
@@ -117,6 +123,7 @@ impl Own {
             (ask::NAME, _) => ask::call(toolbox, call).await,
             (fetch::NAME, _) => self.shared.fetch.call(call).await,
             (agent::NAME, _) => agent::call(self, toolbox, call).await,
+            #[cfg(feature = "commands")]
             ("run_command", Some((file, _))) => {
                 let commands = self.shared.commands.clone();
                 let runtime = toolbox.runtime.clone();
@@ -134,7 +141,20 @@ impl Own {
     }
 }
 
-/// A string among arguments that fit a schema which has it.
+/// A text among arguments that were checked.
 fn text<'a>(call: &'a Invocation, name: &str) -> Option<&'a str> {
     call.arguments.get(name).and_then(serde_json::Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::assert_is_read_whole;
+    use super::*;
+
+    #[test]
+    fn every_schema_is_read_whole() {
+        for tool in [fetch::tool(), todo::tool(), ask::tool(), agent::tool(&[])] {
+            assert_is_read_whole(&tool.parameters);
+        }
+    }
 }

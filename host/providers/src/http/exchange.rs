@@ -1,7 +1,8 @@
 //! One request and its whole answer, for protocols that somebody else carries out. Follows no
 //! redirect and keeps bounds. Knows nothing of what is said.
 
-use super::tls;
+use super::clients::without_redirects;
+use crate::causes;
 use futures_util::StreamExt;
 use std::time::Duration;
 
@@ -22,9 +23,9 @@ pub async fn exchange(
 ) -> Result<http::Response<Vec<u8>>, String> {
     let mut request = reqwest::Request::try_from(request).map_err(|error| error.to_string())?;
     *request.timeout_mut() = Some(within);
-    let client = tls::without_redirects(request.url())?;
+    let client = without_redirects(request.url())?;
     let answer = client.execute(request).await;
-    let answer = answer.map_err(|error| said(&error))?;
+    let answer = answer.map_err(|error| causes(&error))?;
     let mut response = http::Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
         response = response.header(name, value);
@@ -32,22 +33,11 @@ pub async fn exchange(
     let mut body = Vec::new();
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| said(&error))?;
+        let chunk = chunk.map_err(|error| causes(&error))?;
         if chunk.len() > BODY_MAX - body.len() {
             return Err(format!("its answer has more than {BODY_MAX} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
     response.body(body).map_err(|error| error.to_string())
-}
-
-/// An error and what is behind it.
-fn said(error: &reqwest::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        said = format!("{said}: {inner}");
-        cause = inner.source();
-    }
-    said
 }
