@@ -1,11 +1,13 @@
 //! A host in a folder of its own, with the probe guest loaded and a session begun.
 
+use crate::check::violations;
 use crate::guests::{guest, root};
 use lastword::event::{Event, EventBody};
 use lastword::{
     Agent, Capability, Host, HostBuilder, Limits, Receipt, Run, Session, Workspace, WorkspaceKey,
     WorkspaceOptions,
 };
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -24,6 +26,7 @@ pub struct Fixture {
     pub session: Session,
     /// Everything lies in here and goes with it.
     pub folder: TempDir,
+    in_memory: bool,
 }
 
 /// How a fixture is made.
@@ -132,6 +135,7 @@ impl Plan {
             workspace,
             session,
             folder: self.folder,
+            in_memory: IN_MEMORY.get(),
         }
     }
 }
@@ -139,10 +143,47 @@ impl Plan {
 /// A host's builder over a folder, with the compiled guests of all tests in one cache.
 #[must_use]
 pub fn builder(folder: &Path) -> HostBuilder {
-    Host::builder()
-        .data_dir(folder.join("data"))
+    let builder = match IN_MEMORY.get() {
+        true => Host::builder().in_memory(),
+        false => Host::builder().data_dir(folder.join("data")),
+    };
+    builder
         .cache_dir(root().join("target/lastword-test-cache"))
         .concurrent_runs(16)
+}
+
+thread_local! {
+    /// Whether the hosts of the test on this thread keep everything in memory.
+    static IN_MEMORY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a whole test whose hosts keep everything in memory, those that are built on its own thread.
+pub fn in_memory(test: fn()) {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IN_MEMORY.set(false);
+        }
+    }
+    IN_MEMORY.set(true);
+    let _reset = Reset;
+    test();
+}
+
+/// Has tests of this module run once more with a host that keeps everything in memory:
+/// `name::in_memory` beside `name`.
+#[macro_export]
+macro_rules! also_in_memory {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn in_memory() {
+                    $crate::fixture::in_memory(super::$name);
+                }
+            }
+        )+
+    };
 }
 
 impl Fixture {
@@ -155,6 +196,16 @@ impl Fixture {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What is wrong with the database, if there is one: see [`violations`]. What a host in memory
+    /// keeps is held to what one with a database would by the suite's differential test.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        match self.in_memory {
+            true => Vec::new(),
+            false => violations(&self.data()),
+        }
     }
 
     /// The workspace's directory.

@@ -8,8 +8,8 @@ use lastword::capability::tools::{
 use lastword::id::WorkspaceId;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, watch};
 
 /// A few tools that do what their names say, and count.
@@ -127,7 +127,9 @@ impl ToolProvider for TestTools {
     }
 
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
-        self.shared.closed.send_modify(|closed| closed.push(workspace));
+        self.shared
+            .closed
+            .send_modify(|closed| closed.push(workspace));
         Box::pin(std::future::ready(()))
     }
 }

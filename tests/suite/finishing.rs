@@ -75,7 +75,7 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
         "{receipt:?}"
     );
     assert_eq!(fixture.outcome(&run, receipt).await.text(), "before");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +195,7 @@ async fn whatever_is_open_is_closed() {
         content.contains("Tool call cancelled by the user"),
         "{content}"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 fn assistant(outcome: &Outcome) -> &lastword::session::Message {
@@ -290,7 +290,7 @@ async fn futures_dropped_at_any_await_lose_nothing() {
     let last = fixture.run("echo last").await;
     assert_eq!(last.text(), "last", "everything before it has its end");
     assert!(fixture.host.live_runs(None).is_empty());
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
     let conn = Connection::open(fixture.data().join("lastword.db")).unwrap();
     let open: i64 = conn
         .query_row(
@@ -340,3 +340,11 @@ async fn output_is_bounded_and_the_bound_is_an_answer() {
     wait_until_started(&run).await;
     assert_eq!(run.cancel().await.unwrap().cause, "user");
 }
+
+lastword_tests::also_in_memory![
+    whatever_is_open_is_closed,
+    a_run_that_said_nothing_has_a_message_all_the_same,
+    the_events_of_a_run_stand_in_their_order,
+    finish_reasons_are_the_agents_own,
+    output_is_bounded_and_the_bound_is_an_answer,
+];

@@ -180,3 +180,9 @@ fn disorder_is_caught() {
     }
     assert_eq!(wrong(&[1, 2, 3, 4], &[1, 2, 3, 4]), [""; 0]);
 }
+
+lastword_tests::also_in_memory![
+    every_stream_has_all_of_its_own_in_order,
+    a_stream_that_falls_behind_misses_nothing,
+    disorder_is_caught,
+];

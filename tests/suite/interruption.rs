@@ -3,7 +3,6 @@
 use crate::models::{parked, talking};
 use lastword::capability::model::Models;
 use lastword::{AgentSource, Capability, Limits, Prompt, Receipt, RunState};
-use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Outcome, Plan, wait_until_said, wait_until_started};
 use lastword_tests::wat::{Core, LOOP};
@@ -58,7 +57,7 @@ fn check_cancelled(fixture: &Fixture, outcome: &Outcome, said: &str) {
         outcome.text()
     );
     assert_eq!(outcome.streamed(), outcome.text());
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +151,7 @@ async fn in_places_that_no_compiler_makes() {
             (receipt.state, receipt.cause.as_str()),
             (RunState::Cancelled, "user")
         );
-        assert_eq!(violations(&fixture.data()), [""; 0]);
+        assert_eq!(fixture.violations(), [""; 0]);
     }
 }
 
@@ -189,7 +188,7 @@ async fn before_it_was_first_polled() {
             ("user", true)
         );
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +216,7 @@ async fn at_its_deadline_on_the_hosts_clock() {
         assert_eq!(receipt.run_deadline_ms, Some(60_000));
         assert_eq!(fixture.outcome(&run, receipt).await.text(), "before");
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +244,7 @@ async fn for_every_cause_of_somebody_elses() {
         (RunState::Interrupted, "shutdown")
     );
     assert_eq!(receipt.finish_reason.as_str(), "interrupted");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +280,7 @@ async fn by_its_own_fault() {
             "{prompt}: {found:?} does not say {detail:?}"
         );
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +330,7 @@ async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
         clock.advance(Duration::from_secs(11));
     });
     assert_eq!(receipt.unwrap().cause, "user");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -399,3 +398,22 @@ async fn an_epilogue_speaks_last_and_nothing_it_does_matters() {
         assert_eq!(outcome.text(), *said);
     }
 }
+
+lastword_tests::also_in_memory![
+    inside_every_import,
+    parked_in_a_model_that_says_nothing,
+    parked_in_the_system,
+    in_loops_that_never_ask,
+    in_places_that_no_compiler_makes,
+    in_a_start_function_while_it_is_loaded,
+    before_it_was_first_polled,
+    at_its_deadline_on_the_hosts_clock,
+    for_every_cause_of_somebody_elses,
+    by_its_own_fault,
+    a_panic_says_where,
+    the_first_cause_wins,
+    a_grace_period_lets_it_speak_and_refuses_the_rest,
+    neighbours_are_not_touched,
+    what_a_component_declares_is_bounded,
+    an_epilogue_speaks_last_and_nothing_it_does_matters,
+];

@@ -5,7 +5,6 @@ use futures_util::future::{BoxFuture, join_all};
 use lastword::RunState;
 use lastword::clock::{Clock, UnixMillis};
 use lastword::event::Position;
-use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::Plan;
 use std::sync::Arc;
@@ -71,7 +70,7 @@ async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
     let receipt = behind.ended().await.unwrap();
     assert_eq!(fixture.outcome(&behind, receipt).await.text(), "next");
     assert_eq!(fixture.workspace.close().await, []);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,3 +98,8 @@ async fn a_writer_that_fails_says_so_to_everybody() {
     left.sort();
     assert_eq!(left, [run.id(), waiting.id()]);
 }
+
+lastword_tests::also_in_memory![
+    a_run_fails_with_what_it_had_said_and_strands_nobody,
+    a_writer_that_fails_says_so_to_everybody,
+];

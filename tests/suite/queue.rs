@@ -30,7 +30,7 @@ async fn prompts_take_their_turns_and_failures_strand_nobody() {
         expected,
         "history is in start order"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
     let said = fixture.run("history").await.text();
     assert!(said.contains("before"), "{said}");
     assert!(!said.contains("never"), "it stays out of the history");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn what_was_taken_back_is_read_where_it_was_page_by_page() {
     }
     let history = fixture.run("history").await.text();
     assert!(!history.contains("first"), "{history}");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn cancelling_a_session_covers_what_was_accepted_before_and_nothing_after(
             .all(|r| (r.state, r.persisted) == (RunState::Cancelled, true))
     );
     assert_eq!(fixture.run("echo after").await.text(), "after");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +174,7 @@ async fn a_key_names_one_run() {
         .prompt(Prompt::text("echo twice").key("k"))
         .await;
     assert_eq!(other.unwrap_err().name(), "key-conflict");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 /// Runs of a session, by who began them.
@@ -219,7 +219,7 @@ async fn a_run_that_failed_is_gone_on_with_once() {
     wait_until_said(&third, "before").await;
     third.cancel().await.unwrap();
     assert_eq!(origins(&fixture).await, ["user", "resume", "resume"]);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,7 +259,7 @@ async fn a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end() {
     let refused = session.resume(held.id()).await.unwrap_err();
     assert_eq!(refused.name(), "not-resumable");
     assert_eq!(origins(&fixture).await, ["user", "user"]);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,3 +328,16 @@ async fn what_was_queued_at_a_shutdown_is_held_until_it_is_resumed() {
     );
     assert_eq!(violations(&data), [""; 0]);
 }
+
+lastword_tests::also_in_memory![
+    prompts_take_their_turns_and_failures_strand_nobody,
+    a_queued_prompt_that_is_cancelled_never_starts,
+    what_was_taken_back_is_read_where_it_was_page_by_page,
+    cancelling_a_session_covers_what_was_accepted_before_and_nothing_after,
+    a_full_queue_answers_at_once,
+    a_key_names_one_run,
+    a_run_that_failed_is_gone_on_with_once,
+    a_held_prompt_is_put_back_once_and_its_key_names_it_to_the_end,
+    an_empty_prompt_is_refused_and_nothing_is_stored,
+    slots_are_shared_in_turns,
+];

@@ -220,6 +220,9 @@ pub(crate) struct Run {
     /// Print the run's events as they are logged, one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Keep everything in memory: nothing of the run is stored, and no other command finds it
+    #[arg(long, conflicts_with_all = ["session", "detach"])]
+    pub(crate) ephemeral: bool,
     /// Leave once the prompt is durable, and print the run's id; needs a host that goes on
     #[arg(short, long)]
     pub(crate) detach: bool,

@@ -48,6 +48,9 @@ pub(crate) async fn run(
         begun: None,
         here: None,
     };
+    if command.arguments.ephemeral {
+        return command.ephemeral(&shared).await;
+    }
     if let Some(api) = owner::named(&shared, &place)? {
         return command.elsewhere(&api).await;
     }
@@ -119,6 +122,29 @@ impl RunCommand<'_> {
         self.arguments.session = plan.session;
         self.arguments.key = plan.key;
         outcome
+    }
+
+    /// Runs it at a host of its own that keeps nothing, and that no other command reaches.
+    async fn ephemeral(mut self, shared: &Shared) -> Result<Exit, Failure> {
+        let elsewhere = [
+            ("--data-dir", shared.data_dir.is_some()),
+            ("--server", shared.server.is_some()),
+        ];
+        if let Some((option, _)) = elsewhere.iter().find(|(_, given)| *given) {
+            return Err(Failure::usage(format!(
+                "`--ephemeral` keeps everything in this process, and `{option}` names another \
+                 place; leave one of the two out"
+            )));
+        }
+        let (plan, builder) = self.plan()?;
+        let host = builder.in_memory().cache_dir(&self.place.cache);
+        let host = host.build().await?;
+        let (place, terminal) = (self.place, self.terminal);
+        let (found, stops) = self.begin(&plan.agent)?;
+        let mut own = None;
+        let exit = on(&host, &plan, found, place, &mut own, stops, terminal).await;
+        host.shutdown().await;
+        exit
     }
 
     /// Takes the data directory for a host in this process.

@@ -23,6 +23,12 @@ pub struct Backup {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
+    /// The host keeps everything in memory.
+    #[error(
+        "this host keeps everything in memory, so that there is no database to copy; give it a \
+         data directory"
+    )]
+    InMemory,
     /// The database cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),

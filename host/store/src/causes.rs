@@ -3,6 +3,7 @@
 //! takes no space, when a run's end has to wait for the disk or is told provisionally, and emptied
 //! once the end is committed; recovery reads it.
 
+use super::backend::CauseLog;
 use super::directory::CAUSES;
 use super::notice::Notice;
 use super::slots::{self, CONTENT_MAX, Slots};
@@ -73,9 +74,15 @@ impl Causes {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CauseLog for Causes {
     /// Keeps why a run ends. Not for one that returned: what it said last would be missing from
     /// a run that is said to be complete.
-    pub(super) fn keep(&self, run: RunId, ending: &Ending) {
+    fn keep(&self, run: RunId, ending: &Ending) {
         if ending.cause.state() == RunState::Completed {
             return;
         }
@@ -109,7 +116,7 @@ impl Causes {
     }
 
     /// Lets go of a cause whose run has its end, or goes on.
-    pub(super) fn forget(&self, run: RunId) {
+    fn forget(&self, run: RunId) {
         let mut inner = self.lock();
         let Some(slot) = inner.of.remove(&run) else {
             return;
@@ -123,17 +130,13 @@ impl Causes {
     }
 
     /// Waits until what is kept is on the disk; does nothing where it is.
-    pub(super) fn sync(&self) {
+    fn sync(&self) {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.unsynced)
             && let Some(Err(error)) = inner.slots.as_ref().map(Slots::sync)
         {
             tracing::debug!(%error, "kept causes could not be synced");
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

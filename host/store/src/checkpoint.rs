@@ -1,8 +1,7 @@
 //! Moving the write-ahead log into the database: between two batches when it has grown, and whole
 //! at an orderly end. Automatic checkpoints are off.
 
-use super::work::Then;
-use super::writer::{Writer, touch};
+use super::sqlite::Sqlite;
 use rusqlite::Connection;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -15,25 +14,22 @@ const CHECKPOINT_PAGES: i32 = 4000;
 const LAST_CHECKPOINT: Duration = Duration::from_secs(2);
 const LAST_BUSY: Duration = Duration::from_millis(250);
 
-impl Writer {
-    /// Moves the write-ahead log into the database between two batches, while no work waits
-    /// unless the log has grown far beyond its size.
-    pub(super) fn checkpoint_if_due(&mut self) -> Result<(), String> {
+impl Sqlite {
+    /// Moves the write-ahead log into the database between two batches, while no job waits
+    /// unless the log has grown far beyond its size. Returns whether that was all of it.
+    pub(super) fn checkpoint_if_due(&mut self, idle: bool) -> bool {
         let pages = self.wal_pages.load(Ordering::Relaxed);
-        let due = pages >= CHECKPOINT_PAGES && self.queue.is_idle();
+        let due = pages >= CHECKPOINT_PAGES && idle;
         if !due && pages < 4 * CHECKPOINT_PAGES {
-            return Ok(());
+            return false;
         }
         // Counted anew from the next commit on, also where a reader kept some of it back.
         self.wal_pages.store(0, Ordering::Relaxed);
         match checkpoint(&self.conn, "PASSIVE") {
-            // The log begins anew with the next commit. Until then damage to it would take pages
-            // of the database back to what they were, one by one.
-            Ok(true) => self.process(vec![Then::boxed(touch, drop)]).map(drop),
-            Ok(false) => Ok(()),
+            Ok(whole) => whole,
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log could not be moved into the database");
-                Ok(())
+                false
             }
         }
     }

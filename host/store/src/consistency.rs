@@ -1,8 +1,9 @@
 //! What is kept twice and is not the same: messages, receipts and figures beside the log, and logs
 //! whose numbers have gaps. For the doctor; reads only.
 
-use super::damage::{Damage, place};
+use super::damage::Damage;
 use super::doctor::unread;
+use super::listing::place;
 use super::{StoreError, event, message};
 use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;

@@ -2,38 +2,24 @@
 //! can follow it. Knows no provider.
 
 use super::StoreError;
+use super::conversation::{Bounds, begun_well, latest_turns};
 use super::damage::Damage;
-use super::message::{COLUMNS, RUNS, Told, listed, read};
-use super::run::SessionNo;
-use lastword_types::session::{Message, Role};
+use super::listing::damage_of;
+use super::message::{COLUMNS, RUNS, Told, listed, ordinal, read, summary};
+use lastword_types::id::MessageId;
+use lastword_types::session::Message;
 use rusqlite::{Connection, params};
 
-/// Messages of the longest conversation that a model is shown.
-pub const CONTEXT_MESSAGES_MAX: usize = 10_000;
-/// Bytes of the parts of the longest conversation that a model is shown, as they are stored.
-pub const CONTEXT_BYTES_MAX: usize = 16 << 20;
-
-/// How long a conversation may be that a model is shown.
-#[derive(Clone, Copy)]
-struct Bounds {
-    messages: usize,
-    bytes: usize,
-}
-
 /// The messages that a model shall see after a place, in time order: all of them within
-/// [`CONTEXT_MESSAGES_MAX`] and [`CONTEXT_BYTES_MAX`], or else the latest whole turns that fit.
+/// [`Bounds::CONTEXT`], or else the latest whole turns that fit.
 /// Never begins with a tool message, whose calls the model would not see.
-pub(super) fn since(conn: &Connection, session: SessionNo, after: i64) -> Result<Told, StoreError> {
-    let bounds = Bounds {
-        messages: CONTEXT_MESSAGES_MAX,
-        bytes: CONTEXT_BYTES_MAX,
-    };
-    bounded(conn, session, after, bounds)
+fn since(conn: &Connection, session: i64, after: i64) -> Result<Told, StoreError> {
+    bounded(conn, session, after, Bounds::CONTEXT)
 }
 
 fn bounded(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     after: i64,
     bounds: Bounds,
 ) -> Result<Told, StoreError> {
@@ -45,10 +31,31 @@ fn bounded(
     }
 }
 
+/// The conversation that a model is shown: the summary, if there is one, and what came after it or
+/// after one message.
+pub(super) fn context(
+    conn: &Connection,
+    session: i64,
+    after: Option<MessageId>,
+) -> Result<Told, StoreError> {
+    if let Some(after) = after {
+        return since(conn, session, ordinal(conn, session, after)?);
+    }
+    let (summary, through, damaged) = match summary(conn, session) {
+        Ok(Some((summary, through))) => (Some(summary), through, None),
+        Ok(None) => (None, 0, None),
+        // All of it, then.
+        Err(error) => (None, 0, Some(damage_of(error)?)),
+    };
+    let (rest, more) = since(conn, session, through)?;
+    let damaged = damaged.into_iter().chain(more).collect();
+    Ok((summary.into_iter().chain(rest).collect(), damaged))
+}
+
 /// The same where not every message can be read.
 fn with_damage(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     after: i64,
     bounds: Bounds,
 ) -> Result<Told, StoreError> {
@@ -56,23 +63,13 @@ fn with_damage(
         ORDER BY message.ordinal DESC LIMIT ?3";
     let limit = bounds.messages as i64 + 1;
     let (all, damaged): (Vec<Message>, Vec<Damage>) =
-        listed(conn, which, params![session.session, after, limit])?;
-    let (mut messages, mut bytes, mut whole) = (Vec::new(), 0, true);
-    for message in all {
-        bytes += serde_json::to_string(&message.parts)?.len();
-        if messages.len() == bounds.messages || bytes > bounds.bytes {
-            whole = false;
-            break;
-        }
-        messages.push(message);
-    }
-    messages.reverse();
-    Ok((begun_well(messages, whole), damaged))
+        listed(conn, which, params![session, after, limit])?;
+    Ok((latest_turns(all, bounds)?, damaged))
 }
 
 fn at_once(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     after: i64,
     bounds: Bounds,
 ) -> Result<Vec<Message>, StoreError> {
@@ -81,7 +78,7 @@ fn at_once(
          WHERE message.session = ?1 AND message.ordinal > ?2 ORDER BY message.ordinal DESC"
     );
     let mut query = conn.prepare_cached(&sql)?;
-    let mut rows = query.query(params![session.session, after])?;
+    let mut rows = query.query(params![session, after])?;
     let (mut messages, mut bytes, mut whole) = (Vec::new(), 0, true);
     while let Some(row) = rows.next()? {
         bytes += row.get_ref(4)?.as_str().unwrap_or_default().len();
@@ -95,26 +92,11 @@ fn at_once(
     Ok(begun_well(messages, whole))
 }
 
-/// The messages from where a model can follow them.
-fn begun_well(mut messages: Vec<Message>, whole: bool) -> Vec<Message> {
-    let user = |message: &Message| message.role == Role::User;
-    let begin = match messages.iter().position(user) {
-        // The turn that is cut goes as a whole, unless it is the only one.
-        Some(first) if !whole => first,
-        _ => messages.iter().take_while(|m| m.role == Role::Tool).count(),
-    };
-    messages.drain(..begin);
-    messages
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SESSION: SessionNo = SessionNo {
-        session: 1,
-        workspace: 1,
-    };
+    const SESSION: i64 = 1;
 
     /// A store with one message for each word: its role, and its text behind it.
     fn conversation(words: &[&str]) -> Connection {

@@ -2,7 +2,8 @@
 //! file with SQLite's own check. Reads only, beside a host that runs as well.
 
 use super::consistency::{changed, contradictions, missing_events};
-use super::damage::{Damage, Listing, digest};
+use super::damage::Damage;
+use super::listing::{Listing, digest};
 use super::{Archive, OpenError, StoreError, agent, event, grant, message, options, question};
 use super::{queue, session, wake};
 use lastword_types::id::{AgentId, RunId, SessionId};

@@ -9,7 +9,7 @@ pub(super) type OnDisk = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// One run's.
 #[derive(Default)]
-pub(super) struct Durable {
+pub(super) struct CommitWatermark {
     inner: Mutex<Inner>,
 }
 
@@ -22,7 +22,7 @@ struct Inner {
     waiting: Vec<(u64, OnDisk)>,
 }
 
-impl Durable {
+impl CommitWatermark {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,12 +1,12 @@
 //! Writes what a run said: log events, whole messages, stored bytes, titles.
 //! Knows nothing of where a run stands.
 
-use super::run::{RunNo, SessionNo};
+use super::numbers::{RunNo, SessionNo};
 use super::tx::{Log, Tx};
-use super::{StoreError, grant, question};
+use super::{StoreError, conversation, grant, question};
 use crate::transcript::Entry;
 use lastword_types::event::EventBody;
-use lastword_types::session::{BlobId, Message, PartBody};
+use lastword_types::session::{BlobId, Message};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Writes entries in order, for a run that has not ended.
@@ -45,7 +45,7 @@ fn write_one(
         Entry::Message(message) => {
             let place = Some(next_ordinal(conn, run.session.session)?);
             insert_message(conn, run, message, place)?;
-            log.push(Some(run.run), &finished(message))
+            log.push(Some(run.run), &conversation::finished(message))
         }
         Entry::Blob(id, bytes) => keep_blob(conn, run.session, id, bytes),
         Entry::Title(title) => {
@@ -83,19 +83,6 @@ pub(super) fn keep_blob(
     conn.prepare_cached("INSERT OR IGNORE INTO blob_use (session, blob) VALUES (?1, ?2)")?
         .execute(params![session.session, id.0])?;
     Ok(())
-}
-
-pub(super) fn finished(message: &Message) -> EventBody {
-    let (title, details) = match message.parts.last().map(|part| &part.body) {
-        Some(PartBody::Finish { title, details, .. }) => (title.clone(), details.clone()),
-        _ => (None, None),
-    };
-    EventBody::MessageFinished {
-        message: message.id,
-        finish: message.finish.expect("a message is kept once it has ended"),
-        title,
-        details,
-    }
 }
 
 /// The place after the last message of a session.

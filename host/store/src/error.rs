@@ -1,10 +1,9 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
 use super::Damage;
-use lastword_types::id::RunId;
-use rusqlite::ErrorCode;
+use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -103,19 +102,6 @@ pub enum OpenError {
     },
 }
 
-impl OpenError {
-    /// What SQLite said when a database was opened.
-    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, message) = (path.to_owned(), error.to_string());
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, message }
-            }
-            _ => Self::Database { path, message },
-        }
-    }
-}
-
 /// Who has a directory, by the process that its lock file names.
 fn owner(pid: &str) -> String {
     if pid.parse() != Ok(std::process::id()) {
@@ -147,13 +133,13 @@ pub enum StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// There is no such session.
-    UnknownSession,
+    UnknownSession(SessionId),
     /// There is no such workspace.
-    UnknownWorkspace,
+    UnknownWorkspace(WorkspaceId),
     /// There is no such run.
-    UnknownRun,
+    UnknownRun(RunId),
     /// There is no such message.
-    UnknownMessage,
+    UnknownMessage(MessageId),
     /// The idempotency key came before with other content.
     KeyConflict,
     /// The session's queue is as long as it may be.
@@ -204,37 +190,6 @@ impl fmt::Display for StoreError {
 impl From<Refusal> for StoreError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    /// Sorted as SQLite documents its result codes: what may pass, what is final for this
-    /// process, and what lies in the content.
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ffi;
-        let text = error.to_string();
-        let Some(code) = error.sqlite_error().map(|e| e.extended_code) else {
-            return Self::Content(text);
-        };
-        match code {
-            ffi::SQLITE_IOERR_FSYNC
-            | ffi::SQLITE_IOERR_DIR_FSYNC
-            | ffi::SQLITE_IOERR_CORRUPTFS
-            | ffi::SQLITE_IOERR_DATA => Self::Closed(text),
-            _ => match code & 0xff {
-                ffi::SQLITE_BUSY
-                | ffi::SQLITE_LOCKED
-                | ffi::SQLITE_FULL
-                | ffi::SQLITE_NOMEM
-                | ffi::SQLITE_IOERR
-                | ffi::SQLITE_CANTOPEN
-                | ffi::SQLITE_PROTOCOL
-                | ffi::SQLITE_INTERRUPT => Self::Unavailable(text),
-                ffi::SQLITE_CORRUPT => Damage::of("").why(text).into(),
-                ffi::SQLITE_NOTADB | ffi::SQLITE_READONLY => Self::Closed(text),
-                _ => Self::Content(text),
-            },
-        }
     }
 }
 

@@ -1,24 +1,18 @@
 //! Reads the log, a bounded page at a time: of one session by number, of a workspace or of
 //! all by position.
 
-use super::damage::{Damage, lenient};
-use super::notify::Fresh;
-use super::open::Store;
+use super::damage::Damage;
+use super::listing::lenient;
+use super::notify::ChangeSet;
+use super::numbers;
 use super::retention;
-use super::run::SessionNo;
+use super::rows::{Followed, PAGE_EVENTS, Positions, SCANNED};
 use super::{Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, EventBody, Position, Seq};
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::HashMap;
-
-pub use super::notify::Following;
-
-/// Events of the largest page.
-pub const PAGE_EVENTS: usize = 256;
-/// Events that one read by position looks at, of whatever workspace.
-const SCANNED: i64 = 4096;
 
 const COLUMNS: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
@@ -121,7 +115,7 @@ fn sound(conn: &Connection, (pos, seq, session): Place) -> Result<Event, StoreEr
         Err(error @ (StoreError::Content(_) | StoreError::Damaged(_))) => error,
         event => return event,
     };
-    let damage = super::damage::place(conn, "event", &pos.into(), error);
+    let damage = super::listing::place(conn, "event", &pos.into(), error);
     let session = conn.query_row("SELECT id FROM session WHERE no = ?1", [session], |row| {
         Ok(lenient::<[u8; 16]>(row, 0))
     });
@@ -191,11 +185,11 @@ fn begin(conn: &Connection, session: SessionId, after: Seq) -> Result<(i64, Seq)
         )?
         .query_row([session.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
-        .ok_or(Refusal::UnknownSession)?;
+        .ok_or(Refusal::UnknownSession(session))?;
     match deleted {
-        None => retention::check(conn, no, after.0).map(|()| (no, after)),
+        None => retention::check(conn, session, no, after.0).map(|()| (no, after)),
         Some(last) if after.0 < last as u64 => Ok((no, Seq(last as u64 - 1))),
-        Some(_) => Err(Refusal::UnknownSession.into()),
+        Some(_) => Err(Refusal::UnknownSession(session).into()),
     }
 }
 
@@ -214,7 +208,7 @@ pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreErro
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let (first, from, deleted) = found.ok_or(Refusal::UnknownRun)?;
+    let (first, from, deleted) = found.ok_or(Refusal::UnknownRun(run))?;
     if deleted {
         return Ok(Seq(0));
     }
@@ -223,31 +217,36 @@ pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreErro
     Ok(Seq(first.saturating_sub(1) as u64))
 }
 
-/// Where a session belongs, and whose run is asked for: deleted ones too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Followed {
-    /// The session.
-    pub session: SessionId,
-    /// Its numbers.
-    pub no: SessionNo,
-    /// Its workspace.
-    pub workspace: WorkspaceId,
+/// A session whose events can be read, be it that it was deleted.
+pub(super) fn followed_session(conn: &Connection, id: SessionId) -> Result<Followed, StoreError> {
+    let found = followed(conn, "session.id = ?1", id.as_bytes())?;
+    found.ok_or_else(|| Refusal::UnknownSession(id).into())
+}
+
+/// The same, by one of its runs.
+pub(super) fn followed_run(conn: &Connection, id: RunId) -> Result<Followed, StoreError> {
+    let which = "session.no = coalesce((SELECT session FROM run WHERE id = ?1),
+                                       (SELECT session FROM gone_run WHERE id = ?1))";
+    let found = followed(conn, which, id.as_bytes())?;
+    found.ok_or_else(|| Refusal::UnknownRun(id).into())
+}
+
+/// Refuses a number that is before the beginning of a session's log or beyond its end.
+pub(super) fn check(conn: &Connection, session: SessionId, after: Seq) -> Result<(), StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    begin(&snapshot, session, after).map(drop)
 }
 
 fn followed(conn: &Connection, which: &str, id: &[u8; 16]) -> Result<Option<Followed>, StoreError> {
     let sql = format!(
-        "SELECT session.id, session.no, workspace.no, workspace.id FROM session
+        "SELECT session.id, workspace.id FROM session
          JOIN workspace ON workspace.no = session.workspace WHERE {which}"
     );
     let mut query = conn.prepare_cached(&sql)?;
     let found = query.query_row([id], |row| {
         Ok(Followed {
             session: SessionId::from_bytes(row.get(0)?),
-            no: SessionNo {
-                session: row.get(1)?,
-                workspace: row.get(2)?,
-            },
-            workspace: WorkspaceId::from_bytes(row.get(3)?),
+            workspace: WorkspaceId::from_bytes(row.get(1)?),
         })
     });
     Ok(found.optional()?)
@@ -258,29 +257,19 @@ pub(super) fn session_no(conn: &Connection, session: SessionId) -> Result<i64, S
     conn.prepare_cached("SELECT no FROM session WHERE id = ?1 AND going < 2")?
         .query_row([session.as_bytes()], |row| row.get(0))
         .optional()?
-        .ok_or_else(|| Refusal::UnknownSession.into())
-}
-
-/// A page by position.
-#[derive(Debug, Default)]
-pub struct Positions {
-    /// In order.
-    pub events: Vec<Event>,
-    /// Everything up to here was looked at.
-    pub through: Position,
-    /// There was nothing more to look at.
-    pub head: bool,
+        .ok_or_else(|| Refusal::UnknownSession(session).into())
 }
 
 /// Looks for the events of a workspace, or of all, after a position. The cursor moves also
 /// where nothing was found: a read is bounded by what it looks at, not by what it finds.
-fn scan(
+pub(super) fn scan(
     conn: &Connection,
-    workspace: Option<i64>,
+    workspace: Option<WorkspaceId>,
     after: Position,
     first: bool,
 ) -> Result<Positions, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
+    let workspace = numbers::workspace_or_all(&snapshot, workspace)?;
     retention::check_positions(&snapshot, workspace, after.0, first)?;
     let after = after.0 as i64;
     let ahead = |from: &str| {
@@ -290,7 +279,9 @@ fn scan(
         );
         snapshot
             .prepare_cached(&sql)?
-            .query_row([after, SCANNED], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([after, SCANNED as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
     };
     let ahead = ahead("").or_else(|_| ahead("INDEXED BY event_seq"));
     let (last, looked): (Option<i64>, i64) =
@@ -326,33 +317,36 @@ fn scan(
     Ok(Positions {
         events,
         through,
-        head: !full && looked < SCANNED,
+        head: !full && looked < SCANNED as i64,
     })
 }
 
 /// Reads what is new of the sessions that grew, after a position and no further than
 /// everything is told: what is committed beyond has yet to be told of other sessions too.
 /// Puts back what does not fit into a page.
-fn read_fresh(
+pub(super) fn changes(
     conn: &Connection,
-    fresh: &mut Fresh,
+    workspace: Option<WorkspaceId>,
+    changes: &mut ChangeSet,
     after: Position,
 ) -> Result<Positions, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
-    let (after, through) = (after.0 as i64, fresh.through);
+    let (after, through) = (after.0 as i64, changes.through as i64);
     // One more than fits: a session that has more is seen to have it, and nothing that was
     // written after what it has left over comes before it.
     let limit = PAGE_EVENTS as i64 + 1;
     // The positions first: the index of the numbers has them, and the bodies stay where
     // they are.
-    let mut found: Vec<Place> = Vec::new();
+    let mut found: Vec<(i64, i64, SessionId)> = Vec::new();
     {
         let mut query = snapshot.prepare_cached(
-            "SELECT pos, seq FROM event WHERE session = ?1 AND seq >= ?2 AND pos > ?3 AND pos <= ?4
+            "SELECT pos, seq FROM event WHERE session = (SELECT no FROM session WHERE id = ?1)
+               AND seq >= ?2 AND pos > ?3 AND pos <= ?4
              ORDER BY seq LIMIT ?5",
         )?;
-        for (session, first) in &fresh.sessions {
-            let mut rows = query.query(params![session, first, after, through, limit])?;
+        for (session, first) in &changes.sessions {
+            let mut rows =
+                query.query(params![session.as_bytes(), first, after, through, limit])?;
             while let Some(row) = rows.next()? {
                 found.push((row.get(0)?, row.get(1)?, *session));
             }
@@ -360,127 +354,38 @@ fn read_fresh(
     }
     found.sort_unstable();
     let rest = found.split_off(found.len().min(PAGE_EVENTS));
-    let mut left: HashMap<i64, i64> = HashMap::new();
+    let mut left: HashMap<SessionId, i64> = HashMap::new();
     for (_, seq, session) in &rest {
         left.entry(*session).or_insert(*seq);
     }
     let head = left.is_empty();
-    fresh.sessions = left;
+    changes.sessions = left;
     let sql = format!("SELECT {COLUMNS} {PLACES} WHERE event.pos = ?1");
     let mut query = snapshot.prepare_cached(&sql)?;
     let mut events = Vec::with_capacity(found.len());
-    for place in &found {
-        let mut one = || query.query([place.0])?.next()?.map(read).transpose();
+    for (pos, seq, session) in &found {
+        let mut one = || query.query([pos])?.next()?.map(read).transpose();
         events.push(match one() {
             Ok(Some(event)) => event,
-            Ok(None) | Err(_) => sound(&snapshot, *place)?,
+            Ok(None) | Err(_) => {
+                let session = numbers::session(&snapshot, *session)?;
+                sound(&snapshot, (*pos, *seq, session))?
+            }
         });
     }
     let through = match found.last() {
         Some((pos, ..)) if !head => *pos,
         _ => through.max(after),
     };
+    if let (true, Some(workspace)) = (events.is_empty(), workspace) {
+        // Told of nothing: it may be gone.
+        numbers::workspace(&snapshot, workspace)?;
+    }
     Ok(Positions {
         events,
         through: Position(through as u64),
         head,
     })
-}
-
-impl Store {
-    /// Follows a workspace, or all of them. To be called before the first read.
-    #[must_use]
-    pub fn follow_workspace(&self, workspace: Option<super::WorkspaceNo>) -> Following {
-        self.shared.notify.follow_all_of(workspace.map(|no| no.0))
-    }
-
-    /// The number of a workspace.
-    pub async fn workspace_no(&self, id: WorkspaceId) -> Result<super::WorkspaceNo, StoreError> {
-        let readers = &self.shared.readers;
-        readers
-            .read(move |conn| super::session::workspace_no(conn, id))
-            .await
-            .map(super::WorkspaceNo)
-    }
-
-    /// A page of the log of a workspace, or of all, after a position. Only the first one is
-    /// after a position that a client names, and may be beyond the log's end.
-    pub async fn positions(
-        &self,
-        workspace: Option<super::WorkspaceNo>,
-        after: Position,
-        first: bool,
-    ) -> Result<Positions, StoreError> {
-        let read = move |conn: &Connection| scan(conn, workspace.map(|no| no.0), after, first);
-        let page = self.shared.readers.read(read).await?;
-        self.note_events(&page.events);
-        Ok(page)
-    }
-
-    /// A page of what is new. What does not fit is answered with it, to be asked for next.
-    pub async fn fresh(
-        &self,
-        workspace: Option<super::WorkspaceNo>,
-        mut fresh: Fresh,
-        after: Position,
-    ) -> Result<(Positions, Fresh), StoreError> {
-        let read = move |conn: &Connection| {
-            let page = read_fresh(conn, &mut fresh, after)?;
-            if let (true, Some(no)) = (page.events.is_empty(), workspace) {
-                // Told of nothing: it may be gone.
-                super::session::workspace_id(conn, no.0)?;
-            }
-            Ok((page, fresh))
-        };
-        let (page, fresh) = self.shared.readers.read(read).await?;
-        self.note_events(&page.events);
-        Ok((page, fresh))
-    }
-
-    /// A session whose events can be read, be it that it was deleted.
-    pub async fn followed(&self, session: SessionId) -> Result<Followed, StoreError> {
-        let read = move |conn: &Connection| followed(conn, "session.id = ?1", session.as_bytes());
-        let found = self.shared.readers.read(read).await?;
-        found.ok_or_else(|| Refusal::UnknownSession.into())
-    }
-
-    /// The same, by one of its runs.
-    pub async fn followed_run(&self, run: RunId) -> Result<Followed, StoreError> {
-        let read = move |conn: &Connection| {
-            let which = "session.no = coalesce((SELECT session FROM run WHERE id = ?1),
-                                               (SELECT session FROM gone_run WHERE id = ?1))";
-            followed(conn, which, run.as_bytes())
-        };
-        let found = self.shared.readers.read(read).await?;
-        found.ok_or_else(|| Refusal::UnknownRun.into())
-    }
-
-    /// Refuses a number that is before the beginning of a session's log or beyond its end.
-    pub async fn check(&self, session: SessionId, after: Seq) -> Result<(), StoreError> {
-        let read = move |conn: &Connection| {
-            let snapshot = conn.unchecked_transaction()?;
-            begin(&snapshot, session, after).map(drop)
-        };
-        self.shared.readers.read(read).await
-    }
-
-    /// The same for a position of a workspace, or of all.
-    pub async fn check_position(
-        &self,
-        workspace: Option<super::WorkspaceNo>,
-        after: Position,
-    ) -> Result<(), StoreError> {
-        let read = move |conn: &Connection| {
-            retention::check_positions(conn, workspace.map(|no| no.0), after.0, true)
-        };
-        self.shared.readers.read(read).await
-    }
-
-    /// Why the store failed for good, if it did and was not closed.
-    #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        self.shared.queue.failure()
-    }
 }
 
 #[cfg(test)]

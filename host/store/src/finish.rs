@@ -1,225 +1,73 @@
 //! The finishing transaction: everything that a run leaves, and its one end.
 //!
-//! The work is the writer's own: no caller can drop it, and while the store cannot write it
+//! The command is the writer's own: no caller can drop it, and while the store cannot write it
 //! is kept and tried again. Recovery goes through the same function.
 
-use super::causes::Causes;
-use super::durable::Durable;
-use super::output::Sealed;
-use super::run::{self, RunNo};
-use super::tx::{Apart, Tx, in_savepoint};
-use super::work::Work;
-use super::{Damage, Refusal, StoreError, entry, wake};
-use crate::transcript::Changes;
+use super::command::{self, Finished};
+use super::numbers::RunNo;
+use super::run;
+use super::tx::{SavepointMode, Tx, in_savepoint};
+use super::{Damage, Refusal, StoreError, conversation, entry, wake};
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
 use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState, Said};
 use rusqlite::{OptionalExtension, params};
-use std::sync::Arc;
 use std::time::Duration;
 
-/// What is called once the end is durable, or can no longer become so in this process.
-pub type OnEnded = Box<dyn FnOnce(Result<Receipt, StoreError>) + Send>;
-
-/// A run's end on its way to the disk.
-pub(super) struct Finish {
-    id: RunId,
-    run: RunNo,
-    ending: Ending,
-    /// When the guest was gone, on the clock's scale.
-    since: Duration,
-    sealed: Option<Sealed>,
-    pending: Vec<crate::transcript::Entry>,
-    changes: Option<Changes>,
-    receipt: Option<Receipt>,
-    durable: Arc<Durable>,
-    /// Why the database has no more than that the run ended.
-    rejected: Option<StoreError>,
-    causes: Arc<Causes>,
-    on_ended: OnEnded,
-}
-
-impl Finish {
-    pub(super) fn new(
-        id: RunId,
-        mut sealed: Sealed,
-        ending: Ending,
-        since: Duration,
-        causes: Arc<Causes>,
-        on_ended: OnEnded,
-    ) -> Self {
-        Self {
-            id,
-            run: sealed.run,
-            ending,
-            since,
-            pending: std::mem::take(&mut sealed.pending),
-            durable: Arc::clone(&sealed.durable),
+/// Writes a run's end, as much of it as the database takes.
+pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finished, StoreError> {
+    let run = tx.run(finish.run)?;
+    let ending = &finish.ending;
+    let from = run::state(tx, run)?;
+    if from.is_terminal() {
+        // A commit whose fate was unknown had happened: the end is that one.
+        let stored = stored(tx.conn, finish.run)?;
+        return Ok(Finished {
+            receipt: stored.ok_or(Refusal::AlreadyEnded)?,
             rejected: None,
-            sealed: Some(sealed),
-            changes: None,
-            receipt: None,
-            causes,
-            on_ended,
-        }
-    }
-}
-
-impl Work for Finish {
-    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let persist = tx.elapsed.saturating_sub(self.since);
-        if let Some(sealed) = self.sealed.take() {
-            self.changes = Some(crate::transcript::finish(
-                sealed.transcript,
-                &self.ending,
-                tx.now,
-            ));
-        }
-        let changes = self
-            .changes
-            .as_ref()
-            .expect("made from the transcript above");
-        let receipt = self.ending.receipt(self.id, changes.said, persist);
-        let whole = |tx: &mut Tx<'_>| {
-            entry::write(tx, self.run, &self.pending)?;
-            entry::write(tx, self.run, &changes.entries)?;
-            if let Some(wait) = &self.ending.wait {
-                wake::keep(tx, self.run, wait)?;
-            }
-            end(tx, self.run, &self.ending.cause, &receipt)
-        };
-        let whole = match tx.apart {
-            // Anything amiss brings this job back, apart from the others.
-            Apart::No => whole(tx),
-            Apart::Yes => in_savepoint(tx, whole),
-        };
-        self.receipt = Some(match whole {
-            Ok(()) => receipt,
-            // A commit whose fate was unknown had happened: the end is this one.
-            Err(StoreError::Refused(Refusal::AlreadyEnded)) => {
-                stored(tx.conn, self.id)?.ok_or(Refusal::AlreadyEnded)?
-            }
-            Err(error @ (StoreError::Content(_) | StoreError::Damaged(_)))
-                if tx.apart == Apart::Yes =>
-            {
-                let why = error.to_string();
-                let minimal = minimal(tx, self.run, &self.ending.cause, receipt, &why)?;
-                self.rejected = Some(error);
-                minimal
-            }
-            Err(other) => return Err(other),
         });
-        Ok(())
     }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let decided = is_decided(&outcome);
-        if !decided {
-            self.wait();
+    let persist = tx.elapsed.saturating_sub(finish.since);
+    let receipt = ending.receipt(finish.run, finish.said, persist);
+    let whole = |tx: &mut Tx<'_>| {
+        entry::write(tx, run, &finish.entries)?;
+        if let Some(wait) = &ending.wait {
+            wake::keep(tx, run, wait)?;
         }
-        let Self {
-            id,
-            receipt,
-            durable,
-            rejected,
-            causes,
-            on_ended,
-            ..
-        } = *self;
-        match rejected.as_ref().or(outcome.as_ref().err()) {
-            None => durable.reached(u64::MAX),
-            Some(error) => durable.failed(error),
+        end(tx, run, from, &ending.cause, &receipt)
+    };
+    let whole = match tx.savepoints {
+        // Anything amiss brings this command back, with a savepoint of its own.
+        SavepointMode::None => whole(tx),
+        SavepointMode::Each => in_savepoint(tx, whole),
+    };
+
+    let (receipt, rejected) = match whole {
+        Ok(()) => (receipt, None),
+        Err(error @ (StoreError::Content(_) | StoreError::Damaged(_)))
+            if tx.savepoints == SavepointMode::Each =>
+        {
+            let why = error.to_string();
+            let receipt = minimal(tx, run, from, &ending.cause, receipt, &why)?;
+            (receipt, Some(error))
         }
-        on_ended(outcome.map(|()| receipt.expect("written before it was committed")));
-        if decided {
-            causes.forget(id);
-        }
-    }
-
-    fn is_kept(&self) -> bool {
-        true
-    }
-
-    fn wait(&self) {
-        self.causes.keep(self.id, &self.ending);
-    }
-
-    fn run(&self) -> Option<i64> {
-        Some(self.run.run)
-    }
+        Err(other) => return Err(other),
+    };
+    tx.numbers.forget_run(finish.run);
+    Ok(Finished { receipt, rejected })
 }
 
-/// What is called once runs that never began have their ends, or can no longer get them in this
-/// process.
-type OnWithdrawn = Box<dyn FnOnce(Result<Vec<Receipt>, StoreError>) + Send>;
-
-/// The ends of runs that are queued or held, on their way to the disk together.
-pub(super) struct Withdraw {
-    runs: Vec<(RunId, RunNo)>,
-    ending: Ending,
-    receipts: Vec<Receipt>,
-    causes: Arc<Causes>,
-    then: OnWithdrawn,
-}
-
-impl Withdraw {
-    pub(super) fn new(
-        runs: Vec<(RunId, RunNo)>,
-        ending: Ending,
-        causes: Arc<Causes>,
-        then: OnWithdrawn,
-    ) -> Self {
-        Self {
-            runs,
-            ending,
-            receipts: Vec::new(),
-            causes,
-            then,
-        }
-    }
-}
-
-impl Work for Withdraw {
-    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let ends = self.runs.iter();
-        let ends = ends.map(|(id, run)| withdraw(tx, *id, *run, &self.ending));
-        self.receipts = ends.collect::<Result<_, _>>()?;
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let decided = is_decided(&outcome);
-        if !decided {
-            self.wait();
-        }
-        let Self {
-            runs,
-            receipts,
-            causes,
-            then,
-            ..
-        } = *self;
-        then(outcome.map(|()| receipts));
-        for (id, _) in runs.iter().filter(|_| decided) {
-            causes.forget(*id);
-        }
-    }
-
-    fn is_kept(&self) -> bool {
-        true
-    }
-
-    fn wait(&self) {
-        for (id, _) in &self.runs {
-            self.causes.keep(*id, &self.ending);
-        }
-    }
-}
-
-/// Whether recovery has nothing to do with a run that was to end: it has its end, or the database
-/// says that it goes on.
-fn is_decided(outcome: &Result<(), StoreError>) -> bool {
-    matches!(outcome, Ok(()) | Err(StoreError::Refused(_)))
+/// Ends runs that are still queued or held.
+pub(super) fn withdraw_all(
+    tx: &mut Tx<'_>,
+    runs: &[RunId],
+    ending: &Ending,
+) -> Result<Vec<Receipt>, StoreError> {
+    let end = |id: &RunId| {
+        let run = tx.run(*id)?;
+        withdraw(tx, run, ending)
+    };
+    runs.iter().map(end).collect()
 }
 
 /// What remains of an end whose content SQLite rejects, or for which there is no room in what is
@@ -228,6 +76,7 @@ fn is_decided(outcome: &Result<(), StoreError>) -> bool {
 pub(super) fn minimal(
     tx: &mut Tx<'_>,
     run: RunNo,
+    from: RunState,
     cause: &Cause,
     mut receipt: Receipt,
     why: &str,
@@ -238,14 +87,14 @@ pub(super) fn minimal(
         Some(detail) => format!("{detail}; {kept}"),
         None => kept,
     });
-    match in_savepoint(tx, |tx| end(tx, run, cause, &receipt)) {
+    match in_savepoint(tx, |tx| end(tx, run, from, cause, &receipt)) {
         Err(
             StoreError::Damaged(_)
             | StoreError::Content(_)
-            | StoreError::Refused(Refusal::UnknownSession),
+            | StoreError::Refused(Refusal::UnknownSession(_)),
         ) => {
             in_savepoint(tx, |tx| {
-                set_ended(tx, run, cause)?;
+                set_ended(tx, run, from, cause)?;
                 keep_receipt(tx, run, &receipt)
             })?;
         }
@@ -258,15 +107,15 @@ pub(super) fn minimal(
 pub(super) fn end(
     tx: &mut Tx<'_>,
     run: RunNo,
+    from: RunState,
     cause: &Cause,
     receipt: &Receipt,
 ) -> Result<(), StoreError> {
-    set_ended(tx, run, cause)?;
+    set_ended(tx, run, from, cause)?;
     close(tx, run, receipt)
 }
 
-fn set_ended(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), StoreError> {
-    let from = run::state(tx, run)?;
+fn set_ended(tx: &mut Tx<'_>, run: RunNo, from: RunState, cause: &Cause) -> Result<(), StoreError> {
     if from.is_terminal() {
         return Err(Refusal::AlreadyEnded.into());
     }
@@ -295,10 +144,10 @@ fn set_ended(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), StoreErro
 /// `cancelled`, and one terminal event, all outside the history.
 pub(super) fn withdraw(
     tx: &mut Tx<'_>,
-    id: RunId,
     run: RunNo,
     ending: &Ending,
 ) -> Result<Receipt, StoreError> {
+    let id = run.id;
     let from = run::state(tx, run)?;
     run::change(tx, run, from, RunEvent::Withdraw)?;
     tx.conn
@@ -316,7 +165,7 @@ pub(super) fn withdraw(
         match change {
             crate::transcript::Entry::Event(body) => log.push(Some(run.run), &body)?,
             crate::transcript::Entry::Message(message) => {
-                log.push(Some(run.run), &entry::finished(&message))?;
+                log.push(Some(run.run), &conversation::finished(&message))?;
                 messages.push(message);
             }
             crate::transcript::Entry::Blob(..)
@@ -332,6 +181,7 @@ pub(super) fn withdraw(
     // It never spoke: what its messages hold is the host's.
     let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
+    tx.numbers.forget_run(id);
     Ok(receipt)
 }
 
@@ -372,7 +222,8 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
 
 /// Notes that a run's cause is latched while its end still takes a while, so that a crash in
 /// between keeps the cause.
-pub(super) fn latch(tx: &mut Tx<'_>, run: RunNo, cause: &Cause) -> Result<(), StoreError> {
+pub(super) fn latch(tx: &mut Tx<'_>, run: RunId, cause: &Cause) -> Result<(), StoreError> {
+    let run = tx.run(run)?;
     run::change(tx, run, RunState::Running, RunEvent::Finish)?;
     tx.conn
         .prepare_cached("UPDATE run SET cause = ?2 WHERE no = ?1")?

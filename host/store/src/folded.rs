@@ -3,8 +3,7 @@
 
 use super::damage::Damage;
 use super::message;
-use super::open::Store;
-use super::run::PromptRecord;
+use super::prompt::PromptRecord;
 use super::{Archive, Refusal, StoreError};
 use crate::transcript::{Remains, retell};
 use lastword_types::clock::UnixMillis;
@@ -14,7 +13,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 /// All events of a run that has ended, made of its row, its messages and its receipt. Their numbers and positions
 /// are 0: those that they had are gone.
-fn retold(conn: &Connection, id: RunId) -> Result<(Vec<Event>, Vec<Damage>), StoreError> {
+pub(super) fn retold(
+    conn: &Connection,
+    id: RunId,
+) -> Result<(Vec<Event>, Vec<Damage>), StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let (session, remains, damaged) =
         remains(&snapshot, id).map_err(|error| Damage::of("run").run(id).name(error))?;
@@ -65,7 +67,7 @@ fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Dama
         })
         .optional()?;
     let (no, session, from, prompt, digest, accepted, started, ended, receipt) =
-        row.ok_or(Refusal::UnknownRun)?;
+        row.ok_or(Refusal::UnknownRun(id))?;
     let through = from as u64;
     // Without an end nothing of it was folded.
     let receipt = receipt.ok_or(Refusal::Expired { through })?;
@@ -92,16 +94,6 @@ fn messages(conn: &Connection, run: i64) -> Result<message::Told, StoreError> {
           UNION ALL SELECT no FROM message WHERE run = ?1 AND ordinal IS NULL)
         ORDER BY message.ordinal IS NULL, message.ordinal, message.no";
     message::listed(conn, which, &[&run])
-}
-
-impl Store {
-    /// All events of a run that has ended and whose own were folded away.
-    pub async fn retold(&self, run: RunId) -> Result<Vec<Event>, StoreError> {
-        let readers = &self.shared.readers;
-        let (events, damaged) = readers.read(move |conn| retold(conn, run)).await?;
-        self.set_aside(damaged);
-        Ok(events)
-    }
 }
 
 impl Archive {

@@ -1,11 +1,13 @@
 //! A session that begins with the history of another. One run that never ran owns what was
 //! copied, so that the new log has the order that every log has.
 
-use super::open::Store;
-use super::run::{self, Key, PromptRecord, RunNo, SessionNo};
+use super::command::ForkSession;
+use super::numbers::{RunNo, SessionNo};
+use super::prompt::PromptRecord;
+use super::rows::PAGE_MESSAGES;
 use super::session::{self, NewSession};
 use super::tx::Tx;
-use super::{StoreError, entry, finish, message, queue};
+use super::{StoreError, conversation, entry, finish, message, queue, run};
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, RunId, SessionId};
 use lastword_types::run::{Cause, Ending, RunState, Said};
@@ -14,64 +16,54 @@ use rusqlite::params;
 use std::time::Duration;
 
 /// Begins a session with the history of another, or finds the one that a key of that stands for.
-fn fork_once(
-    tx: &mut Tx<'_>,
-    from: SessionId,
-    through: MessageId,
-    key: Option<&Key>,
-) -> Result<SessionId, StoreError> {
-    let source = session::find(tx.conn, from)?.no;
-    if let Some(key) = key
-        && let Some(known) = run::known(tx.conn, source, key)?
+pub(super) fn fork_once(tx: &mut Tx<'_>, fork: &ForkSession) -> Result<SessionId, StoreError> {
+    session::locate(tx.conn, fork.from)?;
+    let source = tx.session(fork.from)?;
+    if let Some(key) = &fork.key
+        && let Some(known) = run::known(tx.conn, source.session, key)?
     {
         return Ok(queue::find(tx.conn, known)?.session);
     }
-    let new = SessionId::generate();
-    let copies = fork(tx, from, through, new)?;
-    if let Some(key) = key {
+    let copies = begin(tx, source, fork)?;
+    if let Some(key) = &fork.key {
         let stands_for = RunNo {
             session: source,
             ..copies
         };
         run::keep_key(tx, stands_for, key)?;
     }
-    Ok(new)
+    Ok(fork.id)
 }
 
 /// Begins a session with the messages of another, up to and including one of them. Returns the
 /// run that owns the copies.
-fn fork(
-    tx: &mut Tx<'_>,
-    from: SessionId,
-    through: MessageId,
-    new: SessionId,
-) -> Result<RunNo, StoreError> {
-    let source = session::find(tx.conn, from)?;
-    let place = message::ordinal(tx.conn, source.no, through)?;
+fn begin(tx: &mut Tx<'_>, source: SessionNo, fork: &ForkSession) -> Result<RunNo, StoreError> {
+    let record = session::find(tx.conn, fork.from)?.record;
+    let place = message::ordinal(tx.conn, source.session, fork.through)?;
     let begun = NewSession {
-        id: new,
-        agent: source.record.agent.clone(),
+        id: fork.id,
+        agent: record.agent.clone(),
         parent: None,
         forked_from: Some(ForkPoint {
-            session: from,
-            message: through,
+            session: fork.from,
+            message: fork.through,
         }),
     };
-    let no = session::create(tx, source.no.workspace, &begun)?;
+    let no = session::create(tx, source.workspace_id, &begun)?;
     tx.conn
         .prepare_cached("UPDATE session SET title = ?2 WHERE no = ?1")?
-        .execute(params![no.session, source.record.title])?;
+        .execute(params![no.session, record.title])?;
     tx.conn
         .prepare_cached(
             "INSERT INTO blob_use (session, blob) SELECT ?1, blob FROM blob_use WHERE session = ?2",
         )?
-        .execute([no.session, source.no.session])?;
-    let id = RunId::generate();
-    let run = begin_run(tx, id, no, through)?;
-    let said = copy_all(tx, source.no, place, id, run)?;
+        .execute([no.session, source.session])?;
+    let id = fork.run;
+    let run = begin_run(tx, id, no, fork.through)?;
+    let said = copy_all(tx, source.session, place, run)?;
     let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
     let receipt = ending.receipt(id, said, Duration::ZERO);
-    finish::end(tx, run, &ending.cause, &receipt)?;
+    finish::end(tx, run, RunState::Running, &ending.cause, &receipt)?;
     Ok(run)
 }
 
@@ -89,13 +81,7 @@ fn begin_run(
              WHERE message.id = ?1",
         )?
         .query_row([through.as_bytes()], |row| row.get(0))?;
-    let prompt = PromptRecord {
-        origin: "fork".to_owned(),
-        parts: Vec::new(),
-        config: "{}".to_owned(),
-        deadline: None,
-        carried: None,
-    };
+    let prompt = PromptRecord::of_fork();
     let state = RunState::Running;
     tx.conn
         .prepare_cached(
@@ -113,6 +99,7 @@ fn begin_run(
         ])?;
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
+        id,
         session,
     };
     let mut log = tx.log(session)?;
@@ -127,21 +114,15 @@ fn begin_run(
 
 /// Copies the history through a place, a page at a time, and the summary that stands for
 /// some of it.
-fn copy_all(
-    tx: &mut Tx<'_>,
-    source: SessionNo,
-    place: i64,
-    id: RunId,
-    run: RunNo,
-) -> Result<Said, StoreError> {
+fn copy_all(tx: &mut Tx<'_>, source: i64, place: i64, run: RunNo) -> Result<Said, StoreError> {
     let mut said = Said::default();
     let mut after = 0;
     while after < place {
-        let through = place.min(after.saturating_add(i64::from(message::PAGE_MESSAGES)));
+        let through = place.min(after.saturating_add(i64::from(PAGE_MESSAGES)));
         // What cannot be read is copied as what stands in for it.
         let (page, _) = message::places(tx.conn, source, after, through)?;
         for message in page {
-            copy(tx, message, id, run, &mut said)?;
+            copy(tx, message, run, &mut said)?;
         }
         after = through;
     }
@@ -152,7 +133,7 @@ fn copy_all(
     if let Some((summary, stands_for)) = summary
         && stands_for <= place
     {
-        let no = copy(tx, summary, id, run, &mut said)?;
+        let no = copy(tx, summary, run, &mut said)?;
         tx.conn
             .prepare_cached(
                 "UPDATE session SET summary_message = ?2, summary_through = ?3 WHERE no = ?1",
@@ -165,12 +146,11 @@ fn copy_all(
 fn copy(
     tx: &mut Tx<'_>,
     mut message: Message,
-    id: RunId,
     run: RunNo,
     said: &mut Said,
 ) -> Result<i64, StoreError> {
     message.id = MessageId::generate();
-    message.run = id;
+    message.run = run.id;
     said.parts += message.parts.len() as u64;
     if message.role == Role::Assistant {
         said.text_bytes += message.text().len() as u64;
@@ -185,21 +165,7 @@ fn copy(
     let mut log = tx.log(run.session)?;
     log.push(Some(run.run), &created)?;
     if message.finish.is_some() {
-        log.push(Some(run.run), &entry::finished(&message))?;
+        log.push(Some(run.run), &conversation::finished(&message))?;
     }
     Ok(no)
-}
-
-impl Store {
-    /// Begins a session with the history of another, through one of its messages; the same key of
-    /// that session again returns the same one.
-    pub async fn fork(
-        &self,
-        from: SessionId,
-        through: MessageId,
-        key: Option<Key>,
-    ) -> Result<SessionId, StoreError> {
-        self.write(move |tx| fork_once(tx, from, through, key.as_ref()))
-            .await
-    }
 }

@@ -1,76 +1,43 @@
 //! A disk that is full for a while, and a store that fails for good: what was said is told as
 //! being on disk once it is, in the order in which it was said, and nobody waits for ever.
 
-use super::run::{Accept, Accepted, PromptRecord, RunNo, SessionNo};
-use super::{Output, Store, StoreError, WorkspaceNo};
+use super::acting::{self, Acts, accept};
+use super::{RunOutputBuffer, Start, Store, StoreError};
 use crate::transcript::Transcript;
 use futures_util::future::poll_immediate;
-use lastword_os::clock::SystemClock;
 use lastword_types::event::{EventBody, Seq};
-use lastword_types::id::{AgentId, RunId, SessionId};
+use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use lastword_types::run::{Cause, Ending, Receipt};
-use lastword_types::session::{BlobId, FinishReason, Part, ToolResult};
+use lastword_types::session::{BlobId, FinishReason, ToolResult};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Accepts a prompt, and starts its run or leaves it in the queue.
-async fn accept(store: &Store, session: SessionNo, start: bool) -> (RunId, RunNo) {
-    let id = RunId::generate();
-    let prompt = PromptRecord {
-        origin: "user".to_owned(),
-        parts: vec![Part::text("speak")],
-        config: "{}".to_owned(),
-        deadline: None,
-        carried: None,
-    };
-    let accept = Accept {
-        run: id,
-        session,
-        prompt,
-        attached: Vec::new(),
-        digest: String::new(),
-        key: None,
-        queue_max: 1,
-        start,
-        goes_on: None,
-        resumes: None,
-        parent: None,
-    };
-    let (answer, accepted) = oneshot::channel();
-    drop(store.accept(accept, |outcome| drop(answer.send(outcome))));
-    let Ok(Ok(Accepted::New(run))) = accepted.await else {
-        panic!("it is accepted");
-    };
-    (id, run)
-}
-
 /// A store with one run that speaks.
 struct Speaking {
     place: PathBuf,
     store: Store,
-    workspace: WorkspaceNo,
+    acts: Acts,
+    workspace: WorkspaceId,
     session: SessionId,
     id: RunId,
-    output: Arc<Output>,
+    output: Arc<RunOutputBuffer>,
 }
 
 impl Speaking {
     async fn begin() -> Self {
         let place = std::env::temp_dir().join(format!("lastword-full-{}", uuid::Uuid::now_v7()));
-        let store = Store::open(&place, SystemClock::shared()).expect("a store");
-        let opened = store.workspace("w".to_owned(), None);
-        let (_, workspace, _) = opened.await.expect("a workspace");
-        let agent = AgentId::new("tester").expect("a name");
-        let begun = store.new_session(workspace, agent).await;
-        let (session, no) = begun.expect("a session");
-        let (id, run) = accept(&store, no, true).await;
-        let output = store.output(run, Transcript::new(id, 1 << 20));
+        let (store, acts) = acting::open(&place);
+        let workspace = acting::workspace(&store, "w").await;
+        let session = acting::session(&store, workspace).await.expect("a session");
+        let id = accept(&store, session, true).await;
+        let output = store.output(id, Transcript::new(id, 1 << 20));
         Self {
             place,
             store,
+            acts,
             workspace,
             session,
             id,
@@ -78,27 +45,26 @@ impl Speaking {
         }
     }
 
-    async fn new_session(&self) -> Result<(SessionId, SessionNo), StoreError> {
-        let agent = AgentId::new("tester").expect("a name");
-        self.store.new_session(self.workspace, agent).await
+    async fn new_session(&self) -> Result<SessionId, StoreError> {
+        acting::session(&self.store, self.workspace).await
     }
 
     /// Lets the database grow by so many pages and no more.
     async fn grow_by(&self, pages: i64) {
-        let bound = move |tx: &mut super::tx::Tx<'_>| {
-            let count: i64 = tx
+        let bound = move |sqlite: &mut super::sqlite::Sqlite| {
+            let count = sqlite
                 .conn
-                .query_row("PRAGMA page_count", [], |row| row.get(0))?;
+                .query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?;
             let bound = format!("PRAGMA max_page_count = {}", count + pages);
-            tx.conn.query_row(&bound, [], |_| Ok(()))?;
-            Ok(())
+            sqlite.conn.query_row(&bound, [], |_| Ok(()))
         };
-        self.store.write(bound).await.expect("it is set");
+        let set = self.acts.act(&self.store, bound).await;
+        set.expect("it is set");
     }
 
     /// Waits until the writer has come to everything that was handed in before.
     async fn writer(&self) {
-        self.store.write(|_| Ok(())).await.expect("it is there");
+        self.acts.act(&self.store, |_| ()).await;
     }
 
     fn finish(&self) -> oneshot::Receiver<Result<Receipt, StoreError>> {
@@ -106,8 +72,7 @@ impl Speaking {
         let (answer, ended) = oneshot::channel();
         let on_ended = Box::new(|outcome| drop(answer.send(outcome)));
         let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
-        self.store
-            .finish(self.id, sealed, ending, Duration::ZERO, on_ended);
+        self.store.finish(sealed, ending, Duration::ZERO, on_ended);
         ended
     }
 
@@ -177,15 +142,15 @@ async fn what_is_said_later_stays_behind() {
 #[tokio::test]
 async fn a_start_waits_for_a_disk_that_is_full() {
     let speaking = Speaking::begin().await;
-    let (_, other) = speaking.new_session().await.expect("a session");
-    let (_, queued) = accept(&speaking.store, other, false).await;
+    let other = speaking.new_session().await.expect("a session");
+    let queued = accept(&speaking.store, other, false).await;
     speaking.grow_by(0).await;
     // Until what is free in the last pages is used up, too.
     while speaking.new_session().await.is_ok() {}
     let (answer, mut started) = oneshot::channel();
     let start = speaking
         .store
-        .start(queued, |outcome| drop(answer.send(outcome)));
+        .submit(Start { run: queued }, |outcome| drop(answer.send(outcome)));
     drop(start);
     speaking.writer().await;
     assert!(started.try_recv().is_err(), "it is kept");
@@ -198,15 +163,15 @@ async fn a_start_waits_for_a_disk_that_is_full() {
 async fn a_store_that_was_refused_is_asked_by_a_write() {
     let speaking = Speaking::begin().await;
     // As on a full disk, no write at all finds room.
-    let ballast = |tx: &mut super::tx::Tx<'_>| {
-        tx.conn.execute_batch(
+    let ballast = |sqlite: &mut super::sqlite::Sqlite| {
+        sqlite.conn.execute_batch(
             "CREATE TABLE ballast (content BLOB);
              CREATE TRIGGER weigh AFTER UPDATE ON owner
              BEGIN INSERT INTO ballast VALUES (zeroblob(1 << 20)); END",
-        )?;
-        Ok(())
+        )
     };
-    speaking.store.write(ballast).await.expect("it is there");
+    let made = speaking.acts.act(&speaking.store, ballast).await;
+    made.expect("it is there");
     speaking.grow_by(0).await;
     let unasked = speaking.store.probe().await;
     assert_eq!(unasked, Ok(()), "nothing was refused");
@@ -225,24 +190,16 @@ async fn a_store_that_was_refused_is_asked_by_a_write() {
 async fn what_its_end_is_to_bring_is_not_told_before() {
     let speaking = Speaking::begin().await;
     let (go, held) = std::sync::mpsc::channel::<()>();
-    let holding = {
-        let store = speaking.store.clone();
-        // The writer is busy until it is told to go on.
-        tokio::spawn(async move {
-            let hold = move |_: &mut super::tx::Tx<'_>| {
-                let _gone = held.recv();
-                Ok(())
-            };
-            store.write(hold).await
-        })
-    };
-    tokio::task::yield_now().await;
+    // The writer is busy until it is told to go on.
+    let hold = move |_: &mut super::sqlite::Sqlite| drop(held.recv());
+    let mut holding = pin!(speaking.acts.act(&speaking.store, hold));
+    assert!(poll_immediate(&mut holding).await.is_none());
     speaking.output.text("last words").expect("it is taken");
     let mut committed = pin!(speaking.output.committed());
     assert!(poll_immediate(&mut committed).await.is_none());
     let sealed = speaking.output.seal().expect("it speaks");
     drop(go);
-    holding.await.expect("no panic").expect("it was held");
+    holding.await;
     speaking.writer().await;
     assert!(poll_immediate(&mut committed).await.is_none());
     let (answer, ended) = oneshot::channel();
@@ -250,7 +207,7 @@ async fn what_its_end_is_to_bring_is_not_told_before() {
     let ending = Ending::of(Cause::User);
     speaking
         .store
-        .finish(speaking.id, sealed, ending, Duration::ZERO, on_ended);
+        .finish(sealed, ending, Duration::ZERO, on_ended);
     committed.await.expect("its end brought it");
     ended.await.expect("it is told").expect("it ends");
 }

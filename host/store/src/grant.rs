@@ -1,17 +1,16 @@
 //! What answers granted for longer than once: kept with the answer, listed, revoked. Rules are
 //! words here; what they allow is not known.
 
-use super::damage::{Damage, Listing};
-use super::handle::WorkspaceNo;
-use super::run::{RunNo, SessionNo};
-use super::{Store, StoreError};
+use super::StoreError;
+use super::damage::Damage;
+use super::listing::Listing;
+use super::numbers::{self, RunNo};
+use super::rows::GRANTS_MAX;
+use super::tx::Tx;
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{AgentId, GrantId, SessionId, WorkspaceId};
 use lastword_types::session::Granted;
 use rusqlite::{Connection, Row, ToSql, params};
-
-/// The most grants that are listed, and that count, for one agent in one workspace.
-const GRANTS_MAX: i64 = 10_000;
 
 pub(super) const COLUMNS: &str = "granted.id, session.id, granted.agent, rule, granted_ms";
 /// The same, and what is read of a grant elsewhere.
@@ -64,68 +63,58 @@ fn all(
     listing.read(conn, bound, granted)
 }
 
-impl Store {
-    /// The rules that answers granted to an agent for a session: there, and in its workspace.
-    pub async fn granted(
-        &self,
-        session: SessionNo,
-        agent: AgentId,
-    ) -> Result<Vec<String>, StoreError> {
-        let read = move |conn: &Connection| {
-            let listing = Listing {
-                table: "granted",
-                key: "id",
-                columns: "rule",
-                joins: "",
-                which: "workspace = ?1 AND agent = ?2 AND coalesce(session, ?3) = ?3 LIMIT ?4",
-            };
-            let bound = params![
-                session.workspace,
-                agent.as_str(),
-                session.session,
-                GRANTS_MAX
-            ];
-            listing.read(conn, bound, |row| Ok(row.get(0)?))
-        };
-        let rules = self.shared.readers.read(read).await?;
-        Ok(self.readable(rules))
-    }
+/// The rules that answers granted to an agent for a session: there, and in its workspace.
+pub(super) fn rules(
+    conn: &Connection,
+    session: SessionId,
+    agent: &AgentId,
+) -> Result<Vec<Result<String, Damage>>, StoreError> {
+    let session = numbers::session(conn, session)?;
+    let listing = Listing {
+        table: "granted",
+        key: "id",
+        columns: "rule",
+        joins: "",
+        which: "workspace = (SELECT workspace FROM session WHERE no = ?2) AND agent = ?1
+            AND coalesce(session, ?2) = ?2 LIMIT ?3",
+    };
+    let bound = params![agent.as_str(), session, GRANTS_MAX as i64];
+    listing.read(conn, bound, |row| Ok(row.get(0)?))
+}
 
-    /// Every grant of a workspace, the oldest first.
-    pub async fn grants(&self, workspace: WorkspaceNo) -> Result<Vec<Granted>, StoreError> {
-        let read = move |conn: &Connection| all(conn, "granted.workspace = ?1", &[&workspace.0]);
-        let grants = self.shared.readers.read(read).await?;
-        Ok(self.readable(grants))
-    }
+/// Every grant of a workspace, the oldest first.
+pub(super) fn of_workspace(
+    conn: &Connection,
+    workspace: WorkspaceId,
+) -> Result<Vec<Result<Granted, Damage>>, StoreError> {
+    let no = numbers::workspace(conn, workspace)?;
+    all(conn, "granted.workspace = ?1", &[&no])
+}
 
-    /// A grant and the workspace in which it stands.
-    pub async fn grant(&self, id: GrantId) -> Result<Option<(WorkspaceId, Granted)>, StoreError> {
-        let read = move |conn: &Connection| {
-            let found = all(conn, "granted.id = ?1", &[id.as_bytes()])?;
-            let Some(granted) = found.into_iter().next() else {
-                return Ok(None);
-            };
-            let granted = granted.map_err(StoreError::from)?;
-            let workspace: [u8; 16] = conn
-                .prepare_cached(
-                    "SELECT workspace.id FROM granted
-                     JOIN workspace ON workspace.no = granted.workspace WHERE granted.id = ?1",
-                )?
-                .query_row([id.as_bytes()], |row| row.get(0))?;
-            Ok(Some((WorkspaceId::from_bytes(workspace), granted)))
-        };
-        self.shared.readers.read(read).await
-    }
+/// A grant and the workspace in which it stands.
+pub(super) fn find(
+    conn: &Connection,
+    id: GrantId,
+) -> Result<Option<(WorkspaceId, Granted)>, StoreError> {
+    let found = all(conn, "granted.id = ?1", &[id.as_bytes()])?;
+    let Some(granted) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let granted = granted.map_err(StoreError::from)?;
+    let workspace: [u8; 16] = conn
+        .prepare_cached(
+            "SELECT workspace.id FROM granted
+             JOIN workspace ON workspace.no = granted.workspace WHERE granted.id = ?1",
+        )?
+        .query_row([id.as_bytes()], |row| row.get(0))?;
+    Ok(Some((WorkspaceId::from_bytes(workspace), granted)))
+}
 
-    /// Takes a grant back; answers whether there was one.
-    pub async fn revoke(&self, id: GrantId) -> Result<bool, StoreError> {
-        let delete = move |tx: &mut super::tx::Tx<'_>| {
-            let deleted = tx
-                .conn
-                .prepare_cached("DELETE FROM granted WHERE id = ?1")?
-                .execute([id.as_bytes()])?;
-            Ok(deleted == 1)
-        };
-        self.write(delete).await
-    }
+/// Takes a grant back. Returns whether there was one.
+pub(super) fn revoke(tx: &Tx<'_>, id: GrantId) -> Result<bool, StoreError> {
+    let deleted = tx
+        .conn
+        .prepare_cached("DELETE FROM granted WHERE id = ?1")?
+        .execute([id.as_bytes()])?;
+    Ok(deleted == 1)
 }

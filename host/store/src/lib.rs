@@ -1,12 +1,31 @@
-//! What is kept, and the only place that knows how: SQLite, one writer thread, a log of
-//! events and the messages materialised from it.
+//! What is kept, and the only place that knows how: commands and queries as plain data, a writer
+//! that commits them in groups, and the backends that carry them out.
 //!
-//! An interface of plain data, so that a second implementation can follow. It is public for
-//! the project's own benchmarks and is not an extension point yet.
+//! It is public for the project's own benchmarks and is not an extension point yet.
 //!
 //! Nothing outside this folder names rusqlite or holds SQL. No transaction is held across an
-//! await: work goes to the writer as a value and comes back as an answer.
+//! await: a command goes to the writer as a value and comes back as a reply.
 
+mod backend;
+mod command;
+mod conversation;
+mod damage;
+mod durable;
+mod error;
+mod handle;
+mod memory;
+mod notice;
+mod notify;
+mod options;
+mod output;
+mod prompt;
+mod queries;
+mod rows;
+mod work;
+mod writer;
+
+#[cfg(test)]
+mod acting;
 mod agent;
 mod archive;
 mod backup;
@@ -15,12 +34,9 @@ mod checkpoint;
 mod committed;
 mod consistency;
 mod context;
-mod damage;
 mod directory;
 mod doctor;
-mod durable;
 mod entry;
-mod error;
 mod event;
 mod finish;
 mod folded;
@@ -28,14 +44,11 @@ mod fork;
 #[cfg(test)]
 mod full;
 mod grant;
-mod handle;
 mod life;
+mod listing;
 mod message;
-mod notice;
-mod notify;
+mod numbers;
 mod open;
-mod options;
-mod output;
 mod question;
 mod queue;
 mod reader;
@@ -45,35 +58,35 @@ mod run;
 mod runs;
 mod session;
 mod slots;
+mod sqlite;
+mod sqlite_error;
+mod sqlite_queries;
 mod state;
 pub mod transcript;
 mod tx;
 mod wake;
-mod work;
-mod writer;
 
 pub use archive::Archive;
+pub use backend::{Backend, Batch, BatchId, CommitError, Committed, Resolution};
 pub use backup::{Backup, BackupError, backup};
-pub use context::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
+pub use command::*;
+pub use conversation::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
 pub use damage::Damage;
 pub use doctor::{Examination, examine};
 pub use error::{OpenError, Refusal, StoreError};
-pub use event::{Followed, Following, PAGE_EVENTS, Positions};
-pub use finish::OnEnded;
-pub use handle::WorkspaceNo;
-pub use message::{PAGE_MESSAGES, RunRow};
+pub use handle::{OnEnded, Store};
 pub use notice::{Missing, Notice};
-pub use notify::Fresh;
-pub use open::Store;
+pub use notify::{ChangeSet, Following, LogRange};
 pub use options::StoredOptions;
-pub use output::{BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Covered, Output, OutputError, Sealed};
-pub use question::{OpenQuestions, QuestionAt};
-pub use queue::{Edited, HeldRow, HeldScope, QueuedRow, RunAt};
-pub use recovery::Recovered;
-pub use run::{Accept, Accepted, Key, PromptRecord, RunNo, SessionNo, kept_bytes};
-pub use runs::{RunSummary, RunSummaryRow};
-pub use session::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow};
-pub use state::{StateOwner, StateQuota, StateScope};
-pub use wake::{Due, DuePage, DuePlace, GoesOn, Waits};
-pub use writer::Handed;
+pub use output::{
+    BACKLOG_BYTES_MAX, BACKLOG_DELTAS_MAX, Covered, OutputError, RunOutputBuffer, Sealed,
+};
+pub use prompt::{Key, PromptRecord, kept_bytes};
+pub use queries::Queries;
+pub use rows::{
+    Due, DueCursor, DuePage, FoldScan, Followed, HeldScope, Listed, OpenQuestions, PAGE_EVENTS,
+    PAGE_MESSAGES, PAGE_ROWS, Positions, QuestionAt, QueuedRow, Recovered, RunAt, RunRow,
+    RunSummary, RunSummaryRow, SessionAt, SessionRow, SessionsPage, WorkspaceRow,
+};
 pub use writer::SHUT_DOWN;
+pub use writer::Submission;

@@ -1,23 +1,25 @@
 //! What happens to a session beside its runs: renamed, planned, deleted; and to a workspace
 //! that is purged. Each change names what it changes, so that none undoes another.
 
-use super::handle::WorkspaceNo;
-use super::open::Store;
-use super::run::SessionNo;
-use super::session::{self, NewSession, SessionsPage};
+use super::command::ROWS_MAX;
+use super::numbers::{self, SESSION, SessionNo, WORKSPACES};
+use super::rows::SessionRow;
+use super::session;
 use super::tx::Tx;
-use super::{Damage, Refusal, SessionRow, StoreError, WorkspaceRow, entry};
+use super::{Refusal, StoreError, entry};
 use lastword_types::event::EventBody;
-use lastword_types::id::{AgentId, SessionId, WorkspaceId};
+use lastword_types::id::{SessionId, WorkspaceId};
 use lastword_types::session::Todo;
 use rusqlite::{Connection, params};
 
-/// Rows that one transaction deletes at the most, so that nobody waits long behind it.
-pub(super) const ROWS_MAX: usize = 2000;
-
 /// Sets the title, if it is another one.
-fn rename(tx: &mut Tx<'_>, id: SessionId, title: &str) -> Result<SessionRow, StoreError> {
-    let no = session::find(tx.conn, id)?.no;
+pub(super) fn rename(
+    tx: &mut Tx<'_>,
+    id: SessionId,
+    title: &str,
+) -> Result<SessionRow, StoreError> {
+    session::locate(tx.conn, id)?;
+    let no = tx.session(id)?;
     if entry::set_title(tx.conn, no, title)? {
         let title = title.to_owned();
         tx.log(no)?
@@ -27,8 +29,13 @@ fn rename(tx: &mut Tx<'_>, id: SessionId, title: &str) -> Result<SessionRow, Sto
 }
 
 /// Sets the plan, if it is another one.
-fn plan(tx: &mut Tx<'_>, id: SessionId, todo: &[Todo]) -> Result<SessionRow, StoreError> {
-    let no = session::find(tx.conn, id)?.no;
+pub(super) fn plan(
+    tx: &mut Tx<'_>,
+    id: SessionId,
+    todo: &[Todo],
+) -> Result<SessionRow, StoreError> {
+    session::locate(tx.conn, id)?;
+    let no = tx.session(id)?;
     let changed = tx
         .conn
         .prepare_cached("UPDATE session SET todo = ?2 WHERE no = ?1 AND todo IS NOT ?2")?
@@ -41,18 +48,18 @@ fn plan(tx: &mut Tx<'_>, id: SessionId, todo: &[Todo]) -> Result<SessionRow, Sto
 }
 
 /// Marks a session: it takes no more prompts and is in no list.
-fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
+pub(super) fn begin_delete(tx: &Tx<'_>, no: SessionNo) -> Result<(), StoreError> {
     let marked = tx
         .conn
         .prepare_cached("UPDATE session SET going = max(going, 1) WHERE no = ?1 AND going < 3")?
         .execute([no.session])?;
     match marked {
         1 => Ok(()),
-        _ => Err(Refusal::UnknownSession.into()),
+        _ => Err(Refusal::UnknownSession(no.id).into()),
     }
 }
 
-/// Deletes some rows of a marked session; answers whether all are gone. Prompts that are held
+/// Deletes some rows of a marked session; returns whether all are gone. Prompts that are held
 /// go with it; a run that is queued or has begun must have its end first. What stays is its bare
 /// row with the event that it is deleted, for followers, also those that come back later.
 pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreError> {
@@ -150,28 +157,29 @@ pub(super) fn remember_last(tx: &Tx<'_>) -> Result<(), StoreError> {
 
 /// The sessions whose deletion has begun and is not done.
 pub(super) fn going(conn: &Connection) -> Result<Vec<SessionNo>, StoreError> {
-    numbers(conn, "going IN (1, 2)", None)
+    let sql = format!(
+        "SELECT {SESSION} FROM session {WORKSPACES} WHERE going IN (1, 2) ORDER BY session.no"
+    );
+    let mut query = conn.prepare(&sql)?;
+    let rows = query.query_map([], |row| Ok(SessionNo::read(row, 0)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn numbers(
+/// The sessions of a workspace, those included whose deletion is not done.
+pub(super) fn sessions_of(
     conn: &Connection,
-    which: &str,
-    bound: Option<i64>,
-) -> Result<Vec<SessionNo>, StoreError> {
-    let sql =
-        format!("SELECT no, workspace FROM session WHERE {which} AND coalesce(?1, 1) ORDER BY no");
-    let mut query = conn.prepare_cached(&sql)?;
-    let rows = query.query_map([bound], |row| {
-        Ok(SessionNo {
-            session: row.get(0)?,
-            workspace: row.get(1)?,
-        })
-    })?;
+    workspace: WorkspaceId,
+) -> Result<Vec<SessionId>, StoreError> {
+    let no = numbers::workspace(conn, workspace)?;
+    let mut query = conn
+        .prepare_cached("SELECT id FROM session WHERE workspace = ?1 AND going < 3 ORDER BY no")?;
+    let rows = query.query_map([no], |row| Ok(SessionId::from_bytes(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Deletes a workspace that has no sessions any more, with the rows that deleted ones keep.
-fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
+pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), StoreError> {
+    let no = numbers::workspace(tx.conn, id)?;
     let used: bool = tx
         .conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM session WHERE workspace = ?1 AND going < 3)")?
@@ -184,7 +192,10 @@ fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
     tx.wake(SessionNo {
         session: 0,
         workspace: no,
+        id: SessionId::from_bytes([0; 16]),
+        workspace_id: id,
     });
+    tx.numbers.forget_workspace(no);
     for of_deleted in [
         "DELETE FROM event WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM gone_run WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
@@ -202,96 +213,4 @@ fn delete_workspace(tx: &mut Tx<'_>, no: i64) -> Result<(), StoreError> {
         .prepare_cached("DELETE FROM workspace WHERE no = ?1")?
         .execute([no])?;
     Ok(())
-}
-
-impl Store {
-    /// Begins a session that another session of the same workspace is the parent of.
-    pub async fn new_child(
-        &self,
-        workspace: WorkspaceNo,
-        agent: AgentId,
-        parent: SessionId,
-    ) -> Result<(SessionId, SessionNo), StoreError> {
-        let id = SessionId::generate();
-        let new = NewSession {
-            id,
-            agent,
-            parent: Some(parent),
-            forked_from: None,
-        };
-        let no = self
-            .write(move |tx| session::create(tx, workspace.0, &new))
-            .await?;
-        Ok((id, no))
-    }
-
-    /// A page of sessions, the newest first.
-    pub async fn list(
-        &self,
-        page: SessionsPage,
-    ) -> Result<Vec<Result<SessionRow, Damage>>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| session::list(conn, &page))
-            .await
-    }
-
-    /// A page of workspaces, in the order in which they were first opened.
-    pub async fn workspaces(
-        &self,
-        limit: u32,
-        after: Option<String>,
-    ) -> Result<Vec<Result<WorkspaceRow, Damage>>, StoreError> {
-        self.shared
-            .readers
-            .read(move |conn| session::workspaces(conn, limit, after.as_deref()))
-            .await
-    }
-
-    /// One workspace that is known.
-    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {
-        let readers = &self.shared.readers;
-        readers.read(move |conn| session::known(conn, id)).await
-    }
-
-    /// Sets a session's title, and nothing else.
-    pub async fn rename(&self, id: SessionId, title: String) -> Result<SessionRow, StoreError> {
-        self.write(move |tx| rename(tx, id, &title)).await
-    }
-
-    /// Sets a session's plan, and nothing else.
-    pub async fn set_todo(&self, id: SessionId, todo: Vec<Todo>) -> Result<SessionRow, StoreError> {
-        self.write(move |tx| plan(tx, id, &todo)).await
-    }
-
-    /// From here on the session takes no prompts and is in no list; [`Store::delete_session`]
-    /// follows, here or when the store is opened again.
-    pub async fn begin_delete(&self, no: SessionNo) -> Result<(), StoreError> {
-        self.write(move |tx| begin_delete(tx, no)).await
-    }
-
-    /// Deletes a session that [`Store::begin_delete`] marked, a bounded number of rows at a
-    /// time; [`Refusal::WrongState`] while one of its runs has no end.
-    pub async fn delete_session(&self, no: SessionNo) -> Result<(), StoreError> {
-        while !self.write(move |tx| delete_some(tx, no)).await? {}
-        Ok(())
-    }
-
-    /// The sessions of a workspace, those included whose deletion is not done.
-    pub async fn sessions_of(&self, id: WorkspaceId) -> Result<Vec<SessionNo>, StoreError> {
-        let read = move |conn: &Connection| {
-            let no = session::workspace_no(conn, id)?;
-            numbers(conn, "workspace = ?1 AND going < 3", Some(no))
-        };
-        self.shared.readers.read(read).await
-    }
-
-    /// Deletes a workspace that has no sessions; [`Refusal::WrongState`] while it has some.
-    pub async fn delete_workspace(&self, id: WorkspaceId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let no = session::workspace_no(tx.conn, id)?;
-            delete_workspace(tx, no)
-        })
-        .await
-    }
 }

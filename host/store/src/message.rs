@@ -1,13 +1,16 @@
 //! Messages in the store: the history that agents and people read.
 
-use super::damage::{Damage, Listing, lenient};
-use super::run::SessionNo;
+use super::command::Summarise;
+use super::damage::Damage;
+use super::listing::{Listing, lenient};
+use super::numbers::RunNo;
+use super::rows::{PAGE_MESSAGES, RunRow};
 use super::tx::Tx;
-use super::{Refusal, StoreError, event};
+use super::{Refusal, StoreError, conversation, event};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, RunId, SessionId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::run::RunState;
 use lastword_types::session::{BlobId, FinishReason, Message, PartBody, Role};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
@@ -111,14 +114,11 @@ fn instead(conn: &Connection, damage: &Damage) -> Option<Message> {
     Some(message)
 }
 
-/// Messages of the largest page of history.
-pub const PAGE_MESSAGES: u32 = 256;
-
 /// The last messages of a session that stand before `before` and after a given place, in
 /// time order.
 pub(super) fn history(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     before: Option<MessageId>,
     after: i64,
     limit: u32,
@@ -130,7 +130,7 @@ pub(super) fn history(
     let which = "message.session = ?1 AND message.ordinal < ?2 AND message.ordinal > ?3
         ORDER BY message.ordinal DESC LIMIT ?4";
     let limit = limit.min(PAGE_MESSAGES);
-    let bound = params![session.session, before, after, limit];
+    let bound = params![session, before, after, limit];
     let (mut messages, damaged) = listed(conn, which, bound)?;
     messages.reverse();
     Ok((messages, damaged))
@@ -140,7 +140,7 @@ pub(super) fn history(
 /// where they were taken back the prompts that never were in it.
 pub(super) fn page(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     before: Option<MessageId>,
     limit: u32,
 ) -> Result<Told, StoreError> {
@@ -150,11 +150,11 @@ pub(super) fn page(
                 "SELECT coalesce(ordinal, beside), ordinal IS NULL, no FROM message
                  WHERE id = ?1 AND session = ?2 AND coalesce(ordinal, beside) IS NOT NULL",
             )?
-            .query_row(params![id.as_bytes(), session.session], |row| {
+            .query_row(params![id.as_bytes(), session], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })
             .optional()?
-            .ok_or(Refusal::UnknownMessage)?,
+            .ok_or(Refusal::UnknownMessage(id))?,
         None => (i64::MAX, true, i64::MAX),
     };
     let which = "message.no IN (SELECT no FROM (
@@ -170,15 +170,11 @@ pub(super) fn page(
           ORDER BY place DESC, behind DESC, no DESC LIMIT ?5))
         ORDER BY coalesce(message.ordinal, message.beside), message.ordinal IS NULL, message.no";
     let limit = limit.min(PAGE_MESSAGES);
-    listed(
-        conn,
-        which,
-        params![session.session, place, beside, no, limit],
-    )
+    listed(conn, which, params![session, place, beside, no, limit])
 }
 
 /// Has the messages of a run that was taken back shown behind the last that has a place.
-pub(super) fn show_beside(conn: &Connection, run: super::RunNo) -> Result<(), StoreError> {
+pub(super) fn show_beside(conn: &Connection, run: RunNo) -> Result<(), StoreError> {
     let session = run.session.session;
     let last = super::entry::next_ordinal(conn, session)? - 1;
     conn.prepare_cached("UPDATE message SET beside = ?2 WHERE run = ?1 AND ordinal IS NULL")?
@@ -189,34 +185,30 @@ pub(super) fn show_beside(conn: &Connection, run: super::RunNo) -> Result<(), St
 /// The messages after one place and through another, in order.
 pub(super) fn places(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     after: i64,
     through: i64,
 ) -> Result<Told, StoreError> {
     let which = "message.session = ?1 AND message.ordinal > ?2 AND message.ordinal <= ?3
         ORDER BY message.ordinal";
-    listed(conn, which, params![session.session, after, through])
+    listed(conn, which, params![session, after, through])
 }
 
 /// The place of a message in the history.
-pub(super) fn ordinal(
-    conn: &Connection,
-    session: SessionNo,
-    id: MessageId,
-) -> Result<i64, StoreError> {
+pub(super) fn ordinal(conn: &Connection, session: i64, id: MessageId) -> Result<i64, StoreError> {
     conn.prepare_cached(
         "SELECT ordinal FROM message WHERE id = ?1 AND session = ?2 AND ordinal IS NOT NULL",
     )?
-    .query_row(params![id.as_bytes(), session.session], |row| row.get(0))
+    .query_row(params![id.as_bytes(), session], |row| row.get(0))
     .optional()?
-    .ok_or_else(|| Refusal::UnknownMessage.into())
+    .ok_or_else(|| Refusal::UnknownMessage(id).into())
 }
 
 /// The summary of a session, if it has one, and the place through which it stands for the
 /// history.
 pub(super) fn summary(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
 ) -> Result<Option<(Message, i64)>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS}, session.summary_through FROM session
@@ -225,47 +217,32 @@ pub(super) fn summary(
     );
     let found = || {
         let mut query = conn.prepare_cached(&sql)?;
-        let mut rows = query.query([session.session])?;
+        let mut rows = query.query([session])?;
         let summary = |row: &Row<'_>| Ok((read(row)?, row.get(11)?));
         rows.next()?.map(summary).transpose()
     };
-    let place = || Damage::of("session").row(session.session);
+    let place = || Damage::of("session").row(session);
     found().map_err(|error| place().name(error))
 }
-
-/// The name in a message's `extra` under which an agent finds the text of the summary that
-/// stands for everything through this message.
-const SUMMARISED_AS: &str = "summarised-as";
 
 /// Puts the text of the session's summary beside the message through which it stands.
 pub(super) fn mark_summary(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     messages: &mut [Message],
 ) -> Result<(), StoreError> {
     let Some((summary, through)) = summary(conn, session)? else {
         return Ok(());
     };
-    let through = u64::try_from(through).ok();
-    if let Some(message) = messages
-        .iter_mut()
-        .find(|message| message.ordinal == through)
-    {
-        let text = serde_json::to_string(&summary.text())?;
-        message.extra.insert(SUMMARISED_AS.to_owned(), text);
-    }
-    Ok(())
+    conversation::mark_summary(&summary, through, messages)
 }
 
 /// Keeps a summary that stands for everything through one message, if it is another than the
 /// present one. The originals stay.
-pub(super) fn summarise(
-    tx: &mut Tx<'_>,
-    run: super::RunNo,
-    session: SessionNo,
-    message: &Message,
-    through: MessageId,
-) -> Result<(), StoreError> {
+pub(super) fn summarise(tx: &mut Tx<'_>, summarise: &Summarise) -> Result<(), StoreError> {
+    let run = tx.run(summarise.run)?;
+    let session = run.session.session;
+    let (message, through) = (&summarise.summary, summarise.through);
     let place = ordinal(tx.conn, session, through)?;
     let present = summary(tx.conn, session)?;
     if present.is_some_and(|(present, at)| at == place && present.parts == message.parts) {
@@ -276,12 +253,12 @@ pub(super) fn summarise(
         .prepare_cached(
             "UPDATE session SET summary_message = ?2, summary_through = ?3 WHERE no = ?1",
         )?
-        .execute(params![session.session, no, place])?;
+        .execute(params![session, no, place])?;
     let body = EventBody::HistorySummarised {
         message: message.id,
         through,
     };
-    let mut log = tx.log(session)?;
+    let mut log = tx.log(run.session)?;
     let begun = EventBody::MessageCreated {
         message: message.id,
         role: message.role,
@@ -294,7 +271,7 @@ pub(super) fn summarise(
 /// The bytes of a data part of this session.
 pub(super) fn blob(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     id: &BlobId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     // A blob is shared by digest; only a session that was given the bytes may read them.
@@ -303,37 +280,17 @@ pub(super) fn blob(
             "SELECT bytes FROM blob_use JOIN blob ON blob.id = blob_use.blob
              WHERE blob_use.session = ?1 AND blob_use.blob = ?2",
         )?
-        .query_row(params![session.session, id.0], |row| row.get(0))
+        .query_row(params![session, id.0], |row| row.get(0))
         .optional()
     };
     let place = || Damage::of("blob").row(&id.0);
     let bytes: Option<Vec<u8>> = found().map_err(|error| place().name(error.into()))?;
     match bytes {
-        Some(bytes) if super::damage::digest(&bytes) != id.0 => {
+        Some(bytes) if super::listing::digest(&bytes) != id.0 => {
             Err(place().why("the bytes do not have this digest").into())
         }
         bytes => Ok(bytes),
     }
-}
-
-/// A run as `show` prints it.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunRow {
-    /// Its id.
-    pub id: RunId,
-    /// Where it stands. `Running` without an owner awaits recovery.
-    pub state: RunState,
-    /// When its agent was called, once it has been.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<UnixMillis>,
-    /// Its end, if it has one.
-    pub receipt: Option<Receipt>,
-    /// Its messages: those with a place first, in order.
-    pub messages: Vec<Message>,
 }
 
 fn run_row(row: &Row<'_>) -> Result<RunRow, StoreError> {

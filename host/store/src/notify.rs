@@ -1,14 +1,28 @@
-//! Wakes whoever reads the log once more of it is committed. Carries numbers only: the log
+//! Wakes the readers of logs once more of them is committed. Carries ids and numbers only: the log
 //! itself is what is read.
 //!
 //! Who follows one session watches its last number. Who follows a workspace, or all of them,
 //! is told which sessions grew and up to which position everything is told, so that it reads
 //! exactly what is new, in order, without an index by workspace.
 
-use super::tx::Grown;
+use lastword_types::id::{SessionId, WorkspaceId};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// The numbers that one session's log grew by in a batch. A session may come more than once, and
+/// an undone part may have left numbers that do not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRange {
+    /// The session.
+    pub session: SessionId,
+    /// Its workspace.
+    pub workspace: WorkspaceId,
+    /// The first number given; `i64::MAX` where none was, and followers are woken all the same.
+    pub first: i64,
+    /// The last number given.
+    pub last: i64,
+}
 
 /// Sessions that one follower is told of at the most before it looks for itself.
 const SESSIONS_MAX: usize = 256;
@@ -21,49 +35,49 @@ pub(super) struct Notify {
 
 #[derive(Default)]
 struct Followed {
-    sessions: HashMap<i64, watch::Sender<i64>>,
-    workspaces: HashMap<i64, Vec<Arc<News>>>,
-    all: Vec<Arc<News>>,
+    sessions: HashMap<SessionId, watch::Sender<i64>>,
+    workspaces: HashMap<WorkspaceId, Vec<Arc<Subscription>>>,
+    all: Vec<Arc<Subscription>>,
     closed: bool,
 }
 
 /// What one follower of a workspace, or of all, has not read yet.
 #[derive(Default)]
-pub(super) struct News {
-    told: Mutex<Told>,
+pub(super) struct Subscription {
+    pending: Mutex<Pending>,
     arrived: tokio::sync::Notify,
 }
 
 #[derive(Default)]
-struct Told {
-    fresh: Fresh,
+struct Pending {
+    changes: ChangeSet,
     closed: bool,
 }
 
 /// What is new since it was last asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fresh {
+pub struct ChangeSet {
     /// The first new number of each session that grew.
-    pub(super) sessions: HashMap<i64, i64>,
+    pub(super) sessions: HashMap<SessionId, i64>,
     /// Everything up to this position is committed, and was told.
-    pub(super) through: i64,
+    pub(super) through: u64,
     /// More sessions grew than are told one by one: all must be looked at.
     many: bool,
 }
 
-impl Fresh {
+impl ChangeSet {
     /// Whether more sessions grew than are told one by one: all must be looked at.
     #[must_use]
     pub fn is_many(&self) -> bool {
         self.many
     }
 
-    fn add(&mut self, grown: &Grown) {
+    fn add(&mut self, range: &LogRange) {
         if self.many {
             return;
         }
-        let first = self.sessions.entry(grown.session).or_insert(i64::MAX);
-        *first = (*first).min(grown.first);
+        let first = self.sessions.entry(range.session).or_insert(i64::MAX);
+        *first = (*first).min(range.first);
         if self.sessions.len() > SESSIONS_MAX {
             self.sessions.clear();
             self.many = true;
@@ -71,20 +85,20 @@ impl Fresh {
     }
 }
 
-impl News {
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+impl Subscription {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of everything that one commit brought, at once: whoever takes it may not be told
     /// that it has everything up to `through` before it has.
-    fn tell<'g>(&self, touched: impl Iterator<Item = &'g Grown>, through: i64) {
-        let mut told = self.lock();
-        told.fresh.through = through;
-        for grown in touched {
-            told.fresh.add(grown);
+    fn tell<'g>(&self, touched: impl Iterator<Item = &'g LogRange>, through: u64) {
+        let mut pending = self.lock();
+        pending.changes.through = through;
+        for range in touched {
+            pending.changes.add(range);
         }
-        drop(told);
+        drop(pending);
         self.arrived.notify_one();
     }
 
@@ -96,27 +110,27 @@ impl News {
 
 /// A follower's own end. Dropping it ends the following.
 pub struct Following {
-    news: Arc<News>,
+    subscription: Arc<Subscription>,
 }
 
 impl Following {
     /// Takes what is new, at once; `None` if nothing is.
-    pub fn take(&self) -> Option<Fresh> {
-        let mut told = self.news.lock();
-        let fresh = std::mem::take(&mut told.fresh);
-        (fresh.through > 0).then_some(fresh)
+    pub fn take(&self) -> Option<ChangeSet> {
+        let mut pending = self.subscription.lock();
+        let changes = std::mem::take(&mut pending.changes);
+        (changes.through > 0).then_some(changes)
     }
 
     /// Waits until something is new; `false` once nothing will be any more.
     pub async fn arrived(&self) -> bool {
         loop {
-            let arrived = self.news.arrived.notified();
+            let arrived = self.subscription.arrived.notified();
             {
-                let told = self.news.lock();
-                if told.fresh.through > 0 {
+                let pending = self.subscription.lock();
+                if pending.changes.through > 0 {
                     return true;
                 }
-                if told.closed {
+                if pending.closed {
                     return false;
                 }
             }
@@ -132,7 +146,7 @@ impl Notify {
 
     /// Follows a session. To be called before the first read, so that nothing committed in
     /// between is missed.
-    pub(super) fn follow(&self, session: i64) -> watch::Receiver<i64> {
+    pub(super) fn follow(&self, session: SessionId) -> watch::Receiver<i64> {
         let mut followed = self.lock();
         if followed.closed {
             return watch::channel(0).1;
@@ -147,47 +161,48 @@ impl Notify {
     }
 
     /// Follows a workspace, or all of them; as [`Notify::follow`].
-    pub(super) fn follow_all_of(&self, workspace: Option<i64>) -> Following {
-        let news = Arc::new(News::default());
+    pub(super) fn follow_all_of(&self, workspace: Option<WorkspaceId>) -> Following {
+        let subscription = Arc::new(Subscription::default());
         let mut followed = self.lock();
         if followed.closed {
-            news.close();
-            return Following { news };
+            subscription.close();
+            return Following { subscription };
         }
         followed.forget_dropped();
         match workspace {
             Some(no) => followed.workspaces.entry(no).or_default(),
             None => &mut followed.all,
         }
-        .push(Arc::clone(&news));
-        Following { news }
+        .push(Arc::clone(&subscription));
+        Following { subscription }
     }
 
     /// To be called after COMMIT, with what each session grew by and the highest position
     /// given so far.
-    pub(super) fn publish(&self, touched: &[Grown], through: i64) {
+    pub(super) fn publish(&self, touched: &[LogRange], through: u64) {
         let followed = self.lock();
         if !followed.sessions.is_empty() {
-            for grown in touched {
-                if let Some(sender) = followed.sessions.get(&grown.session) {
-                    sender.send_replace(grown.last);
+            for range in touched {
+                if let Some(sender) = followed.sessions.get(&range.session) {
+                    sender.send_replace(range.last);
                 }
             }
         }
         if touched.is_empty() {
             return;
         }
-        for news in &followed.all {
-            news.tell(touched.iter(), through);
+        for subscription in &followed.all {
+            subscription.tell(touched.iter(), through);
         }
         if followed.workspaces.is_empty() {
             return;
         }
-        let workspaces: HashSet<i64> = touched.iter().map(|grown| grown.workspace).collect();
+        let workspaces: HashSet<WorkspaceId> =
+            touched.iter().map(|range| range.workspace).collect();
         for no in workspaces {
-            let own = touched.iter().filter(|grown| grown.workspace == no);
-            for news in followed.workspaces.get(&no).into_iter().flatten() {
-                news.tell(own.clone(), through);
+            let own = touched.iter().filter(|range| range.workspace == no);
+            for subscription in followed.workspaces.get(&no).into_iter().flatten() {
+                subscription.tell(own.clone(), through);
             }
         }
     }
@@ -197,8 +212,8 @@ impl Notify {
         let mut followed = self.lock();
         followed.closed = true;
         followed.sessions.clear();
-        for news in followed.workspaces.values().flatten().chain(&followed.all) {
-            news.close();
+        for subscription in followed.workspaces.values().flatten().chain(&followed.all) {
+            subscription.close();
         }
         followed.workspaces.clear();
         followed.all.clear();
@@ -208,7 +223,7 @@ impl Notify {
 impl Followed {
     /// Forgets those who do not follow any more.
     fn forget_dropped(&mut self) {
-        let alive = |news: &Arc<News>| Arc::strong_count(news) > 1;
+        let alive = |subscription: &Arc<Subscription>| Arc::strong_count(subscription) > 1;
         self.all.retain(alive);
         self.workspaces.retain(|_, of_one| {
             of_one.retain(alive);
@@ -225,23 +240,27 @@ mod tests {
     const SESSIONS: i64 = 16;
     const COMMITS: i64 = 2_000;
 
-    fn commit(number: i64) -> Vec<Grown> {
-        let grown = |session| Grown {
-            session,
-            workspace: session % 2,
+    fn workspace(number: i64) -> WorkspaceId {
+        WorkspaceId::from_bytes(i128::from(number).to_be_bytes())
+    }
+
+    fn commit(number: i64) -> Vec<LogRange> {
+        let range = |session: i64| LogRange {
+            session: SessionId::from_bytes(i128::from(session).to_be_bytes()),
+            workspace: workspace(session % 2),
             first: number,
             last: number,
         };
-        (1..=SESSIONS).map(grown).collect()
+        (1..=SESSIONS).map(range).collect()
     }
 
     /// A follower that never waits takes whole commits: what it is told to have read through
     /// holds every session that grew until then.
     #[test]
     fn a_commit_is_told_whole() {
-        for (workspace, sessions) in [(None, SESSIONS), (Some(1), SESSIONS / 2)] {
+        for (of, sessions) in [(None, SESSIONS), (Some(workspace(1)), SESSIONS / 2)] {
             let notify = Notify::default();
-            let following = notify.follow_all_of(workspace);
+            let following = notify.follow_all_of(of);
             let over = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 let follower = scope.spawn(|| {
@@ -259,10 +278,10 @@ mod tests {
                     }
                 });
                 for number in 1..=COMMITS {
-                    notify.publish(&commit(number), number);
+                    notify.publish(&commit(number), number as u64);
                 }
                 over.store(true, Ordering::Release);
-                assert_eq!(follower.join().unwrap(), (COMMITS, Vec::new()));
+                assert_eq!(follower.join().unwrap(), (COMMITS as u64, Vec::new()));
             });
         }
     }

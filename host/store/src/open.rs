@@ -1,24 +1,22 @@
-//! Opening, owning and closing a store, and the handle through which the host uses it.
+//! Opening and owning the database of a data directory.
 
 use super::causes::{Causes, Earlier};
 use super::committed::{self, Compared, Record};
 use super::damage::{Damage, Damages};
 use super::directory::{self, DATABASE, Ownership, Places};
+use super::handle::{Opened, Store};
 use super::life;
 use super::notice::Notice;
-use super::notify::Notify;
-use super::reader::Readers;
-use super::recovery::{self, Recovered};
-use super::tx::Tx;
-use super::work::settle;
-use super::writer::{PANICKED, Queue, Writer, touch};
+use super::numbers::Numbers;
+use super::reader::ReadThreads;
+use super::recovery;
+use super::rows::Recovered;
+use super::sqlite::Sqlite;
 use super::{OpenError, StoreError};
 use lastword_types::clock::Clock;
 use rusqlite::Connection;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The database format that this host writes.
@@ -35,207 +33,104 @@ const SQLITE_MIN: (i32, &str) = (3_051_003, "3.51.3");
 /// How long one statement waits for another process's lock before the write is retried.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// Where everything is kept. A cloneable handle; the last clone closes it.
-#[derive(Clone)]
-pub struct Store {
-    pub(super) shared: Arc<Shared>,
-}
-
-pub(super) struct Shared {
-    pub(super) queue: Arc<Queue>,
-    pub(super) notify: Arc<Notify>,
-    pub(super) readers: Readers,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) causes: Arc<Causes>,
-    directory: PathBuf,
-    pub(super) damages: Arc<Damages>,
-    recovered: Recovered,
-    notices: Vec<Notice>,
-    writer: Mutex<Option<JoinHandle<()>>>,
-}
-
 impl Store {
     /// Takes the data directory, brings the database up to date, and recovers what an
     /// earlier owner left. Blocks; the ownership lasts until the store is closed.
-    pub fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        if rusqlite::version_number() < SQLITE_MIN.0 {
-            return Err(OpenError::Sqlite {
-                found: rusqlite::version().to_owned(),
-                needed: SQLITE_MIN.1,
-            });
-        }
-        let directory = directory::prepare(directory)?;
-        let ownership = directory::own(&directory)?;
-        let mut notices = directory::close_to_others(&directory)?;
-        let path = directory.join(DATABASE);
-        let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
-        let (conn, compared) = open_database(&directory)?;
-        let damages = Arc::new(Damages::default());
-        let epoch = take_over(&conn, &compared, &damages).map_err(refused)?;
-        notices.extend(compared.notice);
-        let last = last_position(&conn, &damages).map_err(refused)?;
-        let (causes, earlier, unkept) = Causes::open(&directory);
-        notices.extend(unkept);
-        let mut writer = Writer {
-            conn,
-            queue: Arc::new(Queue::default()),
-            notify: Arc::new(Notify::default()),
-            clock: Arc::clone(&clock),
-            epoch,
-            next_pos: last.saturating_add(1),
-            wal_pages: Arc::default(),
-            places: None,
-            record: None,
-            causes: Arc::new(causes),
-            troubled: false,
-        };
-        let recovered = recover(&mut writer, &earlier, &damages);
-        let recovered = recovered.map_err(|error| OpenError::Database {
-            path: path.clone(),
-            message: format!("recovery failed: {error}"),
-        })?;
-        notices.extend(watch(&mut writer, &directory, &ownership).map_err(refused)?);
-        for notice in &notices {
-            tracing::warn!(target: "lastword::notice", "{notice}");
-        }
-        let readers = Readers::start(&directory, Arc::clone(&damages)).map_err(refused)?;
-        let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
-        let causes = Arc::clone(&writer.causes);
-        let thread = spawn_writer(writer, ownership).map_err(|source| OpenError::Io {
-            what: "start the writer thread for",
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                queue,
-                notify,
-                readers,
-                clock,
-                causes,
-                directory,
-                damages,
-                recovered,
-                notices,
-                writer: Mutex::new(Some(thread)),
-            }),
-        })
-    }
-
-    /// The canonical data directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.shared.directory
-    }
-
-    /// What recovery found when the store was opened.
-    #[must_use]
-    pub fn recovered(&self) -> Recovered {
-        self.shared.recovered
-    }
-
-    /// What was found when the store was opened that its owner shall know.
-    #[must_use]
-    pub fn notices(&self) -> &[Notice] {
-        &self.shared.notices
-    }
-
-    /// Whether it can write and still owns what it writes to. Where the last write was refused,
-    /// one is tried.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] while it cannot; [`StoreError::Closed`] once it never will.
-    pub async fn probe(&self) -> Result<(), StoreError> {
-        let troubled = self.trouble().is_some();
-        let check = move |tx: &mut Tx<'_>| if troubled { touch(tx) } else { Ok(()) };
-        self.write(check).await
-    }
-
-    /// Why the last write was refused, if none was done since.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.shared.queue.trouble()
-    }
-
-    /// Completes once the store is closed for the rest of this process, other than by
-    /// [`Store::close`]. Returns why.
-    pub async fn failed(&self) -> StoreError {
-        let mut failure = self.shared.queue.watch_failure();
-        match failure.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(why)) => StoreError::Closed(why.clone()),
-            // The queue is there for as long as the store is.
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Takes no more work and waits until what was handed in is done. Blocks. What is
-    /// stored can be read until the last handle is dropped, so that streams reach their end.
-    pub fn close(&self) {
-        self.shared.close();
-    }
-}
-
-impl Shared {
-    fn close(&self) {
-        self.queue.close();
-        let thread = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            let _panicked = thread.join();
-        }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.close();
-        self.readers.close();
-    }
-}
-
-fn spawn_writer(writer: Writer, ownership: Ownership) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("lastword-write".to_owned())
-        .spawn(move || {
-            let (queue, notify) = (Arc::clone(&writer.queue), Arc::clone(&writer.notify));
-            if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
-                for work in queue.fail(PANICKED) {
-                    settle(work, Err(StoreError::Closed(PANICKED.to_owned())));
-                }
-            }
-            notify.close();
-            // Only now may another host come.
-            drop(ownership);
+    /// [`OpenError`].
+    pub fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (opened, ownership) = open(directory, Arc::clone(&clock))?;
+        let path = opened.directory.clone().unwrap_or_default().join(DATABASE);
+        Self::start(opened, ownership, clock).map_err(|source| OpenError::Io {
+            what: "start the writer thread for",
+            path,
+            source,
         })
+    }
+}
+
+/// Opens the backend of a data directory.
+pub(super) fn open(
+    directory: &Path,
+    clock: Arc<dyn Clock>,
+) -> Result<(Opened<Sqlite>, Ownership), OpenError> {
+    if rusqlite::version_number() < SQLITE_MIN.0 {
+        return Err(OpenError::Sqlite {
+            found: rusqlite::version().to_owned(),
+            needed: SQLITE_MIN.1,
+        });
+    }
+    let directory = directory::prepare(directory)?;
+    let ownership = directory::own(&directory)?;
+    let mut notices = directory::close_to_others(&directory)?;
+    let path = directory.join(DATABASE);
+    let refused = |error: rusqlite::Error| OpenError::of(&path, &error);
+
+    let (conn, compared) = open_database(&directory)?;
+    let damages = Arc::new(Damages::default());
+    let epoch = take_over(&conn, &compared, &damages).map_err(refused)?;
+    notices.extend(compared.notice);
+    let last = last_position(&conn, &damages).map_err(refused)?;
+    let (causes, earlier, unkept) = Causes::open(&directory);
+    notices.extend(unkept);
+
+    let mut backend = Sqlite {
+        conn,
+        clock,
+        epoch,
+        next_pos: last.saturating_add(1),
+        numbers: Numbers::default(),
+        wal_pages: Arc::default(),
+        places: None,
+        record: None,
+    };
+    let recovered = recover(&mut backend, &earlier, &damages);
+    let recovered = recovered.map_err(|error| OpenError::Database {
+        path: path.clone(),
+        message: format!("recovery failed: {error}"),
+    })?;
+
+    // What an earlier host kept has been used.
+    causes.begin();
+    notices.extend(watch(&mut backend, &directory, &ownership).map_err(refused)?);
+    for notice in &notices {
+        tracing::warn!(target: "lastword::notice", "{notice}");
+    }
+    let readers = ReadThreads::start(&directory, &damages).map_err(refused)?;
+    let opened = Opened {
+        backend,
+        epoch,
+        readers: Box::new(readers),
+        causes: Arc::new(causes),
+        damages,
+        directory: Some(directory),
+        recovered,
+        notices,
+    };
+    Ok((opened, ownership))
 }
 
 /// Has the writer note what it commits, and look after what it has open.
 fn watch(
-    writer: &mut Writer,
+    sqlite: &mut Sqlite,
     directory: &Path,
     ownership: &Ownership,
 ) -> Result<Option<Notice>, rusqlite::Error> {
-    // What an earlier host kept has been used.
-    writer.causes.begin();
-    let pages = Arc::clone(&writer.wal_pages);
-    writer
+    let pages = Arc::clone(&sqlite.wal_pages);
+    sqlite
         .conn
         .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
             pages.store(count, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }))?;
     match Places::of(directory, ownership) {
-        Ok(places) => writer.places = Some(places),
+        Ok(places) => sqlite.places = Some(places),
         Err(error) => tracing::warn!(%error, "open files cannot be looked after"),
     }
-    let now = writer.clock.now();
-    let (record, notice) = Record::begin(directory, &writer.conn, writer.epoch, now);
-    writer.record = Some(record);
+    let now = sqlite.clock.now();
+    let (record, notice) = Record::begin(directory, &sqlite.conn, sqlite.epoch, now);
+    sqlite.record = Some(record);
     Ok(notice)
 }
 
@@ -381,18 +276,18 @@ fn last_position(conn: &Connection, damages: &Damages) -> Result<i64, rusqlite::
 }
 
 fn recover(
-    writer: &mut Writer,
+    sqlite: &mut Sqlite,
     earlier: &Earlier,
     damages: &Damages,
 ) -> Result<Recovered, StoreError> {
-    let (sum, damaged) = recovery::recover(writer, earlier)?;
+    let (sum, damaged) = recovery::recover(sqlite, earlier)?;
     for damage in damaged {
         damages.note(damage);
     }
     // What an earlier host had begun to delete.
     let mut delete = || -> Result<(), StoreError> {
-        for session in life::going(&writer.conn)? {
-            while !writer.once(|tx| life::delete_some(tx, session))? {}
+        for session in life::going(&sqlite.conn)? {
+            while !sqlite.once(|tx| life::delete_some(tx, session))? {}
         }
         Ok(())
     };

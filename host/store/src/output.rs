@@ -7,9 +7,10 @@
 mod flush;
 
 use super::StoreError;
-use super::durable::Durable;
-use super::run::RunNo;
-use super::writer::{Handed, Queue};
+use super::command::Append;
+use super::durable::CommitWatermark;
+use super::work::Job;
+use super::writer::{Queue, Submission};
 use crate::transcript::{Entry, OutputBounds, OutputRefused, Transcript};
 use flush::Flush;
 use lastword_types::clock::{Clock, UnixMillis};
@@ -41,12 +42,12 @@ pub enum OutputError {
 }
 
 /// One run's output.
-pub struct Output {
-    run: RunNo,
+pub struct RunOutputBuffer {
+    run: RunId,
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
-    durable: Arc<Durable>,
+    durable: Arc<CommitWatermark>,
     room: tokio::sync::Notify,
 }
 
@@ -76,7 +77,7 @@ impl Inner {
 /// An open question that the answer of another one covers.
 pub struct Covered {
     /// Where it was asked.
-    pub output: Arc<Output>,
+    pub output: Arc<RunOutputBuffer>,
     /// The run that asks.
     pub run: RunId,
     /// The question.
@@ -91,10 +92,10 @@ struct Backlog {
 
 /// Everything that a sealed run had said.
 pub struct Sealed {
-    pub(super) run: RunNo,
+    pub(super) run: RunId,
     pub(super) transcript: Transcript,
     pub(super) pending: Vec<Entry>,
-    pub(super) durable: Arc<Durable>,
+    pub(super) durable: Arc<CommitWatermark>,
 }
 
 impl Sealed {
@@ -113,9 +114,9 @@ impl Sealed {
     }
 }
 
-impl Output {
+impl RunOutputBuffer {
     pub(super) fn new(
-        run: RunNo,
+        run: RunId,
         transcript: Transcript,
         queue: Arc<Queue>,
         clock: Arc<dyn Clock>,
@@ -220,7 +221,7 @@ impl Output {
     }
 
     /// Asks somebody. They see it once it is committed.
-    pub fn ask(self: &Arc<Self>, question: Question) -> Result<Handed, OutputError> {
+    pub fn ask(self: &Arc<Self>, question: Question) -> Result<Submission, OutputError> {
         self.hand(|t, _, log| t.ask(question, log))
     }
 
@@ -239,7 +240,7 @@ impl Output {
         answer: Answer,
         granted: Option<Granted>,
         covered: &[Covered],
-    ) -> Result<(Vec<QuestionId>, Handed), OutputError> {
+    ) -> Result<(Vec<QuestionId>, Submission), OutputError> {
         let grant = granted.as_ref().map(|granted| granted.id);
         // Held until all is handed over: the end of a run that asked comes behind it.
         let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
@@ -356,7 +357,7 @@ impl Output {
     fn hand(
         self: &Arc<Self>,
         append: impl FnOnce(&mut Transcript, UnixMillis, &mut Vec<Entry>) -> Result<(), OutputRefused>,
-    ) -> Result<Handed, OutputError> {
+    ) -> Result<Submission, OutputError> {
         let now = self.clock.now();
         let mut inner = self.lock();
         let Inner {
@@ -377,7 +378,7 @@ impl Output {
         appended?;
         if pending.is_empty() {
             // Of what makes no entry there is nothing to wait for, and nothing to free again.
-            return Ok(Handed::none());
+            return Ok(Submission::none());
         }
         let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
@@ -388,9 +389,15 @@ impl Output {
         inner.queued |= queue;
         drop(inner);
         if !queue {
-            return Ok(Handed::none());
+            return Ok(Submission::none());
         }
-        Ok(self.queue.push(Box::new(Flush::new(Arc::clone(self)))))
+        let flush = Append {
+            run: self.run,
+            entries: Vec::new(),
+        };
+        Ok(self
+            .queue
+            .push(Job::new(flush, Flush::new(Arc::clone(self)))))
     }
 
     /// How much more the run may say; nothing once it is sealed.

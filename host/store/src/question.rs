@@ -1,43 +1,18 @@
 //! Questions and their answers: a row beside the log's events, so that what is open can be
 //! listed, and so that whoever answers late learns what was answered.
 
-use super::damage::{Damage, Listing};
-use super::run::{RunNo, SessionNo};
+use super::damage::Damage;
+use super::listing::Listing;
+use super::numbers::{RunNo, SESSION, SessionNo, WORKSPACES};
+use super::rows::{OpenQuestions, QUESTIONS_MAX, QuestionAt};
 use super::tx::Tx;
-use super::{Refusal, Store, StoreError};
+use super::{Refusal, StoreError};
 use crate::transcript::Entry;
 use lastword_types::event::EventBody;
-use lastword_types::id::{QuestionId, RunId, SessionId, WorkspaceId};
+use lastword_types::id::{QuestionId, RunId, WorkspaceId};
 use lastword_types::session::{Answer, Question, QuestionState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-
-/// The most open questions that are listed.
-const QUESTIONS_MAX: i64 = 1000;
-
-/// Whose open questions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenQuestions {
-    /// Everybody's.
-    All,
-    /// Those of some workspaces.
-    Workspaces(Vec<WorkspaceId>),
-    /// Those of a session, and of those that it is the parent of, at any depth.
-    Session(SessionId),
-}
-
-/// A question as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuestionAt {
-    /// What is asked.
-    pub question: Question,
-    /// Whether it is answered.
-    pub state: QuestionState,
-    /// The workspace that it is asked in.
-    pub workspace: WorkspaceId,
-    /// Whether the run that asks is over: its answer queues another.
-    pub waits: bool,
-}
 
 /// Whether an entry concerns a question, so that it is told in more than one log.
 pub(super) fn is_told_elsewhere(entry: &Entry) -> bool {
@@ -103,22 +78,20 @@ impl Teller {
     /// A run of a session that is not deleted.
     fn find(conn: &Connection, id: &[u8; 16]) -> Result<Option<Self>, StoreError> {
         let found = conn
-            .prepare_cached(
-                "SELECT run.no, session.no, session.workspace, run.ended_ms IS NOT NULL, run.parent
-                 FROM run JOIN session ON session.no = run.session
-                 WHERE run.id = ?1 AND session.going < 2",
-            )?
+            .prepare_cached(&format!(
+                "SELECT run.no, {SESSION}, run.ended_ms IS NOT NULL, run.parent
+                 FROM run JOIN session ON session.no = run.session {WORKSPACES}
+                 WHERE run.id = ?1 AND session.going < 2"
+            ))?
             .query_row([id], |row| {
                 Ok(Self {
                     run: RunNo {
                         run: row.get(0)?,
-                        session: SessionNo {
-                            session: row.get(1)?,
-                            workspace: row.get(2)?,
-                        },
+                        id: RunId::from_bytes(*id),
+                        session: SessionNo::read(row, 1),
                     },
-                    ended: row.get(3)?,
-                    parent: row.get(4)?,
+                    ended: row.get(5)?,
+                    parent: row.get(6)?,
                 })
             });
         Ok(found.optional()?)
@@ -204,7 +177,7 @@ pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = question.sess
     LEFT JOIN workspace ON workspace.no = session.workspace
     LEFT JOIN run ON run.no = question.run";
 
-fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
+pub(super) fn find(conn: &Connection, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM question {PLACES} WHERE question.id = ?1");
     let mut query = conn.prepare_cached(&sql)?;
     let found = query.query([id.as_bytes()]).map_err(StoreError::from);
@@ -241,63 +214,52 @@ pub(super) fn asked(row: &Row<'_>) -> Result<Question, StoreError> {
     Ok(serde_json::from_str(super::event::text(row, 0)?)?)
 }
 
-impl Store {
-    /// A question, however it stands.
-    pub async fn question(&self, id: QuestionId) -> Result<Option<QuestionAt>, StoreError> {
-        self.shared.readers.read(move |conn| find(conn, id)).await
+/// The workspaces in which a question is open.
+pub(super) fn asking_workspaces(conn: &Connection) -> Result<Vec<WorkspaceId>, StoreError> {
+    let mut query = conn.prepare_cached(
+        "SELECT id FROM workspace WHERE no IN (
+           SELECT session.workspace FROM question
+           JOIN session ON session.no = question.session WHERE answer IS NULL)",
+    )?;
+    let ids = query.query_map([], |row| row.get::<_, Value>(0))?;
+    let mut workspaces = Vec::new();
+    for id in ids {
+        // One whose id cannot be read can be named by no caller.
+        if let Value::Blob(id) = id? {
+            workspaces.extend(id.try_into().ok().map(WorkspaceId::from_bytes));
+        }
     }
+    Ok(workspaces)
+}
 
-    /// The workspaces in which a question is open.
-    pub async fn asking_workspaces(&self) -> Result<Vec<WorkspaceId>, StoreError> {
-        let read = |conn: &Connection| {
-            let mut query = conn.prepare_cached(
-                "SELECT id FROM workspace WHERE no IN (
-                   SELECT session.workspace FROM question
-                   JOIN session ON session.no = question.session WHERE answer IS NULL)",
-            )?;
-            let ids = query.query_map([], |row| row.get::<_, Value>(0))?;
-            let mut workspaces = Vec::new();
-            for id in ids {
-                // One whose id cannot be read can be named by no caller.
-                if let Value::Blob(id) = id? {
-                    workspaces.extend(id.try_into().ok().map(WorkspaceId::from_bytes));
-                }
-            }
-            Ok(workspaces)
-        };
-        self.shared.readers.read(read).await
-    }
-
-    /// The questions that nobody has answered, the oldest first.
-    pub async fn open_questions(&self, of: OpenQuestions) -> Result<Vec<Question>, StoreError> {
-        let read = move |conn: &Connection| {
-            let (which, bound) = match &of {
-                OpenQuestions::All => ("?1 IS NULL", Value::Null),
-                OpenQuestions::Workspaces(ids) => (
-                    "session.workspace IN (SELECT no FROM workspace WHERE id IN (
-                       SELECT unhex(value, '-') FROM json_each(?1)))",
-                    Value::Text(serde_json::to_string(ids)?),
-                ),
-                OpenQuestions::Session(id) => {
-                    let no = super::event::session_no(conn, *id)?;
-                    let family = "session.no IN (WITH RECURSIVE family (no) AS (
-                       VALUES (?1) UNION
-                       SELECT child.no FROM family JOIN session child ON child.parent = family.no)
-                       SELECT no FROM family)";
-                    (family, Value::Integer(no))
-                }
-            };
-            let which = format!("answer IS NULL AND {which} ORDER BY question.no LIMIT ?2");
-            let listing = Listing {
-                table: "question",
-                key: "no",
-                columns: "body",
-                joins: "LEFT JOIN session ON session.no = question.session",
-                which: &which,
-            };
-            listing.read(conn, params![bound, QUESTIONS_MAX], asked)
-        };
-        let open = self.shared.readers.read(read).await?;
-        Ok(self.readable(open))
-    }
+/// The questions that nobody has answered, the oldest first.
+pub(super) fn open(
+    conn: &Connection,
+    of: &OpenQuestions,
+) -> Result<Vec<Result<Question, Damage>>, StoreError> {
+    let (which, bound) = match of {
+        OpenQuestions::All => ("?1 IS NULL", Value::Null),
+        OpenQuestions::Workspaces(ids) => (
+            "session.workspace IN (SELECT no FROM workspace WHERE id IN (
+               SELECT unhex(value, '-') FROM json_each(?1)))",
+            Value::Text(serde_json::to_string(ids)?),
+        ),
+        OpenQuestions::Session(id) => {
+            let no = super::event::session_no(conn, *id)?;
+            let family = "session.no IN (WITH RECURSIVE family (no) AS (
+               VALUES (?1) UNION
+               SELECT child.no FROM family JOIN session child ON child.parent = family.no)
+               SELECT no FROM family)";
+            (family, Value::Integer(no))
+        }
+    };
+    let which = format!("answer IS NULL AND {which} ORDER BY question.no LIMIT ?2");
+    let listing = Listing {
+        table: "question",
+        key: "no",
+        columns: "body",
+        joins: "LEFT JOIN session ON session.no = question.session",
+        which: &which,
+    };
+    listing.read(conn, params![bound, QUESTIONS_MAX as i64], asked)
 }

@@ -1,32 +1,20 @@
 //! Prompts that wait, in the store: listed, edited, held, resumed. Whatever changes one is a
 //! compare-and-set on its state, so that a prompt which starts meanwhile stays as it started.
 
-use super::damage::{Damage, Listing};
+use super::command::{EditQueued, Resume};
+use super::damage::Damage;
 use super::entry::keep_blob;
-use super::run::{Key, PromptRecord, RunNo, SessionNo, change, keep_key};
+use super::listing::Listing;
+use super::rows::{HeldScope, QueuedRow, RunAt};
+use super::run::{change, keep_key};
 use super::tx::Tx;
 use super::{Refusal, StoreError, event};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
 use lastword_types::run::{RunEvent, RunState};
-use lastword_types::session::{BlobId, Part};
+use lastword_types::session::Part;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-
-/// A prompt that waits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QueuedRow {
-    /// Its run's id.
-    pub id: RunId,
-    /// `Queued` or `Held`.
-    pub state: RunState,
-    /// What is asked.
-    pub prompt: PromptRecord,
-    /// The caller's idempotency key.
-    pub key: Option<String>,
-    /// When it was accepted.
-    pub accepted_ms: UnixMillis,
-}
 
 const QUEUED: &str = "id, state, prompt, key, accepted_ms";
 
@@ -62,37 +50,22 @@ pub(super) fn list(
     listing.read(conn, &[&no], queued_row)
 }
 
-/// What of a waiting prompt is replaced; what is `None` stays.
-#[derive(Debug)]
-pub struct Edited {
-    /// What is said.
-    pub said: Option<Vec<Part>>,
-    /// What is attached.
-    pub attached: Option<Vec<Part>>,
-    /// Bytes that it names, by their digest.
-    pub blobs: Vec<(BlobId, Vec<u8>)>,
-}
-
 /// Replaces what a waiting prompt asks, and what its user's message says.
-pub(super) fn edit(
-    tx: &mut Tx<'_>,
-    session: SessionId,
-    id: RunId,
-    edited: &Edited,
-) -> Result<QueuedRow, StoreError> {
-    let found = find(tx.conn, id)?;
-    if found.session != session {
-        return Err(Refusal::UnknownRun.into());
+pub(super) fn edit(tx: &mut Tx<'_>, edit: &EditQueued) -> Result<QueuedRow, StoreError> {
+    let found = find(tx.conn, edit.run)?;
+    if found.session != edit.session {
+        return Err(Refusal::UnknownRun(edit.run).into());
     }
+    let no = tx.run(edit.run)?;
     let mut prompt = found.prompt;
     let (data, said) = prompt.parts.into_iter().partition(Part::is_data);
-    let mut parts: Vec<Part> = edited.said.clone().unwrap_or(said);
-    parts.extend(edited.attached.clone().unwrap_or(data));
+    let mut parts: Vec<Part> = edit.said.clone().unwrap_or(said);
+    parts.extend(edit.attached.clone().unwrap_or(data));
     if parts.iter().all(Part::is_blank) {
         return Err(Refusal::Empty.into());
     }
-    for (id, bytes) in &edited.blobs {
-        keep_blob(tx.conn, found.no.session, id, bytes)?;
+    for (id, bytes) in &edit.blobs {
+        keep_blob(tx.conn, no.session, id, bytes)?;
     }
     prompt.parts = parts;
     let parts = &prompt.parts;
@@ -102,7 +75,7 @@ pub(super) fn edit(
     );
     let edited = {
         let mut update = tx.conn.prepare_cached(&sql)?;
-        let mut rows = update.query(params![found.no.run, serde_json::to_string(&prompt)?])?;
+        let mut rows = update.query(params![no.run, serde_json::to_string(&prompt)?])?;
         match rows.next()? {
             Some(row) => queued_row(row)?,
             None => return Err(Refusal::WrongState.into()),
@@ -114,25 +87,25 @@ pub(super) fn edit(
             "UPDATE message SET parts = ?2 WHERE run = ?1 AND ordinal IS NULL AND role = 'user'
              RETURNING id",
         )?
-        .query_row(
-            params![found.no.run, serde_json::to_string(parts)?],
-            |row| row.get(0),
-        )
+        .query_row(params![no.run, serde_json::to_string(parts)?], |row| {
+            row.get(0)
+        })
         .optional()?;
     if let Some(message) = message {
         let body = EventBody::MessageReplaced {
             message: MessageId::from_bytes(message),
             parts: parts.clone(),
         };
-        tx.log(found.no.session)?.push(Some(found.no.run), &body)?;
+        tx.log(no.session)?.push(Some(no.run), &body)?;
     }
     Ok(edited)
 }
 
 /// Holds what is still queued; what has started or ended meanwhile is left as it is.
-pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunNo]) -> Result<(), StoreError> {
+pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunId]) -> Result<(), StoreError> {
     for run in runs {
-        match change(tx, *run, RunState::Queued, RunEvent::Hold) {
+        let run = tx.run(*run)?;
+        match change(tx, run, RunState::Queued, RunEvent::Hold) {
             Ok(()) => tx
                 .log(run.session)?
                 .push(Some(run.run), &EventBody::RunHeld {})?,
@@ -145,52 +118,21 @@ pub(super) fn hold(tx: &mut Tx<'_>, runs: &[RunNo]) -> Result<(), StoreError> {
 
 /// Puts a held run back into the queue. Its key was looked up before; of two that come at the
 /// same time, the second finds the run no longer held.
-pub(super) fn resume(tx: &mut Tx<'_>, run: RunNo, key: Option<&Key>) -> Result<(), StoreError> {
+pub(super) fn resume(tx: &mut Tx<'_>, resume: &Resume) -> Result<(), StoreError> {
+    let run = tx.run(resume.run)?;
     change(tx, run, RunState::Held, RunEvent::Resume)?;
-    if let Some(key) = key {
+    if let Some(key) = &resume.key {
         keep_key(tx, run, key)?;
     }
     tx.log(run.session)?
         .push(Some(run.run), &EventBody::RunResumed {})
 }
 
-/// Whose held runs are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldScope {
-    /// Everybody's.
-    All,
-    /// Those of one workspace.
-    Workspace(WorkspaceId),
-    /// Those of one session.
-    Session(SessionId),
-    /// One run, if it is held.
-    Run(RunId),
-}
-
-/// A held run, with what is needed to start it again.
-#[derive(Clone, Debug)]
-pub struct HeldRow {
-    /// Its id.
-    pub id: RunId,
-    /// Its numbers.
-    pub no: RunNo,
-    /// Its session.
-    pub session: SessionId,
-    /// The numbers of its session.
-    pub session_no: SessionNo,
-    /// Whom the session talks to.
-    pub agent: AgentId,
-    /// Where it belongs.
-    pub workspace: WorkspaceId,
-    /// What was asked.
-    pub prompt: PromptRecord,
-}
-
 /// The held runs, in the order of acceptance.
 pub(super) fn held(
     conn: &Connection,
     scope: HeldScope,
-) -> Result<Vec<Result<HeldRow, Damage>>, StoreError> {
+) -> Result<Vec<Result<RunAt, Damage>>, StoreError> {
     let (which, id) = match scope {
         HeldScope::All => ("?1 IS NULL", None),
         HeldScope::Workspace(id) => ("workspace.id = ?1", Some(*id.as_bytes())),
@@ -208,60 +150,23 @@ pub(super) fn held(
         joins: PLACES,
         which: &which,
     };
-    listing.read(conn, &[&id], |row| {
-        let at = at(row)?;
-        Ok(HeldRow {
-            id: at.id,
-            no: at.no,
-            session: at.session,
-            session_no: at.no.session,
-            agent: at.agent,
-            workspace: at.workspace,
-            prompt: at.prompt,
-        })
-    })
+    listing.read(conn, &[&id], at)
 }
 
-/// A run, where it belongs and where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunAt {
-    /// Its id.
-    pub id: RunId,
-    /// Its numbers.
-    pub no: RunNo,
-    /// Its session.
-    pub session: SessionId,
-    /// Whom the session talks to.
-    pub agent: AgentId,
-    /// Where it belongs.
-    pub workspace: WorkspaceId,
-    /// Where it stands.
-    pub state: RunState,
-    /// What was asked.
-    pub prompt: PromptRecord,
-}
-
-pub(super) const AT: &str = "run.no, session.no, workspace.no, run.id, session.id, session.agent,
-    workspace.id, run.state, run.prompt";
+pub(super) const AT: &str =
+    "run.id, session.id, session.agent, workspace.id, run.state, run.prompt";
 pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = run.session
     LEFT JOIN workspace ON workspace.no = session.workspace";
 
 pub(super) fn at(row: &Row<'_>) -> Result<RunAt, StoreError> {
-    let agent: String = row.get(5)?;
+    let agent: String = row.get(2)?;
     Ok(RunAt {
-        no: RunNo {
-            run: row.get(0)?,
-            session: SessionNo {
-                session: row.get(1)?,
-                workspace: row.get(2)?,
-            },
-        },
-        id: RunId::from_bytes(row.get(3)?),
-        session: SessionId::from_bytes(row.get(4)?),
+        id: RunId::from_bytes(row.get(0)?),
+        session: SessionId::from_bytes(row.get(1)?),
         agent: AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()))?,
-        workspace: WorkspaceId::from_bytes(row.get(6)?),
-        state: word(row.get_ref(7)?.as_str().unwrap_or_default())?,
-        prompt: serde_json::from_str(row.get_ref(8)?.as_str().unwrap_or_default())?,
+        workspace: WorkspaceId::from_bytes(row.get(3)?),
+        state: word(row.get_ref(4)?.as_str().unwrap_or_default())?,
+        prompt: serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or_default())?,
     })
 }
 
@@ -274,5 +179,5 @@ pub(super) fn find(conn: &Connection, id: RunId) -> Result<RunAt, StoreError> {
         rows.next()?.map(at).transpose()
     };
     let found = found().map_err(|error| Damage::of("run").run(id).name(error))?;
-    found.ok_or_else(|| Refusal::UnknownRun.into())
+    found.ok_or_else(|| Refusal::UnknownRun(id).into())
 }

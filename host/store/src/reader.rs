@@ -2,37 +2,35 @@
 //! time, so that no read transaction holds a checkpoint up. Knows no table.
 
 use super::StoreError;
+use super::backend::{Read, Readers};
 use super::damage::{Damage, Damages};
 use super::directory::{DATABASE, WAL};
-use super::writer::SHUT_DOWN;
+use super::sqlite_queries::SqliteQueries;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
 
 /// Threads that read. Two keep a long page from holding up a short one.
 const READERS: usize = 2;
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
-
 /// The reading threads.
-pub(super) struct Readers {
+pub(super) struct ReadThreads {
     queue: Mutex<Option<mpsc::Sender<Read>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    damages: Arc<Damages>,
 }
 
-impl Readers {
-    pub(super) fn start(directory: &Path, damages: Arc<Damages>) -> Result<Self, rusqlite::Error> {
+impl ReadThreads {
+    pub(super) fn start(directory: &Path, damages: &Arc<Damages>) -> Result<Self, rusqlite::Error> {
         let (sender, receiver) = mpsc::channel::<Read>();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
         for number in 0..READERS {
             let conn = connect(directory)?;
             let receiver = Arc::clone(&receiver);
+            let damages = Arc::clone(damages);
             let body = move || {
                 loop {
                     let next = receiver
@@ -40,7 +38,10 @@ impl Readers {
                         .unwrap_or_else(PoisonError::into_inner)
                         .recv();
                     let Ok(read) = next else { return };
-                    read(&conn);
+                    read(&SqliteQueries {
+                        conn: &conn,
+                        damages: &damages,
+                    });
                 }
             };
             let thread = std::thread::Builder::new()
@@ -52,37 +53,18 @@ impl Readers {
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             threads: Mutex::new(threads),
-            damages,
         })
     }
+}
 
-    /// Reads one page. The read itself is short and is not cut off when the future is dropped.
-    pub(super) async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (answer, result) = oneshot::channel();
-        let sent = {
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.as_ref().is_some_and(|queue| {
-                let read: Read = Box::new(move |conn| {
-                    let _nobody_waits = answer.send(read(conn));
-                });
-                queue.send(read).is_ok()
-            })
-        };
-        let closed = || StoreError::Closed(SHUT_DOWN.to_owned());
-        if !sent {
-            return Err(closed());
-        }
-        let result = result.await.map_err(|_| closed())?;
-        result
-            .map_err(unreadable)
-            .inspect_err(|error| self.damages.note_error(error))
+impl Readers for ReadThreads {
+    fn submit(&self, read: Read) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Dropped where there is no thread for it any more: its caller is told so.
+        let _sent = queue.as_ref().map(|queue| queue.send(read));
     }
 
-    /// Ends the threads after what they are reading.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         self.queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -3,11 +3,14 @@
 //! run costs that part of it alone, and never keeps the host from starting.
 
 use super::causes::Earlier;
-use super::damage::{Damage, Listing, lenient};
+use super::damage::Damage;
 use super::finish::{end, minimal, withdraw};
-use super::run::{PromptRecord, RunNo, SessionNo};
+use super::listing::{Listing, lenient};
+use super::numbers::{RunNo, SessionNo};
+use super::prompt::PromptRecord;
+use super::rows::Recovered;
+use super::sqlite::Sqlite;
 use super::tx::{Tx, in_savepoint};
-use super::writer::Writer;
 use super::{StoreError, entry, event};
 use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;
@@ -16,15 +19,6 @@ use lastword_types::id::RunId;
 use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::Duration;
-
-/// What recovery did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Runs that had begun and got their end now.
-    pub ended: u64,
-    /// Queued runs that are held until they are resumed.
-    pub held: u64,
-}
 
 /// A run that an earlier owner left open, as far as it can be read.
 struct Left {
@@ -42,31 +36,31 @@ struct Left {
 const LEFT: Listing<'_> = Listing {
     table: "run",
     key: "no",
-    columns: "run.no, run.session, session.workspace, run.id, run.state, run.cause, run.prompt,
-        run_terminal.receipt, run_terminal.run",
+    columns: "run.no, run.session, session.workspace, session.id, workspace.id, run.id, run.state,
+        run.cause, run.prompt, run_terminal.receipt, run_terminal.run",
     joins: "LEFT JOIN session ON session.no = run.session
+        LEFT JOIN workspace ON workspace.no = session.workspace
         LEFT JOIN run_terminal ON run_terminal.run = run.no",
     which: "(run.state IS NULL
         OR run.state NOT IN ('completed', 'cancelled', 'failed', 'interrupted')) ORDER BY run.no",
 };
 
 fn left(row: &Row<'_>) -> Result<Left, StoreError> {
-    let ended = lenient::<i64>(row, 8).is_some();
-    let prompt = event::text(row, 6)
+    let ended = lenient::<i64>(row, 10).is_some();
+    let prompt = event::text(row, 8)
         .and_then(|json| serde_json::from_str::<PromptRecord>(json).map_err(StoreError::from));
+    let id = lenient(row, 5).map(RunId::from_bytes);
     Ok(Left {
         run: RunNo {
             run: row.get(0)?,
-            session: SessionNo {
-                session: lenient(row, 1).unwrap_or_default(),
-                workspace: lenient(row, 2).unwrap_or_default(),
-            },
+            id: id.unwrap_or(RunId::from_bytes([0; 16])),
+            session: SessionNo::read(row, 1),
         },
-        id: lenient(row, 3).map(RunId::from_bytes),
-        state: lenient::<String>(row, 4).and_then(|word| RunState::from_word(&word)),
-        cause: lenient(row, 5),
+        id,
+        state: lenient::<String>(row, 6).and_then(|word| RunState::from_word(&word)),
+        cause: lenient(row, 7),
         prompt: prompt.map(drop).map_err(|error| error.to_string()),
-        receipt: ended.then(|| lenient(row, 7).unwrap_or_default()),
+        receipt: ended.then(|| lenient(row, 9).unwrap_or_default()),
     })
 }
 
@@ -86,18 +80,18 @@ impl Left {
 /// # Errors
 /// Only when the store cannot be written now.
 pub(super) fn recover(
-    writer: &mut Writer,
+    sqlite: &mut Sqlite,
     earlier: &Earlier,
 ) -> Result<(Recovered, Vec<Damage>), StoreError> {
     let (mut sum, mut damaged) = (Recovered::default(), Vec::new());
-    let rows = match LEFT.read(&writer.conn, &[], left) {
+    let rows = match LEFT.read(&sqlite.conn, &[], left) {
         Err(StoreError::Damaged(damage)) => vec![Err(*damage)],
         rows => rows?,
     };
     for row in rows {
         match row {
             Ok(left) => {
-                let one = one(writer, &left, earlier, &mut damaged)?;
+                let one = one(sqlite, &left, earlier, &mut damaged)?;
                 sum.ended += one.ended;
                 sum.held += one.held;
             }
@@ -109,12 +103,12 @@ pub(super) fn recover(
 
 /// One run: as a whole, or else as much of its end as can be written.
 fn one(
-    writer: &mut Writer,
+    sqlite: &mut Sqlite,
     left: &Left,
     earlier: &Earlier,
     damaged: &mut Vec<Damage>,
 ) -> Result<Recovered, StoreError> {
-    let why = match writer.once(|tx| whole(tx, left, earlier)) {
+    let why = match sqlite.once(|tx| whole(tx, left, earlier)) {
         Ok((one, more)) => {
             damaged.extend(more);
             return Ok(one);
@@ -124,14 +118,21 @@ fn one(
     };
     damaged.push(left.damage(why.clone()));
     let ending = crashed(&why);
-    let least = writer.once(|tx| {
+    let least = sqlite.once(|tx| {
         begun(tx, left)?;
         let receipt = ending.receipt(
-            left.name(),
+            left.run.id,
             lastword_types::run::Said::default(),
             Duration::ZERO,
         );
-        minimal(tx, left.run, &ending.cause, receipt, &why)
+        minimal(
+            tx,
+            left.run,
+            RunState::Running,
+            &ending.cause,
+            receipt,
+            &why,
+        )
     });
     match least {
         Ok(_) => Ok(Recovered { ended: 1, held: 0 }),
@@ -141,13 +142,6 @@ fn one(
             damaged.push(left.damage(why));
             Ok(Recovered::default())
         }
-    }
-}
-
-impl Left {
-    /// Its id, or one of zeros where that is what cannot be read.
-    fn name(&self) -> RunId {
-        self.id.unwrap_or(RunId::from_bytes([0; 16]))
     }
 }
 
@@ -174,9 +168,9 @@ fn whole(
     }
     match (left.state, &left.prompt, left.id) {
         (Some(RunState::Held), Ok(()), Some(_)) => return Ok((Recovered::default(), damaged)),
-        (Some(RunState::Queued), Ok(()), Some(id)) => {
+        (Some(RunState::Queued), Ok(()), Some(_)) => {
             if let Some(ending) = kept(left, earlier) {
-                withdraw(tx, id, left.run, &ending)?;
+                withdraw(tx, left.run, &ending)?;
                 return Ok((Recovered { ended: 1, held: 0 }, damaged));
             }
             super::run::change(tx, left.run, RunState::Queued, RunEvent::Hold)?;
@@ -193,8 +187,8 @@ fn whole(
     damaged.extend(unread);
     let changes = crate::transcript::finish(transcript, &ending, tx.now);
     in_savepoint(tx, |tx| entry::write(tx, left.run, &changes.entries))?;
-    let receipt = ending.receipt(left.name(), changes.said, Duration::ZERO);
-    end(tx, left.run, &ending.cause, &receipt)?;
+    let receipt = ending.receipt(left.run.id, changes.said, Duration::ZERO);
+    end(tx, left.run, RunState::Running, &ending.cause, &receipt)?;
     Ok((Recovered { ended: 1, held: 0 }, damaged))
 }
 
@@ -275,7 +269,7 @@ const SAID: Listing<'_> = Listing {
 /// Reads the log of one run back into the transcript that its memory had held, and what of it
 /// cannot be read.
 fn replay(conn: &Connection, left: &Left) -> Result<(Transcript, Vec<Damage>), StoreError> {
-    let mut transcript = Transcript::new(left.name(), 0);
+    let mut transcript = Transcript::new(left.run.id, 0);
     let mut unread = Vec::new();
     let rows = SAID.read(conn, &[&left.run.session.session, &left.run.run], |row| {
         let body: EventBody = serde_json::from_str(event::text(row, 0)?)?;

@@ -1,36 +1,23 @@
 //! Folding: the log's prefix of a session goes once every run in it has ended long ago. Its
 //! messages and receipts stay. Never part of a run, and a bounded number of rows at a time.
 
-use super::life::{ROWS_MAX, remember_last};
-use super::open::Store;
-use super::run::SessionNo;
+use super::command::ROWS_MAX;
+use super::life::remember_last;
+use super::listing::lenient;
+use super::numbers::SessionNo;
+use super::rows::{self, FOLD_EVENTS, FOLD_SESSIONS, FoldPage, FoldScan};
 use super::tx::Tx;
 use super::{Refusal, StoreError};
-use lastword_types::clock::UnixMillis;
+use lastword_types::id::SessionId;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashSet;
 
-/// Sessions, and events of one of them, that one read looks at.
-const SESSIONS: i64 = 100;
-const EVENTS: i64 = 4000;
-
-/// Looks for the end of what may be folded of one session, a page at a time.
-struct Cut {
-    /// The last number that was looked at.
-    seen: i64,
-    /// The last number at which no run was under way.
-    through: i64,
-    /// Runs that began in what was seen and did not end there.
-    open: HashSet<i64>,
-}
-
-/// Looks at one more page; answers whether there is more to look at.
-fn look(
+/// Looks at one more page; returns whether there is more to look at.
+pub(super) fn look(
     conn: &Connection,
     session: i64,
     before: i64,
-    mut cut: Cut,
-) -> Result<(Cut, bool), StoreError> {
+    mut cut: FoldScan,
+) -> Result<(FoldScan, bool), StoreError> {
     let mut query = conn.prepare_cached(
         "SELECT event.seq, event.run, coalesce(run.ended_ms, iif(event.run IS NULL, event.at_ms, ?4)),
                 event.run IS NOT NULL AND coalesce(
@@ -41,7 +28,7 @@ fn look(
          FROM event LEFT JOIN run ON run.no = event.run
          WHERE event.session = ?1 AND event.seq > ?2 ORDER BY event.seq LIMIT ?3",
     )?;
-    let mut rows = query.query(params![session, cut.seen, EVENTS, i64::MAX])?;
+    let mut rows = query.query(params![session, cut.seen, FOLD_EVENTS as i64, i64::MAX])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
         count += 1;
@@ -59,11 +46,11 @@ fn look(
             cut.through = cut.seen;
         }
     }
-    Ok((cut, count == EVENTS))
+    Ok((cut, count == FOLD_EVENTS))
 }
 
 /// Says that a session's log begins after a number. What stands before is nobody's any more.
-fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), StoreError> {
+pub(super) fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), StoreError> {
     remember_last(tx)?;
     tx.conn
         .prepare_cached("UPDATE session SET log_from = max(log_from, ?2) WHERE no = ?1")?
@@ -79,7 +66,7 @@ fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), StoreError> {
 }
 
 /// Deletes some of what stands before the beginning of a session's log.
-fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
+pub(super) fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
     Ok(tx
         .conn
         .prepare_cached(
@@ -91,24 +78,31 @@ fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
 }
 
 /// Some sessions after one, each with the number after which its log begins.
-fn sessions(conn: &Connection, after: i64) -> Result<Vec<(SessionNo, i64)>, StoreError> {
+pub(super) fn sessions(conn: &Connection, after: i64) -> Result<FoldPage, StoreError> {
     let mut query = conn.prepare_cached(
-        "SELECT no, workspace, log_from FROM session WHERE no > ?1 AND going = 0
+        "SELECT no, id, log_from FROM session WHERE no > ?1 AND going = 0
            AND typeof(workspace) = 'integer' AND typeof(log_from) = 'integer'
          ORDER BY no LIMIT ?2",
     )?;
-    let rows = query.query_map([after, SESSIONS], |row| {
-        let no = SessionNo {
-            session: row.get(0)?,
-            workspace: row.get(1)?,
-        };
-        Ok((no, row.get(2)?))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = query.query([after, FOLD_SESSIONS as i64])?;
+    let (mut sessions, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        // One whose id cannot be read can be named by no command.
+        if let Some(id) = lenient(row, 1) {
+            sessions.push((SessionId::from_bytes(id), row.get::<_, i64>(2)? as u64));
+        }
+    }
+    Ok((sessions, last))
 }
 
 /// Refuses a number that is before the beginning of a session's log, or beyond its end.
-pub(super) fn check(conn: &Connection, session: i64, after: u64) -> Result<(), StoreError> {
+pub(super) fn check(
+    conn: &Connection,
+    id: SessionId,
+    session: i64,
+    after: u64,
+) -> Result<(), StoreError> {
     let (from, last): (i64, Option<i64>) = conn
         .prepare_cached(
             "SELECT iif(typeof(log_from) = 'integer', log_from, 0), (SELECT seq FROM event WHERE session = no ORDER BY seq DESC LIMIT 1)
@@ -116,8 +110,8 @@ pub(super) fn check(conn: &Connection, session: i64, after: u64) -> Result<(), S
         )?
         .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
-        .ok_or(Refusal::UnknownSession)?;
-    within(after, from, last.unwrap_or(from))
+        .ok_or(Refusal::UnknownSession(id))?;
+    rows::within(after, from as u64, last.unwrap_or(from) as u64)
 }
 
 /// The same for the positions of one workspace, or of all; the log's end only if `end`, since
@@ -135,77 +129,6 @@ pub(super) fn check_positions(
                     max(last_pos, coalesce((SELECT max(pos) FROM event), 0)) FROM owner",
         )?
         .query_row([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    within(after, from, if end { last } else { i64::MAX })
-}
-
-fn within(after: u64, from: i64, last: i64) -> Result<(), StoreError> {
-    let (from, last) = (from as u64, last as u64);
-    if after < from {
-        return Err(Refusal::Expired { through: from }.into());
-    }
-    if after > last {
-        return Err(Refusal::Beyond { last }.into());
-    }
-    Ok(())
-}
-
-impl Store {
-    /// Folds what every session's log has of runs that ended before a time; answers how many
-    /// events went.
-    pub async fn fold(&self, before: UnixMillis) -> Result<u64, StoreError> {
-        let readers = &self.shared.readers;
-        let (mut after, mut folded) = (0, 0);
-        loop {
-            let page = readers.read(move |conn| sessions(conn, after)).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(folded);
-            };
-            after = last.session;
-            for (no, from) in page {
-                match self.fold_session(no, from, before).await {
-                    Ok(events) => folded += events,
-                    // One that cannot be read holds up no other.
-                    Err(StoreError::Damaged(damage)) => self.set_aside(vec![*damage]),
-                    Err(other) => return Err(other),
-                }
-            }
-        }
-    }
-
-    async fn fold_session(
-        &self,
-        no: SessionNo,
-        from: i64,
-        before: UnixMillis,
-    ) -> Result<u64, StoreError> {
-        let mut found = Cut {
-            seen: from,
-            through: from,
-            open: HashSet::new(),
-        };
-        let before = i64::try_from(before.0).unwrap_or(i64::MAX);
-        loop {
-            let look = move |conn: &Connection| look(conn, no.session, before, found);
-            let (next, more) = self.shared.readers.read(look).await?;
-            found = next;
-            if !more {
-                break;
-            }
-        }
-        let through = found.through;
-        if through > from {
-            self.write(move |tx| cut(tx, no, through)).await?;
-        } else if from == 0 {
-            return Ok(0);
-        }
-        // Also what an earlier host had cut off and not yet swept.
-        let mut swept = 0;
-        loop {
-            let some = self.write(move |tx| sweep(tx, no)).await?;
-            swept += some as u64;
-            if some < ROWS_MAX {
-                return Ok(swept);
-            }
-        }
-    }
+    let last = if end { last as u64 } else { u64::MAX };
+    rows::within(after, from as u64, last)
 }

@@ -1,183 +1,37 @@
 //! Runs in the store: accepted, started, withdrawn. Each step is a compare-and-set, and the
 //! order of the writer's queue decides between two that race.
 
+use super::command::{Accept, Accepted, KeepKey};
 use super::entry::{insert_message, keep_blob, next_ordinal};
+use super::numbers::{RunNo, SessionNo};
+use super::prompt::{Key, PromptRecord};
 use super::tx::Tx;
-use super::wake::{self, GoesOn};
+use super::wake;
 use super::{Damage, Refusal, StoreError};
 use lastword_types::event::EventBody;
-use lastword_types::id::{MessageId, QuestionId, RunId};
-use lastword_types::run::{CarriedUsage, RunEvent, RunState};
-use lastword_types::session::{Answer, BlobId, Message, Part, Role, title_from};
+use lastword_types::id::{MessageId, RunId};
+use lastword_types::run::{RunEvent, RunState};
+use lastword_types::session::{Message, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::io::Write;
-use std::time::Duration;
-
-/// A run and its session by their numbers in this store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunNo {
-    pub(super) run: i64,
-    pub(super) session: SessionNo,
-}
-
-impl RunNo {
-    /// Its session.
-    #[must_use]
-    pub fn session(&self) -> SessionNo {
-        self.session
-    }
-}
-
-/// A session and its workspace by their numbers in this store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SessionNo {
-    pub(super) session: i64,
-    pub(super) workspace: i64,
-}
-
-impl SessionNo {
-    /// Whether two sessions are of one workspace.
-    #[must_use]
-    pub fn is_beside(&self, other: &Self) -> bool {
-        self.workspace == other.workspace
-    }
-}
-
-/// What a caller asks of a session, as it is stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PromptRecord {
-    /// `user`, `parent`, `resume`, `wake` or `answer`. Those that bring words make a user
-    /// message: `user`, `parent` and `answer`.
-    pub origin: String,
-    /// What is asked.
-    pub parts: Vec<Part>,
-    /// The agent's configuration for this run, as JSON text.
-    pub config: String,
-    /// How long the run may take once it is running.
-    pub deadline: Option<Duration>,
-    /// What the runs before it used, of one that a wake began without a person in between.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub carried: Option<CarriedUsage>,
-}
-
-/// An idempotency key, with the digest of all that was asked under it. Unique per session,
-/// whatever kind of request it came with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    word: String,
-    content: Vec<u8>,
-}
-
-impl Key {
-    /// Of a prompt.
-    pub fn of_prompt(word: String, prompt: &PromptRecord) -> Result<Self, StoreError> {
-        Self::of(word, prompt)
-    }
-
-    /// Of going on with a run that is held or ended early.
-    pub fn of_resume(word: String, run: RunId) -> Result<Self, StoreError> {
-        Self::of(word, &("resume", run))
-    }
-
-    /// Of a fork through a message.
-    pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
-        Self::of(word, &("fork", through))
-    }
-
-    /// Of an answer to a question.
-    pub fn of_answer(
-        word: String,
-        question: QuestionId,
-        answer: &Answer,
-    ) -> Result<Self, StoreError> {
-        Self::of(word, &("answer", question, answer))
-    }
-
-    fn of(word: String, content: &impl Serialize) -> Result<Self, StoreError> {
-        let content = Sha256::digest(serde_json::to_vec(content)?).to_vec();
-        Ok(Self { word, content })
-    }
-}
-
-/// Counts bytes instead of keeping them.
-struct Count(usize);
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Bytes that parts have as they are kept.
-#[must_use]
-pub fn kept_bytes(parts: &[Part]) -> usize {
-    let mut count = Count(0);
-    // Neither a part nor the count can fail.
-    serde_json::to_writer(&mut count, parts).map_or(usize::MAX, |()| count.0)
-}
-
-/// A prompt to accept.
-pub struct Accept {
-    /// The run's id, made by the host.
-    pub run: RunId,
-    /// The session.
-    pub session: SessionNo,
-    /// What is asked.
-    pub prompt: PromptRecord,
-    /// Bytes that it names, by their digest.
-    pub attached: Vec<(BlobId, Vec<u8>)>,
-    /// The digest of the agent's component.
-    pub digest: String,
-    /// The caller's idempotency key.
-    pub key: Option<Key>,
-    /// What it goes on with, if it does; refused with [`Refusal::WrongState`] if another
-    /// prompt has gone on with that.
-    pub goes_on: Option<GoesOn>,
-    /// The run that ended early and that it goes on with, if it does. If a run does so that
-    /// has no end yet, that is the run; refused with [`Refusal::Resumed`] if that has its end.
-    pub resumes: Option<RunId>,
-    /// The run that begins it, if one does.
-    pub parent: Option<RunId>,
-    /// Prompts of this session that may wait at the most.
-    pub queue_max: u32,
-    /// Start in the same transaction: the session is idle and a slot is held.
-    pub start: bool,
-}
-
-/// What became of a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// It is durable as a new run.
-    New(RunNo),
-    /// Its key came before, with the same content, or the run that it was to go on with is
-    /// gone on with: this is the run of that time.
-    Known(RunId),
-}
 
 /// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
 /// was waited for, in one transaction.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
+    let session = tx.session(accept.session)?;
     if let Some(key) = &accept.key
-        && let Some(known) = known(tx.conn, accept.session, key)?
+        && let Some(known) = known(tx.conn, session.session, key)?
     {
         return Ok(Accepted::Known(known));
     }
     if let Some(run) = accept.resumes
-        && let Some(by) = resumed(tx, run, accept)?
+        && let Some(by) = resumed(tx, run, session, accept)?
     {
         return Ok(Accepted::Known(by));
     }
     if let Some(goes_on) = &accept.goes_on {
-        wake::go_on(tx, accept.session, goes_on)?;
+        wake::go_on(tx, session, goes_on)?;
     }
-    if !accept.start && queued(tx, accept.session.session)? >= i64::from(accept.queue_max) {
+    if !accept.start && queued(tx, session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull.into());
     }
     let state = match accept.start {
@@ -192,7 +46,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         )?
         .execute(params![
             accept.run.as_bytes(),
-            accept.session.session,
+            session.session,
             state.as_str(),
             tx.epoch,
             serde_json::to_string(&accept.prompt)?,
@@ -206,14 +60,16 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         ])?;
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
-        session: accept.session,
+        id: accept.run,
+        session,
     };
+    tx.numbers.keep_run(run);
     for (id, bytes) in &accept.attached {
-        keep_blob(tx.conn, accept.session, id, bytes)?;
+        keep_blob(tx.conn, session, id, bytes)?;
     }
     let message = user_message(tx, run, accept)?;
     log_accepted(tx, run, accept, message)?;
-    Ok(Accepted::New(run))
+    Ok(Accepted::New)
 }
 
 fn log_accepted(
@@ -248,7 +104,7 @@ fn log_accepted(
 
 /// The user's message, with a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
-    if !matches!(accept.prompt.origin.as_str(), "user" | "parent" | "answer") {
+    if !accept.prompt.has_message() {
         touch(tx, run.session, None)?;
         return Ok(None);
     }
@@ -277,14 +133,14 @@ fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), Sto
         .execute(params![session.session, title, tx.now.0 as i64])?;
     match changed {
         1 => Ok(()),
-        _ => Err(Refusal::UnknownSession.into()),
+        _ => Err(Refusal::UnknownSession(session.id).into()),
     }
 }
 
 /// The run that an idempotency key stands for already, if there is one.
 pub(super) fn known(
     conn: &Connection,
-    session: SessionNo,
+    session: i64,
     key: &Key,
 ) -> Result<Option<RunId>, StoreError> {
     let known: Option<([u8; 16], Vec<u8>)> = conn
@@ -294,7 +150,7 @@ pub(super) fn known(
              SELECT run.id, later_key.content FROM later_key JOIN run ON run.no = later_key.run
              WHERE later_key.session = ?1 AND later_key.key = ?2",
         )?
-        .query_row(params![session.session, key.word], |row| {
+        .query_row(params![session, key.word], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()
@@ -319,8 +175,22 @@ pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Has a key stand for a run, unless it stands for one already.
+pub(super) fn keep_key_once(tx: &mut Tx<'_>, keep: &KeepKey) -> Result<(), StoreError> {
+    let run = tx.run(keep.run)?;
+    match known(tx.conn, run.session.session, &keep.key)? {
+        Some(_) => Ok(()),
+        None => keep_key(tx, run, &keep.key),
+    }
+}
+
 /// The run that goes on with one that ended early, if there is one and it has no end yet.
-fn resumed(tx: &Tx<'_>, run: RunId, accept: &Accept) -> Result<Option<RunId>, StoreError> {
+fn resumed(
+    tx: &Tx<'_>,
+    run: RunId,
+    session: SessionNo,
+    accept: &Accept,
+) -> Result<Option<RunId>, StoreError> {
     let by: Option<(i64, [u8; 16], bool)> = tx
         .conn
         .prepare_cached("SELECT no, id, ended_ms IS NOT NULL FROM run WHERE resumes = ?1")?
@@ -338,7 +208,8 @@ fn resumed(tx: &Tx<'_>, run: RunId, accept: &Accept) -> Result<Option<RunId>, St
     if let Some(key) = &accept.key {
         let run = RunNo {
             run: no,
-            session: accept.session,
+            id: by,
+            session,
         };
         keep_key(tx, run, key)?;
     }
@@ -356,9 +227,10 @@ fn queued(tx: &Tx<'_>, session: i64) -> Result<i64, StoreError> {
         .query_row([session], |row| row.get(0))?)
 }
 
-/// Starts a queued run: its user message gets its place in the history. Answers what is
+/// Starts a queued run: its user message gets its place in the history. Returns what is
 /// asked, which may have been edited since it was accepted.
-pub(super) fn start(tx: &mut Tx<'_>, run: RunNo) -> Result<PromptRecord, StoreError> {
+pub(super) fn start(tx: &mut Tx<'_>, run: RunId) -> Result<PromptRecord, StoreError> {
+    let run = tx.run(run)?;
     let (from, to) = (RunState::Queued, next(RunState::Queued, RunEvent::Start)?);
     // In the text rather than bound, as in the finishing transaction.
     let sql = format!(
@@ -395,7 +267,7 @@ pub(super) fn state(tx: &Tx<'_>, run: RunNo) -> Result<RunState, StoreError> {
         .query_row([run.run], |row| row.get(0))
         .optional()
         .map_err(|error| unreadable(run, error.into()))?;
-    let word = word.ok_or(Refusal::UnknownRun)?;
+    let word = word.ok_or(Refusal::UnknownRun(run.id))?;
     let unknown = || StoreError::Content(format!("unknown state {word}"));
     RunState::from_word(&word).ok_or_else(|| unreadable(run, unknown()))
 }

@@ -1,55 +1,14 @@
 //! The runs of a session as a list of light entries, page by page: where each stands and how
 //! it ended, not what was said in it.
 
-use super::damage::{Damage, Listing};
-use super::open::Store;
-use super::session::{PAGE_ROWS, cursor, parse_cursor};
+use super::damage::Damage;
+use super::listing::Listing;
+use super::rows::{PAGE_ROWS, RunSummary, RunSummaryRow, parse_cursor};
 use super::{StoreError, event};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::run::RunState;
 use rusqlite::{Connection, Row, params};
-
-/// A run, without its messages.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct RunSummary {
-    /// Its id.
-    pub id: RunId,
-    /// Where it stands.
-    pub state: RunState,
-    /// What began it: `user`, `resume`, `fork`, …
-    pub origin: String,
-    /// The lower-case hex SHA-256 of the agent's component.
-    pub digest: String,
-    /// When it was accepted.
-    pub accepted_ms: UnixMillis,
-    /// When its agent was called, once it has been.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_ms: Option<UnixMillis>,
-    /// When it ended, once it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<UnixMillis>,
-    /// How it ended, once it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
-}
-
-/// A run and where it stands in the list.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunSummaryRow {
-    /// The run.
-    pub run: RunSummary,
-    pub(super) no: i64,
-}
-
-impl RunSummaryRow {
-    /// Where the list goes on after this run.
-    #[must_use]
-    pub fn cursor(&self) -> String {
-        cursor(self.no)
-    }
-}
 
 /// What is read of a run, beside its receipt.
 pub(super) const SUMMARY: &str = "run.no, run.id, run.state,
@@ -62,7 +21,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
     let time = |at: Option<i64>| at.map(|at| UnixMillis(at as u64));
     let receipt: Option<String> = row.get(8)?;
     Ok(RunSummaryRow {
-        no: row.get(0)?,
+        place: row.get(0)?,
         run: RunSummary {
             id: RunId::from_bytes(row.get(1)?),
             state: RunState::from_word(&word)
@@ -80,7 +39,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
 }
 
 /// Some runs of a session, in the order of acceptance.
-fn list(
+pub(super) fn list(
     conn: &Connection,
     session: SessionId,
     limit: u32,
@@ -96,17 +55,4 @@ fn list(
         which: "run.session = ?1 AND run.no > ?2 ORDER BY run.no LIMIT ?3",
     };
     listing.read(conn, params![no, after, limit.min(PAGE_ROWS + 1)], read)
-}
-
-impl Store {
-    /// A page of a session's runs, in the order of acceptance.
-    pub async fn list_runs(
-        &self,
-        session: SessionId,
-        limit: u32,
-        after: Option<String>,
-    ) -> Result<Vec<Result<RunSummaryRow, Damage>>, StoreError> {
-        let read = move |conn: &Connection| list(conn, session, limit, after.as_deref());
-        self.shared.readers.read(read).await
-    }
 }

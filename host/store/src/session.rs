@@ -1,7 +1,11 @@
-//! Workspaces and sessions in the store: made, found, listed.
+//! Workspaces and sessions in the database: made, found, listed.
 
-use super::damage::{Damage, Listing, lenient};
-use super::run::SessionNo;
+use super::command::{OpenWorkspace, OpenedWorkspace};
+use super::damage::Damage;
+use super::listing::{Listing, lenient};
+use super::numbers::{self, SessionNo};
+use super::options::StoredOptions;
+use super::rows::{PAGE_ROWS, SessionAt, SessionRow, SessionsPage, WorkspaceRow, parse_cursor};
 use super::tx::Tx;
 use super::{Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
@@ -10,12 +14,56 @@ use lastword_types::id::{AgentId, MessageId, SessionId, WorkspaceId};
 use lastword_types::session::{ForkPoint, SessionRecord, Usage};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-/// Rows of the longest page of a list; one more may be asked for, to know whether it is the
-/// last.
-pub const PAGE_ROWS: u32 = 200;
+/// Opens a workspace, and keeps what it is opened with.
+pub(super) fn open_workspace(
+    tx: &mut Tx<'_>,
+    open: &OpenWorkspace,
+) -> Result<OpenedWorkspace, StoreError> {
+    let (id, no) = workspace(tx, &open.key, open.id)?;
+    let options = match &open.options {
+        Some(options) => {
+            keep_options(tx, id, options)?;
+            options.clone()
+        }
+        None => last_options(tx, no)?,
+    };
+    Ok(OpenedWorkspace { id, options })
+}
+
+/// Keeps what a workspace is opened with; of one that is gone, nothing.
+pub(super) fn keep_options(
+    tx: &Tx<'_>,
+    workspace: WorkspaceId,
+    options: &StoredOptions,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_string(options)?;
+    tx.conn
+        .prepare_cached("UPDATE workspace SET options = ?2 WHERE id = ?1")?
+        .execute(params![workspace.as_bytes(), json])?;
+    Ok(())
+}
+
+/// What a workspace was opened with last; [`Refusal::UnreadableOptions`] where that cannot be
+/// read whole.
+fn last_options(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError> {
+    let json: Option<String> = tx
+        .conn
+        .prepare_cached("SELECT options FROM workspace WHERE no = ?1")?
+        .query_row([workspace], |row| row.get(0))
+        .map_err(|error| {
+            Damage::of("workspace")
+                .row(workspace)
+                .name(StoreError::from(error))
+        })?;
+    super::options::read(json).map_err(|_| Refusal::UnreadableOptions.into())
+}
 
 /// Makes the workspace with this key, or finds it.
-pub(super) fn workspace(tx: &mut Tx<'_>, key: &str) -> Result<(WorkspaceId, i64), StoreError> {
+fn workspace(
+    tx: &mut Tx<'_>,
+    key: &str,
+    id: WorkspaceId,
+) -> Result<(WorkspaceId, i64), StoreError> {
     let known: Option<([u8; 16], i64)> = tx
         .conn
         .prepare_cached("SELECT id, no FROM workspace WHERE key = ?1")?
@@ -24,7 +72,6 @@ pub(super) fn workspace(tx: &mut Tx<'_>, key: &str) -> Result<(WorkspaceId, i64)
     if let Some((id, no)) = known {
         return Ok((WorkspaceId::from_bytes(id), no));
     }
-    let id = WorkspaceId::generate();
     // Numbers are never given again: handles on what was deleted must find nothing.
     tx.conn
         .prepare_cached(
@@ -47,18 +94,17 @@ pub(super) struct NewSession {
 /// Begins a session.
 pub(super) fn create(
     tx: &mut Tx<'_>,
-    workspace: i64,
+    workspace_id: WorkspaceId,
     new: &NewSession,
 ) -> Result<SessionNo, StoreError> {
     // A parent in it would be gone with it.
-    workspace_id(tx.conn, workspace)?;
+    let workspace = numbers::workspace(tx.conn, workspace_id)?;
     let parent = match new.parent {
         Some(id) => {
-            let parent = find(tx.conn, id)?.no;
-            if parent.workspace != workspace {
-                return Err(Refusal::UnknownSession.into());
+            if find(tx.conn, id)?.record.workspace != workspace_id {
+                return Err(Refusal::UnknownSession(id).into());
             }
-            Some(parent.session)
+            Some(tx.session(id)?.session)
         }
         None => None,
     };
@@ -81,7 +127,10 @@ pub(super) fn create(
     let no = SessionNo {
         session: tx.conn.last_insert_rowid(),
         workspace,
+        id: new.id,
+        workspace_id,
     };
+    tx.numbers.keep_session(no);
     let body = EventBody::SessionCreated {
         agent: new.agent.clone(),
         parent: new.parent,
@@ -109,30 +158,6 @@ pub(super) const CHECKED: &str = "session.id, workspace.id, session.agent, sessi
     session.parent, session.summary_through,
     session.summary_message IS NULL
       OR summary.no IS NOT NULL AND session.summary_through IS NOT NULL";
-
-/// A session, its numbers, and its workspace's key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionRow {
-    /// The session.
-    pub record: SessionRecord,
-    /// The key of its workspace.
-    pub workspace_key: String,
-    pub(super) no: SessionNo,
-}
-
-impl SessionRow {
-    /// The numbers that writes need.
-    #[must_use]
-    pub fn no(&self) -> SessionNo {
-        self.no
-    }
-
-    /// Where a list goes on after this session.
-    #[must_use]
-    pub fn cursor(&self) -> String {
-        cursor(self.no.session)
-    }
-}
 
 pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
     let agent: String = row.get(2)?;
@@ -162,44 +187,28 @@ pub(super) fn read(row: &Row<'_>) -> Result<SessionRow, StoreError> {
             created_ms: UnixMillis(row.get::<_, i64>(7)? as u64),
             updated_ms: UnixMillis(row.get::<_, i64>(8)? as u64),
         },
-        no: SessionNo {
-            session: row.get(9)?,
-            workspace: row.get(10)?,
-        },
+        place: row.get(9)?,
         // One that cannot be read costs the workspace its name, not its sessions.
         workspace_key: lenient(row, 11).unwrap_or_default(),
     })
 }
 
-/// Where a session belongs and whom it talks to, without what has to be counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionAt {
-    /// The numbers that writes need.
-    pub no: SessionNo,
-    /// Where it belongs.
-    pub workspace: WorkspaceId,
-    /// Whom it talks to.
-    pub agent: AgentId,
-}
-
 /// Finds a session, unless it is being deleted.
 pub(super) fn locate(conn: &Connection, id: SessionId) -> Result<SessionAt, StoreError> {
-    let row: Option<(i64, i64, [u8; 16], String)> = conn
+    let row: Option<([u8; 16], String)> = conn
         .prepare_cached(
-            "SELECT session.no, workspace.no, workspace.id, session.agent FROM session
+            "SELECT workspace.id, session.agent FROM session
              LEFT JOIN workspace ON workspace.no = session.workspace
              WHERE session.id = ?1 AND session.going = 0",
         )?
-        .query_row([id.as_bytes()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
+        .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
         .map_err(|error| damaged(id, error.into()))?;
-    let (session, workspace, place, agent) = row.ok_or(Refusal::UnknownSession)?;
+    let (workspace, agent) = row.ok_or(Refusal::UnknownSession(id))?;
     let agent = AgentId::new(agent).map_err(|error| StoreError::Content(error.to_string()));
     Ok(SessionAt {
-        no: SessionNo { session, workspace },
-        workspace: WorkspaceId::from_bytes(place),
+        id,
+        workspace: WorkspaceId::from_bytes(workspace),
         agent: agent.map_err(|error| damaged(id, error))?,
     })
 }
@@ -219,20 +228,7 @@ pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, Store
         rows.next()?.map(read).transpose()
     };
     let found = found().map_err(|error| damaged(id, error))?;
-    found.ok_or_else(|| Refusal::UnknownSession.into())
-}
-
-/// Which sessions are listed, and from where on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionsPage {
-    /// Those of one workspace.
-    pub workspace: Option<WorkspaceId>,
-    /// Those that one session began.
-    pub parent: Option<SessionId>,
-    /// How many at the most; [`PAGE_ROWS`] at the very most.
-    pub limit: u32,
-    /// What the page before answered.
-    pub after: Option<String>,
+    found.ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
 /// A page of sessions, the newest first. Nothing that changes moves in this order: whoever
@@ -290,34 +286,12 @@ fn rows(
     listing.read(conn, params, read)
 }
 
-/// A workspace that is known, open or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkspaceRow {
-    /// Its id.
-    pub id: WorkspaceId,
-    /// The key under which it is stored.
-    pub key: String,
-    /// When it was first opened.
-    pub created_ms: UnixMillis,
-    /// How many sessions it has.
-    pub sessions: u64,
-    pub(super) no: i64,
-}
-
-impl WorkspaceRow {
-    /// Where a list goes on after this workspace.
-    #[must_use]
-    pub fn cursor(&self) -> String {
-        cursor(self.no)
-    }
-}
-
 const WORKSPACE: &str = "no, id, key, created_ms,
     (SELECT count(*) FROM session WHERE session.workspace = workspace.no AND going = 0)";
 
 pub(super) fn workspace_row(row: &Row<'_>) -> Result<WorkspaceRow, StoreError> {
     Ok(WorkspaceRow {
-        no: row.get(0)?,
+        place: row.get(0)?,
         id: WorkspaceId::from_bytes(row.get(1)?),
         key: row.get(2)?,
         created_ms: UnixMillis(row.get::<_, i64>(3)? as u64),
@@ -334,7 +308,7 @@ pub(super) fn known(conn: &Connection, id: WorkspaceId) -> Result<WorkspaceRow, 
         rows.next()?.map(workspace_row).transpose()
     };
     let found = found().map_err(|error| Damage::of("workspace").row(id).name(error))?;
-    found.ok_or_else(|| Refusal::UnknownWorkspace.into())
+    found.ok_or_else(|| Refusal::UnknownWorkspace(id).into())
 }
 
 /// The workspaces that are known, in the order in which they were first opened.
@@ -354,30 +328,16 @@ pub(super) fn workspaces(
     listing.read(conn, params![no, limit.min(PAGE_ROWS + 1)], workspace_row)
 }
 
-/// The number of a workspace.
-pub(super) fn workspace_no(conn: &Connection, id: WorkspaceId) -> Result<i64, StoreError> {
-    conn.prepare_cached("SELECT no FROM workspace WHERE id = ?1")?
+/// The key of a workspace as it is stored.
+pub(super) fn workspace_key(conn: &Connection, id: WorkspaceId) -> Result<String, StoreError> {
+    let key: Option<String> = conn
+        .prepare_cached("SELECT key FROM workspace WHERE id = ?1")?
         .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()?
-        .ok_or_else(|| Refusal::UnknownWorkspace.into())
-}
-
-/// The id of a workspace.
-pub(super) fn workspace_id(conn: &Connection, no: i64) -> Result<WorkspaceId, StoreError> {
-    conn.prepare_cached("SELECT id FROM workspace WHERE no = ?1")?
-        .query_row([no], |row| row.get(0))
-        .optional()?
-        .map(WorkspaceId::from_bytes)
-        .ok_or_else(|| Refusal::UnknownWorkspace.into())
-}
-
-/// A cursor into a list that is in the order of its rows' numbers.
-pub(super) fn cursor(no: i64) -> String {
-    format!("{no:x}")
-}
-
-pub(super) fn parse_cursor(text: &str) -> Result<i64, StoreError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let no = i64::from_str_radix(text, 16).ok().filter(|_| digits);
-    no.ok_or_else(|| Refusal::InvalidCursor.into())
+        .optional()
+        .map_err(|error| {
+            Damage::of("workspace")
+                .row(id)
+                .name(StoreError::from(error))
+        })?;
+    key.ok_or_else(|| Refusal::UnknownWorkspace(id).into())
 }

@@ -1,56 +1,42 @@
 //! What agents keep: small values under keys, per session or per workspace, bounded.
 
-use super::run::SessionNo;
+use super::command::{PutState, StateScope};
 use super::tx::Tx;
 use super::{Damage, Refusal, StoreError};
-use lastword_types::id::AgentId;
+use lastword_types::id::SessionId;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Where a value belongs. Workspace values are shared by the sessions of one agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateScope {
-    /// One session.
-    Session,
-    /// All sessions of the same agent in one workspace.
-    Workspace,
-}
-
-/// Whose values.
-#[derive(Clone, Debug)]
-pub struct StateOwner {
-    /// The session, and with it the workspace.
-    pub session: SessionNo,
-    /// The agent.
-    pub agent: AgentId,
-}
-
-/// What one owner may keep in one scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateQuota {
-    /// Bytes of keys and values together.
-    pub bytes: u64,
-    /// Number of keys.
-    pub keys: u64,
-}
-
-impl StateOwner {
-    fn place(&self, scope: StateScope) -> (i64, i64) {
-        match scope {
-            StateScope::Session => (1, self.session.session),
-            StateScope::Workspace => (2, self.session.workspace),
-        }
+/// Whose value, of a session and its workspace by their numbers: the words of two columns.
+fn place(scope: StateScope, session: i64, workspace: i64) -> (i64, i64) {
+    match scope {
+        StateScope::Session => (1, session),
+        StateScope::Workspace => (2, workspace),
     }
+}
+
+/// Where a reader finds the values of a session, or of its workspace.
+pub(super) fn find(
+    conn: &Connection,
+    session: SessionId,
+    scope: StateScope,
+) -> Result<(i64, i64), StoreError> {
+    let found = conn
+        .prepare_cached("SELECT no, workspace FROM session WHERE id = ?1")?
+        .query_row([session.as_bytes()], |row| {
+            Ok(place(scope, row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(|error| Damage::of("session").session(session).name(error.into()))?;
+    found.ok_or_else(|| Refusal::UnknownSession(session).into())
 }
 
 /// Reads a value.
 pub(super) fn get(
     conn: &Connection,
-    owner: &StateOwner,
-    scope: StateScope,
+    (scope, no): (i64, i64),
+    agent: &str,
     key: &str,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let (scope, no) = owner.place(scope);
-    let agent = owner.agent.as_str();
     let value = conn
         .prepare_cached(
             "SELECT value FROM state WHERE scope = ?1 AND owner = ?2 AND agent = ?3 AND key = ?4",
@@ -61,25 +47,18 @@ pub(super) fn get(
     value.map_err(|error| place().name(error.into()))
 }
 
-/// Writes a value, or deletes it, if the one that is there is as expected. Answers whether
+/// Writes a value, or deletes it, if the one that is there is as expected. Returns whether
 /// it was.
-pub(super) fn put(
-    tx: &Tx<'_>,
-    owner: &StateOwner,
-    scope: StateScope,
-    key: &str,
-    expected: Option<&Option<Vec<u8>>>,
-    value: Option<&[u8]>,
-    quota: StateQuota,
-) -> Result<bool, StoreError> {
-    if let Some(expected) = expected
-        && get(tx.conn, owner, scope, key)? != *expected
+pub(super) fn put(tx: &mut Tx<'_>, put: &PutState) -> Result<bool, StoreError> {
+    let session = tx.session(put.owner.session)?;
+    let (scope_no, no) = place(put.scope, session.session, session.workspace);
+    let (agent, key) = (put.owner.agent.as_str(), put.key.as_str());
+    if let Some(expected) = &put.expected
+        && get(tx.conn, (scope_no, no), agent, key)? != *expected
     {
         return Ok(false);
     }
-    let (scope_no, no) = owner.place(scope);
-    let agent = owner.agent.as_str();
-    let Some(value) = value else {
+    let Some(value) = &put.value else {
         tx.conn
             .prepare_cached(
                 "DELETE FROM state WHERE scope = ?1 AND owner = ?2 AND agent = ?3 AND key = ?4",
@@ -102,7 +81,7 @@ pub(super) fn put(
         .query_row(params![scope_no, no, agent], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    if bytes as u64 > quota.bytes || keys as u64 > quota.keys {
+    if bytes as u64 > put.quota.bytes || keys as u64 > put.quota.keys {
         return Err(Refusal::Quota.into());
     }
     Ok(true)
@@ -111,17 +90,14 @@ pub(super) fn put(
 /// The keys that begin with a prefix, in order.
 pub(super) fn keys(
     conn: &Connection,
-    owner: &StateOwner,
-    scope: StateScope,
+    (scope, no): (i64, i64),
+    agent: &str,
     prefix: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let (scope, no) = owner.place(scope);
     let mut query = conn.prepare_cached(
         "SELECT key FROM state WHERE scope = ?1 AND owner = ?2 AND agent = ?3
          AND substr(key, 1, length(?4)) = ?4 ORDER BY key",
     )?;
-    let rows = query.query_map(params![scope, no, owner.agent.as_str(), prefix], |row| {
-        row.get(0)
-    })?;
+    let rows = query.query_map(params![scope, no, agent, prefix], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -1,30 +1,23 @@
 //! Inside a write transaction: the log with its sequence numbers, savepoints, and the clock of the
 //! transaction. Knows no run and no session but by number.
 
-use super::run::SessionNo;
+use super::command::BatchTime;
+use super::notify::LogRange;
+use super::numbers::{Numbers, RunNo, SessionNo};
 use super::{Refusal, StoreError};
-use lastword_types::clock::{Clock, UnixMillis};
+use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
+use lastword_types::id::{RunId, SessionId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
 
-/// Whether each job of a transaction has a savepoint of its own.
+/// Whether each command of a transaction has a savepoint of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Apart {
-    No,
-    Yes,
-}
-
-/// The numbers that one session's log grew by in a transaction. A session may come more
-/// than once, and an undone part may have left numbers that do not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Grown {
-    pub(super) session: i64,
-    pub(super) workspace: i64,
-    /// The first number given.
-    pub(super) first: i64,
-    /// The last number given.
-    pub(super) last: i64,
+pub(super) enum SavepointMode {
+    /// None has, which costs least.
+    None,
+    /// Each has.
+    Each,
 }
 
 /// One write transaction, or one savepoint of it.
@@ -36,27 +29,30 @@ pub(super) struct Tx<'c> {
     pub(super) elapsed: Duration,
     /// The owner's epoch.
     pub(super) epoch: i64,
-    pub(super) apart: Apart,
+    pub(super) savepoints: SavepointMode,
+    pub(super) numbers: &'c mut Numbers,
     /// Positions are never given twice by one process, not even after a rollback.
     next_pos: &'c mut i64,
     /// The sessions whose log grew.
-    touched: Vec<Grown>,
+    touched: Vec<LogRange>,
     json: Vec<u8>,
 }
 
 impl<'c> Tx<'c> {
     pub(super) fn new(
         conn: &'c Connection,
-        clock: &dyn Clock,
+        time: BatchTime,
         epoch: i64,
         next_pos: &'c mut i64,
+        numbers: &'c mut Numbers,
     ) -> Self {
         Self {
             conn,
-            now: clock.now(),
-            elapsed: clock.elapsed(),
+            now: time.now,
+            elapsed: time.elapsed,
             epoch,
-            apart: Apart::Yes,
+            savepoints: SavepointMode::Each,
+            numbers,
             next_pos,
             touched: Vec::new(),
             json: Vec::new(),
@@ -64,8 +60,18 @@ impl<'c> Tx<'c> {
     }
 
     /// The sessions whose log grew, for their subscribers.
-    pub(super) fn into_touched(self) -> Vec<Grown> {
+    pub(super) fn into_touched(self) -> Vec<LogRange> {
         self.touched
+    }
+
+    /// A session by its numbers, however much of it is left.
+    pub(super) fn session(&mut self, id: SessionId) -> Result<SessionNo, StoreError> {
+        self.numbers.session(self.conn, id)
+    }
+
+    /// A run by its numbers, however it stands.
+    pub(super) fn run(&mut self, id: RunId) -> Result<RunNo, StoreError> {
+        self.numbers.run(self.conn, id)
     }
 
     /// The log of one session, at its end; nothing comes after that it is deleted.
@@ -79,7 +85,7 @@ impl<'c> Tx<'c> {
             .query_row([session.session], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let last = match last {
-            Some((_, true)) => return Err(Refusal::UnknownSession.into()),
+            Some((_, true)) => return Err(Refusal::UnknownSession(session.id).into()),
             Some((last, _)) => last,
             None => self.folded(session)?,
         };
@@ -98,7 +104,7 @@ impl<'c> Tx<'c> {
             )?
             .query_row([session.session], |row| row.get(0))
             .optional()?
-            .ok_or_else(|| Refusal::UnknownSession.into())
+            .ok_or_else(|| Refusal::UnknownSession(session.id).into())
     }
 
     /// The highest position given so far.
@@ -108,9 +114,9 @@ impl<'c> Tx<'c> {
 
     /// Wakes those who follow a session whose log did not grow: it is going.
     pub(super) fn wake(&mut self, session: SessionNo) {
-        self.touched.push(Grown {
-            session: session.session,
-            workspace: session.workspace,
+        self.touched.push(LogRange {
+            session: session.id,
+            workspace: session.workspace_id,
             first: i64::MAX,
             last: 0,
         });
@@ -127,6 +133,7 @@ pub(super) fn in_savepoint<T>(
     if result.is_ok() {
         tx.conn.prepare_cached("RELEASE part")?.execute([])?;
     } else if !tx.conn.is_autocommit() {
+        tx.numbers.clear();
         tx.conn.execute_batch("ROLLBACK TO part; RELEASE part")?;
     }
     result
@@ -163,10 +170,10 @@ impl Log<'_, '_> {
                 json
             ])?;
         match tx.touched.last_mut() {
-            Some(grown) if grown.session == self.session.session => grown.last = self.seq,
-            _ => tx.touched.push(Grown {
-                session: self.session.session,
-                workspace: self.session.workspace,
+            Some(range) if range.session == self.session.id => range.last = self.seq,
+            _ => tx.touched.push(LogRange {
+                session: self.session.id,
+                workspace: self.session.workspace_id,
                 first: self.seq,
                 last: self.seq,
             }),

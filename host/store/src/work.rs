@@ -1,92 +1,66 @@
-//! A unit of writing: what it does inside a transaction, and what happens once its fate is
-//! known. Knows no particular noun.
+//! A command on its way to the backend, and what is called once its fate is known. `writer`
+//! takes jobs from its queue; `output` and `handle` hand them in.
 
 use super::StoreError;
-use super::tx::Tx;
+use super::command::{Command, CommandKind, Reply};
+use lastword_types::clock::UnixMillis;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Something that the writer thread does.
-pub(super) trait Work: Send {
-    /// Writes. May be called again after a rollback, and must then write the same.
-    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+/// A command, and who is told what became of it.
+pub(super) struct Job {
+    pub(super) command: Command,
+    then: Box<dyn Completion>,
+}
 
-    /// Called once on the writer thread: after COMMIT with `Ok`, otherwise with the error.
-    /// Must not block.
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>);
-
-    /// Whether the work is kept and tried again while the store cannot write.
-    fn is_kept(&self) -> bool {
-        false
+/// What happens around a command.
+pub(super) trait Completion: Send {
+    /// Puts into the command what it shall write, when the writer comes to it; called again where
+    /// it is tried again, and then has nothing to add.
+    fn fill(&mut self, command: &mut Command, now: UnixMillis) {
+        let _all_there = (command, now);
     }
 
-    /// Called when it is kept for another try, which this process may not live to make: what the
-    /// next host has to know of it goes beside the database now. May be called again.
-    fn wait(&self) {}
+    /// Called once on the writer thread: after the commit with the reply, otherwise with the
+    /// error. Must not block.
+    fn complete(self: Box<Self>, outcome: Result<Reply, StoreError>);
+}
 
-    /// The run that it writes for, if one's works must not overtake each other: behind one that
-    /// is kept, the others are kept too.
-    fn run(&self) -> Option<i64> {
-        None
+impl Job {
+    pub(super) fn new(command: impl Into<Command>, then: impl Completion + 'static) -> Self {
+        Self {
+            command: command.into(),
+            then: Box::new(then),
+        }
+    }
+
+    /// A job whose reply goes to a callback, which is called whether or not anyone waits.
+    pub(super) fn callback<C: CommandKind>(
+        command: C,
+        then: impl FnOnce(Result<C::Reply, StoreError>) + Send + 'static,
+    ) -> Self {
+        Self::new(command, CallbackJob::<C, _>(then, PhantomData))
+    }
+
+    pub(super) fn fill(&mut self, now: UnixMillis) {
+        self.then.fill(&mut self.command, now);
+    }
+
+    /// Tells of the outcome. What is called back is not the store's own: a panic there is told
+    /// where panics are, and no other job suffers from it.
+    pub(super) fn complete(self, outcome: Result<Reply, StoreError>) {
+        let _panicked = catch_unwind(AssertUnwindSafe(|| self.then.complete(outcome)));
     }
 }
 
-/// Settles work. Whoever is called back is not the store's own: a panic there is told where
-/// panics are, and nobody else's work suffers from it.
-pub(super) fn settle(work: Box<dyn Work>, outcome: Result<(), StoreError>) {
-    let _panicked = catch_unwind(AssertUnwindSafe(|| work.settle(outcome)));
-}
+struct CallbackJob<C, F>(F, PhantomData<fn() -> C>);
 
-/// Work whose result goes to a callback, which is called whether or not anybody waits.
-pub(super) struct Then<T, A, C> {
-    act: A,
-    result: Option<T>,
-    then: C,
-    kept: bool,
-}
-
-impl<T, A, C> Then<T, A, C>
+impl<C, F> Completion for CallbackJob<C, F>
 where
-    T: Send + 'static,
-    A: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    C: FnOnce(Result<T, StoreError>) + Send + 'static,
+    C: CommandKind,
+    F: FnOnce(Result<C::Reply, StoreError>) + Send,
 {
-    /// Answered with an error while the store cannot write.
-    pub(super) fn boxed(act: A, then: C) -> Box<dyn Work> {
-        Self::build(act, then, false)
-    }
-
-    /// Kept and tried again while the store cannot write.
-    pub(super) fn kept(act: A, then: C) -> Box<dyn Work> {
-        Self::build(act, then, true)
-    }
-
-    fn build(act: A, then: C, kept: bool) -> Box<dyn Work> {
-        Box::new(Self {
-            act,
-            result: None,
-            then,
-            kept,
-        })
-    }
-}
-
-impl<T, A, C> Work for Then<T, A, C>
-where
-    T: Send,
-    A: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
-    C: FnOnce(Result<T, StoreError>) + Send,
-{
-    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        self.result = Some((self.act)(tx)?);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let Self { result, then, .. } = *self;
-        then(outcome.map(|()| result.expect("applied before it was committed")));
-    }
-
-    fn is_kept(&self) -> bool {
-        self.kept
+    fn complete(self: Box<Self>, outcome: Result<Reply, StoreError>) {
+        (self.0)(outcome.and_then(C::reply));
     }
 }

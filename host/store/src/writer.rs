@@ -1,30 +1,25 @@
-//! The one thread that writes: it takes whatever queued up during the last sync, commits it
-//! as one transaction, and only then lets anyone know.
+//! The one thread that writes: it takes whatever queued up during the last sync, has the backend
+//! commit it as one batch, and only then lets anyone know.
 //!
 //! ```text
-//! queue ─▶ BEGIN IMMEDIATE ─▶ every job ─▶ COMMIT (fsync) ─▶ look, note ─▶ wake subscribers ─▶ answer
+//! queue ─▶ fill ─▶ Backend::commit (fsync) ─▶ wake subscribers ─▶ reply
 //! ```
-//! It looks whether the files that it wrote to still lie in their place, and notes how far the
-//! database is committed outside the database: both cost microseconds, beside a sync.
-//! Knows neither runs nor sessions; what is written is [`Work`].
+//! Serves every backend. Commands come from `handle` and `output` as jobs.
 
 use super::StoreError;
-use super::causes::Causes;
-use super::committed::Record;
-use super::directory::Places;
+use super::backend::{Backend, Batch, BatchId, CauseLog, CommitError, Committed, Resolution};
+use super::command::{BatchTime, Probe, Reply};
 use super::notify::Notify;
-use super::tx::{Apart, Grown, Tx, in_savepoint};
-use super::work::{Work, settle};
+use super::work::Job;
 use lastword_types::clock::Clock;
-use rusqlite::Connection;
+use lastword_types::id::RunId;
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Jobs of the largest transaction.
+/// Jobs of the largest batch.
 const BATCH_MAX: usize = 1000;
 /// The first and the longest wait before kept work is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
@@ -37,8 +32,7 @@ pub(super) const PANICKED: &str = "a write failed inside the host; its log says 
 /// Why an orderly closed store takes nothing.
 pub const SHUT_DOWN: &str = "the host has shut down";
 
-/// Where work is handed in. Closed when the store is shut down or fails for good.
-#[derive(Default)]
+/// Where jobs are handed in. Closed when the store is shut down or fails for good.
 pub(super) struct Queue {
     inner: Mutex<QueueInner>,
     arrived: Condvar,
@@ -46,42 +40,56 @@ pub(super) struct Queue {
     failed: watch::Sender<Option<String>>,
     /// Why the last write was refused, until one is done again.
     trouble: Mutex<Option<String>>,
+    /// Where the causes of ends are kept that are not committed.
+    causes: Arc<dyn CauseLog>,
 }
 
 #[derive(Default)]
 struct QueueInner {
-    jobs: VecDeque<Box<dyn Work>>,
+    jobs: VecDeque<Job>,
     /// Nothing more is taken; the thread ends when it has nothing left to do.
     closing: bool,
 }
 
 impl Queue {
+    pub(super) fn new(causes: Arc<dyn CauseLog>) -> Self {
+        Self {
+            inner: Mutex::default(),
+            arrived: Condvar::new(),
+            failed: watch::Sender::default(),
+            trouble: Mutex::default(),
+            causes,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, QueueInner> {
         // A panic while the lock is held leaves a whole queue: every change is one push.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands in work, unless the queue is closed.
-    pub(super) fn push(&self, work: Box<dyn Work>) -> Handed {
+    /// Hands in a job, unless the queue is closed.
+    pub(super) fn push(self: &Arc<Self>, job: Job) -> Submission {
         let mut inner = self.lock();
         let why = self.failed.borrow().clone();
         if why.is_some() || inner.closing {
-            return Handed(Some((work, closed(why))));
+            drop(inner);
+            return Submission(Some((job, closed(why), Arc::clone(self))));
         }
-        inner.jobs.push_back(work);
+        inner.jobs.push_back(job);
         drop(inner);
+
         self.arrived.notify_one();
-        Handed(None)
+        Submission(None)
     }
 
-    /// Takes no more work; what is queued is still done.
+    /// Takes no more jobs; what is queued is still done.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.arrived.notify_one();
     }
 
-    /// Waits for work, at most `patience` when some is kept already. Without any it comes back from
-    /// time to time: a host that does not write shall notice, too, that another does.
+    /// Waits for jobs, at most `patience` when some are kept already. Without any it comes back
+    /// from time to time: a host that does not write shall notice, too, that another does.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut inner = self.lock();
         loop {
@@ -104,11 +112,43 @@ impl Queue {
         }
     }
 
-    /// Takes nothing more, for good. Answers what was handed in and is not done.
-    pub(super) fn fail(&self, why: &str) -> Vec<Box<dyn Work>> {
+    /// Waits for a while, whatever is handed in meanwhile. Returns whether the queue closes, which
+    /// ends the wait.
+    fn pause(&self, patience: Duration) -> bool {
+        let waited = self
+            .arrived
+            .wait_timeout_while(self.lock(), patience, |inner| !inner.closing);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closing
+    }
+
+    /// Takes nothing more, for good. Returns what was handed in and is not done.
+    pub(super) fn fail(&self, why: &str) -> Vec<Job> {
         let mut inner = self.lock();
         self.failed.send_replace(Some(why.to_owned()));
         inner.jobs.drain(..).collect()
+    }
+
+    /// Tells a job of its outcome. The causes of ends are kept for the next host until it is known
+    /// what the database has, and forgotten after that.
+    pub(super) fn complete(&self, job: Job, outcome: Result<Reply, StoreError>) {
+        let decided = matches!(outcome, Ok(_) | Err(StoreError::Refused(_)));
+        let ended = job.command.ends().map(|(runs, _)| runs.to_vec());
+        if !decided {
+            self.keep_causes(&job);
+        }
+        job.complete(outcome);
+        for run in ended.into_iter().flatten().filter(|_| decided) {
+            self.causes.forget(run);
+        }
+    }
+
+    /// Keeps why runs end whose ends this process may not live to commit.
+    fn keep_causes(&self, job: &Job) {
+        if let Some((runs, ending)) = job.command.ends() {
+            for run in runs {
+                self.causes.keep(*run, ending);
+            }
+        }
     }
 
     /// Why the store failed for good, if it did.
@@ -132,7 +172,7 @@ impl Queue {
         *trouble.unwrap_or_else(PoisonError::into_inner) = why;
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.lock().jobs.is_empty()
     }
 
@@ -141,28 +181,28 @@ impl Queue {
     }
 }
 
-/// What became of handing work in. Work that a closed queue refuses is settled when this is
-/// dropped, so that whoever holds a lock can let go of it first.
-#[must_use = "refused work is settled where this is dropped"]
-pub struct Handed(Option<(Box<dyn Work>, StoreError)>);
+/// A job that was handed in. One that a closed queue refuses is told so when this is dropped, so
+/// that a caller that holds a lock can let go of it first.
+#[must_use = "a refused job is told so where this is dropped"]
+pub struct Submission(Option<(Job, StoreError, Arc<Queue>)>);
 
-impl Handed {
+impl Submission {
     /// Nothing was handed in.
     pub(super) fn none() -> Self {
         Self(None)
     }
 }
 
-impl Drop for Handed {
+impl Drop for Submission {
     fn drop(&mut self) {
-        if let Some((work, error)) = self.0.take() {
-            settle(work, Err(error));
+        if let Some((job, error, queue)) = self.0.take() {
+            queue.complete(job, Err(error));
         }
     }
 }
 
 enum Taken {
-    Jobs(Vec<Box<dyn Work>>),
+    Jobs(Vec<Job>),
     Closed,
 }
 
@@ -172,54 +212,58 @@ fn closed(why: Option<String>) -> StoreError {
 
 /// The runs of which something is kept: what they say later stays behind it.
 #[derive(Default)]
-struct Behind(HashSet<i64>);
+pub(super) struct BlockedRuns(HashSet<RunId>);
 
-impl Behind {
-    fn wait(&mut self, run: Option<i64>) {
+impl BlockedRuns {
+    pub(super) fn block(&mut self, run: Option<RunId>) {
         self.0.extend(run);
     }
 
-    fn is_waiting(&self, run: Option<i64>) -> bool {
+    pub(super) fn contains(&self, run: Option<RunId>) -> bool {
         run.is_some_and(|run| self.0.contains(&run))
     }
 }
 
 /// What the writer thread owns.
-pub(super) struct Writer {
-    pub(super) conn: Connection,
-    pub(super) queue: Arc<Queue>,
-    pub(super) notify: Arc<Notify>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) epoch: i64,
-    pub(super) next_pos: i64,
-    /// Pages in the write-ahead log after the last commit, told by SQLite's own hook.
-    pub(super) wal_pages: Arc<AtomicI32>,
-    /// The files that are open, from the first transaction of the thread on.
-    pub(super) places: Option<Places>,
-    /// How far the database is committed, noted outside it.
-    pub(super) record: Option<Record>,
-    pub(super) causes: Arc<Causes>,
-    /// Whether it was told that work is kept, so that it is told once and not at each retry.
-    pub(super) troubled: bool,
+pub(super) struct Writer<B> {
+    backend: Box<B>,
+    queue: Arc<Queue>,
+    notify: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+    /// The last batch.
+    batch: BatchId,
+    /// Whether it was told that jobs are kept, so that it is told once and not at each retry.
+    troubled: bool,
 }
 
-/// Each job's own result, and the sessions whose log grew.
-type Done = (Vec<Result<(), StoreError>>, Vec<Grown>);
-/// One transaction's result, or the fate of all its jobs.
-type Committed = Result<Done, StoreError>;
-/// The same, or nothing where the jobs must be done again, each apart.
-type Attempted = Result<Option<Done>, StoreError>;
+impl<B: Backend> Writer<B> {
+    /// For the owner of an epoch.
+    pub(super) fn new(
+        backend: B,
+        epoch: i64,
+        queue: Arc<Queue>,
+        notify: Arc<Notify>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            backend: Box::new(backend),
+            queue,
+            notify,
+            clock,
+            batch: BatchId { epoch, number: 0 },
+            troubled: false,
+        }
+    }
 
-impl Writer {
     /// The thread's body: until the queue is closed and empty, or the store fails for good.
     pub(super) fn run(mut self) {
-        let mut kept: Vec<Box<dyn Work>> = Vec::new();
+        let mut kept: Vec<Job> = Vec::new();
         let mut retry = RETRY_FIRST;
         loop {
             let patience = (!kept.is_empty()).then_some(retry);
             let jobs = match self.queue.take(patience) {
                 Taken::Jobs(jobs) => jobs,
-                Taken::Closed => return self.leave_whole(),
+                Taken::Closed => return self.backend.close(),
             };
             let retrying = !kept.is_empty();
             let mut batch = std::mem::take(&mut kept);
@@ -231,12 +275,13 @@ impl Writer {
                     break;
                 }
             }
+
             if kept.is_empty() {
                 retry = RETRY_FIRST;
                 if std::mem::take(&mut self.troubled) {
                     tracing::warn!("the store can write again");
                 }
-                if let Err(why) = self.checkpoint_if_due() {
+                if let Err(why) = self.maintain() {
                     tracing::error!(%why, "the store is closed for the rest of this process");
                     break;
                 }
@@ -245,30 +290,38 @@ impl Writer {
                     retry = (retry * 2).min(RETRY_MAX);
                 }
                 if self.queue.is_closing() {
-                    // Nobody waits for longer than the shutdown's bound; recovery owns the rest.
-                    for work in kept.drain(..) {
-                        settle(work, Err(closed(None)));
+                    // Nothing waits for longer than the shutdown's bound; recovery owns the rest.
+                    for job in kept.drain(..) {
+                        self.queue.complete(job, Err(closed(None)));
                     }
                 }
             }
         }
     }
 
-    /// Commits a batch and settles its jobs, but for those that are kept for another try.
+    fn maintain(&mut self) -> Result<(), String> {
+        if !self.backend.maintain(self.queue.is_idle()) {
+            return Ok(());
+        }
+        let touch = Job::callback(Probe { commit: true }, drop);
+        self.process(vec![touch]).map(drop)
+    }
+
+    /// Commits a batch and tells its jobs, but for those that are kept for another try.
     /// The error closes the store.
-    pub(super) fn process(
-        &mut self,
-        mut batch: Vec<Box<dyn Work>>,
-    ) -> Result<Vec<Box<dyn Work>>, String> {
-        // What a panic left half-way in the connection is not gone on with.
-        let transacted = catch_unwind(AssertUnwindSafe(|| self.transact(&mut batch)));
-        let transacted = transacted.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
-        match transacted {
-            Ok((outcomes, touched)) => {
-                self.notify.publish(&touched, self.next_pos - 1);
+    pub(super) fn process(&mut self, mut batch: Vec<Job>) -> Result<Vec<Job>, String> {
+        // What a panic left half-way in the backend is not gone on with.
+        let committed = catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch)));
+        let committed = committed.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
+        match committed {
+            Ok(committed) => {
+                if committed.wrote {
+                    self.queue.set_trouble(None);
+                }
+                self.notify.publish(&committed.changes, committed.through);
                 let mut kept = Vec::new();
-                for (work, outcome) in batch.into_iter().zip(outcomes) {
-                    self.settle_or_keep(work, outcome, &mut kept);
+                for (job, outcome) in batch.into_iter().zip(committed.outcomes) {
+                    self.complete_or_keep(job, outcome, &mut kept);
                 }
                 Ok(kept)
             }
@@ -277,218 +330,129 @@ impl Writer {
                 self.abandon(batch, &why);
                 Err(why)
             }
-            // One job may have brought all down: each gets a transaction of its own.
-            Err(_) if batch.len() > 1 => {
-                let mut kept = Vec::new();
-                let mut behind = Behind::default();
-                let mut jobs = batch.into_iter();
-                while let Some(work) = jobs.next() {
-                    let run = work.run();
-                    if behind.is_waiting(run) {
-                        self.keep(work, &mut kept);
-                        continue;
-                    }
-                    match self.process(vec![work]) {
-                        Ok(again) => {
-                            if !again.is_empty() {
-                                behind.wait(run);
-                            }
-                            kept.extend(again);
-                        }
-                        Err(why) => {
-                            kept.extend(jobs);
-                            self.abandon(kept, &why);
-                            return Err(why);
-                        }
-                    }
-                }
-                Ok(kept)
-            }
+            // One job may have brought all down: each gets a batch of its own.
+            Err(_) if batch.len() > 1 => self.process_each(batch),
             Err(error) => {
-                if let StoreError::Unavailable(why) = &error {
-                    self.queue.set_trouble(Some(why.clone()));
-                }
                 let mut kept = Vec::new();
-                for work in batch {
-                    self.settle_or_keep(work, Err(error.clone()), &mut kept);
+                for job in batch {
+                    self.complete_or_keep(job, Err(error.clone()), &mut kept);
                 }
                 Ok(kept)
             }
         }
     }
 
-    fn settle_or_keep(
+    fn process_each(&mut self, batch: Vec<Job>) -> Result<Vec<Job>, String> {
+        let mut kept = Vec::new();
+        let mut blocked = BlockedRuns::default();
+        let mut jobs = batch.into_iter();
+        while let Some(job) = jobs.next() {
+            let run = job.command.ordered_run();
+            if blocked.contains(run) {
+                self.keep(job, &mut kept);
+                continue;
+            }
+            match self.process(vec![job]) {
+                Ok(again) => {
+                    if !again.is_empty() {
+                        blocked.block(run);
+                    }
+                    kept.extend(again);
+                }
+                Err(why) => {
+                    kept.extend(jobs);
+                    self.abandon(kept, &why);
+                    return Err(why);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Has the backend commit a batch, and waits until it is known whether it did.
+    fn commit(&mut self, jobs: &mut [Job]) -> Result<Committed, StoreError> {
+        let time = BatchTime {
+            now: self.clock.now(),
+            elapsed: self.clock.elapsed(),
+        };
+        for job in &mut *jobs {
+            job.fill(time.now);
+        }
+        self.batch.number += 1;
+        let batch = Batch {
+            id: self.batch,
+            time,
+            commands: jobs.iter().map(|job| &job.command).collect(),
+        };
+
+        match self.backend.commit(&batch) {
+            Ok(committed) => Ok(committed),
+            Err(CommitError::Refused(error)) => Err(error),
+            Err(CommitError::Unknown(why)) => self.resolve(&batch, &why),
+        }
+    }
+
+    /// Asks what became of a batch until that is known. Nothing else is written in between, since
+    /// it would not know what it comes behind.
+    fn resolve(&mut self, batch: &Batch<'_>, why: &str) -> Result<Committed, StoreError> {
+        tracing::warn!(%why, batch = ?batch.id, "whether a batch is committed is not known");
+        let mut retry = RETRY_FIRST;
+        loop {
+            match self.backend.resolve(batch) {
+                Ok(Resolution::Committed(committed)) => return Ok(committed),
+                Ok(Resolution::NotCommitted) => {
+                    return Err(StoreError::Unavailable(why.to_owned()));
+                }
+                Err(closed @ StoreError::Closed(_)) => return Err(closed),
+                Err(error) => {
+                    self.queue.set_trouble(Some(error.to_string()));
+                    if self.queue.pause(retry) {
+                        let why = format!("the outcome of the last write is not known: {why}");
+                        return Err(StoreError::Closed(why));
+                    }
+                }
+            }
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+    }
+
+    fn complete_or_keep(
         &mut self,
-        work: Box<dyn Work>,
-        outcome: Result<(), StoreError>,
-        kept: &mut Vec<Box<dyn Work>>,
+        job: Job,
+        outcome: Result<Reply, StoreError>,
+        kept: &mut Vec<Job>,
     ) {
         if let Err(StoreError::Unavailable(why)) = &outcome {
             self.queue.set_trouble(Some(why.clone()));
         }
         match outcome {
-            Err(StoreError::Unavailable(why)) if work.is_kept() => {
+            Err(StoreError::Unavailable(why)) if job.command.is_kept() => {
                 if !std::mem::replace(&mut self.troubled, true) {
                     tracing::warn!(%why, "the store cannot write now; it tries again until it can");
                 }
-                self.keep(work, kept);
+                self.keep(job, kept);
             }
-            outcome => settle(work, outcome),
+            outcome => self.queue.complete(job, outcome),
         }
     }
 
-    /// Keeps work for another try, be it the next host's.
-    fn keep(&self, work: Box<dyn Work>, kept: &mut Vec<Box<dyn Work>>) {
-        work.wait();
-        self.causes.sync();
-        kept.push(work);
+    /// Keeps a job for another try, be it the next host's.
+    fn keep(&self, job: Job, kept: &mut Vec<Job>) {
+        self.queue.keep_causes(&job);
+        self.queue.causes.sync();
+        kept.push(job);
     }
 
-    /// Settles work that this process can no longer do; the next host does what it is told of it.
-    fn abandon(&self, works: Vec<Box<dyn Work>>, why: &str) {
-        for work in &works {
-            work.wait();
+    /// Tells jobs that this process can no longer do them; the next host does what it is told of.
+    fn abandon(&self, jobs: Vec<Job>, why: &str) {
+        for job in &jobs {
+            self.queue.keep_causes(job);
         }
-        self.causes.sync();
-        for work in works {
-            settle(work, Err(StoreError::Closed(why.to_owned())));
+        self.queue.causes.sync();
+        for job in jobs {
+            self.queue
+                .complete(job, Err(StoreError::Closed(why.to_owned())));
         }
-    }
-
-    /// All jobs in one transaction: first without savepoints, which cost more than most jobs;
-    /// once more with one each if a job failed half-way.
-    fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Committed {
-        let before = self.conn.total_changes();
-        let done = match self.attempt(batch, Apart::No)? {
-            Some(done) => done,
-            None => self
-                .attempt(batch, Apart::Yes)?
-                .ok_or_else(|| StoreError::Content("a job could not be set apart".to_owned()))?,
-        };
-        if let Some(places) = &self.places {
-            places.check()?;
-        }
-        if self.conn.total_changes() != before {
-            if let Some(record) = &mut self.record {
-                record.note(self.next_pos - 1, self.clock.now());
-            }
-            self.queue.set_trouble(None);
-        }
-        Ok(done)
-    }
-
-    fn attempt(&mut self, batch: &mut [Box<dyn Work>], apart: Apart) -> Attempted {
-        let Self {
-            conn,
-            clock,
-            epoch,
-            next_pos,
-            ..
-        } = self;
-        let conn: &Connection = conn;
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let (before, first) = (conn.total_changes(), *next_pos);
-        let mut tx = Tx::new(conn, &**clock, *epoch, next_pos);
-        tx.apart = apart;
-        let mut result = apply_all(tx, batch);
-        if let Ok(Some(_)) = &result {
-            let changed = conn.total_changes() != before;
-            match commit(conn, changed.then_some(first), next_pos) {
-                Ok(()) => return result,
-                Err(error) => result = Err(error.into()),
-            }
-        }
-        if !conn.is_autocommit() {
-            // If even this fails, the next BEGIN reports it.
-            let _already_rolled_back = conn.execute_batch("ROLLBACK");
-        }
-        result
-    }
-}
-
-/// Commits. A commit that changes something takes at least one position, the last of which is in
-/// the database: what that and the record of it are compared by at the next start grows with each
-/// one, also where it brings no event.
-fn commit(
-    conn: &Connection,
-    changed_from: Option<i64>,
-    next_pos: &mut i64,
-) -> Result<(), rusqlite::Error> {
-    if let Some(first) = changed_from {
-        let last = conn
-            .prepare_cached("SELECT max(pos) FROM event")?
-            .query_row([], |row| row.get::<_, Option<i64>>(0));
-        // Where the log cannot be read, it is said in the other place.
-        let last = last.unwrap_or_default();
-        if *next_pos == first || last != Some(*next_pos - 1) {
-            conn.prepare_cached("UPDATE owner SET last_pos = ?1")?
-                .execute([*next_pos])?;
-            *next_pos += 1;
-        }
-    }
-    conn.prepare_cached("COMMIT")?.execute([]).map(drop)
-}
-
-/// Changes nothing that anyone reads, and is committed all the same.
-pub(super) fn touch(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let touch = "UPDATE owner SET last_pos = last_pos";
-    tx.conn.prepare_cached(touch)?.execute([])?;
-    Ok(())
-}
-
-/// Applies every job; `None` if one failed half-way and all must be done again, each apart.
-fn apply_all(mut tx: Tx<'_>, batch: &mut [Box<dyn Work>]) -> Attempted {
-    let conn = tx.conn;
-    let owner: i64 = conn
-        .prepare_cached("SELECT epoch FROM owner WHERE one = 1")?
-        .query_row([], |row| row.get(0))?;
-    if owner != tx.epoch {
-        let ours = tx.epoch;
-        return Err(StoreError::Closed(format!(
-            "another host took the data directory over (epoch {owner}, ours was {ours})"
-        )));
-    }
-    let mut outcomes = Vec::with_capacity(batch.len());
-    let mut behind = Behind::default();
-    for work in batch {
-        if behind.is_waiting(work.run()) {
-            let why = "what the same run said before cannot be written now";
-            outcomes.push(Err(StoreError::Unavailable(why.to_owned())));
-            continue;
-        }
-        let before = conn.total_changes();
-        let outcome = match tx.apart {
-            Apart::No => work.apply(&mut tx),
-            Apart::Yes => in_savepoint(&mut tx, |tx| work.apply(tx)),
-        };
-        match &outcome {
-            Ok(()) => {}
-            Err(StoreError::Closed(why)) => return Err(StoreError::Closed(why.clone())),
-            // SQLite gave the whole transaction up, not this job alone.
-            Err(error) if conn.is_autocommit() => return Err(error.clone()),
-            Err(StoreError::Refused(_)) if conn.total_changes() == before => {}
-            Err(_) if tx.apart == Apart::No => return Ok(None),
-            Err(StoreError::Unavailable(_)) if work.is_kept() => behind.wait(work.run()),
-            Err(_) => {}
-        }
-        outcomes.push(outcome);
-    }
-    Ok(Some((outcomes, tx.into_touched())))
-}
-
-impl Writer {
-    /// One transaction outside the queue, before the thread runs.
-    pub(super) fn once<T>(
-        &mut self,
-        act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let mut tx = Tx::new(&self.conn, &*self.clock, self.epoch, &mut self.next_pos);
-        let result = act(&mut tx);
-        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = self.conn.execute_batch(end);
-        let _over = self.conn.is_autocommit() || self.conn.execute_batch("ROLLBACK").is_ok();
-        result.and_then(|result| Ok(ended.map(|()| result)?))
     }
 }
 

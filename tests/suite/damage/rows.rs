@@ -2,7 +2,7 @@
 
 use super::{Case, Template, said};
 use lastword::event::{Position, Seq};
-use lastword::store::{HeldScope, OpenQuestions, SessionsPage, Store};
+use lastword::store::{HeldScope, OpenQuestions, RenameSession, SessionsPage, Store};
 use lastword::{Archive, Damage, examine};
 use lastword_tests::check::open;
 use std::collections::BTreeMap;
@@ -98,8 +98,8 @@ async fn read_all(store: &Store, template: &Template) {
     let _ = store.events(hurt, Seq(0)).await;
     let _ = store.positions(None, Position(0), true).await;
     if let Ok(at) = store.locate(hurt).await {
-        let _ = store.context(at.no, None).await;
-        let _ = store.history(at.no, None, 200).await;
+        let _ = store.context(at.id, None).await;
+        let _ = store.history(at.id, None, 200).await;
     }
 }
 
@@ -124,7 +124,11 @@ async fn check(case: &Case, template: &Template, well: &str, table: &str) -> Str
         wrong.push_str("the other session is not what it was; ");
     }
     // Another session takes prompts as before.
-    if let Err(error) = store.rename(template.well, "still here".to_owned()).await {
+    let rename = RenameSession {
+        session: template.well,
+        title: "still here".to_owned(),
+    };
+    if let Err(error) = store.execute(rename).await {
         let _ = write!(wrong, "the other session cannot be written: {error}; ");
     }
     store.close();

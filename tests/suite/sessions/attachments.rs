@@ -11,7 +11,7 @@ use lastword::session::{BlobId, PartBody};
 use lastword::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Edit, Prompt, QueuedRun, RunState,
 };
-use lastword_tests::check::{open, violations};
+use lastword_tests::check::open;
 use lastword_tests::fixture::{Fixture, Outcome, Plan};
 
 const PNG: &[u8] = b"the bytes";
@@ -63,7 +63,7 @@ async fn an_agent_reads_what_is_attached() {
         .query_row("select count(*) from blob", [], |row| row.get(0))
         .unwrap();
     assert_eq!(left, 0, "nobody names them any more");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +171,7 @@ async fn an_edit_keeps_what_it_does_not_name() {
         outcome.text(),
         "text/plain b.txt words\ntext/plain c.txt more\n"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +188,7 @@ async fn models_see_what_users_attach_tools_give_and_agents_bring() {
     let mut told = told(&model);
     told.sort_by_key(Vec::len);
     assert_eq!(told, [vec![0x89; 5], PNG.to_vec()], "the history's as well");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +254,7 @@ async fn what_a_model_draws_is_kept() {
     };
     let kept = fixture.session.blob(blob).await.unwrap();
     assert_eq!(kept.as_deref(), Some(PNG));
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,3 +269,13 @@ async fn a_model_sees_more_than_a_page_of_history() {
     assert_eq!(messages.len(), 261);
     assert_eq!(messages[0].parts[0].as_text(), Some("echo 0"));
 }
+
+lastword_tests::also_in_memory![
+    a_prompt_that_waits_keeps_its_bytes,
+    attachments_are_bounded,
+    an_edit_keeps_what_it_does_not_name,
+    models_see_what_users_attach_tools_give_and_agents_bring,
+    the_bytes_of_one_request_are_bounded,
+    what_a_model_draws_is_kept,
+    a_model_sees_more_than_a_page_of_history,
+];

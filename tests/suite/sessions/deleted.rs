@@ -56,7 +56,7 @@ async fn every_stream_of_it_ends_with_the_event_that_says_so() {
         let next = stream.next().await.unwrap().unwrap();
         assert_eq!(next.body.kind(), "session.created");
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 /// What a follower learns that comes back with this cursor.
@@ -91,7 +91,7 @@ async fn a_follower_that_comes_back_learns_it_once_with_any_cursor() {
     assert_eq!(refused.name(), "unknown-session", "it was told");
     let (_, _, events) = host.run_events(run, None).await.unwrap();
     assert_eq!(kinds(&all(events).await), ["session.deleted"]);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 
     let data = fixture.data();
     let Fixture { host, folder, .. } = fixture;
@@ -107,3 +107,5 @@ async fn a_follower_that_comes_back_learns_it_once_with_any_cursor() {
     later.shutdown().await;
     assert_eq!(violations(&data), [""; 0]);
 }
+
+lastword_tests::also_in_memory![every_stream_of_it_ends_with_the_event_that_says_so,];

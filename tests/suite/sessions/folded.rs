@@ -175,3 +175,9 @@ async fn what_has_no_end_is_never_retold() {
     assert_eq!(first.body.kind(), "run.queued");
     busy.cancel().await.unwrap();
 }
+
+lastword_tests::also_in_memory![
+    a_folded_session_reads_as_one_that_is_kept,
+    what_ended_within_the_time_is_kept,
+    what_has_no_end_is_never_retold,
+];

@@ -118,3 +118,8 @@ async fn runs_are_listed_in_the_order_of_acceptance() {
 fn after_first(page: &[lastword::RunSummary], all: &[lastword::id::RunId]) -> bool {
     page.first().map(|run| run.id) == all.first().copied()
 }
+
+lastword_tests::also_in_memory![
+    pages_cover_every_session_once_while_some_change,
+    runs_are_listed_in_the_order_of_acceptance,
+];

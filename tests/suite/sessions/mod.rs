@@ -10,7 +10,7 @@ use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::session::{Export, Role, Todo, TodoStatus};
 use lastword::{Events, Host, HostError, RunState, Session, SessionFilter};
 use lastword::{WorkspaceKey, WorkspaceOptions};
-use lastword_tests::check::{open, violations};
+use lastword_tests::check::open;
 use lastword_tests::fixture::{Fixture, Plan, builder};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -65,7 +65,7 @@ async fn renaming_and_planning_change_nothing_else() {
     let last: Vec<_> = log.iter().rev().take(2).map(|event| &event.body).collect();
     assert_eq!(last[0], &EventBody::SessionTodo { todo });
     assert!(matches!(last[1], EventBody::SessionRenamed { title } if title == "A name"));
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn a_fork_has_the_history_and_goes_its_own_way() {
     let nobodys = fixture.session.fork(copied[0].id).await.unwrap_err();
     assert_eq!(nobodys.name(), "unknown-message");
     assert_eq!(fixture.session.messages().await.unwrap().len(), 6);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +184,7 @@ async fn a_session_is_deleted_while_it_speaks() {
         let left: i64 = conn.query_row(&sql, [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0, "{table}");
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +306,7 @@ async fn folding_takes_whole_runs_and_leaves_what_was_said() {
         after.events[0].seq > log.last().unwrap().seq,
         "an empty log goes on"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,7 +431,7 @@ async fn a_purged_workspace_was_never_there() {
         purged,
         "the same place is another workspace"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,3 +458,13 @@ async fn streams_read_to_the_end_after_a_shutdown() {
     let mut late = fixture.session.events(log.last().unwrap().seq);
     assert!(late.next().await.is_none());
 }
+
+lastword_tests::also_in_memory![
+    renaming_and_planning_change_nothing_else,
+    a_fork_has_the_history_and_goes_its_own_way,
+    a_deleted_session_is_unknown_whatever_is_asked_of_it,
+    a_cursor_from_the_future_is_refused,
+    an_export_holds_everything,
+    a_purged_workspace_was_never_there,
+    streams_read_to_the_end_after_a_shutdown,
+];

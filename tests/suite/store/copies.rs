@@ -71,7 +71,7 @@ async fn a_backup_of_a_running_host_is_whole_and_its_restore_is_said_once() {
     for part in ["positions", "UTC", "If you restored a backup"] {
         assert!(words.contains(part), "`{part}`: {words}");
     }
-    restored.workspace = super::workspace(&restored.store).await;
+    restored.workspace = super::workspace(&restored.store, None).await;
     restored.write(1).await;
     restored.store.close();
     assert!(last_position(&data) > last, "no position is given twice");

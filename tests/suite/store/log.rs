@@ -1,6 +1,6 @@
 //! A write-ahead log that was damaged or cut off: the host starts, and says what is missing.
 
-use super::{Bench, missing, open};
+use super::{Bench, missing, open, workspace};
 use lastword::Missing;
 use lastword_tests::campaign::chance::Chance;
 use lastword_tests::check::violations;
@@ -103,8 +103,7 @@ async fn a_change_without_an_event_is_missed_too() {
     let before = bench.image("before");
     assert_eq!(missing(open(&before).notices()), None);
     let options = lastword::store::StoredOptions::default();
-    let opened = bench.store.workspace("w".to_owned(), Some(options)).await;
-    opened.expect("it is open");
+    workspace(&bench.store, Some(options)).await;
     let image = bench.image("image");
     let log = image.join("lastword.db-wal");
     // The last frame, whose pages nothing else holds.

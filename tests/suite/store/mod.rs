@@ -3,13 +3,14 @@
 
 mod causes;
 mod copies;
+mod differential;
 mod log;
 mod places;
 mod private;
 
 use lastword::clock::SystemClock;
-use lastword::id::{AgentId, SessionId};
-use lastword::store::{Store, WorkspaceNo};
+use lastword::id::{AgentId, SessionId, WorkspaceId};
+use lastword::store::{CreateSession, OpenWorkspace, RenameSession, Store, StoredOptions};
 use lastword::{Archive, Missing, Notice};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 struct Bench {
     folder: TempDir,
     store: Store,
-    workspace: WorkspaceNo,
+    workspace: WorkspaceId,
     /// Sessions and the titles that they were given.
     given: Vec<(SessionId, String)>,
 }
@@ -28,7 +29,7 @@ impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder for temporary files");
         let store = open(&folder.path().join("data"));
-        let workspace = workspace(&store).await;
+        let workspace = workspace(&store, None).await;
         Self {
             folder,
             store,
@@ -44,11 +45,20 @@ impl Bench {
     /// Begins sessions, each with a title of its own.
     async fn write(&mut self, sessions: usize) {
         for _ in 0..sessions {
-            let agent = AgentId::new("tester").expect("a name");
-            let begun = self.store.new_session(self.workspace, agent).await;
-            let (id, _) = begun.expect("a session");
+            let id = SessionId::generate();
+            let create = CreateSession {
+                id,
+                workspace: self.workspace,
+                agent: AgentId::new("tester").expect("a name"),
+                parent: None,
+            };
+            self.store.execute(create).await.expect("a session");
             let title = format!("session {}", self.given.len());
-            let renamed = self.store.rename(id, title.clone()).await;
+            let rename = RenameSession {
+                session: id,
+                title: title.clone(),
+            };
+            let renamed = self.store.execute(rename).await;
             renamed.expect("it takes a title");
             self.given.push((id, title));
         }
@@ -58,7 +68,7 @@ impl Bench {
     async fn restart(&mut self) {
         self.store.close();
         self.store = open(&self.data());
-        self.workspace = workspace(&self.store).await;
+        self.workspace = workspace(&self.store, None).await;
     }
 
     /// A copy of what a power cut would leave now.
@@ -80,9 +90,13 @@ impl Bench {
     }
 }
 
-async fn workspace(store: &Store) -> WorkspaceNo {
-    let opened = store.workspace("w".to_owned(), None).await;
-    opened.expect("a workspace").1
+async fn workspace(store: &Store, options: Option<StoredOptions>) -> WorkspaceId {
+    let open = OpenWorkspace {
+        id: WorkspaceId::generate(),
+        key: "w".to_owned(),
+        options,
+    };
+    store.execute(open).await.expect("a workspace").id
 }
 
 fn open(data: &Path) -> Store {

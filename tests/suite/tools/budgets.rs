@@ -62,3 +62,9 @@ async fn a_model_within_the_budget_goes_on() {
     let outcome = plan.build().await.run("model-transcript hello").await;
     assert_eq!(outcome.receipt.state, RunState::Completed);
 }
+
+lastword_tests::also_in_memory![
+    ten_thousand_calls_end_at_the_budget,
+    a_model_that_uses_more_than_the_budget_ends_the_run_and_keeps_what_was_said,
+    a_model_within_the_budget_goes_on,
+];

@@ -338,3 +338,16 @@ async fn a_child_leaves_nothing_that_goes_on_without_its_parent() {
     let said = child.messages().await.expect("its messages");
     assert_eq!(said.last().expect("an answer").text(), "user: hello");
 }
+
+lastword_tests::also_in_memory![
+    a_child_answers_in_a_session_of_its_own,
+    a_child_that_fails_is_an_error_with_what_it_had_said,
+    a_child_ends_with_its_parent,
+    recursion_ends_at_its_depth,
+    a_child_without_a_slot_is_refused_at_once,
+    children_use_their_parent_s_budget,
+    a_child_has_no_more_than_its_parent,
+    whom_a_narrow_agent_runs_has_no_more_than_that_one_wants,
+    what_children_ask_of_models_counts_above,
+    whom_there_is_not_cannot_be_run,
+];

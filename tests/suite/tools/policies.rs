@@ -66,3 +66,8 @@ async fn a_denial_stands_before_everything() {
         denied.text()
     );
 }
+
+lastword_tests::also_in_memory![
+    a_policy_decides_after_grants_and_before_people,
+    a_denial_stands_before_everything,
+];

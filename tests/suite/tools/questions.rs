@@ -460,3 +460,19 @@ async fn another_agent_is_asked_about_with_its_prompt() {
     assert_eq!(details.as_deref(), Some(shown));
     run.cancel().await.expect("the run ends");
 }
+
+lastword_tests::also_in_memory![
+    what_is_allowed_goes_on_and_what_is_not_does_not,
+    the_first_answer_counts_and_the_second_learns_it,
+    of_many_answers_at_once_one_counts,
+    one_session_s_question_does_not_hold_up_another_s,
+    a_cancelled_run_takes_its_question_back,
+    an_answer_for_a_session_stands_in_that_session_alone,
+    an_answer_grants_nothing_that_was_not_asked_for,
+    with_nobody_to_ask_what_is_not_granted_is_denied_with_what_would_grant_it,
+    what_others_bring_is_looked_at_only_once_it_is_allowed,
+    questions_that_are_dropped_are_taken_back_and_have_an_end,
+    a_user_is_asked_and_answers_in_words,
+    an_answer_whose_sender_hangs_up_counts_all_the_same,
+    another_agent_is_asked_about_with_its_prompt,
+];

@@ -4,7 +4,7 @@
 use lastword::event::{EventBody, Seq};
 use lastword::session::FinishReason;
 use lastword::{HostError, Limits, Prompt, Receipt, RunState};
-use lastword_tests::check::{open, violations};
+use lastword_tests::check::open;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn its_bound_ends_it_and_a_prompt_begins_anew() {
         assert_eq!(waits(&fixture), 0);
     }
     assert_eq!(runs(&fixture), 8);
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn a_cancel_takes_it_back() {
         resumed.cause, "agent-error",
         "the probe knows no such command"
     );
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn a_cancel_at_any_moment_is_the_end_of_it() {
         assert_eq!(waits(&fixture), 0, "after {patience}");
     }
     sleeps_on(&fixture, &clock, 5 * SECOND).await;
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test]
@@ -410,3 +410,9 @@ async fn a_clock_that_is_put_right_while_no_host_is_there_delays_nothing_either(
     clock.advance(SECOND);
     assert_eq!(end(&again, 1).await.finish_reason, FinishReason::Waiting);
 }
+
+lastword_tests::also_in_memory![
+    the_limits_of_one_run_go_on_over_all,
+    a_cancel_takes_back_a_question_too,
+    closing_a_workspace_that_is_closed_between_two_wakes_ends_it_too,
+];

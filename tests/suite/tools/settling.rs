@@ -126,7 +126,7 @@ async fn an_answer_for_the_session_settles_what_it_covers_there() {
     }
     run.ended().await.expect("the run ends");
     other.ended().await.expect("the run ends");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +157,7 @@ async fn an_answer_for_the_workspace_settles_every_session_of_the_agent() {
     let open = fixture.workspace.questions().await.expect("the questions");
     assert_eq!(open, [not_its], "another agent's question waits");
     stranger.cancel().await.expect("it ends");
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 /// Holds a decision up, once it is shut, between looking for what was granted and asking.
@@ -219,7 +219,7 @@ async fn what_an_answer_grants_meanwhile_is_not_asked() {
             assert_ne!(kind, "question.asked", "on its way: {on_its_way}");
         }
         first.ended().await.expect("the run ends");
-        assert_eq!(violations(&fixture.data()), [""; 0]);
+        assert_eq!(fixture.violations(), [""; 0]);
     }
 }
 
@@ -256,7 +256,7 @@ async fn what_a_child_asks_is_seen_and_answered_where_its_parent_is_watched() {
         assert_eq!(event.seq.0, last + 1, "without a gap");
         last = event.seq.0;
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +287,7 @@ async fn a_grant_reaches_the_children_of_the_session_and_their_ends_are_told_abo
             break;
         }
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,3 +322,10 @@ async fn a_host_that_died_takes_a_child_s_question_back_once_in_each_log() {
     assert_eq!(violations(&target), [""; 0]);
     host.shutdown().await;
 }
+
+lastword_tests::also_in_memory![
+    an_answer_for_the_session_settles_what_it_covers_there,
+    an_answer_for_the_workspace_settles_every_session_of_the_agent,
+    what_a_child_asks_is_seen_and_answered_where_its_parent_is_watched,
+    a_grant_reaches_the_children_of_the_session_and_their_ends_are_told_above,
+];

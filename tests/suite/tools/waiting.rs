@@ -4,7 +4,6 @@
 use lastword::event::{EventBody, Position};
 use lastword::session::{Answer, Asked, FinishReason};
 use lastword::{HostError, Receipt, RunState, Session};
-use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::sync::Arc;
@@ -203,7 +202,7 @@ async fn a_time_and_an_answer_that_come_together_queue_one_run() {
             Some(HostError::AlreadyAnswered { .. } | HostError::QuestionDismissed(_))
         ));
         assert!(fixture.host.shutdown().await.is_empty());
-        assert_eq!(violations(&fixture.data()), [""; 0]);
+        assert_eq!(fixture.violations(), [""; 0]);
 
         // Nor does a later host go on with it.
         let Fixture { folder, .. } = fixture;
@@ -241,3 +240,5 @@ async fn what_comes_second_comes_to_nothing() {
         assert_eq!(gone_on(&fixture, &session), (1, 1), "{answer_first}");
     }
 }
+
+lastword_tests::also_in_memory![a_time_queues_the_next_run,];

@@ -6,8 +6,7 @@ use lastword::clock::SystemClock;
 use lastword::event::{EventBody, Position};
 use lastword::id::{QuestionId, RunId, SessionId};
 use lastword::session::{Answer, Question, QuestionState};
-use lastword::store::{Accept, Accepted, Due, GoesOn, Refusal, Store, StoreError};
-use lastword_tests::check::violations;
+use lastword::store::{Accept, Accepted, Continuation, Due, Refusal, Store, StoreError};
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan, drop_at};
 use lastword_tests::guests::guest;
@@ -15,7 +14,6 @@ use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,14 +67,13 @@ fn text(text: &str) -> Answer {
 }
 
 async fn accept(store: &Store, due: &Due, answer: Option<Answer>) -> Result<Accepted, StoreError> {
-    let at = store.locate(due.session).await.expect("the session");
-    let goes_on = GoesOn {
+    let goes_on = Continuation {
         run: due.run,
         answer,
     };
     let accept = Accept {
         run: RunId::generate(),
-        session: at.no,
+        session: due.session,
         prompt: due.prompt.clone(),
         attached: Vec::new(),
         digest: String::new(),
@@ -87,9 +84,7 @@ async fn accept(store: &Store, due: &Due, answer: Option<Answer>) -> Result<Acce
         resumes: None,
         parent: None,
     };
-    let (sender, answer) = oneshot::channel();
-    drop(store.accept(accept, |outcome| drop(sender.send(outcome))));
-    answer.await.expect("the writer answers")
+    store.execute(accept).await
 }
 
 #[tokio::test]
@@ -210,7 +205,7 @@ async fn an_answer_that_is_dropped_at_any_await_counts_or_leaves_the_question_op
         let closed = tokio::time::timeout(PATIENCE, closed).await;
         assert!(closed.is_ok(), "open after {times} awaits");
     }
-    assert_eq!(violations(&fixture.data()), [""; 0]);
+    assert_eq!(fixture.violations(), [""; 0]);
 }
 
 /// The sessions of the runs of the origin `wake`, once there are so many.
@@ -268,3 +263,8 @@ async fn those_whose_agent_is_not_loaded_hold_up_nobody() {
     clock.advance(Duration::from_secs(61));
     assert_eq!(woken(&fixture, 1).await, session);
 }
+
+lastword_tests::also_in_memory![
+    all_wake_that_are_due_at_once_however_many,
+    those_whose_agent_is_not_loaded_hold_up_nobody,
+];

@@ -163,3 +163,8 @@ async fn a_host_that_starts_again_goes_on_with_the_grants_that_there_were() {
     assert_eq!(written, "text");
     assert_eq!(violations(&data.path().join("data")), [""; 0]);
 }
+
+lastword_tests::also_in_memory![
+    a_closed_workspace_takes_no_prompt_and_can_still_be_read,
+    an_idle_host_is_told_apart_from_a_busy_one,
+];

@@ -6,8 +6,7 @@ use crate::run::RunState;
 use futures_util::future::BoxFuture;
 use lastword_providers::model::CallContext;
 use lastword_providers::tools::ToolError;
-use lastword_store::SessionNo;
-use lastword_types::id::{AgentId, RunId, SessionId};
+use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::Authority;
 use std::sync::Arc;
 
@@ -51,7 +50,7 @@ pub(crate) struct Lineage {
 pub(crate) struct Holder {
     pub(crate) agent: AgentId,
     pub(crate) session: SessionId,
-    pub(crate) session_no: SessionNo,
+    pub(crate) workspace: WorkspaceId,
 }
 
 /// How a started run ended.

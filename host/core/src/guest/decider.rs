@@ -106,10 +106,8 @@ impl RunPermits {
 
     /// What earlier answers granted. Read each time, so that revoking counts at once.
     pub(crate) async fn remembered(&self) -> Result<Vec<Rule>, Denied> {
-        let Holder {
-            agent, session_no, ..
-        } = &self.holder;
-        let granted = self.store.granted(*session_no, agent.clone()).await;
+        let Holder { agent, session, .. } = &self.holder;
+        let granted = self.store.granted(*session, agent.clone()).await;
         let granted = granted.map_err(|error| {
             tracing::warn!(%error, "grants cannot be read");
             Denied("what was granted before cannot be read now; try again".to_owned())

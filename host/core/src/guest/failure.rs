@@ -84,7 +84,7 @@ impl IntoFailure for StoreError {
                 "limit",
                 "the agent keeps as much state as it may; delete some first",
             ),
-            StoreError::Refused(Refusal::UnknownMessage) => failure(
+            StoreError::Refused(Refusal::UnknownMessage(_)) => failure(
                 "not-found",
                 "there is no such message in this session's history",
             ),

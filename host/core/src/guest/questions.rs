@@ -4,7 +4,7 @@
 
 use crate::guest::agents::Holder;
 use crate::run::OutputRefused;
-use lastword_store::{Covered, Output, OutputError, Store, StoreError};
+use lastword_store::{Covered, OutputError, RunOutputBuffer, Store, StoreError};
 use lastword_types::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
 use lastword_types::permission::Rule;
 use lastword_types::session::{Answer, Asked, Granted, Question, QuestionState, Within};
@@ -35,7 +35,7 @@ struct Open {
     question: Question,
     /// To whom a grant is made: the agent and the session that a user asked.
     holder: Holder,
-    output: Arc<Output>,
+    output: Arc<RunOutputBuffer>,
     /// Whether rules that answers granted allow what is asked for.
     covers: Option<Covers>,
     /// Taken by the first who answers.
@@ -65,7 +65,7 @@ pub(crate) struct Asker {
     pub(crate) run: RunId,
     pub(crate) agent: AgentId,
     pub(crate) holder: Holder,
-    pub(crate) output: Arc<Output>,
+    pub(crate) output: Arc<RunOutputBuffer>,
 }
 
 /// Why there is no answer.
@@ -150,7 +150,7 @@ impl Questions {
     /// Whether what is asked for was granted by now.
     async fn is_granted(&self, holder: &Holder, covers: Option<&Covers>) -> bool {
         let Some(covers) = covers else { return false };
-        let granted = self.store.granted(holder.session_no, holder.agent.clone());
+        let granted = self.store.granted(holder.session, holder.agent.clone());
         // What cannot be read is asked for.
         let granted = granted.await.unwrap_or_default();
         let rules: Vec<Rule> = granted
@@ -353,7 +353,7 @@ impl Inner {
 /// Whether what one holder was granted reaches another and allows what that asks for.
 fn is_covered(asks: &Holder, covers: Option<&Covers>, has: &Holder, granted: &Granted) -> bool {
     let session = granted.session.is_none_or(|only| only == asks.session);
-    let reaches = session && asks.agent == has.agent && asks.session_no.is_beside(&has.session_no);
+    let reaches = session && asks.agent == has.agent && asks.workspace == has.workspace;
     let rule = || granted.rule.parse::<Rule>().ok();
     reaches && covers.is_some_and(|covers| rule().is_some_and(|rule| covers(&[rule])))
 }
@@ -376,7 +376,7 @@ enum Turn {
 
 /// The first answer of a question, on its way to the disk.
 struct First {
-    output: Arc<Output>,
+    output: Arc<RunOutputBuffer>,
     /// The caller that asked, then the callers whose questions it covers.
     waiting: Vec<oneshot::Sender<Answer>>,
     /// Dropped however it fares, so that later answers wait no more.

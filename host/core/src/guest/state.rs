@@ -4,7 +4,7 @@ use super::control::Control;
 use super::failure::{OrFailure, denied, failure, unless_asked};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::state::{Failure, Host, Scope};
-use lastword_store::{StateOwner, StateQuota, StateScope, Store};
+use lastword_store::{PutState, StateOwner, StateQuota, StateScope, Store};
 use lastword_types::permission::Capability;
 use std::sync::Arc;
 
@@ -38,11 +38,15 @@ impl Values {
             bytes: self.bytes_max,
             keys: KEYS_MAX,
         };
-        let owner = self.owner.clone();
-        let written = self
-            .store
-            .put_state(owner, scope_in(scope), key, expected, value, quota);
-        Ok(written.await.or_failure()?)
+        let put = PutState {
+            owner: self.owner.clone(),
+            scope: scope_in(scope),
+            key,
+            expected,
+            value,
+            quota,
+        };
+        self.store.execute(put).await.or_failure()
     }
 }
 

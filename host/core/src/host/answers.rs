@@ -4,7 +4,7 @@
 use super::{Host, HostError, Session, Workspace, bounds};
 use crate::guest::questions::{Refused, Resolved};
 use crate::run::Run;
-use lastword_store::{GoesOn, Key, OpenQuestions, PromptRecord};
+use lastword_store::{Continuation, Key, OpenQuestions, PromptRecord, Revoke};
 use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
 use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
 
@@ -90,8 +90,9 @@ impl Host {
         bounds::check_key(&key)?;
         let key = Key::of_answer(key, id, &answer)?;
         let (_, question, _) = self.question(id).await?;
-        let session = self.inner.store.locate(question.session).await?.no;
-        let known = self.inner.store.known(session, key.clone()).await?;
+        let store = &self.inner.store;
+        store.locate(question.session).await?;
+        let known = store.known(question.session, key.clone()).await?;
         match known {
             Some(run) => Ok(Answered {
                 grant: None,
@@ -154,7 +155,7 @@ impl Host {
             ..asked.prompt
         };
         let session = self.session(at.question.session).await?;
-        let goes_on = GoesOn {
+        let goes_on = Continuation {
             run: at.question.run,
             answer: Some(answer),
         };
@@ -195,7 +196,7 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownGrant`].
     pub async fn revoke(&self, id: GrantId) -> Result<(), HostError> {
-        match self.inner.store.revoke(id).await? {
+        match self.inner.store.execute(Revoke { grant: id }).await? {
             true => Ok(()),
             false => Err(HostError::UnknownGrant(id)),
         }
@@ -206,14 +207,7 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
     pub async fn grants(&self, workspace: WorkspaceId) -> Result<Vec<Granted>, HostError> {
-        let no = self.inner.store.workspace_no(workspace).await;
-        let no = no.map_err(|error| match error {
-            lastword_store::StoreError::Refused(lastword_store::Refusal::UnknownWorkspace) => {
-                HostError::UnknownWorkspace(workspace)
-            }
-            other => other.into(),
-        })?;
-        Ok(self.inner.store.grants(no).await?)
+        Ok(self.inner.store.grants(workspace).await?)
     }
 }
 
@@ -234,7 +228,7 @@ impl Session {
     /// [`HostError::UnknownSession`].
     pub async fn questions(&self) -> Result<Vec<Question>, HostError> {
         let store = &self.host.inner.store;
-        let open = store.open_questions(OpenQuestions::Session(self.id)).await;
-        open.map_err(|error| self.named(error))
+        let open = store.open_questions(OpenQuestions::Session(self.id));
+        Ok(open.await?)
     }
 }

@@ -28,9 +28,10 @@ use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
 use lastword_types::permission::Rule;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
@@ -44,11 +45,29 @@ const HOLD: Duration = Duration::from_secs(30);
 /// How long a client may be without a stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
+/// Where a host has the files that are its own: what guests leave, what it compiled.
+pub(super) enum Home {
+    /// In the data directory, for the next host.
+    DataDir(PathBuf),
+    /// In a directory that goes with the host.
+    Temporary(TempDir),
+}
+
+impl Home {
+    fn path(&self) -> &Path {
+        match self {
+            Self::DataDir(directory) => directory,
+            Self::Temporary(directory) => directory.path(),
+        }
+    }
+}
+
 /// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
 /// brought, for a directory that is tried again once its owner has left.
 #[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
+    in_memory: bool,
     cache_dir: Option<PathBuf>,
     brought: Brought,
     #[cfg(feature = "commands")]
@@ -71,6 +90,7 @@ impl HostBuilder {
     pub(super) fn new() -> Self {
         Self {
             data_dir: None,
+            in_memory: false,
             cache_dir: None,
             brought: Brought::default(),
             #[cfg(feature = "commands")]
@@ -100,6 +120,33 @@ impl HostBuilder {
     #[must_use]
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Keeps sessions, runs and all else in memory, until the host is gone: no data directory is
+    /// made, and no other host or command finds anything. There is nothing to back up, to examine
+    /// or to recover. What guests leave and what is compiled lies in a temporary directory that
+    /// goes with the host; give a [`HostBuilder::cache_dir`] to compile an agent once only.
+    ///
+    /// Not together with [`HostBuilder::data_dir`]: [`HostBuilder::build`] refuses that. Default:
+    /// a data directory.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), lastword::HostError> {
+    /// use lastword::{Host, WorkspaceKey, WorkspaceOptions};
+    ///
+    /// let host = Host::builder().in_memory().build().await?;
+    /// let key = WorkspaceKey::name("trial")?;
+    /// let workspace = host.open_workspace(key, WorkspaceOptions::new()).await?;
+    /// assert_eq!(host.known_workspace(workspace.id()).await?.sessions, 0);
+    /// host.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 
@@ -292,8 +339,8 @@ impl HostBuilder {
         let clock = self
             .clock
             .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
-        let store = opened(self.data_dir, &clock).await?;
-        let tmp = store.directory().join("tmp");
+        let (store, home) = opened(self.data_dir, self.in_memory, &clock).await?;
+        let tmp = home.path().join("tmp");
         // What guests of an earlier host left behind.
         clear(tmp.clone()).await?;
         let engine = engine(self.concurrent_runs, self.limits).await?;
@@ -311,7 +358,7 @@ impl HostBuilder {
         let mut brought = self.brought;
         let mut context = HostContext::new(Arc::clone(&clock));
         context.secrets = brought.secrets.clone();
-        context.data_dir = Some(store.directory().to_owned());
+        context.data_dir = Some(home.path().to_owned());
         context.descriptors = before;
         let of_host = Arc::clone(&places);
         context.directories = Arc::new(move |id| directory(of_host.get(), id));
@@ -331,10 +378,8 @@ impl HostBuilder {
             tmp,
             descriptors,
         });
-        let cache = self
-            .cache_dir
-            .unwrap_or_else(|| store.directory().join("cache"));
-        let kept = Kept::new([store.directory().to_owned(), cache.clone()]);
+        let cache = self.cache_dir.unwrap_or_else(|| home.path().join("cache"));
+        let kept = Kept::new([home.path().to_owned(), cache.clone()]);
         let inner = Arc::new(HostInner {
             compilers: Compilers::new(self.compiler, Arc::clone(&dispatcher.clock)),
             dispatcher,
@@ -355,6 +400,7 @@ impl HostBuilder {
             folding: OnceLock::new(),
             waking: OnceLock::new(),
             stage: watch::Sender::new(Stage::Open),
+            _home: home,
             _guests: guests,
         });
         let _set_once = places.set(Arc::downgrade(&inner));
@@ -362,10 +408,40 @@ impl HostBuilder {
     }
 }
 
-async fn opened(directory: Option<PathBuf>, clock: &Arc<dyn Clock>) -> Result<Store, HostError> {
+async fn opened(
+    directory: Option<PathBuf>,
+    in_memory: bool,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Store, Home), HostError> {
+    if in_memory {
+        return opened_in_memory(directory, clock).await;
+    }
     let directory = directory.unwrap_or_else(|| ".lastword".into());
     let clock = Arc::clone(clock);
-    Ok(blocking(move || Store::open(&directory, clock)).await??)
+    let store = blocking(move || Store::open(&directory, clock)).await??;
+    let home = Home::DataDir(store.directory().map(Path::to_owned).unwrap_or_default());
+    Ok((store, home))
+}
+
+async fn opened_in_memory(
+    directory: Option<PathBuf>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Store, Home), HostError> {
+    if let Some(directory) = directory {
+        return Err(HostError::Invalid(format!(
+            "a host keeps everything in memory or in a data directory ({}), and not in both; name \
+             one of the two",
+            directory.display()
+        )));
+    }
+    let temporary = blocking(tempfile::tempdir).await?;
+    let temporary = temporary.map_err(|source| HostError::Io {
+        what: "make a temporary directory in",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    let store = Store::in_memory(Arc::clone(clock))?;
+    Ok((store, Home::Temporary(temporary)))
 }
 
 fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {

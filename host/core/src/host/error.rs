@@ -262,17 +262,39 @@ impl HostError {
     }
 }
 
+impl From<Refusal> for HostError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownSession(id) => Self::UnknownSession(id),
+            Refusal::UnknownWorkspace(id) => Self::UnknownWorkspace(id),
+            Refusal::UnknownRun(id) => Self::UnknownRun(id),
+            Refusal::UnknownMessage(id) => Self::UnknownMessage(id),
+            Refusal::KeyConflict => Self::KeyConflict,
+            Refusal::QueueFull => Self::QueueFull,
+            Refusal::Empty => Self::EmptyPrompt,
+            Refusal::UnreadableOptions => Self::UnreadableOptions,
+            Refusal::InvalidCursor => Self::InvalidCursor { last: 0 },
+            Refusal::Expired { through } => Self::CursorExpired {
+                resume_after: through,
+            },
+            Refusal::Beyond { last } => Self::InvalidCursor { last },
+            Refusal::WrongState
+            | Refusal::AlreadyEnded
+            | Refusal::Resumed { .. }
+            | Refusal::Quota => Self::StoreUnavailable(format!("{refusal:?}")),
+        }
+    }
+}
+
 impl From<StoreError> for HostError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Refused(Refusal::QueueFull) => Self::QueueFull,
-            StoreError::Refused(Refusal::KeyConflict) => Self::KeyConflict,
+            StoreError::Refused(refusal) => refusal.into(),
             StoreError::Closed(why) if why == SHUT_DOWN => Self::HostClosing,
             StoreError::Unavailable(why) | StoreError::Closed(why) | StoreError::Content(why) => {
                 Self::StoreUnavailable(why)
             }
             StoreError::Damaged(damage) => Self::Damaged(damage),
-            StoreError::Refused(other) => Self::StoreUnavailable(format!("{other:?}")),
         }
     }
 }

@@ -58,13 +58,15 @@ impl Host {
     /// # Errors
     /// [`BackupError`]; a file that is there is never replaced.
     pub async fn backup(&self, file: impl Into<PathBuf>) -> Result<Backup, BackupError> {
-        let (directory, file) = (self.inner.store.directory().to_owned(), file.into());
+        let directory = self.inner.store.directory().ok_or(BackupError::InMemory)?;
+        let (directory, file) = (directory.to_owned(), file.into());
+        let path = directory.clone();
         let guests = &self.inner.dispatcher.guests;
         let copied = guests.spawn_blocking(move || backup(&directory, &file));
         copied.await.unwrap_or_else(|error| {
             Err(BackupError::Io {
                 what: "copy the database of",
-                path: self.inner.store.directory().to_owned(),
+                path,
                 source: std::io::Error::other(error),
             })
         })

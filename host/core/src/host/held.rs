@@ -4,7 +4,7 @@ use super::{Host, HostError, HostInner, Session};
 use crate::run::Run;
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::Claimant;
-use lastword_store::{HeldRow, HeldScope, Key, StoreError};
+use lastword_store::{HeldScope, Key, RunAt, StoreError};
 use lastword_types::id::WorkspaceId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,19 +53,18 @@ impl Host {
         Ok(resumed)
     }
 
-    async fn resume_one(&self, held: HeldRow, key: Option<Key>) -> Result<Option<Run>, HostError> {
+    async fn resume_one(&self, held: RunAt, key: Option<Key>) -> Result<Option<Run>, HostError> {
         let session = Session {
             host: self.clone(),
             workspace: held.workspace,
             agent: held.agent,
             id: held.session,
-            no: held.session_no,
         };
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
         let run = self.handle(Arc::clone(&job.live));
-        match self.inner.dispatcher.resume(job, held.no, key).await {
+        match self.inner.dispatcher.resume(job, key).await {
             Ok(Ok(())) => Ok(Some(run)),
             // Somebody else was quicker, or took it back.
             Ok(Err(StoreError::Refused(_))) => Ok(None),

@@ -2,6 +2,7 @@
 //! a start. Knows neither who hands them over nor how they are stored.
 
 use super::{Agent, AgentSource, Host, HostError, agent};
+use lastword_store::{ForgetAgent, KeepAgent};
 use lastword_types::id::AgentId;
 
 impl Host {
@@ -23,10 +24,12 @@ impl Host {
         let digest = agent.digest().to_string();
         // What is kept last is what is loaded last.
         let turn = self.inner.keeping.lock().await;
-        self.inner
-            .store
-            .keep_agent(id.clone(), digest, wasm)
-            .await?;
+        let keep = KeepAgent {
+            name: id.clone(),
+            digest,
+            wasm,
+        };
+        self.inner.store.execute(keep).await?;
         self.inner.agents().insert(id, agent.clone());
         drop(turn);
         Ok(agent)
@@ -61,7 +64,11 @@ impl Host {
     /// When the store cannot be written. Then it stays loaded.
     pub async fn forget_agent(&self, id: &AgentId) -> Result<bool, HostError> {
         let turn = self.inner.keeping.lock().await;
-        let kept = self.inner.store.forget_agent(id.clone()).await?;
+        let kept = self
+            .inner
+            .store
+            .execute(ForgetAgent { name: id.clone() })
+            .await?;
         let loaded = self.unload_agent(id);
         drop(turn);
         Ok(kept || loaded)

@@ -4,8 +4,9 @@
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::run::Events;
 use lastword_store::{
-    Damage, Key, PAGE_ROWS, Refusal, RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage,
-    Store, StoreError, WorkspaceRow,
+    BeginDelete, Damage, DeleteWorkspace, ForkSession, Key, PAGE_ROWS, Refusal, RenameSession,
+    RunRow, RunSummary, RunSummaryRow, SessionRow, SessionsPage, SetTodo, Store, StoreError,
+    WorkspaceRow,
 };
 use lastword_types::event::{Position, Seq};
 use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
@@ -88,13 +89,6 @@ fn known(row: &WorkspaceRow) -> WorkspaceRecord {
     WorkspaceRecord::stored(row.id, &row.key, row.created_ms, row.sessions)
 }
 
-fn listed(error: StoreError) -> HostError {
-    match error {
-        StoreError::Refused(Refusal::InvalidCursor) => HostError::InvalidCursor { last: 0 },
-        other => other.into(),
-    }
-}
-
 impl Host {
     /// The sessions, the newest first, page by page. The order does not change: a pass over
     /// all pages has each session that is there throughout exactly once, whatever happens to
@@ -116,7 +110,7 @@ impl Host {
             after: filter.after,
         };
         let store = &self.inner.store;
-        let rows = store.list(page).await.map_err(listed)?;
+        let rows = store.list(page).await?;
         let record = |row: SessionRow| row.record;
         Ok(Page::of(store, rows, limit, SessionRow::cursor, record))
     }
@@ -133,7 +127,7 @@ impl Host {
     ) -> Result<Page<WorkspaceRecord>, HostError> {
         let limit = limit.clamp(1, PAGE_ROWS);
         let store = &self.inner.store;
-        let rows = store.workspaces(limit + 1, after).await.map_err(listed)?;
+        let rows = store.workspaces(limit + 1, after).await?;
         let record = |row: WorkspaceRow| known(&row);
         Ok(Page::of(store, rows, limit, WorkspaceRow::cursor, record))
     }
@@ -143,12 +137,7 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
     pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
-        match self.inner.store.known_workspace(id).await {
-            Err(StoreError::Refused(Refusal::UnknownWorkspace)) => {
-                Err(HostError::UnknownWorkspace(id))
-            }
-            row => Ok(known(&row?)),
-        }
+        Ok(known(&self.inner.store.known_workspace(id).await?))
     }
 
     /// Closes a workspace and deletes all its sessions, what agents kept in it, and that it
@@ -160,25 +149,25 @@ impl Host {
     pub async fn purge_workspace(&self, id: WorkspaceId) -> Result<(), HostError> {
         let store = &self.inner.store;
         let named = |error| match error {
-            StoreError::Refused(Refusal::UnknownWorkspace) => HostError::UnknownWorkspace(id),
             StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing,
             other => other.into(),
         };
-        store.workspace_no(id).await.map_err(named)?;
+        store.workspace_key(id).await?;
         if !self.inner.close(id).await.left.is_empty() {
             return Err(HostError::WorkspaceClosing);
         }
-        for session in store.sessions_of(id).await.map_err(named)? {
-            match store.begin_delete(session).await {
+        for session in store.sessions_of(id).await? {
+            match store.execute(BeginDelete { session }).await {
                 // Somebody else deleted it meanwhile.
-                Err(StoreError::Refused(Refusal::UnknownSession)) => {}
+                Err(StoreError::Refused(Refusal::UnknownSession(_))) => {}
                 marked => {
-                    marked.map_err(named)?;
+                    marked?;
                     store.delete_session(session).await.map_err(named)?;
                 }
             }
         }
-        store.delete_workspace(id).await.map_err(named)
+        let delete = DeleteWorkspace { workspace: id };
+        store.execute(delete).await.map_err(named)
     }
 
     /// Every event of the host after a position; `Position(0)` is before the first.
@@ -205,11 +194,8 @@ impl Host {
         after: Seq,
     ) -> Result<(WorkspaceId, Events), HostError> {
         let store = &self.inner.store;
-        let found = store.followed(id).await.map_err(|error| match error {
-            StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(id),
-            other => other.into(),
-        })?;
-        let events = Events::of_session(self.clone(), id, found.no, after);
+        let found = store.followed(id).await?;
+        let events = Events::of_session(self.clone(), id, after);
         Ok((found.workspace, events))
     }
 
@@ -224,11 +210,8 @@ impl Host {
         after: Option<Seq>,
     ) -> Result<(WorkspaceId, SessionId, Events), HostError> {
         let store = &self.inner.store;
-        let found = store.followed_run(id).await.map_err(|error| match error {
-            StoreError::Refused(Refusal::UnknownRun) => HostError::UnknownRun(id),
-            other => other.into(),
-        })?;
-        let events = Events::of_run(self.clone(), found.session, found.no, id);
+        let found = store.followed_run(id).await?;
+        let events = Events::of_run(self.clone(), found.session, id);
         let events = match after {
             Some(after) => events.after(after),
             None => events,
@@ -287,15 +270,7 @@ impl Workspace {
         agent: &Agent,
         parent: SessionId,
     ) -> Result<Session, HostError> {
-        let store = &self.host.inner.store;
-        let begun = store.new_child(self.inner.no, agent.id().clone(), parent);
-        match begun.await {
-            Ok((id, _)) => self.host.session(id).await,
-            Err(StoreError::Refused(Refusal::UnknownSession)) => {
-                Err(HostError::UnknownSession(parent))
-            }
-            Err(error) => Err(self.named(error)),
-        }
+        self.begin_session(agent, Some(parent)).await
     }
 }
 
@@ -312,8 +287,11 @@ impl Session {
             ))
         })?;
         let store = &self.host.inner.store;
-        let renamed = store.rename(self.id, title.to_owned()).await;
-        Ok(renamed.map_err(|error| self.named(error))?.record)
+        let rename = RenameSession {
+            session: self.id,
+            title: title.to_owned(),
+        };
+        Ok(store.execute(rename).await?.record)
     }
 
     /// Replaces its plan; nothing else changes.
@@ -323,8 +301,11 @@ impl Session {
     /// characters; [`HostError::UnknownSession`].
     pub async fn set_todo(&self, todo: Vec<Todo>) -> Result<SessionRecord, HostError> {
         bounds::check_todo(&todo)?;
-        let planned = self.host.inner.store.set_todo(self.id, todo).await;
-        Ok(planned.map_err(|error| self.named(error))?.record)
+        let set = SetTodo {
+            session: self.id,
+            todo,
+        };
+        Ok(self.host.inner.store.execute(set).await?.record)
     }
 
     /// The messages before one, or the last ones, in time order; at most
@@ -340,8 +321,7 @@ impl Session {
         limit: u32,
     ) -> Result<Vec<Message>, HostError> {
         let store = &self.host.inner.store;
-        let page = store.messages(self.id, self.no, before, limit).await;
-        page.map_err(|error| self.of_message(error, before))
+        Ok(store.messages(self.id, before, limit).await?)
     }
 
     /// All its runs with their messages, in the order of acceptance.
@@ -350,7 +330,7 @@ impl Session {
     /// [`HostError::UnknownSession`].
     pub async fn runs(&self) -> Result<Vec<RunRow>, HostError> {
         let runs = self.host.inner.store.runs(self.id).await;
-        let mut runs = runs.map_err(|error| self.named(error))?;
+        let mut runs = runs?;
         for run in &mut runs {
             run.state = self.host.inner.dispatcher.standing(run.id, run.state);
         }
@@ -370,11 +350,7 @@ impl Session {
     ) -> Result<Page<RunSummary>, HostError> {
         let limit = limit.clamp(1, PAGE_ROWS);
         let store = &self.host.inner.store;
-        let runs = store.list_runs(self.id, limit + 1, after);
-        let rows = runs.await.map_err(|error| match error {
-            StoreError::Refused(Refusal::InvalidCursor) => listed(error),
-            other => self.named(other),
-        })?;
+        let rows = store.list_runs(self.id, limit + 1, after).await?;
         let standing = |row: RunSummaryRow| {
             let mut run = row.run;
             run.state = self.host.inner.dispatcher.standing(run.id, run.state);
@@ -413,10 +389,15 @@ impl Session {
     }
 
     async fn fork_as(&self, through: MessageId, key: Option<Key>) -> Result<Session, HostError> {
-        match self.host.inner.store.fork(self.id, through, key).await {
-            Ok(id) => self.host.session(id).await,
-            Err(error) => Err(self.of_message(error, Some(through))),
-        }
+        let fork = ForkSession {
+            id: SessionId::generate(),
+            run: RunId::generate(),
+            from: self.id,
+            through,
+            key,
+        };
+        let id = self.host.inner.store.execute(fork).await?;
+        self.host.session(id).await
     }
 
     /// Ends its runs and deletes it, with everything that nobody else names. What it was the
@@ -428,18 +409,18 @@ impl Session {
     /// [`HostError::UnknownSession`]; when the store cannot be written.
     pub async fn delete(&self) -> Result<(), HostError> {
         let inner = &self.host.inner;
-        let marked = inner.store.begin_delete(self.no).await;
-        marked.map_err(|error| self.named(error))?;
+        let session = self.id;
+        inner.store.execute(BeginDelete { session }).await?;
         for _ in 0..DELETE_ROUNDS {
             let dispatcher = &inner.dispatcher;
-            for live in dispatcher.stop_session(self.workspace, self.no, |_| true) {
+            for live in dispatcher.stop_session(self.workspace, session, |_| true) {
                 if let Err(error) = live.ended().await {
                     tracing::debug!(run = %live.id, ?error, "a run of a deleted session has no end");
                 }
             }
-            match inner.store.delete_session(self.no).await {
+            match inner.store.delete_session(session).await {
                 Err(StoreError::Refused(Refusal::WrongState)) => {}
-                done => return done.map_err(|error| self.named(error)),
+                done => return Ok(done?),
             }
         }
         Err(HostError::StoreUnavailable(
@@ -452,8 +433,7 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn export(&self) -> Result<Export, HostError> {
-        let row = self.host.inner.store.session(self.id).await;
-        let session = row.map_err(|error| self.named(error))?.record;
+        let session = self.host.inner.store.session(self.id).await?.record;
         let runs = self.runs().await?;
         let runs = runs.into_iter().map(|run| ExportedRun {
             id: run.id,
@@ -472,20 +452,11 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, HostError> {
-        let blob = self.host.inner.store.blob(self.no, id.clone()).await?;
+        let blob = self.host.inner.store.blob(self.id, id.clone()).await?;
         if blob.is_none() {
             // A session that is gone was given nothing either.
             self.record().await?;
         }
         Ok(blob)
-    }
-
-    fn of_message(&self, error: StoreError, message: Option<MessageId>) -> HostError {
-        match (error, message) {
-            (StoreError::Refused(Refusal::UnknownMessage), Some(id)) => {
-                HostError::UnknownMessage(id)
-            }
-            (error, _) => self.named(error),
-        }
     }
 }

@@ -52,7 +52,7 @@ use crate::run::live::{Birth, LiveRun, Times};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use lastword_sandbox::{Compilers, Engine, GuestState, Limits, Linker};
-use lastword_store::{Damage, PromptRecord, Recovered, Refusal, Store, StoreError};
+use lastword_store::{Damage, PromptRecord, Recovered, Store};
 use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::Rule;
 use lastword_types::session::SessionRecord;
@@ -134,6 +134,8 @@ pub(crate) struct HostInner {
     /// What its handles share.
     lease: OnceLock<Weak<Lease>>,
     stage: watch::Sender<closing::Stage>,
+    /// Where its own files are, for as long as it is there.
+    _home: builder::Home,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
     /// What no agent may do in any workspace.
@@ -271,17 +273,13 @@ impl Host {
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn session(&self, id: SessionId) -> Result<Session, HostError> {
-        match self.inner.store.locate(id).await {
-            Err(StoreError::Refused(Refusal::UnknownSession)) => Err(HostError::UnknownSession(id)),
-            Err(error) => Err(error.into()),
-            Ok(at) => Ok(Session {
-                host: self.clone(),
-                workspace: at.workspace,
-                agent: at.agent,
-                id,
-                no: at.no,
-            }),
-        }
+        let at = self.inner.store.locate(id).await?;
+        Ok(Session {
+            host: self.clone(),
+            workspace: at.workspace,
+            agent: at.agent,
+            id,
+        })
     }
 
     /// A run, wherever it stands.
@@ -292,17 +290,13 @@ impl Host {
         if let Some(live) = self.inner.dispatcher.live(id) {
             return Ok(self.handle(live));
         }
-        match self.inner.store.run(id).await {
-            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(id)),
-            Err(error) => Err(error.into()),
-            Ok(at) => Ok(Run {
-                host: self.clone(),
-                id,
-                session: at.session,
-                session_no: at.no.session(),
-                live: None,
-            }),
-        }
+        let at = self.inner.store.run(id).await?;
+        Ok(Run {
+            host: self.clone(),
+            id,
+            session: at.session,
+            live: None,
+        })
     }
 
     /// The sessions that changed last, of one workspace or of all, newest first.
@@ -330,7 +324,6 @@ impl Host {
             host: self.clone(),
             id: live.id,
             session: live.session,
-            session_no: live.session_no,
             live: Some(live),
         }
     }
@@ -400,7 +393,6 @@ impl HostInner {
         let limits = workspace.limits();
         let birth = Birth {
             session: session.id,
-            session_no: session.no,
             workspace: session.workspace,
             bound_to,
             engine: Arc::clone(&self.engine),

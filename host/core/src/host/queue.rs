@@ -3,9 +3,9 @@
 use super::attached::Attached;
 use super::{HostError, Session, bounds};
 use crate::run::{Cause, Receipt, RunState};
-use lastword_store::{Edited, QueuedRow, Refusal, StoreError};
+use lastword_store::{EditQueued, QueuedRow, Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
-use lastword_types::id::RunId;
+use lastword_types::id::{RunId, SessionId};
 use lastword_types::session::Part;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -100,14 +100,16 @@ impl From<Vec<Part>> for Edit {
     }
 }
 
-impl From<Edit> for Edited {
-    fn from(edit: Edit) -> Self {
-        let (attached, blobs) = match edit.attached {
+impl Edit {
+    fn of(self, session: SessionId, run: RunId) -> EditQueued {
+        let (attached, blobs) = match self.attached {
             Some(Attached { parts, blobs }) => (Some(parts), blobs),
             None => (None, Vec::new()),
         };
-        Self {
-            said: edit.said,
+        EditQueued {
+            session,
+            run,
+            said: self.said,
             attached,
             blobs,
         }
@@ -131,8 +133,7 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownSession`], or when the store cannot be read.
     pub async fn queue(&self) -> Result<Vec<QueuedRun>, HostError> {
-        let rows = self.host.inner.store.queued(self.id).await;
-        let rows = rows.map_err(|error| self.named(error))?;
+        let rows = self.host.inner.store.queued(self.id).await?;
         Ok(rows.into_iter().map(QueuedRun::from).collect())
     }
 
@@ -155,12 +156,10 @@ impl Session {
             bounds::check_parts(said)?;
         }
         let store = &self.host.inner.store;
-        match store.edit_queued(self.id, run, edit.into()).await {
+        match store.execute(edit.of(self.id, run)).await {
             Ok(row) => Ok(row.into()),
             Err(StoreError::Refused(Refusal::WrongState)) => Err(HostError::RunStarted(run)),
-            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(run)),
-            Err(StoreError::Refused(Refusal::Empty)) => Err(HostError::EmptyPrompt),
-            Err(error) => Err(self.named(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -186,14 +185,6 @@ impl Session {
         match at.state {
             RunState::Held => handle.take_back(&at, Cause::User).await,
             _ => Err(HostError::RunStarted(run)),
-        }
-    }
-
-    /// A refusal of the store about this session, by its name.
-    pub(super) fn named(&self, error: StoreError) -> HostError {
-        match error {
-            StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(self.id),
-            other => other.into(),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{HostError, Session, bounds};
 use crate::run::dispatcher::NotAccepted;
 use crate::run::{Run, RunState};
-use lastword_store::{HeldScope, Key, PromptRecord, Refusal, RunAt, StoreError};
+use lastword_store::{HeldScope, KeepKey, Key, PromptRecord, Refusal, RunAt, StoreError};
 use lastword_types::id::RunId;
 
 /// Which run to go on with, and the caller's name for the request.
@@ -58,7 +58,7 @@ impl Session {
         }
         let key = key.map(|word| Key::of_resume(word, run)).transpose()?;
         if let Some(key) = &key
-            && let Some(known) = self.host.inner.store.known(self.no, key.clone()).await?
+            && let Some(known) = self.host.inner.store.known(self.id, key.clone()).await?
         {
             return Ok(self.run(known));
         }
@@ -95,7 +95,8 @@ impl Session {
 
     async fn goes_on_already(&self, at: &RunAt, key: Option<Key>) -> Result<Run, HostError> {
         if let Some(key) = key {
-            self.host.inner.store.keep_key(at.no, key).await?;
+            let keep = KeepKey { run: at.id, key };
+            self.host.inner.store.execute(keep).await?;
         }
         Ok(self.run(at.id))
     }
@@ -116,7 +117,7 @@ impl Session {
             NotAccepted::Store(StoreError::Refused(Refusal::Resumed { by })) => {
                 HostError::AlreadyResumed { run: at.id, by }
             }
-            refused => self.refused(refused),
+            refused => Self::refused(refused),
         })
     }
 }

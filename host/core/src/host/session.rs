@@ -5,7 +5,7 @@ use crate::guest::Blob;
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
 use crate::run::{Cause, Events, Receipt, Run};
-use lastword_store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
+use lastword_store::{Continuation, HeldScope, Key, PromptRecord, Refusal, StoreError, Waits};
 use lastword_types::event::Seq;
 use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::session::{Message, Part};
@@ -27,7 +27,6 @@ pub struct Session {
     pub(super) workspace: WorkspaceId,
     pub(super) agent: AgentId,
     pub(super) id: SessionId,
-    pub(super) no: SessionNo,
 }
 
 impl Session {
@@ -92,7 +91,7 @@ impl Session {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
             (Err(error), Some(key)) if error.is_about_taking_prompts() => {
-                let known = self.host.inner.store.known(self.no, key).await?;
+                let known = self.host.inner.store.known(self.id, key).await?;
                 known.map(|known| self.run(known)).ok_or(error)
             }
             (Err(error), _) => Err(error),
@@ -103,7 +102,7 @@ impl Session {
     pub(super) async fn go_on(
         &self,
         record: PromptRecord,
-        goes_on: GoesOn,
+        goes_on: Continuation,
         key: Option<Key>,
     ) -> Result<Option<Run>, HostError> {
         let job = self.host.inner.job(self, RunId::generate(), record, None);
@@ -112,7 +111,7 @@ impl Session {
         match self.hand_in(job, key).await {
             Ok(run) => Ok(Some(run)),
             Err(NotAccepted::Store(StoreError::Refused(Refusal::WrongState))) => Ok(None),
-            Err(refused) => Err(self.refused(refused)),
+            Err(refused) => Err(Self::refused(refused)),
         }
     }
 
@@ -127,7 +126,7 @@ impl Session {
         let mut job = inner.job(self, RunId::generate(), record, bound_to)?;
         job.attached = attached;
         let handed_in = self.hand_in(job, key).await;
-        handed_in.map_err(|refused| self.refused(refused))
+        handed_in.map_err(|refused| Self::refused(refused))
     }
 
     pub(super) async fn hand_in(&self, job: RunJob, key: Option<Key>) -> Result<Run, NotAccepted> {
@@ -141,12 +140,12 @@ impl Session {
         }
     }
 
-    pub(super) fn refused(&self, refused: NotAccepted) -> HostError {
+    pub(super) fn refused(refused: NotAccepted) -> HostError {
         match refused {
             // One that waits its turn needs no slot.
             NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
             NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing,
-            NotAccepted::Store(error) => self.named(error),
+            NotAccepted::Store(error) => error.into(),
         }
     }
 
@@ -158,7 +157,6 @@ impl Session {
             host: self.host.clone(),
             id,
             session: self.id,
-            session_no: self.no,
             live: dispatcher.live(id),
         }
     }
@@ -173,11 +171,11 @@ impl Session {
     /// When the store cannot be read or written. What could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
         let dispatcher = &self.host.inner.dispatcher;
-        let mut stopped = dispatcher.stop_session(self.workspace, self.no, |_| true);
+        let mut stopped = dispatcher.stop_session(self.workspace, self.id, |_| true);
         let mut taken_back = self.stop_waiting().await;
         // Of what waited, a run may have begun in between.
         let woken = |live: &LiveRun| live.woken;
-        stopped.extend(dispatcher.stop_session(self.workspace, self.no, woken));
+        stopped.extend(dispatcher.stop_session(self.workspace, self.id, woken));
         stopped.dedup_by_key(|live| live.id);
         let mut receipts = Vec::with_capacity(stopped.len());
         for live in stopped {
@@ -209,7 +207,7 @@ impl Session {
     /// end.
     #[must_use]
     pub fn events(&self, after: Seq) -> Events {
-        Events::of_session(self.host.clone(), self.id, self.no, after)
+        Events::of_session(self.host.clone(), self.id, after)
     }
 
     /// The session as it stands.
@@ -217,8 +215,7 @@ impl Session {
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn record(&self) -> Result<lastword_types::session::SessionRecord, HostError> {
-        let row = self.host.inner.store.session(self.id).await;
-        Ok(row.map_err(|error| self.named(error))?.record)
+        Ok(self.host.inner.store.session(self.id).await?.record)
     }
 
     /// The session's last messages, in time order; at most

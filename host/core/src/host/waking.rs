@@ -3,7 +3,7 @@
 
 use super::{Host, HostError, HostInner, Session};
 use crate::run::{Cause, Ending, Receipt, Run};
-use lastword_store::{Due, GoesOn, Key, PromptRecord, StoreError, Waits};
+use lastword_store::{Continuation, Due, Key, PromptRecord, ShiftWakes, StoreError, Waits};
 use lastword_types::clock::{Clock, UnixMillis};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl HostInner {
             return Some(offset);
         }
         if by.is_none_or(|by| by < 0)
-            && let Err(error) = self.store.set_times_back(by).await
+            && let Err(error) = self.store.execute(ShiftWakes { by }).await
         {
             tracing::warn!(%error, "sessions may wait longer, since the clock was set back");
             return Some(offset);
@@ -192,7 +192,7 @@ impl Host {
             // Once it is closed this is tried again; others are not held up until then.
             return Err(HostError::WorkspaceClosing);
         }
-        let goes_on = GoesOn {
+        let goes_on = Continuation {
             run: due.run,
             answer: None,
         };
@@ -208,7 +208,7 @@ impl Host {
         &self,
         session: &Session,
         record: PromptRecord,
-        goes_on: GoesOn,
+        goes_on: Continuation,
         key: Option<Key>,
     ) -> Result<Option<Run>, HostError> {
         let _kept_open = self.inner.reopen(session.workspace_id()).await?;

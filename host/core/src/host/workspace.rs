@@ -7,7 +7,7 @@ use crate::workspace::claims::Stream;
 use lastword_sandbox::Limits;
 #[cfg(test)]
 use lastword_store::StoredOptions;
-use lastword_store::{HeldScope, Refusal, Store, StoreError, WorkspaceNo};
+use lastword_store::{CreateSession, HeldScope, KeepOptions, OpenWorkspace, Store, StoreError};
 use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::{Grants, Rule};
 use std::fmt;
@@ -27,7 +27,6 @@ pub struct Workspace {
 
 pub(crate) struct WorkspaceInner {
     pub(crate) id: WorkspaceId,
-    pub(crate) no: WorkspaceNo,
     pub(crate) key: WorkspaceKey,
     directory: Mutex<Option<Arc<File>>>,
     options: RwLock<Current>,
@@ -102,7 +101,11 @@ impl WorkspaceInner {
             current.options = options;
             current.change += 1;
             // Handed over under the lock: what holds last is what is kept last.
-            (current.change, store.keep_options(self.no, stored))
+            let keep = KeepOptions {
+                workspace: self.id,
+                options: stored,
+            };
+            (current.change, store.send(keep))
         });
         drop(current);
         let this = Arc::clone(self);
@@ -198,17 +201,16 @@ pub(super) async fn open(
             Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
         }
     };
-    let given = options.as_ref().map(WorkspaceOptions::stored);
-    let found = host.store.workspace(key.stored(), given).await;
-    let (id, no, stored) = found.map_err(|error| match error {
-        StoreError::Refused(Refusal::UnreadableOptions) => HostError::UnreadableOptions,
-        other => other.into(),
-    })?;
-    let options = options.or_else(|| WorkspaceOptions::from_stored(&stored, host.limits));
+    let open = OpenWorkspace {
+        id: WorkspaceId::generate(),
+        key: key.stored(),
+        options: options.as_ref().map(WorkspaceOptions::stored),
+    };
+    let opened = host.store.execute(open).await?;
+    let options = options.or_else(|| WorkspaceOptions::from_stored(&opened.options, host.limits));
     let options = options.ok_or(HostError::UnreadableOptions)?;
     Ok(Arc::new(WorkspaceInner {
-        id,
-        no,
+        id: opened.id,
         key: key.clone(),
         directory: Mutex::new(directory),
         options: RwLock::new(Current {
@@ -284,26 +286,28 @@ impl Workspace {
     /// # Errors
     /// [`HostError::UnknownWorkspace`] once it is purged; when the store cannot be written.
     pub async fn new_session(&self, agent: &Agent) -> Result<Session, HostError> {
-        let store = &self.host.inner.store;
-        let begun = store.new_session(self.inner.no, agent.id().clone()).await;
-        let (id, no) = begun.map_err(|error| self.named(error))?;
-        Ok(Session {
-            host: self.host.clone(),
-            workspace: self.inner.id,
-            agent: agent.id().clone(),
-            id,
-            no,
-        })
+        self.begin_session(agent, None).await
     }
 
-    /// A refusal of the store about this workspace, by its name.
-    pub(super) fn named(&self, error: StoreError) -> HostError {
-        match error {
-            StoreError::Refused(Refusal::UnknownWorkspace) => {
-                HostError::UnknownWorkspace(self.inner.id)
-            }
-            other => other.into(),
-        }
+    pub(super) async fn begin_session(
+        &self,
+        agent: &Agent,
+        parent: Option<SessionId>,
+    ) -> Result<Session, HostError> {
+        let create = CreateSession {
+            id: SessionId::generate(),
+            workspace: self.inner.id,
+            agent: agent.id().clone(),
+            parent,
+        };
+        let session = Session {
+            host: self.host.clone(),
+            workspace: create.workspace,
+            agent: create.agent.clone(),
+            id: create.id,
+        };
+        self.host.inner.store.execute(create).await?;
+        Ok(session)
     }
 
     /// Goes on with a session of this workspace and agent.

@@ -19,7 +19,7 @@ use lastword_providers::http::Guarded;
 use lastword_sandbox::descriptors::Descriptors;
 use lastword_sandbox::{Engine, Limits};
 use lastword_store::{
-    Accept, Accepted, GoesOn, Handed, Key, PromptRecord, RunNo, SessionNo, Store, StoreError,
+    Accept, Accepted, Continuation, Key, PromptRecord, Resume, Start, Store, StoreError, Submission,
 };
 use lastword_types::clock::Clock;
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
@@ -68,7 +68,7 @@ pub(crate) struct Dispatcher {
 }
 
 pub(super) struct Inner {
-    pub(super) schedule: Schedule<WorkspaceId, SessionNo, Waiting>,
+    pub(super) schedule: Schedule<WorkspaceId, SessionId, RunJob>,
     live: HashMap<RunId, Arc<LiveRun>>,
     /// Runs without an end, per workspace that has any.
     count: HashMap<WorkspaceId, u32>,
@@ -137,17 +137,12 @@ pub(crate) struct RunJob {
     /// Bytes that the prompt names and that are yet to be stored with it.
     pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
     /// The run that ended waiting and that this one goes on with, until that is stored.
-    pub(crate) goes_on: Option<GoesOn>,
+    pub(crate) goes_on: Option<Continuation>,
     /// The run that ended early and that this one goes on with.
     pub(crate) resumes: Option<RunId>,
     pub(crate) limits: Limits,
     /// What it has from the run that started it, if one did.
     pub(crate) lineage: Option<Lineage>,
-}
-
-pub(super) struct Waiting {
-    pub(super) job: RunJob,
-    pub(super) run: RunNo,
 }
 
 /// Whether a prompt may wait for its turn.
@@ -240,7 +235,7 @@ impl Dispatcher {
         admission: Admission,
     ) -> oneshot::Receiver<Result<RunId, NotAccepted>> {
         let (answer, receiver) = oneshot::channel();
-        let session = job.live.session_no;
+        let session = job.live.session;
         let mut inner = self.lock();
         let refused = match (inner.closing, job.workspace.is_barred()) {
             (true, _) => Some(NotAccepted::HostClosing),
@@ -273,7 +268,7 @@ impl Dispatcher {
         };
         let this = Arc::clone(self);
         // Under the lock: the writer's order is the schedule's order.
-        let handed = self.store.accept(accept, move |outcome| {
+        let handed = self.store.submit(accept, move |outcome| {
             let _nobody_waits = answer.send(this.accepted(job, start, outcome));
         });
         drop(inner);
@@ -290,12 +285,12 @@ impl Dispatcher {
     ) -> Result<RunId, NotAccepted> {
         let live = Arc::clone(&job.live);
         let not_run = match outcome {
-            Ok(Accepted::New(run)) => {
+            Ok(Accepted::New) => {
                 self.counters.accepted();
                 if start {
-                    self.guests.spawn(execute(Arc::clone(self), job, run));
+                    self.guests.spawn(execute(Arc::clone(self), job));
                 } else {
-                    self.queue(job, run);
+                    self.queue(job);
                 }
                 return Ok(live.id);
             }
@@ -305,9 +300,7 @@ impl Dispatcher {
         let mut inner = self.lock();
         if start {
             inner.schedule.release_slot(live.workspace);
-            inner
-                .schedule
-                .release_session(live.workspace, live.session_no);
+            inner.schedule.release_session(live.workspace, live.session);
         }
         drop(inner);
         // A cancel of the session may wait for it.
@@ -317,24 +310,23 @@ impl Dispatcher {
         not_run
     }
 
-    fn queue(self: &Arc<Self>, job: RunJob, run: RunNo) {
-        let (workspace, session) = (job.live.workspace, job.live.session_no);
+    fn queue(self: &Arc<Self>, job: RunJob) {
+        let (workspace, session) = (job.live.workspace, job.live.session);
         let limit = job.workspace.concurrent_runs();
-        let waiting = Waiting { job, run };
         let mut inner = self.lock();
         // Whoever stops it, or closes its workspace, says so first and then looks for it
         // here, under the same lock.
-        let latched = waiting.job.live.latched().map(|latched| &latched.cause);
+        let latched = job.live.latched().map(|latched| &latched.cause);
         if latched.is_some_and(|cause| *cause != Cause::Shutdown) {
             drop(inner);
-            return self.withdraw(vec![waiting]);
+            return self.withdraw(vec![job]);
         }
-        if inner.closing || waiting.job.workspace.is_barred() {
+        if inner.closing || job.workspace.is_barred() {
             let hold = !inner.closing;
             drop(inner);
-            return self.hold(vec![waiting], hold);
+            return self.hold(vec![job], hold);
         }
-        inner.schedule.wait(workspace, limit, session, waiting);
+        inner.schedule.wait(workspace, limit, session, job);
         drop(inner);
         self.start_waiting();
     }
@@ -344,17 +336,17 @@ impl Dispatcher {
     pub(crate) fn resume(
         self: &Arc<Self>,
         job: RunJob,
-        run: RunNo,
         key: Option<Key>,
     ) -> oneshot::Receiver<Result<(), StoreError>> {
         let (answer, receiver) = oneshot::channel();
         let workspace = job.live.workspace;
         self.lock().enter(workspace);
         let this = Arc::clone(self);
-        drop(self.store.resume(run, key, move |outcome| {
+        let run = job.live.id;
+        drop(self.store.submit(Resume { run, key }, move |outcome| {
             let resumed = outcome.map(|()| {
                 this.lock().insert(&job.live);
-                this.queue(job, run);
+                this.queue(job);
             });
             let last = this.lock().leave(workspace);
             this.left(workspace, last);
@@ -378,8 +370,8 @@ impl Dispatcher {
         }
         while !inner.closing {
             let mut handed = Vec::new();
-            while let Some(waiting) = inner.schedule.next() {
-                handed.push(self.hand_start(waiting));
+            while let Some(job) = inner.schedule.next() {
+                handed.push(self.hand_start(job));
             }
             if handed.is_empty() {
                 break;
@@ -393,20 +385,21 @@ impl Dispatcher {
         inner.starting = false;
     }
 
-    fn hand_start(self: &Arc<Self>, waiting: Waiting) -> Handed {
-        let Waiting { mut job, run } = waiting;
+    fn hand_start(self: &Arc<Self>, mut job: RunJob) -> Submission {
+        let run = job.live.id;
         let this = Arc::clone(self);
-        self.store.start(run, move |outcome| match outcome {
-            Ok(prompt) => {
-                // It may have been edited while it waited.
-                job.prompt = prompt;
-                drop(this.guests.spawn(execute(Arc::clone(&this), job, run)));
-            }
-            Err(error) => {
-                this.guest_gone(&job.live);
-                this.ended(&job.live, Err(error));
-            }
-        })
+        self.store
+            .submit(Start { run }, move |outcome| match outcome {
+                Ok(prompt) => {
+                    // It may have been edited while it waited.
+                    job.prompt = prompt;
+                    drop(this.guests.spawn(execute(Arc::clone(&this), job)));
+                }
+                Err(error) => {
+                    this.guest_gone(&job.live);
+                    this.ended(&job.live, Err(error));
+                }
+            })
     }
 
     /// A guest's store is dropped: its slot is free.
@@ -421,7 +414,7 @@ impl Dispatcher {
         live: &Arc<LiveRun>,
         outcome: Result<Receipt, StoreError>,
     ) {
-        let (workspace, session) = (live.workspace, live.session_no);
+        let (workspace, session) = (live.workspace, live.session);
         self.lock().schedule.release_session(workspace, session);
         self.settle(live, outcome);
         self.start_waiting();

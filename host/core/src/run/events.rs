@@ -2,9 +2,7 @@
 //! that is slow re-reads later; it holds nobody up and misses nothing.
 
 use crate::host::{Host, HostError};
-use lastword_store::{
-    Following, Fresh, Positions, Refusal, SessionNo, Store, StoreError, WorkspaceNo,
-};
+use lastword_store::{ChangeSet, Following, Positions, Refusal, Store, StoreError};
 use lastword_types::event::{Event, EventBody, Position, Seq};
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use std::collections::VecDeque;
@@ -47,25 +45,20 @@ struct OfPositions {
 }
 
 struct Live {
-    no: Option<WorkspaceNo>,
+    workspace: Option<WorkspaceId>,
     following: Following,
     /// It still reads what was there before, or what it was not told one by one.
     scanning: bool,
     /// Nothing was read yet.
     first: bool,
     /// What it was told and has not read.
-    fresh: Option<Fresh>,
+    changes: Option<ChangeSet>,
 }
 
 impl Events {
     /// Follows first and reads then, so that nothing committed in between is missed.
-    pub(crate) fn of_session(
-        host: Host,
-        session: SessionId,
-        session_no: SessionNo,
-        after: Seq,
-    ) -> Self {
-        let committed = host.inner.store.follow(session_no);
+    pub(crate) fn of_session(host: Host, session: SessionId, after: Seq) -> Self {
+        let committed = host.inner.store.follow(session);
         let source = Source::Session(OfSession {
             session,
             committed,
@@ -76,13 +69,8 @@ impl Events {
         Self::new(host, source)
     }
 
-    pub(crate) fn of_run(
-        host: Host,
-        session: SessionId,
-        session_no: SessionNo,
-        run: RunId,
-    ) -> Self {
-        let committed = host.inner.store.follow(session_no);
+    pub(crate) fn of_run(host: Host, session: SessionId, run: RunId) -> Self {
+        let committed = host.inner.store.follow(session);
         let source = Source::Session(OfSession {
             session,
             committed,
@@ -157,12 +145,12 @@ impl Events {
             Source::Positions(source) => {
                 let after = source.after;
                 match source.follow(&self.store).await {
-                    Ok(live) => self.store.check_position(live.no, after).await,
+                    Ok(live) => self.store.check_position(live.workspace, after).await,
                     Err(error) => Err(error),
                 }
             }
         };
-        checked.map_err(|error| self.refused(error))
+        Ok(checked?)
     }
 
     /// The next event: at once if it is in the log, otherwise when it is committed. `None`
@@ -200,36 +188,9 @@ impl Events {
                 Ok(page) => self.page = page.into(),
                 Err(error) => {
                     self.over = true;
-                    return Some(Err(self.refused(error)));
+                    return Some(Err(error.into()));
                 }
             }
-        }
-    }
-
-    fn refused(&self, error: StoreError) -> HostError {
-        match (&error, &self.source) {
-            (StoreError::Refused(Refusal::Expired { through }), _) => HostError::CursorExpired {
-                resume_after: *through,
-            },
-            (StoreError::Refused(Refusal::Beyond { last }), _) => {
-                HostError::InvalidCursor { last: *last }
-            }
-            (StoreError::Refused(Refusal::UnknownSession), Source::Session(source)) => {
-                HostError::UnknownSession(source.session)
-            }
-            (StoreError::Refused(Refusal::UnknownRun), Source::Session(source)) => {
-                match source.run {
-                    Some(run) => HostError::UnknownRun(run),
-                    None => HostError::UnknownSession(source.session),
-                }
-            }
-            (StoreError::Refused(Refusal::UnknownWorkspace), Source::Positions(source)) => {
-                match source.workspace {
-                    Some(id) => HostError::UnknownWorkspace(id),
-                    None => HostError::from(error.clone()),
-                }
-            }
-            _ => error.into(),
         }
     }
 }
@@ -295,21 +256,19 @@ impl OfPositions {
     /// Follows first and reads then.
     async fn follow(&mut self, store: &Store) -> Result<&mut Live, StoreError> {
         if self.live.is_none() {
-            let no = match self.workspace {
-                Some(id) => Some(store.workspace_no(id).await?),
-                None => None,
-            };
+            if let Some(id) = self.workspace {
+                store.workspace_key(id).await?;
+            }
             self.live = Some(Live {
-                no,
-                following: store.follow_workspace(no),
+                workspace: self.workspace,
+                following: store.follow_workspace(self.workspace),
                 scanning: true,
                 first: true,
-                fresh: None,
+                changes: None,
             });
         }
-        self.live
-            .as_mut()
-            .ok_or_else(|| Refusal::UnknownWorkspace.into())
+        let closed = || StoreError::Closed("nothing is followed".to_owned());
+        self.live.as_mut().ok_or_else(closed)
     }
 
     /// The next page; an empty one at the end.
@@ -351,7 +310,7 @@ impl Live {
         store: &Store,
         after: Position,
     ) -> Result<Option<Positions>, StoreError> {
-        let page = store.positions(self.no, after, self.first).await?;
+        let page = store.positions(self.workspace, after, self.first).await?;
         self.first = false;
         self.scanning = !page.head;
         Ok(Some(page))
@@ -363,19 +322,19 @@ impl Live {
         store: &Store,
         after: Position,
     ) -> Result<Option<Positions>, StoreError> {
-        if self.fresh.is_none() {
-            self.fresh = self.following.take();
+        if self.changes.is_none() {
+            self.changes = self.following.take();
         }
-        let Some(fresh) = self.fresh.clone() else {
+        let Some(changes) = self.changes.clone() else {
             return Ok(None);
         };
-        if fresh.is_many() {
-            self.fresh = None;
+        if changes.is_many() {
+            self.changes = None;
             self.scanning = true;
             return self.scan(store, after).await;
         }
-        let (page, left) = store.fresh(self.no, fresh, after).await?;
-        self.fresh = (!page.head).then_some(left);
+        let (page, left) = store.changes(self.workspace, changes, after).await?;
+        self.changes = (!page.head).then_some(left);
         Ok(Some(page))
     }
 }

@@ -15,7 +15,7 @@ use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
     CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
-use lastword_store::{Output, RunNo, Sealed, StoreError};
+use lastword_store::{Latch, RunOutputBuffer, Sealed, StoreError};
 use lastword_types::session::{FinishReason, PartBody};
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ const PANICKED: &str = "the host failed while it carried the run out; its log sa
 /// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
 /// hands at the next start. What an embedder brought runs in here too: if it panics, the run
 /// fails and keeps what it had said.
-pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob, run: RunNo) {
+pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
     job.renew();
     let limits = &job.limits;
     let bounds = OutputBounds {
@@ -41,10 +41,10 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob, run: R
         entries: limits.log_entries,
     };
     let transcript = Transcript::new(job.live.id, 0).bounded(bounds);
-    let output = dispatcher.store.output(run, transcript);
+    let output = dispatcher.store.output(job.live.id, transcript);
     let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
     let mut left = None;
-    let seen = see_through(&dispatcher, &job, run, &output, &mut left).instrument(span.clone());
+    let seen = see_through(&dispatcher, &job, &output, &mut left).instrument(span.clone());
     if AssertUnwindSafe(seen).catch_unwind().await.is_err() {
         let cause = Cause::Trap("host".to_owned());
         job.live.latch(cause, Some(PANICKED.to_owned()));
@@ -91,7 +91,7 @@ impl Left {
     fn of(
         dispatcher: &Dispatcher,
         job: &RunJob,
-        output: &Output,
+        output: &RunOutputBuffer,
         usage: RunUsage,
         wait: Option<Wait>,
     ) -> Option<Self> {
@@ -115,13 +115,12 @@ impl Left {
 async fn see_through(
     dispatcher: &Dispatcher,
     job: &RunJob,
-    run: RunNo,
-    output: &Arc<Output>,
+    output: &Arc<RunOutputBuffer>,
     left: &mut Option<Left>,
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
-    let (state, meter) = prepare(dispatcher, job, run, output, &journal);
+    let (state, meter) = prepare(dispatcher, job, output, &journal);
     live.control.begin(live.times().run_deadline);
     let called = call(
         &dispatcher.engine,
@@ -138,9 +137,22 @@ async fn see_through(
         return;
     };
     if job.agent.loaded.has_epilogue() && ending.cause.allows_epilogue() {
-        dispatcher.store.latch(run, ending.cause.clone());
+        latch(dispatcher, job, &ending.cause);
         ending.epilogue = Some(close(dispatcher, job, ending, sealed).await);
     }
+}
+
+/// Notes a latched cause whose end still takes a while.
+fn latch(dispatcher: &Dispatcher, job: &RunJob, cause: &Cause) {
+    let latch = Latch {
+        run: job.live.id,
+        cause: cause.clone(),
+    };
+    drop(dispatcher.store.submit(latch, |outcome| {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a latched cause could not be noted");
+        }
+    }));
 }
 
 /// Frees the slot, and gives the run's end to the writer.
@@ -159,7 +171,7 @@ fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: Left, span: Span)
         })
     };
     let store = &dispatcher.store;
-    store.finish(job.live.id, sealed, ending, at, ended);
+    store.finish(sealed, ending, at, ended);
 }
 
 /// Throws the switch when the run's time is up, or one of its budgets.
@@ -205,7 +217,7 @@ type Answer = Result<turn::Outcome, turn::Failure>;
 /// Latches what the call came to, unless a cause was there before.
 fn conclude(
     job: &RunJob,
-    output: &Arc<Output>,
+    output: &Arc<RunOutputBuffer>,
     journal: &Journal,
     meter: &Meter,
     called: Called<Capabilities, Answer>,

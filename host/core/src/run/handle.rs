@@ -4,12 +4,11 @@ use super::events::Events;
 use super::live::{LiveRun, NoEnd};
 use super::{Cause, Ending, Receipt, RunState};
 use crate::host::{Host, HostError};
-use lastword_store::{Refusal, RunAt, SessionNo, StoreError};
+use lastword_store::{RunAt, StoreError, Withdraw};
 use lastword_types::event::Seq;
 use lastword_types::id::{RunId, SessionId};
 use std::fmt;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// A run that was accepted. Dropping the handle changes nothing: the run belongs to its
 /// workspace.
@@ -18,7 +17,6 @@ pub struct Run {
     pub(crate) host: Host,
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
-    pub(crate) session_no: SessionNo,
     /// `None` if it had its end, or was held, when the handle was made.
     pub(crate) live: Option<Arc<LiveRun>>,
 }
@@ -41,7 +39,7 @@ impl Run {
     /// receipt: whole texts, and `seq` and `pos` are 0.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::of_run(self.host.clone(), self.session, self.session_no, self.id)
+        Events::of_run(self.host.clone(), self.session, self.id)
     }
 
     /// The same, after an event that was seen before.
@@ -118,20 +116,18 @@ impl Run {
 
     /// Ends a held run.
     pub(crate) async fn take_back(&self, at: &RunAt, cause: Cause) -> Result<Receipt, HostError> {
-        let (answer, receipts) = oneshot::channel();
-        let ending = Ending::of(cause);
-        let withdrawn = move |outcome: Result<Vec<Receipt>, StoreError>| drop(answer.send(outcome));
-        let store = &self.host.inner.dispatcher.store;
-        store.withdraw(vec![(self.id, at.no)], ending, withdrawn);
-        match receipts.await {
-            Ok(Ok(receipts)) => receipts
+        let withdraw = Withdraw {
+            runs: vec![at.id],
+            ending: Ending::of(cause),
+        };
+        match self.host.inner.dispatcher.store.execute(withdraw).await {
+            Ok(receipts) => receipts
                 .into_iter()
                 .next()
                 .ok_or(HostError::UnknownRun(self.id)),
             // Somebody else was quicker.
-            Ok(Err(StoreError::Refused(_))) => self.receipt().await,
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(HostError::HostClosing),
+            Err(StoreError::Refused(_)) => self.receipt().await,
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -188,10 +184,7 @@ impl Run {
     }
 
     pub(crate) async fn stored(&self) -> Result<RunAt, HostError> {
-        match self.host.inner.dispatcher.store.run(self.id).await {
-            Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(self.id)),
-            other => Ok(other?),
-        }
+        Ok(self.host.inner.dispatcher.store.run(self.id).await?)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Cause, Ending, Receipt, RunUsage, Said};
 use crate::guest::control::Control;
 use lastword_sandbox::{Engine, Interrupt, Limits};
-use lastword_store::{Refusal, SessionNo, StoreError};
+use lastword_store::{Refusal, StoreError};
 use lastword_types::clock::Clock;
 use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -66,7 +66,6 @@ pub(crate) struct Latched {
 pub(crate) struct LiveRun {
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
-    pub(crate) session_no: SessionNo,
     pub(crate) workspace: WorkspaceId,
     /// The client without which it does not go on.
     pub(crate) bound_to: Option<ClientId>,
@@ -102,7 +101,6 @@ impl Times {
 /// What a live run is made of.
 pub(crate) struct Birth {
     pub(crate) session: SessionId,
-    pub(crate) session_no: SessionNo,
     pub(crate) workspace: WorkspaceId,
     pub(crate) bound_to: Option<ClientId>,
     pub(crate) engine: Arc<Engine>,
@@ -116,7 +114,6 @@ impl LiveRun {
         Arc::new(Self {
             id,
             session: birth.session,
-            session_no: birth.session_no,
             workspace: birth.workspace,
             bound_to: birth.bound_to,
             control: Control::new(birth.clock),
@@ -220,7 +217,7 @@ impl LiveRun {
                 Phase::Ended(receipt) => return Ok(Arc::clone(receipt)),
                 Phase::Lost(error) => return Err(NoEnd::Lost(error.clone())),
                 Phase::Held => return Err(NoEnd::Held),
-                Phase::Refused => return Err(NoEnd::Lost(Refusal::UnknownRun.into())),
+                Phase::Refused => return Err(NoEnd::Lost(Refusal::UnknownRun(self.id).into())),
                 Phase::Open | Phase::Gone { .. } => {}
             }
             if phase.changed().await.is_err() {

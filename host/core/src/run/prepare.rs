@@ -23,7 +23,7 @@ use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{Effects, FileTools};
 use lastword_sandbox::descriptors::Held;
 use lastword_sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
-use lastword_store::{Output, RunNo, StateOwner};
+use lastword_store::{RunOutputBuffer, StateOwner};
 use lastword_types::clock::Clock;
 use lastword_types::permission::{Access, Authority, Capability, Verdict};
 use std::fs::File;
@@ -78,7 +78,7 @@ struct Means {
 }
 
 impl Means {
-    fn of(dispatcher: &Dispatcher, job: &RunJob, run: RunNo, output: &Arc<Output>) -> Self {
+    fn of(dispatcher: &Dispatcher, job: &RunJob, output: &Arc<RunOutputBuffer>) -> Self {
         let live = &job.live;
         let wants = Arc::clone(&job.agent.wants);
         let (authority, above, holder) = match &job.lineage {
@@ -91,7 +91,7 @@ impl Means {
                 let holder = Holder {
                     agent: job.agent.id.clone(),
                     session: live.session,
-                    session_no: live.session_no,
+                    workspace: live.workspace,
                 };
                 (Authority::new(wants, job.workspace.grants()), None, holder)
             }
@@ -101,9 +101,8 @@ impl Means {
             budget: Budget::new(&live.control, &job.limits, above),
             conversation: Conversation {
                 store: dispatcher.store.clone(),
-                session: live.session_no,
-                id: live.id,
-                run,
+                session: live.session,
+                run: live.id,
                 output: Arc::clone(output),
             },
             written: Arc::new(AtomicU64::new(job.limits.written_bytes)),
@@ -127,7 +126,7 @@ impl Means {
 fn permits(
     dispatcher: &Dispatcher,
     job: &RunJob,
-    output: &Arc<Output>,
+    output: &Arc<RunOutputBuffer>,
     authority: Authority,
     holder: Holder,
 ) -> Arc<RunPermits> {
@@ -164,7 +163,7 @@ pub(super) struct Meter {
     limits: Limits,
     budget: Arc<Budget>,
     written: Arc<AtomicU64>,
-    output: Arc<Output>,
+    output: Arc<RunOutputBuffer>,
 }
 
 impl Meter {
@@ -191,13 +190,12 @@ impl Meter {
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     job: &RunJob,
-    run: RunNo,
-    output: &Arc<Output>,
+    output: &Arc<RunOutputBuffer>,
     journal: &Arc<Journal>,
 ) -> (GuestState<Capabilities>, Meter) {
     let live = &job.live;
     let control = &live.control;
-    let means = Means::of(dispatcher, job, run, output);
+    let means = Means::of(dispatcher, job, output);
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
@@ -276,7 +274,7 @@ fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Optio
     authority.has(Capability::State).then(|| Values {
         store: dispatcher.store.clone(),
         owner: StateOwner {
-            session: job.live.session_no,
+            session: job.live.session,
             agent: job.agent.id.clone(),
         },
         bytes_max: job.limits.state_bytes,

@@ -1,13 +1,13 @@
 //! Stopping runs: one, those of a session, of a client, of a workspace, or all of them. Knows
 //! who is to be stopped; how a guest is stopped is the affair of the door in `live`.
 
-use super::dispatcher::{Dispatcher, Waiting};
+use super::dispatcher::{Dispatcher, RunJob};
 use super::live::{LiveRun, Phase};
 use super::{Cause, Receipt, RunUsage};
 use crate::host::WorkspaceInner;
 use crate::workspace::Lifecycle;
-use lastword_store::{SessionNo, StoreError};
-use lastword_types::id::{ClientId, RunId, WorkspaceId};
+use lastword_store::{Hold, StoreError, Withdraw};
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,10 +46,10 @@ impl Dispatcher {
         waited
     }
 
-    fn take_waiting(&self, live: &LiveRun) -> Vec<Waiting> {
-        let is_it = |waiting: &Waiting| waiting.job.live.id == live.id;
+    fn take_waiting(&self, live: &LiveRun) -> Vec<RunJob> {
+        let is_it = |waiting: &RunJob| waiting.live.id == live.id;
         let schedule = &mut self.lock().schedule;
-        schedule.remove(live.workspace, live.session_no, is_it)
+        schedule.remove(live.workspace, live.session, is_it)
     }
 
     /// Stops the run of a session and every prompt accepted before now, as far as they are
@@ -57,19 +57,19 @@ impl Dispatcher {
     pub(crate) fn stop_session(
         self: &Arc<Self>,
         workspace: WorkspaceId,
-        session: SessionNo,
+        session: SessionId,
         meant: impl Fn(&LiveRun) -> bool,
     ) -> Vec<Arc<LiveRun>> {
         let mut inner = self.lock();
         // One that has its end may not be forgotten yet.
-        let is_it = |live: &LiveRun| live.session_no == session && !live.is_over() && meant(live);
+        let is_it = |live: &LiveRun| live.session == session && !live.is_over() && meant(live);
         let of_session = |live: &&Arc<LiveRun>| is_it(live);
         let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
         live.sort_by_key(|live| live.id);
         for run in &live {
             run.stop(Cause::User, &self.guests);
         }
-        let is_it = |waiting: &Waiting| meant(&waiting.job.live);
+        let is_it = |waiting: &RunJob| meant(&waiting.live);
         let waiting = inner.schedule.remove(workspace, session, is_it);
         drop(inner);
         self.withdraw(waiting);
@@ -85,20 +85,23 @@ impl Dispatcher {
     }
 
     /// Ends runs that never started, all in one transaction.
-    pub(super) fn withdraw(self: &Arc<Self>, waiting: Vec<Waiting>) {
+    pub(super) fn withdraw(self: &Arc<Self>, waiting: Vec<RunJob>) {
         let Some(first) = waiting.first() else { return };
-        let ending = first.job.live.ending(Duration::ZERO, RunUsage::default());
-        let runs = waiting.iter().map(|w| (w.job.live.id, w.run)).collect();
+        let ending = first.live.ending(Duration::ZERO, RunUsage::default());
+        let runs = waiting.iter().map(|w| w.live.id).collect();
         let this = Arc::clone(self);
-        self.store.withdraw(runs, ending, move |outcome| {
-            let receipts: Vec<Result<Receipt, StoreError>> = match outcome {
-                Ok(receipts) => receipts.into_iter().map(Ok).collect(),
-                Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
-            };
-            for (waiting, receipt) in waiting.iter().zip(receipts) {
-                this.settle(&waiting.job.live, receipt);
-            }
-        });
+        let withdrawn = self
+            .store
+            .submit(Withdraw { runs, ending }, move |outcome| {
+                let receipts: Vec<Result<Receipt, StoreError>> = match outcome {
+                    Ok(receipts) => receipts.into_iter().map(Ok).collect(),
+                    Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
+                };
+                for (waiting, receipt) in waiting.iter().zip(receipts) {
+                    this.settle(&waiting.live, receipt);
+                }
+            });
+        drop(withdrawn);
     }
 
     /// Whether a run of a workspace is without its end, and may still get it.
@@ -136,23 +139,23 @@ impl Dispatcher {
         self.hold(waiting, hold);
     }
 
-    pub(super) fn hold(self: &Arc<Self>, waiting: Vec<Waiting>, hold: bool) {
+    pub(super) fn hold(self: &Arc<Self>, waiting: Vec<RunJob>, hold: bool) {
         if waiting.is_empty() {
             return;
         }
-        let runs = waiting.iter().map(|waiting| waiting.run).collect();
+        let runs = waiting.iter().map(|w| w.live.id).collect();
         let this = Arc::clone(self);
         let held = move |outcome: Result<(), StoreError>| {
             if let Err(error) = outcome {
                 tracing::warn!(%error, "queued prompts are left to the next host");
             }
             for waiting in &waiting {
-                waiting.job.live.set_phase(Phase::Held);
-                this.gone(&waiting.job.live);
+                waiting.live.set_phase(Phase::Held);
+                this.gone(&waiting.live);
             }
         };
         match hold {
-            true => self.store.hold(runs, held),
+            true => drop(self.store.submit(Hold { runs }, held)),
             false => held(Ok(())),
         }
     }

@@ -21,13 +21,13 @@ pub(crate) mod hostile;
 mod tests;
 
 pub use body::Body;
+pub use clients::within_origin;
 #[cfg(feature = "models")]
 pub(crate) use clients::without_redirects;
-pub use clients::within_origin;
 pub use error::{HttpError, HttpErrorKind};
+pub use exchange::{Client, RequestBuilder, Response as ServiceResponse, exchange};
 pub use guarded::{Guarded, Request, Response};
 pub use hosts::{HostPatterns, InvalidHostPattern};
-pub use exchange::{Client, RequestBuilder, Response as ServiceResponse, exchange};
 pub use options::{HttpOptions, Resolver};
 pub use retry_after::header_wait;
 #[cfg(feature = "models")]

@@ -1,17 +1,18 @@
 //! Pages by position, at the edges of what one read looks at and answers.
 
 use super::*;
-use crate::run::SessionNo;
-use crate::tx::Tx;
-use lastword_os::clock::SystemClock;
-use lastword_types::id::AgentId;
+use crate::acting;
+use crate::transcript::Entry;
+use crate::{Append, Store};
+use lastword_types::id::{RunId, WorkspaceId};
 use std::path::PathBuf;
 
-/// A store with two workspaces, a session in each.
+/// A store with two workspaces, a session with a run in each.
 struct Logs {
     place: PathBuf,
     store: Store,
-    sessions: [SessionNo; 2],
+    workspaces: [WorkspaceId; 2],
+    runs: [RunId; 2],
     /// The last position before anything was appended.
     begin: Position,
 }
@@ -19,44 +20,43 @@ struct Logs {
 impl Logs {
     async fn begin() -> Self {
         let place = std::env::temp_dir().join(format!("lastword-scan-{}", uuid::Uuid::now_v7()));
-        let store = Store::open(&place, SystemClock::shared()).expect("a store");
-        let mut sessions = Vec::new();
+        let (store, acts) = acting::open(&place);
+        let (mut workspaces, mut runs) = (Vec::new(), Vec::new());
         for key in ["one", "two"] {
-            let opened = store.workspace(key.to_owned(), None);
-            let (_, workspace, _) = opened.await.expect("a workspace");
-            let agent = AgentId::new("tester").expect("a name");
-            let begun = store.new_session(workspace, agent).await;
-            sessions.push(begun.expect("a session").1);
+            let workspace = acting::workspace(&store, key).await;
+            let session = acting::session(&store, workspace).await.expect("a session");
+            workspaces.push(workspace);
+            runs.push(acting::accept(&store, session, true).await);
         }
-        let last = |tx: &mut Tx<'_>| Ok(Position(tx.last_pos() as u64));
-        let begin = store.write(last).await.expect("it is read");
+        let last = |sqlite: &mut crate::sqlite::Sqlite| sqlite.next_pos - 1;
+        let begin = Position(acts.act(&store, last).await as u64);
         Self {
             place,
             store,
-            sessions: sessions.try_into().expect("two sessions"),
+            workspaces: workspaces.try_into().expect("two workspaces"),
+            runs: runs.try_into().expect("two runs"),
             begin,
         }
     }
 
     /// Appends events to the log of one of the sessions.
     async fn append(&self, which: usize, count: usize) {
-        let session = self.sessions[which];
-        let append = move |tx: &mut Tx<'_>| {
-            let mut log = tx.log(session)?;
-            for number in 0..count {
-                let title = number.to_string();
-                log.push(None, &EventBody::SessionRenamed { title })?;
-            }
-            Ok(())
+        let event = |number: usize| {
+            Entry::Event(EventBody::SessionRenamed {
+                title: number.to_string(),
+            })
         };
-        self.store.write(append).await.expect("they are appended");
+        let append = Append {
+            run: self.runs[which],
+            entries: (0..count).map(event).collect(),
+        };
+        self.store.execute(append).await.expect("they are appended");
     }
 
     /// How many events each page of one workspace has, up to the head of the log, and whether
     /// each says that it is the head.
     async fn pages(&self, which: Option<usize>) -> Vec<(usize, bool)> {
-        let workspace =
-            which.map(|which| super::super::WorkspaceNo(self.sessions[which].workspace));
+        let workspace = which.map(|which| self.workspaces[which]);
         let mut after = self.begin;
         let mut pages = Vec::new();
         loop {
@@ -96,7 +96,7 @@ async fn a_full_page_is_not_the_head_and_one_event_less_is() {
 
 #[tokio::test]
 async fn what_lies_behind_all_that_one_read_looks_at_is_found_by_the_next() {
-    let scanned = usize::try_from(SCANNED).expect("it fits");
+    let scanned = SCANNED;
     for (others, expected) in [
         // Everything was looked at, and the page says so.
         (scanned - 2, vec![(1, true)]),
@@ -123,10 +123,10 @@ async fn what_is_new_and_does_not_fit_comes_with_the_next_page() {
     for (which, count) in [(0, 200), (1, 100), (0, 300)] {
         logs.append(which, count).await;
     }
-    let mut fresh = following.take().expect("there are events");
+    let mut changes = following.take().expect("there are events");
     let (mut after, mut seen) = (logs.begin, Vec::new());
     loop {
-        let read = logs.store.fresh(None, fresh, after).await;
+        let read = logs.store.changes(None, changes, after).await;
         let (page, rest) = read.expect("a page");
         let positions = page.events.iter().map(|event| event.pos);
         seen.extend(positions);
@@ -136,7 +136,7 @@ async fn what_is_new_and_does_not_fit_comes_with_the_next_page() {
         if page.head {
             break;
         }
-        fresh = rest;
+        changes = rest;
     }
     let first = seen[0].0;
     let all: Vec<_> = (first..first + 600).map(Position).collect();

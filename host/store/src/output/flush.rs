@@ -1,28 +1,28 @@
-//! A run's output on its way from the buffer into the log: the writer's work.
+//! A run's output on its way from the buffer into the log: what happens around the command that
+//! appends it.
 
-use super::{Backlog, Output};
-use crate::transcript::Entry;
-use crate::tx::Tx;
-use crate::work::Work;
-use crate::{StoreError, entry};
+use super::{Backlog, RunOutputBuffer};
+use crate::StoreError;
+use crate::command::{Command, Reply};
+use crate::work::Completion;
+use lastword_types::clock::UnixMillis;
 use std::sync::Arc;
 
-/// Writes what is pending when the writer comes to it. One is queued at a time, so that what
+/// Takes what is pending when the writer comes to it. One is queued at a time, so that what
 /// is appended during a sync goes into the next one together.
 pub(super) struct Flush {
-    output: Arc<Output>,
+    output: Arc<RunOutputBuffer>,
     taken: Option<Taken>,
 }
 
 struct Taken {
-    entries: Vec<Entry>,
     backlog: Backlog,
     /// Up to which number these go.
     through: u64,
 }
 
 impl Flush {
-    pub(super) fn new(output: Arc<Output>) -> Self {
+    pub(super) fn new(output: Arc<RunOutputBuffer>) -> Self {
         Self {
             output,
             taken: None,
@@ -30,29 +30,28 @@ impl Flush {
     }
 }
 
-impl Work for Flush {
-    fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let output = &self.output;
-        let taken = self.taken.get_or_insert_with(|| {
-            let mut inner = output.lock();
-            inner.queued = false;
-            if inner.transcript.is_some() {
-                inner.flushed = inner.taken;
-            }
-            Taken {
-                entries: std::mem::take(&mut inner.pending),
-                backlog: inner.backlog,
-                through: inner.flushed,
-            }
+impl Completion for Flush {
+    fn fill(&mut self, command: &mut Command, _now: UnixMillis) {
+        let (None, Command::Append(append)) = (&self.taken, command) else {
+            return;
+        };
+        let mut inner = self.output.lock();
+        inner.queued = false;
+        if inner.transcript.is_some() {
+            inner.flushed = inner.taken;
+        }
+        append.entries = std::mem::take(&mut inner.pending);
+        self.taken = Some(Taken {
+            backlog: inner.backlog,
+            through: inner.flushed,
         });
-        entry::write(tx, output.run, &taken.entries)
     }
 
-    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) {
+    fn complete(self: Box<Self>, outcome: Result<Reply, StoreError>) {
         let Self { output, taken } = *self;
         let mut inner = output.lock();
         match (&outcome, &taken) {
-            (Ok(()), Some(taken)) => {
+            (Ok(_), Some(taken)) => {
                 let (backlog, done) = (&mut inner.backlog, taken.backlog);
                 backlog.deltas = backlog.deltas.saturating_sub(done.deltas);
                 backlog.bytes = backlog.bytes.saturating_sub(done.bytes);
@@ -64,23 +63,16 @@ impl Work for Flush {
             }
         }
         drop(inner);
-        match (outcome, taken) {
-            (Ok(()), taken) => output
+
+        match outcome {
+            Ok(_) => output
                 .durable
                 .reached(taken.map_or(0, |taken| taken.through)),
-            (Err(error), _) => {
+            Err(error) => {
                 tracing::error!(%error, "a run's output was rejected; its end keeps the text");
                 output.durable.failed(&error);
             }
         }
         output.room.notify_waiters();
-    }
-
-    fn is_kept(&self) -> bool {
-        true
-    }
-
-    fn run(&self) -> Option<i64> {
-        Some(self.output.run.run)
     }
 }

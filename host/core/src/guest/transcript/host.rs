@@ -8,7 +8,7 @@ use lastword_sandbox::bindings::lastword::agent::transcript::Host;
 use lastword_sandbox::bindings::lastword::agent::types::{
     self, Body, Failure, Message, Part, ToolResult,
 };
-use lastword_store::PAGE_MESSAGES;
+use lastword_store::{PAGE_MESSAGES, Summarise};
 use lastword_types::id::MessageId;
 use lastword_types::session::{BlobId, Message as Stored, Role, title_from};
 
@@ -79,17 +79,18 @@ impl Transcript {
         let through = message_id(&through)?;
         at.output.spend(text.len(), SUMMARY_ENTRIES).or_failure()?;
         let now = self.control.clock().now();
-        let mut summary = Stored::begin(MessageId::generate(), at.id, Role::System, now);
+        let mut summary = Stored::begin(MessageId::generate(), at.run, Role::System, now);
         summary
             .parts
             .push(lastword_types::session::Part::text(text));
         summary.finished_ms = Some(now);
         summary.extra = extra_in(vec![("summary".to_owned(), "true".to_owned())]);
-        Ok(at
-            .store
-            .summarise(at.run, at.session, summary, through)
-            .await
-            .or_failure()?)
+        let summarise = Summarise {
+            run: at.run,
+            summary,
+            through,
+        };
+        at.store.execute(summarise).await.or_failure()
     }
 
     async fn blob(&self, id: String) -> Result<Vec<u8>, Failure> {

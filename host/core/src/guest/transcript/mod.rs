@@ -5,8 +5,8 @@ mod host;
 use super::control::Control;
 use crate::guest::failure::OrFailure;
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
-use lastword_store::{Output, OutputError, RunNo, SessionNo, Store};
-use lastword_types::id::RunId;
+use lastword_store::{OutputError, RunOutputBuffer, Store};
+use lastword_types::id::{RunId, SessionId};
 use lastword_types::session::Message;
 use std::sync::Arc;
 
@@ -21,10 +21,9 @@ pub(crate) struct Transcript {
 #[derive(Clone)]
 pub(crate) struct Conversation {
     pub(crate) store: Store,
-    pub(crate) session: SessionNo,
-    pub(crate) id: RunId,
-    pub(crate) run: RunNo,
-    pub(crate) output: Arc<Output>,
+    pub(crate) session: SessionId,
+    pub(crate) run: RunId,
+    pub(crate) output: Arc<RunOutputBuffer>,
 }
 
 impl Conversation {
@@ -32,7 +31,7 @@ impl Conversation {
     /// waits has said it.
     pub(crate) async fn say(
         &self,
-        append: impl FnOnce(&Arc<Output>) -> Result<(), OutputError>,
+        append: impl FnOnce(&Arc<RunOutputBuffer>) -> Result<(), OutputError>,
     ) -> Result<(), Failure> {
         append(&self.output).or_failure()?;
         if self.output.is_full() {

@@ -2,6 +2,7 @@
 
 use crate::guest::tools::Toolbox;
 use lastword_providers::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
+use lastword_store::SetTodo;
 use lastword_types::session::{TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
 use serde_json::json;
 
@@ -44,7 +45,11 @@ pub(super) async fn call(toolbox: &Toolbox, call: Invocation) -> Result<ToolOutp
         .map_err(|error| ToolError::invalid(format!("this is no plan: {error}")))?;
     let points = todo.len();
     let store = &toolbox.conversation.store;
-    match store.set_todo(call.context.session, todo).await {
+    let set = SetTodo {
+        session: call.context.session,
+        todo,
+    };
+    match store.execute(set).await {
         Ok(_) => Ok(ToolOutput::text(format!(
             "The plan has {points} points now."
         ))),

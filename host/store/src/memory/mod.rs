@@ -1,0 +1,98 @@
+//! The backend without a file: everything in plain maps, until the store is closed. For tests, for
+//! embedders who want nothing kept, and as the second opinion on every rule of the first.
+//!
+//! It has no owner, no recovery and no damage. A command is checked first and changes something
+//! then, so that one that is refused has changed nothing.
+
+mod apply;
+mod reads;
+mod state;
+
+use super::backend::{Backend, Batch, CauseLog, CommitError, Committed, Read, Readers, Resolution};
+use super::damage::Damages;
+use super::handle::{Opened, Store};
+use super::rows::Recovered;
+use super::{OpenError, StoreError};
+use lastword_types::clock::Clock;
+use lastword_types::id::RunId;
+use lastword_types::run::Ending;
+use state::State;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The only owner that there is.
+const EPOCH: i64 = 1;
+
+impl Store {
+    /// A store that keeps everything in memory, and nothing once it is closed.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`] where no thread can be started.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let state: Arc<RwLock<State>> = Arc::default();
+        let opened = Opened {
+            backend: Memory(Arc::clone(&state)),
+            epoch: EPOCH,
+            readers: Box::new(Direct(state)),
+            causes: Arc::new(Forgotten),
+            damages: Arc::new(Damages::default()),
+            directory: None,
+            recovered: Recovered::default(),
+            notices: Vec::new(),
+        };
+        Self::start(opened, (), clock).map_err(|source| OpenError::Io {
+            what: "start the writer thread for",
+            path: PathBuf::from("memory"),
+            source,
+        })
+    }
+}
+
+/// The writer's side.
+struct Memory(Arc<RwLock<State>>);
+
+impl Backend for Memory {
+    fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, CommitError> {
+        // Readers see all of a batch or nothing of it.
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = Vec::new();
+        let mut apply = state.at(batch.time, &mut changes);
+        let outcomes = batch.commands.iter().map(|command| apply.command(command));
+        let outcomes = outcomes.collect();
+        let through = state.last_pos();
+        Ok(Committed {
+            outcomes,
+            changes,
+            through,
+            wrote: true,
+        })
+    }
+
+    /// No outcome is unknown.
+    fn resolve(&mut self, _batch: &Batch<'_>) -> Result<Resolution, StoreError> {
+        Ok(Resolution::NotCommitted)
+    }
+}
+
+/// Reads on the caller's own thread: nothing waits for a disk.
+struct Direct(Arc<RwLock<State>>);
+
+impl Readers for Direct {
+    fn submit(&self, read: Read) {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        read(&*state);
+    }
+
+    fn close(&self) {}
+}
+
+/// No host comes after this one that could ask for causes.
+struct Forgotten;
+
+impl CauseLog for Forgotten {
+    fn keep(&self, _run: RunId, _ending: &Ending) {}
+
+    fn forget(&self, _run: RunId) {}
+
+    fn sync(&self) {}
+}

@@ -1,0 +1,138 @@
+//! What a caller asks of a session, and the idempotency keys of requests, as every backend
+//! keeps them.
+
+use super::StoreError;
+use lastword_types::id::{MessageId, QuestionId, RunId};
+use lastword_types::run::CarriedUsage;
+use lastword_types::session::{Answer, Part};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::time::Duration;
+
+/// What a caller asks of a session, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptRecord {
+    /// `user`, `parent`, `resume`, `wake` or `answer`. Those that bring words make a user
+    /// message: `user`, `parent` and `answer`.
+    pub origin: String,
+    /// What is asked.
+    pub parts: Vec<Part>,
+    /// The agent's configuration for this run, as JSON text.
+    pub config: String,
+    /// How long the run may take once it is running.
+    pub deadline: Option<Duration>,
+    /// What the runs before it used, of one that a wake began without a person in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedUsage>,
+}
+
+impl PromptRecord {
+    /// Whether it brings words, which become a user message.
+    pub(super) fn has_message(&self) -> bool {
+        matches!(self.origin.as_str(), "user" | "parent" | "answer")
+    }
+
+    /// Whether a person asked it: what a wake carries over begins anew behind one.
+    pub(super) fn is_of_person(&self) -> bool {
+        matches!(self.origin.as_str(), "user" | "answer" | "resume")
+    }
+
+    /// What owns the messages that a fork copies.
+    pub(super) fn of_fork() -> Self {
+        Self {
+            origin: "fork".to_owned(),
+            parts: Vec::new(),
+            config: "{}".to_owned(),
+            deadline: None,
+            carried: None,
+        }
+    }
+
+    /// What goes on with a run that ended waiting with this prompt, once its time has come.
+    pub(super) fn woken(self, carried: Option<CarriedUsage>) -> Self {
+        Self {
+            origin: "wake".to_owned(),
+            parts: vec![Part::text("The time that you waited for has come.")],
+            carried,
+            ..self
+        }
+    }
+
+    /// Stands for the prompt of a run that cannot be read.
+    pub(super) fn unreadable() -> Self {
+        Self {
+            origin: String::new(),
+            ..Self::of_fork()
+        }
+    }
+}
+
+/// An idempotency key, with the digest of all that was asked under it. Unique per session,
+/// whatever kind of request it came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub(super) word: String,
+    pub(super) content: Vec<u8>,
+}
+
+impl Key {
+    /// Of a prompt.
+    pub fn of_prompt(word: String, prompt: &PromptRecord) -> Result<Self, StoreError> {
+        Self::of(word, prompt)
+    }
+
+    /// Of going on with a run that is held or ended early.
+    pub fn of_resume(word: String, run: RunId) -> Result<Self, StoreError> {
+        Self::of(word, &("resume", run))
+    }
+
+    /// Of a fork through a message.
+    pub fn of_fork(word: String, through: MessageId) -> Result<Self, StoreError> {
+        Self::of(word, &("fork", through))
+    }
+
+    /// Of an answer to a question.
+    pub fn of_answer(
+        word: String,
+        question: QuestionId,
+        answer: &Answer,
+    ) -> Result<Self, StoreError> {
+        Self::of(word, &("answer", question, answer))
+    }
+
+    fn of(word: String, content: &impl Serialize) -> Result<Self, StoreError> {
+        let content = Sha256::digest(serde_json::to_vec(content)?).to_vec();
+        Ok(Self { word, content })
+    }
+}
+
+/// What a run that a time begins takes over from those before it.
+pub(super) fn one_more_wake(before: CarriedUsage) -> CarriedUsage {
+    before.plus(CarriedUsage {
+        wakes: 1,
+        ..CarriedUsage::default()
+    })
+}
+
+/// Counts bytes instead of keeping them.
+struct Count(usize);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that parts have as they are kept.
+#[must_use]
+pub fn kept_bytes(parts: &[Part]) -> usize {
+    let mut count = Count(0);
+    // Neither a part nor the count can fail.
+    serde_json::to_writer(&mut count, parts).map_or(usize::MAX, |()| count.0)
+}
