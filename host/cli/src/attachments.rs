@@ -3,35 +3,14 @@
 
 use crate::failure::Failure;
 use crate::units;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use lastword::session::media_type_of;
 use lastword::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
-use serde_json::{Value, json};
+use lastword_client::api::NewAttachment;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// A file that goes with a prompt.
-#[derive(Clone)]
-pub(crate) struct Attachment {
-    pub(crate) media_type: String,
-    pub(crate) name: Option<String>,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Attachment {
-    /// As a server takes it.
-    pub(crate) fn as_json(&self) -> Value {
-        json!({
-            "media_type": self.media_type,
-            "name": self.name,
-            "data": BASE64_STANDARD.encode(&self.bytes),
-        })
-    }
-}
-
 /// Reads the files, all or none.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Attachment>, Failure> {
+pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<NewAttachment>, Failure> {
     if files.len() > ATTACHMENTS_MAX {
         return Err(Failure::usage(format!(
             "there are {} files to attach; a prompt may have {ATTACHMENTS_MAX}: attach fewer, or \
@@ -42,8 +21,8 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Attachment>, Failure> {
     let mut read = Vec::with_capacity(files.len());
     let mut sum = 0;
     for file in files {
-        let attachment = one(file)?;
-        sum += attachment.bytes.len();
+        let (attachment, bytes) = one(file)?;
+        sum += bytes;
         if sum > ATTACHED_BYTES_MAX {
             let most = units::bytes(ATTACHED_BYTES_MAX as u64);
             return Err(Failure::usage(format!(
@@ -56,7 +35,8 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Attachment>, Failure> {
     Ok(read)
 }
 
-fn one(file: &Path) -> Result<Attachment, Failure> {
+/// A file, and its size in bytes.
+fn one(file: &Path) -> Result<(NewAttachment, usize), Failure> {
     let shown = file.display();
     let unreadable = |error: std::io::Error| {
         Failure::usage(match error.kind() {
@@ -77,11 +57,8 @@ fn one(file: &Path) -> Result<Attachment, Failure> {
     let name = file
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
-    Ok(Attachment {
-        media_type: media_type(file, &bytes),
-        name,
-        bytes,
-    })
+    let attachment = NewAttachment::new(media_type(file, &bytes), name, &bytes);
+    Ok((attachment, bytes.len()))
 }
 
 /// What a file is. What models look into is told by its beginning, since a wrong type is refused

@@ -3,7 +3,7 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
 use crate::units;
@@ -22,9 +22,9 @@ pub(crate) async fn backup(
         ));
     }
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
+    let paths = Paths::of(&shared, &settings)?;
     let file = arguments.file;
-    let made = lastword::backup(&place.data, &file).map_err(|error| match error {
+    let made = lastword::backup(&paths.data, &file).map_err(|error| match error {
         BackupError::Open(error) => Failure::from(error),
         BackupError::Exists { .. } => Failure::usage(error.to_string()),
         error => Failure::failed(error.to_string()),

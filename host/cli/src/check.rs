@@ -5,7 +5,7 @@
 use crate::agent;
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::settings::Settings;
 use crate::terminal::{Stream, Terminal, brief, line, to_stdout};
 use crate::units;
@@ -23,7 +23,7 @@ pub(crate) async fn check(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
+    let paths = Paths::of(&shared, &settings)?;
     if agent::is_crate(&arguments.agent) {
         terminal.note(
             "building the crate: its build scripts and macros, and those of what it depends on, run \
@@ -39,7 +39,7 @@ pub(crate) async fn check(
     let host = settings
         .host()
         .data_dir(temporary.path())
-        .cache_dir(&place.cache)
+        .cache_dir(&paths.cache)
         .concurrent_runs(1)
         .build()
         .await?;
@@ -167,7 +167,7 @@ fn rules(want: &Want) -> Vec<String> {
 
 /// What to write on the command line, for each rule of a want.
 fn granted_by(want: &Want) -> Vec<String> {
-    if crate::run::is_for_own_tools(want) {
+    if crate::requirements::is_for_own_tools(want) {
         let names = brief(&want.scope.join(", "), 400);
         return vec![format!("granting what they touch: {names}")];
     }

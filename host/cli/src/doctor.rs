@@ -3,7 +3,7 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
 use crate::units;
@@ -17,8 +17,8 @@ pub(crate) fn doctor(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(shared, &settings)?;
-    let found = match examine(&place.data) {
+    let paths = Paths::of(shared, &settings)?;
+    let found = match examine(&paths.data) {
         Err(OpenError::Missing { .. }) => {
             terminal.note("there is no database yet, and so nothing that could be damaged");
             return Ok(Exit::Completed);
@@ -33,7 +33,7 @@ pub(crate) fn doctor(
         found => found?,
     };
     // Where it cannot be told, the examination says why.
-    let archive = Archive::open(&place.data).ok();
+    let archive = Archive::open(&paths.data).ok();
     let missing = archive.and_then(|archive| archive.missing().ok().flatten());
     let clean = found.is_clean() && missing.is_none();
     let text = if arguments.json {

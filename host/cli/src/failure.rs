@@ -5,6 +5,7 @@ use crate::terminal::Terminal;
 use crate::units;
 use lastword::id::SessionId;
 use lastword::{HostError, OpenError, StoreError};
+use lastword_client::{ClientError, Refusal};
 
 /// Places that are told one by one; `lastword doctor` tells all of them.
 const DAMAGES_TOLD: usize = 5;
@@ -70,8 +71,24 @@ impl Failure {
     pub(crate) fn other_workspace(session: SessionId, key: &str) -> Self {
         Self::usage(format!(
             "session {session} belongs to {}; {}, or begin a new session without `--session`",
-            crate::place::workspace(key),
-            crate::place::how_to_name(key),
+            crate::paths::workspace(key),
+            crate::paths::how_to_name(key),
+        ))
+    }
+
+    /// A prompt that says nothing, to an agent that has none of its own.
+    pub(crate) fn empty_prompt() -> Self {
+        Self::usage(
+            "the prompt is empty and the agent has no default prompt; say what it shall do: \
+             `lastword run AGENT \"PROMPT\"`",
+        )
+    }
+
+    /// A session of this agent was named for another one.
+    pub(crate) fn other_agent(session: SessionId, agent: &str) -> Self {
+        Self::usage(format!(
+            "session {session} belongs to the agent `{agent}`; run that one (or give this one its \
+             name with `--name {agent}`), or begin a new session without `--session`"
         ))
     }
 
@@ -88,21 +105,64 @@ impl Failure {
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
         Self::usage(match &error {
-            HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
-                 say what it shall do: `lastword run AGENT \"PROMPT\"`"
-                .to_owned(),
-            HostError::OtherAgent { session, agent } => format!(
-                "session {session} belongs to the agent `{agent}`; run that one (or give this one \
-                 its name with `--name {agent}`), or begin a new session without `--session`"
-            ),
             HostError::StoreUnavailable(why) => format!(
                 "cannot write to the data directory: {why}; free disk space, then ask again"
             ),
             HostError::Damaged(damage) => damaged(damage),
-            HostError::NotApart { .. } => format!("{error}: name another with `--data-dir`"),
             HostError::Open(error) => open(error),
             _ => error.to_string(),
         })
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let handover = error.is_repeatable();
+        let mut failure = match error {
+            ClientError::InvalidAddress { address, reason } => Self::usage(format!(
+                "`{address}` is no address of a lastword server: {reason}; write \
+                 `--server http://127.0.0.1:8020`"
+            )),
+            ClientError::Unreachable {
+                address, reason, ..
+            } => Self::usage(format!(
+                "cannot reach a lastword server at {address}: {reason}; start one with \
+                 `lastword serve`, or name the address of one that runs"
+            )),
+            ClientError::Foreign { address, reason } => Self::usage(format!(
+                "what answers at {address} is no lastword server that this client knows: {reason}; \
+                 check the address and both versions"
+            )),
+            ClientError::Refused(refusal) => refused(*refusal),
+            other => Self::failed(other.to_string()),
+        };
+        failure.handover = handover;
+        failure
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let Refusal { address, problem } = refusal;
+    let detail = problem.detail;
+    let message = match (problem.name.as_str(), problem.damage) {
+        ("unauthenticated", _) => format!(
+            "{address} does not let you in: {detail}; name the file that holds its token with \
+             `--token-file`, or set LASTWORD_TOKEN"
+        ),
+        ("outside-roots", _) => format!("{detail} (`lastword serve --root DIRECTORY`)"),
+        ("empty-prompt", _) => return Failure::empty_prompt(),
+        ("store-damaged", Some(damage)) => damaged(&damage),
+        _ => detail,
+    };
+    let exit = match (problem.name.as_str(), problem.status) {
+        ("forbidden", _) => Exit::Denied,
+        (_, 500..) => Exit::Failed,
+        _ => Exit::Usage,
+    };
+    Failure {
+        exit,
+        message,
+        handover: false,
     }
 }
 

@@ -1,23 +1,29 @@
 //! Follows one run from its first event to its last, whatever asks it to stop on the way.
 //!
 //! ```text
-//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM, SIGHUP ─▶ the host ends its runs
-//! run.ended ─▶ over        reader of stdout gone ─▶ client-gone, and nothing more is shown
+//! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM, SIGHUP ─▶ a host of this process ends
+//! run.ended ─▶ over                                                     its runs; another cancels
+//! reader of stdout gone ─▶ client-gone or cancel, and nothing more is shown
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! the run has its end, and the output takes nothing ─▶ over: nothing more is shown
 //! ```
 //! Events are read as the output takes them, and not while a person is asked: what an agent says
 //! meanwhile is in the log. Signals, the run's end and answers never wait for either.
-//! Knows neither how events look nor what becomes of the exit code.
+//! `remote_run.rs` begins what is followed here and tells how it ended.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
+use crate::paths::Holder;
 use crate::printer::{Lane, printer};
+use crate::question_ui::QuestionUi;
 use crate::signals::{Stop, Stops};
 use crate::terminal::Terminal;
+use crate::units;
 use crate::view::View;
 use lastword::event::{Event, EventBody, Seq};
-use lastword::{Archive, Events, Host, HostError, Receipt, Run};
+use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword::{Archive, Host, Receipt};
+use lastword_client::api::RunView;
+use lastword_client::{Client, ClientError, Events, Frame};
 use std::future::pending;
 use std::io;
 use std::os::fd::AsFd;
@@ -29,20 +35,30 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a cancelled run is waited for before the wait is explained.
-pub(crate) const SILENCE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// One run, and all that is needed to see it through.
 pub(crate) struct Follow<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) run: &'a Run,
-    pub(crate) data: &'a Path,
-    pub(crate) grace: Duration,
+    pub(crate) client: &'a Client,
+    pub(crate) host: RunHost<'a>,
+    /// This process, as the host knows it, and the workspace on which it keeps its claim.
+    pub(crate) claim: (ClientId, WorkspaceId),
+    pub(crate) run: &'a RunView,
     pub(crate) terminal: &'a Terminal,
 }
 
-/// How the run ended for whoever watched it.
+/// The process that the run is in.
+#[derive(Clone, Copy)]
+pub(crate) enum RunHost<'a> {
+    /// This one, over this data directory.
+    Own { host: &'a Host, data: &'a Path },
+    /// Another one, which may own a data directory of this machine.
+    Other(Option<&'a Holder>),
+}
+
+/// How the run ended for the person or program that watched it.
 #[derive(Debug)]
-pub(crate) enum Met {
+pub(crate) enum FollowEnd {
     /// With this receipt, which may be provisional.
     Ended(Box<Receipt>),
     /// The same, but nobody reads standard output any more.
@@ -51,40 +67,53 @@ pub(crate) enum Met {
     Cut(Box<Receipt>),
 }
 
-impl Met {
-    /// The run's end, which may be provisional.
-    pub(crate) fn receipt(&self) -> &Receipt {
-        match self {
-            Self::Ended(receipt) | Self::ReaderGone(receipt) | Self::Cut(receipt) => receipt,
-        }
-    }
+/// What came of the request to stop.
+enum Stopped {
+    /// The run has this end, which may be provisional.
+    Ended(Box<Receipt>),
+    /// The stream tells what became of the run, or that it is not known.
+    Unknown,
+    /// The host of this process has ended, and the run has no end.
+    HostEnded,
 }
 
 /// What was asked of the run on the way.
 #[derive(Default)]
-struct Asked {
-    stopping: Option<JoinHandle<Result<Option<Receipt>, HostError>>>,
+struct Progress {
+    stopping: Option<JoinHandle<Result<Stopped, ClientError>>>,
     explain_at: Option<Instant>,
     reader_gone: bool,
     cut: bool,
     /// The end that is on disk, and since when it is known here.
     ended: Option<(Receipt, std::time::Instant)>,
-    seen: Option<Seq>,
 }
 
-impl Asked {
-    fn met(&self, receipt: Receipt) -> Met {
+impl Progress {
+    fn end(&self, receipt: Receipt) -> FollowEnd {
         let receipt = Box::new(receipt);
         match (self.reader_gone, self.cut) {
-            (true, _) => Met::ReaderGone(receipt),
-            (_, true) => Met::Cut(receipt),
-            _ => Met::Ended(receipt),
+            (true, _) => FollowEnd::ReaderGone(receipt),
+            (_, true) => FollowEnd::Cut(receipt),
+            _ => FollowEnd::Ended(receipt),
         }
     }
 
     /// Since when the output is waited for within bounds only.
     fn leaving(&self) -> Option<std::time::Instant> {
         self.ended.as_ref().map(|(_, since)| *since)
+    }
+
+    /// What became of the request to stop; never, while there is none.
+    async fn stopped(&mut self) -> Result<Stopped, Failure> {
+        let Some(stopping) = &mut self.stopping else {
+            return pending().await;
+        };
+        let stopped = stopping.await;
+        self.stopping = None;
+        match stopped {
+            Ok(stopped) => Ok(stopped?),
+            Err(error) => Err(Failure::failed(format!("stopping the run failed: {error}"))),
+        }
     }
 }
 
@@ -93,152 +122,265 @@ impl Follow<'_> {
     pub(crate) async fn to_the_end(
         &self,
         view: &mut View,
+        questions: &mut QuestionUi<'_>,
         stops: &mut Stops,
-        desk: &mut Desk<'_>,
-    ) -> Result<Met, Failure> {
-        let (mut events, mut ahead) = (self.run.events(), None);
-        let mut asked = Asked::default();
+    ) -> Result<FollowEnd, Failure> {
+        let (mut events, mut ahead, mut claim) = (self.events(), None, None);
+        let mut progress = Progress::default();
         let watch = watch_reader();
         let mut reader = std::pin::pin!(reader_gone(watch.as_ref()));
         loop {
-            let (listening, asking) = (!asked.reader_gone, desk.is_asking());
-            let leaving = asked.leaving();
+            let (listening, asking) = (!progress.reader_gone, questions.is_asking());
+            let (leaving, explain_at) = (progress.leaving(), progress.explain_at);
             if asking && ahead.is_none() {
-                ahead = asked.seen.map(|seen| self.run.events_after(seen));
+                ahead = Some(events.ahead());
             } else if !asking {
                 ahead = None;
             }
+
             tokio::select! {
                 biased;
-                stop = stops.recv() => self.stop(stop, &mut asked),
-                () = &mut reader, if listening => self.reader_gone(stops, &mut asked),
+                stop = stops.recv() => {
+                    progress.explain_at = Some(Instant::now() + SILENCE);
+                    self.stop(stop, &mut progress);
+                }
+                () = &mut reader, if listening => self.reader_gone(stops, &mut progress),
                 error = printer().out().failed(), if listening => {
-                    self.unwritable(&error, stops, &mut asked);
+                    self.reader_gone(stops, &mut progress);
+                    tell_unwritable(&error, self.terminal);
                 }
-                stopped = answer(&mut asked.stopping) => {
-                    asked.stopping = None;
-                    match stopped? {
-                        Some(receipt) if !receipt.persisted => return Ok(asked.met(receipt)),
-                        Some(receipt) => asked.ended = Some((receipt, std::time::Instant::now())),
-                        None => return self.read_the_rest(view, asked).await,
+                stopped = progress.stopped() => match stopped? {
+                    Stopped::Ended(receipt) if !receipt.persisted => {
+                        return Ok(progress.end(*receipt));
                     }
-                }
+                    Stopped::Ended(receipt) => {
+                        progress.ended = Some((*receipt, std::time::Instant::now()));
+                    }
+                    Stopped::Unknown => {}
+                    Stopped::HostEnded => return self.lost(None, &events, view, progress).await,
+                },
                 next = next(&mut events, leaving), if !asking => match next {
                     Next::Event(event) => {
-                        desk.event(&event, view);
-                        if let Some(receipt) = self.show(view, &event, &mut asked) {
-                            return Ok(asked.met(receipt));
+                        claim.get_or_insert_with(|| self.keep_claim(&event));
+                        questions.event(&event, view);
+                        if let Some(receipt) = show(view, &event, &progress) {
+                            return Ok(progress.end(receipt));
                         }
                     }
-                    // The store is closed: what was not read is on disk.
-                    Next::Over => return self.read_the_rest(view, asked).await,
+                    Next::Lost(why) => return self.lost(why, &events, view, progress).await,
                     Next::LeftAlone => {
-                        asked.cut = true;
-                        if let Some((receipt, _)) = asked.ended.clone() {
-                            return Ok(asked.met(receipt));
+                        progress.cut = true;
+                        if let Some((receipt, _)) = progress.ended.clone() {
+                            return Ok(progress.end(receipt));
                         }
                     }
                 },
-                event = coming(&mut ahead) => match event {
-                    Some(Ok(event)) => desk.ahead(&event, view),
-                    _ => return self.read_the_rest(view, asked).await,
+                next = coming(&mut ahead) => match next {
+                    Next::Event(event) => questions.ahead(&event, view),
+                    Next::Lost(why) => return self.lost(why, &events, view, progress).await,
+                    Next::LeftAlone => {}
                 },
-                () = at(asked.explain_at) => {
-                    asked.explain_at = None;
+                () = at(explain_at) => {
+                    progress.explain_at = None;
                     view.interrupt_line();
                     self.terminal.note(&self.explanation());
                 }
-                turn = desk.turn(view) => desk.take(turn, view),
+                turn = questions.turn(view) => questions.take(turn, view),
             }
         }
     }
 
+    /// The events of the run. Once a data directory of this machine has no owner that answers, the end
+    /// of a run that has it is read there.
+    fn events(&self) -> Events {
+        let events = self.client.run_events(self.run.run);
+        let RunHost::Other(Some(holder)) = self.host else {
+            return events;
+        };
+        let (data, run, session) = (holder.data.clone(), self.run.run, self.run.session);
+        events.or_elsewhere(move |after| {
+            ended_on_disk(&data, run, session, Seq(after)).unwrap_or_default()
+        })
+    }
+
+    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does.
+    fn keep_claim(&self, first: &Event) -> Claim {
+        let (client, workspace) = self.claim;
+        let events = self.client.claimed_events(workspace, client);
+        let events = events.after(first.pos.0).skip_folded();
+        Claim(tokio::spawn(async move { drop(events.hold().await) }))
+    }
+
     fn explanation(&self) -> String {
-        let why = match self.grace.is_zero() {
-            true => "stopping, and waiting for the disk".to_owned(),
-            false => format!(
-                "stopping; the agent has {} to bring its work to an end",
-                crate::units::time(u64::try_from(self.grace.as_micros()).unwrap_or(u64::MAX))
-            ),
+        let why = match self.host {
+            RunHost::Other(_) => "stopping, and waiting for the host".to_owned(),
+            RunHost::Own { host, .. } => {
+                let grace = host.limits().grace;
+                if grace.is_zero() {
+                    "stopping, and waiting for the disk".to_owned()
+                } else {
+                    let grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
+                    let grace = units::time(grace);
+                    format!("stopping; the agent has {grace} to bring its work to an end")
+                }
+            }
         };
         format!("{why}; Ctrl-C again leaves at once")
     }
 
-    fn show(&self, view: &mut View, event: &Event, asked: &mut Asked) -> Option<Receipt> {
-        asked.seen = Some(event.seq);
-        if !asked.reader_gone && !asked.cut {
-            // Why it cannot be written is said once, where it is noticed.
-            let _unwritable = view.event(event);
-        }
-        match &event.body {
-            EventBody::RunEnded { receipt } => Some(receipt.clone()),
-            _ => None,
-        }
-    }
-
-    fn stop(&self, stop: Stop, asked: &mut Asked) {
-        asked.explain_at = Some(Instant::now() + SILENCE);
-        let (run, host) = (self.run.clone(), self.host.clone());
-        asked.stopping = Some(match stop {
-            Stop::Cancel => tokio::spawn(async move { run.cancel().await.map(Some) }),
-            Stop::Shutdown => tokio::spawn(async move {
-                // The store stays open for those who follow runs from other terminals.
-                host.drain().await;
-                Ok(run.try_ended())
-            }),
+    /// Has the run stopped. A host of this process ends with it where the process shall end.
+    fn stop(&self, stop: Stop, progress: &mut Progress) {
+        let (client, run) = (self.client.clone(), self.run.run);
+        progress.stopping = Some(match (self.host, stop) {
+            (RunHost::Own { host, .. }, Stop::Shutdown) => {
+                let host = host.clone();
+                tokio::spawn(async move {
+                    // The store stays open for clients in other processes.
+                    host.drain().await;
+                    let ended = client.run(run).await.ok().and_then(|run| run.receipt);
+                    let ended = ended.map(|receipt| Stopped::Ended(Box::new(receipt)));
+                    Ok(ended.unwrap_or(Stopped::HostEnded))
+                })
+            }
+            (host, _) => {
+                let unanswered = match host {
+                    RunHost::Own { .. } => Stopped::HostEnded,
+                    RunHost::Other(_) => Stopped::Unknown,
+                };
+                tokio::spawn(async move {
+                    match client.cancel(run).await {
+                        Ok(receipt) => Ok(Stopped::Ended(Box::new(receipt))),
+                        Err(error) if error.is_retryable() => Ok(unanswered),
+                        Err(error) => Err(error),
+                    }
+                })
+            }
         });
     }
 
-    /// The reader of standard output is gone. A terminal that was closed sends SIGHUP, too, and
-    /// means the same by both.
-    fn reader_gone(&self, stops: &Stops, asked: &mut Asked) {
-        asked.reader_gone = true;
-        if self.terminal.out.terminal && stops.heeds_hangup() {
-            return self.stop(Stop::Shutdown, asked);
+    /// The reader of standard output is gone, and the run is of no use any more. A terminal that was
+    /// closed sends SIGHUP, too, and means the same by both.
+    fn reader_gone(&self, stops: &Stops, progress: &mut Progress) {
+        if std::mem::replace(&mut progress.reader_gone, true) {
+            return;
         }
-        let run = self.run.clone();
-        asked.stopping = Some(tokio::spawn(
-            async move { run.client_gone().await.map(Some) },
-        ));
+        match self.host {
+            RunHost::Own { .. } if self.terminal.out.terminal && stops.heeds_hangup() => {
+                progress.explain_at = Some(Instant::now() + SILENCE);
+                self.stop(Stop::Shutdown, progress);
+            }
+            RunHost::Own { host, .. } => {
+                let (host, run) = (host.clone(), self.run.run);
+                progress.stopping = Some(tokio::spawn(async move {
+                    let gone = async { host.run(run).await?.client_gone().await };
+                    // Otherwise it has no end that can be told, and the stream breaks off.
+                    let ended = gone.await.map(|receipt| Stopped::Ended(Box::new(receipt)));
+                    Ok(ended.unwrap_or(Stopped::HostEnded))
+                }));
+            }
+            RunHost::Other(_) => self.stop(Stop::Cancel, progress),
+        }
     }
 
-    fn unwritable(&self, error: &io::Error, stops: &Stops, asked: &mut Asked) {
-        self.reader_gone(stops, asked);
-        tell_unwritable(error, self.terminal);
-    }
-
-    /// Once the host has ended its runs, the log is read from the disk.
-    async fn read_the_rest(&self, view: &mut View, mut asked: Asked) -> Result<Met, Failure> {
-        if let Some(stopping) = asked.stopping.take() {
+    /// Nothing more comes from the host. What one of this process has written is read on disk: its
+    /// runs are ended, or its store is closed.
+    async fn lost(
+        &self,
+        why: Option<ClientError>,
+        events: &Events,
+        view: &mut View,
+        mut progress: Progress,
+    ) -> Result<FollowEnd, Failure> {
+        let RunHost::Own { data, .. } = self.host else {
+            return Err(self.out_of_sight(why));
+        };
+        if let Some(stopping) = progress.stopping.take() {
             drop(stopping.await);
         }
-        let archive = Archive::open(self.data)?;
+        let archive = Archive::open(data)?;
         let leaving = printer().is_hurried().then(std::time::Instant::now);
-        let mut after = asked.seen.unwrap_or_default();
+        let mut after = Seq(events.cursor().unwrap_or_default());
         loop {
-            let page = archive.kept_events(self.run.session(), after)?;
+            let page = archive.kept_events(self.run.session, after)?;
             if page.is_empty() {
                 return Err(Failure::failed(format!(
                     "the run's end is not on disk; what was said is kept, and the next start \
                      writes the end (session {})",
-                    self.run.session()
+                    self.run.session
                 )));
             }
             for event in page {
                 after = event.seq;
-                asked.cut = asked.cut || !has_room(leaving).await;
-                if event.run == Some(self.run.id())
-                    && let Some(receipt) = self.show(view, &event, &mut asked)
+                progress.cut = progress.cut || !has_room(leaving).await;
+                if event.run == Some(self.run.run)
+                    && let Some(receipt) = show(view, &event, &progress)
                 {
-                    return Ok(asked.met(receipt));
+                    return Ok(progress.end(receipt));
                 }
+            }
+        }
+    }
+
+    /// What to say of a run at another host that is not reached any more.
+    fn out_of_sight(&self, why: Option<ClientError>) -> Failure {
+        let why = why.map(|error| Failure::from(error).message);
+        let why = why.unwrap_or_else(|| "its session was deleted".to_owned());
+        Failure {
+            exit: Exit::Failed,
+            ..Failure::failed(format!(
+                "the run {} is out of sight: {why}; it has its end on disk or gets it with the \
+                 host's next start: `lastword show {}`",
+                self.run.run, self.run.session
+            ))
+        }
+    }
+}
+
+/// Shows an event. Returns the run's end, if it is that.
+fn show(view: &mut View, event: &Event, progress: &Progress) -> Option<Receipt> {
+    if !progress.reader_gone && !progress.cut {
+        // Why it cannot be written is said once, where it is noticed.
+        let _unwritable = view.event(event);
+    }
+    match &event.body {
+        EventBody::RunEnded { receipt } => Some(receipt.clone()),
+        _ => None,
+    }
+}
+
+/// The events of a run up to its end, as far as they come after; none while it has no end.
+fn ended_on_disk(
+    data: &Path,
+    run: RunId,
+    session: SessionId,
+    mut after: Seq,
+) -> Option<Vec<Event>> {
+    let archive = Archive::open(data).ok()?;
+    let mut events = Vec::new();
+    loop {
+        let page = archive.events(session, after).ok()?;
+        after = page.last()?.seq;
+        for event in page.into_iter().filter(|event| event.run == Some(run)) {
+            let is_end = matches!(event.body, EventBody::RunEnded { .. });
+            events.push(event);
+            if is_end {
+                return Some(events);
             }
         }
     }
 }
 
+/// A claim's stream, for as long as this lives.
+struct Claim(JoinHandle<()>);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Says why standard output cannot be written, unless its reader has gone.
-pub(crate) fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
+fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
     if error.kind() != io::ErrorKind::BrokenPipe {
         terminal.error(&format!("cannot write to standard output: {error}"));
     }
@@ -247,8 +389,8 @@ pub(crate) fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
 /// What comes next of a run.
 enum Next {
     Event(Box<Event>),
-    /// No more of them, or none that can be read here.
-    Over,
+    /// No more of them: why, unless the run is gone with its session.
+    Lost(Option<ClientError>),
     /// The output is to be left alone.
     LeftAlone,
 }
@@ -258,15 +400,31 @@ async fn next(events: &mut Events, leaving: Option<std::time::Instant>) -> Next 
     if !has_room(leaving).await {
         return Next::LeftAlone;
     }
-    match events.next().await {
-        Some(Ok(event)) => Next::Event(Box::new(event)),
-        _ => Next::Over,
+    read(events).await
+}
+
+/// What the log holds beyond what is shown; never, while nothing is read there.
+async fn coming(ahead: &mut Option<Events>) -> Next {
+    match ahead {
+        None => pending().await,
+        Some(events) => read(events).await,
+    }
+}
+
+async fn read(events: &mut Events) -> Next {
+    loop {
+        match events.next().await {
+            Some(Ok(Frame::Event(event))) => return Next::Event(event),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Next::Lost(Some(error)),
+            None => return Next::Lost(None),
+        }
     }
 }
 
 /// Waits until the output has room for more; within bounds if the run has its end since a while,
 /// after which there is none.
-pub(crate) async fn has_room(leaving: Option<std::time::Instant>) -> bool {
+async fn has_room(leaving: Option<std::time::Instant>) -> bool {
     let given_up = async |lane: &Lane| match leaving {
         Some(since) => lane.given_up(since).await,
         None => pending().await,
@@ -281,28 +439,7 @@ pub(crate) async fn has_room(leaving: Option<std::time::Instant>) -> bool {
     true
 }
 
-/// What the log holds beyond what is shown; never, while nothing is read there.
-async fn coming(ahead: &mut Option<Events>) -> Option<Result<Event, HostError>> {
-    match ahead {
-        None => pending().await,
-        Some(events) => events.next().await,
-    }
-}
-
-/// What became of the request to stop; never, while there is none.
-async fn answer(
-    stopping: &mut Option<JoinHandle<Result<Option<Receipt>, HostError>>>,
-) -> Result<Option<Receipt>, Failure> {
-    match stopping {
-        None => pending().await,
-        Some(handle) => match handle.await {
-            Ok(answer) => Ok(answer?),
-            Err(error) => Err(Failure::failed(format!("stopping the run failed: {error}"))),
-        },
-    }
-}
-
-pub(crate) async fn at(instant: Option<Instant>) {
+async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => pending().await,
@@ -311,13 +448,13 @@ pub(crate) async fn at(instant: Option<Instant>) {
 
 /// Watches for the other end of a pipe to be closed, which an agent that is silent would never
 /// find out by writing. A file cannot be watched, and needs not be.
-pub(crate) fn watch_reader() -> Option<pipe::Sender> {
+fn watch_reader() -> Option<pipe::Sender> {
     let duplicate = io::stdout().as_fd().try_clone_to_owned().ok()?;
     // Not asked whether it is a pipe, since that would also make writes not wait.
     pipe::Sender::from_owned_fd_unchecked(duplicate).ok()
 }
 
-pub(crate) async fn reader_gone(watch: Option<&pipe::Sender>) {
+async fn reader_gone(watch: Option<&pipe::Sender>) {
     if let Some(watch) = watch
         && let Ok(ready) = watch.ready(Interest::ERROR).await
         && ready.is_error()

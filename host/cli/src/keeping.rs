@@ -2,14 +2,14 @@
 //! owns the data directory, or owns it for a moment.
 
 use crate::arguments::{self, Format, Shared};
-use crate::client::Api;
 use crate::failure::{Exit, Failure};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::prompts::with_owner;
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, line, to_stdout};
-use lastword::session::SessionRecord;
+use lastword_client::Client;
+use lastword_client::api::SessionChanges;
 use serde_json::json;
 
 /// Does something with the session that a word names.
@@ -17,15 +17,15 @@ async fn with<T>(
     word: &str,
     shared: &Shared,
     terminal: &Terminal,
-    work: impl AsyncFn(&Api, Listed) -> Result<T, Failure>,
+    work: impl AsyncFn(&Client, Listed) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(shared, &settings)?;
-    let work = async |api: &Api| {
-        let session = Source::Server(api.clone()).session(word).await?;
-        work(api, session).await
+    let paths = Paths::of(shared, &settings)?;
+    let work = async |client: &Client| {
+        let session = Source::server(client).session(word).await?;
+        work(client, session).await
     };
-    with_owner(shared, &settings, &place, terminal, work).await
+    with_owner(shared, &settings, &paths, terminal, work).await
 }
 
 /// Gives a session another title.
@@ -39,9 +39,12 @@ pub(crate) async fn rename(
         &arguments.session,
         &shared,
         terminal,
-        async |api, session| {
-            let path = format!("/sessions/{}", session.record.id);
-            let changed: SessionRecord = api.patch(&path, &json!({ "title": title })).await?;
+        async |client, session| {
+            let changes = SessionChanges {
+                title: Some(title.clone()),
+                ..SessionChanges::default()
+            };
+            let changed = client.change_session(session.record.id, &changes).await?;
             let title = line(changed.title.as_deref().unwrap_or_default(), 200);
             terminal.note(&format!("session {} is called “{title}”", changed.id));
             Ok(Exit::Completed)
@@ -66,9 +69,9 @@ pub(crate) async fn delete(
         &arguments.session,
         &shared,
         terminal,
-        async |api, session| {
+        async |client, session| {
             let id = session.record.id;
-            api.delete(&format!("/sessions/{id}")).await?;
+            client.delete_session(id).await?;
             terminal.note(&format!("session {id} is deleted"));
             Ok(Exit::Completed)
         },
@@ -84,8 +87,8 @@ pub(crate) async fn export(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let source = Source::of(&shared, &place)?;
+    let paths = Paths::of(&shared, &settings)?;
+    let source = Source::of(&shared, &paths)?;
     let session = source.session(&arguments.session).await?;
     let export = source.export(session).await?;
     let text = match arguments.format {

@@ -3,7 +3,7 @@
 
 use crate::arguments::{Mcp, OfMcp, Shared};
 use crate::failure::{Exit, Failure};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::redirect::Loopback;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, brief, to_stdout};
@@ -19,9 +19,9 @@ pub(crate) async fn mcp(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let servers = settings.outside().servers()?;
-    let tokens = TokenFiles::of_data_dir(&place.data);
+    let paths = Paths::of(&shared, &settings)?;
+    let servers = settings.external().servers()?;
+    let tokens = TokenFiles::of_data_dir(&paths.data);
     let servers = servers.tokens(Arc::new(tokens));
     match arguments.what {
         None => {
@@ -29,7 +29,7 @@ pub(crate) async fn mcp(
             Ok(Exit::Completed)
         }
         Some(OfMcp::Login { server, port }) => {
-            let secrets = settings.outside().load_secrets()?;
+            let secrets = settings.external().load_secrets()?;
             login(servers, secrets, &server, port, terminal).await
         }
         Some(OfMcp::Logout { server }) => {

@@ -2,15 +2,19 @@
 //! it has one, or this process, which then owns it. The only place that decides it.
 
 use crate::arguments::Shared;
-use crate::client::{self, Api};
 use crate::failure::{Failure, tell_damaged};
-use crate::place::{Holder, Place};
-use crate::serving::{self, Door, Serving};
+use crate::paths::{Holder, Paths};
+use crate::serving::{self, Door, Held, Serving};
+use crate::signals::Stops;
 use crate::terminal::Terminal;
 use crate::units;
-use lastword::{Damage, Host, HostBuilder, HostError, OpenError};
+use lastword::id::RunId;
+use lastword::{Damage, Host, HostBuilder, HostError, Lifecycle, OpenError};
+use lastword_client::api::HealthStatus;
+use lastword_client::{Address, Client};
+use lastword_server::Token;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one owner may neither take work nor leave. It ends its runs, its tools and its streams
@@ -22,46 +26,109 @@ const SILENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// The server that was named, or the directory's owner; `None` if nobody has it.
-pub(crate) async fn reach(shared: &Shared, place: &Place) -> Result<Option<Api>, Failure> {
-    match &shared.server {
-        Some(_) => named(shared, place),
-        None => by_socket(place).await,
+/// A host that answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) client: Client,
+    /// Who owns the data directory whose socket this is.
+    pub(crate) holder: Option<Holder>,
+}
+
+impl Server {
+    /// Whether it says that it takes nothing new.
+    async fn is_closing(&self) -> bool {
+        let health = self.client.health().await;
+        health.is_ok_and(|health| health.status != HealthStatus::Ok)
     }
 }
 
-/// The server that was named, if one was.
-pub(crate) fn named(shared: &Shared, place: &Place) -> Result<Option<Api>, Failure> {
+/// The server that was named, or the directory's owner; `None` if there is none.
+pub(crate) async fn reach(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Failure> {
+    match &shared.server {
+        Some(_) => named(shared, paths),
+        None => by_socket(paths).await,
+    }
+}
+
+/// The server that was named, if one was. One on this machine gets the token that it has made
+/// itself; no other server may learn it.
+pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Failure> {
     let Some(address) = &shared.server else {
         return Ok(None);
     };
-    let token = client::token(shared.token_file.as_deref())?;
-    let own = || client::own_token(&token_file(shared, place));
-    Api::at(address, token, own).map(Some)
+    let address: Address = address.parse()?;
+    let given = token(shared.token_file.as_deref())?;
+    let own = || own_token(&token_file(shared, paths));
+    let token = token_for(&address, given, own)?;
+    let builder = Client::builder().address(address);
+    let builder = match token {
+        Some(token) => builder.token(token),
+        None => builder,
+    };
+    Ok(Some(Server {
+        client: builder.build()?,
+        holder: None,
+    }))
+}
+
+/// What a server at this address is sent.
+fn token_for(
+    address: &Address,
+    given: Option<String>,
+    own: impl FnOnce() -> Result<Option<String>, Failure>,
+) -> Result<Option<String>, Failure> {
+    match given {
+        None if address.is_loopback() => own(),
+        given => Ok(given),
+    }
+}
+
+/// The token for a server: of the file that was named, or of the environment.
+fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    if let Some(file) = file {
+        return read_token(file).map(Some);
+    }
+    let token = std::env::var("LASTWORD_TOKEN").ok();
+    let token = token.map(|token| token.trim().to_owned());
+    Ok(token.filter(|token| !token.is_empty()))
+}
+
+/// The token that a server on this machine has made, if there is one.
+fn own_token(file: &Path) -> Result<Option<String>, Failure> {
+    file.exists().then(|| read_token(file)).transpose()
+}
+
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let token = Token::read(file).map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(token.as_str().to_owned())
 }
 
 /// Where the token of a server on this machine is.
-pub(crate) fn token_file(shared: &Shared, place: &Place) -> PathBuf {
+pub(crate) fn token_file(shared: &Shared, paths: &Paths) -> PathBuf {
     let named = shared.token_file.clone();
-    named.unwrap_or_else(|| place.data.join("token"))
+    named.unwrap_or_else(|| paths.data.join("token"))
 }
 
 /// The owner of the directory, if it answers.
-pub(crate) async fn by_socket(place: &Place) -> Result<Option<Api>, Failure> {
-    let socket = serving::socket(&place.data);
+pub(crate) async fn by_socket(paths: &Paths) -> Result<Option<Server>, Failure> {
+    let socket = serving::socket(&paths.data);
     match lastword_server::connect_unix(&socket).await {
         Ok(stream) => {
             let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
             let holder = Holder {
                 pid: process.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string()),
-                data: place.data.clone(),
+                data: paths.data.clone(),
             };
-            Api::behind(&socket, Some(holder)).map(Some)
+            let client = Client::builder().unix_socket(socket).succession();
+            Ok(Some(Server {
+                client: client.build()?,
+                holder: Some(holder),
+            }))
         }
         Err(error) => match error.kind() {
             ErrorKind::PermissionDenied => Err(Failure::usage(format!(
                 "the data directory {} belongs to another user; name another with `--data-dir`",
-                place.data.display()
+                paths.data.display()
             ))),
             // Whatever else is there: it is nobody who answers.
             _ => Ok(None),
@@ -113,10 +180,10 @@ pub(crate) enum Taken {
 /// Owns the directory if it is free.
 pub(crate) async fn take(
     builder: HostBuilder,
-    place: &Place,
+    paths: &Paths,
     terminal: &Terminal,
 ) -> Result<Taken, Failure> {
-    let builder = builder.data_dir(&place.data).cache_dir(&place.cache);
+    let builder = builder.data_dir(&paths.data).cache_dir(&paths.cache);
     match builder.build().await {
         Ok(host) => {
             tell_recovery(&host, terminal);
@@ -139,28 +206,28 @@ pub(crate) async fn take(
 /// Who owns the directory.
 pub(crate) enum Owner {
     Us(Host),
-    Other(Api),
+    Other(Server),
 }
 
 /// Owns the directory, unless another does that takes work: one that is leaving, or is not ready
 /// yet, is waited for.
 pub(crate) async fn own(
     builder: &HostBuilder,
-    place: &Place,
+    paths: &Paths,
     terminal: &Terminal,
 ) -> Result<Owner, Failure> {
     let mut patience = Patience::default();
     loop {
         // Before anything is recovered: what answers here owns the directory, whatever became of
         // its lock.
-        if let Some(api) = by_socket(place).await? {
-            let pid = api.holder().map_or("", |holder| &holder.pid);
-            if !api.is_closing().await || !patience.wait(pid, terminal).await {
-                return Ok(Owner::Other(api));
+        if let Some(server) = by_socket(paths).await? {
+            let pid = server.holder.as_ref().map_or("", |holder| &holder.pid);
+            if !server.is_closing().await || !patience.wait(pid, terminal).await {
+                return Ok(Owner::Other(server));
             }
             continue;
         }
-        match take(builder.clone(), place, terminal).await? {
+        match take(builder.clone(), paths, terminal).await? {
             Taken::Ours(host) => return Ok(Owner::Us(host)),
             Taken::InUse { pid, failure } => {
                 if !patience.wait(&pid, terminal).await {
@@ -191,106 +258,184 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
     tell_damaged(&damaged, terminal);
 }
 
-/// Opens the owner's socket while this process owns the directory, so that other commands reach
-/// it. A file system that has no sockets is no reason to fail.
-pub(crate) async fn open_socket(host: &Host, place: &Place, terminal: &Terminal) -> Serving {
-    let door = match Door::of_owner(&serving::socket(&place.data)).await {
-        Ok(door) => vec![door],
-        Err(error) => {
-            terminal.warn(&format!("{error}; other commands cannot reach this one"));
-            Vec::new()
-        }
-    };
-    Serving::begin(host, door)
-}
-
 /// A host that answers, be it in this process.
 pub(crate) struct Connection {
-    pub(crate) api: Api,
-    /// Whether no other answered.
-    own: Option<(Host, Serving)>,
+    pub(crate) server: Server,
+    /// Where it is this process.
+    own: Option<Serving>,
 }
 
 impl Connection {
+    /// A host of another process.
+    pub(crate) fn to_other(server: Server) -> Self {
+        Self { server, own: None }
+    }
+
     /// Reaches the owner, or becomes it: then other commands find this one.
     pub(crate) async fn open(
         shared: &Shared,
-        place: &Place,
+        paths: &Paths,
         builder: &HostBuilder,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
-        let socket = serving::socket(&place.data);
-        Self::behind(socket, shared, place, builder, terminal).await
+        match answering(shared, paths, builder, terminal).await? {
+            Owner::Other(server) => Ok(Self::to_other(server)),
+            Owner::Us(host) => Self::of_own(&host, paths, Held::GoesOn, terminal).await,
+        }
     }
 
     /// Reaches the owner, or becomes it for a moment: other commands wait until it is over, since
     /// this one has neither models nor tools for their runs.
     pub(crate) async fn open_alone(
         shared: &Shared,
-        place: &Place,
+        paths: &Paths,
         builder: &HostBuilder,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
-        let socket = serving::socket_of_one(&place.data);
-        Self::behind(socket, shared, place, builder, terminal).await
+        match answering(shared, paths, builder, terminal).await? {
+            Owner::Other(server) => Ok(Self::to_other(server)),
+            Owner::Us(host) => Self::to(Serving::begin(&host, Vec::new()), Held::GoesOn),
+        }
     }
 
-    async fn behind(
-        socket: PathBuf,
-        shared: &Shared,
-        place: &Place,
-        builder: &HostBuilder,
+    /// A host in this process, which other commands find at its socket. A file system that has no
+    /// sockets is no reason to fail.
+    pub(crate) async fn of_own(
+        host: &Host,
+        paths: &Paths,
+        held: Held,
         terminal: &Terminal,
     ) -> Result<Self, Failure> {
-        if let Some(api) = reach(shared, place).await? {
-            return Ok(Self { api, own: None });
-        }
-        let host = match own(builder, place, terminal).await? {
-            Owner::Other(api) => return Ok(Self { api, own: None }),
-            Owner::Us(host) => host,
-        };
-        let opened = async {
-            let door = Door::of_owner(&socket).await;
-            let door = door.map_err(|error| Failure::usage(error.to_string()))?;
-            Ok((Api::behind(&socket, None)?, door))
-        };
-        match opened.await {
-            Ok((api, door)) => {
-                let serving = Serving::begin(&host, vec![door]);
-                let own = Some((host, serving));
-                Ok(Self { api, own })
+        let doors = match Door::of_owner(&serving::socket(&paths.data)).await {
+            Ok(door) => vec![door],
+            Err(error) => {
+                terminal.warn(&format!("{error}; other commands cannot reach this one"));
+                Vec::new()
             }
-            Err(failure) => {
-                host.shutdown().await;
-                Err(failure)
-            }
-        }
+        };
+        Self::to(Serving::begin(host, doors), held)
     }
 
-    /// The host, if it is this process.
+    /// A host in this process that no other command reaches.
+    pub(crate) fn of_unshared(host: &Host) -> Result<Self, Failure> {
+        Self::to(Serving::begin(host, Vec::new()), Held::Stays)
+    }
+
+    fn to(mut own: Serving, held: Held) -> Result<Self, Failure> {
+        let server = Server {
+            client: own.client(held)?,
+            holder: None,
+        };
+        Ok(Self {
+            server,
+            own: Some(own),
+        })
+    }
+
+    /// The host, if it is in this process.
     pub(crate) fn host(&self) -> Option<&Host> {
-        self.own.as_ref().map(|(host, _)| host)
+        self.own.as_ref().map(Serving::host)
+    }
+
+    /// Waits for the runs that commands in other terminals began at a host of this process, until it
+    /// takes no more.
+    pub(crate) async fn wait_for_others(
+        &self,
+        own: &[RunId],
+        stops: &mut Stops,
+        terminal: &Terminal,
+    ) {
+        let Some(host) = self.host() else {
+            return;
+        };
+        let mut steps = host.lifecycle();
+        let mut told = false;
+        loop {
+            let live = host.live_runs(None);
+            let left = live.iter().filter(|run| !own.contains(&run.id())).count();
+            // One's own that has no end is left to the next start.
+            if left == 0 && !live.is_empty() || host.is_closing() {
+                return;
+            }
+            if left > 0 && !std::mem::replace(&mut told, true) {
+                stops.begin_again();
+                let runs = units::count(left as u64, "run");
+                let whose = if left == 1 {
+                    "another client"
+                } else {
+                    "other clients"
+                };
+                let them = if left == 1 { "it" } else { "them" };
+                terminal.note(&format!(
+                    "waiting for {runs} of {whose}; Ctrl-C stops {them}"
+                ));
+            }
+            tokio::select! {
+                _ = stops.recv() => return,
+                step = steps.next() => match step {
+                    None | Some(Lifecycle::HostClosing) => return,
+                    Some(_) => {}
+                },
+                () = host.close_when_idle(), if left == 0 => return,
+            }
+        }
     }
 
     /// Gives the directory back.
     pub(crate) async fn close(self, terminal: &Terminal) {
-        if let Some((_, serving)) = self.own
-            && !serving.end().await.is_empty()
+        if let Some(own) = self.own
+            && !own.end().await.is_empty()
         {
             terminal.warn("a run's end is not on disk; the next start writes it");
         }
     }
 }
 
+/// The server that was named, the owner of the directory, or this process as its owner.
+async fn answering(
+    shared: &Shared,
+    paths: &Paths,
+    builder: &HostBuilder,
+    terminal: &Terminal,
+) -> Result<Owner, Failure> {
+    match reach(shared, paths).await? {
+        Some(server) => Ok(Owner::Other(server)),
+        None => own(builder, paths, terminal).await,
+    }
+}
+
 /// Whether what failed may be asked of the directory's next owner, which was waited for.
 pub(crate) async fn comes_again(
     failure: &Failure,
-    api: &Api,
+    server: &Server,
     patience: &mut Patience,
     terminal: &Terminal,
 ) -> bool {
-    match api.holder() {
+    match &server.holder {
         Some(holder) if failure.handover => patience.wait(&holder.pid, terminal).await,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_learns_its_own_token() {
+        let own = || Ok(Some("own".to_owned()));
+        for (address, expected) in [
+            ("http://127.0.0.1:8020", Some("own")),
+            ("http://localhost:1", Some("own")),
+            ("https://example.org", None),
+            ("http://127.0.0.1.example.org", None),
+        ] {
+            let address: Address = address.parse().unwrap();
+            let token = token_for(&address, None, own).unwrap();
+            assert_eq!(token.as_deref(), expected, "{address}");
+        }
+        let elsewhere: Address = "https://example.org".parse().unwrap();
+        let given = token_for(&elsewhere, Some("t".to_owned()), own).unwrap();
+        assert_eq!(given.as_deref(), Some("t"));
     }
 }

@@ -2,16 +2,20 @@
 //! prompt. Knows only whether this process or another host runs it.
 
 use crate::arguments::{self, Budget, Permissions};
-use crate::attachments::{self, Attachment};
+use crate::attachments;
 use crate::failure::Failure;
 use crate::settings::{RunSettings, Settings};
 use crate::terminal::Terminal;
 use crate::units::Deadline;
 use lastword::capability::model::Models;
 use lastword::file;
+use lastword::id::RunId;
 use lastword::permission::Grants;
-use lastword::{Capability, Limits, PROMPT_BYTES_MAX, Prompt, WorkspaceKey, WorkspaceOptions};
+use lastword::{Capability, Limits, PROMPT_BYTES_MAX, WorkspaceKey};
+use lastword_client::api::{NewAttachment, NewRun};
+use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a run shall be.
 pub(crate) struct Plan {
@@ -19,9 +23,8 @@ pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     /// Blank where it stands for the agent's own.
     pub(crate) text: String,
-    pub(crate) attachments: Vec<Attachment>,
-    /// JSON.
-    pub(crate) config: Option<String>,
+    pub(crate) attachments: Vec<NewAttachment>,
+    pub(crate) config: Option<Box<RawValue>>,
     pub(crate) key: Option<String>,
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
@@ -30,10 +33,12 @@ pub(crate) struct Plan {
     pub(crate) asks: bool,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
-    /// The deadline that was asked for.
+    /// The deadline that was asked for, where the limits do not have it.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) json: bool,
     pub(crate) detach: bool,
+    /// What it became, once the prompt is accepted.
+    pub(crate) run: Option<RunId>,
 }
 
 /// What is read once, however often it is planned where to run: standard input is empty the second
@@ -41,8 +46,8 @@ pub(crate) struct Plan {
 #[derive(Clone)]
 pub(crate) struct Given {
     text: String,
-    attachments: Vec<Attachment>,
-    config: Option<String>,
+    attachments: Vec<NewAttachment>,
+    config: Option<Box<RawValue>>,
 }
 
 impl Given {
@@ -80,7 +85,7 @@ impl Plan {
         }
         limits = budget(limits, run.budget, defaults);
         let mut plan = Self::of(run, given, settings, limits, model.is_some(), terminal)?;
-        if let Some(deadline) = plan.deadline {
+        if let Some(deadline) = plan.deadline.take() {
             plan.limits = plan.limits.deadline(deadline.0);
         }
         if plan.grants.has(Capability::Model) {
@@ -164,6 +169,7 @@ impl Plan {
             deadline: run.deadline.or(settings.run.deadline),
             json: run.json,
             detach: run.detach,
+            run: None,
         })
     }
 
@@ -172,31 +178,17 @@ impl Plan {
         self.text.trim().is_empty() && self.attachments.is_empty()
     }
 
-    /// The prompt for a host in this process.
-    pub(crate) fn prompt(&self) -> Prompt {
-        let mut prompt = Prompt::text(self.text.clone());
-        for Attachment {
-            media_type,
-            name,
-            bytes,
-        } in self.attachments.clone()
-        {
-            prompt = prompt.attach(media_type, name, bytes);
+    /// The prompt as a host takes it.
+    pub(crate) fn new_run(&self) -> NewRun {
+        let attachments = self.attachments.clone();
+        let deadline = self.deadline.and_then(|deadline| deadline.0);
+        let ms = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        NewRun {
+            attachments: (!attachments.is_empty()).then_some(attachments),
+            config: self.config.clone(),
+            deadline_ms: deadline.map(ms),
+            ..NewRun::text(self.text.clone())
         }
-        if let Some(config) = &self.config {
-            prompt = prompt.config(config.clone());
-        }
-        if let Some(key) = &self.key {
-            prompt = prompt.key(key.clone());
-        }
-        prompt
-    }
-
-    /// The workspace's options.
-    pub(crate) fn options(&self) -> WorkspaceOptions {
-        WorkspaceOptions::new()
-            .grants(self.grants.clone())
-            .ask(self.asks)
     }
 }
 
@@ -314,7 +306,7 @@ fn without_mark(text: String) -> String {
     }
 }
 
-fn configuration(given: String) -> Result<String, Failure> {
+fn configuration(given: String) -> Result<Box<RawValue>, Failure> {
     let (json, origin) = match given.strip_prefix('@') {
         None => (given, "--config".to_owned()),
         Some(path) => {
@@ -324,13 +316,10 @@ fn configuration(given: String) -> Result<String, Failure> {
             (json, path.to_owned())
         }
     };
-    let json = without_mark(json);
-    let read: Result<serde_json::Value, _> = serde_json::from_str(&json);
-    match read {
-        Ok(_) => Ok(json),
-        Err(error) => Err(Failure::usage(format!(
+    RawValue::from_string(without_mark(json)).map_err(|error| {
+        Failure::usage(format!(
             "the configuration ({origin}) is not JSON: {error}; write something like \
              --config '{{\"depth\": 2}}', or --config @FILE"
-        ))),
-    }
+        ))
+    })
 }

@@ -2,11 +2,9 @@
 //! owns the data directory, or owns it for a moment; knows nothing of how runs end.
 
 use crate::arguments::{self, Shared};
-use crate::attached;
-use crate::client::{Api, Page, RunView};
 use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, comes_again};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::reading::{Listed, Source};
 use crate::rendering;
 use crate::settings::Settings;
@@ -14,25 +12,27 @@ use crate::terminal::{Terminal, line, to_stdout};
 use crate::view;
 use lastword::id::RunId;
 use lastword::session::{FinishReason, PartBody};
-use lastword::{QueuedRun, Receipt, RunRow, RunState};
+use lastword::{Receipt, RunRow, RunState};
+use lastword_client::Client;
+use lastword_client::api::{EditedRun, QueuedRun, RunView};
 use serde_json::json;
 
 /// What a word names.
 pub(crate) enum Named {
-    Run(RunView),
+    Run(Box<RunView>),
     Session(Box<Listed>),
 }
 
 /// A run by its id, or a session.
-pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
+pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure> {
     if let Ok(id) = word.parse::<RunId>() {
-        match api.get::<RunView>(&format!("/runs/{id}")).await {
-            Ok(run) => return Ok(Named::Run(run)),
+        match client.run(id).await {
+            Ok(run) => return Ok(Named::Run(Box::new(run))),
             Err(error) if error.name() == Some("unknown-run") => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let source = Source::Server(api.clone());
+    let source = Source::server(client);
     let listed = source.session(word).await?;
     Ok(Named::Session(Box::new(listed)))
 }
@@ -42,12 +42,12 @@ pub(crate) async fn named(api: &Api, word: &str) -> Result<Named, Failure> {
 pub(crate) async fn with_owner<T>(
     shared: &Shared,
     settings: &Settings,
-    place: &Place,
+    paths: &Paths,
     terminal: &Terminal,
-    work: impl AsyncFn(&Api) -> Result<T, Failure>,
+    work: impl AsyncFn(&Client) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     if shared.server.is_none()
-        && let Source::Nothing = Source::on_disk(place)?
+        && let Source::Nothing = Source::on_disk(paths)?
     {
         // Says that there is nothing.
         Source::Nothing.session("latest").await?;
@@ -56,12 +56,12 @@ pub(crate) async fn with_owner<T>(
     let builder = settings.host().concurrent_runs(1).wakes(false);
     let mut patience = Patience::default();
     loop {
-        let connection = Connection::open_alone(shared, place, &builder, terminal).await?;
-        let api = connection.api.clone();
-        let done = work(&api).await;
+        let connection = Connection::open_alone(shared, paths, &builder, terminal).await?;
+        let server = connection.server.clone();
+        let done = work(&server.client).await;
         connection.close(terminal).await;
         match done {
-            Err(failure) if comes_again(&failure, &api, &mut patience, terminal).await => {}
+            Err(failure) if comes_again(&failure, &server, &mut patience, terminal).await => {}
             done => return done,
         }
     }
@@ -74,14 +74,14 @@ pub(crate) async fn cancel(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    if owner::reach(&shared, &place).await?.is_none() && is_at_rest(&place, &arguments.what).await?
+    let paths = Paths::of(&shared, &settings)?;
+    if owner::reach(&shared, &paths).await?.is_none() && is_at_rest(&paths, &arguments.what).await?
     {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
         return Ok(Exit::Completed);
     }
-    let work = async |api: &Api| stop(api, &arguments.what).await;
-    let receipts = with_owner(&shared, &settings, &place, terminal, work).await?;
+    let work = async |client: &Client| stop(client, &arguments.what).await;
+    let receipts = with_owner(&shared, &settings, &paths, terminal, work).await?;
     if receipts.is_empty() {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
     }
@@ -98,8 +98,8 @@ pub(crate) async fn cancel(
 }
 
 /// Whether a session, without an owner, holds nothing that could be taken back.
-async fn is_at_rest(place: &Place, word: &str) -> Result<bool, Failure> {
-    let source = Source::on_disk(place)?;
+async fn is_at_rest(paths: &Paths, word: &str) -> Result<bool, Failure> {
+    let source = Source::on_disk(paths)?;
     let session = match source.session(word).await {
         Ok(session) => session,
         // It may be a run's id.
@@ -114,13 +114,10 @@ async fn is_at_rest(place: &Place, word: &str) -> Result<bool, Failure> {
     Ok(runs.iter().all(rests))
 }
 
-async fn stop(api: &Api, word: &str) -> Result<Vec<Receipt>, Failure> {
-    match named(api, word).await? {
-        Named::Run(run) => Ok(vec![attached::cancel(api, run.run).await?]),
-        Named::Session(session) => {
-            let path = format!("/sessions/{}/cancel", session.record.id);
-            Ok(api.post(&path, &json!({})).await?)
-        }
+async fn stop(client: &Client, word: &str) -> Result<Vec<Receipt>, Failure> {
+    match named(client, word).await? {
+        Named::Run(run) => Ok(vec![client.cancel(run.run).await?]),
+        Named::Session(session) => Ok(client.cancel_session(session.record.id).await?),
     }
 }
 
@@ -131,24 +128,23 @@ pub(crate) async fn queue(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let work = async |api: &Api| change(api, &arguments, terminal).await;
-    let text = with_owner(&shared, &settings, &place, terminal, work).await?;
+    let paths = Paths::of(&shared, &settings)?;
+    let work = async |client: &Client| change(client, &arguments, terminal).await;
+    let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
 
 async fn change(
-    api: &Api,
+    client: &Client,
     arguments: &arguments::Queue,
     terminal: &Terminal,
 ) -> Result<String, Failure> {
-    let source = Source::Server(api.clone());
+    let source = Source::server(client);
     let session = source.session(&arguments.session).await?.record.id;
-    let path = format!("/sessions/{session}/queue");
     if let Some(run) = arguments.withdraw {
-        let receipt: Receipt = api.take(&format!("{path}/{run}")).await?;
+        let receipt = client.withdraw(session, run).await?;
         return Ok(match arguments.json {
             true => format!("{}\n", json!(receipt)),
             false => format!("{run} · {}\n", view::end(&receipt, None)),
@@ -160,11 +156,11 @@ async fn change(
                 "{error}; `lastword queue {session}` lists those that wait"
             ))
         })?;
-        let body = json!({ "prompt": text });
-        let changed: QueuedRun = api.patch(&format!("{path}/{run}"), &body).await?;
+        let edited = EditedRun::text(text);
+        let changed = client.edit_queued(session, run, &edited).await?;
         return Ok(waiting(&changed, arguments.json));
     }
-    let queue: Page<QueuedRun> = api.get(&path).await?;
+    let queue = client.queue(session).await?;
     if queue.items.is_empty() {
         terminal.note(&format!("nothing waits in session {session}"));
     }

@@ -3,9 +3,8 @@
 //! what an answer allows.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
-use crate::client::{AnsweredView, Api, CallError, Page, WorkspaceView, ask};
 use crate::failure::{Exit, Failure};
-use crate::place::{self, Place};
+use crate::paths::{self, Paths};
 use crate::prompts::with_owner;
 use crate::reading::Source;
 use crate::rendering;
@@ -16,6 +15,7 @@ use lastword::clock::SystemClock;
 use lastword::id::QuestionId;
 use lastword::session::{Answer, Granted, Question, Remember, Within};
 use lastword::text;
+use lastword_client::{Client, ClientError};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -26,11 +26,11 @@ const PREFIX_MIN: usize = 4;
 async fn with(
     shared: Shared,
     terminal: &Terminal,
-    work: impl AsyncFn(&Api) -> Result<String, Failure>,
+    work: impl AsyncFn(&Client) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let text = with_owner(&shared, &settings, &place, terminal, work).await?;
+    let paths = Paths::of(&shared, &settings)?;
+    let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
@@ -42,22 +42,19 @@ pub(crate) async fn questions(
     shared: Shared,
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
-    let list = async |api: &Api| {
+    let list = async |client: &Client| {
         if let Some(word) = &arguments.question {
-            let question = one(api, word).await?;
+            let question = one(client, word).await?;
             return Ok(match arguments.json {
                 true => format!("{}\n", json!(question)),
                 false => whole(&question, terminal),
             });
         }
-        let path = match &arguments.session {
-            None => "/permissions".to_owned(),
-            Some(word) => {
-                let session = Source::Server(api.clone()).session(word).await?;
-                format!("/permissions?session={}", session.record.id)
-            }
+        let session = match &arguments.session {
+            None => None,
+            Some(word) => Some(Source::server(client).session(word).await?.record.id),
         };
-        let open: Page<Question> = api.get(&path).await?;
+        let open = client.questions(session).await?;
         if open.items.is_empty() {
             terminal.note("no question is open");
         }
@@ -91,13 +88,8 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
     text
 }
 
-async fn open(api: &Api) -> Result<Vec<Question>, CallError> {
-    let open: Page<Question> = api.get("/permissions").await?;
-    Ok(open.items)
-}
-
 /// The open question that a word names.
-async fn one(api: &Api, word: &str) -> Result<Question, Failure> {
+async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
     let latest = word == "latest";
     let prefix = word.to_ascii_lowercase();
     if !latest && prefix.len() < PREFIX_MIN {
@@ -106,7 +98,7 @@ async fn one(api: &Api, word: &str) -> Result<Question, Failure> {
              it, or `latest`; `lastword questions` lists those that are open"
         )));
     }
-    let mut found = open(api).await?;
+    let mut found = client.questions(None).await?.items;
     if !latest {
         found.retain(|question| question.id.to_string().starts_with(&prefix));
     }
@@ -128,14 +120,13 @@ pub(crate) async fn answer(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let said = said(&arguments)?;
-    let answer = async |api: &Api| {
+    let answer = async |client: &Client| {
         let id: QuestionId = match arguments.question.parse() {
             Ok(id) => id,
-            Err(_) => one(api, &arguments.question).await?.id,
+            Err(_) => one(client, &arguments.question).await?.id,
         };
-        let (path, key) = (format!("/permissions/{id}"), Uuid::now_v7().to_string());
-        let answered: Result<AnsweredView, CallError> = ask(api, &path, &said, &key).await;
-        let answered = answered.map_err(refused)?;
+        let key = Uuid::now_v7().to_string();
+        let answered = client.answer(id, &said, &key).await.map_err(refused)?;
         if arguments.json {
             return Ok(format!("{}\n", json!(answered)));
         }
@@ -195,8 +186,9 @@ fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
 }
 
 /// A refusal, with the answer that counted or with what to do.
-fn refused(error: CallError) -> Failure {
-    let first = error.answer().map(rendering::answer);
+fn refused(error: ClientError) -> Failure {
+    let first = error.problem().and_then(|problem| problem.answer.as_ref());
+    let first = first.map(rendering::answer);
     let unloaded = error.name() == Some("unknown-agent");
     let mut failure = Failure::from(error);
     if let Some(first) = first {
@@ -220,8 +212,8 @@ pub(crate) async fn grants(
 ) -> Result<Exit, Failure> {
     let which = match arguments.what {
         Some(OfGrants::Revoke { grant }) => {
-            let revoke = async |api: &Api| {
-                api.delete(&format!("/grants/{grant}")).await?;
+            let revoke = async |client: &Client| {
+                client.revoke(grant).await?;
                 terminal.note("it is taken back, for every decision from now on");
                 Ok(String::new())
             };
@@ -230,25 +222,22 @@ pub(crate) async fn grants(
         Some(OfGrants::List(which)) => which,
         None => arguments.list,
     };
-    with(shared, terminal, async |api: &Api| {
-        list(api, &which, terminal).await
+    with(shared, terminal, async |client: &Client| {
+        list(client, &which, terminal).await
     })
     .await
 }
 
-async fn list(api: &Api, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {
+async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Result<String, Failure> {
     let mut text = String::new();
-    let workspaces: Vec<WorkspaceView> = api.all("/workspaces").await?;
-    for workspace in workspaces {
+    for workspace in client.workspaces().await?.items {
         let key = workspace.stored_key();
         let directory = which.workspace.as_deref();
-        if directory.is_some_and(|directory| !place::is_directory(&key, directory)) {
+        if directory.is_some_and(|directory| !paths::is_directory(&key, directory)) {
             continue;
         }
-        let path = format!("/workspaces/{}/grants", workspace.id);
-        let granted: Page<Granted> = api.get(&path).await?;
-        for grant in granted.items {
-            let place = place::workspace(&key);
+        for grant in client.grants(workspace.id).await?.items {
+            let place = paths::workspace(&key);
             let line = if which.json {
                 format!("{}\n", json!({ "grant": grant, "workspace": place }))
             } else {

@@ -2,22 +2,24 @@
 //! Knows how sessions are found by the words that people use; not how they are shown.
 
 use crate::arguments::Shared;
-use crate::client::{Api, CallError, Feed, RunListed, RunView, WorkspaceView};
 use crate::failure::Failure;
 use crate::owner;
-use crate::place::Place;
+use crate::paths::Paths;
 use lastword::event::{Event, EventBody, Seq};
-use lastword::id::{MessageId, SessionId, WorkspaceId};
+use lastword::id::{SessionId, WorkspaceId};
 use lastword::run::Transcript;
 use lastword::session::{Export, ExportedRun, Message, Role, SessionRecord};
 use lastword::{Archive, Damage, OpenError, RunRow, SessionRow, StoreError};
+use lastword_client::api::{PageView, RunSummary, WorkspaceView};
+use lastword_client::{Client, Frame};
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Where it is read.
 pub(crate) enum Source {
     Disk(Archive),
-    Server(Api),
+    Server(Client, Mutex<Vec<lastword_client::api::Damage>>),
     /// There is no data directory yet.
     Nothing,
 }
@@ -47,16 +49,21 @@ impl Listed {
 
 impl Source {
     /// The server that was named, or the disk.
-    pub(crate) fn of(shared: &Shared, place: &Place) -> Result<Self, Failure> {
-        match owner::named(shared, place)? {
-            Some(api) => Ok(Self::Server(api)),
-            None => Self::on_disk(place),
+    pub(crate) fn of(shared: &Shared, paths: &Paths) -> Result<Self, Failure> {
+        match owner::named(shared, paths)? {
+            Some(server) => Ok(Self::server(&server.client)),
+            None => Self::on_disk(paths),
         }
     }
 
+    /// What a host answers.
+    pub(crate) fn server(client: &Client) -> Self {
+        Self::Server(client.clone(), Mutex::default())
+    }
+
     /// What the data directory holds.
-    pub(crate) fn on_disk(place: &Place) -> Result<Self, Failure> {
-        match Archive::open(&place.data) {
+    pub(crate) fn on_disk(paths: &Paths) -> Result<Self, Failure> {
+        match Archive::open(&paths.data) {
             Ok(archive) => Ok(Self::Disk(archive)),
             Err(OpenError::Missing { .. }) => Ok(Self::Nothing),
             Err(error) => Err(error.into()),
@@ -67,7 +74,7 @@ impl Source {
     pub(crate) fn is_owned(&self) -> bool {
         match self {
             Self::Disk(archive) => archive.is_owned(),
-            Self::Server(_) => true,
+            Self::Server(..) => true,
             Self::Nothing => false,
         }
     }
@@ -76,7 +83,10 @@ impl Source {
     pub(crate) fn damaged(&self) -> Vec<String> {
         match self {
             Self::Disk(archive) => archive.damaged().iter().map(Damage::to_string).collect(),
-            Self::Server(api) => api.damaged(),
+            Self::Server(_, damaged) => {
+                let known = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                known.iter().map(ToString::to_string).collect()
+            }
             Self::Nothing => Vec::new(),
         }
     }
@@ -88,11 +98,11 @@ impl Source {
                 let rows = archive.sessions(None, u32::MAX)?;
                 Ok(rows.into_iter().map(Listed::from).collect())
             }
-            Self::Server(api) => {
-                let mut records: Vec<SessionRecord> = api.all("/sessions").await?;
+            Self::Server(client, _) => {
+                let mut records = self.readable(client.sessions().await?);
                 // Pages come in the order of creation.
                 records.sort_by_key(|record| Reverse(record.updated_ms));
-                let workspaces: Vec<WorkspaceView> = api.all("/workspaces").await?;
+                let workspaces = self.readable(client.workspaces().await?);
                 let key = |view: &WorkspaceView| (view.id, view.stored_key());
                 let keys: HashMap<WorkspaceId, String> = workspaces.iter().map(key).collect();
                 let listed = records.into_iter().map(|record| Listed {
@@ -113,7 +123,7 @@ impl Source {
                 Err(StoreError::Refused(_)) => Ok(None),
                 Err(error) => Err(error.into()),
             },
-            Self::Server(api) => at_server(api, id).await,
+            Self::Server(client, _) => at_server(client, id).await,
             Self::Nothing => Ok(None),
         }
     }
@@ -122,10 +132,10 @@ impl Source {
     pub(crate) async fn runs(&self, id: SessionId) -> Result<Vec<RunRow>, Failure> {
         match self {
             Self::Disk(archive) => Ok(archive.runs(id)?),
-            Self::Server(api) => {
-                let runs = listed(api, id).await?;
-                let mut messages = messages(api, id).await?;
-                let mut row = |run: RunListed| {
+            Self::Server(client, _) => {
+                let runs = self.readable(client.runs(id).await?);
+                let mut messages = client.messages(id).await?.items;
+                let mut row = |run: RunSummary| {
                     let (its, others) = std::mem::take(&mut messages)
                         .into_iter()
                         .partition(|message: &Message| message.run == run.id);
@@ -149,10 +159,8 @@ impl Source {
     /// a message without an end.
     pub(crate) async fn export(&self, session: Listed) -> Result<Export, Failure> {
         let id = session.record.id;
-        if let Self::Server(api) = self {
-            return Ok(api
-                .get(&format!("/sessions/{id}/export?format=json"))
-                .await?);
+        if let Self::Server(client, _) = self {
+            return Ok(client.export(id).await?);
         }
         let (runs, events) = (self.runs(id).await?, self.events(id).await?);
         let runs = runs.into_iter().map(|mut run| {
@@ -187,14 +195,31 @@ impl Source {
                     events.extend(page);
                 }
             }
-            Self::Server(api) => {
-                let feed = Feed::kept(api, format!("/sessions/{id}/events?follow=false"));
-                let frames = feed.all().await?;
-                let event = |data: &str| serde_json::from_str(data).ok();
-                Ok(frames.iter().filter_map(|frame| event(frame)).collect())
+            Self::Server(client, _) => {
+                let mut stream = client.session_events(id).stored().skip_folded();
+                let mut events = Vec::new();
+                while let Some(frame) = stream.next().await {
+                    if let Frame::Event(event) = frame? {
+                        events.push(*event);
+                    }
+                }
+                Ok(events)
             }
             Self::Nothing => Ok(Vec::new()),
         }
+    }
+
+    /// What can be read of a list; the rest is remembered, each once.
+    fn readable<T>(&self, page: PageView<T>) -> Vec<T> {
+        if let Self::Server(_, damaged) = self {
+            let mut known = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+            for damage in page.damaged {
+                if !known.contains(&damage) {
+                    known.push(damage);
+                }
+            }
+        }
+        page.items
     }
 
     /// The session that a word names: its id, the unique beginning of one, or `latest`.
@@ -261,49 +286,14 @@ fn unknown(word: &str) -> Failure {
     ))
 }
 
-async fn at_server(api: &Api, id: SessionId) -> Result<Option<Listed>, Failure> {
-    let found: Result<SessionRecord, CallError> = api.get(&format!("/sessions/{id}")).await;
-    let record = match found {
+async fn at_server(client: &Client, id: SessionId) -> Result<Option<Listed>, Failure> {
+    let record = match client.session(id).await {
         Err(error) if error.name() == Some("unknown-session") => return Ok(None),
         found => found?,
     };
-    let workspace: WorkspaceView = api
-        .get(&format!("/workspaces/{}", record.workspace))
-        .await?;
+    let workspace = client.workspace(record.workspace).await?;
     Ok(Some(Listed {
         workspace_key: workspace.stored_key(),
         record,
     }))
-}
-
-async fn listed(api: &Api, id: SessionId) -> Result<Vec<RunListed>, CallError> {
-    api.all(&format!("/sessions/{id}/runs")).await
-}
-
-/// The runs of a session, in the order in which they were accepted.
-pub(crate) async fn runs(api: &Api, id: SessionId) -> Result<Vec<RunView>, CallError> {
-    let listed = listed(api, id).await?;
-    let view = |run: RunListed| RunView {
-        run: run.id,
-        session: id,
-        state: run.state,
-    };
-    Ok(listed.into_iter().map(view).collect())
-}
-
-/// All messages of a session: pages come from the end backwards.
-async fn messages(api: &Api, id: SessionId) -> Result<Vec<Message>, CallError> {
-    let mut messages: Vec<Message> = Vec::new();
-    let mut before: Option<MessageId> = None;
-    loop {
-        let cursor = before.map(|id| format!("&before={id}")).unwrap_or_default();
-        let path = format!("/sessions/{id}/messages?limit=200{cursor}");
-        let page: crate::client::Page<Message> = api.get(&path).await?;
-        let oldest = page.items.first().map(|message| message.id);
-        messages.splice(0..0, page.items);
-        before = match page.next {
-            Some(_) => oldest,
-            None => return Ok(messages),
-        };
-    }
 }

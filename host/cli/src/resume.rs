@@ -3,22 +3,22 @@
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
-use crate::attached::{self, Client};
-use crate::client::{self, Api, CallError, RunView, WorkspaceView};
 use crate::failure::{Exit, Failure};
 use crate::owner::{self, Connection, Patience, comes_again};
-use crate::place::{self, Place};
+use crate::paths::{self, Paths};
 use crate::plan;
 use crate::prompts::{Named, named};
-use crate::reading::{self, Source};
-use crate::run::{may_run, others};
+use crate::reading::Source;
+use crate::remote_run::{RemoteRun, Shown};
+use crate::requirements::may_run;
 use crate::settings::Settings;
 use crate::signals::Stops;
 use crate::terminal::Terminal;
 use lastword::id::RunId;
 use lastword::permission::{Grants, Manifest};
 use lastword::{Capability, RunState, WorkspaceKey};
-use serde_json::json;
+use lastword_client::api::{RunView, WorkspaceView};
+use lastword_client::{Client, ClientError};
 use uuid::Uuid;
 
 /// Goes on, and stays until the end is told.
@@ -28,20 +28,20 @@ pub(crate) async fn resume(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let elsewhere = owner::reach(&shared, &place).await?;
-    if let Some(api) = &elsewhere
+    let paths = Paths::of(&shared, &settings)?;
+    let elsewhere = owner::reach(&shared, &paths).await?;
+    if let Some(server) = &elsewhere
         && arguments.model.is_some()
     {
         return Err(Failure::usage(format!(
             "`--model` is for the host at {} to decide, to which this command goes; to let the \
              agent ask its model, `--allow model`",
-            api.place()
+            server.client.server()
         )));
     }
     if elsewhere.is_none() {
         // A wrong word ends here, before anything is built or opened.
-        let source = Source::on_disk(&place)?;
+        let source = Source::on_disk(&paths)?;
         if arguments.what.parse::<RunId>().is_err() {
             source.session(&arguments.what).await?;
         }
@@ -59,7 +59,7 @@ pub(crate) async fn resume(
         builder = builder.model(plan::models(&settings, model.as_deref())?);
     }
     if elsewhere.is_none() {
-        builder = settings.outside().equip(builder)?;
+        builder = settings.external().equip(builder)?;
     }
     let found = arguments.agent.as_deref();
     let found = found.map(|path| agent::find(path, terminal)).transpose()?;
@@ -67,29 +67,31 @@ pub(crate) async fn resume(
     let mut patience = Patience::default();
     let mut resumed = Vec::new();
     loop {
-        let connection = Connection::open(&shared, &place, &builder, terminal).await?;
+        let connection = Connection::open(&shared, &paths, &builder, terminal).await?;
         let going_on = GoingOn {
-            api: &connection.api,
+            client: &connection.server.client,
+            there: RemoteRun::at(&connection, &paths, terminal),
             arguments: &arguments,
             grants: grants.clone(),
             asks,
             terminal,
         };
         let exit = going_on.on(found.as_ref(), &mut stops, &mut resumed).await;
-        if let Some(host) = connection.host() {
-            others(host, &resumed, &mut stops, terminal).await;
-        }
-        let api = connection.api.clone();
+        connection
+            .wait_for_others(&resumed, &mut stops, terminal)
+            .await;
+        let server = connection.server.clone();
         connection.close(terminal).await;
         match exit {
-            Err(failure) if comes_again(&failure, &api, &mut patience, terminal).await => {}
+            Err(failure) if comes_again(&failure, &server, &mut patience, terminal).await => {}
             exit => return exit,
         }
     }
 }
 
 struct GoingOn<'a> {
-    api: &'a Api,
+    client: &'a Client,
+    there: RemoteRun<'a>,
     arguments: &'a arguments::Resume,
     grants: Grants,
     asks: bool,
@@ -103,16 +105,23 @@ impl GoingOn<'_> {
         stops: &mut Stops,
         resumed: &mut Vec<RunId>,
     ) -> Result<Exit, Failure> {
-        let api = self.api;
-        let source = Source::Server(api.clone());
-        let (session, runs) = match named(api, &self.arguments.what).await? {
+        let client = self.client;
+        let source = Source::server(client);
+        let (session, runs) = match named(client, &self.arguments.what).await? {
             Named::Run(run) => {
                 let session = source.session(&run.session.to_string()).await?;
-                (session, vec![run])
+                (session, vec![*run])
             }
             Named::Session(session) => {
-                let runs = reading::runs(api, session.record.id).await?;
-                (*session, resumable(runs))
+                let id = session.record.id;
+                let runs = client.runs(id).await?.items.into_iter();
+                let runs = runs.map(|run| RunView {
+                    run: run.id,
+                    session: id,
+                    state: run.state,
+                    receipt: run.receipt,
+                });
+                (*session, resumable(runs.collect()))
             }
         };
         if runs.is_empty() {
@@ -132,27 +141,26 @@ impl GoingOn<'_> {
         for note in &notes {
             self.terminal.note(note);
         }
-        let client = Client::new(api);
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
-            let place = place::workspace(&session.workspace_key);
-            let how = place::how_to_name(&session.workspace_key);
+            let place = paths::workspace(&session.workspace_key);
+            let how = paths::how_to_name(&session.workspace_key);
             Failure::usage(format!("the session belongs to {place}; {how}"))
         })?;
-        let workspace = client.claim(&key, &self.grants, self.asks).await?;
-        let exit = self.each(&client, &workspace, runs, stops, resumed).await;
-        client.retire().await;
+        let workspace = self.there.claim(&key, &self.grants, self.asks).await?;
+        let exit = self.each(&workspace, runs, stops, resumed).await;
+        self.there.retire().await;
         exit
     }
 
     /// The directory that is granted must be the session's own.
     fn same_place(&self, key: &str) -> Result<(), Failure> {
         match &self.arguments.workspace {
-            Some(directory) if !place::is_directory(key, directory) => {
+            Some(directory) if !paths::is_directory(key, directory) => {
                 Err(Failure::usage(format!(
                     "the session belongs to {}, and not to {}; {}",
-                    place::workspace(key),
+                    paths::workspace(key),
                     directory.display(),
-                    place::how_to_name(key),
+                    paths::how_to_name(key),
                 )))
             }
             _ => Ok(()),
@@ -161,10 +169,10 @@ impl GoingOn<'_> {
 
     async fn manifest(&self, name: &str, found: Option<&Found>) -> Result<Manifest, Failure> {
         if let Some(found) = found {
-            return attached::load(self.api, name, found, self.terminal).await;
+            return self.there.load(name, found).await;
         }
-        match attached::loaded(self.api, name).await? {
-            Some(loaded) => Ok(loaded.into_manifest()),
+        match self.client.agent(name).await? {
+            Some(loaded) => Ok(loaded.manifest.into()),
             None => Err(Failure::usage(format!(
                 "the session talks to the agent `{name}`, which is not loaded; name its file or \
                  crate with `--agent`"
@@ -176,7 +184,6 @@ impl GoingOn<'_> {
     /// command ends.
     async fn each(
         &self,
-        client: &Client<'_>,
         workspace: &WorkspaceView,
         runs: Vec<RunView>,
         stops: &mut Stops,
@@ -188,9 +195,11 @@ impl GoingOn<'_> {
         }
         resumed.extend(queued.iter().map(|run| run.run));
         for run in queued {
-            let manner = (self.arguments.json, self.asks);
-            let seen = client.see_through(&run, workspace.id, manner, stops, self.terminal);
-            match seen.await? {
+            let shown = Shown {
+                json: self.arguments.json,
+                asks: self.asks,
+            };
+            match self.there.follow(&run, workspace.id, shown, stops).await? {
                 Exit::Completed => {}
                 exit => return Ok(exit),
             }
@@ -199,10 +208,8 @@ impl GoingOn<'_> {
     }
 
     async fn put_back(&self, run: RunView) -> Result<RunView, Failure> {
-        let path = format!("/runs/{}/resume", run.run);
         let key = Uuid::now_v7().to_string();
-        let resumed: Result<RunView, CallError> =
-            client::ask(self.api, &path, &json!({}), &key).await;
+        let resumed: Result<_, ClientError> = self.client.resume(run.run, &key).await;
         match resumed {
             // The host goes on with what is held as soon as the workspace is open, and it may have
             // its end by now.

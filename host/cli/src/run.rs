@@ -1,29 +1,18 @@
-//! `lastword run`: from a plan to the run's end. Knows neither how events are shown nor how
-//! signals arrive.
+//! `lastword run`: at which host a run takes place, and what it shall be there. The run itself is that
+//! of `remote_run.rs`, wherever the host is.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
-use crate::attached;
-use crate::client::Api;
-use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
-use crate::follow::{Follow, Met};
-use crate::owner::{self, Patience, Taken};
-use crate::place::Place;
+use crate::owner::{self, Connection, Patience, Server, Taken};
+use crate::paths::Paths;
 use crate::plan::{Given, Plan};
-use crate::reading::Source;
+use crate::remote_run::RemoteRun;
+use crate::serving::Held;
 use crate::settings::Settings;
 use crate::signals::Stops;
-use crate::terminal::{self, Terminal};
-use crate::units;
-use crate::view::View;
-use lastword::capability::tools::OWN_TOOLS;
-use lastword::id::{RunId, SessionId};
-use lastword::permission::{Grants, Manifest, Want};
-use lastword::{
-    Agent, Capability, Host, HostBuilder, HostError, Lifecycle, Receipt, RunState, Session,
-    WorkspaceKey, text,
-};
+use crate::terminal::Terminal;
+use lastword::{Host, HostBuilder};
 use std::path::Path;
 use tracing::Instrument;
 
@@ -38,11 +27,11 @@ pub(crate) async fn run(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
+    let paths = Paths::of(&shared, &settings)?;
     let mut command = RunCommand {
         arguments,
         settings: &settings,
-        place: &place,
+        paths: &paths,
         terminal,
         given: None,
         begun: None,
@@ -51,13 +40,13 @@ pub(crate) async fn run(
     if command.arguments.ephemeral {
         return command.ephemeral(&shared).await;
     }
-    if let Some(api) = owner::named(&shared, &place)? {
-        return command.elsewhere(&api).await;
+    if let Some(server) = owner::named(&shared, &paths)? {
+        return command.elsewhere(&server).await;
     }
     let mut patience = Patience::default();
     loop {
-        let (pid, failure) = match owner::by_socket(&place).await? {
-            Some(api) => match (command.elsewhere(&api).await, api.holder()) {
+        let (pid, failure) = match owner::by_socket(&paths).await? {
+            Some(server) => match (command.elsewhere(&server).await, &server.holder) {
                 (Err(failure), Some(holder)) if failure.handover => (holder.pid.clone(), failure),
                 (outcome, _) => return outcome,
             },
@@ -82,7 +71,7 @@ pub(crate) async fn run(
 struct RunCommand<'a> {
     arguments: arguments::Run,
     settings: &'a Settings,
-    place: &'a Place,
+    paths: &'a Paths,
     terminal: &'a Terminal,
     given: Option<Given>,
     /// The agent, once it is built, and the signals since.
@@ -110,14 +99,15 @@ impl RunCommand<'_> {
     }
 
     /// Runs it at another host.
-    async fn elsewhere(&mut self, api: &Api) -> Result<Exit, Failure> {
+    async fn elsewhere(&mut self, server: &Server) -> Result<Exit, Failure> {
         let (settings, terminal) = (self.settings, self.terminal);
-        let run = self.arguments.clone();
-        let mut plan = Plan::elsewhere(run, &mut self.given, settings, api.place(), terminal)?;
+        let (run, place) = (self.arguments.clone(), server.client.server());
+        let mut plan = Plan::elsewhere(run, &mut self.given, settings, place, terminal)?;
+        let (paths, connection) = (self.paths, Connection::to_other(server.clone()));
         let (found, stops) = self.begin(&plan.agent)?;
-        let span = tracing::info_span!("command", otel.name = "lastword run", server = api.place());
-        let running = attached::run(api, &mut plan, found, stops, terminal);
-        let outcome = running.instrument(span).await;
+        let span = tracing::info_span!("command", otel.name = "lastword run", server = place);
+        let there = RemoteRun::at(&connection, paths, terminal);
+        let outcome = there.run(&mut plan, found, stops).instrument(span).await;
         // Wherever it is asked next, it is the same prompt.
         self.arguments.session = plan.session;
         self.arguments.key = plan.key;
@@ -136,15 +126,10 @@ impl RunCommand<'_> {
                  place; leave one of the two out"
             )));
         }
-        let (plan, builder) = self.plan()?;
-        let host = builder.in_memory().cache_dir(&self.place.cache);
-        let host = host.build().await?;
-        let (place, terminal) = (self.place, self.terminal);
-        let (found, stops) = self.begin(&plan.agent)?;
-        let mut own = None;
-        let exit = on(&host, &plan, found, place, &mut own, stops, terminal).await;
-        host.shutdown().await;
-        exit
+        let (_, builder) = self.here.insert(self.plan()?);
+        let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
+        let host = builder.build().await?;
+        self.own(Connection::of_unshared(&host)?).await
     }
 
     /// Takes the data directory for a host in this process.
@@ -154,7 +139,7 @@ impl RunCommand<'_> {
             None => self.plan()?,
         };
         let (_, builder) = self.here.insert(planned);
-        owner::take(builder.clone(), self.place, self.terminal).await
+        owner::take(builder.clone(), self.paths, self.terminal).await
     }
 
     fn plan(&mut self) -> Result<(Plan, HostBuilder), Failure> {
@@ -168,12 +153,19 @@ impl RunCommand<'_> {
         if let Some(models) = plan.models.clone() {
             builder = builder.model(models);
         }
-        Ok((plan, settings.outside().equip(builder)?))
+        Ok((plan, settings.external().equip(builder)?))
     }
 
-    /// Runs it at this host, which ends once nothing runs there any more.
-    async fn here(mut self, host: Host) -> Result<Exit, Failure> {
-        let (place, terminal) = (self.place, self.terminal);
+    /// Runs it at this host, which other commands find, too.
+    async fn here(self, host: Host) -> Result<Exit, Failure> {
+        let connection = Connection::of_own(&host, self.paths, Held::Stays, self.terminal);
+        let connection = connection.await?;
+        self.own(connection).await
+    }
+
+    /// Runs it at a host of this process, which ends once nothing runs there any more.
+    async fn own(mut self, connection: Connection) -> Result<Exit, Failure> {
+        let (paths, terminal) = (self.paths, self.terminal);
         let (mut plan, _) = match self.here.take() {
             Some(planned) => planned,
             None => self.plan()?,
@@ -181,246 +173,19 @@ impl RunCommand<'_> {
         plan.session = self.arguments.session.take();
         plan.key = self.arguments.key.take();
         let (found, stops) = self.begin(&plan.agent)?;
-        let serving = owner::open_socket(&host, place, terminal).await;
         let span = tracing::info_span!("command", otel.name = "lastword run");
-        let mut own = None;
-        let running = on(&host, &plan, found, place, &mut own, stops, terminal);
-        let exit = running.instrument(span).await;
-        others(&host, own.as_slice(), stops, terminal).await;
-        let left = serving.end().await;
-        if !left.is_empty() {
-            terminal.warn("the run's end is not on disk; the next start writes it");
+        let there = RemoteRun::at(&connection, paths, terminal);
+        let mut outcome = there.run(&mut plan, found, stops).instrument(span).await;
+        if let Err(failure) = &mut outcome
+            && plan.run.is_none()
+        {
+            // Nothing was run, and it is for the person who asked to do something about it.
+            failure.exit = Exit::Usage;
         }
-        exit
-    }
-}
-
-/// Waits for the runs that commands in other terminals began here, until the host takes no more.
-pub(crate) async fn others(host: &Host, own: &[RunId], stops: &mut Stops, terminal: &Terminal) {
-    let mut steps = host.lifecycle();
-    let mut told = false;
-    loop {
-        let live = host.live_runs(None);
-        let left = live.iter().filter(|run| !own.contains(&run.id())).count();
-        // One's own that has no end is left to the next start.
-        if left == 0 && !live.is_empty() || host.is_closing() {
-            return;
-        }
-        if left > 0 && !std::mem::replace(&mut told, true) {
-            stops.begin_again();
-            let runs = units::count(left as u64, "run");
-            let whose = if left == 1 {
-                "another client"
-            } else {
-                "other clients"
-            };
-            let them = if left == 1 { "it" } else { "them" };
-            terminal.note(&format!(
-                "waiting for {runs} of {whose}; Ctrl-C stops {them}"
-            ));
-        }
-        tokio::select! {
-            _ = stops.recv() => return,
-            step = steps.next() => match step {
-                None | Some(Lifecycle::HostClosing) => return,
-                Some(_) => {}
-            },
-            () = host.close_when_idle(), if left == 0 => return,
-        }
-    }
-}
-
-async fn on(
-    host: &Host,
-    plan: &Plan,
-    found: &Found,
-    place: &Place,
-    own: &mut Option<RunId>,
-    stops: &mut Stops,
-    terminal: &Terminal,
-) -> Result<Exit, Failure> {
-    let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
-    let agent = tokio::select! {
-        agent = agent::loading(&name, host.load_agent(&name, found.file.clone()), terminal) => agent?,
-        _ = stops.recv() => {
-            terminal.note("stopped before the agent was loaded; nothing was run");
-            return Ok(Exit::Cancelled);
-        }
-    };
-    let manifest = agent.manifest();
-    let name = agent.id().as_str();
-    let Some(notes) = may_run(name, manifest, &plan.grants, plan.asks, terminal) else {
-        return Ok(Exit::Denied);
-    };
-    if plan.is_blank() && !has_default(manifest) {
-        return Err(HostError::EmptyPrompt.into());
-    }
-    for note in &notes {
-        terminal.note(note);
-    }
-    let session = session(host, plan, &agent, place, terminal).await?;
-    let run = session.prompt(plan.prompt()).await?;
-    *own = Some(run.id());
-    let follow = Follow {
-        host,
-        run: &run,
-        data: &place.data,
-        grace: plan.limits.grace,
-        terminal,
-    };
-    let mut view = View::new(plan.json, terminal);
-    let mut desk = Desk::new(Answerer::Host(host.clone()), plan.asks, plan.json, terminal);
-    let met = follow.to_the_end(&mut view, stops, &mut desk).await?;
-    desk.close();
-    let exit = conclude(&met, &view, session.id(), terminal);
-    if met.receipt().finish_reason.as_str() == "waiting" {
-        terminal.note(
-            "the session waits, and nothing goes on with it once this command is over: \
-             `lastword serve` does, in time",
-        );
-    }
-    Ok(exit)
-}
-
-/// Whether somebody can be asked for it once it is needed, rather than before.
-fn is_asked_for(capability: Capability) -> bool {
-    // These are there from the beginning, or not at all.
-    !matches!(
-        capability,
-        Capability::ReadFiles | Capability::Model | Capability::State
-    )
-}
-
-/// Whether an agent says what an empty prompt stands for.
-pub(crate) fn has_default(manifest: &Manifest) -> bool {
-    let default = manifest.default_prompt.as_deref();
-    default.is_some_and(|prompt| !prompt.trim().is_empty())
-}
-
-/// Whether a want is for tools of the host's own alone, which ask for what they touch.
-pub(crate) fn is_for_own_tools(want: &Want) -> bool {
-    let own = |name: &String| OWN_TOOLS.contains(&name.as_str());
-    want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
-}
-
-/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
-/// without, which is told at once.
-pub(crate) fn may_run(
-    name: &str,
-    manifest: &Manifest,
-    grants: &Grants,
-    asks: bool,
-    terminal: &Terminal,
-) -> Option<Vec<String>> {
-    let unknown = manifest.unknown_wants.iter().map(|unknown| {
-        let unknown = terminal::brief(unknown, 80);
-        format!("the agent wants `{unknown}`, which this lastword does not know")
-    });
-    let mut notes: Vec<String> = unknown.collect();
-    let asked =
-        |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
-    let lacking =
-        |want: &&Want| !grants.has(want.capability) && !asked(want) && !is_for_own_tools(want);
-    let (required, optional): (Vec<_>, Vec<_>) = manifest
-        .wants
-        .iter()
-        .filter(lacking)
-        .partition(|want| want.required);
-    if !required.is_empty() {
-        let lines = required.into_iter().map(|want| {
-            let reason = terminal::line(&want.reason, 200);
-            let how = match grants.denies_all(want.capability) {
-                true => "a rule of `--deny` or of the settings denies it".to_owned(),
-                false => format!("grant it with {}", want.capability.how_to_grant()),
-            };
-            format!("\n  {} ({reason}): {how}", want.capability)
-        });
-        terminal.error(&format!(
-            "{} cannot work without what is not granted; nothing was run{}",
-            text::line(name),
-            lines.collect::<String>()
-        ));
-        return None;
-    }
-    if !optional.is_empty() {
-        let names = optional.iter().map(|want| {
-            let how = want.capability.how_to_grant();
-            format!("{} ({})", want.capability, how.replace('`', ""))
-        });
-        let names: Vec<_> = names.collect();
-        let names = names.join(", ");
-        notes.push(format!("wanted, not granted, not required: {names}"));
-    }
-    Some(notes)
-}
-
-async fn session(
-    host: &Host,
-    plan: &Plan,
-    agent: &Agent,
-    place: &Place,
-    terminal: &Terminal,
-) -> Result<Session, Failure> {
-    // The words are looked up first, so that a wrong one leaves no workspace behind.
-    let going_on = match &plan.session {
-        None => None,
-        Some(word) => {
-            let source = Source::on_disk(place)?;
-            let found = source.session(word).await?;
-            let id = found.record.id;
-            let runs = source.runs(id).await?;
-            tell_held(runs.iter().map(|run| run.state), id, terminal);
-            Some((id, found.workspace_key))
-        }
-    };
-    let key = plan
-        .directory
-        .clone()
-        .unwrap_or_else(|| WorkspaceKey::name(agent.id().as_str()));
-    let workspace = host.open_workspace(key, plan.options()).await?;
-    let Some((id, of)) = going_on else {
-        return Ok(workspace.new_session(agent).await?);
-    };
-    match workspace.session(id, agent).await {
-        Err(HostError::OtherWorkspace(_)) => Err(Failure::other_workspace(id, &of)),
-        session => Ok(session?),
-    }
-}
-
-fn tell_held(runs: impl Iterator<Item = RunState>, session: SessionId, terminal: &Terminal) {
-    let held = runs.filter(|state| *state == RunState::Held).count() as u64;
-    if held > 0 {
-        let prompts = units::count(held, "earlier prompt");
-        terminal.note(&format!(
-            "{prompts} of this session never began and stay held; `lastword resume {session}` \
-             goes on with them, and this prompt goes before them"
-        ));
-    }
-}
-
-/// Tells the end, and what the shell shall know of it.
-pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Terminal) -> Exit {
-    match met {
-        Met::Ended(receipt) => {
-            view.conclude(receipt, session, terminal);
-            exit_of(receipt)
-        }
-        Met::ReaderGone(receipt) => exit_of(receipt),
-        Met::Cut(receipt) => {
-            view.conclude(receipt, session, terminal);
-            terminal.warn(&format!(
-                "the output took nothing, so not all was printed; `lastword show {session}` has it"
-            ));
-            exit_of(receipt).cut_short(Exit::Cancelled)
-        }
-    }
-}
-
-/// What the shell shall know of a run's end.
-pub(crate) fn exit_of(receipt: &Receipt) -> Exit {
-    match (receipt.state, receipt.cause.as_str()) {
-        (RunState::Completed, _) => Exit::Completed,
-        (RunState::Cancelled, _) | (_, "shutdown" | "user") => Exit::Cancelled,
-        _ => Exit::Failed,
+        connection
+            .wait_for_others(plan.run.as_slice(), stops, terminal)
+            .await;
+        connection.close(terminal).await;
+        outcome
     }
 }

@@ -5,7 +5,7 @@ use crate::agent::{self, Found};
 use crate::arguments::{self, Listen, NamedAgent, OnLast, Shared};
 use crate::failure::{Exit, Failure};
 use crate::owner;
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::plan;
 use crate::serving::{self, Door, Serving};
 use crate::settings::Settings;
@@ -41,23 +41,23 @@ pub(crate) async fn serve(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(&shared, &settings)?;
-    let plan = Plan::new(arguments, &shared, &settings, &place)?;
+    let paths = Paths::of(&shared, &settings)?;
+    let plan = Plan::new(arguments, &shared, &settings, &paths)?;
     let agents = plan.find_agents(terminal)?;
     let mut stops = Stops::listen()?;
-    let host = match owner::own(&plan.builder(&settings)?, &place, terminal).await? {
+    let host = match owner::own(&plan.builder(&settings)?, &paths, terminal).await? {
         owner::Owner::Us(host) => host,
-        owner::Owner::Other(api) => {
+        owner::Owner::Other(server) => {
             return Err(Failure::usage(format!(
                 "the data directory {} has an owner already, which answers at {}; stop that one, \
                  or name another directory with `--data-dir`",
-                place.data.display(),
-                api.place()
+                paths.data.display(),
+                server.client.server()
             )));
         }
     };
     let opened = tokio::select! {
-        opened = plan.open(&host, agents, &place, terminal) => opened,
+        opened = plan.open(&host, agents, &paths, terminal) => opened,
         _ = stops.recv() => {
             host.shutdown().await;
             terminal.note("stopped before it listened");
@@ -84,7 +84,7 @@ pub(crate) async fn serve(
             let unwritten = (!whole).then(|| format!("; {unwritten}"));
             Err(Failure::failed(format!(
                 "this server cannot write to {} any more: {error}{}",
-                place.data.display(),
+                paths.data.display(),
                 unwritten.unwrap_or_default()
             )))
         }
@@ -113,7 +113,7 @@ impl Plan {
         given: arguments::Serve,
         shared: &Shared,
         settings: &Settings,
-        place: &Place,
+        paths: &Paths,
     ) -> Result<Self, Failure> {
         let defaults = settings.serve.clone();
         let listen = given.listen.or(defaults.listen).unwrap_or(DEFAULT);
@@ -130,7 +130,7 @@ impl Plan {
         let on_last = given.on_last_client.or(defaults.on_last_client);
         Ok(Self {
             listen,
-            token_file: (!open).then(|| owner::token_file(&named, place)),
+            token_file: (!open).then(|| owner::token_file(&named, paths)),
             roots: roots(either(given.root, defaults.root))?,
             allowed_hosts: either(given.allow_host, defaults.allow_host),
             agents: either(given.agent, agents),
@@ -182,7 +182,7 @@ impl Plan {
         if let Some(model) = &self.model {
             builder = builder.model(plan::models(settings, Some(model))?);
         }
-        settings.outside().equip(builder)
+        settings.external().equip(builder)
     }
 
     /// Loads the agents, then opens the doors: whoever comes in finds everything in place.
@@ -190,7 +190,7 @@ impl Plan {
         &self,
         host: &Host,
         agents: Vec<Found>,
-        place: &Place,
+        paths: &Paths,
         terminal: &Terminal,
     ) -> Result<(Serving, Ready), Failure> {
         for (name, loaded) in host.load_kept_agents().await? {
@@ -217,7 +217,7 @@ impl Plan {
             ready.token_file.clone_from(&self.token_file);
             doors.push(door);
         }
-        let socket = serving::socket(&place.data);
+        let socket = serving::socket(&paths.data);
         let door = Door::of_owner(&socket)
             .await
             .map_err(|error| refused(&error))?;

@@ -1,9 +1,13 @@
 //! A host behind a server: its doors are open for as long as the host has something to tell.
 //! Knows in which order both end; does not know who knocks.
 
+use crate::failure::Failure;
 use lastword::Host;
 use lastword::id::RunId;
-use lastword_server::{Authorizer, ListenError, Listener, ServerOptions, UnixOwner, router};
+use lastword_client::{Client, ServiceTransport};
+use lastword_server::{
+    Authorizer, ListenError, Listener, ServerOptions, UnixOwner, in_process, router,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +15,12 @@ use tokio::task::JoinHandle;
 
 /// The socket's name in the data directory.
 const SOCKET: &str = "socket";
-/// The same of an owner that answers itself alone.
-const SOCKET_OF_ONE: &str = "socket.own";
 /// How long a client may take to read the end of its stream.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// Where the owner of a data directory answers.
 pub(crate) fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
-}
-
-/// Where the owner answers itself, and no other command looks.
-pub(crate) fn socket_of_one(data: &Path) -> PathBuf {
-    data.join(SOCKET_OF_ONE)
 }
 
 /// A way in, and who may come in there.
@@ -49,10 +46,19 @@ impl Door {
     }
 }
 
+/// What becomes of held prompts of a workspace that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    Stays,
+    GoesOn,
+}
+
 /// A host that is being served.
 pub(crate) struct Serving {
     host: Host,
     doors: Vec<JoinHandle<()>>,
+    /// What this process asks for itself.
+    in_process: Option<ServerOptions>,
 }
 
 impl Serving {
@@ -71,13 +77,40 @@ impl Serving {
         Self {
             doors: doors.into_iter().map(serve).collect(),
             host: host.clone(),
+            in_process: None,
         }
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// A client for this process, which goes the way that all clients go, but for the socket: what
+    /// it sends is not bounded, since it is here already.
+    pub(crate) fn client(&mut self, held: Held) -> Result<Client, Failure> {
+        let options = ServerOptions {
+            roots: vec![PathBuf::from("/")],
+            body_bytes_max: usize::MAX,
+            prompt_bytes_max: usize::MAX,
+            agent_bytes_max: usize::MAX,
+            resume_held: held == Held::GoesOn,
+            ..ServerOptions::default()
+        };
+        let service = in_process(self.host.clone(), options.clone());
+        self.in_process = Some(options);
+        let client = Client::builder().transport(ServiceTransport(service), "this process");
+        Ok(client.build()?)
     }
 
     /// Ends the runs while streams still tell of them, then the streams, then the host. Answers
     /// the runs whose end is left to the next start.
     pub(crate) async fn end(self) -> Vec<RunId> {
         self.host.drain().await;
+        if let Some(options) = self.in_process {
+            options.tasks.close();
+            let _dropped = tokio::time::timeout(LEAVE * 3, options.tasks.wait()).await;
+        }
         for door in self.doors {
             // Every wait inside is bounded; this one keeps it so.
             let _dropped = tokio::time::timeout(LEAVE * 3, door).await;

@@ -3,7 +3,7 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
-use crate::place::{self, Place};
+use crate::paths::{self, Paths};
 use crate::reading::{Listed, Source};
 use crate::settings::Settings;
 use crate::terminal::{Terminal, brief, line, to_stdout};
@@ -23,15 +23,15 @@ pub(crate) async fn sessions(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(shared, &settings)?;
-    let source = Source::of(shared, &place)?;
+    let paths = Paths::of(shared, &settings)?;
+    let source = Source::of(shared, &paths)?;
     let rows = source.sessions().await?;
     tell_damaged(&source.damaged(), terminal);
     let ids: Vec<String> = rows.iter().map(|row| row.record.id.to_string()).collect();
     let is_wanted = |row: &&Listed| {
         let wanted = arguments.workspace.as_deref();
         row.has_begun()
-            && wanted.is_none_or(|directory| place::is_directory(&row.workspace_key, directory))
+            && wanted.is_none_or(|directory| paths::is_directory(&row.workspace_key, directory))
     };
     let shown: Vec<_> = rows
         .iter()
@@ -56,7 +56,7 @@ pub(crate) async fn sessions(
 
 /// A session as programs read it.
 pub(crate) fn as_json(row: &Listed) -> serde_json::Value {
-    json!({ "session": row.record, "workspace": place::workspace(&row.workspace_key) })
+    json!({ "session": row.record, "workspace": paths::workspace(&row.workspace_key) })
 }
 
 /// How many characters tell all ids apart.
@@ -96,7 +96,7 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
                 brief(record.agent.as_str(), narrow),
                 record.messages.to_string(),
                 tokens.to_string(),
-                last(&text::line(&place::workspace(&row.workspace_key)), narrow),
+                last(&text::line(&paths::workspace(&row.workspace_key)), narrow),
                 line(title, wide),
             ]
         })

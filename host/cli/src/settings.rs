@@ -4,8 +4,8 @@
 //! they do.
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
+use crate::external::{self, CommandSettings, External, NetworkSettings};
 use crate::failure::Failure;
-use crate::outside::{self, CommandSettings, NetworkSettings, Outside};
 use crate::units::{Cost, Deadline, Memory, Size, Span};
 use lastword::capability::mcp::McpConfig;
 use lastword::capability::model::ModelsConfig;
@@ -212,7 +212,7 @@ impl Settings {
             settings.refuse_services()?;
             settings.refuse_doors()?;
             settings.refuse_grants()?;
-            settings.refuse_outside()?;
+            settings.refuse_external()?;
             settings.refuse_compile()?;
         }
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -221,7 +221,7 @@ impl Settings {
         }
         settings.serve.relative_to(folder);
         settings.commands.relative_to(folder);
-        outside::secrets_relative_to(&mut settings.secrets, folder);
+        external::secrets_relative_to(&mut settings.secrets, folder);
         Ok(settings)
     }
 
@@ -284,8 +284,8 @@ impl Settings {
     }
 
     /// What agents may use outside their sandbox.
-    pub(crate) fn outside(&self) -> Outside<'_> {
-        Outside {
+    pub(crate) fn external(&self) -> External<'_> {
+        External {
             commands: &self.commands,
             network: &self.network,
             secrets: &self.secrets,
@@ -294,8 +294,8 @@ impl Settings {
     }
 
     /// Nor what agents reach outside their sandbox.
-    fn refuse_outside(&self) -> Result<(), Failure> {
-        match self.outside().widens() {
+    fn refuse_external(&self) -> Result<(), Failure> {
+        match self.external().widens() {
             None => Ok(()),
             Some(name) => Err(Failure::usage(format!(
                 "the {FILE} of the current directory has a table [{name}], which only you write: \

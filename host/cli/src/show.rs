@@ -3,7 +3,7 @@
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
-use crate::place::{self, Place};
+use crate::paths::{self, Paths};
 use crate::reading::{Listed, Source};
 use crate::rendering;
 use crate::sessions;
@@ -24,8 +24,8 @@ pub(crate) async fn show(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let settings = Settings::load(shared.config_file.as_deref())?;
-    let place = Place::of(shared, &settings)?;
-    let source = Source::of(shared, &place)?;
+    let paths = Paths::of(shared, &settings)?;
+    let source = Source::of(shared, &paths)?;
     let session = source.session(&arguments.session).await?;
     let events = source.events(session.record.id).await?;
     let owned = source.is_owned();
@@ -157,7 +157,7 @@ impl Page {
             "session {} · agent {} · workspace {} · {} · {} + {} tokens",
             record.id,
             text::line(record.agent.as_str()),
-            text::line(&place::workspace(&session.workspace_key)),
+            text::line(&paths::workspace(&session.workspace_key)),
             units::count(record.messages, "message"),
             record.usage.input_tokens,
             record.usage.output_tokens,

@@ -41,9 +41,9 @@ pub mod problem;
 mod serve;
 
 pub use access::{
-    Action, Anyone, Arrival, Authorizer, BearerToken, FirstOf, Principal, Token, TokenError,
-    Unauthenticated, UnixOwner,
+    Action, Anyone, Arrival, Authorizer, BearerToken, FirstOf, Principal, ThisProcess, Token,
+    TokenError, Unauthenticated, UnixOwner,
 };
 pub use api::{openapi, router};
 pub use options::ServerOptions;
-pub use serve::{ListenError, Listener, connect_unix, serve};
+pub use serve::{InProcess, ListenError, Listener, connect_unix, in_process, serve};

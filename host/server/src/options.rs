@@ -40,6 +40,9 @@ pub struct ServerOptions {
     /// Origins of web pages, such as `https://example.org`, that may send requests beside
     /// the server's own. Default: none.
     pub allowed_origins: Vec<String>,
+    /// Whether prompts that are held go on once a client opens their workspace or loads their
+    /// agent. Without it they stay held until they are resumed one by one. Default: they do.
+    pub resume_held: bool,
     /// Where work goes on that was accepted from a client that is gone. Whoever embeds the
     /// server keeps a clone, closes it after serving, and waits for it. Default: a new one.
     pub tasks: TaskTracker,
@@ -60,6 +63,7 @@ impl Default for ServerOptions {
             drain: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            resume_held: true,
             tasks: TaskTracker::new(),
         }
     }

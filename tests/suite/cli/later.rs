@@ -91,6 +91,40 @@ fn a_held_prompt_is_resumed_without_a_server() {
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
 
+/// A command that is there for one run of its own says so and leaves what is held alone.
+#[test]
+fn a_held_prompt_stays_held_beside_another() {
+    let shell = held();
+    let done = shell.probe("echo mine", &["--session", "latest"]).exits(0);
+    assert_eq!(done.out, "mine");
+    done.tells(&[
+        "1 earlier prompt of this session",
+        "stay held",
+        "lastword resume",
+    ]);
+    let held = shell.newest().0.into_iter();
+    let held = held.filter(|run| run.state == RunState::Held);
+    assert_eq!(held.count(), 1);
+    assert_eq!(violations(&shell.data()), [""; 0]);
+}
+
+/// A directory and a component whose paths are not UTF-8 are as good as others.
+#[test]
+fn paths_that_are_not_utf8_can_be_run() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let shell = Shell::new();
+    let odd = shell.folder.path().join(OsStr::from_bytes(b"odd-\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join("one.txt"), "a\n").unwrap();
+    std::fs::copy(super::agent("census"), odd.join("census.wasm")).unwrap();
+    let mut command = shell.command(&["run"]);
+    command.arg(odd.join("census.wasm"));
+    command.arg("--workspace").arg(&odd);
+    let done = super::Done::from(command.output().unwrap()).exits(0);
+    assert!(done.out.contains("Census"), "{done:?}");
+}
+
 /// What the newest session has is taken back, once.
 fn takes_back(shell: &Shell) {
     let done = shell.lastword(&["cancel", "latest"]).exits(0);

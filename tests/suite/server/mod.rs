@@ -3,6 +3,7 @@
 mod access;
 mod attachments;
 mod bad_input;
+mod client;
 mod connections;
 mod document;
 mod forms;

@@ -23,8 +23,33 @@ impl Authorizer for UnixOwner {
             Arrival::Unix { uid } => Err(Unauthenticated(format!(
                 "this server belongs to the user {own}, and you are the user {uid}"
             ))),
-            Arrival::Tcp { .. } | Arrival::Unknown => Err(Unauthenticated(
+            _ => Err(Unauthenticated(
                 "this server only answers its own user, over its unix socket".to_owned(),
+            )),
+        }
+    }
+
+    async fn allows(&self, _: &Principal, _: Action<'_>, _: Option<&WorkspaceKey>) -> bool {
+        true
+    }
+}
+
+/// Lets in requests of the process that the server runs in, which come through
+/// [`in_process`](crate::in_process). They may do everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThisProcess;
+
+#[async_trait::async_trait]
+impl Authorizer for ThisProcess {
+    async fn authenticate(
+        &self,
+        _headers: &HeaderMap,
+        arrival: &Arrival,
+    ) -> Result<Principal, Unauthenticated> {
+        match arrival {
+            Arrival::InProcess => Ok(Principal::new("owner")),
+            _ => Err(Unauthenticated(
+                "this server only answers the process that it runs in".to_owned(),
             )),
         }
     }
@@ -50,7 +75,7 @@ impl Authorizer for Anyone {
                 Ok(Principal::new("anyone"))
             }
             Arrival::Unix { .. } => Ok(Principal::new("anyone")),
-            Arrival::Tcp { .. } | Arrival::Unknown => Err(Unauthenticated(
+            _ => Err(Unauthenticated(
                 "this server has no token, so it only answers the machine that it runs on"
                     .to_owned(),
             )),

@@ -6,7 +6,7 @@ mod local;
 mod token;
 
 pub use bearer::BearerToken;
-pub use local::{Anyone, FirstOf, UnixOwner};
+pub use local::{Anyone, FirstOf, ThisProcess, UnixOwner};
 pub use token::{Token, TokenError};
 
 use axum::http::HeaderMap;
@@ -33,6 +33,8 @@ pub enum Arrival {
         /// The user whose process is connected, as the kernel says.
         uid: u32,
     },
+    /// From the process that the server runs in, through [`in_process`](crate::in_process).
+    InProcess,
     /// Over a listener of the embedder's own, which said nothing of it.
     Unknown,
 }

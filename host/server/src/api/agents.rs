@@ -1,20 +1,19 @@
 //! Routes about agents: which are loaded, loading one, forgetting one.
 
-use super::App;
-use super::extract::{Asked, Caller, Raw, bytes, is, json};
-use super::views::{AgentView, PageView};
-use crate::access::Action;
+use super::extract::{Arrived, Asked, Caller, Raw, bytes, is, json};
+use super::{App, views};
+use crate::access::{Action, Arrival};
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use lastword::id::AgentId;
 use lastword::{AgentSource, HostError};
+use lastword_api::{AgentFile, AgentView, PageView};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
-use std::path::PathBuf;
 use std::sync::Arc;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -37,7 +36,7 @@ async fn list_agents(
     Caller(who): Caller,
 ) -> Result<axum::Json<PageView<AgentView>>, Problem> {
     app.demand(&who, Action::ReadAgents).await?;
-    let items = app.host.agents().iter().map(AgentView::from).collect();
+    let items = app.host.agents().iter().map(views::agent).collect();
     Ok(axum::Json(PageView::whole(items)))
 }
 
@@ -48,17 +47,6 @@ struct Name {
     /// The name for an uploaded component.
     #[param(min_length = 1, max_length = 128)]
     name: Option<String>,
-}
-
-/// An agent in a file of the server's.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct AgentFile {
-    /// The name under which to load it.
-    #[schema(min_length = 1, max_length = 128)]
-    name: String,
-    /// The file, by its absolute path.
-    path: String,
 }
 
 /// Load an agent
@@ -80,6 +68,7 @@ struct AgentFile {
 async fn load_agent(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
+    Arrived(arrival): Arrived,
     Asked(query): Asked<Name>,
     request: Request,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], axum::Json<AgentView>), Problem> {
@@ -102,17 +91,17 @@ async fn load_agent(
         false => {
             let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
             app.demand(&who, Action::LoadFiles).await?;
-            let path = PathBuf::from(path);
-            if query.name.is_some() || !path.is_absolute() {
+            let plain = path.as_path().is_absolute() && path.as_path().to_str().is_some();
+            if query.name.is_some() || !(plain || arrival == Arrival::InProcess) {
                 let how = "send the name and an absolute path in the body";
                 return Err(Problem::new("invalid-body", how));
             }
-            (name, AgentSource::File(path))
+            (name, AgentSource::File(path.0))
         }
     };
     let id = AgentId::new(name).map_err(HostError::from)?;
     let known = app.host.agent(&id).is_some();
-    let host = app.host.clone();
+    let (host, resume_held) = (app.host.clone(), app.options.resume_held);
     let work = async move {
         let loaded = match source {
             AgentSource::Bytes(wasm) => host.keep_agent(id.as_str(), wasm).await,
@@ -120,12 +109,12 @@ async fn load_agent(
         };
         let agent = loaded.map_err(unreadable)?;
         // Prompts may have waited for it.
-        if let Err(error) = host.resume_held().await {
+        if resume_held && let Err(error) = host.resume_held().await {
             tracing::warn!(agent = %agent.id(), %error, "its prompts stay held");
         }
         Ok(agent)
     };
-    let view = AgentView::from(&app.see_through(work).await?);
+    let view = views::agent(&app.see_through(work).await?);
     let status = match known {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -173,7 +162,7 @@ async fn show_agent(
     app.demand(&who, Action::ReadAgents).await?;
     let id = id(&name)?;
     match app.host.agent(&id) {
-        Some(agent) => Ok(axum::Json(AgentView::from(&agent))),
+        Some(agent) => Ok(axum::Json(views::agent(&agent))),
         None => Err(HostError::UnknownAgent(id).into()),
     }
 }

@@ -7,10 +7,12 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use lastword::id::{QuestionId, RunId, SessionId, WorkspaceId};
 use lastword::session::{Question, QuestionState};
-use lastword::{Damage, Host, HostError, Run, Session, WorkspaceKey};
+use lastword::{Host, HostError, Run, Session, WorkspaceKey};
+use lastword_api::Damage;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use utoipa::openapi::OpenApi;
 
 /// One server.
 pub(crate) struct App {
@@ -18,7 +20,9 @@ pub(crate) struct App {
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
-    pub(crate) document: String,
+    /// The API as its routes describe it, and the document that is made of it once it is asked for.
+    api: OpenApi,
+    document: OnceLock<String>,
     /// The keys of workspaces that were seen. A workspace never changes its key.
     keys: Mutex<HashMap<WorkspaceId, WorkspaceKey>>,
 }
@@ -28,17 +32,26 @@ impl App {
         host: Host,
         authorizer: Arc<dyn Authorizer>,
         options: ServerOptions,
-        document: &utoipa::openapi::OpenApi,
+        api: OpenApi,
     ) -> Self {
         Self {
             metrics: Metrics::new(host.clone()),
             host,
             authorizer,
             options,
-            // Made of nothing but texts and maps with text keys.
-            document: document.to_json().unwrap_or_default(),
+            api,
+            document: OnceLock::new(),
             keys: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// The OpenAPI document.
+    pub(crate) fn document(&self) -> &str {
+        self.document.get_or_init(|| {
+            let document = super::document::with_problems(self.api.clone());
+            // Made of nothing but texts and maps with text keys.
+            document.to_json().unwrap_or_default()
+        })
     }
 
     /// Does work to its end, even if whoever asked for it goes away meanwhile.
@@ -175,12 +188,17 @@ impl App {
 
     /// What the caller may see of what cannot be read: that of sessions that they may see, and all
     /// of it if they administrate the server.
-    pub(crate) async fn shown(&self, who: &Principal, damaged: Vec<Damage>) -> Vec<Damage> {
+    pub(crate) async fn shown(
+        &self,
+        who: &Principal,
+        damaged: Vec<lastword::Damage>,
+    ) -> Vec<Damage> {
+        let mut damaged = super::views::damages(damaged);
         if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
             return damaged;
         }
         let mut shown = Vec::new();
-        for damage in damaged {
+        for damage in damaged.drain(..) {
             if let Some(id) = damage.session
                 && self.session(who, Action::Read, id).await.is_ok()
             {

@@ -1,7 +1,8 @@
 //! What the OpenAPI document says beside the routes: what this is, how to be let in, and
 //! what every route can answer when something is wrong.
 
-use crate::problem::{KINDS, MEDIA_TYPE, ProblemBody};
+use lastword_api::Problem as ProblemView;
+use lastword_api::problem::{KINDS, MEDIA_TYPE};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     Content, OpenApi, OpenApiVersion, Ref, RefOr, ResponseBuilder, SecurityRequirement,
@@ -14,7 +15,7 @@ use utoipa::{Modify, OpenApi as _};
         title = "lastword",
         description = "A host for sandboxed agents whose last word is always on disk.\n\nErrors are `application/problem+json` (RFC 9457); their `name` is for programs.",
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemView)),
     tags(
         (name = "server", description = "The server itself."),
         (name = "workspaces", description = "Where agents work, and who keeps it open."),

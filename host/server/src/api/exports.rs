@@ -3,7 +3,6 @@
 use super::App;
 use super::extract::{Asked, At, At2, Caller};
 use super::sessions;
-use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::Action;
 use crate::problem::Problem;
@@ -12,6 +11,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIO
 use axum::response::{IntoResponse, Response};
 use lastword::id::{MessageId, SessionId};
 use lastword::session::{BlobId, Export, Message};
+use lastword_api::PageView;
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Reading requests: every refusal is a problem with a name, and no field is ignored.
 //! Knows forms, not meanings.
 
-use crate::access::Principal;
+use crate::access::{Arrival, Principal};
 use crate::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -9,10 +9,9 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use serde_json::{Map, Value};
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -31,6 +30,18 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                 "this request came past the server's guard",
             )
         })
+    }
+}
+
+/// How the request came.
+pub(crate) struct Arrived(pub(crate) Arrival);
+
+impl<S: Sync> FromRequestParts<S> for Arrived {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<Arrival>().copied();
+        Ok(Self(known.unwrap_or(Arrival::Unknown)))
     }
 }
 
@@ -167,20 +178,6 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         };
         Problem::new("invalid-body", format!("{what}: {error}"))
     })
-}
-
-/// A list of records, each a JSON object, for the same reason.
-pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let Some(list) = Option::<Vec<Map<String, Value>>>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let record = |object| serde_json::from_value(Value::Object(object));
-    let records: Result<_, _> = list.into_iter().map(record).collect();
-    records.map(Some).map_err(D::Error::custom)
 }
 
 /// Whether a body is of a media type, whatever its parameters.

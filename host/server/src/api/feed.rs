@@ -13,6 +13,7 @@ use futures_util::stream;
 use lastword::event::Event;
 use lastword::id::WorkspaceId;
 use lastword::{Attachment, Events, WorkspaceStage, WorkspaceStages};
+use lastword_api::{EVENT_PROBLEM, Notice, NoticeKind};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -39,15 +40,6 @@ pub(crate) struct Feed {
     farewell: Option<Bytes>,
     attachment: Option<Attachment>,
     _streaming: Streaming,
-}
-
-/// A notice of a workspace's life, which is in no log.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct Notice {
-    /// The same as the event's name.
-    r#type: &'static str,
-    /// The workspace.
-    workspace: WorkspaceId,
 }
 
 impl Feed {
@@ -140,7 +132,7 @@ impl Feed {
     fn released(&mut self) {
         self.attachment = None;
         if let Some((_, workspace)) = self.stages.take() {
-            self.farewell = Some(announce("workspace.released", workspace));
+            self.farewell = Some(announce(NoticeKind::Released, workspace));
         }
         self.end_at_head();
     }
@@ -154,11 +146,11 @@ impl Feed {
         let workspace = *workspace;
         if stage == WorkspaceStage::Closed {
             // Everything that its runs said is in the log by now, and comes first.
-            self.farewell = Some(announce("workspace.closed", workspace));
+            self.farewell = Some(announce(NoticeKind::Closed, workspace));
             self.end_at_head();
         }
         let first = !std::mem::replace(&mut self.closing, true);
-        first.then(|| announce("workspace.closing", workspace))
+        first.then(|| announce(NoticeKind::Closing, workspace))
     }
 
     fn frame(&self, event: &Event) -> Bytes {
@@ -193,18 +185,14 @@ async fn over(drained: &mut Option<BoxFuture<'static, ()>>) {
     }
 }
 
-fn announce(kind: &'static str, workspace: WorkspaceId) -> Bytes {
-    let notice = Notice {
-        r#type: kind,
-        workspace,
-    };
-    frame(None, kind, &json(&notice))
+fn announce(kind: NoticeKind, workspace: WorkspaceId) -> Bytes {
+    frame(None, kind.as_str(), &json(&Notice { kind, workspace }))
 }
 
 /// What went wrong after the stream had begun. The client may ask again, after the last
 /// event that it has.
 fn problem(problem: &Problem) -> Bytes {
-    frame(None, "problem", &problem.json())
+    frame(None, EVENT_PROBLEM, &problem.json())
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -20,6 +20,7 @@ mod views;
 mod workspaces;
 
 pub(crate) use app::App;
+pub(crate) use views::damage;
 
 use mount::Mount;
 
@@ -63,9 +64,8 @@ pub(crate) const PREFIX: &str = "/v1";
 pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOptions) -> Router {
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;
-    let (routes, document) = routes(&options).split_for_parts();
-    let document = document::with_problems(document);
-    let app = Arc::new(App::new(host, authorizer, options, &document));
+    let (routes, api) = routes(&options).split_for_parts();
+    let app = Arc::new(App::new(host, authorizer, options, api));
     routes
         .method_not_allowed_fallback(wrong_method)
         .route_layer(from_fn_with_state(Arc::clone(&app), guard::guard))

@@ -4,7 +4,6 @@
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
 use super::runs::key;
-use super::views::{AnsweredView, PageView, QuestionStatus, QuestionView};
 use crate::access::{Action, Principal};
 use crate::problem::Problem;
 use axum::extract::State;
@@ -13,6 +12,7 @@ use lastword::HostError;
 use lastword::id::{GrantId, QuestionId, SessionId, WorkspaceId};
 use lastword::permission::Rule;
 use lastword::session::{Answer, Asked as What, Granted, Question, QuestionState};
+use lastword_api::{AnsweredView, PageView, QuestionStatus, QuestionView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::sync::Arc;

@@ -1,18 +1,16 @@
 //! Routes about prompts that wait: looking at them, changing them, taking them back.
 
-use super::App;
-use super::extract::{At, At2, Caller, Json, objects};
-use super::prompts::{Decoded, NewAttachment, NewPart, decoded, one_of_two, said};
-use super::views::PageView;
+use super::extract::{At, At2, Caller, Json};
+use super::prompts::{decoded, one_of_two, said};
+use super::{App, views};
 use crate::access::Action;
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use lastword::id::{RunId, SessionId};
-use lastword::{Edit, QueuedRun, Receipt};
-use serde::Deserialize;
+use lastword::{Edit, Receipt};
+use lastword_api::{EditedRun, PageView, QueuedRun};
 use std::sync::Arc;
-use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -39,53 +37,32 @@ async fn list_queue(
     At(id): At<SessionId>,
 ) -> Result<axum::Json<PageView<QueuedRun>>, Problem> {
     let session = app.session(&who, Action::Read, id).await?;
-    let items = session.queue().await?;
-    let mut page = PageView::whole(items);
+    let items = session.queue().await?.into_iter();
+    let mut page = PageView::whole(items.map(views::queued).collect());
     page.damaged = app.damaged(&who, "run").await;
     page.damaged.retain(|damage| damage.session == Some(id));
     Ok(axum::Json(page))
 }
 
-/// What to ask instead. What is not named stays as it is.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct EditedRun {
-    /// A text. Either this or parts.
-    prompt: Option<String>,
-    /// Several texts.
-    #[serde(default, deserialize_with = "objects")]
-    parts: Option<Vec<NewPart>>,
-    /// In place of all that is attached now; an empty list takes it away. All together they may
-    /// hold 20 MiB.
-    #[serde(default, deserialize_with = "objects")]
-    #[schema(max_items = 64)]
-    attachments: Option<Vec<NewAttachment>>,
-}
-
-impl EditedRun {
-    fn read(self, app: &App) -> Result<Edit, Problem> {
-        let mut edit = Edit::default();
-        match (said(self.prompt, self.parts)?, &self.attachments) {
-            (Some(said), _) => {
-                app.bound(&said, None)?;
-                edit = edit.say(said);
-            }
-            (None, Some(_)) => {}
-            (None, None) => return Err(one_of_two()),
+/// What shall be different.
+fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
+    let mut edit = Edit::default();
+    match (said(edited.prompt, edited.parts)?, &edited.attachments) {
+        (Some(said), _) => {
+            app.bound(&said, None)?;
+            edit = edit.say(said);
         }
-        if let Some(attachments) = self.attachments {
-            edit = edit.detach();
-            for attachment in decoded(attachments)? {
-                let Decoded {
-                    media_type,
-                    name,
-                    bytes,
-                } = attachment;
-                edit = edit.attach(media_type, name, bytes);
-            }
-        }
-        Ok(edit)
+        (None, Some(_)) => {}
+        (None, None) => return Err(one_of_two()),
     }
+    if let Some(attachments) = edited.attachments {
+        edit = edit.detach();
+        for (at, sent) in attachments.into_iter().enumerate() {
+            let bytes = decoded(at, &sent)?;
+            edit = edit.attach(sent.media_type, sent.name, bytes);
+        }
+    }
+    Ok(edit)
 }
 
 /// Change a prompt that waits
@@ -108,9 +85,9 @@ async fn edit_queued(
     At2(id, run): At2<SessionId, RunId>,
     Json(edited): Json<EditedRun>,
 ) -> Result<axum::Json<QueuedRun>, Problem> {
-    let edit = edited.read(&app)?;
+    let edit = edit(edited, &app)?;
     let session = app.session(&who, Action::Prompt, id).await?;
-    let work = async move { Ok(session.edit_queued(run, edit).await?) };
+    let work = async move { Ok(views::queued(session.edit_queued(run, edit).await?)) };
     Ok(axum::Json(app.see_through(work).await?))
 }
 

@@ -1,21 +1,19 @@
 //! Routes about runs: asking for one, looking at it, stopping it and going on with it.
 
-use super::App;
-use super::extract::{Asked, At, Caller, Json, objects};
-use super::prompts::{Decoded, NewAttachment, NewPart, decoded, one_of_two, said};
-use super::views::{PageView, RunView};
+use super::extract::{Arrived, Asked, At, Caller, Json};
+use super::prompts::{decoded, one_of_two, said};
 use super::workspaces::{Paging, deadline, limit};
-use crate::access::Action;
+use super::{App, views};
+use crate::access::{Action, Arrival};
 use crate::problem::Problem;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use lastword::id::{ClientId, RunId, SessionId};
-use lastword::{Page, Prompt, Receipt, Resume, RunSummary};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use lastword::id::{RunId, SessionId};
+use lastword::{Prompt, Receipt, Resume};
+use lastword_api::{NewRun, PageView, RunSummary, RunView};
+use serde_json::value::RawValue;
 use std::sync::Arc;
-use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -30,30 +28,6 @@ pub(super) fn routes(bytes_max: usize) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show_run))
         .routes(routes!(cancel_run))
         .routes(routes!(resume_run))
-}
-
-/// What to ask, and under which conditions.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewRun {
-    /// A text; an empty one stands for the agent's default prompt. Either this or parts, or
-    /// attachments alone.
-    prompt: Option<String>,
-    /// Several texts.
-    #[serde(default, deserialize_with = "objects")]
-    parts: Option<Vec<NewPart>>,
-    /// Bytes that go with it, such as images. All together they may hold 20 MiB.
-    #[serde(default, deserialize_with = "objects")]
-    #[schema(max_items = 64)]
-    attachments: Option<Vec<NewAttachment>>,
-    /// How long the run may take once it is running.
-    #[schema(minimum = 1, maximum = 31622400000_u64)]
-    deadline_ms: Option<u64>,
-    /// The agent's configuration for this run.
-    config: Option<Map<String, Value>>,
-    /// Stop the run once this client's claim on the workspace ends. Without it the run goes
-    /// on, whoever goes away.
-    bound_to: Option<ClientId>,
 }
 
 /// The caller's name for this very request.
@@ -113,26 +87,30 @@ fn going(view: RunView) -> Going {
 async fn prompt_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
+    Arrived(arrival): Arrived,
     At(id): At<SessionId>,
     headers: HeaderMap,
     Json(new): Json<NewRun>,
 ) -> Result<Going, Problem> {
     let key = key(&headers)?;
-    let attachments = decoded(new.attachments.unwrap_or_default())?;
+    let attachments = new.attachments.unwrap_or_default();
     let said = match said(new.prompt, new.parts)? {
         Some(said) => said,
         None if !attachments.is_empty() => Vec::new(),
         None => return Err(one_of_two()),
     };
-    app.bound(&said, new.config.as_ref())?;
+    let config = new.config.as_deref().map(RawValue::get);
+    if arrival != Arrival::InProcess && config.is_some_and(|json| !json.starts_with('{')) {
+        return Err(Problem::new(
+            "invalid-body",
+            "the body is not what this route takes: `config` is a JSON object",
+        ));
+    }
+    app.bound(&said, config)?;
     let mut prompt = Prompt::parts(said);
-    for Decoded {
-        media_type,
-        name,
-        bytes,
-    } in attachments
-    {
-        prompt = prompt.attach(media_type, name, bytes);
+    for (at, sent) in attachments.into_iter().enumerate() {
+        let bytes = decoded(at, &sent)?;
+        prompt = prompt.attach(sent.media_type, sent.name, bytes);
     }
     if let Some(key) = key {
         prompt = prompt.key(key);
@@ -140,8 +118,8 @@ async fn prompt_session(
     if let Some(deadline) = deadline(new.deadline_ms)? {
         prompt = prompt.deadline(deadline);
     }
-    if let Some(config) = new.config {
-        prompt = prompt.config(Value::Object(config).to_string());
+    if let Some(config) = config {
+        prompt = prompt.config(config);
     }
     if let Some(client) = new.bound_to {
         prompt = prompt.bound_to(client);
@@ -152,7 +130,7 @@ async fn prompt_session(
             let session = app.session(&who, Action::Prompt, id).await?;
             let asked = session.prompt(prompt).await;
             let run = asked.map_err(|error| app.now(error))?;
-            Ok(RunView::of(&run).await?)
+            Ok(views::run(&run).await?)
         }
     };
     // The request was read whole: from here on the client may go away.
@@ -177,12 +155,8 @@ async fn list_runs(
 ) -> Result<axum::Json<PageView<RunSummary>>, Problem> {
     let limit = limit(paging.limit)?;
     let session = app.session(&who, Action::Read, id).await?;
-    let page: Page<RunSummary> = session.list_runs(limit, paging.after).await?;
-    Ok(axum::Json(PageView {
-        items: page.items,
-        next: page.next,
-        damaged: page.damaged,
-    }))
+    let page = session.list_runs(limit, paging.after).await?;
+    Ok(axum::Json(views::runs(page)))
 }
 
 /// Show a run
@@ -199,7 +173,7 @@ async fn show_run(
     At(id): At<RunId>,
 ) -> Result<axum::Json<RunView>, Problem> {
     let (run, _) = app.run(&who, Action::Read, id).await?;
-    Ok(axum::Json(RunView::of(&run).await?))
+    Ok(axum::Json(views::run(&run).await?))
 }
 
 /// Cancel a run
@@ -295,7 +269,7 @@ async fn resume_run(
         };
         let resumed = session.resume(which).await;
         let run = resumed.map_err(|error| asked.now(error))?;
-        Ok(RunView::of(&run).await?)
+        Ok(views::run(&run).await?)
     };
     Ok(going(app.see_through(work).await?))
 }

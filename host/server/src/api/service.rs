@@ -11,9 +11,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use lastword_api::{Health, HealthStatus, Version};
 use std::sync::Arc;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,29 +22,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(version))
         .routes(routes!(read_openapi))
         .routes(routes!(read_metrics))
-}
-
-/// Whether the server takes work.
-#[derive(Serialize, ToSchema)]
-struct Health {
-    /// `ok`; `closing` while the host shuts down; `cannot-write` while the disk refuses, which may
-    /// pass; `closed` once the host can never write again, which ends it.
-    #[schema(example = "ok")]
-    status: &'static str,
-    /// Why it cannot write.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-}
-
-/// What answers here.
-#[derive(Serialize, ToSchema)]
-struct Version {
-    /// `lastword`.
-    name: &'static str,
-    /// Its version.
-    version: &'static str,
-    /// The package of interfaces that agents are written against.
-    wit: String,
 }
 
 /// Is it alive?
@@ -63,14 +39,14 @@ struct Version {
 )]
 async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
     let (status, why) = match app.host.health().await {
-        lastword::Health::Ready => ("ok", None),
-        lastword::Health::Closing => ("closing", None),
-        lastword::Health::CannotWrite { why } => ("cannot-write", Some(why)),
-        lastword::Health::Closed { why } => ("closed", Some(why)),
-        _ => ("closed", None),
+        lastword::Health::Ready => (HealthStatus::Ok, None),
+        lastword::Health::Closing => (HealthStatus::Closing, None),
+        lastword::Health::CannotWrite { why } => (HealthStatus::CannotWrite, Some(why)),
+        lastword::Health::Closed { why } => (HealthStatus::Closed, Some(why)),
+        _ => (HealthStatus::Closed, None),
     };
     let code = match status {
-        "ok" => StatusCode::OK,
+        HealthStatus::Ok => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, Json(Health { status, why }))
@@ -85,8 +61,8 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
 )]
 async fn version(_: Caller) -> Json<Version> {
     Json(Version {
-        name: "lastword",
-        version: env!("CARGO_PKG_VERSION"),
+        name: "lastword".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         wit: format!("{}@{}", lastword::WIT_PACKAGE, lastword::WIT_VERSION),
     })
 }
@@ -99,7 +75,10 @@ async fn version(_: Caller) -> Json<Version> {
     responses((status = 200, description = "This document.", body = Object))
 )]
 async fn read_openapi(State(app): State<Arc<App>>, _: Caller) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], app.document.clone())
+    (
+        [(CONTENT_TYPE, "application/json")],
+        app.document().to_owned(),
+    )
 }
 
 /// What has it done?

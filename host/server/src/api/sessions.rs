@@ -1,9 +1,8 @@
 //! Routes about sessions: beginning, listing, changing, forking and deleting them.
 
 use super::App;
-use super::extract::{Asked, At, Caller, Json, objects};
+use super::extract::{Asked, At, Caller, Json};
 use super::runs::key;
-use super::views::PageView;
 use super::workspaces::limit;
 use crate::access::{Action, Principal};
 use crate::problem::Problem;
@@ -11,13 +10,14 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use lastword::id::{AgentId, MessageId, SessionId, WorkspaceId};
-use lastword::session::{SessionRecord, Todo};
+use lastword::id::{AgentId, SessionId, WorkspaceId};
+use lastword::session::SessionRecord;
 use lastword::{HostError, SessionFilter};
+use lastword_api::{Fork, NewSession, PageView, SessionChanges};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -27,18 +27,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list_sessions))
         .routes(routes!(show_session, change_session, delete_session))
         .routes(routes!(fork_session))
-}
-
-/// With whom to talk.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewSession {
-    /// The name of a loaded agent.
-    agent: String,
-    /// A title; otherwise the first prompt makes one.
-    title: Option<String>,
-    /// The session for which this one works.
-    parent: Option<SessionId>,
 }
 
 /// A session that was just made, with its address.
@@ -221,31 +209,20 @@ async fn show_session(
     Ok(axum::Json(session.record().await?))
 }
 
-/// What to change. What is not named stays as it is.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Changes {
-    /// A new title.
-    title: Option<String>,
-    /// A new list instead of the one that it has.
-    #[serde(default, deserialize_with = "objects")]
-    todo: Option<Vec<Todo>>,
-}
-
 /// Change a session
 #[utoipa::path(
     patch,
     path = "/sessions/{s}",
     tag = "sessions",
     params(("s" = SessionId, Path, description = "The session.")),
-    request_body = Changes,
+    request_body = SessionChanges,
     responses((status = 200, description = "How it stands now.", body = SessionRecord))
 )]
 async fn change_session(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
     At(id): At<SessionId>,
-    Json(changes): Json<Changes>,
+    Json(changes): Json<SessionChanges>,
 ) -> Result<axum::Json<SessionRecord>, Problem> {
     let session = app.session(&who, Action::Prompt, id).await?;
     let work = async move {
@@ -280,14 +257,6 @@ async fn delete_session(
     app.see_through(async move { Ok(session.delete().await?) })
         .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Up to where to copy.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Fork {
-    /// The last message of the history that the copy has.
-    message: MessageId,
 }
 
 /// Fork a session

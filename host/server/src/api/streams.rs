@@ -6,13 +6,14 @@ use super::extract::{Asked, At, Caller};
 use super::feed::{Feed, Numbered};
 use super::mount::Mount;
 use crate::access::Action;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use lastword::event::{Event, Position, Seq};
 use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword::{Events, HostError};
+use lastword_api::Problem as ProblemView;
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::IntoParams;
@@ -69,7 +70,7 @@ struct Cursor {
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemView, content_type = "application/problem+json"),
     )
 )]
 async fn follow_workspace(
@@ -116,7 +117,7 @@ async fn follow_workspace(
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemView, content_type = "application/problem+json"),
     )
 )]
 async fn follow_session(
@@ -129,12 +130,10 @@ async fn follow_session(
 ) -> Result<Response, Problem> {
     let after = cursor(&headers, query.after.as_deref())?;
     let unknown = || Problem::from(HostError::UnknownSession(id));
-    let (workspace, mut events) = app.host.session_events(id, Seq(after)).await?;
+    let (workspace, events) = app.host.session_events(id, Seq(after)).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
-    checked(&mut events, &mount, id).await?;
-    let events = ending(events, query.follow);
-    Ok(Feed::new(&app, events, Numbered::BySeq).response())
+    by_seq(&app, events, (&mount, id), query.follow).await
 }
 
 /// Follow a run
@@ -150,7 +149,7 @@ async fn follow_session(
         ("last-event-id" = Option<u64>, Header, description = "The id of the last event that was seen.")),
     responses(
         (status = 200, description = "The events.", content((Event = "text/event-stream", item_schema = Event))),
-        (status = 410, description = "The log no longer reaches back that far.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 410, description = "The log no longer reaches back that far.", body = ProblemView, content_type = "application/problem+json"),
     )
 )]
 async fn follow_run(
@@ -164,10 +163,9 @@ async fn follow_run(
     let after = cursor(&headers, query.after.as_deref())?;
     let unknown = || Problem::from(HostError::UnknownRun(id));
     let after = (after > 0).then_some(Seq(after));
-    let (workspace, session, mut events) = app.host.run_events(id, after).await?;
+    let (workspace, session, events) = app.host.run_events(id, after).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
-    checked(&mut events, &mount, session).await?;
     // Behind `run.ended` nothing comes that the stream could end with.
     let over = match app.host.run(id).await {
         Ok(run) => run.state().await?.is_terminal(),
@@ -175,8 +173,21 @@ async fn follow_run(
         Err(HostError::UnknownRun(_)) => false,
         Err(error) => return Err(error.into()),
     };
-    let events = ending(events, query.follow.filter(|_| !over).or(Some(!over)));
-    Ok(Feed::new(&app, events, Numbered::BySeq).response())
+    let follow = query.follow.unwrap_or(true) && !over;
+    by_seq(&app, events, (&mount, session), Some(follow)).await
+}
+
+/// A stream of what happens in a session or a run of it.
+async fn by_seq(
+    app: &App,
+    mut events: Events,
+    (mount, session): (&str, SessionId),
+    follow: Option<bool>,
+) -> Result<Response, Problem> {
+    let messages = format!("{mount}/v1/sessions/{session}/messages");
+    let checked = events.check().await;
+    checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))?;
+    Ok(Feed::new(app, ending(events, follow), Numbered::BySeq).response())
 }
 
 fn ending(events: Events, follow: Option<bool>) -> Events {
@@ -206,12 +217,6 @@ fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
 pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
     let id = text.parse::<ClientId>();
     id.map_err(|error| Problem::new("invalid-client-id", error.to_string()))
-}
-
-async fn checked(events: &mut Events, mount: &str, session: SessionId) -> Result<(), Problem> {
-    let messages = format!("{mount}/v1/sessions/{session}/messages");
-    let checked = events.check().await;
-    checked.map_err(|error| expired(error, |problem| problem.with_messages(messages)))
 }
 
 /// Where to read what the log no longer holds.

@@ -1,23 +1,24 @@
 //! Routes about workspaces: opening, claiming, listing and closing them.
 
-use super::App;
-use super::extract::{Asked, At, Caller, Json};
+use super::extract::{Arrived, Asked, At, Caller, Json};
 use super::streams::client;
-use super::views::{PageView, WorkspaceView, key};
-use crate::access::{Action, Principal};
+use super::views::key;
+use super::{App, views};
+use crate::access::{Action, Arrival, Principal};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use lastword::id::{RunId, WorkspaceId};
+use lastword::id::WorkspaceId;
 use lastword::permission::Rule;
-use lastword::{ClosedWorkspace, Receipt, WorkspaceKey, WorkspaceOptions};
-use serde::{Deserialize, Serialize};
+use lastword::{WorkspaceKey, WorkspaceOptions};
+use lastword_api::{ClosedWorkspace, NewWorkspace, PageView, WorkspaceView};
+use serde::Deserialize;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -38,40 +39,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show_workspace, close_workspace))
 }
 
-/// Which workspace, for whom, and what its agents may do there.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewWorkspace {
-    /// The client that claims it: a UUID of its own choice.
-    #[schema(format = Uuid)]
-    client_id: String,
-    /// A directory inside one of the server's roots, by its absolute path. Either this or a
-    /// name.
-    directory: Option<String>,
-    /// A name, for a workspace without files.
-    #[schema(min_length = 1, max_length = 256)]
-    name: Option<String>,
-    /// What every agent that wants it may do here: capabilities, or rules such as
-    /// `write-files=src/**`. Grants, `deny`, `ask`, `concurrent_runs` and `deadline_ms`
-    /// together replace what the workspace had, for the runs that start from now on; without
-    /// any of them it keeps what it has.
-    #[schema(max_items = 256)]
-    grants: Option<Vec<String>>,
-    /// What no agent may do here, whatever is granted and whoever answers: rules of the same
-    /// kind.
-    #[schema(max_items = 256)]
-    deny: Option<Vec<String>>,
-    /// Whether somebody is there to be asked about what no rule decides. Default: nobody is,
-    /// and it is denied.
-    ask: Option<bool>,
-    /// Runs at the same time; the others wait.
-    #[schema(minimum = 1, maximum = 65536)]
-    concurrent_runs: Option<u32>,
-    /// How long each run may take.
-    #[schema(minimum = 1, maximum = 31622400000_u64)]
-    deadline_ms: Option<u64>,
-}
-
 /// Open a workspace
 ///
 /// Claims it for the client: the workspace stays open for a while, and then for as long as
@@ -89,10 +56,11 @@ struct NewWorkspace {
 async fn open_workspace(
     State(app): State<Arc<App>>,
     Caller(who): Caller,
+    Arrived(arrival): Arrived,
     Json(new): Json<NewWorkspace>,
 ) -> Result<Response, Problem> {
     let client = client(&new.client_id)?;
-    let key = key_of(&app, &new).await?;
+    let key = key_of(&app, &new, arrival).await?;
     let options = options(&app, &who, &new, &key).await?;
     let work = {
         let app = Arc::clone(&app);
@@ -102,11 +70,13 @@ async fn open_workspace(
                 .claim_workspace(client, key.clone(), options)
                 .await?;
             app.remember(workspace.id(), key.clone());
-            if let Err(error) = workspace.resume_held().await {
+            if app.options.resume_held
+                && let Err(error) = workspace.resume_held().await
+            {
                 tracing::warn!(workspace = %workspace.id(), %error, "its prompts stay held");
             }
             let status = workspace.status();
-            let view = WorkspaceView::new(workspace.id(), &key, status.as_ref());
+            let view = views::workspace(workspace.id(), &key, status.as_ref());
             Ok((workspace.was_opened(), view))
         }
     };
@@ -119,12 +89,16 @@ async fn open_workspace(
     Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
 }
 
-async fn key_of(app: &App, new: &NewWorkspace) -> Result<WorkspaceKey, Problem> {
+async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<WorkspaceKey, Problem> {
     match (&new.directory, &new.name) {
         (Some(directory), None) => {
-            let (roots, directory) = (app.options.roots.clone(), PathBuf::from(directory));
+            let (roots, directory) = (app.options.roots.clone(), directory.0.clone());
             let found = tokio::task::spawn_blocking(move || inside(&roots, &directory));
             let found = found.await.map_err(Problem::internal)??;
+            // What is answered and logged names it to others.
+            if arrival != Arrival::InProcess && found.to_str().is_none() {
+                return Err(invalid(&found, "its true path is not UTF-8"));
+            }
             Ok(WorkspaceKey::Directory(found))
         }
         (None, Some(name)) => {
@@ -156,13 +130,7 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
             ),
         )
     };
-    let invalid = |why: &str| {
-        let path = directory.display();
-        Problem::new(
-            "invalid-directory",
-            format!("`{path}` cannot be a workspace: {why}"),
-        )
-    };
+    let invalid = |why: &str| invalid(directory, why);
     if !directory.is_absolute() {
         return Err(invalid("send an absolute path"));
     }
@@ -174,7 +142,6 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
     match directory.canonicalize() {
         Ok(found) if !within(&found) => Err(outside()),
         Ok(found) if !found.is_dir() => Err(invalid("it is not a directory")),
-        Ok(found) if found.to_str().is_none() => Err(invalid("its true path is not UTF-8")),
         Ok(found) => Ok(found),
         // What exists outside of the roots is nobody's business.
         Err(error) => {
@@ -187,6 +154,12 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
             }
         }
     }
+}
+
+fn invalid(directory: &Path, why: &str) -> Problem {
+    let path = directory.display();
+    let detail = format!("`{path}` cannot be a workspace: {why}");
+    Problem::new("invalid-directory", detail)
 }
 
 async fn options(
@@ -304,7 +277,7 @@ async fn list_workspaces(
         let Some(key) = key(record) else { continue };
         if app.authorizer.allows(&who, Action::Read, Some(&key)).await {
             let status = open.iter().find(|open| open.id == record.id);
-            items.push(WorkspaceView::new(record.id, &key, status));
+            items.push(views::workspace(record.id, &key, status));
         }
     }
     Ok(axum::Json(PageView {
@@ -329,7 +302,7 @@ async fn show_workspace(
 ) -> Result<axum::Json<WorkspaceView>, Problem> {
     let key = app.workspace(&who, Action::Read, id).await?;
     let status = app.host.workspace_status(id);
-    Ok(axum::Json(WorkspaceView::new(id, &key, status.as_ref())))
+    Ok(axum::Json(views::workspace(id, &key, status.as_ref())))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -341,16 +314,6 @@ struct Closing {
     client_id: Option<String>,
     /// Delete it with all that it holds, once it is closed.
     purge: Option<bool>,
-}
-
-/// What a closed workspace leaves.
-#[derive(Serialize, ToSchema)]
-struct Closed {
-    /// Runs whose end is not on disk yet. Normally there are none.
-    left: Vec<RunId>,
-    /// The ends of the runs that its sessions would have been woken for, if there are any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    taken_back: Vec<Receipt>,
 }
 
 /// Leave, close or purge a workspace
@@ -366,7 +329,7 @@ struct Closed {
     params(("w" = WorkspaceId, Path, description = "The workspace."), Closing),
     responses(
         (status = 204, description = "The claim is released, or the workspace is gone."),
-        (status = 200, description = "It is closed.", body = Closed),
+        (status = 200, description = "It is closed.", body = ClosedWorkspace),
     )
 )]
 async fn close_workspace(
@@ -399,8 +362,12 @@ async fn close_workspace(
     app.workspace(&who, Action::Close, id).await?;
     let host = app.host.clone();
     let closed = async move { Ok(host.close_workspace(id).await?) };
-    let ClosedWorkspace { left, taken_back } = app.see_through(closed).await?;
-    Ok(axum::Json(Closed { left, taken_back }).into_response())
+    let closed: lastword::ClosedWorkspace = app.see_through(closed).await?;
+    Ok(axum::Json(ClosedWorkspace {
+        left: closed.left,
+        taken_back: closed.taken_back,
+    })
+    .into_response())
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //! Knows connections; does not know what the router answers.
 
 mod connection;
+mod in_process;
 mod listen;
 mod places;
 
+pub use in_process::{InProcess, in_process};
 pub use listen::{ListenError, Listener, connect_unix};
 pub(crate) use places::Underway;
 

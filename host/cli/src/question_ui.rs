@@ -3,7 +3,6 @@
 //! the host. Knows neither what a line means nor how the run is followed.
 
 use crate::asking::{Prompter, Settled, Step};
-use crate::client::{Api, ask};
 use crate::failure::Failure;
 use crate::printer::printer;
 use crate::rendering;
@@ -12,7 +11,7 @@ use crate::view::View;
 use lastword::event::{Event, EventBody};
 use lastword::id::QuestionId;
 use lastword::session::Answer;
-use lastword::{Host, HostError};
+use lastword_client::Client;
 use rustix::termios::{QueueSelector, tcflush};
 use std::collections::HashSet;
 use std::future::pending;
@@ -24,41 +23,21 @@ use uuid::Uuid;
 /// Bytes of the longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
-/// Who takes answers.
-#[derive(Clone)]
-pub(crate) enum Answerer {
-    Host(Host),
-    Server(Api),
-}
-
-impl Answerer {
-    /// Hands an answer in. That somebody else was quicker is no failure: the log tells.
-    async fn answer(&self, id: QuestionId, answer: &Answer) -> Result<(), Failure> {
-        match self {
-            Self::Host(host) => match host.answer(id, answer.clone()).await {
-                Ok(_)
-                | Err(HostError::AlreadyAnswered { .. } | HostError::QuestionDismissed(_)) => {
-                    Ok(())
-                }
-                Err(error) => Err(error.into()),
-            },
-            Self::Server(api) => {
-                let (path, key) = (format!("/permissions/{id}"), Uuid::now_v7().to_string());
-                match ask::<serde_json::Value>(api, &path, answer, &key).await {
-                    Ok(_) => Ok(()),
-                    Err(error) => match error.name() {
-                        Some("already-answered" | "question-dismissed") => Ok(()),
-                        _ => Err(error.into()),
-                    },
-                }
-            }
-        }
+/// Hands an answer in. That another one was quicker is no failure: the log tells.
+async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), Failure> {
+    let key = Uuid::now_v7().to_string();
+    match client.answer(id, &answer, &key).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.name() {
+            Some("already-answered" | "question-dismissed") => Ok(()),
+            _ => Err(error.into()),
+        },
     }
 }
 
 /// How questions reach the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+enum PromptMode {
     /// They are asked here.
     Asks,
     /// They are told, and answered from another terminal.
@@ -68,12 +47,12 @@ enum Manner {
 }
 
 /// Where a person answers.
-pub(crate) struct Desk<'a> {
+pub(crate) struct QuestionUi<'a> {
     terminal: &'a Terminal,
-    answerer: Answerer,
-    manner: Manner,
+    client: Client,
+    mode: PromptMode,
     prompter: Prompter,
-    typed: Option<Typed>,
+    typed: Option<StdinLines>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
     /// Questions whose end was seen ahead of what is shown.
     settled: HashSet<QuestionId>,
@@ -83,7 +62,7 @@ pub(crate) struct Desk<'a> {
     shown_at: u64,
 }
 
-/// What happens next at a desk.
+/// What happens next where questions are answered.
 pub(crate) enum Turn {
     /// A line was typed; `None` if none will come any more.
     Line(Option<String>),
@@ -91,18 +70,18 @@ pub(crate) enum Turn {
     Sent(Result<(), Failure>),
 }
 
-impl<'a> Desk<'a> {
+impl<'a> QuestionUi<'a> {
     /// Asks here if somebody sits at the terminal and is to be asked.
-    pub(crate) fn new(answerer: Answerer, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
-        let manner = match (json, asks && terminal.is_attended()) {
-            (true, _) => Manner::Silent,
-            (false, true) => Manner::Asks,
-            (false, false) => Manner::Tells,
+    pub(crate) fn new(client: &Client, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
+        let mode = match (json, asks && terminal.is_attended()) {
+            (true, _) => PromptMode::Silent,
+            (false, true) => PromptMode::Asks,
+            (false, false) => PromptMode::Tells,
         };
         Self {
             terminal,
-            answerer,
-            manner,
+            client: client.clone(),
+            mode,
             prompter: Prompter::default(),
             typed: None,
             sending: None,
@@ -114,7 +93,7 @@ impl<'a> Desk<'a> {
 
     /// Whether a person is being asked, over whose question nothing else may be printed.
     pub(crate) fn is_asking(&self) -> bool {
-        self.manner == Manner::Asks && !self.over && self.prompter.open().next().is_some()
+        self.mode == PromptMode::Asks && !self.over && self.prompter.open().next().is_some()
     }
 
     /// Looks at an event that comes after what is shown so far, for the end of what is asked.
@@ -135,13 +114,13 @@ impl<'a> Desk<'a> {
     /// Looks at an event for what concerns people's answers.
     pub(crate) fn event(&mut self, event: &Event, view: &mut View) {
         let text = match &event.body {
-            EventBody::QuestionAsked { question } => match self.manner {
-                Manner::Silent => None,
-                Manner::Asks => {
+            EventBody::QuestionAsked { question } => match self.mode {
+                PromptMode::Silent => None,
+                PromptMode::Asks => {
                     self.prompter.add((**question).clone());
                     None
                 }
-                Manner::Tells => {
+                PromptMode::Tells => {
                     let (id, subject) = (question.id, rendering::subject(&question.asked));
                     Some(format!("? {subject} · {}", how(id, &question.asked)))
                 }
@@ -166,7 +145,7 @@ impl<'a> Desk<'a> {
                     Settled::Elsewhere => Some(format!("answered elsewhere: {said}")),
                     Settled::Here => Some(format!("answered: {said}")),
                     Settled::Unseen => {
-                        (self.manner != Manner::Silent).then(|| format!("answered: {said}"))
+                        (self.mode != PromptMode::Silent).then(|| format!("answered: {said}"))
                     }
                 }
             }
@@ -208,7 +187,7 @@ impl<'a> Desk<'a> {
     pub(crate) fn take(&mut self, turn: Turn, view: &mut View) {
         match turn {
             Turn::Line(None) => {
-                self.manner = Manner::Tells;
+                self.mode = PromptMode::Tells;
                 for question in std::mem::take(&mut self.prompter).open() {
                     let how = how(question.id, &question.asked);
                     self.terminal.note(&format!("nobody types here · {how}"));
@@ -220,8 +199,7 @@ impl<'a> Desk<'a> {
                 .note("that was typed before the question was shown; type it again"),
             Turn::Line(Some(typed)) => match self.prompter.line(&typed) {
                 Step::Send(id, answer) => {
-                    let answerer = self.answerer.clone();
-                    let sending = async move { answerer.answer(id, &answer).await };
+                    let sending = hand_in(self.client.clone(), id, answer);
                     self.sending = Some(tokio::spawn(sending));
                 }
                 Step::Again(how) => self.terminal.note(&how),
@@ -249,7 +227,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-impl Drop for Desk<'_> {
+impl Drop for QuestionUi<'_> {
     fn drop(&mut self) {
         printer().err().hold(false);
     }
@@ -273,21 +251,21 @@ async fn done(sending: &mut Option<JoinHandle<Result<(), Failure>>>) -> Result<(
     }
 }
 
-async fn line(typed: &mut Option<Typed>) -> Option<String> {
-    typed.get_or_insert_with(Typed::new).next().await
+async fn line(typed: &mut Option<StdinLines>) -> Option<String> {
+    typed.get_or_insert_with(StdinLines::new).next().await
 }
 
 /// Lines from standard input, each read by a thread of its own when it is asked for: whatever is
 /// typed for the next program is left to it. The thread ends with the process, which waits for no
 /// thread.
-struct Typed {
+struct StdinLines {
     wanted: std::sync::mpsc::SyncSender<()>,
     lines: mpsc::Receiver<Option<String>>,
     reading: bool,
     over: bool,
 }
 
-impl Typed {
+impl StdinLines {
     fn new() -> Self {
         let (wanted, wants) = std::sync::mpsc::sync_channel(1);
         let (sender, lines) = mpsc::channel(1);

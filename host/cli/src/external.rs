@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What agents may use that lies outside, under the names of the tables.
-pub(crate) struct Outside<'s> {
+pub(crate) struct External<'s> {
     pub(crate) commands: &'s CommandSettings,
     pub(crate) network: &'s NetworkSettings,
     pub(crate) secrets: &'s SecretsConfig,
@@ -44,7 +44,7 @@ pub(crate) struct NetworkSettings {
     private: Vec<String>,
 }
 
-impl Outside<'_> {
+impl External<'_> {
     /// The first table that says anything.
     pub(crate) fn widens(&self) -> Option<&'static str> {
         let tables = [

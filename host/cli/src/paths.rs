@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 /// Where sessions and compiled agents are kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Paths {
     pub(crate) data: PathBuf,
     pub(crate) cache: PathBuf,
 }
 
-impl Place {
+impl Paths {
     /// What was asked for, or the user's own directories.
     pub(crate) fn of(shared: &Shared, settings: &Settings) -> Result<Self, Failure> {
         let asked = shared.data_dir.clone();
@@ -75,15 +75,4 @@ pub(crate) fn how_to_name(key: &str) -> String {
 pub(crate) fn is_directory(key: &str, directory: &Path) -> bool {
     let directory = WorkspaceKey::directory(directory).ok();
     directory.is_some_and(|directory| WorkspaceKey::from_stored(key) == Some(directory))
-}
-
-/// A path as a server is sent it.
-pub(crate) fn utf8(path: &Path) -> Result<&str, Failure> {
-    path.to_str().ok_or_else(|| {
-        Failure::usage(format!(
-            "the path {} is not UTF-8, which a server cannot be sent; end the server and run the \
-             agent without it, or give the directory another name",
-            path.display()
-        ))
-    })
 }

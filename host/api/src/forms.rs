@@ -1,0 +1,31 @@
+//! How members are read that serde's own reading would take too freely, or too strictly.
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// A list of records, each a JSON object: serde would also take a list of a record's values without
+/// their names.
+pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let Some(list) = Option::<Vec<Map<String, Value>>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let record = |object| serde_json::from_value(Value::Object(object));
+    let records: Result<_, _> = list.into_iter().map(record).collect();
+    records.map(Some).map_err(D::Error::custom)
+}
+
+/// A member of an answer that a later version may write otherwise; `None` where this one cannot
+/// read it.
+pub(crate) fn if_known<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}

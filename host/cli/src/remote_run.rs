@@ -1,0 +1,352 @@
+//! A run at a host, over its API, be that host in this process or in another: from a plan to the run's
+//! end. What is lost with a connection is asked for again. `run.rs` and `resume.rs` say which host;
+//! `follow.rs` shows what comes of it.
+
+use crate::agent::{self, Found};
+use crate::failure::{Exit, Failure};
+use crate::follow::{Follow, FollowEnd, RunHost};
+use crate::owner::Connection;
+use crate::paths::Paths;
+use crate::plan::Plan;
+use crate::question_ui::QuestionUi;
+use crate::reading::Source;
+use crate::requirements::{has_default, may_run};
+use crate::signals::Stops;
+use crate::terminal::{Terminal, to_stdout};
+use crate::units;
+use crate::view::View;
+use lastword::id::{ClientId, SessionId, WorkspaceId};
+use lastword::permission::{Grants, Manifest};
+use lastword::session::{FinishReason, SessionRecord};
+use lastword::{Receipt, RunState, WorkspaceKey, file};
+use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunView, WorkspaceView};
+use lastword_client::{Client, ClientError};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// How a run is shown, and whether people are asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) json: bool,
+    pub(crate) asks: bool,
+}
+
+/// This process as a client of a host.
+pub(crate) struct RemoteRun<'a> {
+    client: &'a Client,
+    host: RunHost<'a>,
+    id: ClientId,
+    terminal: &'a Terminal,
+}
+
+impl<'a> RemoteRun<'a> {
+    /// Of the host that answers there.
+    pub(crate) fn at(connection: &'a Connection, paths: &'a Paths, terminal: &'a Terminal) -> Self {
+        let data = &paths.data;
+        let other = || RunHost::Other(connection.server.holder.as_ref());
+        let own = connection.host().map(|host| RunHost::Own { host, data });
+        Self {
+            client: &connection.server.client,
+            host: own.unwrap_or_else(other),
+            id: ClientId::generate(),
+            terminal,
+        }
+    }
+
+    /// Runs an agent there, and stays until its end is told.
+    ///
+    /// An owner that leaves before the prompt is accepted is a failure that says so; the plan then
+    /// names the session and the key that the prompt has, wherever it is asked next.
+    pub(crate) async fn run(
+        &self,
+        plan: &mut Plan,
+        found: &Found,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        let name = plan.name.clone().unwrap_or_else(|| found.name.clone());
+        let manifest = tokio::select! {
+            loaded = self.load(&name, found) => loaded?,
+            _ = stops.recv() => {
+                self.terminal.note("stopped before the agent was loaded; nothing was run");
+                return Ok(Exit::Cancelled);
+            }
+        };
+        let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
+            return Ok(Exit::Denied);
+        };
+        if plan.is_blank() && !has_default(&manifest) {
+            return Err(Failure::empty_prompt());
+        }
+        // The words are looked up first, so that a wrong one leaves no workspace behind.
+        let going_on = match &plan.session {
+            None => None,
+            Some(word) => Some(Source::server(self.client).session(word).await?.record),
+        };
+
+        let key = plan.directory.clone();
+        let key = key.unwrap_or_else(|| WorkspaceKey::name(&name));
+        let workspace = self.claim(&key, &plan.grants, plan.asks).await?;
+        let run = match self.ask(plan, going_on, &workspace, &name).await {
+            Ok(run) => run,
+            Err(failure) => {
+                self.retire().await;
+                return Err(failure);
+            }
+        };
+        plan.run = Some(run.run);
+        // Not before: until then another host may be asked, with the same to tell.
+        for note in &notes {
+            self.terminal.note(note);
+        }
+
+        if plan.detach {
+            return Ok(detached(&run, plan.json, self.terminal));
+        }
+        let shown = Shown {
+            json: plan.json,
+            asks: plan.asks,
+        };
+        let exit = self.follow(&run, workspace.id, shown, stops).await;
+        self.retire().await;
+        exit
+    }
+
+    /// Has the host know the agent under this name, by these very bytes. A host of this process reads
+    /// the file itself, and does not keep it.
+    pub(crate) async fn load(&self, name: &str, found: &Found) -> Result<Manifest, Failure> {
+        if let RunHost::Own { .. } = self.host {
+            let file = AgentFile {
+                name: name.to_owned(),
+                path: found.file.clone().into(),
+            };
+            let loading = self.client.load_agent(&file);
+            let loaded = agent::loading(name, loading, self.terminal).await?;
+            return Ok(loaded.manifest.into());
+        }
+
+        let wasm = file::read(&found.file, file::COMPONENT_BYTES_MAX).map_err(|error| {
+            Failure::usage(format!("cannot read {}: {error}", found.file.display()))
+        })?;
+        let digest = format!("{:x}", Sha256::digest(&wasm));
+        if let Some(loaded) = self.client.agent(name).await? {
+            if loaded.digest == digest {
+                return Ok(loaded.manifest.into());
+            }
+            let server = self.client.server();
+            self.terminal.note(&format!(
+                "the agent `{name}` at {server} is replaced by this one"
+            ));
+        }
+        let uploading = self.client.upload_agent(name, wasm);
+        let uploaded = agent::loading(name, uploading, self.terminal).await;
+        let uploaded = uploaded.map_err(|error| {
+            let mut failure = Failure::from(error);
+            // The host was sent bytes, and knows no file.
+            failure.message = format!("{}: {}", found.file.display(), failure.message);
+            failure
+        })?;
+        Ok(uploaded.manifest.into())
+    }
+
+    /// Opens a workspace and holds it for a while.
+    pub(crate) async fn claim(
+        &self,
+        key: &WorkspaceKey,
+        grants: &Grants,
+        asks: bool,
+    ) -> Result<WorkspaceView, Failure> {
+        let is_own = matches!(self.host, RunHost::Own { .. });
+        if let WorkspaceKey::Directory(path) = key
+            && !is_own
+            && path.to_str().is_none()
+        {
+            return Err(Failure::usage(format!(
+                "the path {} is not UTF-8, which a server cannot be sent; end the server and run the \
+                 agent without it, or give the directory another name",
+                path.display()
+            )));
+        }
+        let new = NewWorkspace {
+            grants: Some(grants.allowed().map(ToString::to_string).collect()),
+            deny: Some(grants.denied().map(ToString::to_string).collect()),
+            ask: Some(asks),
+            ..NewWorkspace::new(self.id, key)
+        };
+        self.client.open_workspace(&new).await.map_err(|error| {
+            let can_move = is_own && error.name() == Some("invalid-directory");
+            let mut failure = Failure::from(error);
+            if can_move {
+                failure.message.push_str(": name another with `--data-dir`");
+            }
+            failure
+        })
+    }
+
+    /// Asks in the session that was named, or in a new one; the plan remembers it, and its key.
+    async fn ask(
+        &self,
+        plan: &mut Plan,
+        going_on: Option<SessionRecord>,
+        workspace: &WorkspaceView,
+        name: &str,
+    ) -> Result<RunView, Failure> {
+        let session = match going_on {
+            Some(record) => self.fitting(record, workspace, name).await?,
+            None => {
+                let begun = NewSession::with(name);
+                let begun = self.client.new_session(workspace.id, &begun).await;
+                begun.map_err(on_the_way)?.id
+            }
+        };
+        plan.session = Some(session.to_string());
+        let key = plan.key.take();
+        let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
+        plan.key = Some(key.clone());
+        let asked = self.client.prompt(session, &plan.new_run(), &key).await;
+        asked.map_err(|error| unknown(error, session, &key))
+    }
+
+    /// A session to go on with, which must be of this agent and workspace.
+    async fn fitting(
+        &self,
+        record: SessionRecord,
+        workspace: &WorkspaceView,
+        name: &str,
+    ) -> Result<SessionId, Failure> {
+        let session = record.id;
+        if record.workspace != workspace.id {
+            let other = self.client.workspace(record.workspace).await?;
+            return Err(Failure::other_workspace(session, &other.stored_key()));
+        }
+        if record.agent.as_str() != name {
+            return Err(Failure::other_agent(session, record.agent.as_str()));
+        }
+        if let RunHost::Own { .. } = self.host {
+            self.tell_held(session).await?;
+        }
+        Ok(session)
+    }
+
+    /// A host that is there for one run leaves held prompts alone.
+    async fn tell_held(&self, session: SessionId) -> Result<(), Failure> {
+        let runs = self.client.runs(session).await?.items;
+        let held = runs.iter().filter(|run| run.state == RunState::Held);
+        let held = held.count() as u64;
+        if held > 0 {
+            let prompts = units::count(held, "earlier prompt");
+            self.terminal.note(&format!(
+                "{prompts} of this session never began and stay held; `lastword resume {session}` \
+                 goes on with them, and this prompt goes before them"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Shows a run until its end, and tells that.
+    pub(crate) async fn follow(
+        &self,
+        run: &RunView,
+        workspace: WorkspaceId,
+        shown: Shown,
+        stops: &mut Stops,
+    ) -> Result<Exit, Failure> {
+        let Shown { json, asks } = shown;
+        let mut view = View::new(json, self.terminal);
+        let mut questions = QuestionUi::new(self.client, asks, json, self.terminal);
+        let follow = Follow {
+            client: self.client,
+            host: self.host,
+            claim: (self.id, workspace),
+            run,
+            terminal: self.terminal,
+        };
+        let end = follow.to_the_end(&mut view, &mut questions, stops).await?;
+        questions.close();
+        Ok(self.conclude(&end, &view, run.session))
+    }
+
+    /// Tells the end, and what the shell shall know of it.
+    fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
+        let (receipt, exit) = match end {
+            FollowEnd::Ended(receipt) => {
+                view.conclude(receipt, session, self.terminal);
+                (receipt, exit_of(receipt))
+            }
+            FollowEnd::ReaderGone(receipt) => (receipt, exit_of(receipt)),
+            FollowEnd::Cut(receipt) => {
+                view.conclude(receipt, session, self.terminal);
+                self.terminal.warn(&format!(
+                    "the output took nothing, so not all was printed; `lastword show {session}` \
+                     has it"
+                ));
+                (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
+            }
+        };
+        let waits = receipt.finish_reason == FinishReason::Waiting;
+        if waits && matches!(self.host, RunHost::Own { .. }) {
+            self.terminal.note(
+                "the session waits, and nothing goes on with it once this command is over: \
+                 `lastword serve` does, in time",
+            );
+        }
+        exit
+    }
+
+    /// Ends this process's claims. A host that cannot be told finds out by itself.
+    pub(crate) async fn retire(&self) {
+        let _gone = self.client.retire(self.id).await;
+    }
+}
+
+/// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
+/// that leaves in between.
+fn on_the_way(error: ClientError) -> Failure {
+    let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
+    let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));
+    let mut failure = Failure::from(error);
+    failure.handover |= forgotten;
+    failure
+}
+
+/// Without an answer, it is not known whether the prompt was accepted.
+fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
+    let is_unknown = matches!(error, ClientError::Unreachable { .. });
+    let mut failure = on_the_way(error);
+    if is_unknown {
+        failure.handover = true;
+        failure.exit = Exit::Failed;
+        failure.message = format!(
+            "it is not known whether the prompt was accepted: {}; ask again with \
+             `--session {session} --key {key}`, which starts nothing twice",
+            failure.message
+        );
+    }
+    failure
+}
+
+/// Says how to find the run again.
+fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
+    let (id, session) = (run.run, run.session);
+    let line = if json {
+        let told = json!({ "run": id, "session": session, "state": run.state });
+        format!("{told}\n")
+    } else {
+        format!("{id}\n")
+    };
+    // The run goes on, also where this is not read.
+    let _closed = to_stdout(&line);
+    terminal.note(&format!(
+        "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
+    ));
+    Exit::Completed
+}
+
+/// What the shell shall know of a run's end.
+fn exit_of(receipt: &Receipt) -> Exit {
+    match (receipt.state, receipt.cause.as_str()) {
+        (RunState::Completed, _) => Exit::Completed,
+        (RunState::Cancelled, _) | (_, "shutdown" | "user") => Exit::Cancelled,
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,81 @@
+//! What an agent wants, held against what is granted: whether it can run at all, and what to tell.
+
+use crate::terminal::{self, Terminal};
+use lastword::capability::tools::OWN_TOOLS;
+use lastword::permission::{Grants, Manifest, Want};
+use lastword::{Capability, text};
+
+/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
+/// without, which is told at once.
+pub(crate) fn may_run(
+    name: &str,
+    manifest: &Manifest,
+    grants: &Grants,
+    asks: bool,
+    terminal: &Terminal,
+) -> Option<Vec<String>> {
+    let unknown = manifest.unknown_wants.iter().map(|unknown| {
+        let unknown = terminal::brief(unknown, 80);
+        format!("the agent wants `{unknown}`, which this lastword does not know")
+    });
+    let mut notes: Vec<String> = unknown.collect();
+
+    let asked =
+        |want: &&Want| asks && is_asked_for(want.capability) && !grants.denies_all(want.capability);
+    let lacking =
+        |want: &&Want| !grants.has(want.capability) && !asked(want) && !is_for_own_tools(want);
+    let (required, optional): (Vec<_>, Vec<_>) = manifest
+        .wants
+        .iter()
+        .filter(lacking)
+        .partition(|want| want.required);
+    if !required.is_empty() {
+        let lines = required.into_iter().map(|want| {
+            let reason = terminal::line(&want.reason, 200);
+            let how = if grants.denies_all(want.capability) {
+                "a rule of `--deny` or of the settings denies it".to_owned()
+            } else {
+                format!("grant it with {}", want.capability.how_to_grant())
+            };
+            format!("\n  {} ({reason}): {how}", want.capability)
+        });
+        terminal.error(&format!(
+            "{} cannot work without what is not granted; nothing was run{}",
+            text::line(name),
+            lines.collect::<String>()
+        ));
+        return None;
+    }
+
+    if !optional.is_empty() {
+        let names = optional.iter().map(|want| {
+            let how = want.capability.how_to_grant();
+            format!("{} ({})", want.capability, how.replace('`', ""))
+        });
+        let names: Vec<_> = names.collect();
+        let names = names.join(", ");
+        notes.push(format!("wanted, not granted, not required: {names}"));
+    }
+    Some(notes)
+}
+
+/// Whether an agent says what an empty prompt stands for.
+pub(crate) fn has_default(manifest: &Manifest) -> bool {
+    let default = manifest.default_prompt.as_deref();
+    default.is_some_and(|prompt| !prompt.trim().is_empty())
+}
+
+/// Whether a want is for tools of the host's own alone, which ask for what they touch.
+pub(crate) fn is_for_own_tools(want: &Want) -> bool {
+    let own = |name: &String| OWN_TOOLS.contains(&name.as_str());
+    want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
+}
+
+/// Whether people can be asked for it once it is needed, rather than before.
+fn is_asked_for(capability: Capability) -> bool {
+    // These are there from the beginning, or not at all.
+    !matches!(
+        capability,
+        Capability::ReadFiles | Capability::Model | Capability::State
+    )
+}

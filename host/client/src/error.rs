@@ -1,0 +1,146 @@
+//! Why a request came to nothing.
+
+use crate::api::Problem;
+
+/// The name of a refusal that asking again does not change.
+const DAMAGED: &str = "store-damaged";
+/// The name of a refusal by a host that is leaving.
+const CLOSING: &str = "host-closing";
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// What is written is no address of a server.
+    #[error("`{address}` is no address of a lastword server: {reason}")]
+    InvalidAddress {
+        /// What is written.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// There can be no client on this machine: TLS or the socket's directory cannot be had.
+    #[error("cannot make an HTTP client: {0}")]
+    Setup(String),
+    /// There was no answer. Whether the server did what was asked is not known, unless `repeatable`.
+    #[error("cannot reach the lastword server at {address}: {reason}")]
+    Unreachable {
+        /// The server.
+        address: String,
+        /// What happened.
+        reason: String,
+        /// Whether the same may be asked of another server over the same data: it did not arrive, or
+        /// does no more when it arrives twice.
+        repeatable: bool,
+    },
+    /// The server said why not.
+    #[error("{}", .0.problem.detail)]
+    Refused(Box<Refusal>),
+    /// What answers is no lastword server, or one that this client does not understand.
+    #[error("what answers at {address} is no lastword server that this client knows: {reason}")]
+    Foreign {
+        /// The server.
+        address: String,
+        /// What it answered.
+        reason: String,
+    },
+}
+
+/// A server's refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// The server.
+    pub address: String,
+    /// What it said.
+    pub problem: Problem,
+}
+
+impl ClientError {
+    /// What the server said, if it refused.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(refusal) => Some(&refusal.problem),
+            _ => None,
+        }
+    }
+
+    /// The name of a refusal; [`KINDS`](crate::api::problem::KINDS) lists those that there are.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.problem().map(|problem| problem.name.as_str())
+    }
+
+    /// The HTTP status of a refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.problem().map(|problem| problem.status)
+    }
+
+    /// Whether the same request may go well a little later: the server was not reached, or cannot do
+    /// it now.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => {
+                refusal.problem.status >= 500 && refusal.problem.name != DAMAGED
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the same may be asked of another server over the same data, which then does it
+    /// once: this one is leaving and did nothing of it.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Unreachable { repeatable, .. } => *repeatable,
+            Self::Refused(refusal) => refusal.problem.name == CLOSING,
+            _ => false,
+        }
+    }
+
+    /// Whether the server is leaving, or has left.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self, Self::Unreachable { .. }) || self.is_repeatable()
+    }
+
+    /// Whether a stream that said so has no more to say.
+    pub(crate) fn is_final(problem: &Problem) -> bool {
+        problem.name == DAMAGED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str) -> ClientError {
+        ClientError::Refused(Box::new(Refusal {
+            address: "http://a".to_owned(),
+            problem: Problem::new(name, "why"),
+        }))
+    }
+
+    #[test]
+    fn a_refusal_says_whether_to_ask_again() {
+        for (name, retryable, repeatable) in [
+            ("store-unavailable", true, false),
+            ("host-closing", true, true),
+            ("store-damaged", false, false),
+            ("unknown-run", false, false),
+        ] {
+            let error = refused(name);
+            assert_eq!(error.name(), Some(name));
+            assert_eq!(
+                (error.is_retryable(), error.is_repeatable()),
+                (retryable, repeatable),
+                "{name}"
+            );
+        }
+        assert!(
+            refused(DAMAGED).name() == Some(DAMAGED) && refused(CLOSING).name() == Some(CLOSING)
+        );
+    }
+}

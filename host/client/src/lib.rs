@@ -1,0 +1,71 @@
+//! An async client of lastword's HTTP API: everything that a host does for clients, as typed methods
+//! of [`Client`], and what happens there as a stream that outlives its connections.
+//!
+//! ```no_run
+//! use lastword_client::api::{NewRun, NewSession, NewWorkspace};
+//! use lastword_client::{Client, Frame};
+//! use lastword::event::EventBody;
+//! use lastword::id::ClientId;
+//! use lastword::WorkspaceKey;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder()
+//!     .address("http://127.0.0.1:8020".parse()?)
+//!     .token("the server's token")
+//!     .build()?;
+//!
+//! // A claim on a workspace, a session in it, and a prompt, which is on disk once this returns.
+//! let me = ClientId::generate();
+//! let workspace = client
+//!     .open_workspace(&NewWorkspace::new(me, &WorkspaceKey::name("notes")))
+//!     .await?;
+//! let session = client
+//!     .new_session(workspace.id, &NewSession::with("assistant"))
+//!     .await?;
+//! let run = client
+//!     .prompt(session.id, &NewRun::text("What is new?"), "a-key-of-mine")
+//!     .await?;
+//!
+//! // All that comes of it, until its end; a connection that is lost is opened again.
+//! let mut events = client.run_events(run.run);
+//! while let Some(frame) = events.next().await {
+//!     if let Frame::Event(event) = frame?
+//!         && let EventBody::TextDelta { text, .. } = event.body
+//!     {
+//!         print!("{text}");
+//!     }
+//! }
+//! client.retire(me).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! * **Streams** ([`Events`]) go on after the last event that was handed out, over as many connections
+//!   as it takes: nothing is lost and nothing comes twice.
+//! * **A prompt is accepted once**, also where its answer was lost: it is sent again under the
+//!   caller's key, by which the host knows it. The same holds of answers, forks and resumed runs.
+//! * **Errors** ([`ClientError`]) say whether the server refused ([`ClientError::problem`], under the
+//!   names of [`api::problem::KINDS`]) or was not reached, and whether asking again may help.
+//! * **The server** is one at an address (`http`, `https`), one behind a unix socket, or any
+//!   [`Transport`]: `lastword_server::in_process` is one in this process, without a socket or a token.
+//!
+//! [`Client`] and what it returns need a tokio runtime with timers.
+
+mod address;
+mod builder;
+mod client;
+mod error;
+mod events;
+mod http_transport;
+mod requests;
+mod transport;
+
+pub use address::Address;
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use error::{ClientError, Refusal};
+pub use events::{Events, Frame};
+pub use lastword_api as api;
+pub use transport::{BodyStream, ServiceTransport, Transport, TransportError};

@@ -1,0 +1,54 @@
+//! A router without a listener: for clients in the process that it is in. Neighbour of
+//! `connection.rs`, which does the same for sockets.
+
+use crate::access::{Arrival, Authorizer};
+use crate::{ServerOptions, ThisProcess, router};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use lastword::Host;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower_service::Service;
+
+/// A host's HTTP API for the process that the host is in: a tower service that takes requests
+/// without a socket, and without a token, since nothing but this process can send them. The
+/// client of `lastword-client` takes it as its transport.
+///
+/// Answers come as they are made: a stream of events is a body that is read as it grows. Dropping
+/// a request that is not answered yet takes back what it asked for no more than over a socket.
+///
+/// Beyond what clients from outside may send, paths may be relative or not UTF-8, and the
+/// configuration of a run may be any JSON.
+#[derive(Clone, Debug)]
+pub struct InProcess {
+    router: Router,
+}
+
+/// The HTTP API of a host for this process alone; see [`InProcess`].
+#[must_use]
+pub fn in_process(host: Host, options: ServerOptions) -> InProcess {
+    let authorizer: Arc<dyn Authorizer> = Arc::new(ThisProcess);
+    InProcess {
+        router: router(host, authorizer, options),
+    }
+}
+
+impl<B> Service<Request<B>> for InProcess
+where
+    Router: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<B>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(Arrival::InProcess);
+        self.router.call(request)
+    }
+}
