@@ -1,8 +1,8 @@
 //! Agents that a server has loaded, and what they say of themselves.
 
 use crate::WirePath;
-use lastword::id::AgentId;
-use lastword::permission::{Manifest, Want};
+use lastword_types::id::AgentId;
+use lastword_types::permission::{Manifest, Want};
 use serde::{Deserialize, Serialize};
 
 /// An agent in a file of the server's.

@@ -1,6 +1,6 @@
 //! Lists, page by page, and what of them cannot be read.
 
-use lastword::id::{RunId, SessionId};
+use lastword_types::id::{RunId, SessionId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -3,8 +3,8 @@
 
 use crate::Damage;
 use crate::forms::if_known;
-use lastword::id::RunId;
-use lastword::session::Answer;
+use lastword_types::id::RunId;
+use lastword_types::session::Answer;
 use serde::{Deserialize, Serialize};
 
 /// The media type of every error.

@@ -1,7 +1,7 @@
 //! Questions that runs ask people, and what an answer came to.
 
-use lastword::id::{QuestionId, RunId, WorkspaceId};
-use lastword::session::{Answer, Granted, Question};
+use lastword_types::id::{QuestionId, RunId, WorkspaceId};
+use lastword_types::session::{Answer, Granted, Question};
 use serde::{Deserialize, Serialize};
 
 /// How a question stands.

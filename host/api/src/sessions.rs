@@ -1,8 +1,8 @@
 //! Sessions: beginning, changing and forking them.
 
 use crate::forms::objects;
-use lastword::id::{MessageId, SessionId};
-use lastword::session::Todo;
+use lastword_types::id::{MessageId, SessionId};
+use lastword_types::session::Todo;
 use serde::{Deserialize, Serialize};
 
 /// With whom to talk.

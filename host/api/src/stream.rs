@@ -1,6 +1,6 @@
 //! What stands in streams beside the events of the log.
 
-use lastword::id::WorkspaceId;
+use lastword_types::id::WorkspaceId;
 use serde::{Deserialize, Serialize};
 
 /// The name of the last frame of a stream that broke off: its data is a [`Problem`](crate::Problem).

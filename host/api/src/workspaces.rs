@@ -1,9 +1,10 @@
 //! Workspaces: opening them, how they stand, and what a closed one leaves.
 
 use crate::WirePath;
-use lastword::id::{ClientId, RunId, WorkspaceId};
-use lastword::session::WorkspaceKind;
-use lastword::{Receipt, WorkspaceKey};
+use lastword_types::id::{ClientId, RunId, WorkspaceId};
+use lastword_types::session::WorkspaceKind;
+use lastword_types::run::Receipt;
+use lastword_types::workspace::WorkspaceKey;
 use serde::{Deserialize, Serialize};
 
 /// Which workspace, for whom, and what its agents may do there.

@@ -6,8 +6,8 @@ use crate::client::Call;
 use crate::transport::BodyStream;
 use crate::{Client, ClientError};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use lastword::event::{Event, EventBody};
-use lastword::id::{ClientId, RunId, SessionId, WorkspaceId};
+use lastword_types::event::{Event, EventBody};
+use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use sse_stream::{Sse, SseStream};
 use std::collections::VecDeque;
 use std::fmt;
@@ -372,8 +372,8 @@ fn alive(bytes: BodyStream) -> BodyStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lastword::clock::UnixMillis;
-    use lastword::event::{Position, Seq};
+    use lastword_types::clock::UnixMillis;
+    use lastword_types::event::{Position, Seq};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread::JoinHandle;

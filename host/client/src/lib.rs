@@ -4,9 +4,9 @@
 //! ```no_run
 //! use lastword_client::api::{NewRun, NewSession, NewWorkspace};
 //! use lastword_client::{Client, Frame};
-//! use lastword::event::EventBody;
-//! use lastword::id::ClientId;
-//! use lastword::WorkspaceKey;
+//! use lastword_types::event::EventBody;
+//! use lastword_types::id::ClientId;
+//! use lastword_types::workspace::WorkspaceKey;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder()

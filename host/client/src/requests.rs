@@ -10,9 +10,9 @@ use crate::client::{Call, piece};
 use crate::{Client, ClientError};
 use bytes::Bytes;
 use http::Method;
-use lastword::Receipt;
-use lastword::id::{ClientId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
-use lastword::session::{Answer, BlobId, Export, Granted, Message, Question, SessionRecord};
+use lastword_types::run::Receipt;
+use lastword_types::id::{ClientId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
+use lastword_types::session::{Answer, BlobId, Export, Granted, Message, Question, SessionRecord};
 
 /// A result of a request.
 type Answered<T> = Result<T, ClientError>;

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::Client;
     use crate::api::NewRun;
-    use lastword::id::{RunId, SessionId};
+    use lastword_types::id::{RunId, SessionId};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
