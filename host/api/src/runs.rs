@@ -5,8 +5,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{ClientId, RunId, SessionId};
-use lastword_types::session::Part;
 use lastword_types::run::{Receipt, RunState};
+use lastword_types::session::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -2,8 +2,8 @@
 
 use crate::WirePath;
 use lastword_types::id::{ClientId, RunId, WorkspaceId};
-use lastword_types::session::WorkspaceKind;
 use lastword_types::run::Receipt;
+use lastword_types::session::WorkspaceKind;
 use lastword_types::workspace::WorkspaceKey;
 use serde::{Deserialize, Serialize};
 

@@ -10,8 +10,8 @@ use crate::client::{Call, piece};
 use crate::{Client, ClientError};
 use bytes::Bytes;
 use http::Method;
-use lastword_types::run::Receipt;
 use lastword_types::id::{ClientId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
+use lastword_types::run::Receipt;
 use lastword_types::session::{Answer, BlobId, Export, Granted, Message, Question, SessionRecord};
 
 /// A result of a request.
