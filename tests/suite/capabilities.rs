@@ -224,7 +224,7 @@ async fn an_answer_that_breaks_off_is_an_error_and_is_kept() {
     let fixture = Plan::new().host(|host| host.model(cut)).build().await;
     let outcome = fixture.run("model-transcript hello").await;
     assert_eq!(
-        (outcome.receipt.state, outcome.receipt.cause.as_str()),
+        (outcome.receipt.state, &*outcome.receipt.cause.name()),
         (RunState::Failed, "agent-error")
     );
     assert!(

@@ -2,7 +2,7 @@
 
 use lastword::session::Role;
 use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
-use lastword::{HostError, Limits, Prompt, Resume, RunState};
+use lastword::{HostError, Limits, Origin, Prompt, Resume, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan, builder, wait_until_said};
 use lastword_tests::guests::guest;
@@ -40,7 +40,7 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
     let queued = fixture.start("echo never").await;
     let receipt = queued.cancel().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "user")
     );
     let outcome = fixture.outcome(&queued, receipt).await;
@@ -178,7 +178,7 @@ async fn a_key_names_one_run() {
 }
 
 /// Runs of a session, by who began them.
-async fn origins(fixture: &Fixture) -> Vec<String> {
+async fn origins(fixture: &Fixture) -> Vec<Origin> {
     let page = fixture.session.list_runs(100, None).await.unwrap();
     page.items.into_iter().map(|run| run.origin).collect()
 }

@@ -21,7 +21,7 @@ use lastword::capability::tools::OWN_TOOLS;
 use lastword::id::{RunId, SessionId};
 use lastword::permission::{Grants, Manifest, Want};
 use lastword::{
-    Agent, Capability, Host, HostBuilder, HostError, Lifecycle, Receipt, RunState, Session,
+    Agent, Capability, Cause, Host, HostBuilder, HostError, Lifecycle, Receipt, RunState, Session,
     WorkspaceKey, text,
 };
 use std::path::Path;
@@ -392,9 +392,9 @@ pub(crate) fn conclude(met: &Met, view: &View, session: SessionId, terminal: &Te
 
 /// What the shell shall know of a run's end.
 pub(crate) fn exit_of(receipt: &Receipt) -> Exit {
-    match (receipt.state, receipt.cause.as_str()) {
+    match (receipt.state, &receipt.cause) {
         (RunState::Completed, _) => Exit::Completed,
-        (RunState::Cancelled, _) | (_, "shutdown" | "user") => Exit::Cancelled,
+        (RunState::Cancelled, _) | (_, Cause::Shutdown | Cause::User) => Exit::Cancelled,
         _ => Exit::Failed,
     }
 }

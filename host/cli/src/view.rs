@@ -4,10 +4,10 @@
 use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{self, time};
-use lastword::Receipt;
 use lastword::event::{Event, EventBody};
 use lastword::id::SessionId;
 use lastword::session::{Part, PartBody, Role};
+use lastword::{Cause, Receipt};
 use std::collections::HashMap;
 use std::io;
 
@@ -81,7 +81,7 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         figures.push(receipt.finish_reason.to_string());
     }
     figures.extend(took_us.map(|us| format!("took {}", time(us))));
-    if receipt.cause != "returned" {
+    if !matches!(receipt.cause, Cause::Returned(_)) {
         figures.push(format!("stopped in {}", time(receipt.stop_us)));
     }
     if !receipt.persisted {

@@ -119,4 +119,4 @@ pub use lastword_types::workspace::{
     CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
     WorkspaceKey,
 };
-pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
+pub use run::{Cause, Events, HostStats, Origin, Receipt, Run, RunState};

@@ -8,7 +8,7 @@ use super::tx::Tx;
 use super::{StoreError, entry, finish, message, queue};
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, RunId, SessionId};
-use lastword_types::run::{Cause, Ending, RunState, Said};
+use lastword_types::run::{Cause, Ending, Origin, RunState, Said};
 use lastword_types::session::{FinishReason, ForkPoint, Message, Role};
 use rusqlite::params;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn begin_run(
         )?
         .query_row([through.as_bytes()], |row| row.get(0))?;
     let prompt = PromptRecord {
-        origin: "fork".to_owned(),
+        origin: Origin::Fork,
         parts: Vec::new(),
         config: "{}".to_owned(),
         deadline: None,

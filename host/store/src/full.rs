@@ -8,7 +8,7 @@ use futures_util::future::poll_immediate;
 use lastword_os::clock::SystemClock;
 use lastword_types::event::{EventBody, Seq};
 use lastword_types::id::{AgentId, RunId, SessionId};
-use lastword_types::run::{Cause, Ending, Receipt};
+use lastword_types::run::{Cause, Ending, Origin, Receipt};
 use lastword_types::session::{BlobId, FinishReason, Part, ToolResult};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 async fn accept(store: &Store, session: SessionNo, start: bool) -> (RunId, RunNo) {
     let id = RunId::generate();
     let prompt = PromptRecord {
-        origin: "user".to_owned(),
+        origin: Origin::User,
         parts: vec![Part::text("speak")],
         config: "{}".to_owned(),
         deadline: None,

@@ -7,7 +7,7 @@ use super::wake::{self, GoesOn};
 use super::{Damage, Refusal, StoreError};
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, QuestionId, RunId};
-use lastword_types::run::{CarriedUsage, RunEvent, RunState};
+use lastword_types::run::{CarriedUsage, Origin, RunEvent, RunState};
 use lastword_types::session::{Answer, BlobId, Message, Part, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -48,9 +48,9 @@ impl SessionNo {
 /// What a caller asks of a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
-    /// `user`, `parent`, `resume`, `wake` or `answer`. Those that bring words make a user
-    /// message: `user`, `parent` and `answer`.
-    pub origin: String,
+    /// What began the run. One that [brings a message](Origin::brings_message) makes one of the
+    /// user's.
+    pub origin: Origin,
     /// What is asked.
     pub parts: Vec<Part>,
     /// The agent's configuration for this run, as JSON text.
@@ -248,7 +248,7 @@ fn log_accepted(
 
 /// The user's message, with a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
-    if !matches!(accept.prompt.origin.as_str(), "user" | "parent" | "answer") {
+    if !accept.prompt.origin.brings_message() {
         touch(tx, run.session, None)?;
         return Ok(None);
     }

@@ -7,7 +7,7 @@ use super::session::{PAGE_ROWS, cursor, parse_cursor};
 use super::{StoreError, event};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::run::{Origin, Receipt, RunState};
 use rusqlite::{Connection, Row, params};
 
 /// A run, without its messages.
@@ -19,7 +19,8 @@ pub struct RunSummary {
     /// Where it stands.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …
-    pub origin: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
     /// When it was accepted.
@@ -67,7 +68,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
             id: RunId::from_bytes(row.get(1)?),
             state: RunState::from_word(&word)
                 .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
-            origin: row.get(3)?,
+            origin: row.get::<_, String>(3)?.into(),
             digest: row.get(4)?,
             accepted_ms: UnixMillis(row.get::<_, i64>(5)? as u64),
             started_ms: time(row.get(6)?),

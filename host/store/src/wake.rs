@@ -7,7 +7,7 @@ use super::tx::Tx;
 use super::{Refusal, Store, StoreError, finish};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
-use lastword_types::run::{CarriedUsage, Ending, Receipt, Wait};
+use lastword_types::run::{CarriedUsage, Ending, Origin, Receipt, Wait};
 use lastword_types::session::{Answer, Part};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -144,7 +144,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Due, StoreError> {
 /// What goes on with a run that ended waiting, once its time has come.
 fn woken(prompt: PromptRecord, carried: Option<CarriedUsage>) -> PromptRecord {
     PromptRecord {
-        origin: "wake".to_owned(),
+        origin: Origin::Wake,
         parts: vec![Part::text("The time that you waited for has come.")],
         carried,
         ..prompt
@@ -169,7 +169,7 @@ fn carried(row: &Row<'_>) -> Result<CarriedUsage, StoreError> {
 /// Stands for the prompt of a run that cannot be read.
 fn unreadable() -> PromptRecord {
     PromptRecord {
-        origin: String::new(),
+        origin: Origin::Other(String::new()),
         parts: Vec::new(),
         config: "{}".to_owned(),
         deadline: None,

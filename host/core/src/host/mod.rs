@@ -46,9 +46,9 @@ pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
 
 use crate::guest::Capabilities;
-use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun, Times};
+use crate::run::{Origin, Run};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use lastword_sandbox::{Compilers, Engine, GuestState, Limits, Linker};
@@ -405,7 +405,7 @@ impl HostInner {
             bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
-            woken: prompt.origin == "wake",
+            woken: prompt.origin == Origin::Wake,
             times: Times::of(&limits, prompt.deadline),
         };
         Ok(RunJob {

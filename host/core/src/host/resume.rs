@@ -3,7 +3,7 @@
 
 use super::{HostError, Session, bounds};
 use crate::run::dispatcher::NotAccepted;
-use crate::run::{Run, RunState};
+use crate::run::{Origin, Run, RunState};
 use lastword_store::{HeldScope, Key, PromptRecord, Refusal, RunAt, StoreError};
 use lastword_types::id::RunId;
 
@@ -101,11 +101,11 @@ impl Session {
     }
 
     async fn resume_ended(&self, at: RunAt, key: Option<Key>) -> Result<Run, HostError> {
-        if at.prompt.origin == "parent" {
+        if at.prompt.origin == Origin::Parent {
             return Err(HostError::BegunByRun(at.id));
         }
         let record = PromptRecord {
-            origin: "resume".to_owned(),
+            origin: Origin::Resume,
             carried: None,
             ..at.prompt
         };

@@ -4,7 +4,7 @@ use super::{Host, HostError, Prompt};
 use crate::guest::Blob;
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
-use crate::run::{Cause, Events, Receipt, Run};
+use crate::run::{Cause, Events, Origin, Receipt, Run};
 use lastword_store::{GoesOn, HeldScope, Key, PromptRecord, Refusal, SessionNo, StoreError, Waits};
 use lastword_types::event::Seq;
 use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
@@ -77,7 +77,7 @@ impl Session {
         let attached = std::mem::take(&mut prompt.attached);
         prompt.parts.extend(attached.parts);
         let record = PromptRecord {
-            origin: "user".to_owned(),
+            origin: Origin::User,
             parts: std::mem::take(&mut prompt.parts),
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,

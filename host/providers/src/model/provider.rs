@@ -101,8 +101,8 @@ pub struct ModelRequest {
     pub blobs: Blobs,
     /// Tools that the model may call.
     pub tools: Vec<ToolSpec>,
-    /// `auto`, `none`, `required` or a tool's name.
-    pub tool_choice: Option<String>,
+    /// Whether the model is to call a tool, and which one. Default: as the service does it.
+    pub tool_choice: Option<ToolChoice>,
     /// A JSON schema for the answer, as JSON text.
     pub output_schema: Option<String>,
     /// Texts at which to stop.
@@ -113,6 +113,38 @@ pub struct ModelRequest {
     pub temperature: Option<f32>,
     /// What only this provider knows.
     pub extra: Extra,
+}
+
+lastword_types::open_words! {
+    /// Whether a model is to call tools.
+    pub enum ToolChoice {
+        /// As it thinks best.
+        Auto = "auto",
+        /// None.
+        None = "none",
+        /// One at the least, whichever it likes.
+        Required = "required",
+        ..
+        /// The one of this name.
+        Tool,
+    }
+}
+
+lastword_types::open_words! {
+    /// Why a model's answer ends.
+    pub enum ModelFinish {
+        /// The model had nothing more to say.
+        EndTurn = "end_turn",
+        /// Its output limit was reached.
+        MaxTokens = "max_tokens",
+        /// Tool calls are to be carried out.
+        ToolUse = "tool_use",
+        /// The service withheld the rest.
+        ContentFilter = "content_filter",
+        ..
+        /// Another reason, in the service's own word.
+        Other,
+    }
 }
 
 /// A message as a model sees it.
@@ -157,9 +189,8 @@ pub enum ModelEvent {
     Usage(Usage),
     /// The request failed before anything was said, and will be sent again.
     Retrying(Retrying),
-    /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,
-    /// `content_filter` or another word.
-    Finish(String),
+    /// The end of the answer and its reason.
+    Finish(ModelFinish),
 }
 
 /// A request that failed and is sent again.

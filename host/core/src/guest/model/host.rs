@@ -168,7 +168,7 @@ impl Reply {
             // A part by now, and an event of the run.
             (ModelEvent::Data { .. } | ModelEvent::Retrying(_), _) => {}
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
-            (ModelEvent::Finish(reason), _) => self.finish = reason,
+            (ModelEvent::Finish(reason), _) => self.finish = reason.into(),
         }
     }
 
@@ -264,7 +264,7 @@ async fn assemble(
         messages,
         blobs,
         tools: request.tools.into_iter().map(tool_in).collect(),
-        tool_choice: request.tool_choice,
+        tool_choice: request.tool_choice.map(Into::into),
         output_schema: request.output_schema_json,
         stop: request.stop,
         max_output_tokens: request.max_output_tokens,
@@ -360,6 +360,6 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         // A part by now, and an event of the run.
         ModelEvent::Data { .. } | ModelEvent::Retrying(_) => return None,
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
-        ModelEvent::Finish(reason) => wit::Event::Finish(reason),
+        ModelEvent::Finish(reason) => wit::Event::Finish(reason.into()),
     })
 }
