@@ -25,6 +25,7 @@ cursors! {
     /// An event's number within its session: 1, 2, 3 … without gaps. As a cursor, the last
     /// event that was seen; 0 is before the first.
     Seq;
-    /// An event's place among all events of a workspace: increasing, with gaps.
+    /// An event's place among all events of a host, those of all its workspaces: increasing, with
+    /// gaps. As a cursor, the last event that was seen; 0 is before the first.
     Position;
 }
