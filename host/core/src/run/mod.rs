@@ -8,6 +8,7 @@ mod events;
 mod execute;
 mod handle;
 pub(crate) mod live;
+pub(crate) mod polled;
 mod prepare;
 mod schedule;
 pub(crate) mod stats;
