@@ -64,6 +64,24 @@ pub struct HostBuilder {
     compiler: Compiler,
 }
 
+/// What is set, and of what an embedder brings how much there is.
+impl std::fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBuilder")
+            .field("data_dir", &self.data_dir)
+            .field("cache_dir", &self.cache_dir)
+            .field("has_model", &self.brought.model.is_some())
+            .field("has_policy", &self.brought.policy.is_some())
+            .field("tool_providers", &self.tools.len())
+            .field("limits", &self.limits)
+            .field("drain", &self.drain)
+            .field("retention", &self.retention)
+            .field("wakes", &self.wakes)
+            .field("denied", &self.denied)
+            .finish_non_exhaustive()
+    }
+}
+
 impl HostBuilder {
     pub(super) fn new() -> Self {
         Self {

@@ -76,6 +76,15 @@ pub struct Host {
     pub(crate) inner: Arc<Lease>,
 }
 
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("data_dir", &self.inner.store.directory())
+            .field("stage", &*self.inner.stage.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A handle that does not keep its host open: for what a host is given and that needs it back,
 /// such as a provider of tools.
 #[derive(Clone, Default)]

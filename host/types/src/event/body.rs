@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type")]
+#[non_exhaustive]
 pub enum EventBody {
     /// The session exists. Always its first event.
     #[serde(rename = "session.created")]

@@ -165,10 +165,10 @@ impl Reply {
                 .into(),
             ),
             (ModelEvent::Part(part), _) => self.parts.push(part),
-            // A part by now, and an event of the run.
-            (ModelEvent::Data { .. } | ModelEvent::Retrying(_), _) => {}
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
             (ModelEvent::Finish(reason), _) => self.finish = reason.into(),
+            // Data is a part by now, a retry an event of the run.
+            _ => {}
         }
     }
 
@@ -357,9 +357,9 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         ModelEvent::Text(text) => wit::Event::Text(text),
         ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
         ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
-        // A part by now, and an event of the run.
-        ModelEvent::Data { .. } | ModelEvent::Retrying(_) => return None,
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
         ModelEvent::Finish(reason) => wit::Event::Finish(reason.into()),
+        // Data is a part by now, a retry an event of the run.
+        _ => return None,
     })
 }
