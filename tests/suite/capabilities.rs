@@ -191,7 +191,7 @@ async fn what_is_not_granted_is_named() {
         .await;
     let said = fixture.run("state-get session k").await.text();
     assert!(
-        said.contains("denied") && said.contains("--allow state"),
+        said.contains("denied") && said.contains("the rule `state`"),
         "{said}"
     );
     let receipt = fixture.run("model hello").await.receipt;

@@ -267,7 +267,7 @@ async fn an_empty_prompt_is_refused_and_nothing_is_stored() {
     let fixture = Fixture::new().await;
     for prompt in ["", "  \n\t "] {
         let refused = fixture.session.prompt(prompt).await.unwrap_err();
-        assert!(matches!(refused, HostError::EmptyPrompt));
+        assert!(matches!(refused, HostError::EmptyPrompt(_)));
     }
     assert_eq!(fixture.session.record().await.unwrap().messages, 0);
 }

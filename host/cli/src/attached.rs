@@ -52,7 +52,7 @@ pub(crate) async fn run(
         return Ok(Exit::Denied);
     };
     if plan.is_blank() && !has_default(&manifest) {
-        return Err(HostError::EmptyPrompt.into());
+        return Err(Failure::empty_prompt(&name));
     }
     let going_on = match &plan.session {
         None => None,

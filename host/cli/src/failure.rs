@@ -1,10 +1,12 @@
 //! How a command ends: its exit code, and what it tells a person who must do something.
 //! Knows no command.
 
+use crate::hints;
 use crate::terminal::Terminal;
 use crate::units;
 use lastword::id::SessionId;
-use lastword::{HostError, OpenError, StoreError};
+use lastword::text;
+use lastword::{Hint, HostError, OpenError, StoreError};
 
 /// Places that are told one by one; `lastword doctor` tells all of them.
 const DAMAGES_TOLD: usize = 5;
@@ -75,6 +77,15 @@ impl Failure {
         ))
     }
 
+    /// There is nothing to ask, and the agent has no default.
+    pub(crate) fn empty_prompt(agent: &str) -> Self {
+        let agent = text::line(agent);
+        Self::usage(format!(
+            "the prompt is empty and the agent `{agent}` has no default prompt; say what it shall \
+             do: `lastword run AGENT \"PROMPT\"`"
+        ))
+    }
+
     /// Something that went wrong on the way.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self {
@@ -87,42 +98,31 @@ impl Failure {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        Self::usage(match &error {
-            HostError::EmptyPrompt => "the prompt is empty and the agent has no default prompt; \
-                 say what it shall do: `lastword run AGENT \"PROMPT\"`"
-                .to_owned(),
-            HostError::OtherAgent { session, agent } => format!(
-                "session {session} belongs to the agent `{agent}`; run that one (or give this one \
-                 its name with `--name {agent}`), or begin a new session without `--session`"
-            ),
-            HostError::StoreUnavailable(why) => format!(
-                "cannot write to the data directory: {why}; free disk space, then ask again"
-            ),
-            HostError::Damaged(damage) => damaged(damage),
-            HostError::NotApart { .. } => format!("{error}: name another with `--data-dir`"),
-            HostError::Open(error) => open(error),
+        let happened = match &error {
+            HostError::OtherAgent { session, agent } => {
+                format!("session {session} belongs to the agent `{agent}`")
+            }
+            HostError::StoreUnavailable(why) => {
+                format!("cannot write to the data directory: {why}")
+            }
+            HostError::Damaged(damage) => format!("what is stored is damaged: {damage}"),
             _ => error.to_string(),
-        })
+        };
+        Self::usage(with_hint(happened, error.hint().as_ref()))
     }
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self::usage(open(&error))
+        Self::usage(with_hint(error.to_string(), error.hint().as_ref()))
     }
 }
 
-fn open(error: &OpenError) -> String {
-    match error {
-        OpenError::InUse { .. } => format!("{error} with `--data-dir`"),
-        OpenError::Database { .. } => format!(
-            "{error}; look for a full disk or missing permissions, or name another data \
-             directory with `--data-dir`"
-        ),
-        OpenError::Damaged { .. } => {
-            format!("{error}; or name another data directory with `--data-dir`")
-        }
-        _ => error.to_string(),
+/// What happened, and what to type against it.
+fn with_hint(happened: String, hint: Option<&Hint>) -> String {
+    match hint.and_then(hints::of) {
+        Some(hint) => format!("{happened}; {hint}"),
+        None => happened,
     }
 }
 

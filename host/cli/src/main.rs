@@ -16,6 +16,7 @@ mod desk;
 mod doctor;
 mod failure;
 mod follow;
+mod hints;
 mod init;
 mod keeping;
 mod mcp;

@@ -8,6 +8,7 @@ use crate::client::Api;
 use crate::desk::{Answerer, Desk};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, Met};
+use crate::hints;
 use crate::owner::{self, Patience, Taken};
 use crate::place::Place;
 use crate::plan::{Given, Plan};
@@ -227,7 +228,7 @@ async fn on(
         return Ok(Exit::Denied);
     };
     if plan.is_blank() && !has_default(manifest) {
-        return Err(HostError::EmptyPrompt.into());
+        return Err(Failure::empty_prompt(name));
     }
     for note in &notes {
         terminal.note(note);
@@ -305,7 +306,7 @@ pub(crate) fn may_run(
             let reason = terminal::line(&want.reason, 200);
             let how = match grants.denies_all(want.capability) {
                 true => "a rule of `--deny` or of the settings denies it".to_owned(),
-                false => format!("grant it with {}", want.capability.how_to_grant()),
+                false => format!("grant it with {}", hints::how_to_grant(want.capability)),
             };
             format!("\n  {} ({reason}): {how}", want.capability)
         });
@@ -318,7 +319,7 @@ pub(crate) fn may_run(
     }
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
-            let how = want.capability.how_to_grant();
+            let how = hints::how_to_grant(want.capability);
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lastword::id::RunId;
 use lastword::session::Answer;
-use lastword::{Damage, HostError};
+use lastword::{Damage, ErrorKind, HostError};
 use serde::Serialize;
 
 /// The media type of every error.
@@ -17,67 +17,83 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 pub struct Kind {
     /// The name, for programs.
     pub name: &'static str,
-    /// The HTTP status.
-    pub status: u16,
     /// The kind in a few words, for people.
     pub title: &'static str,
+    /// The status of an error that only a server has.
+    own: Option<u16>,
+}
+
+impl Kind {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let of_host = || ErrorKind::of_name(self.name).unwrap_or(ErrorKind::Internal);
+        self.own.unwrap_or_else(|| of_host().status())
+    }
 }
 
 macro_rules! kinds {
-    ($($status:literal $name:literal $title:literal)*) => {
-        /// Every error that a server answers, by status and name.
-        pub const KINDS: &[Kind] = &[$(Kind { name: $name, status: $status, title: $title }),*];
+    (@own host) => { None };
+    (@own $status:literal) => { Some($status) };
+    ($($status:tt $name:literal $title:literal)*) => {
+        /// Every error that a server answers, by status and name. Those with `host` are the
+        /// host's own, whose kinds give their status.
+        pub const KINDS: &[Kind] = &[$(Kind {
+            name: $name,
+            title: $title,
+            own: kinds!(@own $status),
+        }),*];
     };
 }
 
 kinds! {
-    400 "empty-prompt" "The prompt is empty"
-    400 "invalid-agent" "The agent cannot be loaded"
+    host "empty-prompt" "The prompt is empty"
+    host "invalid-agent" "The agent cannot be loaded"
     400 "invalid-body" "The body is not what this route takes"
     400 "invalid-client-id" "The client id is not a UUID"
-    400 "invalid-cursor" "There is no such place in the log"
-    400 "invalid-directory" "The directory cannot be a workspace"
+    host "invalid-cursor" "There is no such place in the log"
+    host "invalid-directory" "The directory cannot be a workspace"
     400 "invalid-id" "An id in the path is malformed"
     400 "invalid-key" "The idempotency key is malformed"
     400 "invalid-query" "A query parameter is wrong"
-    400 "invalid-value" "A value cannot be kept"
+    host "invalid-value" "A value cannot be kept"
     401 "unauthenticated" "Who are you?"
     403 "forbidden" "You may not do this"
     403 "foreign-origin" "The request comes from a foreign web page"
     403 "outside-roots" "The directory lies outside of what this server offers"
-    404 "client-not-attached" "The client has no claim here"
-    404 "unknown-agent" "There is no such agent"
+    host "client-not-attached" "The client has no claim here"
+    host "unknown-agent" "There is no such agent"
     404 "unknown-blob" "There are no such bytes"
-    404 "unknown-grant" "There is no such grant"
-    404 "unknown-message" "There is no such message"
-    404 "unknown-question" "There is no such question"
+    host "unknown-grant" "There is no such grant"
+    host "unknown-message" "There is no such message"
+    host "unknown-question" "There is no such question"
     404 "unknown-route" "There is nothing at this address"
-    404 "unknown-run" "There is no such run"
-    404 "unknown-session" "There is no such session"
-    404 "unknown-workspace" "There is no such workspace"
+    host "unknown-run" "There is no such run"
+    host "unknown-session" "There is no such session"
+    host "unknown-workspace" "There is no such workspace"
     405 "wrong-method" "This address takes other methods"
     408 "body-timeout" "The body did not arrive in time"
-    409 "already-answered" "Somebody has answered already"
-    409 "already-resumed" "The run was gone on with already"
-    409 "client-retired" "The client was retired"
-    409 "key-conflict" "The idempotency key belongs to another request"
-    409 "not-resumable" "The run cannot be resumed"
-    409 "question-dismissed" "The run that asked is over"
-    409 "run-held" "The run is held"
-    409 "run-not-ended" "The run has no end yet"
-    409 "run-started" "The run has started already"
-    409 "unreadable-options" "What the workspace was opened with cannot be read"
-    409 "workspace-closing" "The workspace is closing"
-    410 "cursor-expired" "The log no longer reaches back that far"
+    host "already-answered" "Somebody has answered already"
+    host "already-resumed" "The run was gone on with already"
+    host "client-retired" "The client was retired"
+    host "key-conflict" "The idempotency key belongs to another request"
+    host "not-resumable" "The run cannot be resumed"
+    host "question-dismissed" "The run that asked is over"
+    host "run-held" "The run is held"
+    host "run-not-ended" "The run has no end yet"
+    host "run-started" "The run has started already"
+    host "unreadable-options" "What the workspace was opened with cannot be read"
+    host "workspace-closing" "The workspace is closing"
+    host "cursor-expired" "The log no longer reaches back that far"
     413 "body-too-large" "The body is too large"
     415 "unsupported-media-type" "The body's media type is not taken here"
     421 "foreign-host" "This server does not answer for that host name"
-    429 "queue-full" "The session's queue is full"
-    500 "internal" "The server failed"
-    500 "store-damaged" "What is stored cannot be read"
-    503 "host-closing" "The host is shutting down"
-    503 "host-unavailable" "The host cannot do this now"
-    503 "store-unavailable" "The store cannot do this now"
+    host "queue-full" "The session's queue is full"
+    host "internal" "The server failed"
+    host "store-damaged" "What is stored cannot be read"
+    host "host-closing" "The host is shutting down"
+    host "host-unavailable" "The host cannot do this now"
+    host "store-unavailable" "The store cannot do this now"
 }
 
 /// One error, ready to be answered.
@@ -177,7 +193,7 @@ impl Problem {
     /// The status with which it is answered.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// Its JSON, as in the body.
@@ -185,7 +201,7 @@ impl Problem {
         let body = ProblemBody {
             r#type: format!("urn:lastword:error:{}", self.kind.name),
             title: self.kind.title.to_owned(),
-            status: self.kind.status,
+            status: self.kind.status(),
             detail: self.detail.clone(),
             name: self.kind.name.to_owned(),
             resume_after: self.resume_after,
@@ -214,8 +230,7 @@ impl IntoResponse for Problem {
 
 impl From<HostError> for Problem {
     fn from(error: HostError) -> Self {
-        let known = KINDS.iter().any(|kind| kind.name == error.name());
-        if !known {
+        if error.name() == "internal" {
             return Self::internal(error);
         }
         let mut problem = Self::new(error.name(), error.to_string());
@@ -239,7 +254,18 @@ mod tests {
         for (at, kind) in KINDS.iter().enumerate() {
             let again = KINDS[at + 1..].iter().any(|other| other.name == kind.name);
             assert!(!again, "{} is listed twice", kind.name);
-            assert!((400..600).contains(&kind.status), "{}", kind.name);
+            assert!((400..600).contains(&kind.status()), "{}", kind.name);
+            let of_host = ErrorKind::of_name(kind.name).is_some();
+            assert_ne!(kind.own.is_some(), of_host, "{}", kind.name);
+        }
+        assert!(KINDS.is_sorted_by_key(|kind| kind.status()));
+    }
+
+    #[test]
+    fn every_error_of_a_host_is_listed() {
+        for (name, kind) in lastword::ERROR_NAMES {
+            assert_eq!(Problem::new(name, "").name(), *name);
+            assert_eq!(Problem::new(name, "").status().as_u16(), kind.status());
         }
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
 use super::Damage;
+use lastword_types::hint::Hint;
 use lastword_types::id::RunId;
 use rusqlite::ErrorCode;
 use std::fmt;
@@ -47,7 +48,7 @@ pub enum OpenError {
     },
     /// The database was written by an earlier lastword, and only a host brings it up to date.
     #[error(
-        "the database {} has format {found}; let this lastword run an agent on it once, which brings \
+        "the database {} has format {found}; let a host of this lastword run an agent on it once, which brings \
          it to format {known}, or read it with the lastword that wrote it", path.display()
     )]
     Older {
@@ -84,8 +85,8 @@ pub enum OpenError {
     },
     /// The database is damaged where nothing can be read without it.
     #[error(
-        "the database {} is damaged so that SQLite cannot work with it: {message}; `lastword \
-         doctor` says what can be read of it, and a backup can take its place", path.display()
+        "the database {} is damaged so that SQLite cannot work with it: {message}; an \
+         examination says what can be read of it, and a backup can take its place", path.display()
     )]
     Damaged {
         /// The database.
@@ -104,6 +105,26 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the same may succeed later although nobody changes anything but the owner of the
+    /// directory.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::InUse { .. })
+    }
+
+    /// What would help, where that is one thing that a program can offer in words of its own.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::InUse { .. } | Self::NetworkFileSystem { .. } | Self::Database { .. } => {
+                Some(Hint::OtherDataDirectory)
+            }
+            Self::Older { .. } | Self::Missing { .. } => Some(Hint::RunOnce),
+            Self::Damaged { .. } => Some(Hint::Examine),
+            _ => None,
+        }
+    }
+
     /// What SQLite said when a database was opened.
     pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, message) = (path.to_owned(), error.to_string());

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod hint;
 pub mod id;
 pub mod permission;
 pub mod run;

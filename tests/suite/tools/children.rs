@@ -293,7 +293,7 @@ async fn whom_there_is_not_cannot_be_run() {
         denied.text()
     );
     assert!(
-        denied.text().contains("--allow run-agents"),
+        denied.text().contains("the rule `run-agents"),
         "{}",
         denied.text()
     );

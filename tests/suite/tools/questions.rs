@@ -341,7 +341,7 @@ async fn with_nobody_to_ask_what_is_not_granted_is_denied_with_what_would_grant_
     let outcome = fixture.run(CHANGE).await;
     let said = outcome.text();
     assert!(said.starts_with("error denied"), "{said}");
-    assert!(said.contains("`--allow tools=test.change`"), "{said}");
+    assert!(said.contains("the rule `tools=test.change`"), "{said}");
     let outcome = fixture.run(r#"tool ask_user {"question":"Which?"}"#).await;
     assert!(
         outcome.text().starts_with("failed: Nobody is there"),

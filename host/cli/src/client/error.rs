@@ -2,6 +2,7 @@
 //! requests.
 
 use crate::failure::{Exit, Failure};
+use crate::hints;
 use lastword::session::Answer;
 
 /// The name of a refusal that asking again does not change.
@@ -114,8 +115,10 @@ fn refused(refusal: &Refusal) -> Failure {
              `--token-file`, or set LASTWORD_TOKEN"
         ),
         "outside-roots" => format!("{detail} (`lastword serve --root DIRECTORY`)"),
-        "empty-prompt" => format!("{detail}: `lastword run AGENT \"PROMPT\"`"),
-        _ => detail.clone(),
+        name => match hints::of_name(name) {
+            Some(hint) => format!("{detail}; {hint}"),
+            None => detail.clone(),
+        },
     };
     let exit = match (refusal.name.as_str(), refusal.status) {
         ("forbidden", _) => Exit::Denied,

@@ -91,7 +91,8 @@ impl Host {
         let key = Key::of_answer(key, id, &answer)?;
         let (_, question, _) = self.question(id).await?;
         let session = self.inner.store.locate(question.session).await?.no;
-        let known = self.inner.store.known(session, key.clone()).await?;
+        let known = self.inner.store.known(session, key.clone()).await;
+        let known = known.map_err(|error| HostError::of_session(question.session, error))?;
         match known {
             Some(run) => Ok(Answered {
                 grant: None,

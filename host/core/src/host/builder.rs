@@ -375,7 +375,7 @@ impl HostBuilder {
 async fn opened(directory: Option<PathBuf>, clock: &Arc<dyn Clock>) -> Result<Store, HostError> {
     let directory = directory.unwrap_or_else(|| ".lastword".into());
     let clock = Arc::clone(clock);
-    Ok(blocking(move || Store::open(&directory, clock)).await??)
+    Ok(blocking("open the store", move || Store::open(&directory, clock)).await??)
 }
 
 fn linker(engine: &Engine) -> HostResult<Linker<GuestState<Capabilities>>> {
@@ -390,7 +390,9 @@ async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<E
         memory_bytes: MEMORY_BYTES,
         run_bytes: limits.memory_bytes,
     };
-    Ok(Arc::new(blocking(move || Engine::new(options)).await??))
+    Ok(Arc::new(
+        blocking("start the engine", move || Engine::new(options)).await??,
+    ))
 }
 
 /// The soft limit of descriptors from before it was raised.
@@ -435,20 +437,27 @@ fn directory(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf>
 }
 
 async fn blocking<T: Send + 'static>(
+    doing: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HostError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| HostError::NoRuntime)
+        .map_err(|error| HostError::of_task(error, doing))
 }
 
 async fn clear(directory: PathBuf) -> Result<(), HostError> {
-    let _nothing_was_left = blocking(move || remove_tree(&directory)).await?;
+    let _nothing_was_left = blocking("remove what an earlier host left", move || {
+        remove_tree(&directory)
+    })
+    .await?;
     Ok(())
 }
 
 fn unlinkable(error: impl std::fmt::Display) -> HostError {
-    HostError::StoreUnavailable(error.to_string())
+    HostError::Internal {
+        doing: "offer agents its interface",
+        why: error.to_string(),
+    }
 }
 
 /// The runtime that this is called from, if it has timers and I/O: without them the first cancel

@@ -161,12 +161,12 @@ impl Host {
         let store = &self.inner.store;
         let named = |error| match error {
             StoreError::Refused(Refusal::UnknownWorkspace) => HostError::UnknownWorkspace(id),
-            StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing,
+            StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing(id),
             other => other.into(),
         };
         store.workspace_no(id).await.map_err(named)?;
         if !self.inner.close(id).await.left.is_empty() {
-            return Err(HostError::WorkspaceClosing);
+            return Err(HostError::WorkspaceClosing(id));
         }
         for session in store.sessions_of(id).await.map_err(named)? {
             match store.begin_delete(session).await {

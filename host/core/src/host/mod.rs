@@ -31,7 +31,7 @@ pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use closing::ClosedWorkspace;
-pub use error::HostError;
+pub use error::{ERROR_NAMES, ErrorKind, HostError};
 pub use health::Health;
 pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;

@@ -160,7 +160,9 @@ impl Session {
             Ok(row) => Ok(row.into()),
             Err(StoreError::Refused(Refusal::WrongState)) => Err(HostError::RunStarted(run)),
             Err(StoreError::Refused(Refusal::UnknownRun)) => Err(HostError::UnknownRun(run)),
-            Err(StoreError::Refused(Refusal::Empty)) => Err(HostError::EmptyPrompt),
+            Err(StoreError::Refused(Refusal::Empty)) => {
+                Err(HostError::EmptyPrompt(self.agent.clone()))
+            }
             Err(error) => Err(self.named(error)),
         }
     }
@@ -192,9 +194,6 @@ impl Session {
 
     /// A refusal of the store about this session, by its name.
     pub(super) fn named(&self, error: StoreError) -> HostError {
-        match error {
-            StoreError::Refused(Refusal::UnknownSession) => HostError::UnknownSession(self.id),
-            other => other.into(),
-        }
+        HostError::of_session(self.id, error)
     }
 }

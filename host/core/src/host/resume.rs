@@ -58,7 +58,7 @@ impl Session {
         }
         let key = key.map(|word| Key::of_resume(word, run)).transpose()?;
         if let Some(key) = &key
-            && let Some(known) = self.host.inner.store.known(self.no, key.clone()).await?
+            && let Some(known) = self.known(key.clone()).await?
         {
             return Ok(self.run(known));
         }
@@ -95,7 +95,8 @@ impl Session {
 
     async fn goes_on_already(&self, at: &RunAt, key: Option<Key>) -> Result<Run, HostError> {
         if let Some(key) = key {
-            self.host.inner.store.keep_key(at.no, key).await?;
+            let kept = self.host.inner.store.keep_key(at.no, key).await;
+            kept.map_err(|error| self.named(error))?;
         }
         Ok(self.run(at.id))
     }

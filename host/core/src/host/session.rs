@@ -72,7 +72,9 @@ impl Session {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
             let default = manifest.and_then(|manifest| manifest.default_prompt.clone());
             let default = default.filter(|text| !text.trim().is_empty());
-            prompt.parts = vec![Part::text(default.ok_or(HostError::EmptyPrompt)?)];
+            prompt.parts = vec![Part::text(
+                default.ok_or_else(|| HostError::EmptyPrompt(self.agent.clone()))?,
+            )];
         }
         let attached = std::mem::take(&mut prompt.attached);
         prompt.parts.extend(attached.parts);
@@ -92,11 +94,17 @@ impl Session {
             (Ok(run), _) => Ok(run),
             // The key says more than that nothing new is taken.
             (Err(error), Some(key)) if error.is_about_taking_prompts() => {
-                let known = self.host.inner.store.known(self.no, key).await?;
+                let known = self.known(key).await?;
                 known.map(|known| self.run(known)).ok_or(error)
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// The run that was accepted under this key.
+    pub(super) async fn known(&self, key: Key) -> Result<Option<RunId>, HostError> {
+        let known = self.host.inner.store.known(self.no, key).await;
+        known.map_err(|error| self.named(error))
     }
 
     /// Goes on with a run that ended waiting; `None` if somebody else was quicker.
@@ -145,7 +153,7 @@ impl Session {
         match refused {
             // One that waits its turn needs no slot.
             NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
-            NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing,
+            NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing(self.workspace),
             NotAccepted::Store(error) => self.named(error),
         }
     }

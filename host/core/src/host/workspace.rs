@@ -223,17 +223,21 @@ pub(super) async fn open(
                 })?;
                 kept.check(&path, &opened).map(|()| opened)
             });
-            Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
+            Some(Arc::new(opened.await.map_err(|error| {
+                HostError::of_task(error, "open the workspace")
+            })??))
         }
     };
     let given = options.as_ref().map(WorkspaceOptions::stored);
     let found = host.store.workspace(key.stored(), given).await;
     let (id, no, stored) = found.map_err(|error| match error {
-        StoreError::Refused(Refusal::UnreadableOptions) => HostError::UnreadableOptions,
+        StoreError::Refused(Refusal::UnreadableOptions) => {
+            HostError::UnreadableOptions(key.clone())
+        }
         other => other.into(),
     })?;
     let options = options.or_else(|| WorkspaceOptions::from_stored(&stored, host.limits));
-    let options = options.ok_or(HostError::UnreadableOptions)?;
+    let options = options.ok_or_else(|| HostError::UnreadableOptions(key.clone()))?;
     Ok(Arc::new(WorkspaceInner {
         id,
         no,

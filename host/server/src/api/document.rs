@@ -55,7 +55,7 @@ impl Modify for Token {
 pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
     let names = KINDS
         .iter()
-        .map(|kind| format!("* {} `{}`: {}", kind.status, kind.name, kind.title));
+        .map(|kind| format!("* {} `{}`: {}", kind.status(), kind.name, kind.title));
     let names: Vec<_> = names.collect();
     let description = format!("What went wrong, by name:\n\n{}", names.join("\n"));
     let problem = ResponseBuilder::new()

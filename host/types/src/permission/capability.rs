@@ -58,16 +58,6 @@ impl Capability {
             Self::Secrets => "secrets",
         }
     }
-
-    /// How a person at a terminal grants it.
-    #[must_use]
-    pub fn how_to_grant(self) -> String {
-        match self {
-            Self::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
-            Self::Model => "`--model PROVIDER:NAME`".to_owned(),
-            other => format!("`--allow {other}`"),
-        }
-    }
 }
 
 impl fmt::Display for Capability {

@@ -207,7 +207,7 @@ fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), 
         (None, Some(name)) => Ok((name.to_owned(), String::new())),
         (None, None) => Err(failure(
             "not-found",
-            "the host has no model; name one with `--model PROVIDER:NAME`",
+            "the host has no model; it has to be given one",
         )),
     }
 }
@@ -221,7 +221,7 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
             "denied",
             format!(
                 "the model {name} is not among those that the agent asks for and that are \
-                 granted; grant it with `--allow model={name}`"
+                 granted; grant it with the rule `model={name}`"
             ),
         )),
     }
