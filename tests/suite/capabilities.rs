@@ -197,7 +197,7 @@ async fn what_is_not_granted_is_named() {
     let receipt = fixture.run("model hello").await.receipt;
     let detail = receipt.detail.unwrap();
     assert!(
-        detail.contains("`model`") && detail.contains("--model"),
+        detail.contains("denied") && detail.contains("the rule `model`"),
         "{detail}"
     );
 }

@@ -173,8 +173,15 @@ async fn in_a_start_function_while_it_is_loaded() {
         clock.sleepers(begun + 1).await;
         clock.advance(Duration::from_secs(6));
     });
-    let error = loaded.unwrap_err().to_string();
-    assert!(error.contains("could not say what it is"), "{error}");
+    let error = loaded.unwrap_err();
+    assert_eq!(
+        (error.name(), error.is_retryable()),
+        ("invalid-agent", false)
+    );
+    assert!(
+        error.to_string().contains("could not say what it is"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

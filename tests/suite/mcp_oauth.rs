@@ -268,7 +268,8 @@ async fn tokens_go_to_no_other_address() {
     let moved = servers(&other, folder.path());
     assert_eq!(moved.logins().await[0].state, McpLoginState::LoggedOut);
     let error = echo(&moved).await.unwrap_err();
-    assert!(error.message.contains("log in to"), "{error}");
+    assert_eq!(error.kind, ToolErrorKind::Unavailable);
+    assert!(error.message.contains("log in to it"), "{error}");
 }
 
 /// The secret of a client of its own.

@@ -307,6 +307,7 @@ async fn an_answer_grants_nothing_that_was_not_asked_for() {
             .await
             .err()
             .expect("refused");
+        assert_eq!(refused.name(), "invalid-value");
         assert!(
             refused.to_string().contains("nothing else"),
             "{rule}: {refused}"
@@ -316,6 +317,7 @@ async fn an_answer_grants_nothing_that_was_not_asked_for() {
         text: "yes".to_owned(),
     };
     let refused = fixture.host.answer(id, words).await.err().expect("refused");
+    assert_eq!(refused.name(), "invalid-value");
     assert!(
         refused.to_string().contains("`allow` or `deny`"),
         "{refused}"
@@ -420,6 +422,7 @@ async fn a_user_is_asked_and_answers_in_words() {
         .await
         .err()
         .expect("refused");
+    assert_eq!(refused.name(), "invalid-value");
     assert!(
         refused.to_string().contains("answer with `text`"),
         "{refused}"
