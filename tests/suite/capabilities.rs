@@ -191,13 +191,13 @@ async fn what_is_not_granted_is_named() {
         .await;
     let said = fixture.run("state-get session k").await.text();
     assert!(
-        said.contains("denied") && said.contains("--allow state"),
+        said.contains("denied") && said.contains("the rule `state`"),
         "{said}"
     );
     let receipt = fixture.run("model hello").await.receipt;
     let detail = receipt.detail.unwrap();
     assert!(
-        detail.contains("`model`") && detail.contains("--model"),
+        detail.contains("denied") && detail.contains("the rule `model`"),
         "{detail}"
     );
 }
@@ -224,7 +224,7 @@ async fn an_answer_that_breaks_off_is_an_error_and_is_kept() {
     let fixture = Plan::new().host(|host| host.model(cut)).build().await;
     let outcome = fixture.run("model-transcript hello").await;
     assert_eq!(
-        (outcome.receipt.state, outcome.receipt.cause.as_str()),
+        (outcome.receipt.state, &*outcome.receipt.cause.name()),
         (RunState::Failed, "agent-error")
     );
     assert!(

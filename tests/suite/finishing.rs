@@ -50,7 +50,7 @@ async fn a_slow_store_bounds_the_waiter_and_not_the_write() {
     );
     assert_eq!(
         (
-            provisional.cause.as_str(),
+            &*provisional.cause.name(),
             provisional.finish_deadline_expired
         ),
         ("user", true)
@@ -285,7 +285,7 @@ async fn futures_dropped_at_any_await_lose_nothing() {
         drop_after(polls, run.cancel()).await;
         // Whatever became of those, this one stops it.
         let receipt = run.cancel().await.unwrap();
-        assert_eq!((receipt.cause.as_str(), receipt.persisted), ("user", true));
+        assert_eq!((&*receipt.cause.name(), receipt.persisted), ("user", true));
     }
     let last = fixture.run("echo last").await;
     assert_eq!(last.text(), "last", "everything before it has its end");

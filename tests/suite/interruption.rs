@@ -47,7 +47,7 @@ fn check_cancelled(fixture: &Fixture, outcome: &Outcome, said: &str) {
         ..
     } = &outcome.receipt;
     assert_eq!(
-        (*state, cause.as_str(), *persisted),
+        (*state, &*cause.name(), *persisted),
         (RunState::Cancelled, "user", true)
     );
     assert_eq!(outcome.receipt.finish_reason.as_str(), "cancelled");
@@ -148,7 +148,7 @@ async fn in_places_that_no_compiler_makes() {
         wait_until_started(&run).await;
         let receipt = run.cancel().await.unwrap();
         assert_eq!(
-            (receipt.state, receipt.cause.as_str()),
+            (receipt.state, &*receipt.cause.name()),
             (RunState::Cancelled, "user")
         );
         assert_eq!(fixture.violations(), [""; 0]);
@@ -172,8 +172,15 @@ async fn in_a_start_function_while_it_is_loaded() {
         clock.sleepers(begun + 1).await;
         clock.advance(Duration::from_secs(6));
     });
-    let error = loaded.unwrap_err().to_string();
-    assert!(error.contains("could not say what it is"), "{error}");
+    let error = loaded.unwrap_err();
+    assert_eq!(
+        (error.name(), error.is_retryable()),
+        ("invalid-agent", false)
+    );
+    assert!(
+        error.to_string().contains("could not say what it is"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +191,7 @@ async fn before_it_was_first_polled() {
         let receipt = run.cancel().await.unwrap();
         let outcome = fixture.outcome(&run, receipt).await;
         assert_eq!(
-            (outcome.receipt.cause.as_str(), outcome.receipt.persisted),
+            (&*outcome.receipt.cause.name(), outcome.receipt.persisted),
             ("user", true)
         );
     }
@@ -210,7 +217,7 @@ async fn at_its_deadline_on_the_hosts_clock() {
         clock.advance(Duration::from_secs(2));
         let receipt = run.ended().await.unwrap();
         assert_eq!(
-            (receipt.state, receipt.cause.as_str()),
+            (receipt.state, &*receipt.cause.name()),
             (RunState::Cancelled, "deadline")
         );
         assert_eq!(receipt.run_deadline_ms, Some(60_000));
@@ -225,14 +232,14 @@ async fn for_every_cause_of_somebody_elses() {
     let run = fixture.start_until("spin before", "before").await;
     let receipt = run.client_gone().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "client-gone")
     );
 
     let run = fixture.start_until("spin before", "before").await;
     let receipt = run.parent_ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "parent")
     );
 
@@ -240,7 +247,7 @@ async fn for_every_cause_of_somebody_elses() {
     assert_eq!(fixture.host.shutdown().await, []);
     let receipt = run.ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Interrupted, "shutdown")
     );
     assert_eq!(receipt.finish_reason.as_str(), "interrupted");
@@ -268,7 +275,7 @@ async fn by_its_own_fault() {
         let outcome = fixture.run(prompt).await;
         let receipt = &outcome.receipt;
         assert_eq!(
-            (receipt.state, receipt.cause.as_str()),
+            (receipt.state, &*receipt.cause.name()),
             (RunState::Failed, cause),
             "{prompt}"
         );
@@ -315,7 +322,7 @@ async fn a_grace_period_lets_it_speak_and_refuses_the_rest() {
     wait_until_started(&run).await;
     let receipt = run.cancel().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "user")
     );
 

@@ -153,7 +153,7 @@ async fn a_token_that_is_revoked_in_use_is_replaced_or_asked_for() {
     for workspace in [workspace, WorkspaceId::generate()] {
         let error = call(&alone, workspace, "it.echo").await.unwrap_err();
         assert_eq!(error.kind, ToolErrorKind::Unavailable);
-        let says = error.message.contains("lastword mcp login it");
+        let says = error.message.contains("log in to it");
         assert!(says, "{error}");
         assert!(!error.message.contains("canary"), "{error}");
     }
@@ -205,7 +205,7 @@ async fn where_nobody_consents_the_error_says_what_to_do() {
     for _ in 0..2 {
         let error = call(&alone, workspace, "it.echo").await.unwrap_err();
         assert_eq!(error.kind, ToolErrorKind::Unavailable);
-        assert!(error.message.contains("lastword mcp login it"), "{error}");
+        assert!(error.message.contains("log in to it"), "{error}");
     }
     assert_eq!(seen(&web, "authorize").await + seen(&web, "token").await, 0);
     // Somebody logs in beside it, and it goes on at once.
@@ -268,7 +268,8 @@ async fn tokens_go_to_no_other_address() {
     let moved = servers(&other, folder.path());
     assert_eq!(moved.logins().await[0].state, McpLoginState::LoggedOut);
     let error = echo(&moved).await.unwrap_err();
-    assert!(error.message.contains("lastword mcp login"), "{error}");
+    assert_eq!(error.kind, ToolErrorKind::Unavailable);
+    assert!(error.message.contains("log in to it"), "{error}");
 }
 
 /// The secret of a client of its own.

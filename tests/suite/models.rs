@@ -5,7 +5,8 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use lastword::capability::model::{
-    CallContext, ModelError, ModelEvent, ModelInfo, ModelProvider, ModelRequest, ModelStream,
+    CallContext, ModelError, ModelEvent, ModelFinish, ModelInfo, ModelProvider, ModelRequest,
+    ModelStream,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -84,7 +85,7 @@ impl ModelProvider for Talking {
         _: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
         let words = ["some ", "words"].map(|word| Ok(ModelEvent::Text(word.to_owned())));
-        let end = [Ok(ModelEvent::Finish("end_turn".to_owned()))];
+        let end = [Ok(ModelEvent::Finish(ModelFinish::EndTurn))];
         let answer = stream::iter(words.into_iter().chain(end)).boxed();
         futures_util::future::ready(Ok(answer)).boxed()
     }

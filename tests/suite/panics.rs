@@ -59,7 +59,7 @@ async fn a_run_fails_with_what_it_had_said_and_strands_nobody() {
     clock.fails.store(true, Ordering::SeqCst);
     let receipt = run.ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str(), receipt.persisted),
+        (receipt.state, &*receipt.cause.name(), receipt.persisted),
         (RunState::Failed, "trap(host)", true)
     );
     let detail = receipt.detail.clone().unwrap();

@@ -2,7 +2,7 @@
 
 use lastword::session::Role;
 use lastword::{Capability, WorkspaceKey, WorkspaceOptions};
-use lastword::{HostError, Limits, Prompt, Resume, RunState};
+use lastword::{Hint, HostError, Limits, Origin, Prompt, Resume, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan, builder, wait_until_said};
 use lastword_tests::guests::guest;
@@ -40,7 +40,7 @@ async fn a_queued_prompt_that_is_cancelled_never_starts() {
     let queued = fixture.start("echo never").await;
     let receipt = queued.cancel().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "user")
     );
     let outcome = fixture.outcome(&queued, receipt).await;
@@ -178,7 +178,7 @@ async fn a_key_names_one_run() {
 }
 
 /// Runs of a session, by who began them.
-async fn origins(fixture: &Fixture) -> Vec<String> {
+async fn origins(fixture: &Fixture) -> Vec<Origin> {
     let page = fixture.session.list_runs(100, None).await.unwrap();
     page.items.into_iter().map(|run| run.origin).collect()
 }
@@ -208,8 +208,7 @@ async fn a_run_that_failed_is_gone_on_with_once() {
     for late in [Resume::of(id), Resume::of(id).key("late")] {
         let refused = session.resume(late).await.unwrap_err();
         assert_eq!(refused.name(), "already-resumed");
-        let by = again.id().to_string();
-        assert!(refused.to_string().contains(&by), "{refused}");
+        assert_eq!(refused.hint(), Some(Hint::Resume(again.id())));
     }
     let other = session.resume(Resume::of(again.id()).key("k")).await;
     assert_eq!(other.unwrap_err().name(), "key-conflict");
@@ -267,7 +266,7 @@ async fn an_empty_prompt_is_refused_and_nothing_is_stored() {
     let fixture = Fixture::new().await;
     for prompt in ["", "  \n\t "] {
         let refused = fixture.session.prompt(prompt).await.unwrap_err();
-        assert!(matches!(refused, HostError::EmptyPrompt));
+        assert!(matches!(refused, HostError::EmptyPrompt(_)));
     }
     assert_eq!(fixture.session.record().await.unwrap().messages, 0);
 }

@@ -116,7 +116,7 @@ async fn growth(fixture: &Fixture, import: &str, count: u32) -> u64 {
     let run = fixture.start(&format!("write-out {import} {count}")).await;
     let receipt = run.ended().await.expect("it ends");
     assert!(
-        ["returned", "limit(tool-calls)"].contains(&receipt.cause.as_str()),
+        ["returned", "limit(tool-calls)"].contains(&&*receipt.cause.name()),
         "{import}: {receipt:?}"
     );
     let ahead = std::fs::metadata(fixture.data().join("lastword.db-wal"));

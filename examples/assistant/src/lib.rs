@@ -93,7 +93,7 @@ mod tests {
             .reply_to("account so far", Reply::text("Much was said."))
             .reply(Reply::text("It is under the mat."));
         let outcome = host.run::<Assistant>("Where is the key?").unwrap();
-        assert_eq!(outcome.reason(), Some("end_turn"));
+        assert_eq!(outcome.reason(), "end_turn");
         assert!(host.text().ends_with("It is under the mat."));
         assert_eq!(
             host.requests().last().unwrap().last_text(),

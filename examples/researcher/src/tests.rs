@@ -46,7 +46,7 @@ fn the_parts_are_looked_into_and_summed_up() {
         .reply(plan(&["One?", "Two?"]))
         .reply(Reply::text("Both."));
     let outcome = host.run::<Researcher>("What about both?").unwrap();
-    assert_eq!(outcome.reason(), Some("end_turn"));
+    assert_eq!(outcome.reason(), "end_turn");
     let said = host.text();
     assert!(said.starts_with("I have 2 parts looked into"), "{said}");
     assert!(said.ends_with("Both."), "{said}");

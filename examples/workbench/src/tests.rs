@@ -52,7 +52,7 @@ fn a_file_is_read_and_changed_and_the_change_explained() {
     let outcome = host
         .run::<Workbench>("Mend the typo in greeting.rs")
         .unwrap();
-    assert_eq!(outcome.reason(), Some("end_turn"));
+    assert_eq!(outcome.reason(), "end_turn");
     assert_eq!(*file.borrow(), "Hello");
     assert_eq!(host.text(), "I mended the greeting.");
     let first = &host.requests()[0];
@@ -95,7 +95,7 @@ fn a_change_that_was_cut_off_is_not_made_and_that_is_said() {
     let cut = Reply::text("I mend it.").and_cut_call("edit_file", r#"{"path":"greeting.rs""#);
     let host = host(&file, true).reply(cut);
     let outcome = host.run::<Workbench>("Mend it").unwrap();
-    assert_eq!(outcome.reason(), Some("max_tokens"));
+    assert_eq!(outcome.reason(), "max_tokens");
     assert_eq!(*file.borrow(), "Helo");
     assert!(host.text().contains("My answer was cut off"));
 }

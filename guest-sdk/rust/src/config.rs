@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::{Code, Error, Result};
 
 /// Settings of an agent; implemented by every type that has what it needs.
 pub trait Config: DeserializeOwned + Default {}
@@ -18,7 +18,7 @@ pub(crate) fn parse<C: Config>(json: &str) -> Result<C> {
     }
     serde_json::from_str(json).map_err(|error| {
         Error::new(
-            "invalid",
+            Code::Invalid,
             format!("the configuration does not fit this agent: {error}"),
         )
     })

@@ -4,76 +4,74 @@
 
 use std::{fmt, io};
 
-use crate::Extra;
 use crate::bindings::types::Failure;
+use crate::{Code, Extra};
 
 /// The result of what an agent does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something could not be done: a code for programs and a message for people.
-///
-/// Codes of the host: `cancelled`, `denied`, `not-found`, `invalid`, `conflict`, `limit`,
-/// `timeout`, `unavailable`, `internal`. A later host may have more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
-    failure: Failure,
+    code: Code,
+    message: String,
+    retryable: bool,
+    extra: Extra,
 }
 
 impl Error {
     /// An error of the agent's own.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self {
-            failure: Failure {
-                code: code.into(),
-                message: message.into(),
-                retryable: false,
-                extra: Vec::new(),
-            },
+            code: code.into(),
+            message: message.into(),
+            retryable: false,
+            extra: Vec::new(),
         }
     }
 
     /// The same, marked as one that may pass if tried again.
     #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.failure.retryable = true;
+        self.retryable = true;
         self
     }
 
     /// The same with words in front that say what was being done; the code stays.
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.failure.message = format!("{doing}: {}", self.failure.message);
+        self.message = format!("{doing}: {}", self.message);
         self
     }
 
     /// The code.
-    pub fn code(&self) -> &str {
-        &self.failure.code
+    pub fn code(&self) -> &Code {
+        &self.code
     }
 
     /// The message.
     pub fn message(&self) -> &str {
-        &self.failure.message
+        &self.message
     }
 
     /// Whether the same may succeed later.
     pub fn is_retryable(&self) -> bool {
-        self.failure.retryable
+        self.retryable
     }
 
     /// Whether the host is stopping the run: end, and do not try again.
     pub fn is_cancelled(&self) -> bool {
-        self.code() == "cancelled"
+        self.code == Code::Cancelled
     }
 
     /// Whether a capability was not granted.
     pub fn is_denied(&self) -> bool {
-        self.code() == "denied"
+        self.code == Code::Denied
     }
 
     /// Whether a request to a model was longer than the model's window.
     pub fn is_context_overflow(&self) -> bool {
-        self.code() == "limit"
+        self.code == Code::Limit
             && self
                 .extra_value("reason")
                 .is_some_and(|reason| reason == "context-overflow")
@@ -95,7 +93,7 @@ impl Error {
 
     /// Named JSON values that the host put beside the message.
     pub fn extra(&self) -> &Extra {
-        &self.failure.extra
+        &self.extra
     }
 }
 
@@ -109,13 +107,23 @@ impl std::error::Error for Error {}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self { failure }
+        Self {
+            code: failure.code.into(),
+            message: failure.message,
+            retryable: failure.retryable,
+            extra: failure.extra,
+        }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        error.failure
+        Self {
+            code: error.code.into(),
+            message: error.message,
+            retryable: error.retryable,
+            extra: error.extra,
+        }
     }
 }
 
@@ -123,20 +131,20 @@ impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         let code = match error.kind() {
-            Kind::NotFound => "not-found",
-            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => "denied",
-            Kind::AlreadyExists => "conflict",
+            Kind::NotFound => Code::NotFound,
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Code::Denied,
+            Kind::AlreadyExists => Code::Conflict,
             Kind::InvalidInput
             | Kind::InvalidData
             | Kind::NotADirectory
             | Kind::IsADirectory
-            | Kind::UnexpectedEof => "invalid",
+            | Kind::UnexpectedEof => Code::Invalid,
             Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge | Kind::OutOfMemory => {
-                "limit"
+                Code::Limit
             }
-            Kind::TimedOut => "timeout",
-            Kind::Unsupported => "unavailable",
-            _ => "internal",
+            Kind::TimedOut => Code::Timeout,
+            Kind::Unsupported => Code::Unavailable,
+            _ => Code::Internal,
         };
         Self::new(code, error.to_string())
     }
@@ -144,33 +152,33 @@ impl From<io::Error> for Error {
 
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
-        Self::new("invalid", error.to_string())
+        Self::new(Code::Invalid, error.to_string())
     }
 }
 
 impl From<std::string::FromUtf8Error> for Error {
     fn from(error: std::string::FromUtf8Error) -> Self {
-        Self::new("invalid", error.to_string())
+        Self::new(Code::Invalid, error.to_string())
     }
 }
 
 impl From<std::str::Utf8Error> for Error {
     fn from(error: std::str::Utf8Error) -> Self {
-        Self::new("invalid", error.to_string())
+        Self::new(Code::Invalid, error.to_string())
     }
 }
 
-/// A message without a code of its own has the code `internal`.
+/// A message without a code of its own has the code [`Code::Internal`].
 impl From<String> for Error {
     fn from(message: String) -> Self {
-        Self::new("internal", message)
+        Self::new(Code::Internal, message)
     }
 }
 
-/// A message without a code of its own has the code `internal`.
+/// A message without a code of its own has the code [`Code::Internal`].
 impl From<&str> for Error {
     fn from(message: &str) -> Self {
-        Self::new("internal", message)
+        Self::new(Code::Internal, message)
     }
 }
 

@@ -67,6 +67,7 @@ mod structured;
 pub mod testing;
 pub mod tools;
 mod turn;
+mod words;
 
 pub use agent::Agent;
 pub use config::Config;
@@ -78,6 +79,7 @@ pub use message::{
 };
 pub use outcome::Outcome;
 pub use turn::{Messages, Turn};
+pub use words::{Code, FinishReason, Origin, ToolChoice};
 
 /// Where the workspace's files are, if `read-files` was granted.
 pub const WORKSPACE: &str = "/workspace";
@@ -89,8 +91,8 @@ pub mod prelude {
     pub use crate::run_tools::{Finished, ToolLoop};
     pub use crate::state::Scope;
     pub use crate::{
-        Agent, Capability, Epilogue, Error, Interruption, Manifest, Message, Outcome, Part, Result,
-        Role, Turn, WORKSPACE, Want,
+        Agent, Capability, Code, Epilogue, Error, FinishReason, Interruption, Manifest, Message,
+        Origin, Outcome, Part, Result, Role, ToolChoice, Turn, WORKSPACE, Want,
     };
 }
 

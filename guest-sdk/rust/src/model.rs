@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use crate::bindings::model;
 use crate::host::model as imports;
 use crate::tools::ToolSpec;
-use crate::{Part, Result, Role};
+use crate::{FinishReason, Part, Result, Role, ToolChoice};
 
 pub use crate::bindings::model::{Context, Event, Input, ModelInfo, Reply};
 
@@ -175,9 +175,9 @@ impl Request {
         self
     }
 
-    /// `auto`, `none`, `required`, or the name of a tool.
-    pub fn tool_choice(mut self, choice: impl Into<String>) -> Self {
-        self.inner.tool_choice = Some(choice.into());
+    /// Whether the model is to call a tool; the name of one is [`ToolChoice::Tool`].
+    pub fn tool_choice(mut self, choice: impl Into<ToolChoice>) -> Self {
+        self.inner.tool_choice = Some(choice.into().into());
         self
     }
 
@@ -216,6 +216,13 @@ impl Request {
 impl From<Request> for model::Request {
     fn from(request: Request) -> Self {
         request.inner
+    }
+}
+
+impl Reply {
+    /// Why the answer ended: its `finish`.
+    pub fn reason(&self) -> FinishReason {
+        self.finish.as_str().into()
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::bindings::turn;
 use crate::model::Reply;
-use crate::{Extra, Result};
+use crate::{Extra, FinishReason, Result};
 
 /// The end of a run that went as it should.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    finish: Option<String>,
+    finish: FinishReason,
     output_json: Option<String>,
     extra: Extra,
 }
@@ -19,21 +19,20 @@ pub struct Outcome {
 impl Outcome {
     /// The answer is complete.
     pub fn end_turn() -> Self {
-        Self::finish("end_turn")
+        Self::finish(FinishReason::EndTurn)
     }
 
     /// The run waits for something; what it waits for starts a new one: say what that is with
     /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both, whichever comes first. A run
     /// that another run started cannot wait, and fails if it says so.
     pub fn waiting() -> Self {
-        Self::finish("waiting")
+        Self::finish(FinishReason::Waiting)
     }
 
-    /// Ended for this reason: `end_turn`, `max_tokens`, `tool_use`, `content_filter`, `waiting`
-    /// or `unknown`.
-    pub fn finish(reason: impl Into<String>) -> Self {
+    /// Ended for this reason.
+    pub fn finish(reason: impl Into<FinishReason>) -> Self {
         Self {
-            finish: Some(reason.into()),
+            finish: reason.into(),
             output_json: None,
             extra: Vec::new(),
         }
@@ -64,9 +63,9 @@ impl Outcome {
         self.extra("ask", &question)
     }
 
-    /// How it ended: the word that [`finish`](Self::finish) was given.
-    pub fn reason(&self) -> Option<&str> {
-        self.finish.as_deref()
+    /// How it ended: the reason that [`finish`](Self::finish) was given.
+    pub fn reason(&self) -> &FinishReason {
+        &self.finish
     }
 
     /// The value for programs, as JSON.
@@ -101,14 +100,14 @@ impl Outcome {
 /// A run that ends as its model's answer did.
 impl From<&Reply> for Outcome {
     fn from(reply: &Reply) -> Self {
-        Self::finish(reply.finish.as_str())
+        Self::finish(reply.reason())
     }
 }
 
 impl From<Outcome> for turn::Outcome {
     fn from(outcome: Outcome) -> Self {
         Self {
-            finish: outcome.finish,
+            finish: Some(outcome.finish.into()),
             output_json: outcome.output_json,
             extra: outcome.extra,
         }
@@ -132,7 +131,7 @@ mod tests {
         let outcome = Outcome::waiting()
             .wake_after(Duration::from_secs(60))
             .ask("Ship \"it\"?", ["yes", "no"]);
-        assert_eq!(outcome.reason(), Some("waiting"));
+        assert_eq!(*outcome.reason(), FinishReason::Waiting);
         assert_eq!(outcome.extra_json("wake-after-ms"), Some("60000"));
         let question: serde_json::Value =
             serde_json::from_str(outcome.extra_json("ask").unwrap()).unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::model::{Event, Request};
 use crate::run_tools::{HostTools, Steps, ToolLoop};
-use crate::{Error, Result, ToolResult, Turn};
+use crate::{Code, Error, Result, ToolResult, Turn};
 
 /// How often a model may mend an answer that does not fit.
 const REPAIRS_MAX: u32 = 2;
@@ -65,7 +65,7 @@ impl<C> Turn<C> {
                     _ => "",
                 };
                 let message = format!("the model's answer does not fit: {error}{end}");
-                return Err(Error::new("invalid", message));
+                return Err(Error::new(Code::Invalid, message));
             }
             repairs += 1;
             request = request.assistant(shown(&text)).user(format!(

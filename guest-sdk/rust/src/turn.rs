@@ -13,7 +13,7 @@ use crate::message::joined_text;
 use crate::model::Model;
 use crate::state::{Scope, State};
 use crate::tools::Tools;
-use crate::{Blob, Config, Extra, Message, Part, Result, Source, ToolResult, config};
+use crate::{Blob, Config, Extra, Message, Origin, Part, Result, Source, ToolResult, config};
 
 /// How many messages [`Turn::messages`] asks for at a time.
 const PAGE: u32 = 64;
@@ -65,9 +65,9 @@ impl<C> Turn<C> {
         &self.prompt.session_id
     }
 
-    /// Who asked: `user`, `parent`, `resume`, `wake` or `answer`.
-    pub fn origin(&self) -> &str {
-        &self.prompt.origin
+    /// What began the run.
+    pub fn origin(&self) -> Origin {
+        self.prompt.origin.as_str().into()
     }
 
     /// The settings of the session.
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(turn.prompt(), "What is in here?");
         assert_eq!(turn.prompt_parts().len(), 2);
         assert_eq!(
-            (turn.run_id(), turn.session_id(), turn.origin()),
+            (turn.run_id(), turn.session_id(), turn.origin().as_str()),
             ("run", "session", "user")
         );
     }

@@ -159,6 +159,7 @@ mod tests {
             assert!(!again, "{} is listed twice", kind.name);
             assert!((400..600).contains(&kind.status), "{}", kind.name);
         }
+        assert!(KINDS.is_sorted_by_key(|kind| kind.status));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{ClientId, RunId, SessionId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::run::{Origin, Receipt, RunState};
 use lastword_types::session::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -148,7 +148,8 @@ pub struct RunSummary {
     /// Where it stands.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …
-    pub origin: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
     /// When it was accepted.
@@ -172,8 +173,9 @@ pub struct QueuedRun {
     pub run: RunId,
     /// `queued`, or `held` until it is resumed.
     pub state: RunState,
-    /// Who asked: `user`, `parent`, `resume`, `wake` or `answer`.
-    pub origin: String,
+    /// What began it: `user`, `parent`, `resume`, `wake` or `answer`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub origin: Origin,
     /// What is asked.
     pub parts: Vec<Part>,
     /// The caller's idempotency key.

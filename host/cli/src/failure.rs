@@ -1,10 +1,12 @@
 //! How a command ends: its exit code, and what it tells a person who must do something.
 //! Knows no command.
 
+use crate::hints;
 use crate::terminal::Terminal;
 use crate::units;
 use lastword::id::SessionId;
-use lastword::{HostError, OpenError, StoreError};
+use lastword::text;
+use lastword::{Hint, HostError, OpenError, StoreError};
 use lastword_client::{ClientError, Refusal};
 
 /// Places that are told one by one; `lastword doctor` tells all of them.
@@ -76,19 +78,22 @@ impl Failure {
         ))
     }
 
-    /// A prompt that says nothing, to an agent that has none of its own.
-    pub(crate) fn empty_prompt() -> Self {
-        Self::usage(
-            "the prompt is empty and the agent has no default prompt; say what it shall do: \
-             `lastword run AGENT \"PROMPT\"`",
-        )
-    }
-
     /// A session of this agent was named for another one.
     pub(crate) fn other_agent(session: SessionId, agent: &str) -> Self {
+        let hint = Hint::UseAgent {
+            session,
+            agent: agent.to_owned(),
+        };
+        let happened = format!("session {session} belongs to the agent `{agent}`");
+        Self::usage(with_hint(happened, Some(&hint)))
+    }
+
+    /// There is nothing to ask, and the agent has no default.
+    pub(crate) fn empty_prompt(agent: &str) -> Self {
+        let agent = text::line(agent);
         Self::usage(format!(
-            "session {session} belongs to the agent `{agent}`; run that one (or give this one its \
-             name with `--name {agent}`), or begin a new session without `--session`"
+            "the prompt is empty and the agent `{agent}` has no default prompt; say what it shall \
+             do: `lastword run AGENT \"PROMPT\"`"
         ))
     }
 
@@ -104,14 +109,18 @@ impl Failure {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        Self::usage(match &error {
-            HostError::StoreUnavailable(why) => format!(
-                "cannot write to the data directory: {why}; free disk space, then ask again"
-            ),
-            HostError::Damaged(damage) => damaged(damage),
-            HostError::Open(error) => open(error),
+        let happened = match &error {
+            HostError::Open(error) => return Self::usage(open(error)),
+            HostError::OtherAgent { session, agent } => {
+                format!("session {session} belongs to the agent `{agent}`")
+            }
+            HostError::StoreUnavailable(why) => {
+                format!("cannot write to the data directory: {why}")
+            }
+            HostError::Damaged(damage) => format!("what is stored is damaged: {damage}"),
             _ => error.to_string(),
-        })
+        };
+        Self::usage(with_hint(happened, error.hint().as_ref()))
     }
 }
 
@@ -150,9 +159,11 @@ fn refused(refusal: Refusal) -> Failure {
              `--token-file`, or set LASTWORD_TOKEN"
         ),
         ("outside-roots", _) => format!("{detail} (`lastword serve --root DIRECTORY`)"),
-        ("empty-prompt", _) => return Failure::empty_prompt(),
         ("store-damaged", Some(damage)) => damaged(&damage),
-        _ => detail,
+        (name, _) => match hints::of_name(name) {
+            Some(hint) => format!("{detail}; {hint}"),
+            None => detail,
+        },
     };
     let exit = match (problem.name.as_str(), problem.status) {
         ("forbidden", _) => Exit::Denied,
@@ -173,16 +184,19 @@ impl From<OpenError> for Failure {
 }
 
 fn open(error: &OpenError) -> String {
+    let told = with_hint(error.to_string(), error.hint().as_ref());
     match error {
-        OpenError::InUse { .. } => format!("{error} with `--data-dir`"),
-        OpenError::Database { .. } => format!(
-            "{error}; look for a full disk or missing permissions, or name another data \
-             directory with `--data-dir`"
-        ),
-        OpenError::Damaged { .. } => {
-            format!("{error}; or name another data directory with `--data-dir`")
-        }
-        _ => error.to_string(),
+        // To go on without it helps as well.
+        OpenError::Damaged { .. } => with_hint(told, Some(&Hint::OtherDataDirectory)),
+        _ => told,
+    }
+}
+
+/// What happened, and what to type against it.
+fn with_hint(happened: String, hint: Option<&Hint>) -> String {
+    match hint.and_then(hints::of) {
+        Some(hint) => format!("{happened}; {hint}"),
+        None => happened,
     }
 }
 
@@ -196,11 +210,9 @@ impl From<StoreError> for Failure {
 }
 
 /// What to do about what cannot be read.
-pub(crate) fn damaged(damage: &impl std::fmt::Display) -> String {
-    format!(
-        "what is stored is damaged: {damage}; `lastword doctor` says what else is, and how to \
-         export the rest"
-    )
+fn damaged(damage: &impl std::fmt::Display) -> String {
+    let happened = format!("what is stored is damaged: {damage}");
+    with_hint(happened, Some(&Hint::Examine))
 }
 
 /// Tells what was left out because it cannot be read.

@@ -14,6 +14,7 @@ mod doctor;
 mod external;
 mod failure;
 mod follow;
+mod hints;
 mod init;
 mod keeping;
 mod mcp;

@@ -5,6 +5,7 @@
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follow, FollowEnd, RunHost};
+use crate::hints;
 use crate::owner::Connection;
 use crate::paths::Paths;
 use crate::plan::Plan;
@@ -18,7 +19,7 @@ use crate::view::View;
 use lastword::id::{ClientId, SessionId, WorkspaceId};
 use lastword::permission::{Grants, Manifest};
 use lastword::session::{FinishReason, SessionRecord};
-use lastword::{Receipt, RunState, WorkspaceKey, file};
+use lastword::{Cause, Hint, Receipt, RunState, WorkspaceKey, file};
 use lastword_client::api::{AgentFile, NewSession, NewWorkspace, RunView, WorkspaceView};
 use lastword_client::{Client, ClientError};
 use serde_json::json;
@@ -76,7 +77,7 @@ impl<'a> RemoteRun<'a> {
             return Ok(Exit::Denied);
         };
         if plan.is_blank() && !has_default(&manifest) {
-            return Err(Failure::empty_prompt());
+            return Err(Failure::empty_prompt(&name));
         }
         // The words are looked up first, so that a wrong one leaves no workspace behind.
         let going_on = match &plan.session {
@@ -177,7 +178,8 @@ impl<'a> RemoteRun<'a> {
             let can_move = is_own && error.name() == Some("invalid-directory");
             let mut failure = Failure::from(error);
             if can_move {
-                failure.message.push_str(": name another with `--data-dir`");
+                let hint = hints::of(&Hint::OtherDataDirectory).unwrap_or_default();
+                failure.message = format!("{}; {hint}", failure.message);
             }
             failure
         })
@@ -344,9 +346,9 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
 
 /// What the shell shall know of a run's end.
 fn exit_of(receipt: &Receipt) -> Exit {
-    match (receipt.state, receipt.cause.as_str()) {
+    match (receipt.state, &receipt.cause) {
         (RunState::Completed, _) => Exit::Completed,
-        (RunState::Cancelled, _) | (_, "shutdown" | "user") => Exit::Cancelled,
+        (RunState::Cancelled, _) | (_, Cause::Shutdown | Cause::User) => Exit::Cancelled,
         _ => Exit::Failed,
     }
 }

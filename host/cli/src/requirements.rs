@@ -1,5 +1,6 @@
 //! What an agent wants, held against what is granted: whether it can run at all, and what to tell.
 
+use crate::hints;
 use crate::terminal::{self, Terminal};
 use lastword::capability::tools::OWN_TOOLS;
 use lastword::permission::{Grants, Manifest, Want};
@@ -35,7 +36,7 @@ pub(crate) fn may_run(
             let how = if grants.denies_all(want.capability) {
                 "a rule of `--deny` or of the settings denies it".to_owned()
             } else {
-                format!("grant it with {}", want.capability.how_to_grant())
+                format!("grant it with {}", hints::how_to_grant(want.capability))
             };
             format!("\n  {} ({reason}): {how}", want.capability)
         });
@@ -49,7 +50,7 @@ pub(crate) fn may_run(
 
     if !optional.is_empty() {
         let names = optional.iter().map(|want| {
-            let how = want.capability.how_to_grant();
+            let how = hints::how_to_grant(want.capability);
             format!("{} ({})", want.capability, how.replace('`', ""))
         });
         let names: Vec<_> = names.collect();

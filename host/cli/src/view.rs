@@ -1,13 +1,15 @@
 //! How a run's events look: to people, words as they come and one line at the end; to programs,
 //! the log itself. Knows nothing of how the run is stopped.
 
+use crate::hints;
 use crate::rendering;
 use crate::terminal::{self, Terminal, to_stdout};
 use crate::units::{self, time};
-use lastword::Receipt;
 use lastword::event::{Event, EventBody};
+use lastword::hint;
 use lastword::id::SessionId;
-use lastword::session::{Part, PartBody, Role};
+use lastword::session::{Content, Part, PartBody, Role};
+use lastword::{Cause, Receipt};
 use std::collections::HashMap;
 use std::io;
 
@@ -81,7 +83,7 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
         figures.push(receipt.finish_reason.to_string());
     }
     figures.extend(took_us.map(|us| format!("took {}", time(us))));
-    if receipt.cause != "returned" {
+    if !matches!(receipt.cause, Cause::Returned(_)) {
         figures.push(format!("stopped in {}", time(receipt.stop_us)));
     }
     if !receipt.persisted {
@@ -163,6 +165,9 @@ impl People {
             EventBody::ToolResult { part, .. } => {
                 if let PartBody::ToolResult(result) = &part.body {
                     self.aside(&rendering::result(result));
+                    if result.is_error && result.content.iter().any(names_rule) {
+                        self.aside(hints::RULES);
+                    }
                     if let Some(diff) = rendering::diff_of(result) {
                         self.block(&diff);
                     }
@@ -264,11 +269,21 @@ impl People {
         }
         let title = self.trouble.as_deref().unwrap_or("The run failed");
         let detail = receipt.detail.as_deref().or(self.details.as_deref());
-        Some(match detail {
+        let told = match detail {
             Some(detail) => format!("{title}: {detail}"),
             None => format!("{title} ({})", receipt.cause),
+        };
+        Some(match &receipt.cause {
+            Cause::Limit(kind) if kind == "wakes" => format!("{told}; `--max-wakes` allows more"),
+            Cause::AgentError if hint::names_rule(&told) => format!("{told}; {}", hints::RULES),
+            _ => told,
         })
     }
+}
+
+/// Whether a tool's answer names the rule that would have allowed the call.
+fn names_rule(content: &Content) -> bool {
+    matches!(content, Content::Text { text } if hint::names_rule(text))
 }
 
 /// Characters of the longest line about anything else.

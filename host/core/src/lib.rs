@@ -97,14 +97,14 @@ pub use lastword_os::file;
 #[doc(hidden)]
 pub use lastword_store as store;
 #[doc(inline)]
-pub use lastword_types::{event, id, permission, session, text};
+pub use lastword_types::{event, hint, id, permission, session, text};
 
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    CONFIG_BYTES_MAX, ClosedWorkspace, Edit, Health, Host, HostBuilder, HostError, KEY_BYTES_MAX,
-    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume,
-    Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceStage, WorkspaceStages,
-    WorkspaceStatus,
+    CONFIG_BYTES_MAX, ClosedWorkspace, ERROR_NAMES, Edit, ErrorKind, Health, Host, HostBuilder,
+    HostError, KEY_BYTES_MAX, LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun,
+    RULE_BYTES_MAX, RULES_MAX, Resume, Session, SessionFilter, WeakHost, Workspace,
+    WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use lastword_sandbox::{
     Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,
@@ -114,9 +114,10 @@ pub use lastword_store::{
     Archive, Backup, BackupError, Damage, Examination, Missing, Notice, OpenError, Recovered,
     RunRow, RunSummary, SessionRow, StoreError, backup, examine,
 };
+pub use lastword_types::hint::Hint;
 pub use lastword_types::permission::Capability;
 pub use lastword_types::workspace::{
     CloseReason, Lifecycle, OnLastClient, WORKSPACE_NAME_BYTES_MAX, WORKSPACE_PATH_BYTES_MAX,
     WorkspaceKey,
 };
-pub use run::{Cause, Events, HostStats, Receipt, Run, RunState};
+pub use run::{Cause, Events, HostStats, Origin, Receipt, Run, RunState};

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use wasmtime::component::Instance;
+
+use wasmtime::component::{Instance, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 /// Bytes that one host call may copy out of a guest.
@@ -254,21 +255,36 @@ fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
     }
     let Some(trap) = trap else {
         let text = format!("{error:#}");
-        let bounded = [
-            "fuel allocated for hostcalls",
-            "handle",
-            "resource limit exceeded",
-            "resource table has no free keys",
-        ];
-        return match bounded.iter().any(|words| text.contains(words)) {
-            true => Fault::Limit(text),
-            false => Fault::Host(text),
+        return if is_bound(error, &text) {
+            Fault::Limit(text)
+        } else {
+            Fault::Host(text)
         };
     };
     Fault::Trap {
         kind: trap_kind(*trap),
         place: place(error),
     }
+}
+
+/// Whether an error without a trap says that the guest met a bound of the engine's.
+///
+/// Of the host's own table wasmtime has a type. The other bounds it tells in words alone
+/// (`bail!`), which are pinned with its version: look at them where that changes.
+fn is_bound(error: &wasmtime::Error, text: &str) -> bool {
+    let is_full = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(ResourceTableError::Full))
+    };
+    let words = [
+        // A call's arguments and results.
+        "fuel allocated for hostcalls",
+        // Instances, memories and tables of one store.
+        "resource limit exceeded",
+        // The guest's own handles: as many as an index counts, or as the store may have.
+        "cannot allocate another handle",
+        "store handle limit exceeded",
+    ];
+    error.chain().any(is_full) || words.iter().any(|words| text.contains(words))
 }
 
 fn trap_kind(trap: Trap) -> &'static str {
@@ -312,5 +328,30 @@ impl<F: Future + Unpin> Future for Timed<'_, F> {
         let polled = Pin::new(&mut self.future).poll(context);
         *self.busy += began.elapsed();
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_the_engine_are_told_from_its_other_errors() {
+        let is_limit = |error: wasmtime::Error| matches!(fault(&error, false), Fault::Limit(_));
+        assert!(is_limit(ResourceTableError::Full.into()));
+        let wrapped = wasmtime::Error::from(ResourceTableError::Full).context("while opening");
+        assert!(is_limit(wrapped));
+        for bound in [
+            "fuel allocated for hostcalls has been exhausted",
+            "resource limit exceeded: memory count too high at 33",
+            "cannot allocate another handle: index overflow",
+            "cannot lend resource: store handle limit exceeded",
+        ] {
+            assert!(is_limit(wasmtime::Error::msg(bound)), "{bound}");
+        }
+        assert!(!is_limit(ResourceTableError::NotPresent.into()));
+        for other in ["unknown handle index 7", "handle is not a stream"] {
+            assert!(!is_limit(wasmtime::Error::msg(other)), "{other}");
+        }
     }
 }

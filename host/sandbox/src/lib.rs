@@ -24,7 +24,7 @@ pub use compile::Compiler;
 pub use component::{ComponentError, Digest};
 pub use engine::EngineError;
 pub use inspect::{Inspection, WIT_PACKAGE, WIT_VERSION};
-pub use limits::Limits;
+pub use limits::{Limits, UnknownLimit};
 pub use worker::compile_worker;
 
 pub use compile::Compilers;

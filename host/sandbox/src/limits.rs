@@ -1,11 +1,20 @@
 //! What a guest may take of the host's memory, summed over everything in its store.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 /// Limits of one run's sandbox. Each has a default; none can be switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// As JSON they are what [`Limits::to_named`] makes: numbers by their names, times in
+/// microseconds (`deadline_us`), `null` for no bound. One that is left out has its default; a name
+/// that is not known is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "BTreeMap<String, Option<u64>>",
+    into = "BTreeMap<String, Option<u64>>"
+)]
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of linear memory, summed over all memories. Default 128 MiB, which is also the
@@ -141,6 +150,25 @@ impl Limits {
         Some(self)
     }
 }
+
+impl From<Limits> for BTreeMap<String, Option<u64>> {
+    fn from(limits: Limits) -> Self {
+        limits.to_named()
+    }
+}
+
+impl TryFrom<BTreeMap<String, Option<u64>>> for Limits {
+    type Error = UnknownLimit;
+
+    fn try_from(named: BTreeMap<String, Option<u64>>) -> Result<Self, UnknownLimit> {
+        Self::default().with_named(&named).ok_or(UnknownLimit)
+    }
+}
+
+/// A limit that this version does not know, or a number that it cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a limit has a name that is not known, or a number that it cannot have")]
+pub struct UnknownLimit;
 
 impl Default for Limits {
     fn default() -> Self {

@@ -83,8 +83,7 @@ impl IntoResponse for Problem {
 
 impl From<HostError> for Problem {
     fn from(error: HostError) -> Self {
-        let known = KINDS.iter().any(|kind| kind.name == error.name());
-        if !known {
+        if error.name() == "internal" {
             return Self::internal(error);
         }
         let mut problem = Self::new(error.name(), error.to_string());
@@ -104,6 +103,14 @@ impl From<HostError> for Problem {
 mod tests {
     use super::*;
     use lastword::session::Answer;
+
+    #[test]
+    fn every_error_of_a_host_is_listed_with_the_status_of_its_kind() {
+        for (name, kind) in lastword::ERROR_NAMES {
+            assert_eq!(Problem::new(name, "").name(), *name);
+            assert_eq!(Problem::new(name, "").status().as_u16(), kind.status());
+        }
+    }
 
     #[test]
     fn members_stand_beside_the_fields() {

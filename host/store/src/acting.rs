@@ -6,6 +6,7 @@ use super::sqlite::Sqlite;
 use super::{Accept, CreateSession, OpenWorkspace, Probe, PromptRecord, StoreError};
 use lastword_os::clock::SystemClock;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword_types::run::Origin;
 use lastword_types::session::Part;
 use std::path::Path;
 use std::sync::mpsc;
@@ -90,7 +91,7 @@ pub(super) async fn accept(store: &Store, session: SessionId, start: bool) -> Ru
         run: RunId::generate(),
         session,
         prompt: PromptRecord {
-            origin: "user".to_owned(),
+            origin: Origin::User,
             parts: vec![Part::text("speak")],
             config: "{}".to_owned(),
             deadline: None,

@@ -147,7 +147,7 @@ impl Damages {
         if again || known.len() >= REMEMBERED_MAX {
             return;
         }
-        tracing::error!(%damage, "set aside; `lastword doctor` says what else cannot be read");
+        tracing::error!(%damage, "set aside; an examination says what else cannot be read");
         known.push(damage);
     }
 

@@ -1,6 +1,7 @@
 //! What can go wrong at the store, sorted by what is to be done about it.
 
 use super::Damage;
+use lastword_types::hint::Hint;
 use lastword_types::id::{MessageId, RunId, SessionId, WorkspaceId};
 use std::fmt;
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ pub enum OpenError {
     },
     /// The database was written by an earlier lastword, and only a host brings it up to date.
     #[error(
-        "the database {} has format {found}; let this lastword run an agent on it once, which brings \
+        "the database {} has format {found}; let a host of this lastword run an agent on it once, which brings \
          it to format {known}, or read it with the lastword that wrote it", path.display()
     )]
     Older {
@@ -83,8 +84,8 @@ pub enum OpenError {
     },
     /// The database is damaged where nothing can be read without it.
     #[error(
-        "the database {} is damaged so that SQLite cannot work with it: {message}; `lastword \
-         doctor` says what can be read of it, and a backup can take its place", path.display()
+        "the database {} is damaged so that SQLite cannot work with it: {message}; an \
+         examination says what can be read of it, and a backup can take its place", path.display()
     )]
     Damaged {
         /// The database.
@@ -100,6 +101,28 @@ pub enum OpenError {
         /// What SQLite said.
         message: String,
     },
+}
+
+impl OpenError {
+    /// Whether the same may succeed later although nobody changes anything but the owner of the
+    /// directory.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::InUse { .. })
+    }
+
+    /// What would help, where that is one thing that a program can offer in words of its own.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::InUse { .. } | Self::NetworkFileSystem { .. } | Self::Database { .. } => {
+                Some(Hint::OtherDataDirectory)
+            }
+            Self::Older { .. } | Self::Missing { .. } => Some(Hint::RunOnce),
+            Self::Damaged { .. } => Some(Hint::Examine),
+            _ => None,
+        }
+    }
 }
 
 /// Who has a directory, by the process that its lock file names.
@@ -140,10 +163,10 @@ pub enum Refusal {
     UnknownRun(RunId),
     /// There is no such message.
     UnknownMessage(MessageId),
-    /// The idempotency key came before with other content.
-    KeyConflict,
-    /// The session's queue is as long as it may be.
-    QueueFull,
+    /// The idempotency key came before in this session, with other content.
+    KeyConflict(SessionId),
+    /// The queue of this session is as long as it may be.
+    QueueFull(SessionId),
     /// Nothing would be left to ask.
     Empty,
     /// The run is not in the state that the request needs.

@@ -9,6 +9,7 @@ use crate::transcript::{Remains, retell};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position, Seq};
 use lastword_types::id::{RunId, SessionId};
+use lastword_types::run::Origin;
 use rusqlite::{Connection, OptionalExtension};
 
 /// All events of a run that has ended, made of its row, its messages and its receipt. Their numbers and positions
@@ -75,7 +76,7 @@ fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Dama
     let origin = serde_json::from_str(&prompt).map(|prompt: PromptRecord| prompt.origin);
     let (messages, damaged) = messages(conn, no)?;
     let remains = Remains {
-        origin: origin.unwrap_or_default(),
+        origin: origin.unwrap_or_else(|_| Origin::Other(String::new())),
         digest,
         accepted_ms: UnixMillis(accepted as u64),
         started_ms: started.map(|at| UnixMillis(at as u64)),

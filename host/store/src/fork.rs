@@ -20,7 +20,7 @@ pub(super) fn fork_once(tx: &mut Tx<'_>, fork: &ForkSession) -> Result<SessionId
     session::locate(tx.conn, fork.from)?;
     let source = tx.session(fork.from)?;
     if let Some(key) = &fork.key
-        && let Some(known) = run::known(tx.conn, source.session, key)?
+        && let Some(known) = run::known(tx.conn, source.session, source.id, key)?
     {
         return Ok(queue::find(tx.conn, known)?.session);
     }

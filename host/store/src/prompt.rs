@@ -3,7 +3,7 @@
 
 use super::StoreError;
 use lastword_types::id::{MessageId, QuestionId, RunId};
-use lastword_types::run::CarriedUsage;
+use lastword_types::run::{CarriedUsage, Origin};
 use lastword_types::session::{Answer, Part};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,9 +13,9 @@ use std::time::Duration;
 /// What a caller asks of a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
-    /// `user`, `parent`, `resume`, `wake` or `answer`. Those that bring words make a user
-    /// message: `user`, `parent` and `answer`.
-    pub origin: String,
+    /// What began the run. One that [brings a message](Origin::brings_message) makes one of the
+    /// user's.
+    pub origin: Origin,
     /// What is asked.
     pub parts: Vec<Part>,
     /// The agent's configuration for this run, as JSON text.
@@ -28,20 +28,15 @@ pub struct PromptRecord {
 }
 
 impl PromptRecord {
-    /// Whether it brings words, which become a user message.
-    pub(super) fn has_message(&self) -> bool {
-        matches!(self.origin.as_str(), "user" | "parent" | "answer")
-    }
-
     /// Whether a person asked it: what a wake carries over begins anew behind one.
     pub(super) fn is_of_person(&self) -> bool {
-        matches!(self.origin.as_str(), "user" | "answer" | "resume")
+        matches!(self.origin, Origin::User | Origin::Answer | Origin::Resume)
     }
 
     /// What owns the messages that a fork copies.
     pub(super) fn of_fork() -> Self {
         Self {
-            origin: "fork".to_owned(),
+            origin: Origin::Fork,
             parts: Vec::new(),
             config: "{}".to_owned(),
             deadline: None,
@@ -52,7 +47,7 @@ impl PromptRecord {
     /// What goes on with a run that ended waiting with this prompt, once its time has come.
     pub(super) fn woken(self, carried: Option<CarriedUsage>) -> Self {
         Self {
-            origin: "wake".to_owned(),
+            origin: Origin::Wake,
             parts: vec![Part::text("The time that you waited for has come.")],
             carried,
             ..self
@@ -62,7 +57,7 @@ impl PromptRecord {
     /// Stands for the prompt of a run that cannot be read.
     pub(super) fn unreadable() -> Self {
         Self {
-            origin: String::new(),
+            origin: Origin::Other(String::new()),
             ..Self::of_fork()
         }
     }

@@ -6,7 +6,7 @@ use super::prompt::PromptRecord;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::{Event, Position};
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Receipt, RunState};
+use lastword_types::run::{Origin, Receipt, RunState};
 use lastword_types::session::{Message, Question, QuestionState, SessionRecord};
 use std::collections::HashSet;
 
@@ -124,7 +124,8 @@ pub struct RunSummary {
     /// Where it stands.
     pub state: RunState,
     /// What began it: `user`, `resume`, `fork`, …
-    pub origin: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
     /// When it was accepted.

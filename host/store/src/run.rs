@@ -9,7 +9,7 @@ use super::tx::Tx;
 use super::wake;
 use super::{Damage, Refusal, StoreError};
 use lastword_types::event::EventBody;
-use lastword_types::id::{MessageId, RunId};
+use lastword_types::id::{MessageId, RunId, SessionId};
 use lastword_types::run::{RunEvent, RunState};
 use lastword_types::session::{Message, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
     let session = tx.session(accept.session)?;
     if let Some(key) = &accept.key
-        && let Some(known) = known(tx.conn, session.session, key)?
+        && let Some(known) = known(tx.conn, session.session, session.id, key)?
     {
         return Ok(Accepted::Known(known));
     }
@@ -32,7 +32,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
         wake::go_on(tx, session, goes_on)?;
     }
     if !accept.start && queued(tx, session.session)? >= i64::from(accept.queue_max) {
-        return Err(Refusal::QueueFull.into());
+        return Err(Refusal::QueueFull(accept.session).into());
     }
     let state = match accept.start {
         true => next(RunState::Queued, RunEvent::Start)?,
@@ -104,7 +104,7 @@ fn log_accepted(
 
 /// The user's message, with a place in the history only if the run starts at once.
 fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<MessageId>, StoreError> {
-    if !accept.prompt.has_message() {
+    if !accept.prompt.origin.brings_message() {
         touch(tx, run.session, None)?;
         return Ok(None);
     }
@@ -140,7 +140,8 @@ fn touch(tx: &Tx<'_>, session: SessionNo, title: Option<&str>) -> Result<(), Sto
 /// The run that an idempotency key stands for already, if there is one.
 pub(super) fn known(
     conn: &Connection,
-    session: i64,
+    no: i64,
+    session: SessionId,
     key: &Key,
 ) -> Result<Option<RunId>, StoreError> {
     let known: Option<([u8; 16], Vec<u8>)> = conn
@@ -150,9 +151,7 @@ pub(super) fn known(
              SELECT run.id, later_key.content FROM later_key JOIN run ON run.no = later_key.run
              WHERE later_key.session = ?1 AND later_key.key = ?2",
         )?
-        .query_row(params![session, key.word], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(params![no, key.word], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
         .map_err(|error| {
             let row = format!("with the key {}", key.word);
@@ -160,7 +159,7 @@ pub(super) fn known(
         })?;
     match known {
         Some((id, before)) if before == key.content => Ok(Some(RunId::from_bytes(id))),
-        Some(_) => Err(Refusal::KeyConflict.into()),
+        Some(_) => Err(Refusal::KeyConflict(session).into()),
         None => Ok(None),
     }
 }
@@ -178,7 +177,7 @@ pub(super) fn keep_key(tx: &Tx<'_>, run: RunNo, key: &Key) -> Result<(), StoreEr
 /// Has a key stand for a run, unless it stands for one already.
 pub(super) fn keep_key_once(tx: &mut Tx<'_>, keep: &KeepKey) -> Result<(), StoreError> {
     let run = tx.run(keep.run)?;
-    match known(tx.conn, run.session.session, &keep.key)? {
+    match known(tx.conn, run.session.session, run.session.id, &keep.key)? {
         Some(_) => Ok(()),
         None => keep_key(tx, run, &keep.key),
     }

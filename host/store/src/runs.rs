@@ -26,7 +26,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<RunSummaryRow, StoreError> {
             id: RunId::from_bytes(row.get(1)?),
             state: RunState::from_word(&word)
                 .ok_or_else(|| StoreError::Content(format!("unknown state {word}")))?,
-            origin: row.get(3)?,
+            origin: row.get::<_, String>(3)?.into(),
             digest: row.get(4)?,
             accepted_ms: UnixMillis(row.get::<_, i64>(5)? as u64),
             started_ms: time(row.get(6)?),

@@ -167,7 +167,8 @@ impl Queries for SqliteQueries<'_> {
     }
 
     fn known(&self, session: SessionId, key: Key) -> Result<Option<RunId>, StoreError> {
-        run::known(self.conn, numbers::session(self.conn, session)?, &key)
+        let no = numbers::session(self.conn, session)?;
+        run::known(self.conn, no, session, &key)
     }
 
     fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRow, StoreError> {

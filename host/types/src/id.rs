@@ -123,6 +123,14 @@ impl fmt::Display for AgentId {
     }
 }
 
+impl FromStr for AgentId {
+    type Err = InvalidAgentId;
+
+    fn from_str(name: &str) -> Result<Self, InvalidAgentId> {
+        Self::new(name)
+    }
+}
+
 impl fmt::Debug for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AgentId({:?})", self.0)
@@ -133,3 +141,17 @@ impl fmt::Debug for AgentId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an agent's name must have 1 to {AGENT_ID_BYTES_MAX} bytes and no control characters")]
 pub struct InvalidAgentId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_s_name_is_read_as_it_is_written() {
+        let id = AgentId::new("census").expect("a name");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", " ", "a\nb", &"a".repeat(AGENT_ID_BYTES_MAX + 1)] {
+            assert_eq!(text.parse::<AgentId>(), Err(InvalidAgentId), "{text:?}");
+        }
+    }
+}

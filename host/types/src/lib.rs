@@ -6,9 +6,11 @@
 
 pub mod clock;
 pub mod event;
+pub mod hint;
 pub mod id;
 pub mod permission;
 pub mod run;
 pub mod session;
 pub mod text;
+mod words;
 pub mod workspace;

@@ -70,7 +70,7 @@ pub(crate) async fn figures() {
         {
             let ended = runs.iter().flatten().filter_map(lastword::Run::try_ended);
             let why = ended
-                .map(|receipt| receipt.detail.unwrap_or(receipt.cause))
+                .map(|receipt| receipt.detail.unwrap_or_else(|| receipt.cause.to_string()))
                 .next();
             println!(
                 "  of {count} only {} park; one ended: {why:?}",

@@ -46,7 +46,7 @@ fn ended(shell: &Shell) -> (RunState, String) {
     let run = shell.newest().0.pop().expect("a run");
     let receipt = run.receipt.expect("it has its end");
     assert!(receipt.persisted);
-    (run.state, receipt.cause)
+    (run.state, receipt.cause.to_string())
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn left(shell: &Shell) -> (RunState, Option<String>, String) {
         .messages
         .iter()
         .filter(|message| message.role == assistant);
-    let cause = run.receipt.map(|receipt| receipt.cause);
+    let cause = run.receipt.map(|receipt| receipt.cause.to_string());
     (run.state, cause, said.map(Message::text).collect())
 }
 

@@ -88,7 +88,8 @@ fn an_answer_grants_for_longer_until_it_is_revoked() {
     let revoked = shell.lastword(&["grants", "revoke", &grant]).exits(2);
     revoked.tells(&["there is no grant"]);
     let denied = shell.probe(CHILD, &["--no-ask"]).exits(0);
-    assert!(denied.out.contains("`--allow run-agents"), "{denied:?}");
+    assert!(denied.out.contains("the rule `run-agents"), "{denied:?}");
+    denied.tells(&["`--allow RULE`"]);
     served.end();
     assert_eq!(violations(&shell.data()), [""; 0]);
 }
@@ -160,7 +161,8 @@ fn ctrl_c_takes_the_question_back() {
 fn with_nobody_there_it_is_said_what_would_grant_it() {
     let shell = Shell::new();
     let denied = shell.probe(CHILD, &[]).exits(0);
-    assert!(denied.out.contains("`--allow run-agents"), "{denied:?}");
+    assert!(denied.out.contains("the rule `run-agents"), "{denied:?}");
+    denied.tells(&["`--allow RULE`"]);
     let nobody = shell.probe(WHICH, &[]).exits(0);
     assert!(nobody.out.contains("Nobody is there"), "{nobody:?}");
     let granted = shell.probe(CHILD, &["--allow", "run-agents=probe"]);

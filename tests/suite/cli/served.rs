@@ -1,7 +1,7 @@
 //! `lastword serve`: when it is ready, whom it lets in, how it ends, and what it never forgets.
 
 use super::{Done, Shell, Started, probe};
-use lastword::{Archive, RunState};
+use lastword::{Archive, Cause, RunState};
 use lastword_tests::check::violations;
 use serde_json::Value;
 use std::net::TcpListener;
@@ -118,8 +118,11 @@ fn a_signal_under_load_cuts_nothing_off() {
                 RunState::Queued => queued += 1,
                 other => panic!("{other}: {run:?}"),
             }
-            let cause = run.receipt.as_ref().map(|receipt| receipt.cause.as_str());
-            assert!(cause.is_none_or(|cause| cause == "shutdown"), "{run:?}");
+            let cause = run.receipt.as_ref().map(|receipt| &receipt.cause);
+            assert!(
+                cause.is_none_or(|cause| *cause == Cause::Shutdown),
+                "{run:?}"
+            );
         }
     }
     assert_eq!((interrupted, queued), (ACTIVE, ACTIVE));

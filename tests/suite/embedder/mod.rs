@@ -4,3 +4,4 @@
 mod cycles;
 mod handles;
 mod providers;
+mod streams;

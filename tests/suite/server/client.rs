@@ -70,7 +70,7 @@ async fn goes_through_a_run(client: &Client, fixture: &Fixture) {
         }
     }
     let receipt = client.cancel(run.run).await.unwrap();
-    assert_eq!((receipt.cause.as_str(), receipt.persisted), ("user", true));
+    assert_eq!((&*receipt.cause.name(), receipt.persisted), ("user", true));
     let rest = Box::pin(events.into_stream()).map(Result::unwrap);
     let rest: Vec<Frame> = rest.collect().await;
     seen.extend(rest.into_iter().map(|frame| match frame {

@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use lastword::capability::model::{
-    CallContext, ModelError, ModelEvent, ModelInfo, ModelProvider, ModelRequest, ModelStream,
-    REQUEST_BYTES_MAX, Reply, Scripted,
+    CallContext, ModelError, ModelEvent, ModelFinish, ModelInfo, ModelProvider, ModelRequest,
+    ModelStream, REQUEST_BYTES_MAX, Reply, Scripted,
 };
 use lastword::session::{BlobId, PartBody};
 use lastword::{
@@ -224,7 +224,7 @@ impl ModelProvider for Drawing {
             name: None,
             bytes: PNG.into(),
         };
-        let end = ModelEvent::Finish("end_turn".to_owned());
+        let end = ModelEvent::Finish(ModelFinish::EndTurn);
         let answer = futures_util::stream::iter([Ok(image), Ok(end)]).boxed();
         futures_util::future::ready(Ok(answer)).boxed()
     }

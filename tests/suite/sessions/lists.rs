@@ -1,7 +1,7 @@
 //! Lists, page by page, while what is listed changes.
 
 use super::{ended, ids};
-use lastword::{RunState, Session, SessionFilter};
+use lastword::{Origin, RunState, Session, SessionFilter};
 use lastword_tests::fixture::Fixture;
 use std::collections::HashSet;
 
@@ -96,7 +96,7 @@ async fn runs_are_listed_in_the_order_of_acceptance() {
     assert_eq!(states, expected);
     let digest = fixture.agent.digest().to_string();
     for run in &listed {
-        assert_eq!((run.origin.as_str(), &run.digest), ("user", &digest));
+        assert_eq!((&run.origin, &run.digest), (&Origin::User, &digest));
         let ended = run.state == Completed;
         assert_eq!(run.receipt.is_some(), ended);
         assert_eq!(run.ended_ms.is_some(), ended);

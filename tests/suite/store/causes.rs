@@ -2,7 +2,7 @@
 //! stopped.
 
 use super::copy;
-use lastword::{Archive, Limits, RunState};
+use lastword::{Archive, Cause, Limits, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Plan, builder};
 use lastword_tests::locked::Locked;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Starts a host on what another left, and returns the state and the cause of each run.
-async fn recovered(folder: &Path) -> Vec<(RunState, Option<String>)> {
+async fn recovered(folder: &Path) -> Vec<(RunState, Option<Cause>)> {
     let host = builder(folder).build().await.expect("it starts");
     host.shutdown().await;
     let data = folder.join("data");
@@ -32,9 +32,9 @@ async fn what_stopped_a_run_is_kept_though_the_disk_refuses() {
     let receipts = fixture.session.cancel().await.expect("both are stopped");
     let told: Vec<_> = receipts
         .iter()
-        .map(|receipt| (receipt.state, receipt.persisted, receipt.cause.as_str()))
+        .map(|receipt| (receipt.state, receipt.persisted, receipt.cause.clone()))
         .collect();
-    assert_eq!(told, [(RunState::Finishing, false, "user"); 2]);
+    assert_eq!(told, vec![(RunState::Finishing, false, Cause::User); 2]);
     let again = waiting.cancel().await.expect("it is stopped");
     assert!(!again.persisted);
     // What a kill would leave here.
@@ -47,9 +47,9 @@ async fn what_stopped_a_run_is_kept_though_the_disk_refuses() {
     };
     let (kept, control) = (image("kept"), image("control"));
     std::fs::remove_file(control.join("data/lastword.causes")).expect("there is one");
-    let user = || (RunState::Cancelled, Some("user".to_owned()));
+    let user = || (RunState::Cancelled, Some(Cause::User));
     assert_eq!(recovered(&kept).await, [user(), user()]);
-    let crash = (RunState::Interrupted, Some("host-crash".to_owned()));
+    let crash = (RunState::Interrupted, Some(Cause::HostCrash));
     assert_eq!(recovered(&control).await, [crash, (RunState::Held, None)]);
 
     // This one gets its end here, and nothing is left to tell of it.
@@ -69,7 +69,7 @@ async fn an_orderly_end_that_the_disk_refuses_is_no_crash() {
     let locked = Locked::hold(&fixture.data());
     assert_eq!(fixture.host.shutdown().await, [run.id()]);
     locked.release();
-    let shutdown = (RunState::Interrupted, Some("shutdown".to_owned()));
+    let shutdown = (RunState::Interrupted, Some(Cause::Shutdown));
     let folder = fixture.folder.path();
     assert_eq!(recovered(folder).await, [shutdown]);
 }

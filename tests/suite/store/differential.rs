@@ -135,7 +135,7 @@ fn agent(byte: u8) -> AgentId {
 fn prompt(byte: u8) -> PromptRecord {
     let origin = ["user", "parent", "answer", "resume"][usize::from(byte % 4)];
     PromptRecord {
-        origin: origin.to_owned(),
+        origin: origin.into(),
         parts: vec![Part::text(format!("prompt {}", byte / 4))],
         config: "{}".to_owned(),
         deadline: Some(Duration::from_secs(u64::from(byte))),

@@ -103,7 +103,7 @@ async fn a_child_ends_with_its_parent() {
         }
     };
     assert_eq!(
-        (child.state, child.cause.as_str()),
+        (child.state, &*child.cause.name()),
         (RunState::Cancelled, "parent")
     );
     assert_eq!(tools.dropped(), 1);
@@ -293,7 +293,7 @@ async fn whom_there_is_not_cannot_be_run() {
         denied.text()
     );
     assert!(
-        denied.text().contains("--allow run-agents"),
+        denied.text().contains("the rule `run-agents"),
         "{}",
         denied.text()
     );

@@ -215,7 +215,7 @@ async fn check_taken_back(fixture: &Fixture, receipts: &[Receipt], cause: &str, 
     let [receipt] = receipts else {
         panic!("one wait: {receipts:?}");
     };
-    assert_eq!((receipt.cause.as_str(), receipt.state), (cause, state));
+    assert_eq!((&*receipt.cause.name(), receipt.state), (cause, state));
     assert!(
         receipt
             .detail

@@ -3,7 +3,7 @@
 
 use lastword::event::{EventBody, Position};
 use lastword::session::{Answer, Asked, FinishReason};
-use lastword::{HostError, Receipt, RunState, Session};
+use lastword::{HostError, Origin, Receipt, RunState, Session};
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn next_end(fixture: &Fixture, first: &Receipt) -> Receipt {
     }
 }
 
-async fn origin(fixture: &Fixture, receipt: &Receipt) -> String {
+async fn origin(fixture: &Fixture, receipt: &Receipt) -> Origin {
     let run = fixture.host.run(receipt.run).await.expect("the run");
     let mut events = run.events();
     while let Some(event) = events.next().await {

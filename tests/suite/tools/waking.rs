@@ -173,7 +173,7 @@ async fn an_answer_and_the_time_at_once_are_one_run_and_one_fate() {
 async fn answer(fixture: &Fixture, question: QuestionId) -> Result<(), HostError> {
     loop {
         match fixture.host.answer(question, text("origin red")).await {
-            Err(HostError::WorkspaceClosing) => tokio::task::yield_now().await,
+            Err(HostError::WorkspaceClosing(_)) => tokio::task::yield_now().await,
             answered => return answered.map(drop),
         }
     }

@@ -287,7 +287,7 @@ async fn the_last_client_takes_the_runs_along_if_the_host_says_so() {
     bench.until_closed(&workspace).await;
     let receipt = run.ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Interrupted, "shutdown")
     );
     assert_eq!(name(queued.ended().await), "run-held");
@@ -318,7 +318,7 @@ async fn a_run_that_is_bound_to_a_client_goes_with_it() {
     bench.host.retire_client(client);
     let receipt = bound.ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Cancelled, "client-gone")
     );
     assert!(free.try_ended().is_none());

@@ -92,7 +92,7 @@ async fn held_prompts_can_be_listed_edited_cancelled_and_resumed_one_by_one() {
         "unknown-workspace"
     );
     let receipt = held[0].cancel().await.unwrap();
-    assert_eq!((receipt.cause.as_str(), receipt.persisted), ("user", true));
+    assert_eq!((&*receipt.cause.name(), receipt.persisted), ("user", true));
     let receipt = session.withdraw(held[1].id()).await.unwrap();
     assert_eq!(receipt.state, RunState::Cancelled);
     bench.claim(client, "w").await.unwrap();

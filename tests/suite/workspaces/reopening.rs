@@ -54,7 +54,7 @@ async fn it_goes_on_until_a_client_came_and_left() {
     workspace.release(client).unwrap();
     let receipt = resumed[0].ended().await.unwrap();
     assert_eq!(
-        (receipt.state, receipt.cause.as_str()),
+        (receipt.state, &*receipt.cause.name()),
         (RunState::Interrupted, "shutdown")
     );
     bench.until_closed(&workspace).await;

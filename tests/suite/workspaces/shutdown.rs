@@ -60,7 +60,7 @@ async fn shutting_down_a_hundred_runs_is_an_order() {
         let receipt = run.try_ended().expect("it has its end");
         assert_eq!(receipt.state, RunState::Interrupted);
         assert_eq!(
-            (receipt.cause.as_str(), receipt.persisted),
+            (&*receipt.cause.name(), receipt.persisted),
             ("shutdown", true)
         );
     }

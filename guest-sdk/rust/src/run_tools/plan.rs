@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::repeats::{Repeats, Verdict, canonical};
-use crate::ToolCall;
 use crate::model::Reply;
+use crate::{FinishReason, ToolCall};
 
 /// Who serves a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,10 @@ pub(super) fn plan(
     find: impl Fn(&str) -> Option<Server>,
     known: impl Fn() -> String,
 ) -> Plan {
-    let was_cut = matches!(reply.finish.as_str(), "max_tokens" | "content_filter");
+    let was_cut = matches!(
+        reply.reason(),
+        FinishReason::MaxTokens | FinishReason::ContentFilter
+    );
     let parts = reply.parts.iter().enumerate();
     let calls = parts.filter_map(|(at, part)| part.as_tool_call().map(|call| (at, part, call)));
     let calls: Vec<_> = calls

@@ -10,7 +10,7 @@ use super::summary::{self, Known};
 use super::toolbox::Toolbox;
 use super::window::Window;
 use crate::model::{Context, Reply, Request};
-use crate::{Error, Result, ToolCall, ToolResult, Turn, Usage};
+use crate::{Code, Error, Result, ToolCall, ToolChoice, ToolResult, Turn, Usage};
 
 /// What the model is asked for when its steps are used up.
 const CLOSING: &str = "You have used up your steps. Answer now, without calling tools: say what \
@@ -163,7 +163,7 @@ impl<'a, C> Steps<'a, C> {
     /// Asks for an answer once the steps are used up. The tools stay in the request, since some
     /// services refuse a history of calls without them.
     fn close(mut self) -> Result<Finished> {
-        let request = self.request().user(CLOSING).tool_choice("none");
+        let request = self.request().user(CLOSING).tool_choice(ToolChoice::None);
         let reply = self.ask(&request)?;
         self.refuse_calls(&reply)?;
         Ok(self.end(Reason::MaxSteps, reply))
@@ -262,7 +262,7 @@ impl<'a, C> Steps<'a, C> {
     /// A call without a result would spoil every later request, so that none is left to chance.
     fn record_unless_done(&self, result: &ToolResult) -> Result<()> {
         match self.record(result) {
-            Err(error) if matches!(error.code(), "conflict" | "not-found") => Ok(()),
+            Err(error) if matches!(error.code(), Code::Conflict | Code::NotFound) => Ok(()),
             outcome => outcome,
         }
     }

@@ -4,7 +4,7 @@
 //! It does not know when one is due, nor where the conversation is cut.
 
 use crate::model::{Event, Request};
-use crate::{Message, Result, ToolResult, Turn, Usage};
+use crate::{Message, Result, ToolChoice, ToolResult, Turn, Usage};
 
 /// What the model is asked for.
 const ASK: &str = "The conversation is about to be shortened. Write down, for yourself, what you \
@@ -53,7 +53,7 @@ pub(super) fn window<C>(turn: &Turn<C>, request: &Request) -> Result<Option<u32>
 /// Asks for an account with `request`, so that the conversation in front of it is the one that
 /// the model knows.
 pub(super) fn in_one<C>(turn: &Turn<C>, request: Request, usage: &mut Usage) -> Result<String> {
-    let account = hear(turn, request.user(ASK).tool_choice("none"), usage)?;
+    let account = hear(turn, request.user(ASK).tool_choice(ToolChoice::None), usage)?;
     if account.trim().is_empty() {
         return Err("the model wrote nothing".into());
     }

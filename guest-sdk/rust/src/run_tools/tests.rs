@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Finished, HostTools, Kind, Parameters, Reason, Tool, ToolLoop};
 use crate::testing::{Host, Reply};
-use crate::{Capability, Error, Message, Outcome, Result, Role, ToolResult, Turn};
+use crate::{Capability, Error, Message, Outcome, Result, Role, ToolChoice, ToolResult, Turn};
 
 /// A tool of the host's that says which file it was asked for.
 fn read_file() -> Tool<'static> {
@@ -71,7 +71,7 @@ fn a_model_calls_until_it_has_its_answer() {
     );
     let usage = (finished.usage.input_tokens, finished.usage.output_tokens);
     assert_eq!(usage, (400, 30));
-    assert_eq!(Outcome::from(&finished).reason(), Some("end_turn"));
+    assert_eq!(Outcome::from(&finished).reason(), "end_turn");
     all_answered(&host.messages());
     let roles: Vec<_> = host.messages().iter().map(|message| message.role).collect();
     use Role::{Assistant, Tool, User};
@@ -247,11 +247,11 @@ fn a_model_without_steps_is_asked_for_a_closing_answer() {
     assert_eq!((finished.reason, finished.steps), (Reason::MaxSteps, 3));
     assert_eq!(host.text(), "That is all.");
     let closing = &host.requests()[2];
-    assert_eq!(closing.tool_choice.as_deref(), Some("none"));
+    assert_eq!(closing.tool_choice, Some(ToolChoice::None));
     assert_eq!(closing.tools, ["read_file"]);
     assert!(closing.last_text().contains("used up your steps"));
     let outcome = Outcome::from(&finished);
-    assert_eq!(outcome.reason(), Some("end_turn"));
+    assert_eq!(outcome.reason(), "end_turn");
     assert_eq!(outcome.extra_json("loop-ended"), Some("\"max-steps\""));
 }
 
@@ -326,7 +326,7 @@ fn a_call_that_was_cut_off_is_never_carried_out_and_ends_the_loop() {
                 let finished = go(&host, ToolLoop::new().serve(mine)).unwrap();
                 assert_eq!((finished.reason, finished.steps), (Reason::CutOff, 1));
                 let outcome = Outcome::from(&finished);
-                assert_eq!(outcome.reason(), Some(finish));
+                assert_eq!(outcome.reason(), finish);
                 assert_eq!(outcome.extra_json("loop-ended"), Some("\"cut-off\""));
                 all_answered(&host.messages());
                 let results = results(&host);

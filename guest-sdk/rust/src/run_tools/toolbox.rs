@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::plan::Server;
 use super::{Answer, HostTools, ServeTool};
 use crate::tools::{ToolSpec, Tools};
-use crate::{Error, Result};
+use crate::{Code, Error, Result};
 
 /// Tools by name.
 pub(super) struct Toolbox<'a> {
@@ -27,7 +27,7 @@ impl<'a> Toolbox<'a> {
         for (spec, server) in own.map(|(at, tool)| (tool.spec(), Server::Agent(at))) {
             if specs.iter().any(|(other, _)| other.name == spec.name) {
                 let twice = format!("the agent serves two tools named `{}`", spec.name);
-                return Err(Error::new("conflict", twice));
+                return Err(Error::new(Code::Conflict, twice));
             }
             specs.push((spec, server));
         }
@@ -66,7 +66,7 @@ impl<'a> Toolbox<'a> {
     pub(super) fn serve(&mut self, at: usize, arguments: Value) -> Result<Answer> {
         match self.served.get_mut(at) {
             Some(tool) => tool.call(arguments),
-            None => Err(Error::new("not-found", "the agent has no such tool")),
+            None => Err(Error::new(Code::NotFound, "the agent has no such tool")),
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::host::{Backend, Events, Values};
 use crate::model::{Context, Event};
 use crate::run_tools::ServeTool;
 use crate::tools::ToolSpec;
-use crate::{Body, Capability, Error, Message, Part, ToolCall, ToolResult, Usage};
+use crate::{
+    Body, Capability, Code, Error, FinishReason, Message, Part, ToolCall, ToolResult, Usage,
+};
 
 /// Messages of a page at the most, as few as an agent has to be ready for.
 const PAGE_MESSAGES: u32 = 100;
@@ -66,7 +68,7 @@ impl Model {
         if let Some((_, reply)) = standing.find(|(words, _)| last.contains(words)) {
             return Ok(reply.clone());
         }
-        let none = || refusal("invalid", "the test has no further reply for the model");
+        let none = || refusal(Code::Invalid, "the test has no further reply for the model");
         self.replies.pop_front().ok_or_else(none)
     }
 }
@@ -75,11 +77,11 @@ impl Inner {
     /// Refuses what was not granted, and everything once the run is being stopped.
     fn allow(&self, capability: Capability) -> Result<(), Failure> {
         if self.calls_left.get() == Some(0) {
-            return Err(refusal("cancelled", "the run is being stopped"));
+            return Err(refusal(Code::Cancelled, "the run is being stopped"));
         }
         if self.denied.borrow().contains(&capability) {
             let message = format!("the capability `{}` is not granted", capability.name());
-            return Err(refusal("denied", &message));
+            return Err(refusal(Code::Denied, &message));
         }
         Ok(())
     }
@@ -104,7 +106,7 @@ impl Inner {
             system: request.system.clone(),
             messages,
             tools: request.tools.iter().map(|tool| tool.name.clone()).collect(),
-            tool_choice: request.tool_choice.clone(),
+            tool_choice: request.tool_choice.as_deref().map(Into::into),
             output_schema: request.output_schema_json.clone(),
         })
     }
@@ -113,7 +115,7 @@ impl Inner {
     fn serve(&self, call: &ToolCall) -> Result<ToolResult, Error> {
         let mut tools = self.tools.borrow_mut();
         let tool = tools.iter_mut().find(|tool| tool.spec().name == call.name);
-        let tool = tool.ok_or_else(|| Error::new("not-found", "there is no such tool"))?;
+        let tool = tool.ok_or_else(|| Error::new(Code::NotFound, "there is no such tool"))?;
         let arguments = serde_json::from_str(&call.arguments_json)?;
         Ok(tool.call(arguments)?.into_result(&call.id))
     }
@@ -168,7 +170,7 @@ impl Backend for Inner {
     fn read_blob(&self, id: &str) -> Result<Vec<u8>, Failure> {
         let blobs = self.blobs.borrow();
         let bytes = blobs.get(id).cloned();
-        bytes.ok_or_else(|| refusal("not-found", "this session names no such data"))
+        bytes.ok_or_else(|| refusal(Code::NotFound, "this session names no such data"))
     }
 
     fn complete(&self, request: &model::Request) -> Result<Events, Failure> {
@@ -184,8 +186,12 @@ impl Backend for Inner {
         if let Some(error) = reply.refusal {
             return Err(error.into());
         }
-        let reason = if reply.calls { "tool_use" } else { "end_turn" };
-        let finish = reply.finish.unwrap_or_else(|| reason.to_owned());
+        let reason = if reply.calls {
+            FinishReason::ToolUse
+        } else {
+            FinishReason::EndTurn
+        };
+        let finish = String::from(reply.finish.unwrap_or(reason));
         let conversation = Rc::clone(&self.conversation);
         // A call is recorded when it is delivered, and not before.
         let counted = input_tokens.map(|input_tokens| {

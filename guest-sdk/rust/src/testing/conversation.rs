@@ -5,7 +5,7 @@
 use crate::bindings::types::Failure;
 use crate::model::Input;
 use crate::run_tools::SUMMARISED_AS;
-use crate::{Body, Error, Message, Part, Role, ToolCall, ToolResult};
+use crate::{Body, Code, Error, Message, Part, Role, ToolCall, ToolResult};
 
 /// A conversation.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Conversation {
                 call.id = format!("call-{}", self.ids);
             }
             if self.open_calls().any(|known| known.id == call.id) {
-                return Err(refusal("conflict", "this tool call id is taken"));
+                return Err(refusal(Code::Conflict, "this tool call id is taken"));
             }
         }
         self.assistant().push(part.clone());
@@ -107,12 +107,12 @@ impl Conversation {
     pub(super) fn result(&mut self, result: ToolResult) -> Result<(), Failure> {
         if !self.calls().any(|call| call.id == result.call_id) {
             return Err(refusal(
-                "not-found",
+                Code::NotFound,
                 "no tool call of this step has that id",
             ));
         }
         if self.has_result(&result.call_id) {
-            return Err(refusal("conflict", "this tool call has a result"));
+            return Err(refusal(Code::Conflict, "this tool call has a result"));
         }
         let part = Part::from(Body::ToolResult(result));
         match self.messages.last_mut() {
@@ -124,7 +124,7 @@ impl Conversation {
 
     pub(super) fn place(&self, id: &str) -> Result<usize, Failure> {
         let place = self.messages.iter().position(|message| message.id == id);
-        place.ok_or_else(|| refusal("not-found", "there is no such message"))
+        place.ok_or_else(|| refusal(Code::NotFound, "there is no such message"))
     }
 
     pub(super) fn summarise(&mut self, text: &str, through: &str) -> Result<(), Failure> {
@@ -174,6 +174,6 @@ impl Conversation {
     }
 }
 
-pub(super) fn refusal(code: &str, message: &str) -> Failure {
+pub(super) fn refusal(code: Code, message: &str) -> Failure {
     Error::new(code, message).into()
 }

@@ -44,13 +44,13 @@ pub use reply::{Asked, Reply};
 use crate::bindings::turn;
 use crate::host;
 use crate::run_tools::ServeTool;
-use crate::{Agent, Capability, Config, Message, Outcome, Part, Result, Role, Turn};
+use crate::{Agent, Capability, Config, Message, Origin, Outcome, Part, Result, Role, Turn};
 
 /// A host for one conversation. It is made before the agent runs and read afterwards.
 pub struct Host {
     inner: Rc<Inner>,
     config_json: String,
-    origin: String,
+    origin: Origin,
 }
 
 impl Default for Host {
@@ -66,7 +66,7 @@ impl Host {
         Self {
             inner: Rc::default(),
             config_json: String::new(),
-            origin: "user".to_owned(),
+            origin: Origin::User,
         }
     }
 
@@ -167,7 +167,7 @@ impl Host {
 
     /// Who asks: `user` unless set, or `parent`, `resume`, `wake`, `answer`.
     #[must_use]
-    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+    pub fn origin(mut self, origin: impl Into<Origin>) -> Self {
         self.origin = origin.into();
         self
     }
@@ -210,7 +210,7 @@ impl Host {
         let turn = Turn::start(turn::Prompt {
             run_id: "run".to_owned(),
             session_id: "session".to_owned(),
-            origin: self.origin.clone(),
+            origin: self.origin.clone().into(),
             parts,
             config_json: self.config_json.clone(),
             extra: Vec::new(),

@@ -3,8 +3,8 @@
 //! It does not know what a request is for.
 
 use super::reply::Asked;
-use crate::Error;
 use crate::bindings::types::Failure;
+use crate::{Code, Error};
 
 /// How a service refuses what is too long for its model.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Overflow {
         if let Some(tokens) = self.context_tokens {
             extra.push(("context_tokens".to_owned(), tokens.to_string()));
         }
-        let refusal = Error::new("limit", "the request is longer than the model's window");
+        let refusal = Error::new(Code::Limit, "the request is longer than the model's window");
         Error::from(Failure {
             extra,
             ..refusal.into()

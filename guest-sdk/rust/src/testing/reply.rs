@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use serde_json::Value;
 
 use crate::model::{Event, Input};
-use crate::{Body, Error, Part, Usage};
+use crate::{Body, Error, FinishReason, Part, ToolChoice, Usage};
 
 /// One answer of the model.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub(super) refusal: Option<Error>,
     pub(super) events: VecDeque<Result<Event, Error>>,
-    pub(super) finish: Option<String>,
+    pub(super) finish: Option<FinishReason>,
     pub(super) calls: bool,
 }
 
@@ -66,7 +66,7 @@ impl Reply {
     #[must_use]
     pub fn and_cut_call(mut self, name: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.calls = true;
-        self.finish.get_or_insert_with(|| "max_tokens".to_owned());
+        self.finish.get_or_insert(FinishReason::MaxTokens);
         let mut part = Part::tool_call("", name, arguments);
         part.extra
             .push(("incomplete".to_owned(), "true".to_owned()));
@@ -93,7 +93,7 @@ impl Reply {
     /// The same with this reason for its end, instead of `end_turn` or, after a call,
     /// `tool_use`.
     #[must_use]
-    pub fn finish(mut self, reason: impl Into<String>) -> Self {
+    pub fn finish(mut self, reason: impl Into<FinishReason>) -> Self {
         self.finish = Some(reason.into());
         self
     }
@@ -115,7 +115,7 @@ pub struct Asked {
     /// The names of the tools that it might call.
     pub tools: Vec<String>,
     /// Whether it might call them.
-    pub tool_choice: Option<String>,
+    pub tool_choice: Option<ToolChoice>,
     /// The schema that its answer had to fit.
     pub output_schema: Option<String>,
 }

@@ -2,7 +2,7 @@
 //! comes of it. Who starts runs implements it.
 
 use super::budget::Budget;
-use crate::run::RunState;
+use crate::run::{Cause, RunState};
 use futures_util::future::BoxFuture;
 use lastword_providers::model::CallContext;
 use lastword_providers::tools::ToolError;
@@ -59,7 +59,7 @@ pub(crate) struct ChildEnd {
     pub(crate) session: SessionId,
     pub(crate) run: RunId,
     pub(crate) state: RunState,
-    pub(crate) cause: String,
+    pub(crate) cause: Cause,
     pub(crate) detail: Option<String>,
     /// What it said last.
     pub(crate) text: String,

@@ -11,6 +11,7 @@ use lastword_providers::permits::{Allowed, Decide, Decision, Denied, PermissionP
 use lastword_providers::tools::Effects;
 use lastword_store::Store;
 use lastword_types::clock::Clock;
+use lastword_types::hint;
 use lastword_types::permission::{Access, Authority, Capability, Rule, Verdict, Why, offers};
 use lastword_types::session::{Answer, Asked};
 use std::sync::Arc;
@@ -159,12 +160,15 @@ fn nobody_granted(access: &Access) -> Denied {
     let (capability, target) = (access.capability, &access.target);
     let exact = Rule::exactly(access).filter(|rule| rule.pattern().is_some());
     let how = match exact {
-        Some(rule) => format!("`--allow {rule}`, or with `--allow {capability}` for everything"),
-        None => format!("`--allow {capability}`"),
+        Some(rule) => format!(
+            "{}, or with `{capability}` for everything",
+            hint::with_rule(&rule)
+        ),
+        None => hint::with_rule(&capability.into()),
     };
     Denied(format!(
         "the capability `{capability}` is not granted for {target}, and nobody is there to be \
-         asked; grant it with {how}"
+         asked; {how}"
     ))
 }
 

@@ -4,6 +4,7 @@ use super::control::Control;
 use lastword_providers::model::{ModelError, ModelErrorKind};
 use lastword_sandbox::bindings::lastword::agent::types::Failure;
 use lastword_store::{OutputError, Refusal, StoreError};
+use lastword_types::hint;
 use lastword_types::permission::Capability;
 
 /// A refusal with one of the codes of the WIT package.
@@ -21,8 +22,8 @@ pub(crate) fn denied(capability: Capability) -> Failure {
     failure(
         "denied",
         format!(
-            "the capability `{capability}` is not granted to this agent; grant it with {}",
-            capability.how_to_grant()
+            "the capability `{capability}` is not granted to this agent; {}",
+            hint::with_rule(&capability.into())
         ),
     )
 }

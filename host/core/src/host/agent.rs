@@ -126,7 +126,9 @@ pub(super) async fn load(
     // On the guests' runtime, which has all that starting a process needs.
     let loading = host.dispatcher.guests.spawn(async move {
         let wasm = tokio::task::spawn_blocking(move || bytes(source));
-        let wasm = wasm.await.map_err(|_| HostError::NoRuntime)??;
+        let wasm = wasm
+            .await
+            .map_err(|error| HostError::of_task(error, "read the agent"))??;
         let cache = inner.cache.as_deref();
         let (engine, linker) = (&inner.engine, &inner.linker);
         let loaded = Loaded::load(engine, linker, cache, &inner.compilers, wasm);
@@ -136,7 +138,7 @@ pub(super) async fn load(
     let mut stage = host.stage.subscribe();
     let loaded = tokio::select! {
         biased;
-        loaded = loading => loaded.map_err(|_| HostError::NoRuntime)??,
+        loaded = loading => loaded.map_err(|error| HostError::of_task(error, "load the agent"))??,
         // Compiling must not hold up the host's end.
         _ = stage.wait_for(|stage| *stage != Stage::Open) => return Err(HostError::HostClosing),
     };
@@ -146,7 +148,8 @@ pub(super) async fn load(
         (manifest, loaded)
     });
     let described = AbortOnDropHandle::new(described).await;
-    let (manifest, loaded) = described.map_err(|_| HostError::NoRuntime)?;
+    let (manifest, loaded) =
+        described.map_err(|error| HostError::of_task(error, "ask the agent for its manifest"))?;
     let manifest = manifest.map_err(refused)?;
     Ok(Agent {
         inner: Arc::new(AgentInner {

@@ -3,7 +3,7 @@
 
 use super::{Host, HostError, Session, Workspace, bounds};
 use crate::guest::questions::{Refused, Resolved};
-use crate::run::Run;
+use crate::run::{Origin, Run};
 use lastword_store::{Continuation, Key, OpenQuestions, PromptRecord, Revoke};
 use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
 use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
@@ -149,7 +149,7 @@ impl Host {
             }
         };
         let record = PromptRecord {
-            origin: "answer".to_owned(),
+            origin: Origin::Answer,
             parts: vec![Part::text(text)],
             carried: None,
             ..asked.prompt

@@ -86,6 +86,24 @@ pub struct HostBuilder {
     compiler: Compiler,
 }
 
+/// What is set, and of what an embedder brings how much there is.
+impl std::fmt::Debug for HostBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostBuilder")
+            .field("data_dir", &self.data_dir)
+            .field("cache_dir", &self.cache_dir)
+            .field("has_model", &self.brought.model.is_some())
+            .field("has_policy", &self.brought.policy.is_some())
+            .field("tool_providers", &self.tools.len())
+            .field("limits", &self.limits)
+            .field("drain", &self.drain)
+            .field("retention", &self.retention)
+            .field("wakes", &self.wakes)
+            .field("denied", &self.denied)
+            .finish_non_exhaustive()
+    }
+}
+
 impl HostBuilder {
     pub(super) fn new() -> Self {
         Self {
@@ -418,7 +436,7 @@ async fn opened(
     }
     let directory = directory.unwrap_or_else(|| ".lastword".into());
     let clock = Arc::clone(clock);
-    let store = blocking(move || Store::open(&directory, clock)).await??;
+    let store = blocking("open the store", move || Store::open(&directory, clock)).await??;
     let home = Home::DataDir(store.directory().map(Path::to_owned).unwrap_or_default());
     Ok((store, home))
 }
@@ -434,7 +452,7 @@ async fn opened_in_memory(
             directory.display()
         )));
     }
-    let temporary = blocking(tempfile::tempdir).await?;
+    let temporary = blocking("make a temporary directory", tempfile::tempdir).await?;
     let temporary = temporary.map_err(|source| HostError::Io {
         what: "make a temporary directory in",
         path: std::env::temp_dir(),
@@ -456,7 +474,9 @@ async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<E
         memory_bytes: MEMORY_BYTES,
         run_bytes: limits.memory_bytes,
     };
-    Ok(Arc::new(blocking(move || Engine::new(options)).await??))
+    Ok(Arc::new(
+        blocking("start the engine", move || Engine::new(options)).await??,
+    ))
 }
 
 /// The soft limit of descriptors from before it was raised.
@@ -501,20 +521,27 @@ fn directory(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf>
 }
 
 async fn blocking<T: Send + 'static>(
+    doing: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HostError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| HostError::NoRuntime)
+        .map_err(|error| HostError::of_task(error, doing))
 }
 
 async fn clear(directory: PathBuf) -> Result<(), HostError> {
-    let _nothing_was_left = blocking(move || remove_tree(&directory)).await?;
+    let _nothing_was_left = blocking("remove what an earlier host left", move || {
+        remove_tree(&directory)
+    })
+    .await?;
     Ok(())
 }
 
 fn unlinkable(error: impl std::fmt::Display) -> HostError {
-    HostError::StoreUnavailable(error.to_string())
+    HostError::Internal {
+        doing: "offer agents its interface",
+        why: error.to_string(),
+    }
 }
 
 /// The runtime that this is called from, if it has timers and I/O: without them the first cancel

@@ -5,7 +5,7 @@ use super::{Host, HostInner, Session};
 use crate::guest::agents::{Child, ChildEnd, StartRun};
 use crate::run::dispatcher::{Admission, Dispatcher, NotAccepted};
 use crate::run::live::{LiveRun, NoEnd};
-use crate::run::{Cause, Receipt};
+use crate::run::{Cause, Origin, Receipt};
 use futures_util::future::BoxFuture;
 use lastword_providers::tools::{ToolError, ToolErrorKind};
 use lastword_store::{PromptRecord, StoreError};
@@ -65,7 +65,7 @@ impl Host {
     async fn start(&self, child: Child) -> Result<ChildEnd, ToolError> {
         let session = self.child_session(&child).await?;
         let record = PromptRecord {
-            origin: "parent".to_owned(),
+            origin: Origin::Parent,
             parts: vec![Part::text(child.prompt)],
             config: child.config.unwrap_or_else(|| "{}".to_owned()),
             deadline: None,

@@ -3,12 +3,16 @@
 use crate::run::RunState;
 use lastword_sandbox::{ComponentError, EngineError};
 use lastword_store::{Damage, OpenError, Refusal, SHUT_DOWN, StoreError};
+use lastword_types::hint::Hint;
 use lastword_types::id::{
     AgentId, ClientId, GrantId, InvalidAgentId, MessageId, QuestionId, RunId, SessionId,
     WorkspaceId,
 };
 use lastword_types::session::Answer;
+use lastword_types::workspace::WorkspaceKey;
+use std::any::Any;
 use std::path::PathBuf;
+use tokio::task::JoinError;
 
 /// Why the host did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,18 +66,39 @@ pub enum HostError {
     /// An agent's name cannot be used.
     #[error(transparent)]
     AgentId(#[from] InvalidAgentId),
+    /// A task of the host panicked. What it was to do is not done; everything else goes on.
+    #[error(
+        "the host could not {doing}: it panicked ({message}); that is a bug of lastword or of what \
+         its embedder brings, which the log of panics places"
+    )]
+    Panicked {
+        /// What it was to do.
+        doing: &'static str,
+        /// What the panic said.
+        message: String,
+    },
+    /// The host cannot do what every build of it must be able to.
+    #[error("the host could not {doing}: {why}; that is a bug of this build of lastword")]
+    Internal {
+        /// What it was to do.
+        doing: &'static str,
+        /// Why it could not.
+        why: String,
+    },
     /// The prompt holds nothing but white space, and the agent has no default.
-    #[error("the prompt is empty and the agent has no default prompt; say what it shall do")]
-    EmptyPrompt,
+    #[error("the prompt is empty and the agent `{0}` has no default prompt; say what it shall do")]
+    EmptyPrompt(AgentId),
     /// As many prompts of the session wait as may.
-    #[error("the session's queue is full; wait for a run to end, or cancel one")]
-    QueueFull,
-    /// The idempotency key came before with another request.
-    #[error("this idempotency key was used before with another request; use a new key")]
-    KeyConflict,
+    #[error("the queue of the session {0} is full; wait for a run to end, or cancel one")]
+    QueueFull(SessionId),
+    /// The idempotency key came before with another request in the session.
+    #[error(
+        "this idempotency key was used before with another request in the session {0}; use a new key"
+    )]
+    KeyConflict(SessionId),
     /// The workspace takes no more prompts and clients.
-    #[error("the workspace is closing; open it again once its runs are over")]
-    WorkspaceClosing,
+    #[error("the workspace {0} is closing; open it again once its runs are over")]
+    WorkspaceClosing(WorkspaceId),
     /// The workspace is not open, or there is none.
     #[error("the workspace {0} is not open; open it first")]
     UnknownWorkspace(WorkspaceId),
@@ -86,10 +111,10 @@ pub enum HostError {
     UnknownDirectory(WorkspaceId),
     /// What the workspace was opened with last cannot be read.
     #[error(
-        "what this workspace was opened with last cannot be read: it is damaged, or a later lastword \
-         kept it; open it with options"
+        "what the workspace {0} was opened with last cannot be read: it is damaged, or a later \
+         lastword kept it; open it with options"
     )]
-    UnreadableOptions,
+    UnreadableOptions(WorkspaceKey),
     /// The agent is not loaded.
     #[error("there is no agent `{0}`; load it first")]
     UnknownAgent(AgentId),
@@ -97,8 +122,16 @@ pub enum HostError {
     #[error("the client {0} was retired; come back with a new client id")]
     ClientRetired(ClientId),
     /// The client has no claim on the workspace.
-    #[error("the client has no claim on this workspace; create it or attach a stream first")]
-    ClientNotAttached,
+    #[error(
+        "the client {client} has no claim on the workspace {workspace}; create it or attach a \
+         stream first"
+    )]
+    ClientNotAttached {
+        /// The client.
+        client: ClientId,
+        /// The workspace.
+        workspace: WorkspaceId,
+    },
     /// The cursor is older than the log.
     #[error(
         "events up to number {resume_after} were folded into their messages; read the messages, \
@@ -174,7 +207,7 @@ pub enum HostError {
     #[error("{0}")]
     Invalid(String),
     /// There is no such session.
-    #[error("there is no session {0}; `lastword sessions` lists those that there are")]
+    #[error("there is no session {0}; list the sessions to see those that there are")]
     UnknownSession(SessionId),
     /// The session talks to another agent.
     #[error(
@@ -202,8 +235,8 @@ pub enum HostError {
     StoreUnavailable(String),
     /// What is stored cannot be read. Asking again does not help; everything else goes on.
     #[error(
-        "what is stored is damaged: {0}; `lastword doctor` says what else is, and how to export \
-         the rest"
+        "what is stored is damaged: {0}; an examination of the data directory says what else is, and \
+         the rest can be exported"
     )]
     Damaged(Box<Damage>),
 }
@@ -214,10 +247,63 @@ impl HostError {
         matches!(
             self,
             Self::HostClosing
-                | Self::WorkspaceClosing
+                | Self::WorkspaceClosing(_)
                 | Self::UnknownWorkspace(_)
                 | Self::UnknownAgent(_)
         )
+    }
+
+    /// A task of the host's that did not end: it panicked, or its runtime is gone.
+    pub(crate) fn of_task(error: JoinError, doing: &'static str) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::Panicked {
+                doing,
+                message: panic_message(panic.as_ref()),
+            },
+            Err(_) => Self::NoRuntime,
+        }
+    }
+
+    /// What kind of error it is: what a program that knows no more of it makes of it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        // Every name is listed; a test holds it to that.
+        ErrorKind::of_name(self.name()).unwrap_or(ErrorKind::Internal)
+    }
+
+    /// Whether the same request may succeed later although nobody changes anything: at this host,
+    /// or, once that has closed, at the next one on its data directory.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_retryable(),
+            Self::QueueFull(_)
+            | Self::WorkspaceClosing(_)
+            | Self::HostClosing
+            | Self::StoreUnavailable(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What would help, where that is one thing that a program can offer in words of its own.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Self::Open(error) => return error.hint(),
+            Self::NotApart { .. } => Hint::OtherDataDirectory,
+            Self::EmptyPrompt(agent) => Hint::Prompt(agent.clone()),
+            Self::UnknownAgent(agent) => Hint::LoadAgent(agent.clone()),
+            Self::OtherAgent { session, agent } => Hint::UseAgent {
+                session: *session,
+                agent: agent.clone(),
+            },
+            Self::UnknownSession(_) => Hint::ListSessions,
+            Self::Held(run) | Self::AlreadyResumed { by: run, .. } => Hint::Resume(*run),
+            Self::RunStarted(run) => Hint::Cancel(*run),
+            Self::StoreUnavailable(_) => Hint::FreeDiskSpace,
+            Self::Damaged(_) => Hint::Examine,
+            _ => return None,
+        })
     }
 
     /// The error's name in the contract, for programs.
@@ -228,20 +314,21 @@ impl HostError {
                 "host-unavailable"
             }
             Self::NotApart { .. } | Self::UnknownDirectory(_) => "invalid-directory",
-            Self::UnreadableOptions => "unreadable-options",
+            Self::Panicked { .. } | Self::Internal { .. } => "internal",
+            Self::UnreadableOptions(_) => "unreadable-options",
             Self::Component { .. } | Self::AgentId(_) => "invalid-agent",
-            Self::EmptyPrompt => "empty-prompt",
-            Self::QueueFull => "queue-full",
-            Self::KeyConflict => "key-conflict",
+            Self::EmptyPrompt(_) => "empty-prompt",
+            Self::QueueFull(_) => "queue-full",
+            Self::KeyConflict(_) => "key-conflict",
             Self::UnknownSession(_) => "unknown-session",
             Self::OtherAgent { .. } => "unknown-agent",
             Self::OtherWorkspace(_) => "unknown-workspace",
             Self::UnknownRun(_) => "unknown-run",
-            Self::WorkspaceClosing => "workspace-closing",
+            Self::WorkspaceClosing(_) => "workspace-closing",
             Self::UnknownWorkspace(_) => "unknown-workspace",
             Self::UnknownAgent(_) => "unknown-agent",
             Self::ClientRetired(_) => "client-retired",
-            Self::ClientNotAttached => "client-not-attached",
+            Self::ClientNotAttached { .. } => "client-not-attached",
             Self::CursorExpired { .. } => "cursor-expired",
             Self::InvalidCursor { .. } => "invalid-cursor",
             Self::RunStarted(_) => "run-started",
@@ -269,21 +356,111 @@ impl From<Refusal> for HostError {
             Refusal::UnknownWorkspace(id) => Self::UnknownWorkspace(id),
             Refusal::UnknownRun(id) => Self::UnknownRun(id),
             Refusal::UnknownMessage(id) => Self::UnknownMessage(id),
-            Refusal::KeyConflict => Self::KeyConflict,
-            Refusal::QueueFull => Self::QueueFull,
-            Refusal::Empty => Self::EmptyPrompt,
-            Refusal::UnreadableOptions => Self::UnreadableOptions,
+            Refusal::KeyConflict(session) => Self::KeyConflict(session),
+            Refusal::QueueFull(session) => Self::QueueFull(session),
             Refusal::InvalidCursor => Self::InvalidCursor { last: 0 },
             Refusal::Expired { through } => Self::CursorExpired {
                 resume_after: through,
             },
             Refusal::Beyond { last } => Self::InvalidCursor { last },
-            Refusal::WrongState
+            // Whoever asks for what is refused so knows what it is about, and names it.
+            Refusal::Empty
+            | Refusal::UnreadableOptions
+            | Refusal::WrongState
             | Refusal::AlreadyEnded
             | Refusal::Resumed { .. }
             | Refusal::Quota => Self::StoreUnavailable(format!("{refusal:?}")),
         }
     }
+}
+
+/// What kind of error one is, whatever its name: what a program can make of one that it does not
+/// know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked makes no sense as it is.
+    Invalid,
+    /// It is not allowed.
+    Denied,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what there is by now.
+    Conflict,
+    /// It is no longer there.
+    Gone,
+    /// As much of it goes on as may.
+    Limit,
+    /// The host failed, for good.
+    Internal,
+    /// The host cannot do it now.
+    Unavailable,
+}
+
+impl ErrorKind {
+    /// The HTTP status that says the same.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Denied => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Gone => 410,
+            Self::Limit => 429,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// The kind of the errors of this name; `None` if no [`HostError`] has it.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let named = ERROR_NAMES.iter().find(|(own, _)| *own == name);
+        named.map(|(_, kind)| *kind)
+    }
+}
+
+/// Every [name](HostError::name) of a [`HostError`], with its kind.
+pub const ERROR_NAMES: &[(&str, ErrorKind)] = &[
+    ("empty-prompt", ErrorKind::Invalid),
+    ("invalid-agent", ErrorKind::Invalid),
+    ("invalid-cursor", ErrorKind::Invalid),
+    ("invalid-directory", ErrorKind::Invalid),
+    ("invalid-value", ErrorKind::Invalid),
+    ("client-not-attached", ErrorKind::NotFound),
+    ("unknown-agent", ErrorKind::NotFound),
+    ("unknown-grant", ErrorKind::NotFound),
+    ("unknown-message", ErrorKind::NotFound),
+    ("unknown-question", ErrorKind::NotFound),
+    ("unknown-run", ErrorKind::NotFound),
+    ("unknown-session", ErrorKind::NotFound),
+    ("unknown-workspace", ErrorKind::NotFound),
+    ("already-answered", ErrorKind::Conflict),
+    ("already-resumed", ErrorKind::Conflict),
+    ("client-retired", ErrorKind::Conflict),
+    ("key-conflict", ErrorKind::Conflict),
+    ("not-resumable", ErrorKind::Conflict),
+    ("question-dismissed", ErrorKind::Conflict),
+    ("run-held", ErrorKind::Conflict),
+    ("run-not-ended", ErrorKind::Conflict),
+    ("run-started", ErrorKind::Conflict),
+    ("unreadable-options", ErrorKind::Conflict),
+    ("workspace-closing", ErrorKind::Conflict),
+    ("cursor-expired", ErrorKind::Gone),
+    ("queue-full", ErrorKind::Limit),
+    ("internal", ErrorKind::Internal),
+    ("store-damaged", ErrorKind::Internal),
+    ("host-closing", ErrorKind::Unavailable),
+    ("host-unavailable", ErrorKind::Unavailable),
+    ("store-unavailable", ErrorKind::Unavailable),
+];
+
+/// What the message of a panic says.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a message").to_owned()
 }
 
 impl From<StoreError> for HostError {
@@ -295,6 +472,71 @@ impl From<StoreError> for HostError {
                 Self::StoreUnavailable(why)
             }
             StoreError::Damaged(damage) => Self::Damaged(damage),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_panicked_is_not_one_whose_runtime_is_gone() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let panicked = runtime.block_on(async {
+            let task = tokio::task::spawn_blocking(|| panic!("oh {}", "dear"));
+            HostError::of_task(task.await.expect_err("it panics"), "read the file")
+        });
+        let HostError::Panicked { doing, message } = &panicked else {
+            panic!("{panicked}");
+        };
+        assert_eq!((*doing, message.as_str()), ("read the file", "oh dear"));
+        assert_eq!(
+            (panicked.name(), panicked.kind()),
+            ("internal", ErrorKind::Internal)
+        );
+
+        let gone = runtime.block_on(async {
+            let task = tokio::spawn(std::future::pending::<()>());
+            task.abort();
+            HostError::of_task(task.await.expect_err("it was aborted"), "wait")
+        });
+        assert!(matches!(gone, HostError::NoRuntime), "{gone}");
+    }
+
+    #[test]
+    fn every_name_is_listed_once() {
+        for (at, (name, _)) in ERROR_NAMES.iter().enumerate() {
+            let again = ERROR_NAMES[at + 1..].iter().any(|(other, _)| other == name);
+            assert!(!again, "{name} is listed twice");
+        }
+        let session = SessionId::generate();
+        let agent = AgentId::new("a").expect("a name");
+        for (error, kind, again, hint) in [
+            (HostError::QueueFull(session), ErrorKind::Limit, true, None),
+            (HostError::HostClosing, ErrorKind::Unavailable, true, None),
+            (HostError::NoRuntime, ErrorKind::Unavailable, false, None),
+            (
+                HostError::UnknownSession(session),
+                ErrorKind::NotFound,
+                false,
+                Some(Hint::ListSessions),
+            ),
+            (
+                HostError::StoreUnavailable("full".to_owned()),
+                ErrorKind::Unavailable,
+                true,
+                Some(Hint::FreeDiskSpace),
+            ),
+            (
+                HostError::EmptyPrompt(agent.clone()),
+                ErrorKind::Invalid,
+                false,
+                Some(Hint::Prompt(agent)),
+            ),
+        ] {
+            let told = (error.kind(), error.is_retryable(), error.hint());
+            assert_eq!(told, (kind, again, hint), "{error}");
         }
     }
 }

@@ -149,12 +149,12 @@ impl Host {
     pub async fn purge_workspace(&self, id: WorkspaceId) -> Result<(), HostError> {
         let store = &self.inner.store;
         let named = |error| match error {
-            StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing,
+            StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing(id),
             other => other.into(),
         };
         store.workspace_key(id).await?;
         if !self.inner.close(id).await.left.is_empty() {
-            return Err(HostError::WorkspaceClosing);
+            return Err(HostError::WorkspaceClosing(id));
         }
         for session in store.sessions_of(id).await? {
             match store.execute(BeginDelete { session }).await {

@@ -31,7 +31,7 @@ pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use closing::ClosedWorkspace;
-pub use error::HostError;
+pub use error::{ERROR_NAMES, ErrorKind, HostError};
 pub use health::Health;
 pub use life::{Page, SessionFilter};
 pub use options::WorkspaceOptions;
@@ -46,9 +46,9 @@ pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
 
 use crate::guest::Capabilities;
-use crate::run::Run;
 use crate::run::dispatcher::{Dispatcher, RunJob};
 use crate::run::live::{Birth, LiveRun, Times};
+use crate::run::{Origin, Run};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
 use lastword_sandbox::{Compilers, Engine, GuestState, Limits, Linker};
@@ -74,6 +74,15 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Host {
     pub(crate) inner: Arc<Lease>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("data_dir", &self.inner.store.directory())
+            .field("stage", &*self.inner.stage.borrow())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A handle that does not keep its host open: for what a host is given and that needs it back,
@@ -397,7 +406,7 @@ impl HostInner {
             bound_to,
             engine: Arc::clone(&self.engine),
             clock: Arc::clone(&self.dispatcher.clock),
-            woken: prompt.origin == "wake",
+            woken: prompt.origin == Origin::Wake,
             times: Times::of(&limits, prompt.deadline),
         };
         Ok(RunJob {

@@ -4,13 +4,19 @@
 use lastword_sandbox::Limits;
 use lastword_store::StoredOptions;
 use lastword_types::permission::{Grants, Rule};
+use serde::{Deserialize, Serialize};
 
 /// What agents may do in a workspace, and how much. Nothing is granted by default.
 ///
 /// All of it is kept: where the host itself opens the workspace, for a prompt that waited or a
 /// session whose time has come, and where it is claimed without options, it has what was said
 /// last.
-#[derive(Clone, Debug, Default)]
+///
+/// As JSON: `grants` as [`Grants`] are written, `limits` as [`Limits`] are or `null` for the
+/// host's, `concurrent_runs`, `asks`. What is left out has its default; a field that is not known
+/// is an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct WorkspaceOptions {
     pub(super) grants: Grants,
     pub(super) limits: Option<Limits>,
@@ -149,10 +155,31 @@ mod tests {
         let options = options();
         let read = WorkspaceOptions::from_stored(&options.stored(), Limits::default());
         let read = read.expect("known");
-        assert_eq!(format!("{read:?}"), format!("{options:?}"));
+        assert_eq!(read, options);
         let nothing = WorkspaceOptions::new();
         let read = WorkspaceOptions::from_stored(&nothing.stored(), Limits::default());
-        assert_eq!(format!("{read:?}"), format!("{:?}", Some(nothing)));
+        assert_eq!(read, Some(nothing));
+    }
+
+    #[test]
+    fn options_are_read_as_they_were_written() {
+        for options in [options(), WorkspaceOptions::new()] {
+            let json = serde_json::to_string(&options).expect("options are JSON");
+            let read = serde_json::from_str::<WorkspaceOptions>(&json);
+            assert_eq!(read.ok(), Some(options), "{json}");
+        }
+        let nothing = serde_json::from_str::<WorkspaceOptions>("{}").ok();
+        assert_eq!(nothing, Some(WorkspaceOptions::new()));
+        for odd in [
+            r#"{"limits":{"sockets":1}}"#,
+            r#"{"limits":{"queue":4294967296}}"#,
+            r#"{"grant":{}}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<WorkspaceOptions>(odd).is_err(),
+                "{odd}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::attached::Attached;
 use super::{HostError, Session, bounds};
-use crate::run::{Cause, Receipt, RunState};
+use crate::run::{Cause, Origin, Receipt, RunState};
 use lastword_store::{EditQueued, QueuedRow, Refusal, StoreError};
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{RunId, SessionId};
@@ -18,8 +18,9 @@ pub struct QueuedRun {
     pub run: RunId,
     /// `queued`, or `held` until it is resumed.
     pub state: RunState,
-    /// Who asked: `user`, `parent`, `resume`, `wake` or `answer`.
-    pub origin: String,
+    /// What began it: `user`, `parent`, `resume`, `wake` or `answer`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub origin: Origin,
     /// What is asked.
     pub parts: Vec<Part>,
     /// The caller's idempotency key.
@@ -159,6 +160,9 @@ impl Session {
         match store.execute(edit.of(self.id, run)).await {
             Ok(row) => Ok(row.into()),
             Err(StoreError::Refused(Refusal::WrongState)) => Err(HostError::RunStarted(run)),
+            Err(StoreError::Refused(Refusal::Empty)) => {
+                Err(HostError::EmptyPrompt(self.agent.clone()))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -65,6 +65,15 @@ impl Workspaces {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The workspace of a key that is open or closing.
+    fn id_of(&self, key: &WorkspaceKey) -> Option<WorkspaceId> {
+        let registry = self.lock();
+        let mut found = registry
+            .list()
+            .filter(|(workspace, ..)| workspace.key == *key);
+        found.next().map(|(workspace, ..)| workspace.id)
+    }
+
     pub(super) fn changed(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -153,14 +162,20 @@ impl HostInner {
             changes.borrow_and_update();
             let ask = match self.ask(key, who) {
                 Err(Refused::WorkspaceClosing) => {
+                    let Some(id) = self.workspaces.id_of(key) else {
+                        // It closed meanwhile.
+                        continue;
+                    };
                     let over = patience.get_or_insert_with(|| self.closed_by());
                     tokio::select! {
                         biased;
                         _ = changes.changed() => continue,
-                        () = over => return Err(HostError::WorkspaceClosing),
+                        () = over => return Err(HostError::WorkspaceClosing(id)),
                     }
                 }
-                ask => ask.map_err(|refused| why(refused, who))?,
+                ask => {
+                    ask.map_err(|refused| why(refused, who, WorkspaceId::from_bytes([0; 16])))?
+                }
             };
             match ask {
                 Ask::Ready(open, _) => {
@@ -223,7 +238,7 @@ impl HostInner {
             Ok(_) => Ok(inner),
             Err(refused) => {
                 self.close_if_unclaimed(inner.id);
-                Err(why(refused, who))
+                Err(why(refused, who, inner.id))
             }
         }
     }
@@ -446,22 +461,27 @@ impl HostInner {
     }
 }
 
-fn why(refused: Refused, who: Claimant) -> HostError {
+fn why(refused: Refused, who: Claimant, id: WorkspaceId) -> HostError {
     let client = match who {
         Claimant::Client(client) => Some(client),
         Claimant::Embedder | Claimant::Host => None,
     };
-    refusal(refused, WorkspaceId::from_bytes([0; 16]), client)
+    refusal(refused, id, client)
 }
 
 /// A refusal as an embedder gets it.
 pub(super) fn refusal(refused: Refused, id: WorkspaceId, client: Option<ClientId>) -> HostError {
     match (refused, client) {
         (Refused::HostClosing, _) => HostError::HostClosing,
-        (Refused::WorkspaceClosing, _) => HostError::WorkspaceClosing,
+        (Refused::WorkspaceClosing, _) => HostError::WorkspaceClosing(id),
         (Refused::ClientRetired, Some(client)) => HostError::ClientRetired(client),
-        (Refused::NotAttached, _) => HostError::ClientNotAttached,
-        (Refused::UnknownWorkspace | Refused::ClientRetired, _) => HostError::UnknownWorkspace(id),
+        (Refused::NotAttached, Some(client)) => HostError::ClientNotAttached {
+            client,
+            workspace: id,
+        },
+        (Refused::UnknownWorkspace | Refused::ClientRetired | Refused::NotAttached, _) => {
+            HostError::UnknownWorkspace(id)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{HostError, Session, bounds};
 use crate::run::dispatcher::NotAccepted;
-use crate::run::{Run, RunState};
+use crate::run::{Origin, Run, RunState};
 use lastword_store::{HeldScope, KeepKey, Key, PromptRecord, Refusal, RunAt, StoreError};
 use lastword_types::id::RunId;
 
@@ -102,11 +102,11 @@ impl Session {
     }
 
     async fn resume_ended(&self, at: RunAt, key: Option<Key>) -> Result<Run, HostError> {
-        if at.prompt.origin == "parent" {
+        if at.prompt.origin == Origin::Parent {
             return Err(HostError::BegunByRun(at.id));
         }
         let record = PromptRecord {
-            origin: "resume".to_owned(),
+            origin: Origin::Resume,
             carried: None,
             ..at.prompt
         };
@@ -117,7 +117,7 @@ impl Session {
             NotAccepted::Store(StoreError::Refused(Refusal::Resumed { by })) => {
                 HostError::AlreadyResumed { run: at.id, by }
             }
-            refused => Self::refused(refused),
+            refused => self.refused(refused),
         })
     }
 }

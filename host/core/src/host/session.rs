@@ -4,7 +4,7 @@ use super::{Host, HostError, Prompt};
 use crate::guest::Blob;
 use crate::run::dispatcher::{Admission, NotAccepted, RunJob};
 use crate::run::live::LiveRun;
-use crate::run::{Cause, Events, Receipt, Run};
+use crate::run::{Cause, Events, Origin, Receipt, Run};
 use lastword_store::{Continuation, HeldScope, Key, PromptRecord, Refusal, StoreError, Waits};
 use lastword_types::event::Seq;
 use lastword_types::id::{AgentId, ClientId, RunId, SessionId, WorkspaceId};
@@ -71,12 +71,14 @@ impl Session {
             let manifest = agent.as_ref().map(|agent| agent.manifest());
             let default = manifest.and_then(|manifest| manifest.default_prompt.clone());
             let default = default.filter(|text| !text.trim().is_empty());
-            prompt.parts = vec![Part::text(default.ok_or(HostError::EmptyPrompt)?)];
+            prompt.parts = vec![Part::text(
+                default.ok_or_else(|| HostError::EmptyPrompt(self.agent.clone()))?,
+            )];
         }
         let attached = std::mem::take(&mut prompt.attached);
         prompt.parts.extend(attached.parts);
         let record = PromptRecord {
-            origin: "user".to_owned(),
+            origin: Origin::User,
             parts: std::mem::take(&mut prompt.parts),
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
@@ -111,7 +113,7 @@ impl Session {
         match self.hand_in(job, key).await {
             Ok(run) => Ok(Some(run)),
             Err(NotAccepted::Store(StoreError::Refused(Refusal::WrongState))) => Ok(None),
-            Err(refused) => Err(Self::refused(refused)),
+            Err(refused) => Err(self.refused(refused)),
         }
     }
 
@@ -126,7 +128,7 @@ impl Session {
         let mut job = inner.job(self, RunId::generate(), record, bound_to)?;
         job.attached = attached;
         let handed_in = self.hand_in(job, key).await;
-        handed_in.map_err(|refused| Self::refused(refused))
+        handed_in.map_err(|refused| self.refused(refused))
     }
 
     pub(super) async fn hand_in(&self, job: RunJob, key: Option<Key>) -> Result<Run, NotAccepted> {
@@ -140,11 +142,11 @@ impl Session {
         }
     }
 
-    pub(super) fn refused(refused: NotAccepted) -> HostError {
+    pub(super) fn refused(&self, refused: NotAccepted) -> HostError {
         match refused {
             // One that waits its turn needs no slot.
             NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
-            NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing,
+            NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing(self.workspace),
             NotAccepted::Store(error) => error.into(),
         }
     }

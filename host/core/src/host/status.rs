@@ -2,10 +2,14 @@
 
 use super::{Host, Workspace, WorkspaceInner};
 use crate::run::HostStats;
+use crate::run::polled::{Polled, Source};
 use crate::workspace::claims::Claims;
 use crate::workspace::{Lifecycle, WorkspaceKey};
+use futures_util::Stream;
 use lastword_types::id::WorkspaceId;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::sync::broadcast;
 
 /// An open or closing workspace.
@@ -27,17 +31,49 @@ pub struct WorkspaceStatus {
     pub queued: u32,
 }
 
-/// The steps of a host's life as they happen, from now on.
+/// The steps of a host's life as they happen, from when it was asked for. A reader that is more
+/// than a thousand steps behind misses the oldest.
+///
+/// It is a [`Stream`], and has [`LifecycleEvents::next`] for those who need no more. Dropping it
+/// ends nothing; a new one begins with what happens then.
 pub struct LifecycleEvents {
-    notices: broadcast::Receiver<Lifecycle>,
+    notices: Polled<broadcast::Receiver<Lifecycle>>,
 }
 
 impl LifecycleEvents {
-    /// The next step; `None` once the host is gone. Whoever is more than a thousand steps
-    /// behind misses the oldest.
+    /// The next step; `None` once the host is gone. Dropping the future loses no step.
     pub async fn next(&mut self) -> Option<Lifecycle> {
+        self.notices.source().next().await
+    }
+
+    /// The steps that have happened and were not taken yet.
+    #[must_use]
+    pub fn so_far(&mut self) -> Vec<Lifecycle> {
+        let notices = self.notices.source();
+        std::iter::from_fn(|| notices.try_recv().ok()).collect()
+    }
+}
+
+impl Stream for LifecycleEvents {
+    type Item = Lifecycle;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Lifecycle>> {
+        self.get_mut().notices.poll_next(cx)
+    }
+}
+
+impl std::fmt::Debug for LifecycleEvents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LifecycleEvents").finish_non_exhaustive()
+    }
+}
+
+impl Source for broadcast::Receiver<Lifecycle> {
+    type Item = Lifecycle;
+
+    async fn next(&mut self) -> Option<Lifecycle> {
         loop {
-            match self.notices.recv().await {
+            match self.recv().await {
                 Ok(notice) => return Some(notice),
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "a listener to the host's lifecycle was too slow");
@@ -45,12 +81,6 @@ impl LifecycleEvents {
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
-    }
-
-    /// The steps that have happened and were not taken yet.
-    #[must_use]
-    pub fn so_far(&mut self) -> Vec<Lifecycle> {
-        std::iter::from_fn(|| self.notices.try_recv().ok()).collect()
     }
 }
 
@@ -90,7 +120,7 @@ impl Host {
     #[must_use]
     pub fn lifecycle(&self) -> LifecycleEvents {
         LifecycleEvents {
-            notices: self.inner.dispatcher.lifecycle.subscribe(),
+            notices: Polled::new(self.inner.dispatcher.lifecycle.subscribe()),
         }
     }
 

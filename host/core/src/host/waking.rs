@@ -190,7 +190,7 @@ impl Host {
         let workspaces = &self.inner.workspaces;
         if workspaces.lock().closing(session.workspace).is_some() {
             // Once it is closed this is tried again; others are not held up until then.
-            return Err(HostError::WorkspaceClosing);
+            return Err(HostError::WorkspaceClosing(session.workspace));
         }
         let goes_on = Continuation {
             run: due.run,

@@ -2,18 +2,23 @@
 
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
 use crate::run::Run;
+use crate::run::polled::{Polled, Source};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::claims::Stream;
 use lastword_sandbox::Limits;
 #[cfg(test)]
 use lastword_store::StoredOptions;
-use lastword_store::{CreateSession, HeldScope, KeepOptions, OpenWorkspace, Store, StoreError};
+use lastword_store::{
+    CreateSession, HeldScope, KeepOptions, OpenWorkspace, Refusal, Store, StoreError,
+};
 use lastword_types::id::{ClientId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::{Grants, Rule};
 use std::fmt;
 use std::fs::File;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -60,16 +65,41 @@ pub enum WorkspaceStage {
 
 /// Tells how far a workspace's end has come. Of this workspace only: unlike
 /// [`Host::lifecycle`], it costs nothing while other workspaces have runs.
+///
+/// It is a [`Stream`](futures_util::Stream), and has [`WorkspaceStages::next`] for those who need no more. Dropping it
+/// ends nothing; a new one begins with the stage after the one that is reached then.
 pub struct WorkspaceStages {
-    stage: watch::Receiver<WorkspaceStage>,
+    stage: Polled<watch::Receiver<WorkspaceStage>>,
 }
 
 impl WorkspaceStages {
-    /// Waits for the next stage, and answers it; one that came and went is skipped. `None`
-    /// once there is none any more.
+    /// Waits for the next stage, and returns it; one that came and went is skipped. `None`
+    /// once there is none any more. Dropping the future loses no stage.
     pub async fn next(&mut self) -> Option<WorkspaceStage> {
-        self.stage.changed().await.ok()?;
-        Some(*self.stage.borrow_and_update())
+        self.stage.source().next().await
+    }
+}
+
+impl futures_util::Stream for WorkspaceStages {
+    type Item = WorkspaceStage;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<WorkspaceStage>> {
+        self.get_mut().stage.poll_next(cx)
+    }
+}
+
+impl fmt::Debug for WorkspaceStages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkspaceStages").finish_non_exhaustive()
+    }
+}
+
+impl Source for watch::Receiver<WorkspaceStage> {
+    type Item = WorkspaceStage;
+
+    async fn next(&mut self) -> Option<WorkspaceStage> {
+        self.changed().await.ok()?;
+        Some(*self.borrow_and_update())
     }
 }
 
@@ -198,7 +228,9 @@ pub(super) async fn open(
                 })?;
                 kept.check(&path, &opened).map(|()| opened)
             });
-            Some(Arc::new(opened.await.map_err(|_| HostError::NoRuntime)??))
+            Some(Arc::new(opened.await.map_err(|error| {
+                HostError::of_task(error, "open the workspace")
+            })??))
         }
     };
     let open = OpenWorkspace {
@@ -206,9 +238,15 @@ pub(super) async fn open(
         key: key.stored(),
         options: options.as_ref().map(WorkspaceOptions::stored),
     };
-    let opened = host.store.execute(open).await?;
+    let opened = host.store.execute(open).await;
+    let opened = opened.map_err(|error| match error {
+        StoreError::Refused(Refusal::UnreadableOptions) => {
+            HostError::UnreadableOptions(key.clone())
+        }
+        other => other.into(),
+    })?;
     let options = options.or_else(|| WorkspaceOptions::from_stored(&opened.options, host.limits));
-    let options = options.ok_or(HostError::UnreadableOptions)?;
+    let options = options.ok_or_else(|| HostError::UnreadableOptions(key.clone()))?;
     Ok(Arc::new(WorkspaceInner {
         id: opened.id,
         key: key.clone(),
@@ -262,7 +300,7 @@ impl Workspace {
     #[must_use]
     pub fn stages(&self) -> WorkspaceStages {
         WorkspaceStages {
-            stage: self.inner.stage.subscribe(),
+            stage: Polled::new(self.inner.stage.subscribe()),
         }
     }
 

@@ -1,15 +1,28 @@
 //! Reading the log as it grows: from the disk, a page at a time, woken by commits. A reader
 //! that is slow re-reads later; it holds nobody up and misses nothing.
 
+use super::polled::{self, Polled, Source as _};
 use crate::host::{Host, HostError};
+use futures_util::Stream;
 use lastword_store::{ChangeSet, Following, Positions, Refusal, Store, StoreError};
 use lastword_types::event::{Event, EventBody, Position, Seq};
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
 use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::sync::watch;
 
 /// A stream of events, replayable from any point of the log.
+///
+/// It is a [`Stream`], and has [`Events::next`] for those who need no more. Dropping it ends
+/// nothing and loses nothing: another one can begin after the last event that was seen.
 pub struct Events {
+    reader: Polled<Reader>,
+}
+
+/// Reads the log, and waits for it to grow.
+struct Reader {
     /// Open for as long as there may be events.
     _host: Host,
     store: Store,
@@ -96,18 +109,21 @@ impl Events {
     }
 
     fn new(host: Host, source: Source) -> Self {
-        Self {
+        let reader = Reader {
             store: host.inner.store.clone(),
             _host: host,
             source,
             page: VecDeque::new(),
             stored: false,
             over: false,
+        };
+        Self {
+            reader: Polled::new(reader),
         }
     }
 
     pub(crate) fn after(mut self, seq: Seq) -> Self {
-        if let Source::Session(source) = &mut self.source {
+        if let Source::Session(source) = &mut self.reader.source().source {
             source.after = Some(seq);
         }
         self
@@ -116,10 +132,11 @@ impl Events {
     /// Ends where the log ends, instead of waiting for more.
     #[must_use]
     pub fn stored(mut self) -> Self {
-        self.stored = true;
+        let reader = self.reader.source();
+        reader.stored = true;
         if let Source::Positions(OfPositions {
             live: Some(live), ..
-        }) = &mut self.source
+        }) = &mut reader.source
         {
             // What it was told and has not read is found by looking.
             live.scanning = true;
@@ -136,6 +153,37 @@ impl Events {
     /// older events were folded away; [`HostError::InvalidCursor`] for a cursor that nobody
     /// can have seen; [`HostError::UnknownSession`] or [`HostError::UnknownWorkspace`].
     pub async fn check(&mut self) -> Result<(), HostError> {
+        self.reader.source().check().await
+    }
+
+    /// The next event: at once if it is in the log, otherwise when it is committed. `None`
+    /// after a run's `run.ended`, after `session.deleted`, and at the log's end once the host has
+    /// shut down or if only [stored](Events::stored) events were asked for. Otherwise a stream
+    /// does not end; those of a workspace and of the host go on after `session.deleted`.
+    ///
+    /// Dropping the future loses nothing: the next call returns the same event, and so does the
+    /// stream, whose [`poll_next`](Stream::poll_next) may take turns with this.
+    pub async fn next(&mut self) -> Option<Result<Event, HostError>> {
+        self.reader.source().next().await
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, HostError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().reader.poll_next(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    async fn check(&mut self) -> Result<(), HostError> {
         let checked = match &mut self.source {
             Source::Session(source) => match source.begin(&self.store).await {
                 Ok(Beginning::After(after)) => self.store.check(source.session, after).await,
@@ -152,14 +200,12 @@ impl Events {
         };
         Ok(checked?)
     }
+}
 
-    /// The next event: at once if it is in the log, otherwise when it is committed. `None`
-    /// after a run's `run.ended`, after `session.deleted`, and at the log's end once the host has
-    /// shut down or if only [stored](Events::stored) events were asked for. Otherwise a stream
-    /// does not end; those of a workspace and of the host go on after `session.deleted`.
-    ///
-    /// Dropping the future loses nothing: the next call answers the same event.
-    pub async fn next(&mut self) -> Option<Result<Event, HostError>> {
+impl polled::Source for Reader {
+    type Item = Result<Event, HostError>;
+
+    async fn next(&mut self) -> Option<Result<Event, HostError>> {
         loop {
             if self.over {
                 return None;

@@ -73,7 +73,7 @@ fn span_of(job: &RunJob) -> Span {
 fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
     if let Ok(receipt) = outcome {
         span.record("state", receipt.state.as_str());
-        span.record("cause", receipt.cause.as_str());
+        span.record("cause", &*receipt.cause.name());
         span.record("stop_us", receipt.stop_us);
         span.record("persist_us", receipt.persist_us);
     }
@@ -205,7 +205,7 @@ fn prompt(job: &RunJob) -> turn::Prompt {
     turn::Prompt {
         run_id: job.live.id.to_string(),
         session_id: job.live.session.to_string(),
-        origin: job.prompt.origin.clone(),
+        origin: job.prompt.origin.to_string(),
         parts: job.prompt.parts.iter().filter_map(part_to_guest).collect(),
         config_json: job.prompt.config.clone(),
         extra: Vec::new(),
@@ -347,7 +347,7 @@ async fn close(
     };
     let export = CallClose {
         interruption: epilogue::Interruption {
-            cause: ending.cause.name(),
+            cause: ending.cause.to_string(),
             detail: ending.detail.clone().unwrap_or_default(),
         },
         said: sealed

@@ -58,6 +58,22 @@ impl Run {
         Ok(self.host.inner.dispatcher.standing(self.id, stored))
     }
 
+    /// Tells the run to stop, as [`Run::cancel`] does, and returns at once: whether there was a
+    /// run to tell. One that has its end or is held is left as it is; a held one is taken back by
+    /// [`Run::cancel`]. The end, once it is on disk, is told by [`Run::ended`] and the run's
+    /// events. Idempotent; may be called from any thread, within a runtime or not.
+    pub fn stop(&self) -> bool {
+        let dispatcher = &self.host.inner.dispatcher;
+        let Some(live) = dispatcher.live(self.id) else {
+            return false;
+        };
+        let goes_on = live.try_ended().is_none() && !live.has_no_end();
+        if goes_on {
+            dispatcher.stop(&live, &Cause::User);
+        }
+        goes_on
+    }
+
     /// Stops the run, and answers once its end is on disk. A run that waits or is held is
     /// taken back; one that has ended already answers with the end that it has. Idempotent.
     ///
@@ -69,7 +85,7 @@ impl Run {
     /// # Errors
     /// When the store cannot be read.
     pub async fn cancel(&self) -> Result<Receipt, HostError> {
-        self.stop(Cause::User).await
+        self.stop_for(Cause::User).await
     }
 
     /// As [`Run::cancel`], because the client that the run was bound to went away.
@@ -77,7 +93,7 @@ impl Run {
     /// # Errors
     /// As [`Run::cancel`].
     pub async fn client_gone(&self) -> Result<Receipt, HostError> {
-        self.stop(Cause::ClientGone).await
+        self.stop_for(Cause::ClientGone).await
     }
 
     /// As [`Run::cancel`], because the run that had started it ended.
@@ -85,10 +101,10 @@ impl Run {
     /// # Errors
     /// As [`Run::cancel`].
     pub async fn parent_ended(&self) -> Result<Receipt, HostError> {
-        self.stop(Cause::Parent).await
+        self.stop_for(Cause::Parent).await
     }
 
-    async fn stop(&self, cause: Cause) -> Result<Receipt, HostError> {
+    async fn stop_for(&self, cause: Cause) -> Result<Receipt, HostError> {
         if let Some(receipt) = self.try_ended() {
             return Ok(receipt);
         }

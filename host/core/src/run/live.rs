@@ -161,7 +161,7 @@ impl LiveRun {
         detail: Option<String>,
         runtime: &Handle,
     ) {
-        let name = cause.name();
+        let name = cause.to_string();
         if !self.latch(cause, detail) {
             return;
         }

@@ -8,6 +8,7 @@ mod events;
 mod execute;
 mod handle;
 pub(crate) mod live;
+pub(crate) mod polled;
 mod prepare;
 mod schedule;
 pub(crate) mod stats;
@@ -17,8 +18,8 @@ mod waiting;
 pub use events::Events;
 pub use handle::Run;
 pub use lastword_types::run::{
-    CarriedUsage, Cause, Ending, IllegalTransition, Receipt, RunEvent, RunState, RunUsage, Said,
-    Wait,
+    CarriedUsage, Cause, Ending, IllegalTransition, Origin, Receipt, RunEvent, RunState, RunUsage,
+    Said, Wait,
 };
 pub use stats::{BUCKETS_US, Histogram, HostStats};
 

@@ -1,6 +1,7 @@
 //! What a host has done since it started, counted. Knows no format of any monitoring system.
 
 use super::{Receipt, RunState};
+use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Upper bounds of the buckets in which times are counted, in microseconds.
@@ -10,7 +11,7 @@ pub const BUCKETS_US: [u64; 12] = [
 
 /// Times, counted in buckets: `counts[i]` are those of at most [`BUCKETS_US`]`[i]`
 /// microseconds and more than the bound before; the last are all that took longer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Histogram {
     /// How many in each bucket.
     pub counts: [u64; BUCKETS_US.len() + 1],
@@ -19,7 +20,7 @@ pub struct Histogram {
 }
 
 /// What a host has done since it started, and what it is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HostStats {
     /// Workspaces that are open.

@@ -63,8 +63,8 @@ pub(super) fn carry(mut wait: Wait, used: CarriedUsage, wakes_max: u32) -> Resul
     if wait.after.is_some() && used.wakes >= wakes_max {
         return Err(format!(
             "a session is woken {wakes_max} times in a row at the most without a person in \
-             between, and this one was; prompt it to have it go on, or allow more with \
-             `--max-wakes`"
+             between, and this one was; prompt it to have it go on, or raise the \
+             limit"
         ));
     }
     wait.carried = used;

@@ -276,10 +276,8 @@ impl Authority {
             true => String::new(),
             false => format!(" to more ({})", cut(lacking.join(" "), 200)),
         };
-        let why = format!(
-            "{server} needs a person's consent{more}: run `lastword mcp login {server}`, then ask \
-             again"
-        );
+        let why =
+            format!("{server} needs a person's consent{more}: log in to {server}, then ask again");
         self.setting.fill.redact(&why)
     }
 }

@@ -299,6 +299,7 @@ fn truncated() -> ModelError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::provider::ModelFinish;
     use super::super::scripted::{Reply, Scripted, Step};
     use super::super::testing::{LeapClock, ask, drain};
     use super::*;
@@ -339,7 +340,7 @@ mod tests {
     #[tokio::test]
     async fn a_whole_answer_passes_unchanged() {
         let (events, error, requests, _) = run([Reply::new([text("a"), text("b")])]).await;
-        let end = ModelEvent::Finish("end_turn".to_owned());
+        let end = ModelEvent::Finish(ModelFinish::EndTurn);
         let said = |text: &str| ModelEvent::Text(text.to_owned());
         assert_eq!(events, [said("a"), said("b"), end]);
         assert_eq!((error, requests), (None, 1));
@@ -443,7 +444,7 @@ mod tests {
                 _: ModelRequest,
             ) -> BoxFuture<'static, Result<ModelStream, ModelError>> {
                 let events = [
-                    ModelEvent::Finish("end_turn".to_owned()),
+                    ModelEvent::Finish(ModelFinish::EndTurn),
                     ModelEvent::Text("and another thing".to_owned()),
                 ];
                 let stream = stream::iter(events.map(Ok)).boxed();

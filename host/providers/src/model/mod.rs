@@ -21,7 +21,8 @@ pub use guard::{ATTEMPTS_MAX, BACKOFF_FIRST, Guard, GuardLimits, WAIT_MAX};
 pub use models::Models;
 pub use prices::ModelPrice;
 pub use provider::{
-    Blobs, CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelMessage,
-    ModelProvider, ModelRequest, ModelStream, REQUEST_BYTES_MAX, Retrying, ToolSpec,
+    Blobs, CallContext, ModelError, ModelErrorKind, ModelEvent, ModelFinish, ModelInfo,
+    ModelMessage, ModelProvider, ModelRequest, ModelStream, REQUEST_BYTES_MAX, Retrying,
+    ToolChoice, ToolSpec,
 };
 pub use scripted::{Reply, Scripted, Step};

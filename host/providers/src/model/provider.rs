@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::session::{BlobId, Extra, Part, Role, Usage};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +89,11 @@ pub struct ModelInfo {
 }
 
 /// One request for a completion, with the whole history that the model shall see.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// Its JSON has the names of the fields, and the bytes of `blobs` in base64; what is left out has
+/// its default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ModelRequest {
     /// Which model.
     pub model: Option<String>,
@@ -98,11 +103,12 @@ pub struct ModelRequest {
     pub messages: Vec<ModelMessage>,
     /// The bytes of the data parts of users and of tools' results, as far as the provider
     /// [takes](ModelProvider::takes) them; [`REQUEST_BYTES_MAX`] at the most.
+    #[serde(with = "in_base64")]
     pub blobs: Blobs,
     /// Tools that the model may call.
     pub tools: Vec<ToolSpec>,
-    /// `auto`, `none`, `required` or a tool's name.
-    pub tool_choice: Option<String>,
+    /// Whether the model is to call a tool, and which one. Default: as the service does it.
+    pub tool_choice: Option<ToolChoice>,
     /// A JSON schema for the answer, as JSON text.
     pub output_schema: Option<String>,
     /// Texts at which to stop.
@@ -115,8 +121,68 @@ pub struct ModelRequest {
     pub extra: Extra,
 }
 
+/// Bytes by their ids, as base64.
+mod in_base64 {
+    use super::{BTreeMap, BlobId, Blobs, Deserialize, Serialize};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        blobs: &Blobs,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let written = blobs.iter().map(|(id, bytes)| (id, STANDARD.encode(bytes)));
+        written.collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Blobs, D::Error> {
+        let written = BTreeMap::<BlobId, String>::deserialize(deserializer)?;
+        let read = written.into_iter().map(|(id, text)| {
+            let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+            Ok((id, bytes.into()))
+        });
+        read.collect()
+    }
+}
+
+lastword_types::open_words! {
+    /// Whether a model is to call tools.
+    pub enum ToolChoice {
+        /// As it thinks best.
+        Auto = "auto",
+        /// None.
+        None = "none",
+        /// One at the least, whichever it likes.
+        Required = "required",
+        ..
+        /// The one of this name.
+        Tool,
+    }
+}
+
+lastword_types::open_words! {
+    /// Why a model's answer ends.
+    pub enum ModelFinish {
+        /// The model had nothing more to say.
+        EndTurn = "end_turn",
+        /// Its output limit was reached.
+        MaxTokens = "max_tokens",
+        /// Tool calls are to be carried out.
+        ToolUse = "tool_use",
+        /// The service withheld the rest.
+        ContentFilter = "content_filter",
+        ..
+        /// Another reason, in the service's own word.
+        Other,
+    }
+}
+
 /// A message as a model sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelMessage {
     /// Who speaks.
     pub role: Role,
@@ -125,7 +191,7 @@ pub struct ModelMessage {
 }
 
 /// A tool that a model may call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolSpec {
     /// Its name.
     pub name: String,
@@ -137,6 +203,7 @@ pub struct ToolSpec {
 
 /// What a model says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ModelEvent {
     /// A piece of the answer.
     Text(String),
@@ -157,9 +224,8 @@ pub enum ModelEvent {
     Usage(Usage),
     /// The request failed before anything was said, and will be sent again.
     Retrying(Retrying),
-    /// The end of the answer and its reason: `end_turn`, `max_tokens`, `tool_use`,
-    /// `content_filter` or another word.
-    Finish(String),
+    /// The end of the answer and its reason.
+    Finish(ModelFinish),
 }
 
 /// A request that failed and is sent again.
@@ -230,5 +296,44 @@ impl ModelError {
             self.kind,
             ModelErrorKind::RateLimited | ModelErrorKind::Unavailable | ModelErrorKind::Idle
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_was_written() {
+        let request = ModelRequest {
+            model: Some("m".to_owned()),
+            system: Some("Be brief".to_owned()),
+            messages: vec![ModelMessage {
+                role: Role::User,
+                parts: vec![Part::text("Why?")],
+            }],
+            blobs: [(BlobId("ab".to_owned()), Arc::from(*b"\0\xff"))].into(),
+            tools: vec![ToolSpec {
+                name: "look".to_owned(),
+                description: "Looks.".to_owned(),
+                parameters: "{}".to_owned(),
+            }],
+            tool_choice: Some(ToolChoice::Tool("look".to_owned())),
+            output_schema: Some("{}".to_owned()),
+            stop: vec!["END".to_owned()],
+            max_output_tokens: Some(7),
+            temperature: Some(0.7),
+            extra: [("seed".to_owned(), "7".to_owned())].into(),
+        };
+        let json = serde_json::to_value(&request).expect("a request is JSON");
+        assert_eq!(json["tool_choice"], "look");
+        assert_eq!(json["blobs"]["ab"], "AP8=");
+        assert_eq!(serde_json::from_value(json).ok(), Some(request));
+        assert_eq!(
+            serde_json::from_str("{}").ok(),
+            Some(ModelRequest::default())
+        );
+        let odd = r#"{"blobs":{"ab":"not base64"}}"#;
+        assert!(serde_json::from_str::<ModelRequest>(odd).is_err());
     }
 }

@@ -300,7 +300,7 @@ impl Playing {
                 }
                 Step::Finish(reason) => {
                     self.end();
-                    ModelEvent::Finish(reason)
+                    ModelEvent::Finish(reason.into())
                 }
                 Step::Text(text) => ModelEvent::Text(text),
                 Step::Reasoning(text) => ModelEvent::Reasoning(text),
@@ -357,6 +357,7 @@ fn tool_call(name: String, input: String) -> Part {
 
 #[cfg(test)]
 mod tests {
+    use super::super::provider::ModelFinish;
     use super::super::testing::{LeapClock, ask, drain, request};
     use super::*;
 
@@ -414,7 +415,7 @@ mod tests {
             let [ModelEvent::Part(part), ModelEvent::Finish(reason)] = events.as_slice() else {
                 panic!("expected a call and a finish, got {events:?}");
             };
-            assert_eq!(reason, "tool_use");
+            assert_eq!(*reason, ModelFinish::ToolUse);
             let PartBody::ToolCall(call) = &part.body else {
                 panic!("expected a tool call");
             };

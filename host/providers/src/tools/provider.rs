@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ impl HostContext {
 }
 
 /// A tool, as a model is told of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// Its name, unique within a run: letters, digits, `_`, `-` and `.`, at most 128 bytes.
     pub name: String,
@@ -108,7 +109,8 @@ pub struct Tool {
 }
 
 /// Whether a tool changes anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effects {
     /// It only looks: calling it again does no harm.
     None,
@@ -271,5 +273,23 @@ impl ToolError {
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ToolErrorKind::Invalid, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_read_as_it_was_written() {
+        let tool = Tool {
+            name: "look".to_owned(),
+            description: "Looks.".to_owned(),
+            parameters: serde_json::json!({"type": "object"}),
+            effects: Effects::None,
+        };
+        let json = serde_json::to_value(&tool).expect("a tool is JSON");
+        assert_eq!(json["effects"], "none");
+        assert_eq!(serde_json::from_value(json).ok(), Some(tool));
     }
 }

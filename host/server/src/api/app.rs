@@ -99,7 +99,7 @@ impl App {
     pub(crate) fn now(&self, error: HostError) -> Problem {
         let closed = matches!(
             error,
-            HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing
+            HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing(_)
         );
         match closed && self.host.is_closing() {
             true => HostError::HostClosing.into(),

@@ -430,7 +430,7 @@ impl Apply<'_> {
         let row = &self.state.sessions[&session];
         let waiting = row.runs.iter().filter(queued).count();
         if !accept.start && waiting >= accept.queue_max as usize {
-            return Err(Refusal::QueueFull.into());
+            return Err(Refusal::QueueFull(accept.session).into());
         }
         if self.state.run_ids.contains_key(&accept.run) {
             let why = "a run with this id is there already";
@@ -468,7 +468,7 @@ impl Apply<'_> {
         self.keep_blobs(session, &accept.attached);
 
         let mut message = None;
-        if accept.prompt.has_message() {
+        if accept.prompt.origin.brings_message() {
             let id = MessageId::generate();
             let mut user = Message::begin(id, accept.run, Role::User, now);
             user.parts.clone_from(&accept.prompt.parts);
@@ -646,7 +646,8 @@ impl Apply<'_> {
         let session = self.state.runs[&no].session;
         if let Some(key) = &resume.key {
             if self.state.sessions[&session].keys.contains_key(&key.word) {
-                return Err(Refusal::KeyConflict.into());
+                let id = self.state.sessions[&session].id;
+                return Err(Refusal::KeyConflict(id).into());
             }
             self.insert_key(session, no, key);
         }

@@ -225,7 +225,7 @@ impl State {
     pub(super) fn known_key(&self, session: No, key: &Key) -> Result<Option<RunId>, StoreError> {
         match self.sessions[&session].keys.get(&key.word) {
             Some((before, run)) if *before == key.content => Ok(Some(self.runs[run].id)),
-            Some(_) => Err(Refusal::KeyConflict.into()),
+            Some(_) => Err(Refusal::KeyConflict(self.sessions[&session].id).into()),
             None => Ok(None),
         }
     }

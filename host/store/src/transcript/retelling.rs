@@ -3,14 +3,14 @@
 
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
-use lastword_types::run::Receipt;
+use lastword_types::run::{Origin, Receipt};
 use lastword_types::session::{FinishReason, Message, Part, PartBody, Role};
 
 /// What remains of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remains {
     /// What began it: `user`, `resume`, `fork`, …
-    pub origin: String,
+    pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
     /// When it was accepted.

@@ -6,7 +6,7 @@
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, GrantId, MessageId, QuestionId, SessionId};
-use crate::run::Receipt;
+use crate::run::{Origin, Receipt};
 use crate::session::{Answer, FinishReason, ForkPoint, Part, Question, Role, Todo, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type")]
+#[non_exhaustive]
 pub enum EventBody {
     /// The session exists. Always its first event.
     #[serde(rename = "session.created")]
@@ -47,12 +48,14 @@ pub enum EventBody {
     /// A prompt was accepted and is durable.
     #[serde(rename = "run.queued")]
     RunQueued {
-        /// `user`, `parent`, `resume`, `wake`, `answer` or `fork`.
-        origin: String,
+        /// What began the run: `user`, `parent`, `resume`, `wake`, `answer` or `fork`.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        origin: Origin,
         /// The lower-case hex SHA-256 of the agent's component.
         digest: String,
     },
-    /// The run was found queued when the host started; it waits to be resumed.
+    /// The run was queued when its workspace closed, or was found queued when a host started: it
+    /// waits to be resumed.
     #[serde(rename = "run.held")]
     RunHeld {},
     /// A held run is in the queue again.

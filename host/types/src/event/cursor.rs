@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 macro_rules! cursors {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -18,6 +20,14 @@ macro_rules! cursors {
                 self.0.fmt(f)
             }
         }
+
+        impl FromStr for $name {
+            type Err = ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIntError> {
+                text.parse().map(Self)
+            }
+        }
     )*};
 }
 
@@ -25,6 +35,23 @@ cursors! {
     /// An event's number within its session: 1, 2, 3 … without gaps. As a cursor, the last
     /// event that was seen; 0 is before the first.
     Seq;
-    /// An event's place among all events of a workspace: increasing, with gaps.
+    /// An event's place among all events of a host, those of all its workspaces: increasing, with
+    /// gaps. As a cursor, the last event that was seen; 0 is before the first.
     Position;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_written() {
+        for number in [0, 7, u64::MAX] {
+            assert_eq!(Seq(number).to_string().parse(), Ok(Seq(number)));
+            assert_eq!(Position(number).to_string().parse(), Ok(Position(number)));
+        }
+        for text in ["", "-1", "1 ", "18446744073709551616"] {
+            assert!(text.parse::<Seq>().is_err(), "{text:?}");
+        }
+    }
 }

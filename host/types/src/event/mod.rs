@@ -21,7 +21,8 @@ pub struct Event {
     /// Its number in the session, from 1, without gaps; 0 for one that was folded away and is told
     /// from the messages of its run.
     pub seq: Seq,
-    /// Its place among all events of the workspace, increasing, with gaps; 0 as for `seq`.
+    /// Its place among all events of the host, those of all workspaces: increasing, with gaps; 0
+    /// as for `seq`.
     pub pos: Position,
     /// The session that it belongs to.
     pub session: SessionId,

@@ -1,10 +1,12 @@
 //! The names of what can be granted.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// Something that an agent may be allowed to do. Nothing granted means nothing allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Capability {
     /// See the workspace's files.
@@ -54,16 +56,6 @@ impl Capability {
             Self::RunAgents => "run-agents",
             Self::RunCommands => "run-commands",
             Self::Secrets => "secrets",
-        }
-    }
-
-    /// How a person at a terminal grants it.
-    #[must_use]
-    pub fn how_to_grant(self) -> String {
-        match self {
-            Self::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
-            Self::Model => "`--model PROVIDER:NAME`".to_owned(),
-            other => format!("`--allow {other}`"),
         }
     }
 }

@@ -1,9 +1,14 @@
 //! What somebody granted and what somebody denied, as rules.
 
 use super::{Capability, Manifest, Rule};
+use serde::{Deserialize, Serialize};
 
 /// Rules that allow, and rules that deny whatever is allowed. Empty by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// As JSON: `{"allowed":["read-files"],"denied":["read-files=.env"]}`. What is left out is empty;
+/// a rule or a field that is not known is an error, so that no denial is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Grants {
     allowed: Vec<Rule>,
     denied: Vec<Rule>,
@@ -115,6 +120,32 @@ mod tests {
         assert!(writes.has_all(Capability::ReadFiles));
         let reads = Grants::none().with(Capability::ReadFiles);
         assert!(!reads.has(Capability::WriteFiles));
+    }
+
+    #[test]
+    fn grants_are_read_as_they_were_written() {
+        let grants = Grants::none()
+            .with(Capability::State)
+            .with(rule("write-files=a\\u{202e}/**"))
+            .without(rule("network=*.example:8443"));
+        let json = serde_json::to_string(&grants).expect("grants are JSON");
+        let written = concat!(
+            r#"{"allowed":["state","write-files=a\\u{202e}/**"],"#,
+            r#""denied":["network=*.example:8443"]}"#
+        );
+        assert_eq!(json, written);
+        assert_eq!(serde_json::from_str::<Grants>(&json).ok(), Some(grants));
+        assert_eq!(
+            serde_json::from_str::<Grants>("{}").ok(),
+            Some(Grants::none())
+        );
+        for odd in [
+            r#"{"denied":["sockets"]}"#,
+            r#"{"denied":["network=*:x:y"]}"#,
+            r#"{"barred":["network"]}"#,
+        ] {
+            assert!(serde_json::from_str::<Grants>(odd).is_err(), "{odd}");
+        }
     }
 
     #[test]

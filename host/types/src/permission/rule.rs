@@ -15,11 +15,13 @@ use super::hosts::Hosts;
 use super::{Access, Capability, UnknownCapability};
 use crate::text;
 use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A capability and the targets to which it extends.
-#[derive(Clone, Debug)]
+/// A capability and the targets to which it extends. Its JSON is the line: `"network=a.example"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rule {
     capability: Capability,
     /// As it was written; `None` for every target.
@@ -229,6 +231,20 @@ impl Eq for Rule {}
 impl From<Capability> for Rule {
     fn from(capability: Capability) -> Self {
         Self::any(capability)
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = InvalidRule;
+
+    fn try_from(words: String) -> Result<Self, InvalidRule> {
+        words.parse()
+    }
+}
+
+impl From<Rule> for String {
+    fn from(rule: Rule) -> Self {
+        rule.to_string()
     }
 }
 

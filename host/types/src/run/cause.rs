@@ -4,11 +4,19 @@
 use super::RunState;
 use crate::session::FinishReason;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 
 /// What ended a run. The first cause that is latched stays.
+///
+/// [`Cause::name`] is what a [`Receipt`](super::Receipt) and everything for people says:
+/// `user`, `trap(unreachable)`. Its own JSON, which the store keeps, has the name and what comes
+/// with it apart: `{"cause":"trap","kind":"unreachable"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "cause", content = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Cause {
     /// The agent returned, with this reason.
     Returned(FinishReason),
@@ -34,33 +42,63 @@ pub enum Cause {
     Shutdown,
     /// The host died; written at its next start.
     HostCrash,
-    /// Another host took the workspace over; written by that one.
-    OwnerLost,
+    /// A name that this version does not know, in the receipt of a later one. No run of this
+    /// host ends so.
+    Other(String),
 }
 
 impl Cause {
     /// The cause's name, as the receipt and the model's history say it: `user`,
     /// `trap(unreachable)`, …
     #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Returned(_) => "returned".into(),
-            Self::User => "user".into(),
-            Self::Deadline => "deadline".into(),
-            Self::ClientGone => "client-gone".into(),
-            Self::Parent => "parent".into(),
-            Self::AgentError => "agent-error".into(),
-            Self::Trap(kind) => format!("trap({kind})"),
-            Self::OutOfMemory => "out-of-memory".into(),
-            Self::StackOverflow => "stack-overflow".into(),
-            Self::Limit(kind) => format!("limit({kind})"),
-            Self::Shutdown => "shutdown".into(),
-            Self::HostCrash => "host-crash".into(),
-            Self::OwnerLost => "owner-lost".into(),
+    pub fn name(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Returned(_) => "returned",
+            Self::User => "user",
+            Self::Deadline => "deadline",
+            Self::ClientGone => "client-gone",
+            Self::Parent => "parent",
+            Self::AgentError => "agent-error",
+            Self::Trap(kind) => return Cow::Owned(format!("trap({kind})")),
+            Self::OutOfMemory => "out-of-memory",
+            Self::StackOverflow => "stack-overflow",
+            Self::Limit(kind) => return Cow::Owned(format!("limit({kind})")),
+            Self::Shutdown => "shutdown",
+            Self::HostCrash => "host-crash",
+            Self::Other(name) => name,
+        })
+    }
+
+    /// The cause with this name, as a receipt has it. The name of [`Cause::Returned`] does not
+    /// say with which reason the agent returned: that is [`FinishReason::Unknown`] here, and in
+    /// a receipt the one that stands beside it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        let kind = |prefix: &str| {
+            let kind = name.strip_prefix(prefix)?.strip_suffix(')')?;
+            Some(kind.to_owned())
+        };
+        match name {
+            "returned" => Self::Returned(FinishReason::Unknown),
+            "user" => Self::User,
+            "deadline" => Self::Deadline,
+            "client-gone" => Self::ClientGone,
+            "parent" => Self::Parent,
+            "agent-error" => Self::AgentError,
+            "out-of-memory" => Self::OutOfMemory,
+            "stack-overflow" => Self::StackOverflow,
+            "shutdown" => Self::Shutdown,
+            "host-crash" => Self::HostCrash,
+            other => match (kind("trap("), kind("limit(")) {
+                (Some(kind), _) => Self::Trap(kind),
+                (None, Some(kind)) => Self::Limit(kind),
+                (None, None) => Self::Other(other.to_owned()),
+            },
         }
     }
 
-    /// The terminal state that the cause leads to.
+    /// The terminal state that the cause leads to. Of [`Cause::Other`] it is not known; the
+    /// receipt has it.
     #[must_use]
     pub fn state(&self) -> RunState {
         match self {
@@ -70,8 +108,9 @@ impl Cause {
             | Self::Trap(_)
             | Self::OutOfMemory
             | Self::StackOverflow
-            | Self::Limit(_) => RunState::Failed,
-            Self::Shutdown | Self::HostCrash | Self::OwnerLost => RunState::Interrupted,
+            | Self::Limit(_)
+            | Self::Other(_) => RunState::Failed,
+            Self::Shutdown | Self::HostCrash => RunState::Interrupted,
         }
     }
 
@@ -104,7 +143,7 @@ impl Cause {
             Self::Limit(_) => "A limit was reached",
             Self::Shutdown => "Interrupted by the host's shutdown",
             Self::HostCrash => "Interrupted by a crash of the host",
-            Self::OwnerLost => "Interrupted by a change of the workspace's owner",
+            Self::Other(_) => "Ended for a reason that this version does not know",
         })
     }
 
@@ -119,7 +158,6 @@ impl Cause {
             Self::Parent => "Tool call stopped with the run that started this one".to_owned(),
             Self::Shutdown => "Tool call interrupted by the host's shutdown".to_owned(),
             Self::HostCrash => "Tool call interrupted by a crash of the host".to_owned(),
-            Self::OwnerLost => "Tool call interrupted: the workspace changed its owner".to_owned(),
             failed => format!("Tool call stopped: the agent failed ({})", failed.name()),
         };
         if started {
@@ -132,15 +170,87 @@ impl Cause {
     /// Whether an epilogue may follow: the guest was interrupted, the host is staying.
     #[must_use]
     pub fn allows_epilogue(&self) -> bool {
-        !matches!(
-            self,
-            Self::Returned(_) | Self::Shutdown | Self::HostCrash | Self::OwnerLost
-        )
+        !matches!(self, Self::Returned(_) | Self::Shutdown | Self::HostCrash)
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
+    }
+}
+
+/// Every text is a cause: see [`Cause::from_name`].
+impl FromStr for Cause {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        Ok(Self::from_name(name))
+    }
+}
+
+/// Compares the [name](Cause::name).
+impl PartialEq<str> for Cause {
+    fn eq(&self, name: &str) -> bool {
+        self.name() == name
+    }
+}
+
+/// Compares the [name](Cause::name).
+impl PartialEq<&str> for Cause {
+    fn eq(&self, name: &&str) -> bool {
+        self.name() == *name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Cause> {
+        vec![
+            Cause::Returned(FinishReason::Unknown),
+            Cause::User,
+            Cause::Deadline,
+            Cause::ClientGone,
+            Cause::Parent,
+            Cause::AgentError,
+            Cause::Trap("unreachable".to_owned()),
+            Cause::OutOfMemory,
+            Cause::StackOverflow,
+            Cause::Limit("tool-calls".to_owned()),
+            Cause::Shutdown,
+            Cause::HostCrash,
+            Cause::Other("owner-lost".to_owned()),
+        ]
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for cause in all() {
+            let name = cause.to_string();
+            assert_eq!(name.parse(), Ok(cause.clone()), "{name}");
+            assert_eq!(cause, name.as_str());
+            let known = !matches!(cause, Cause::Other(_));
+            assert_eq!(known, name != "owner-lost");
+        }
+        for odd in ["", "trap", "trap(", "limit)", "Returned"] {
+            assert_eq!(Cause::from_name(odd), Cause::Other(odd.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_the_store_keeps_is_read_back() {
+        for cause in all() {
+            let json = serde_json::to_string(&cause).expect("a cause is JSON");
+            assert_eq!(serde_json::from_str::<Cause>(&json).ok(), Some(cause));
+        }
+        let json = serde_json::to_string(&Cause::Returned(FinishReason::EndTurn));
+        assert_eq!(
+            json.ok().as_deref(),
+            Some(r#"{"cause":"returned","kind":"end_turn"}"#)
+        );
+        // Of no version that was ever released: damage, not a cause.
+        assert!(serde_json::from_str::<Cause>(r#"{"cause":"owner-lost"}"#).is_err());
     }
 }

@@ -1,9 +1,11 @@
-//! A run as plain values: its states, the causes of its end, and its receipt.
+//! A run as plain values: what began it, its states, the causes of its end, and its receipt.
 
 mod cause;
+mod origin;
 mod receipt;
 mod state;
 
 pub use cause::Cause;
+pub use origin::Origin;
 pub use receipt::{CarriedUsage, Ending, Receipt, RunUsage, Said, Wait};
 pub use state::{IllegalTransition, RunEvent, RunState};

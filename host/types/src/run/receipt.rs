@@ -4,7 +4,7 @@
 use super::{Cause, RunState};
 use crate::id::RunId;
 use crate::session::{FinishReason, Question, Usage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// Proof of a run's end, answered after the final state is durable.
@@ -13,13 +13,18 @@ use std::time::Duration;
 /// the finishing transaction, which had not committed by the waiter's deadline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+// The derived functions become inherent ones; the traits are below, where the cause is put together.
+#[serde(remote = "Self")]
+#[non_exhaustive]
 pub struct Receipt {
     /// The run.
     pub run: RunId,
     /// Its terminal state, or `finishing` while provisional.
     pub state: RunState,
-    /// What ended it: `returned`, `user`, `trap(unreachable)`, …
-    pub cause: String,
+    /// What ended it; as JSON its name: `returned`, `user`, `trap(unreachable)`, …
+    #[serde(with = "cause_name")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub cause: Cause,
     /// What happened, for people.
     pub detail: Option<String>,
     /// The finish reason of its last message.
@@ -44,6 +49,43 @@ pub struct Receipt {
     pub persisted: bool,
     /// What the run used.
     pub usage: RunUsage,
+}
+
+impl Serialize for Receipt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Receipt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut receipt = Self::deserialize(deserializer)?;
+        // The cause's name does not tell the reason; the field beside it does.
+        if let Cause::Returned(reason) = &mut receipt.cause {
+            *reason = receipt.finish_reason;
+        }
+        Ok(receipt)
+    }
+}
+
+/// A cause by its name alone.
+mod cause_name {
+    use super::{Cause, Deserialize, Deserializer, Serializer};
+    use std::borrow::Cow;
+
+    pub(super) fn serialize<S: Serializer>(
+        cause: &Cause,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&cause.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Cause, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        Ok(Cause::from_name(&name))
+    }
 }
 
 /// What a run used.
@@ -160,7 +202,7 @@ impl Ending {
         Receipt {
             run,
             state: self.cause.state(),
-            cause: self.cause.name(),
+            cause: self.cause.clone(),
             detail: self.detail.clone(),
             finish_reason: self.cause.finish_reason(),
             stop_us: micros(self.stop),
@@ -196,4 +238,33 @@ pub struct Said {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_tells_its_cause_by_name_and_is_read_back_whole() {
+        for cause in [
+            Cause::Returned(FinishReason::MaxTokens),
+            Cause::Trap("unreachable".to_owned()),
+            Cause::Other("owner-lost".to_owned()),
+        ] {
+            let receipt = Ending::of(cause.clone()).receipt(
+                RunId::generate(),
+                Said::default(),
+                Duration::ZERO,
+            );
+            let json = serde_json::to_value(&receipt).expect("a receipt is JSON");
+            assert_eq!(json["cause"], *cause.name());
+            assert_eq!(json.as_object().map(serde_json::Map::len), Some(15));
+            let text = json.to_string();
+            assert_eq!(
+                serde_json::from_str::<Receipt>(&text).ok(),
+                Some(receipt.clone())
+            );
+            assert_eq!(serde_json::from_value::<Receipt>(json).ok(), Some(receipt));
+        }
+    }
 }

@@ -19,7 +19,7 @@ use std::fmt;
 pub enum RunState {
     /// Accepted; waits for its session and a slot.
     Queued,
-    /// Found queued at the host's start; waits to be resumed.
+    /// Was queued when its workspace closed or its host ended; waits to be resumed.
     Held,
     /// The agent has been called.
     Running,
@@ -40,7 +40,7 @@ pub enum RunState {
 pub enum RunEvent {
     /// A slot is held and the session's previous run has ended.
     Start,
-    /// The host that had queued it is gone.
+    /// Its workspace closes, or the host that had queued it is gone.
     Hold,
     /// A held run is put back into the queue.
     Resume,

@@ -10,6 +10,7 @@ use serde::Serialize;
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Lifecycle {
     /// A workspace was opened.
     Opened {
@@ -78,6 +79,7 @@ impl Lifecycle {
 /// Why a workspace closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CloseReason {
     /// Nobody claims it any more.
     Unclaimed,

@@ -5,6 +5,7 @@ mod lifecycle;
 
 pub use lifecycle::{CloseReason, Lifecycle, OnLastClient};
 
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,8 +16,10 @@ pub const WORKSPACE_NAME_BYTES_MAX: usize = 1024;
 /// Bytes of the longest path of a workspace's directory: what the system itself takes.
 pub const WORKSPACE_PATH_BYTES_MAX: usize = 4096;
 
-/// What a workspace is known by: a directory, or a name without one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What a workspace is known by: a directory, or a name without one. Its JSON is the text that
+/// [`WorkspaceKey::stored`] makes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum WorkspaceKey {
     /// A directory, by its canonical path; by its absolute path if it does not exist yet. One
     /// that holds what the host keeps, or lies in it, cannot be opened.
@@ -100,6 +103,27 @@ impl WorkspaceKey {
     }
 }
 
+/// A text that [`WorkspaceKey::from_stored`] does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no workspace's key: expected `dir:PATH`, `name:NAME` or `bytes:PATH`")]
+pub struct InvalidWorkspaceKey {
+    text: String,
+}
+
+impl TryFrom<String> for WorkspaceKey {
+    type Error = InvalidWorkspaceKey;
+
+    fn try_from(text: String) -> Result<Self, InvalidWorkspaceKey> {
+        Self::from_stored(&text).ok_or(InvalidWorkspaceKey { text })
+    }
+}
+
+impl From<WorkspaceKey> for String {
+    fn from(key: WorkspaceKey) -> Self {
+        key.stored()
+    }
+}
+
 fn escape(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_bytes().utf8_chunks() {
@@ -157,6 +181,8 @@ mod tests {
         let stored: Vec<String> = keys.iter().map(WorkspaceKey::stored).collect();
         for (at, (key, text)) in keys.iter().zip(&stored).enumerate() {
             assert_eq!(WorkspaceKey::from_stored(text).as_ref(), Some(key));
+            let json = serde_json::to_string(key).expect("a key is JSON");
+            assert_eq!(serde_json::from_str(&json).ok().as_ref(), Some(key));
             assert!(!stored[..at].contains(text), "{text} is kept for two");
         }
         assert_eq!(stored[3], "bytes:/srv/a%FF");
@@ -174,6 +200,11 @@ mod tests {
             "plain",
         ] {
             assert_eq!(WorkspaceKey::from_stored(text), None, "{text}");
+            let json = serde_json::Value::from(text);
+            assert!(
+                serde_json::from_value::<WorkspaceKey>(json).is_err(),
+                "{text}"
+            );
         }
     }
 

@@ -314,7 +314,7 @@ async fn nesting(bench: &mut Bench) -> Inside {
                 _ => {}
             }
         };
-        assert_eq!((child.cause.as_str(), tools.dropped()), ("parent", 1));
+        assert_eq!((&*child.cause.name(), tools.dropped()), ("parent", 1));
     })
 }
 

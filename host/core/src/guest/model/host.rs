@@ -165,10 +165,10 @@ impl Reply {
                 .into(),
             ),
             (ModelEvent::Part(part), _) => self.parts.push(part),
-            // A part by now, and an event of the run.
-            (ModelEvent::Data { .. } | ModelEvent::Retrying(_), _) => {}
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
-            (ModelEvent::Finish(reason), _) => self.finish = reason,
+            (ModelEvent::Finish(reason), _) => self.finish = reason.into(),
+            // Data is a part by now, a retry an event of the run.
+            _ => {}
         }
     }
 
@@ -207,7 +207,7 @@ fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), 
         (None, Some(name)) => Ok((name.to_owned(), String::new())),
         (None, None) => Err(failure(
             "not-found",
-            "the host has no model; name one with `--model PROVIDER:NAME`",
+            "the host has no model; it has to be given one",
         )),
     }
 }
@@ -221,7 +221,7 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
             "denied",
             format!(
                 "the model {name} is not among those that the agent asks for and that are \
-                 granted; grant it with `--allow model={name}`"
+                 granted; grant it with the rule `model={name}`"
             ),
         )),
     }
@@ -264,7 +264,7 @@ async fn assemble(
         messages,
         blobs,
         tools: request.tools.into_iter().map(tool_in).collect(),
-        tool_choice: request.tool_choice,
+        tool_choice: request.tool_choice.map(Into::into),
         output_schema: request.output_schema_json,
         stop: request.stop,
         max_output_tokens: request.max_output_tokens,
@@ -357,9 +357,9 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         ModelEvent::Text(text) => wit::Event::Text(text),
         ModelEvent::Reasoning(text) => wit::Event::Reasoning(text),
         ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
-        // A part by now, and an event of the run.
-        ModelEvent::Data { .. } | ModelEvent::Retrying(_) => return None,
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
-        ModelEvent::Finish(reason) => wit::Event::Finish(reason),
+        ModelEvent::Finish(reason) => wit::Event::Finish(reason.into()),
+        // Data is a part by now, a retry an event of the run.
+        _ => return None,
     })
 }

@@ -18,6 +18,7 @@ use lastword_providers::tools::{
     Turn,
 };
 use lastword_types::clock::Clock;
+use lastword_types::hint;
 use lastword_types::permission::{Access, Capability, Rule, Verdict};
 use lastword_types::session::{ToolCall, ToolResult};
 use serde_json::Value;
@@ -212,9 +213,9 @@ impl Toolbox {
             ),
             Some(capability) => format!(
                 "the tool `{}` needs the capability `{capability}`, which the agent's manifest \
-                 has to ask for and somebody has to grant: {}",
+                 has to ask for; {}",
                 tool.name,
-                capability.how_to_grant()
+                hint::with_rule(&capability.into())
             ),
             None => format!(
                 "the agent's manifest does not ask for the tool `{}`",

@@ -5,7 +5,7 @@ use super::Remote;
 use crate::model::config::ServiceConfig;
 use crate::model::endpoint::{Endpoint, Service};
 use crate::model::testing::{context, drain, request};
-use crate::model::{ModelEvent, ModelProvider};
+use crate::model::{ModelEvent, ModelFinish, ModelProvider};
 use futures_util::StreamExt;
 
 /// Against `tests/tools/model-server.sh`, when `LASTWORD_MODEL_URL` says where it is.
@@ -25,7 +25,7 @@ async fn a_real_model_answers_and_stops_when_dropped() {
     let stream = remote.complete(context(), request.clone()).await.unwrap();
     let (events, error) = drain(stream).await;
     assert_eq!(error, None);
-    let end = ModelEvent::Finish("max_tokens".to_owned());
+    let end = ModelEvent::Finish(ModelFinish::MaxTokens);
     assert_eq!(events.last(), Some(&end));
     assert!(matches!(events[events.len() - 2], ModelEvent::Usage(u) if u.output_tokens == 12));
 

@@ -7,7 +7,9 @@ use crate::model::config::ServiceConfig;
 use crate::model::endpoint::{Endpoint, Service};
 use crate::model::guard::{Guard, GuardLimits};
 use crate::model::testing::{ask, context, drain, message, request};
-use crate::model::{ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, ToolSpec};
+use crate::model::{
+    ModelError, ModelErrorKind, ModelEvent, ModelProvider, ModelRequest, ToolChoice, ToolSpec,
+};
 use lastword_os::clock::SystemClock;
 use lastword_types::session::{Content, Part, PartBody, Role, ToolCall, ToolResult, Usage};
 use serde_json::json;
@@ -65,7 +67,7 @@ fn text(text: &str) -> ModelEvent {
 }
 
 fn finish(reason: &str) -> ModelEvent {
-    ModelEvent::Finish(reason.to_owned())
+    ModelEvent::Finish(reason.into())
 }
 
 fn usage(input_tokens: u64, output_tokens: u64) -> ModelEvent {
@@ -154,7 +156,7 @@ async fn a_whole_request_reaches_the_wire() {
             description: "Looks.".to_owned(),
             parameters: r#"{"type":"object"}"#.to_owned(),
         }],
-        tool_choice: Some("required".to_owned()),
+        tool_choice: Some(ToolChoice::Required),
         output_schema: Some(r#"{"type":"object","properties":{}}"#.to_owned()),
         stop: vec!["END".to_owned()],
         max_output_tokens: Some(50),

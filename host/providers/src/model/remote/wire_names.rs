@@ -40,7 +40,7 @@ fn with_tools() -> ModelRequest {
     let said = said.map(|(role, part)| message(role, [part]));
     request.messages.extend(said);
     request.tools = ["files.read", "look", &"x.".repeat(64)].map(tool).into();
-    request.tool_choice = Some("files.read".to_owned());
+    request.tool_choice = Some("files.read".into());
     request
 }
 

@@ -95,13 +95,13 @@ fn told(end: ChildEnd) -> ToolOutput {
         "session": end.session,
         "run": end.run,
         "state": end.state,
-        "cause": end.cause,
+        "cause": end.cause.name(),
         "output": end.output.and_then(|json| serde_json::from_str::<serde_json::Value>(&json).ok()),
     });
     let output = match end.state {
         RunState::Completed => ToolOutput::text(end.text),
         state => {
-            let why = end.detail.unwrap_or(end.cause);
+            let why = end.detail.unwrap_or_else(|| end.cause.to_string());
             ToolOutput::error(format!(
                 "The agent did not finish ({state}: {why}). What it had said:\n{}",
                 end.text

@@ -5,7 +5,7 @@ use super::Fault;
 use super::calls::Calls;
 use super::json::{self, Halves};
 use crate::model::endpoint::Service;
-use crate::model::provider::ModelEvent;
+use crate::model::provider::{ModelEvent, ModelFinish};
 use crate::model::remote::thoughts::Thought;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -161,16 +161,16 @@ impl Assembly {
             self.finish.take().unwrap_or(Finish::Done)
         };
         let calls = self.calls.take(finish == Finish::Done);
-        let word = match finish {
+        let finish = match finish {
             // Some services call a turn that ends in calls complete.
-            Finish::Done if !calls.is_empty() => "tool_use".to_owned(),
-            Finish::Done => "end_turn".to_owned(),
-            Finish::MaxTokens => "max_tokens".to_owned(),
-            Finish::ContentFilter => "content_filter".to_owned(),
-            Finish::Other(word) => word,
+            Finish::Done if !calls.is_empty() => ModelFinish::ToolUse,
+            Finish::Done => ModelFinish::EndTurn,
+            Finish::MaxTokens => ModelFinish::MaxTokens,
+            Finish::ContentFilter => ModelFinish::ContentFilter,
+            Finish::Other(word) => word.into(),
         };
         events.extend(calls.into_iter().map(ModelEvent::Part));
         events.extend(self.usage.take().map(ModelEvent::Usage));
-        events.push(ModelEvent::Finish(word));
+        events.push(ModelEvent::Finish(finish));
     }
 }

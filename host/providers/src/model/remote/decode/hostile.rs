@@ -113,9 +113,8 @@ fn pieces<'a>(body: &'a [u8], chance: &mut Chance) -> Vec<&'a [u8]> {
 /// Bytes of what an event says.
 fn size(event: &ModelEvent) -> usize {
     match event {
-        ModelEvent::Text(text) | ModelEvent::Reasoning(text) | ModelEvent::Finish(text) => {
-            text.len()
-        }
+        ModelEvent::Text(text) | ModelEvent::Reasoning(text) => text.len(),
+        ModelEvent::Finish(reason) => reason.as_str().len(),
         ModelEvent::Part(part) => {
             let extra = part.extra.values().map(String::len).sum::<usize>();
             extra

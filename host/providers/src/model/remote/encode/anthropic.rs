@@ -1,7 +1,7 @@
 //! A request for Anthropic's messages: <https://docs.anthropic.com/en/api/messages>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, overlay};
-use crate::model::provider::{ModelError, ModelMessage};
+use crate::model::provider::{ModelError, ModelMessage, ToolChoice};
 use crate::model::remote::media::{base64, is_image};
 use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{Part, PartBody, Role};
@@ -48,11 +48,13 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
-    if let Some(choice) = request.tool_choice.as_deref() {
+    if let Some(choice) = &request.tool_choice {
         let choice = match choice {
-            "auto" | "none" => json!({"type": choice}),
-            "required" => json!({"type": "any"}),
-            name => json!({"type": "tool", "name": source.names.wire(name.to_owned())}),
+            ToolChoice::Auto | ToolChoice::None => json!({"type": choice}),
+            ToolChoice::Required => json!({"type": "any"}),
+            ToolChoice::Tool(name) => {
+                json!({"type": "tool", "name": source.names.wire(name.to_owned())})
+            }
         };
         body.insert("tool_choice".to_owned(), choice);
     }

@@ -1,7 +1,7 @@
 //! A request for Gemini's generated content: <https://ai.google.dev/api/generate-content>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, from_result, overlay};
-use crate::model::provider::{ModelError, ModelMessage, bare};
+use crate::model::provider::{ModelError, ModelMessage, ToolChoice, bare};
 use crate::model::remote::media::base64;
 use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{Part, PartBody, Role, ToolResult};
@@ -42,12 +42,12 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
-    if let Some(choice) = request.tool_choice.as_deref() {
+    if let Some(choice) = &request.tool_choice {
         let config = match choice {
-            "auto" => json!({"mode": "AUTO"}),
-            "none" => json!({"mode": "NONE"}),
-            "required" => json!({"mode": "ANY"}),
-            name => {
+            ToolChoice::Auto => json!({"mode": "AUTO"}),
+            ToolChoice::None => json!({"mode": "NONE"}),
+            ToolChoice::Required => json!({"mode": "ANY"}),
+            ToolChoice::Tool(name) => {
                 let name = source.names.wire(name.to_owned());
                 json!({"mode": "ANY", "allowedFunctionNames": [name]})
             }

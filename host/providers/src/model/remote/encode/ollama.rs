@@ -6,7 +6,7 @@
 
 use super::openai::tools;
 use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
-use crate::model::provider::{ModelError, ModelMessage};
+use crate::model::provider::{ModelError, ModelMessage, ToolChoice};
 use crate::model::remote::media::base64;
 use lastword_types::session::{PartBody, Role};
 use serde_json::{Map, Value, json};
@@ -52,11 +52,11 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     body.insert("truncate".to_owned(), json!(false));
     body.insert("shift".to_owned(), json!(false));
     // There is no choice on this wire: what must not be called is not shown.
-    let choice = request.tool_choice.as_deref().unwrap_or("auto");
-    if !request.tools.is_empty() && choice != "none" {
+    let choice = request.tool_choice.as_ref();
+    if !request.tools.is_empty() && choice != Some(&ToolChoice::None) {
         let mut tools = tools(source)?;
-        if let (false, Some(all)) = (["auto", "required"].contains(&choice), tools.as_array_mut()) {
-            let name = source.names.wire(choice.to_owned());
+        if let (Some(ToolChoice::Tool(name)), Some(all)) = (choice, tools.as_array_mut()) {
+            let name = source.names.wire(name.to_owned());
             all.retain(|tool| tool["function"]["name"] == name);
         }
         body.insert("tools".to_owned(), tools);

@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/chat/create>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
-use crate::model::provider::{ModelError, ModelMessage};
+use crate::model::provider::{ModelError, ModelMessage, ToolChoice};
 use crate::model::remote::media::{base64, is_image};
 use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{PartBody, Role};
@@ -38,10 +38,10 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
-    if let Some(choice) = request.tool_choice.as_deref() {
+    if let Some(choice) = &request.tool_choice {
         let choice = match choice {
-            "auto" | "none" | "required" => json!(choice),
-            name => {
+            ToolChoice::Auto | ToolChoice::None | ToolChoice::Required => json!(choice),
+            ToolChoice::Tool(name) => {
                 let name = source.names.wire(name.to_owned());
                 json!({"type": "function", "function": {"name": name}})
             }

@@ -4,7 +4,7 @@
 use super::{Target, encode};
 use crate::model::ModelEvent;
 use crate::model::endpoint::Service;
-use crate::model::provider::{ModelErrorKind, ModelMessage, ModelRequest, ToolSpec};
+use crate::model::provider::{ModelErrorKind, ModelMessage, ModelRequest, ToolChoice, ToolSpec};
 use crate::model::remote::decode::Decoder;
 use crate::model::remote::names::Names;
 use crate::model::testing::message;
@@ -278,7 +278,7 @@ fn ollama_is_shown_the_tools_that_it_may_choose() {
     let names = Names::of(&request);
     let own = target(Service::Ollama, "m");
     for (choice, expected) in [("required", 2), ("look", 1), ("auto", 2)] {
-        request.tool_choice = Some(choice.to_owned());
+        request.tool_choice = Some(choice.into());
         let body = encode(own, &names, &request).unwrap().body;
         assert_eq!(
             body["tools"].as_array().unwrap().len(),
@@ -286,7 +286,7 @@ fn ollama_is_shown_the_tools_that_it_may_choose() {
             "{choice}"
         );
     }
-    request.tool_choice = Some("none".to_owned());
+    request.tool_choice = Some(ToolChoice::None);
     assert_eq!(
         encode(own, &names, &request).unwrap().body.get("tools"),
         None

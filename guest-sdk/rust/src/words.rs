@@ -1,0 +1,207 @@
+//! The words of the interface that are one of a few: an enum for each, with a case for every
+//! other word, since a later host may have more.
+//!
+//! It does not know where the words come from or who reads them.
+
+/// Defines an enum of words: `as_str`, `Display`, `FromStr` that never fails, conversions from
+/// and into texts, and a comparison with them.
+macro_rules! words {
+    ($(
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $($(#[$doc:meta])* $variant:ident = $word:literal,)+
+            ..
+            $(#[$other_doc:meta])* $other:ident,
+        }
+    )+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$doc])* $variant,)+
+            $(#[$other_doc])* $other(String),
+        }
+
+        impl $name {
+            /// The word in the interface.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::$other(word) => word,
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)+
+                    other => Self::$other(other.to_owned()),
+                }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(word: String) -> Self {
+                match word.as_str() {
+                    $($word => Self::$variant,)+
+                    _ => Self::$other(word),
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(own: $name) -> Self {
+                match own {
+                    $name::$other(word) => word,
+                    known => known.as_str().to_owned(),
+                }
+            }
+        }
+
+        /// Never fails: see the variant for every other word.
+        impl std::str::FromStr for $name {
+            type Err = std::convert::Infallible;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                Ok(word.into())
+            }
+        }
+
+        /// Compares the words.
+        impl PartialEq<str> for $name {
+            fn eq(&self, word: &str) -> bool {
+                self.as_str() == word
+            }
+        }
+
+        /// Compares the words.
+        impl PartialEq<&str> for $name {
+            fn eq(&self, word: &&str) -> bool {
+                self.as_str() == *word
+            }
+        }
+    )+};
+}
+
+words! {
+    /// What kind of failure an [`Error`](crate::Error) is.
+    pub enum Code {
+        /// The run is being stopped: end, and do not try again.
+        Cancelled = "cancelled",
+        /// A capability was not granted.
+        Denied = "denied",
+        /// There is no such thing.
+        NotFound = "not-found",
+        /// What was asked makes no sense as it is.
+        Invalid = "invalid",
+        /// It does not fit what is there: a name that is taken, a value that has changed.
+        Conflict = "conflict",
+        /// A limit was reached.
+        Limit = "limit",
+        /// It took too long.
+        Timeout = "timeout",
+        /// What it needs is not there now.
+        Unavailable = "unavailable",
+        /// The host failed, or an agent that gave no other code.
+        Internal = "internal",
+        ..
+        /// A code of the agent's own, or of a later host.
+        Other,
+    }
+
+    /// Why a run or a model's answer ended.
+    pub enum FinishReason {
+        /// The answer is complete.
+        EndTurn = "end_turn",
+        /// The model's output limit was reached.
+        MaxTokens = "max_tokens",
+        /// The answer ends in tool calls that are to be carried out.
+        ToolUse = "tool_use",
+        /// The model's service withheld the rest.
+        ContentFilter = "content_filter",
+        /// The run waits for a time or an answer, which starts a new one.
+        Waiting = "waiting",
+        /// There is no reason, or none that is known.
+        Unknown = "unknown",
+        ..
+        /// Another word, a service's own for example. A host takes one of an agent's own for
+        /// `unknown`, and one that only it may say for a failure of the run.
+        Other,
+    }
+
+    /// Whether a model is to call tools.
+    pub enum ToolChoice {
+        /// As it thinks best.
+        Auto = "auto",
+        /// None.
+        None = "none",
+        /// One at the least, whichever it likes.
+        Required = "required",
+        ..
+        /// The one of this name.
+        Tool,
+    }
+
+    /// What began a run.
+    pub enum Origin {
+        /// A user's prompt.
+        User = "user",
+        /// A tool call of another run.
+        Parent = "parent",
+        /// A user went on with a run that ended early.
+        Resume = "resume",
+        /// The time came that the session's last run [waited for](crate::Outcome::wake_after).
+        Wake = "wake",
+        /// An answer came that the session's last run [waited for](crate::Outcome::ask): it is
+        /// the prompt.
+        Answer = "answer",
+        ..
+        /// A word of a later host.
+        Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! check {
+        ($name:ident: $($word:literal)+) => {
+            for word in [$($word),+] {
+                let known = $name::from(word);
+                assert!(!matches!(&known, $name::Other(_)), "{word}");
+                check!($name, known, word);
+            }
+            check!($name, $name::Other("later".to_owned()), "later");
+        };
+        ($name:ident, $own:expr, $word:expr) => {
+            let own: $name = $own;
+            assert_eq!($word.parse(), Ok(own.clone()));
+            assert_eq!($name::from($word.to_owned()), own);
+            assert_eq!(own.to_string(), $word);
+            assert_eq!(own, $word);
+            assert_eq!(String::from(own), $word);
+        };
+    }
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        check!(Code: "cancelled" "denied" "not-found" "invalid" "conflict" "limit" "timeout"
+            "unavailable" "internal");
+        check!(FinishReason: "end_turn" "max_tokens" "tool_use" "content_filter" "waiting"
+            "unknown");
+        check!(Origin: "user" "parent" "resume" "wake" "answer");
+        let choices = [ToolChoice::Auto, ToolChoice::None, ToolChoice::Required];
+        assert_eq!(choices, ["auto", "none", "required"].map(ToolChoice::from));
+        let named = ToolChoice::from("look");
+        assert_eq!(named, ToolChoice::Tool("look".to_owned()));
+        assert_eq!(String::from(named), "look");
+    }
+}

@@ -1,0 +1,58 @@
+//! What would help, in the words of this program: options and commands. The library says what
+//! happened and gives a value for what would help; only here it becomes command-line words.
+
+use lastword::{Capability, Hint};
+
+/// How the rules are granted that a denial names.
+pub(crate) const RULES: &str = "a rule that would allow it is granted with `--allow RULE`";
+
+/// How a person at a terminal grants a capability.
+pub(crate) fn how_to_grant(capability: Capability) -> String {
+    match capability {
+        Capability::ReadFiles => "`--workspace DIRECTORY`".to_owned(),
+        Capability::Model => "`--model PROVIDER:NAME`".to_owned(),
+        other => format!("`--allow {other}`"),
+    }
+}
+
+/// What to type, as the end of a sentence; `None` where no command helps.
+pub(crate) fn of(hint: &Hint) -> Option<String> {
+    Some(match hint {
+        Hint::Grant(rule) => format!("`--allow {rule}` grants it"),
+        Hint::ConfigureModel => "name a model with `--model PROVIDER:NAME`".to_owned(),
+        Hint::Prompt(_) => prompt(),
+        Hint::UseAgent { agent, .. } => format!(
+            "run that one (or give this one its name with `--name {agent}`), or begin a new \
+             session without `--session`"
+        ),
+        Hint::ListSessions => sessions(),
+        Hint::Resume(run) => format!("`lastword resume {run}` goes on with it"),
+        Hint::Cancel(run) => format!("`lastword cancel {run}` ends it"),
+        Hint::FreeDiskSpace => "free disk space, then ask again".to_owned(),
+        Hint::Examine => examine(),
+        Hint::OtherDataDirectory => "`--data-dir` names another directory".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The same for what a server refuses under a name.
+pub(crate) fn of_name(name: &str) -> Option<String> {
+    Some(match name {
+        "empty-prompt" => prompt(),
+        "unknown-session" => sessions(),
+        "store-damaged" => examine(),
+        _ => return None,
+    })
+}
+
+fn prompt() -> String {
+    "`lastword run AGENT \"PROMPT\"`".to_owned()
+}
+
+fn sessions() -> String {
+    "`lastword sessions` lists those that there are".to_owned()
+}
+
+fn examine() -> String {
+    "`lastword doctor` says what else is damaged, and how to export the rest".to_owned()
+}

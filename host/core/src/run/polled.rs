@@ -1,0 +1,60 @@
+//! Makes a stream out of a source that is asked for its next item by an async method: what
+//! `Events`, `LifecycleEvents` and `WorkspaceStages` have in common.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Something that has items. Dropping the future must lose none of them: the next call returns
+/// the item that this one would have.
+pub(crate) trait Source: Send + 'static {
+    type Item: Send + 'static;
+
+    /// The next item; `None` at the end, and from then on.
+    fn next(&mut self) -> impl Future<Output = Option<Self::Item>> + Send;
+}
+
+/// A source, and the question for its next item that was polled and not answered yet.
+pub(crate) struct Polled<S: Source> {
+    /// Shared with `asked` alone.
+    source: Arc<Mutex<S>>,
+    asked: Option<BoxFuture<'static, Option<S::Item>>>,
+}
+
+impl<S: Source> Polled<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self {
+            source: Arc::new(Mutex::new(source)),
+            asked: None,
+        }
+    }
+
+    /// The source itself. A question that was polled is given up, which loses nothing.
+    pub(crate) fn source(&mut self) -> &mut S {
+        self.asked = None;
+        // The question alone had another handle.
+        let source = Arc::get_mut(&mut self.source).expect("the source has one owner");
+        source.get_mut()
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if self.asked.is_none() {
+            let locked = Arc::clone(&self.source).try_lock_owned();
+            // The question alone locks it, and there is none.
+            let source = locked.expect("the source is not locked");
+            self.asked = Some(ask(source).boxed());
+        }
+        let Some(asked) = &mut self.asked else {
+            return Poll::Ready(None);
+        };
+        let item = std::task::ready!(asked.poll_unpin(cx));
+        self.asked = None;
+        Poll::Ready(item)
+    }
+}
+
+async fn ask<S: Source>(mut source: OwnedMutexGuard<S>) -> Option<S::Item> {
+    source.next().await
+}
