@@ -6,7 +6,7 @@ use super::{RunOutputBuffer, Start, Store, StoreError};
 use crate::transcript::Transcript;
 use futures_util::future::poll_immediate;
 use lastword_types::event::{EventBody, Seq};
-use lastword_types::id::{RunId, SessionId, WorkspaceId};
+use lastword_types::id::{SessionId, WorkspaceId};
 use lastword_types::run::{Cause, Ending, Receipt};
 use lastword_types::session::{BlobId, FinishReason, ToolResult};
 use std::path::PathBuf;
@@ -22,7 +22,6 @@ struct Speaking {
     acts: Acts,
     workspace: WorkspaceId,
     session: SessionId,
-    id: RunId,
     output: Arc<RunOutputBuffer>,
 }
 
@@ -40,7 +39,6 @@ impl Speaking {
             acts,
             workspace,
             session,
-            id,
             output,
         }
     }
@@ -191,7 +189,9 @@ async fn what_its_end_is_to_bring_is_not_told_before() {
     let speaking = Speaking::begin().await;
     let (go, held) = std::sync::mpsc::channel::<()>();
     // The writer is busy until it is told to go on.
-    let hold = move |_: &mut super::sqlite::Sqlite| drop(held.recv());
+    let hold = move |_: &mut super::sqlite::Sqlite| {
+        let _gone = held.recv();
+    };
     let mut holding = pin!(speaking.acts.act(&speaking.store, hold));
     assert!(poll_immediate(&mut holding).await.is_none());
     speaking.output.text("last words").expect("it is taken");

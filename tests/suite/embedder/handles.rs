@@ -96,6 +96,7 @@ async fn a_weak_handle_is_the_host_as_long_as_there_is_one() {
         session,
         agent,
         folder,
+        ..
     } = fixture;
     drop((host, workspace));
     assert!(weak.upgrade().is_some(), "the session keeps it");
