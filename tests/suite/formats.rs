@@ -8,7 +8,7 @@ use lastword_tests::check::violations;
 use lastword_tests::fixture::builder;
 use rusqlite::{Connection, params};
 
-const FIRST: &str = include_str!("../../host/store/src/migrations/0001.sql");
+const FIRST: &str = include_str!("../../host/store/src/sqlite/migrations/0001.sql");
 const DIGEST: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
 /// What the first format kept as the end of a run; RUN is its id.
 const RECEIPT: &str = r#"{"run":"RUN","state":"completed","cause":"returned","detail":null,

@@ -24,55 +24,14 @@ mod rows;
 mod work;
 mod writer;
 
-#[cfg(test)]
-mod acting;
-mod agent;
-mod archive;
-mod backup;
-mod causes;
-mod checkpoint;
-mod committed;
-mod consistency;
-mod context;
-mod directory;
-mod doctor;
-mod entry;
-mod event;
-mod finish;
-mod folded;
-mod fork;
-#[cfg(test)]
-mod full;
-mod grant;
-mod life;
-mod listing;
-mod message;
-mod numbers;
-mod open;
-mod question;
-mod queue;
-mod reader;
-mod recovery;
-mod retention;
-mod run;
-mod runs;
-mod session;
-mod slots;
-mod sqlite;
-mod sqlite_error;
-mod sqlite_queries;
-mod state;
 pub mod transcript;
-mod tx;
-mod wake;
 
-pub use archive::Archive;
+mod sqlite;
+
 pub use backend::{Backend, Batch, BatchId, CommitError, Committed, Resolution};
-pub use backup::{Backup, BackupError, backup};
 pub use command::*;
 pub use conversation::{CONTEXT_BYTES_MAX, CONTEXT_MESSAGES_MAX};
 pub use damage::Damage;
-pub use doctor::{Examination, examine};
 pub use error::{OpenError, Refusal, StoreError};
 pub use handle::{OnEnded, Store};
 pub use notice::{Missing, Notice};
@@ -88,5 +47,6 @@ pub use rows::{
     PAGE_MESSAGES, PAGE_ROWS, Positions, QuestionAt, QueuedRow, Recovered, RunAt, RunRow,
     RunSummary, RunSummaryRow, SessionAt, SessionRow, SessionsPage, WorkspaceRow,
 };
+pub use sqlite::{Archive, Backup, BackupError, Examination, backup, examine};
 pub use writer::SHUT_DOWN;
 pub use writer::Submission;

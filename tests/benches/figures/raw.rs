@@ -12,7 +12,7 @@ pub(crate) struct Raw {
     ordinal: Vec<i64>,
 }
 
-const SCHEMA: &str = include_str!("../../../host/store/src/migrations/0001.sql");
+const SCHEMA: &str = include_str!("../../../host/store/src/sqlite/migrations/0001.sql");
 const PARTS: &str = r#"[{"type":"text","text":"nothing"}]"#;
 const END: &str =
     r#"[{"type":"finish","reason":"end_turn","title":null,"details":null,"at_ms":1795354910819}]"#;

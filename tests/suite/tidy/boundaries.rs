@@ -16,7 +16,7 @@ const SERDE: [&str; 7] = [
 ];
 
 const CORE: &str = "host/core/src/";
-const STORE: &str = "host/store/src/";
+const STORE: &str = "host/store/src/sqlite/";
 
 fn serde(file: &File) -> Vec<String> {
     let Some(inside) = file.path.strip_prefix(CORE) else {

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 /// What makes the third format.
 const FORMATS: [&str; 3] = [
-    include_str!("../../../host/store/src/migrations/0001.sql"),
-    include_str!("../../../host/store/src/migrations/0002.sql"),
-    include_str!("../../../host/store/src/migrations/0003.sql"),
+    include_str!("../../../host/store/src/sqlite/migrations/0001.sql"),
+    include_str!("../../../host/store/src/sqlite/migrations/0002.sql"),
+    include_str!("../../../host/store/src/sqlite/migrations/0003.sql"),
 ];
 
 fn directory(folder: &Path, name: &[u8]) -> PathBuf {

@@ -1,0 +1,56 @@
+//! What SQLite says, sorted by what is to be done about it.
+
+use crate::{CommitError, Damage, OpenError, StoreError};
+use rusqlite::ErrorCode;
+use std::path::Path;
+
+impl OpenError {
+    /// What SQLite said when a database was opened.
+    pub(super) fn of(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, message) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, message }
+            }
+            _ => Self::Database { path, message },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// Sorted as SQLite documents its result codes: what may pass, what is final for this
+    /// process, and what lies in the content.
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ffi;
+        let text = error.to_string();
+        let Some(code) = error.sqlite_error().map(|e| e.extended_code) else {
+            return Self::Content(text);
+        };
+        match code {
+            ffi::SQLITE_IOERR_FSYNC
+            | ffi::SQLITE_IOERR_DIR_FSYNC
+            | ffi::SQLITE_IOERR_CORRUPTFS
+            | ffi::SQLITE_IOERR_DATA => Self::Closed(text),
+            _ => match code & 0xff {
+                ffi::SQLITE_BUSY
+                | ffi::SQLITE_LOCKED
+                | ffi::SQLITE_FULL
+                | ffi::SQLITE_NOMEM
+                | ffi::SQLITE_IOERR
+                | ffi::SQLITE_CANTOPEN
+                | ffi::SQLITE_PROTOCOL
+                | ffi::SQLITE_INTERRUPT => Self::Unavailable(text),
+                ffi::SQLITE_CORRUPT => Damage::of("").why(text).into(),
+                ffi::SQLITE_NOTADB | ffi::SQLITE_READONLY => Self::Closed(text),
+                _ => Self::Content(text),
+            },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for CommitError {
+    /// A commit that SQLite fails is rolled back, or closes the store: nothing is left open.
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Refused(error.into())
+    }
+}

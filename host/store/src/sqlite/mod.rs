@@ -1,0 +1,51 @@
+//! The backend that lasts: one SQLite database with a write-ahead log. Nothing outside this folder
+//! names rusqlite or holds SQL.
+//!
+//! `open` takes the directory and recovers what an earlier owner left, `backend` commits batches on
+//! the writer's thread, `queries` reads beside it on connections of its own (`reader`).
+
+mod agent;
+mod archive;
+mod backend;
+mod backup;
+mod causes;
+mod checkpoint;
+mod committed;
+mod consistency;
+mod context;
+mod directory;
+mod doctor;
+mod entry;
+mod error;
+mod event;
+mod finish;
+mod folded;
+mod fork;
+mod grant;
+mod life;
+mod listing;
+mod message;
+mod numbers;
+mod open;
+mod queries;
+mod question;
+mod queue;
+mod reader;
+mod recovery;
+mod retention;
+mod run;
+mod runs;
+mod session;
+mod slots;
+mod state;
+mod tx;
+mod wake;
+
+#[cfg(test)]
+mod acting;
+#[cfg(test)]
+mod full;
+
+pub use archive::Archive;
+pub use backup::{Backup, BackupError, backup};
+pub use doctor::{Examination, examine};
