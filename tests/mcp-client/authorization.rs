@@ -2,7 +2,7 @@
 //! secrets that the suite hands out, and a person who consents at once. Knows no server.
 
 use futures_util::future::BoxFuture;
-use lastword::capability::mcp::{Consent, ConsentRequest, Fill, OAuthConfig, OAuthGrant};
+use lastword::mcp::{Consent, ConsentRequest, Fill, OAuthConfig, OAuthGrant};
 use serde_json::Value;
 
 /// Where the suite's servers send nobody.

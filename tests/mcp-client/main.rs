@@ -7,10 +7,10 @@
 mod authorization;
 
 use futures_util::future::BoxFuture;
-use lastword::capability::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState};
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{Tool, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState};
+use lastword::model::CallContext;
+use lastword::tools::{Tool, ToolProvider};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! Tools for tests: what an embedder would bring.
 
 use futures_util::future::BoxFuture;
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{
+use lastword::id::WorkspaceId;
+use lastword::model::CallContext;
+use lastword::tools::{
     Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
 };
-use lastword::id::WorkspaceId;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What an agent may do and what it may not: a refusal is a value, never a trap.
 
 use crate::models::{parked, talking};
-use lastword::capability::model::{ModelPrice, Models, ModelsConfig, Reply, Scripted, Step};
+use lastword::model::{ModelPrice, Models, ModelsConfig, Reply, Scripted, Step};
 use lastword::session::Usage;
 use lastword::{Capability, Limits, RunState};
 use lastword_tests::check::violations;

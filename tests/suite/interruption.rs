@@ -1,7 +1,7 @@
 //! A run stops wherever its guest is, for whatever cause, and keeps what it had said.
 
 use crate::models::{parked, talking};
-use lastword::capability::model::Models;
+use lastword::model::Models;
 use lastword::{AgentSource, Capability, Limits, Prompt, Receipt, RunState};
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Outcome, Plan, wait_until_said, wait_until_started};

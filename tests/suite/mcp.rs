@@ -7,9 +7,9 @@ use crate::mcp_fake::{
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lastword::capability::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState, TEXT_MAX};
-use lastword::capability::tools::{Effects, ToolErrorKind, ToolProvider};
 use lastword::id::WorkspaceId;
+use lastword::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState, TEXT_MAX};
+use lastword::tools::{Effects, ToolErrorKind, ToolProvider};
 use lastword::{Capability, RunState};
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::Plan;

@@ -2,10 +2,10 @@
 //! these tests say so and check nothing, except in CI.
 
 use crate::mcp_fake::{PATIENCE, context, one, text};
-use lastword::capability::mcp::{McpConfig, McpServers, McpState};
-use lastword::capability::tools::{ToolContent, ToolErrorKind, ToolProvider};
 use lastword::id::WorkspaceId;
+use lastword::mcp::{McpConfig, McpServers, McpState};
 use lastword::permission::Rule;
+use lastword::tools::{ToolContent, ToolErrorKind, ToolProvider};
 use lastword_tests::fixture::Plan;
 use lastword_tests::guests::root;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! The MCP server that misbehaves on request, and what the suite asks of it.
 
-use lastword::capability::mcp::{Fill, McpConfig, McpServers};
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword::mcp::{Fill, McpConfig, McpServers};
+use lastword::model::CallContext;
+use lastword::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword_tests::guests::root;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

@@ -4,12 +4,12 @@
 
 use crate::mcp_fake::{PATIENCE, Web, call, context, text};
 use futures_util::future::BoxFuture;
-use lastword::capability::mcp::{
+use lastword::id::WorkspaceId;
+use lastword::mcp::{
     Consent, ConsentRequest, Fill, McpConfig, McpLoginState, McpServers, OAuthConfig, OAuthGrant,
     TokenFiles,
 };
-use lastword::capability::tools::{ToolError, ToolErrorKind, ToolProvider};
-use lastword::id::WorkspaceId;
+use lastword::tools::{ToolError, ToolErrorKind, ToolProvider};
 use lastword_tests::clock::ManualClock;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;

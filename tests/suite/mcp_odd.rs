@@ -3,11 +3,9 @@
 
 use crate::mcp_fake::{PATIENCE, call, names, odd, one, text};
 use futures_util::future::{Either, join_all, select};
-use lastword::capability::mcp::{McpConfig, McpServers, McpState};
-use lastword::capability::tools::{
-    ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
-};
 use lastword::id::WorkspaceId;
+use lastword::mcp::{McpConfig, McpServers, McpState};
+use lastword::tools::{ToolContent, ToolError, ToolErrorKind, ToolOutput, ToolProvider};
 use lastword_tests::clock::ManualClock;
 use serde_json::{Value, json};
 use std::pin::pin;

@@ -3,9 +3,9 @@
 
 use crate::mcp_fake::{One, PATIENCE, Web, call, names, one, text};
 use crate::mcp_odd::begun;
-use lastword::capability::mcp::{McpConfig, McpServers, McpState};
-use lastword::capability::tools::{ToolError, ToolErrorKind, ToolOutput};
 use lastword::id::WorkspaceId;
+use lastword::mcp::{McpConfig, McpServers, McpState};
+use lastword::tools::{ToolError, ToolErrorKind, ToolOutput};
 use lastword_tests::clock::ManualClock;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a run has the host write is bounded, whatever it calls and whether or not anything is
 //! granted, and what changes nothing writes nothing.
 
-use lastword::capability::model::{Reply, Scripted, Step};
+use lastword::model::{Reply, Scripted, Step};
 use lastword::session::Usage;
 use lastword::{Capability, Limits};
 use lastword_tests::check::{open, violations};

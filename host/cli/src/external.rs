@@ -4,10 +4,10 @@
 
 use crate::failure::Failure;
 use lastword::HostBuilder;
-use lastword::capability::http::{HostPatterns, HttpOptions};
-use lastword::capability::mcp::{McpConfig, McpServers};
-use lastword::capability::secrets::{Secrets, SecretsConfig};
-use lastword::capability::tools::Commands;
+use lastword::http::{HostPatterns, HttpOptions};
+use lastword::mcp::{McpConfig, McpServers};
+use lastword::secrets::{Secrets, SecretsConfig};
+use lastword::tools::Commands;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use crate::paths::Paths;
 use crate::redirect::Loopback;
 use crate::settings::Settings;
 use crate::terminal::{Terminal, brief, to_stdout};
-use lastword::capability::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
-use lastword::capability::secrets::Secrets;
+use lastword::mcp::{McpLogin, McpLoginError, McpLoginState, McpServers, TokenFiles};
+use lastword::secrets::Secrets;
 use serde_json::json;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use futures_util::future::BoxFuture;
-use lastword::capability::mcp::{Consent, ConsentRequest};
+use lastword::mcp::{Consent, ConsentRequest};
 use lastword::text;
 use std::sync::Arc;
 use std::time::Duration;

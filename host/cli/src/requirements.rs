@@ -2,8 +2,8 @@
 
 use crate::hints;
 use crate::terminal::{self, Terminal};
-use lastword::capability::tools::OWN_TOOLS;
 use lastword::permission::{Grants, Manifest, Want};
+use lastword::tools::OWN_TOOLS;
 use lastword::{Capability, text};
 
 /// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do

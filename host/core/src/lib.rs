@@ -68,11 +68,6 @@ pub mod host;
 pub mod run;
 mod workspace;
 
-#[doc(hidden)]
-pub mod capability {
-    pub use crate::{http, mcp, model, permits, secrets, tools};
-}
-
 /// Tools: those that an embedder brings, and the host's own.
 pub mod tools {
     pub use crate::guest::tools::OWN_TOOLS;

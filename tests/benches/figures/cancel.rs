@@ -3,7 +3,7 @@
 use super::stats::{line, micros};
 use futures_util::FutureExt;
 use lastword::Session;
-use lastword::capability::model::{Reply, Scripted, Step};
+use lastword::model::{Reply, Scripted, Step};
 use lastword_tests::fixture::{Fixture, Plan, wait_until_said};
 use std::time::{Duration, Instant};
 

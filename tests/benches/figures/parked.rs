@@ -2,7 +2,7 @@
 
 use futures_util::future::{BoxFuture, ready};
 use futures_util::{FutureExt, StreamExt, stream};
-use lastword::capability::model::{
+use lastword::model::{
     CallContext, ModelError, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
 use lastword_tests::fixture::Plan;

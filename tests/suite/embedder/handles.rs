@@ -2,8 +2,8 @@
 //! host keeps nothing once that is shut down.
 
 use futures_util::future::{BoxFuture, ready};
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
+use lastword::model::CallContext;
+use lastword::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::{Host, HostError, RunState, WeakHost, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan, builder};

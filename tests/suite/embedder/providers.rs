@@ -2,13 +2,13 @@
 //! within its bound, and everything else goes on.
 
 use futures_util::future::{BoxFuture, pending, ready};
-use lastword::capability::model::{
+use lastword::id::WorkspaceId;
+use lastword::model::{
     CallContext, ModelError, ModelInfo, ModelProvider, ModelRequest, ModelStream,
 };
-use lastword::capability::permits::{Decision, PermissionPolicy};
-use lastword::capability::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
-use lastword::id::WorkspaceId;
 use lastword::permission::Access;
+use lastword::permits::{Decision, PermissionPolicy};
+use lastword::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::{Capability, HostBuilder, RunState, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::{Fixture, Plan};

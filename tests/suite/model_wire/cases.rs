@@ -3,8 +3,8 @@
 //! carried out once or never, and the run ends as it must, in the service's own words.
 
 use super::service::{Answer, Asked, Pause, Piece, Service, model};
-use lastword::capability::model::ServiceConfig;
 use lastword::event::EventBody;
+use lastword::model::ServiceConfig;
 use lastword::session::{Part, PartBody};
 use lastword::{Capability, Run};
 use lastword_tests::clock::ManualClock;

@@ -1,7 +1,7 @@
 //! A service on loopback that answers as a test says, one request a connection, and keeps what
 //! it was asked.
 
-use lastword::capability::model::{Models, ModelsConfig, ServiceConfig};
+use lastword::model::{Models, ModelsConfig, ServiceConfig};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

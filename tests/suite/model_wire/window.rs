@@ -3,8 +3,8 @@
 //! summary comes, every prompt is answered, and nothing of the stored history is lost.
 
 use super::service::{Answer, Asked, Service, model};
-use lastword::capability::model::{ContextTokens, ServiceConfig};
 use lastword::event::EventBody;
+use lastword::model::{ContextTokens, ServiceConfig};
 use lastword::session::Role;
 use lastword::{Capability, RunState};
 use lastword_tests::fixture::{Fixture, Plan};

@@ -3,7 +3,7 @@
 
 use crate::secrets::forms;
 use futures_util::future::BoxFuture;
-use lastword::capability::http::Resolver;
+use lastword::http::Resolver;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -4,8 +4,8 @@
 
 use super::{CANARY, Hostile, Names, canary};
 use lastword::Capability;
-use lastword::capability::http::{HostPatterns, HttpOptions};
-use lastword::capability::secrets::Secrets;
+use lastword::http::{HostPatterns, HttpOptions};
+use lastword::secrets::Secrets;
 use lastword_tests::fixture::{Fixture, Plan};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;

@@ -6,12 +6,12 @@ mod https;
 pub(crate) use hostile::{Hostile, Names};
 
 use futures_util::future::BoxFuture;
-use lastword::capability::http::{HostPatterns, HttpOptions};
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
-use lastword::capability::secrets::{SecretConfig, Secrets, SecretsConfig};
 use lastword::event::EventBody;
+use lastword::http::{HostPatterns, HttpOptions};
+use lastword::model::CallContext;
 use lastword::permission::{Access, Rule};
+use lastword::permits::{Decision, PermissionPolicy};
+use lastword::secrets::{SecretConfig, Secrets, SecretsConfig};
 use lastword::session::{Answer, Asked, Remember, Within};
 use lastword::{Capability, RunState};
 use lastword_tests::check::violations;

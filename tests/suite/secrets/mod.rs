@@ -11,15 +11,15 @@ use crate::network::{Hostile, Names};
 use forms::needles;
 use futures_util::future::BoxFuture;
 use lastword::Capability;
-use lastword::capability::http::{HostPatterns, HttpOptions};
-use lastword::capability::mcp::{McpConfig, McpServers};
-use lastword::capability::model::{CallContext, Models, ModelsConfig, ServiceConfig};
-use lastword::capability::secrets::{SecretConfig, Secrets, SecretsConfig};
-use lastword::capability::tools::{
+use lastword::event::Position;
+use lastword::http::{HostPatterns, HttpOptions};
+use lastword::mcp::{McpConfig, McpServers};
+use lastword::model::{CallContext, Models, ModelsConfig, ServiceConfig};
+use lastword::secrets::{SecretConfig, Secrets, SecretsConfig};
+use lastword::tools::{
     Commands, Effects, Invocation, Tool, ToolContent, ToolError, ToolErrorKind, ToolOutput,
     ToolProvider,
 };
-use lastword::event::Position;
 use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::heard::Heard;
 use places::Places;

@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use lastword::capability::model::{
+use lastword::model::{
     CallContext, ModelError, ModelEvent, ModelFinish, ModelInfo, ModelProvider, ModelRequest,
     ModelStream, REQUEST_BYTES_MAX, Reply, Scripted,
 };

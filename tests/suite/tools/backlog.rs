@@ -3,8 +3,8 @@
 
 use futures_util::future::BoxFuture;
 use lastword::Capability;
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
+use lastword::model::CallContext;
+use lastword::tools::{Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword_tests::fixture::Plan;
 use lastword_tests::locked::Locked;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Budgets: what a run may use, and how one ends that uses more.
 
 use super::results;
-use lastword::capability::model::{Reply, Scripted, Step};
+use lastword::model::{Reply, Scripted, Step};
 use lastword::session::Usage;
 use lastword::{Capability, Limits, RunState};
 use lastword_tests::fixture::Plan;

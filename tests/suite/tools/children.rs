@@ -3,10 +3,10 @@
 use super::budgets::costly;
 use super::{results, text};
 use futures_util::future::BoxFuture;
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::{EventBody, Position};
+use lastword::model::CallContext;
 use lastword::permission::Access;
+use lastword::permits::{Decision, PermissionPolicy};
 use lastword::{Capability, Limits, RunState, SessionFilter};
 use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::guests::guest;

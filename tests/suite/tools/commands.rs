@@ -4,8 +4,8 @@
 use super::questions::{asked, remember};
 use super::{results, text};
 use lastword::Capability;
-use lastword::capability::tools::Commands;
 use lastword::session::{Asked, Within};
+use lastword::tools::Commands;
 use lastword_tests::fixture::{Fixture, Plan};
 use serde_json::json;
 

@@ -1,10 +1,10 @@
 //! What a host denies, no workspace of it allows: however and whenever it was opened, and whatever
 //! was granted, answered or decided there before.
 
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::{EventBody, Position};
+use lastword::model::CallContext;
 use lastword::permission::{Access, Rule};
+use lastword::permits::{Decision, PermissionPolicy};
 use lastword::session::{Answer, Remember, Within};
 use lastword::{Agent, Capability, Host, HostBuilder, Prompt, Run, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::clock::ManualClock;

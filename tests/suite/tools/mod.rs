@@ -16,10 +16,10 @@ mod waking;
 mod workbench;
 
 use futures_util::future::BoxFuture;
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::event::{Event, EventBody};
+use lastword::model::CallContext;
 use lastword::session::{Content, PartBody, ToolCall, ToolResult};
+use lastword::tools::{Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::{Archive, Capability, RunState};
 use lastword_tests::fixture::{Fixture, Outcome, Plan};
 use lastword_tests::tools::TestTools;
@@ -312,7 +312,7 @@ async fn what_has_begun_is_on_disk_before_the_tool_begins() {
 
 #[tokio::test]
 async fn the_host_s_own_tools_need_no_grant_of_tools() {
-    use lastword::capability::tools::{Commands, OWN_TOOLS};
+    use lastword::tools::{Commands, OWN_TOOLS};
     let plan = Plan::new().host(|host| host.commands(Commands::none().allow("ls")));
     let fixture = plan
         .grants([

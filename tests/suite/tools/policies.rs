@@ -2,9 +2,9 @@
 
 use super::questions::CHANGE;
 use futures_util::future::BoxFuture;
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
+use lastword::model::CallContext;
 use lastword::permission::Access;
+use lastword::permits::{Decision, PermissionPolicy};
 use lastword_tests::fixture::Plan;
 use lastword_tests::tools::TestTools;
 

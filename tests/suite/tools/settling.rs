@@ -3,11 +3,11 @@
 
 use super::questions::{CHANGE, allow, asked, remember};
 use futures_util::future::{BoxFuture, poll_immediate};
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
 use lastword::event::{Event, EventBody, Position, Seq};
 use lastword::id::QuestionId;
+use lastword::model::CallContext;
 use lastword::permission::Access;
+use lastword::permits::{Decision, PermissionPolicy};
 use lastword::session::{Answer, Question, Within};
 use lastword::{Capability, Run, RunState};
 use lastword_tests::check::violations;

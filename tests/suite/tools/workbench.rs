@@ -4,8 +4,8 @@
 
 use super::questions::allow;
 use super::results;
-use lastword::capability::model::{Models, ModelsConfig, ServiceConfig};
 use lastword::event::EventBody;
+use lastword::model::{Models, ModelsConfig, ServiceConfig};
 use lastword::session::PartBody;
 use lastword::{Capability, Run, RunState};
 use lastword_tests::check::violations;

@@ -5,10 +5,10 @@
 use super::{Bench, name};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_immediate};
-use lastword::capability::model::CallContext;
-use lastword::capability::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::event::{EventBody, Position};
 use lastword::id::{ClientId, WorkspaceId};
+use lastword::model::CallContext;
+use lastword::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword::{RunState, WorkspaceOptions, WorkspaceStage};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::wait_until_said;

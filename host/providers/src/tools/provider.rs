@@ -137,7 +137,7 @@ impl Invocation {
     /// Returns the arguments as a type of the tool's own.
     ///
     /// ```
-    /// # use lastword::capability::tools::{Invocation, ToolError, ToolOutput};
+    /// # use lastword::tools::{Invocation, ToolError, ToolOutput};
     /// #[derive(serde::Deserialize)]
     /// #[serde(deny_unknown_fields)]
     /// struct Arguments {

@@ -6,14 +6,12 @@ use crate::network::{Hostile, Names};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lastword::Capability;
-use lastword::capability::http::{HostPatterns, HttpOptions};
-use lastword::capability::mcp::McpServers;
-use lastword::capability::model::CallContext;
-use lastword::capability::permits::{Decision, PermissionPolicy};
-use lastword::capability::tools::{
-    Commands, Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider,
-};
+use lastword::http::{HostPatterns, HttpOptions};
+use lastword::mcp::McpServers;
+use lastword::model::CallContext;
 use lastword::permission::Access;
+use lastword::permits::{Decision, PermissionPolicy};
+use lastword::tools::{Commands, Effects, Invocation, Tool, ToolError, ToolOutput, ToolProvider};
 use lastword_tests::check;
 use lastword_tests::fixture::{Fixture, Plan};
 use lastword_tests::tools::TestTools;
