@@ -241,7 +241,7 @@ type Found = Result<(Arc<dyn ModelProvider>, GuardLimits), ModelError>;
 
 #[cfg(feature = "models")]
 impl Services {
-    fn names(&self) -> impl Iterator<Item = &'static str> {
+    fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().copied()
     }
 
@@ -258,7 +258,7 @@ impl Services {
 
 #[cfg(not(feature = "models"))]
 impl Services {
-    fn names(&self) -> impl Iterator<Item = &'static str> {
+    fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::empty()
     }
 

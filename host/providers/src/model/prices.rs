@@ -1,6 +1,7 @@
 //! What models cost, where the operator says so and the service does not: prices by model,
 //! and what counted tokens come to. Knows no service.
 
+#[cfg(feature = "models")]
 use super::config::ModelConfigError;
 use super::provider::{ModelEvent, ModelStream};
 use futures_util::StreamExt;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Dollars per million tokens that a price may be at the most.
+#[cfg(feature = "models")]
 const DOLLARS_MAX: f64 = 1e6;
 /// Units of a kept price in a millionth of a dollar per token, so that sums are exact.
 const UNITS: u128 = 1_000_000;
@@ -58,6 +60,7 @@ pub(super) struct Prices(BTreeMap<String, Price>);
 
 impl Prices {
     /// Checks what was configured.
+    #[cfg(feature = "models")]
     pub(super) fn new(configured: &BTreeMap<String, ModelPrice>) -> Result<Self, ModelConfigError> {
         let checked = configured.iter().map(|(model, price)| {
             let checked = Price {
@@ -76,6 +79,7 @@ impl Prices {
     }
 }
 
+#[cfg(feature = "models")]
 fn checked(model: &str, what: &'static str, dollars: f64) -> Result<u128, ModelConfigError> {
     if !(0.0..=DOLLARS_MAX).contains(&dollars) {
         return Err(ModelConfigError::Price {
@@ -88,7 +92,7 @@ fn checked(model: &str, what: &'static str, dollars: f64) -> Result<u128, ModelC
     Ok((dollars * UNITS as f64).round() as u128)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "models"))]
 mod tests {
     use super::*;
 

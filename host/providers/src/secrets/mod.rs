@@ -166,6 +166,7 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
 }
 
 /// Bytes of a form that is long enough not to be met by chance.
+#[cfg(any(test, feature = "models"))]
 const FORM_BYTES_MIN: usize = 6;
 
 /// A text without this value, in any form; the mark stands in its places. For a value that has

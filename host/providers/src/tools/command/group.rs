@@ -3,10 +3,12 @@
 
 use super::confine::Confinement;
 use super::spawn;
-use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
-};
+#[cfg(feature = "commands")]
+use rustix::fd::AsFd as _;
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+#[cfg(feature = "commands")]
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::fs::File;
 use std::io;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
@@ -154,6 +156,7 @@ impl Group {
     /// Returns once the first process has ended. It is not collected: its number stays taken.
     ///
     /// A thread waits for it, which is free again once the group is killed.
+    #[cfg(feature = "commands")]
     pub(super) fn ended(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let ended = self.ended.try_clone();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -185,6 +188,7 @@ impl Group {
     }
 
     /// Kills the group.
+    #[cfg(feature = "commands")]
     pub(super) fn kill(&self) {
         kill(self.pid);
     }
