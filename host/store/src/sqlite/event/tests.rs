@@ -1,7 +1,7 @@
 //! Pages by position, at the edges of what one read looks at and answers.
 
 use super::*;
-use crate::acting;
+use crate::sqlite::acting;
 use crate::transcript::Entry;
 use crate::{Append, Store};
 use lastword_types::id::{RunId, WorkspaceId};
