@@ -73,22 +73,27 @@ mod tests {
     fn each_failure_doubles_the_wait_up_to_its_bound() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.wait(seconds(0)), None);
+
         let mut now = seconds(0);
+
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             backoff.failed(now);
             assert_eq!(backoff.wait(now), Some(seconds(expected)));
             now += seconds(expected);
             assert_eq!(backoff.wait(now), None, "after {expected} s");
         }
+
         for _ in 0..100 {
             backoff.failed(now);
         }
+
         assert_eq!(backoff.wait(now), Some(MAX));
     }
 
     #[test]
     fn a_rest_is_read_in_either_form_and_bounded() {
         let now = UnixMillis(784_111_777_000);
+
         for (header, rest) in [
             ("7", Some(7)),
             (" 0 ", Some(0)),
@@ -116,9 +121,11 @@ mod tests {
     #[test]
     fn a_healthy_period_wipes_the_slate() {
         let mut backoff = Backoff::default();
+
         for _ in 0..5 {
             backoff.failed(seconds(0));
         }
+
         backoff.opened(seconds(100));
         backoff.died(seconds(100) + HEALTHY);
         assert_eq!(backoff.wait(seconds(100) + HEALTHY), None);

@@ -5,6 +5,7 @@
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut count, mut padded) = (0_u32, 0_u32, false);
+
     for symbol in text.bytes() {
         let value = match symbol {
             b'\r' | b'\n' => continue,
@@ -22,17 +23,20 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
         };
         bits = (bits << 6) | u32::from(value);
         count += 1;
+
         if count == 4 {
             bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
             (bits, count) = (0, 0);
         }
     }
+
     match count {
         0 => {}
         2 => bytes.push(bits.to_be_bytes()[2] << 4 | bits.to_be_bytes()[3] >> 4),
         3 => bytes.extend_from_slice(&(bits << 6).to_be_bytes()[1..3]),
         _ => return None,
     }
+
     Some(bytes)
 }
 
@@ -55,6 +59,7 @@ mod tests {
         ] {
             assert_eq!(decode(text).as_deref(), Some(expected.as_bytes()), "{text}");
         }
+
         assert_eq!(decode("-_+/"), Some(vec![0xfb, 0xff, 0xbf]));
     }
 

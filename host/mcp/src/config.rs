@@ -139,10 +139,12 @@ impl Server {
             reason,
         };
         check_name(name).map_err(refuse)?;
+
         let timeout = seconds("timeout_s", config.timeout_s, TIMEOUT_S).map_err(refuse)?;
         let start_timeout =
             seconds("start_timeout_s", config.start_timeout_s, START_TIMEOUT_S).map_err(refuse)?;
         let allowed = config.tools.as_deref().map(globs).transpose();
+
         let server = Self {
             name: name.to_owned(),
             allowed: allowed.map_err(refuse)?,
@@ -163,12 +165,13 @@ impl Server {
 
 fn check_name(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    match !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
+    if !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(format!(
             "its name is what its tools begin with: use 1 to {NAME_MAX} letters, digits, `_` \
              and `-`"
-        )),
+        ))
     }
 }
 
@@ -201,10 +204,13 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             if !config.headers.is_empty() {
                 return Err("`headers` are for servers with a `url`; use `env`".to_owned());
             }
+
             if config.oauth.is_some() {
                 return Err("`oauth` is for servers with a `url`; use `env`".to_owned());
             }
+
             check_command(&config.command, &config.env)?;
+
             Ok(Reach::Command {
                 command: config.command,
                 env: config.env,
@@ -215,9 +221,11 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             if !config.env.is_empty() || config.directory.is_some() {
                 return Err("`env` and `directory` are for servers with a `command`".to_owned());
             }
+
             check_url(&url)?;
             let headers = config.headers.into_iter().map(header);
             let headers = headers.collect::<Result<Vec<_>, _>>()?;
+
             if let Some(oauth) = &config.oauth {
                 oauth::check(oauth)?;
                 if headers.iter().any(|(name, _)| name == "authorization") {
@@ -227,6 +235,7 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
                     );
                 }
             }
+
             Ok(Reach::Web {
                 headers,
                 oauth: config.oauth,
@@ -240,9 +249,11 @@ fn check_command(command: &[String], env: &BTreeMap<String, String>) -> Result<(
     if command[0].trim().is_empty() {
         return Err("`command` begins with an empty program".to_owned());
     }
+
     if command.iter().any(|word| word.contains('\0')) {
         return Err("`command` holds a NUL byte".to_owned());
     }
+
     let unusable = env.iter().find(|(name, value)| {
         name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
     });
@@ -260,11 +271,13 @@ fn check_url(url: &str) -> Result<(), String> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(format!("`url` is no HTTP address; {expected}"));
     }
+
     // It would be shown whenever the address is.
     let authority = uri.authority().map(http::uri::Authority::as_str);
-    match authority.is_some_and(|authority| authority.contains('@')) {
-        true => Err("`url` holds a password: put it into `headers`".to_owned()),
-        false => Ok(()),
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        Err("`url` holds a password: put it into `headers`".to_owned())
+    } else {
+        Ok(())
     }
 }
 
@@ -282,11 +295,12 @@ const OWN_HEADERS: [&str; 7] = [
 fn header((name, value): (String, String)) -> Result<(HeaderName, String), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
     let parsed = parsed.map_err(|_| format!("`headers` holds `{name}`, which is no header"))?;
-    match OWN_HEADERS.contains(&parsed.as_str()) {
-        true => Err(format!(
+    if OWN_HEADERS.contains(&parsed.as_str()) {
+        Err(format!(
             "`headers` holds `{name}`, which the host sets itself"
-        )),
-        false => Ok((parsed, value)),
+        ))
+    } else {
+        Ok((parsed, value))
     }
 }
 
@@ -306,12 +320,14 @@ mod tests {
         assert_eq!(plain.start_timeout, Duration::from_secs(30));
         assert!(!plain.trust_read_only);
         assert!(plain.allows("anything"));
+
         let set = server("url = 'https://h/mcp?k=1'\ntimeout_s = 5\ntools = ['read_*', 'x']");
         let (set, reach) = set.unwrap();
         assert_eq!(set.timeout, Duration::from_secs(5));
         assert_eq!(reach.shown(), "https://h/mcp");
         assert!(set.allows("read_file") && set.allows("x"));
         assert!(!set.allows("write_file") && !set.allows("xy"));
+
         for (text, set) in [("true", true), ("{}", true), ("false", false)] {
             let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
             let Reach::Web { oauth, .. } = reach else {
@@ -366,6 +382,7 @@ mod tests {
             assert!(error.contains(expected), "`{text}`: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+
         let error = Server::new("a.b", McpConfig::default()).unwrap_err();
         assert!(error.to_string().starts_with("[mcp.a.b]"), "{error}");
     }

@@ -126,6 +126,7 @@ impl Connection {
             clock: around.clock,
             length: PROBE.min(server.start_timeout / 4),
         });
+
         let begun = Begun {
             handler,
             opening,
@@ -133,6 +134,7 @@ impl Connection {
             gone: guard,
             decoder: Arc::clone(&decoder),
         };
+
         let (served, process) = match launch {
             Launch::Command {
                 command,
@@ -153,6 +155,7 @@ impl Connection {
                 (served, None)
             }
         };
+
         let running = match served {
             Ok(running) => running,
             Err(error) => {
@@ -161,10 +164,12 @@ impl Connection {
                 return Err(failed);
             }
         };
+
         // The host keeps what it needs, and knows when to ask again.
         running
             .set_response_cache_config(ClientCacheConfig::disabled())
             .await;
+
         let listener = listen(&running, &stale);
         Ok(Self {
             running,
@@ -217,6 +222,7 @@ impl Connection {
         fill: &dyn Fill,
     ) -> Result<(Listed, Option<Duration>), ServiceError> {
         let offers_tools = |info: &rmcp::model::ServerPeerInfo| info.capabilities.tools.is_some();
+
         if !self
             .running
             .peer_info()
@@ -224,10 +230,12 @@ impl Connection {
         {
             return Ok((Listed::default(), None));
         }
+
         let mut offered = Vec::new();
         let mut left_out = Vec::new();
         let mut cursor = None;
         let mut holds: Option<u64> = None;
+
         for _page in 0..PAGES_MAX {
             let params = PaginatedRequestParams::default().with_cursor(cursor.take());
             let mut page = self.running.list_tools(Some(params)).await?;
@@ -237,17 +245,20 @@ impl Connection {
                 .ttl_ms
                 .map(|ms| holds.map_or(ms, |least| least.min(ms)));
             cursor = page.next_cursor;
+
             // The operator's allow-list is applied later: what it leaves out counts as well.
             if cursor.is_none() || offered.len() > 4 * TOOLS_MAX {
                 break;
             }
         }
+
         if cursor.is_some() {
             left_out.push(format!(
                 "all tools after the first {}: its list has no end",
                 offered.len()
             ));
         }
+
         let listed = Listed::new(server, offered, left_out, fill);
         Ok((listed, holds.map(Duration::from_millis)))
     }
@@ -314,11 +325,13 @@ impl Begun {
     ) -> Result<Served, String> {
         let config = over_http(url, headers);
         let (handler, gone, opening) = (self.handler, self.gone, self.opening);
+
         let Some(authority) = authority else {
             let client = HttpClient::new(within_origin(url)?, Arc::clone(&self.decoder));
             let client = client.of(self.decoder, self.window);
             return Ok(visit(handler, client, config, gone, opening, stop).await);
         };
+
         let mut client = authority.client().await?;
         client.http_client = client.http_client.of(self.decoder, self.window);
         Ok(visit(handler, client, config, gone, opening, stop).await)
@@ -351,9 +364,11 @@ async fn visit<C: StreamableHttpClient + Sync>(
     };
     let transport = StreamableHttpClientTransport::with_client(client, config);
     let served = serve(handler, Watched::new(transport, gone), opening, stop).await;
+
     if served.is_ok() {
         standing.settled().await;
     }
+
     served
 }
 
@@ -384,13 +399,16 @@ async fn not_opened(
 ) -> NotOpened {
     let mut why = failure::of_start(server, error);
     let hung_up = matches!(error, ClientInitializeError::ConnectionClosed(_));
+
     if let Some(process) = process {
         why = format!("{why}; {}", process.epitaph(fill).await);
         // The next one must not meet it.
         process.end().await;
     }
+
     let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
     let wanted = failure::wanted_of_start(error);
+
     NotOpened {
         why,
         may_be_older: !refused_twice && wanted.is_none(),
@@ -411,20 +429,25 @@ fn listen(
     if info.protocol_version.has_initialize() || tools.list_changed != Some(true) {
         return None;
     }
+
     let peer: Peer<RoleClient> = running.peer().clone();
     let stale = Arc::clone(stale);
+
     Some(AbortOnDropHandle::new(tokio::spawn(async move {
         let filter = SubscriptionFilter::builder().tools_list_changed().build();
         let Ok(mut subscription) = peer.listen(filter).await else {
             return;
         };
+
         // What changed before it stood was told to nobody.
         stale.store(true, Ordering::Release);
+
         while let Ok(Some(told)) = subscription.next().await {
             if matches!(told, ServerNotification::ToolListChangedNotification(_)) {
                 stale.store(true, Ordering::Release);
             }
         }
+
         // Whoever listens no more has to look.
         stale.store(true, Ordering::Release);
     })))

@@ -38,19 +38,25 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
         text_left: TEXT_MAX,
         data_left: DATA_MAX,
     };
+
     let count = result.content.len();
+
     for block in result.content.into_iter().take(PIECES_MAX) {
         pieces.block(block);
     }
+
     if count > PIECES_MAX {
         pieces.note(&format!("left out: {} more pieces", count - PIECES_MAX));
     }
+
     let mut structured = result.structured_content.map(|value| redact(value, fill));
     if let Some(value) = &structured {
         let text = value.to_string();
+
         if pieces.content.is_empty() {
             pieces.text(&text);
         }
+
         if text.len() > STRUCTURED_MAX {
             pieces.note(&format!(
                 "left out: {} bytes of structured content",
@@ -59,6 +65,7 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
             structured = None;
         }
     }
+
     ToolOutput {
         content: pieces.content,
         structured,
@@ -122,6 +129,7 @@ impl Pieces<'_> {
         let media_type = text::prefix(&self.fill.redact(media_type), NAME_MAX).to_owned();
         let name = name.map(|name| self.fill.redact(name));
         let name = name.map(|name| text::prefix(&name, NAME_MAX).to_owned());
+
         // Before decoding, so that what is too much takes no memory.
         if encoded.len() / 4 * 3 > self.data_left + 2 {
             let bytes = encoded.len() / 4 * 3;
@@ -130,17 +138,20 @@ impl Pieces<'_> {
                  most {DATA_MAX}"
             ));
         }
+
         let Some(bytes) = base64::decode(encoded) else {
             return self.note(&format!(
                 "left out: {what} of type {media_type}, which is no base64"
             ));
         };
+
         // What reads as text may hold what a text may not.
         let bytes = match String::from_utf8(bytes) {
             Ok(said) => self.fill.redact(&said).into_bytes(),
             Err(bytes) => bytes.into_bytes(),
         };
         self.data_left = self.data_left.saturating_sub(bytes.len());
+
         self.content.push(ToolContent::Data {
             media_type,
             name,
@@ -208,6 +219,7 @@ mod tests {
             {"type": "resource", "resource": {"uri": "demo://x/b.bin", "blob": "AAE="}},
         ], "structuredContent": {"n": 1}, "isError": true});
         let output = read(answer, &NoSecrets);
+
         assert_eq!(
             texts(&output),
             [
@@ -216,6 +228,7 @@ mod tests {
                 "demo://t\ninside"
             ]
         );
+
         let data = |media_type: &str, name: Option<&str>, bytes: &[u8]| ToolContent::Data {
             media_type: media_type.to_owned(),
             name: name.map(str::to_owned),
@@ -223,6 +236,7 @@ mod tests {
         };
         assert_eq!(output.content[1], data("image/png", None, b"foo"));
         assert_eq!(output.content[2], data("audio/wav", None, b"foob"));
+
         let expected = data("application/octet-stream", Some("b.bin"), &[0, 1]);
         assert_eq!(output.content[5], expected);
         assert_eq!(output.structured, Some(json!({"n": 1})));
@@ -241,12 +255,15 @@ mod tests {
         let block = json!({"type": "text", "text": "é".repeat(20 * 1024)});
         let output = read(json!({"content": [block, block, block]}), &NoSecrets);
         let texts = texts(&output);
+
         assert_eq!(texts[0].len(), 40 * 1024);
+
         assert!(
             texts[1].ends_with("[truncated: 16384 more bytes]"),
             "{}",
             &texts[1][24_000..]
         );
+
         assert_eq!(texts[2], "[truncated: 40960 more bytes]");
     }
 
@@ -258,20 +275,24 @@ mod tests {
         };
         let answer = json!({"content": [block(DATA_MAX - 3), block(30), block(3)]});
         let output = read(answer, &NoSecrets);
+
         assert!(
             matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000)
         );
         assert!(
             matches!(&output.content[1], ToolContent::Text(text) if text.contains("image/png"))
         );
+
         let many: Vec<_> = (0..1000)
             .map(|_| json!({"type": "text", "text": "x"}))
             .collect();
         let output = read(json!({ "content": many }), &NoSecrets);
         assert_eq!(output.content.len(), PIECES_MAX + 1);
+
         let structured = json!({"x": "x".repeat(STRUCTURED_MAX)});
         let output = read(json!({"structuredContent": structured}), &NoSecrets);
         assert_eq!(output.structured, None);
+
         assert!(
             texts(&output)
                 .last()
@@ -300,6 +321,7 @@ mod tests {
         ], "structuredContent": {"canary": ["canary"]}});
         let output = read(answer, &Canary);
         assert!(!format!("{output:?}").contains("canary"), "{output:?}");
+
         let bytes = b"canary";
         assert!(!output.content.iter().any(|piece| matches!(
             piece,

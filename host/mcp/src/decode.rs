@@ -127,11 +127,13 @@ impl Decoder {
     pub(super) fn decode(&self, bytes: &[u8], of: Option<&RequestId>) -> Vec<Received> {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_start_matches('\u{feff}').trim();
+
         let read = match serde_json::from_str(text) {
             // Half a surrogate pair is legal JSON, and no text in Rust.
             Err(_) if text.contains("\\u") => serde_json::from_str(&mend_surrogates(text)),
             read => read,
         };
+
         match read {
             Ok(Value::Array(batch)) => {
                 let batch = batch.into_iter();
@@ -191,6 +193,7 @@ impl Decoder {
             return None;
         };
         members.insert("jsonrpc".to_owned(), Value::from("2.0"));
+
         let asks = members.get("method").is_some_and(Value::is_string)
             && !members.contains_key("result")
             && !members.contains_key("error");
@@ -208,12 +211,14 @@ impl Decoder {
                 members.remove(optional);
             }
         }
+
         let read = Received::deserialize(&Value::Object(members.clone()));
         if let Err(error) = &read {
             let method = members.get("method").and_then(Value::as_str);
             let why = format!("{}: {error}", method.unwrap_or_default());
             self.aside("a request or notification that cannot be read", &why);
         }
+
         read.ok()
     }
 
@@ -223,6 +228,7 @@ impl Decoder {
             Some(id) => NumberOrString::deserialize(&id).ok(),
             None => of.cloned().or_else(|| self.only()),
         };
+
         let error = members.remove("error").filter(|error| !error.is_null());
         let Some((id, asked)) = id.and_then(|id| self.take(&id)) else {
             let why = error.map(|error| repair::error(error).message.to_string());
@@ -232,15 +238,18 @@ impl Decoder {
             );
             return None;
         };
+
         if let Some(error) = error {
             return Some(JsonRpcMessage::error(repair::error(error), Some(id)));
         }
+
         let Some(result) = members.remove("result") else {
             return Some(self.failed(id, "it holds neither a result nor an error"));
         };
         let shown = prefix(&result.to_string(), EXCERPT_MAX).to_owned();
         let read = repair::result(result, asked)
             .and_then(|result| typed(result, asked).map_err(|error| error.to_string()));
+
         Some(match read {
             Ok(result) => JsonRpcMessage::response(result, id),
             Err(why) => self.failed(id, &format!("{why}: {shown}")),
@@ -255,6 +264,7 @@ impl Decoder {
             NumberOrString::String(text) => text.parse().ok().map(NumberOrString::Number),
             NumberOrString::Number(_) => None,
         };
+
         for id in [Some(id), number.as_ref()].into_iter().flatten() {
             if state.unanswered.as_ref() == Some(id) {
                 state.newer = true;
@@ -264,6 +274,7 @@ impl Decoder {
                 return Some(taken);
             }
         }
+
         None
     }
 

@@ -26,6 +26,7 @@ where
     let mut tamed = Tamed::default();
     let bytes = bytes.map(move |chunk| chunk.map(|chunk| Cursor::new(tamed.feed(chunk.as_ref()))));
     let decoder = Arc::clone(decoder);
+
     let events = SseStream::from_bytes_stream(bytes).flat_map(move |event| {
         stream::iter(match event {
             Ok(event) => decoded(event, &decoder, of.as_ref())
@@ -59,6 +60,7 @@ fn decoded(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse
             return vec![whole];
         }
     };
+
     let messages = if data.len() + FIELDS > MESSAGE_MAX {
         let mut skim = Skim::default();
         skim.feed(data.as_bytes());
@@ -67,6 +69,7 @@ fn decoded(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse
     } else {
         decoder.decode(data.as_bytes(), of)
     };
+
     let mut events = vec![whole];
     events.extend(messages.iter().filter_map(event));
     events
@@ -86,9 +89,11 @@ struct Tamed {
 impl Tamed {
     fn feed(&mut self, chunk: &[u8]) -> Vec<u8> {
         let mut tamed = Vec::with_capacity(chunk.len());
+
         for &byte in self.text(chunk).as_bytes() {
             let is_second_half = self.after_return && byte == b'\n';
             self.after_return = byte == b'\r';
+
             match byte {
                 b'\n' if is_second_half => {}
                 b'\r' | b'\n' => {
@@ -105,8 +110,10 @@ impl Tamed {
                     }
                 }
             }
+
             tamed.push(byte);
         }
+
         tamed
     }
 
@@ -114,6 +121,7 @@ impl Tamed {
     fn text(&mut self, chunk: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.begun);
         bytes.extend_from_slice(chunk);
+
         let cut = match bytes.utf8_chunks().last() {
             Some(last) if !last.invalid().is_empty() => {
                 let begun = std::str::from_utf8(last.invalid());
@@ -148,12 +156,15 @@ mod tests {
         for end in ["\n", "\r", "\r\n"] {
             let mut tamed = Tamed::default();
             let mut passed = tamed.feed(b"data: ").len();
+
             for _ in 0..20 {
                 passed += tamed.feed(&vec![b'x'; 1024 * 1024]).len();
             }
+
             assert_eq!(passed, MESSAGE_MAX);
             let next = format!("{end}data: more{end}{end}data: next{end}{end}");
             let rest = format!("{end}{end}{end}data: next{end}{end}");
+
             assert_eq!(
                 String::from_utf8(tamed.feed(next.as_bytes())).unwrap(),
                 rest

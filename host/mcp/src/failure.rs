@@ -66,6 +66,7 @@ fn refused(server: &str, error: &(dyn Error + 'static)) -> Option<Refused> {
     else {
         return None;
     };
+
     Some(Refused {
         why: format!("{server} answered with {words}"),
         retry_after: retry_after.clone(),
@@ -92,6 +93,7 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
     if wanted_of_request(error).is_some() {
         return Failure::Lost(unauthorized(server));
     }
+
     match error {
         // Some servers say so instead of answering 404.
         ServiceError::McpError(error)
@@ -131,6 +133,7 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
     if wanted_of_start(error).is_some() {
         return unauthorized(server);
     }
+
     let why = match error {
         ClientInitializeError::TransportError { error, .. } => {
             let error = error.error.as_ref();
@@ -150,6 +153,7 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
         }
         other => causes(other as &(dyn Error + 'static)),
     };
+
     format!("{server} did not get ready: {why}")
 }
 

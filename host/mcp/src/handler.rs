@@ -74,6 +74,7 @@ impl Handler {
 
     async fn ask(&self, request: ElicitRequestParams) -> Option<Map<String, Value>> {
         let elicit = self.elicit.as_ref()?;
+
         let ElicitRequestParams::FormElicitationParams {
             message,
             requested_schema,
@@ -83,8 +84,10 @@ impl Handler {
             // Nobody opens addresses that a server names.
             return None;
         };
+
         let schema = serde_json::to_value(requested_schema).ok()?;
         let _asking = self.patience.asking();
+
         let question = Elicitation {
             server: self.server.to_string(),
             workspace: self.workspace,
@@ -106,13 +109,16 @@ fn with_defaults(mut answers: Map<String, Value>, schema: &Value) -> Map<String,
             answers.insert(name.clone(), default.clone());
         }
     }
+
     answers
 }
 
 /// The address of a directory.
 fn file_uri(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
+
     let mut uri = "file://".to_owned();
+
     for byte in path.as_os_str().as_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
@@ -121,6 +127,7 @@ fn file_uri(path: &std::path::Path) -> String {
             other => uri.push_str(&format!("%{other:02X}")),
         }
     }
+
     uri
 }
 
@@ -132,13 +139,17 @@ impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         let mut capabilities = ClientCapabilities::default();
         capabilities.roots = self.root.is_some().then(RootsCapabilities::default);
+
         let forms = || ElicitationCapability::new().with_form(FormElicitationCapability::new());
         capabilities.elicitation = self.elicit.is_some().then(forms);
+
         let client = Implementation::new("lastword", env!("CARGO_PKG_VERSION"));
         let mut info = ClientConfig::new(capabilities, client);
+
         if self.handshake {
             info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
         }
+
         info
     }
 

@@ -100,11 +100,13 @@ impl StreamableHttpClient for HttpClient {
             JsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         };
+
         let probe = self
             .window
             .as_ref()
             .zip(id.clone())
             .filter(|_| probes(&message));
+
         let post = self.post(&uri, &message, id.as_ref(), session, token, headers);
         let posted = match probe {
             Some((window, id)) => tokio::select! {
@@ -116,9 +118,11 @@ impl StreamableHttpClient for HttpClient {
             },
             None => post.await,
         };
+
         if let (Err(_), Some(id)) = (&posted, &id) {
             self.decoder.forget(id);
         }
+
         posted
     }
 
@@ -149,13 +153,16 @@ impl StreamableHttpClient for HttpClient {
     ) -> Result<BoxedSseResponse, Failed> {
         let mut request = self.client.get(&*uri).headers(all(headers));
         request = request.header(ACCEPT, format!("{EVENTS}, {JSON}"));
+
         for (name, value) in [(SESSION, session.as_deref()), (LAST_EVENT, last.as_deref())] {
             if let Some(value) = value {
                 request = request.header(name, value);
             }
         }
+
         let response = sent(authorized(request, token)).await?;
         challenge(&response)?;
+
         match response.status() {
             StatusCode::METHOD_NOT_ALLOWED => Err(StreamableHttpError::ServerDoesNotSupportSse),
             status if !status.is_success() => Err(self.refusal(response).await.into()),
@@ -178,37 +185,46 @@ impl HttpClient {
         let mut request = self.client.post(uri).headers(all(headers));
         request = request.header(ACCEPT, format!("{JSON}, {EVENTS}"));
         request = request.header(CONTENT_TYPE, JSON);
+
         if let Some(session) = &session {
             request = request.header(SESSION, &**session);
         }
+
         let body = serde_json::to_vec(message)?;
         let response = sent(authorized(request, token).body(body)).await?;
         challenge(&response)?;
+
         let status = response.status();
         if !status.is_success() {
             return self.refused(response, message, id, session).await;
         }
+
         let Some(id) = id else {
             // It is owed no answer.
             return Ok(StreamableHttpPostResponse::Accepted);
         };
+
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
+
         let opened = response
             .headers()
             .get(SESSION)
             .and_then(|id| id.to_str().ok());
         let opened = opened.map(str::to_owned);
+
         if is(&response, EVENTS) {
             self.prove(session);
             let events = events(response.bytes_stream(), &self.decoder, Some(id.clone()));
             return Ok(StreamableHttpPostResponse::Sse(events, opened));
         }
+
         let answers = self.body(response, id).await?;
         if answers.iter().any(refuses_session) && self.is_proven(session.as_ref()) {
             return Err(StreamableHttpError::SessionExpired);
         }
+
         self.prove(session);
         Ok(posted(answers, opened))
     }
@@ -217,6 +233,7 @@ impl HttpClient {
     async fn body(&self, response: Response, id: &RequestId) -> Result<Vec<Received>, Failed> {
         let kind = kind(&response);
         let (body, is_whole) = read(response, MESSAGE_MAX).await?;
+
         let mut answers = if is_whole {
             self.decoder.decode(&body, Some(id))
         } else {
@@ -226,11 +243,13 @@ impl HttpClient {
             let failed = self.decoder.unreadable(&skim, Some(id), &why);
             failed.into_iter().collect()
         };
+
         if self.decoder.is_pending(id) {
             let kind = kind.unwrap_or_else(|| "no type".to_owned());
             let why = format!("it is of {kind}, and no message: {}", self.shown(&body));
             answers.extend(self.decoder.unreadable(&Skim::default(), Some(id), &why));
         }
+
         Ok(answers)
     }
 
@@ -246,27 +265,33 @@ impl HttpClient {
         if status == StatusCode::NOT_FOUND && session.is_some() {
             return Err(StreamableHttpError::SessionExpired);
         }
+
         let is_auth = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let (refusal, body) = self.read_refusal(response).await;
         let answer = serde_json::from_slice::<Value>(&body).ok();
         let answer = answer.filter(|answer| answer["error"].is_object());
+
         // An error that names the request is about the request.
         let about_request = answer.as_ref().is_some_and(|answer| {
             let named = NumberOrString::deserialize(&answer["id"]).ok();
             named.is_some_and(|named| id.is_some_and(|id| named.to_string() == id.to_string()))
         });
+
         let names_session = names_session(&String::from_utf8_lossy(&body));
         let is_session = match status {
             StatusCode::BAD_REQUEST => names_session || !about_request,
             StatusCode::GONE => true,
             _ => false,
         };
+
         if is_session && self.is_proven(session.as_ref()) {
             return Err(StreamableHttpError::SessionExpired);
         }
+
         let Some(id) = id.filter(|_| !is_auth) else {
             return Err(refusal.into());
         };
+
         if let HttpError::Refused {
             words,
             retry_after: None,
@@ -278,6 +303,7 @@ impl HttpClient {
                 let answers = self.decoder.decode(&body, Some(id));
                 return Ok(posted(answers, None));
             }
+
             // A server that does not know the question is asked by the older protocol.
             if status.is_client_error() && session.is_none() && probes(message) {
                 self.decoder.forget(id);
@@ -286,6 +312,7 @@ impl HttpClient {
                 return Ok(StreamableHttpPostResponse::Json(error, None));
             }
         }
+
         Err(refusal.into())
     }
 
@@ -299,14 +326,17 @@ impl HttpClient {
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
+
         // Its status is known, whatever becomes of the rest.
         let body = read(response, REFUSAL_MAX).await;
         let body = body.map_or_else(|_cut| vec![], |(body, _)| body);
         let mut words = format!("HTTP {status}");
         let shown = self.shown(&body);
+
         if !shown.is_empty() {
             words.push_str(&format!(": {shown}"));
         }
+
         let refused = HttpError::Refused {
             status,
             words,
@@ -325,6 +355,7 @@ impl HttpClient {
         });
         let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
         let text = self.decoder.redact(text.trim());
+
         prefix(&text, WORDS_MAX).to_owned()
     }
 
@@ -397,6 +428,7 @@ async fn sent(request: RequestBuilder) -> Result<Response, HttpError> {
 /// At most `max` bytes of the body, and whether that is all of it.
 async fn read(mut response: Response, max: usize) -> Result<(Vec<u8>, bool), HttpError> {
     let mut body = Vec::new();
+
     loop {
         let chunk = response.chunk().await;
         match chunk.map_err(|error| HttpError::Unreachable(causes(&error)))? {
@@ -416,6 +448,7 @@ fn challenge(response: &Response) -> Result<(), Failed> {
         return Ok(());
     };
     let challenge = || String::from_utf8_lossy(challenge.as_bytes()).into_owned();
+
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(StreamableHttpError::AuthRequired(AuthRequiredError::new(
             challenge(),

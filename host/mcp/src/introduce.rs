@@ -27,19 +27,23 @@ pub(super) fn start(result: Value) -> Value {
         _ => Map::from_iter([("tools".to_owned(), json!({}))]),
     };
     members.insert("capabilities".to_owned(), Value::Object(capabilities));
+
     if members.contains_key("supportedVersions") {
         if !members.get("resultType").is_some_and(Value::is_string) {
             members.insert("resultType".to_owned(), json!("complete"));
         }
+
         if !members
             .get("cacheScope")
             .is_some_and(CacheScope::deserialize_from)
         {
             members.insert("cacheScope".to_owned(), json!("private"));
         }
+
         if !members.get("ttlMs").is_some_and(Value::is_u64) {
             members.insert("ttlMs".to_owned(), json!(0));
         }
+
         let needed = ["resultType", "supportedVersions", "capabilities", "ttlMs"];
         let needed = [&needed[..], &["cacheScope"]].concat();
         fit::<DiscoverResult>(&mut members, &needed);
@@ -55,9 +59,11 @@ pub(super) fn start(result: Value) -> Value {
             let info = json!({"name": said("name"), "version": said("version")});
             members.insert("serverInfo".to_owned(), info);
         }
+
         let needed = ["protocolVersion", "capabilities", "serverInfo"];
         fit::<InitializeResult>(&mut members, &needed);
     }
+
     Value::Object(members)
 }
 

@@ -59,9 +59,10 @@ pub(super) struct NoSecrets;
 
 impl Fill for NoSecrets {
     fn fill(&self, text: &str) -> Result<String, String> {
-        match text.contains(SECRET) {
-            true => Err("this host has no secrets to fill in".to_owned()),
-            false => Ok(text.to_owned()),
+        if text.contains(SECRET) {
+            Err("this host has no secrets to fill in".to_owned())
+        } else {
+            Ok(text.to_owned())
         }
     }
 
@@ -102,10 +103,12 @@ impl Launch {
                     Some(((*name).to_owned(), value))
                 });
                 let mut variables: Vec<_> = inherited.collect();
+
                 for (name, value) in env {
                     let value = fill.fill(value).map_err(|why| format!("`{name}`: {why}"))?;
                     variables.push((name.clone(), place(&value)?));
                 }
+
                 Ok(Self::Command {
                     command: command
                         .iter()
@@ -126,6 +129,7 @@ impl Launch {
                     value.set_sensitive(true);
                     Ok((name.clone(), value))
                 });
+
                 Ok(Self::Web {
                     url: url.clone(),
                     headers: headers.collect::<Result<_, String>>()?,
@@ -176,9 +180,10 @@ mod tests {
 
     impl Fill for One {
         fn fill(&self, text: &str) -> Result<String, String> {
-            match text.contains("{{secret:GONE}}") {
-                true => Err("there is no secret `GONE`".to_owned()),
-                false => Ok(text.replace("{{secret:ONE}}", "canary")),
+            if text.contains("{{secret:GONE}}") {
+                Err("there is no secret `GONE`".to_owned())
+            } else {
+                Ok(text.replace("{{secret:ONE}}", "canary"))
             }
         }
 
@@ -201,6 +206,7 @@ mod tests {
         };
         assert_eq!(command, ["serve", "/w/x"]);
         assert!(env.contains(&("TOKEN".to_owned(), "a canary".to_owned())));
+
         let known = |name: &str| INHERITED.contains(&name) || name == "TOKEN";
         assert!(env.iter().all(|(name, _)| known(name)));
         assert!(env.iter().any(|(name, _)| name == "PATH"));

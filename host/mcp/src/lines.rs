@@ -99,9 +99,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         while !self.ended {
             let available = self.input.fill_buf().await.unwrap_or_default();
             self.ended = available.is_empty();
+
             let end = available.iter().position(|byte| *byte == b'\n');
             let taken = end.map_or(available.len(), |end| end + 1);
             let piece = &available[..taken];
+
             match &mut self.long {
                 Some(skim) => skim.feed(piece),
                 None => {
@@ -114,11 +116,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     }
                 }
             }
+
             self.input.consume(taken);
+
             if end.is_some() || self.ended {
                 return Some(self.long.take().map_or(Line::Whole, Line::TooLong));
             }
         }
+
         None
     }
 }
@@ -144,12 +149,14 @@ where
         while self.received.is_empty() && !self.reader.ended {
             let probe = self.probe.take();
             self.probe = probe.filter(|(id, _)| self.decoder.is_pending(id));
+
             let silent = async {
                 match &mut self.probe {
                     Some((_, over)) => over.await,
                     None => std::future::pending().await,
                 }
             };
+
             tokio::select! {
                 biased;
                 line = self.reader.next() => self.take(line),
@@ -159,6 +166,7 @@ where
                 }
             }
         }
+
         self.received.pop_front()
     }
 

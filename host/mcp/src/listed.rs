@@ -43,16 +43,20 @@ impl Listed {
         fill: &dyn Fill,
     ) -> Self {
         let mut listed = Self::default();
+
         for why in left_out {
             listed.leave_out(server, fill, &why);
         }
+
         offered.retain(|tool| !tool.name.is_empty() && server.allows(&tool.name));
         let too_many = offered.len().saturating_sub(TOOLS_MAX);
         offered.truncate(TOOLS_MAX);
+
         if too_many > 0 {
             let why = format!("{too_many} tools beyond the first {TOOLS_MAX}");
             listed.leave_out(server, fill, &why);
         }
+
         let names = names::shown(&server.name, offered.iter().map(|tool| &*tool.name));
         for (name, tool) in names.into_iter().zip(offered) {
             let original = tool.name.to_string();
@@ -67,6 +71,7 @@ impl Listed {
                 Err(why) => listed.leave_out(server, fill, &format!("`{original}`: {why}")),
             }
         }
+
         listed
     }
 
@@ -92,19 +97,23 @@ fn shown(name: String, tool: &Offered, trust: bool, fill: &dyn Fill) -> Result<T
         .annotations
         .as_ref()
         .and_then(|hints| hints.read_only_hint);
+
     let described = tool.description.as_deref().or(tool.title.as_deref());
     let description = fill.redact(described.unwrap_or_default());
     let parameters = redact(Value::Object((*tool.input_schema).clone()), fill);
+
     if parameters.to_string().len() > SCHEMA_MAX {
         return Err("its schema is too long");
     }
+
     Ok(Tool {
         name,
         description: cut(description, DESCRIPTION_MAX),
         parameters,
-        effects: match trust && hint == Some(true) {
-            true => Effects::None,
-            false => Effects::Some,
+        effects: if trust && hint == Some(true) {
+            Effects::None
+        } else {
+            Effects::Some
         },
     })
 }
@@ -133,6 +142,7 @@ mod tests {
             {"name": "secret", "inputSchema": {"type": "object"}},
             {"name": "write", "title": "Writes", "inputSchema": {"type": "object"}},
         ]));
+
         let listed = Listed::new(
             &server("tools = ['read*', 'write']"),
             tools.clone(),
@@ -140,10 +150,12 @@ mod tests {
             &NoSecrets,
         );
         assert_eq!(listed.tools.len(), 2);
+
         let tool = &listed.tools[0];
         assert_eq!(tool.name, "s.read_file");
         assert_eq!(tool.description, "Reads.");
         assert_eq!(tool.parameters, json!({"type": "object"}));
+
         // A server's word alone makes no tool harmless.
         assert_eq!(tool.effects, Effects::Some);
         assert_eq!(listed.original("s.read_file"), Some("read file"));
@@ -163,6 +175,7 @@ mod tests {
         };
         let many: Vec<_> = (0..600).map(|n| tool(format!("t{n}"), "")).collect();
         let listed = Listed::new(&server(""), offered(json!(many)), vec![], &NoSecrets);
+
         assert_eq!(listed.tools.len(), TOOLS_MAX);
         assert_eq!(listed.left_out, ["88 tools beyond the first 512"]);
 
@@ -178,6 +191,7 @@ mod tests {
         let twice = json!([tool("a".into(), ""), tool("a".into(), "")]);
         let unread = (0..40).map(|n| format!("number {n}")).collect();
         let listed = Listed::new(&server(""), offered(twice), unread, &NoSecrets);
+
         assert_eq!(listed.tools.len(), 1);
         assert_eq!(listed.left_out.len(), LEFT_OUT_MAX + 1);
         assert!(listed.left_out.last().unwrap().contains("the log"));

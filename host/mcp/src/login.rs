@@ -74,6 +74,7 @@ impl McpServers {
     /// How each server stands, by name. Asks no server.
     pub async fn logins(&self) -> Vec<McpLogin> {
         let mut logins = Vec::new();
+
         for known in self.servers.iter() {
             let server = known.server.name.clone();
             let state = match self.shared.authority(&server) {
@@ -85,6 +86,7 @@ impl McpServers {
                     Err(failure) => McpLoginState::Unknown { failure },
                 },
             };
+
             let reach: &Reach = &known.reach;
             logins.push(McpLogin {
                 server,
@@ -92,6 +94,7 @@ impl McpServers {
                 state,
             });
         }
+
         logins
     }
 

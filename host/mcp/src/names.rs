@@ -17,20 +17,24 @@ pub(super) fn shown<'a>(
 ) -> Vec<Option<String>> {
     let mut originals = HashSet::new();
     let mut shared: HashMap<String, usize> = HashMap::new();
+
     for tool in tools.clone() {
         if originals.insert(tool) {
             *shared.entry(plain(server, tool)).or_default() += 1;
         }
     }
+
     // Whoever needs no change keeps its name, whatever order the server lists them in.
     let name = |tool: &str| {
         let name = plain(server, tool);
         let changed = name[server.len() + 1..] != *tool;
-        match name.len() > NAME_MAX || (changed && shared[&name] > 1) {
-            true => marked(&name, tool),
-            false => name,
+        if name.len() > NAME_MAX || (changed && shared[&name] > 1) {
+            marked(&name, tool)
+        } else {
+            name
         }
     };
+
     let mut taken = HashSet::new();
     let names = tools.into_iter().map(name);
     names
@@ -75,12 +79,14 @@ mod tests {
     fn what_does_not_fit_is_replaced_and_told_apart() {
         let all = names(&["a b", "a/b", "a_b", "é", ""]);
         let all: Vec<_> = all.into_iter().map(Option::unwrap).collect();
+
         // The one that needed no change keeps its name, though it comes last.
         assert_eq!(all[2], "s.a_b");
         assert!(all[0].starts_with("s.a_b-") && all[1].starts_with("s.a_b-"));
         assert_ne!(all[0], all[1]);
         assert_eq!(all[3], "s._");
         assert_eq!(all[4], "s.");
+
         // And the same again in another order, or without it.
         for order in [&["a_b", "a/b", "a b"][..], &["a/b", "a b"]] {
             let again = names(order);

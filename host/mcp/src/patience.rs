@@ -60,15 +60,18 @@ impl Patience {
         let mut asked = self.asked.subscribe();
         let began = self.clock.elapsed();
         let before = asked.borrow().in_all(began);
+
         loop {
             // What it answers holds a lock. The sender lives as long as this borrow of it.
             drop(asked.wait_for(|asked| asked.open == 0).await);
             let now = self.clock.elapsed();
             let people = asked.borrow().in_all(now).saturating_sub(before);
             let spent = now.saturating_sub(began).saturating_sub(people);
+
             if spent >= limit {
                 return;
             }
+
             tokio::select! {
                 _ = asked.wait_for(|asked| asked.open > 0) => {}
                 () = self.clock.sleep(limit - spent) => {}

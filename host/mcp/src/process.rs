@@ -86,11 +86,13 @@ impl Processes {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let stop = stop.child_token();
         let guard = stop.clone().drop_guard();
         let tail = Arc::new(Mutex::new(Tail::default()));
         let (begun, streams) = oneshot::channel();
         let (end, ended) = watch::channel(None);
+
         let supervised = supervise(
             Arc::clone(&self.starter),
             Start::unconfined(program, Handle::current()),
@@ -98,14 +100,17 @@ impl Processes {
             stop,
             (server.to_owned(), Arc::clone(&tail)),
         );
+
         // Owned by the token, which ends it within its graces, and waited for by `ended`.
         self.all.spawn(async move {
             if let Some(how) = supervised.await {
                 end.send_replace(Some(how));
             }
         });
+
         let streams = streams.await;
         let streams = streams.map_err(|_| io::Error::other("the host is ending"))??;
+
         let process = Process {
             ended,
             stderr: tail,
@@ -142,13 +147,16 @@ impl Process {
         let how = self.ended.borrow().clone();
         let how = how.unwrap_or_else(|| "it closed its stdout and still runs".to_owned());
         let tail = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+
         if tail.0.is_empty() {
             return format!("{how}; it wrote nothing to stderr");
         }
+
         let all = tail.0.iter().map(String::as_str).collect::<Vec<_>>();
         let all = fill.redact(&all.join("\n"));
         let lines = all.lines().map(|line| text::prefix(line, STDERR_LINE_MAX));
         let mut lines = lines.collect::<Vec<_>>();
+
         lines.drain(..lines.len().saturating_sub(STDERR_LINES));
         format!("{how}; its stderr ends with:\n{}", lines.join("\n"))
     }
@@ -168,6 +176,7 @@ async fn supervise(
         let (streams, stderr) = streams(&mut group)?;
         Ok((group, streams, stderr))
     });
+
     let (group, stderr) = match started {
         Ok((group, streams, stderr)) => {
             // If the start was given up, `stop` is cancelled and ends it below.
@@ -179,23 +188,29 @@ async fn supervise(
             return None;
         }
     };
+
     let stderr = AbortOnDropHandle::new(read_stderr(server, stderr, tail));
     let pidfd = group.pidfd();
     let exited = exited(pidfd);
+
     tokio::pin!(exited);
     let asked = tokio::select! {
         () = &mut exited => false,
         () = stop.cancelled() => true,
     };
+
     if asked && tokio::time::timeout(GRACE, &mut exited).await.is_err() {
         group.terminate();
         let _killed_below = tokio::time::timeout(TERM_GRACE, &mut exited).await;
     }
+
     // The kernel may take a moment to be done with it.
     let status = tokio::task::spawn_blocking(move || group.collect());
     let status = status.await.map_err(io::Error::other).flatten();
+
     // What it said last is still in the pipe; a descendant that left the group may hold it.
     let _held = tokio::time::timeout(EPITAPH_WAIT / 2, stderr).await;
+
     Some(match (asked, status) {
         (true, _) => "it was ended".to_owned(),
         (false, Ok(status)) => format!("it ended with {status}"),
@@ -219,6 +234,7 @@ async fn exited(pidfd: io::Result<OwnedFd>) {
         // Without news of children its end shows when its group is ended.
         return std::future::pending().await;
     };
+
     // An error means that it is no child any more: it is gone.
     while let Ok(None) = waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         let _every_child = children.recv().await;
@@ -234,6 +250,7 @@ fn read_stderr(
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
         let mut goes_on = false;
+
         loop {
             line.clear();
             let bound = u64::try_from(STDERR_LINE_KEPT).unwrap_or(u64::MAX);
@@ -241,19 +258,25 @@ fn read_stderr(
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
+
             let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
-            let said = match goes_on && line.len() == STDERR_LINE_KEPT {
-                true => format!("[a line of more than {STDERR_LINE_KEPT} bytes]"),
-                false => String::from_utf8_lossy(&line).trim_end().to_owned(),
+
+            let said = if goes_on && line.len() == STDERR_LINE_KEPT {
+                format!("[a line of more than {STDERR_LINE_KEPT} bytes]")
+            } else {
+                String::from_utf8_lossy(&line).trim_end().to_owned()
             };
+
             if said.is_empty() || is_rest {
                 continue;
             }
+
             tracing::trace!(target: "lastword::mcp", server, bytes = said.len(), "a line on stderr");
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             if tail.0.len() == STDERR_LINES_KEPT {
                 tail.0.pop_front();
             }
+
             tail.0.push_back(said);
         }
     })
@@ -324,12 +347,14 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_found_wherever_a_line_is_cut() {
         let stop = CancellationToken::new();
+
         let script = |fill: usize| {
             format!(
                 "head -c {fill} /dev/zero | tr '\\0' x >&2; echo canary-value >&2; \
                  echo 'cana' >&2; echo 'ry-value' >&2; echo last >&2"
             )
         };
+
         for fill in [10, 4090, STDERR_LINE_KEPT - 6] {
             let (process, _streams) = start(&script(fill), &stop).await;
             process.ended().await;
@@ -361,8 +386,10 @@ mod tests {
         let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & wait";
         let (process, (stdout, stdin)) = start(script, &stop).await;
         let grandchild = first_line(stdout).await;
+
         assert!(is_there(&grandchild));
         drop(stdin);
+
         let began = Instant::now();
         stop.cancel();
         process.ended().await;
@@ -386,6 +413,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
+
         let grandchild = runtime.block_on(async {
             let stop = CancellationToken::new();
             let script = "trap '' TERM; sh -c 'echo $$; exec sleep 600' & wait";
@@ -394,6 +422,7 @@ mod tests {
             drop((process, stdin));
             grandchild
         });
+
         drop(runtime);
         assert!(is_gone(&grandchild), "{grandchild} survived the host");
     }
@@ -406,6 +435,7 @@ mod tests {
     async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
         const NAME: &str = "process::tests::\
                             a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
+
         if let Ok(place) = std::env::var(HOST) {
             let stop = CancellationToken::new();
             let script = format!(
@@ -415,6 +445,7 @@ mod tests {
             process.ended().await;
             panic!("the host was not killed");
         }
+
         let place = tempfile::tempdir().unwrap();
         let mut host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", NAME])
@@ -422,8 +453,10 @@ mod tests {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+
         let file = place.path().join("pids");
         let began = Instant::now();
+
         while !file.exists() {
             assert!(
                 began.elapsed() < Duration::from_secs(60),
@@ -431,6 +464,7 @@ mod tests {
             );
             std::thread::yield_now();
         }
+
         let pids = std::fs::read_to_string(&file).unwrap();
         let pids: Vec<_> = pids.split_whitespace().collect();
         assert!(pids.len() == 2 && pids.iter().all(|pid| is_there(pid)));

@@ -49,6 +49,7 @@ pub(super) fn error(error: Value) -> ErrorData {
         Some(Value::String(message)) => message.clone(),
         _ => Value::Object(members.clone()).to_string(),
     };
+
     let code = code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, message, members.remove("data"))
 }
@@ -73,24 +74,29 @@ fn tools(result: Value) -> Result<Value, String> {
     };
     let mut tools = Vec::with_capacity(offered.len());
     let mut left_out: Vec<String> = Vec::new();
+
     for (at, offered) in offered.into_iter().enumerate() {
         match tool(offered) {
             Ok(tool) => tools.push(tool),
             Err(why) => left_out.push(format!("number {}: {why}", at + 1)),
         }
     }
+
     if let Some(cursor) = list.get("nextCursor").and_then(number) {
         list.insert("nextCursor".to_owned(), json!(cursor.to_string()));
     }
+
     keep(&mut list, &["nextCursor", "ttlMs", "cacheScope", "_meta"]);
     list.insert("tools".to_owned(), json!([]));
     fit::<ListToolsResult>(&mut list, &["tools"]);
     list.insert("tools".to_owned(), Value::Array(tools));
+
     // What the server itself may have put there counts for nothing.
     let meta = list.entry("_meta").or_insert_with(|| json!({}));
     if let Value::Object(meta) = meta {
         meta.insert(LEFT_OUT.to_owned(), json!(left_out));
     }
+
     Ok(Value::Object(list))
 }
 
@@ -104,6 +110,7 @@ fn tool(tool: Value) -> Result<Value, String> {
         Some(Value::String(_)) | None => return Err("it has no name".to_owned()),
         Some(other) => return Err(format!("its name is {}", kind(other))),
     };
+
     match members.get("inputSchema") {
         Some(Value::Object(_)) => {}
         // The server checks what it is called with; anything may be tried.
@@ -112,6 +119,7 @@ fn tool(tool: Value) -> Result<Value, String> {
         }
         Some(other) => return Err(format!("`{name}` has {} as its schema", kind(other))),
     }
+
     fit::<Tool>(&mut members, &["name", "inputSchema"]);
     Ok(Value::Object(members))
 }
@@ -122,6 +130,7 @@ fn call(result: Value) -> Value {
         Value::Null => Map::new(),
         other => return json!({"content": [text(&plain(&other))]}),
     };
+
     match members.get("resultType").and_then(Value::as_str) {
         Some("input_required") => {
             fit::<InputRequiredResult>(&mut members, &["resultType", "inputRequests"]);
@@ -131,6 +140,7 @@ fn call(result: Value) -> Value {
         Some("task") => return Value::Object(members),
         _ => {}
     }
+
     const KNOWN: [&str; 5] = [
         "content",
         "structuredContent",
@@ -138,6 +148,7 @@ fn call(result: Value) -> Value {
         "_meta",
         "resultType",
     ];
+
     if !KNOWN[..3].iter().any(|name| members.contains_key(*name)) {
         let mut rest = members.clone();
         rest.retain(|name, _| !KNOWN.contains(&name.as_str()));
@@ -145,6 +156,7 @@ fn call(result: Value) -> Value {
             members.insert("structuredContent".to_owned(), Value::Object(rest));
         }
     }
+
     let content = match members.remove("content") {
         Some(Value::Array(blocks)) => blocks,
         Some(Value::Null) | None => vec![],
@@ -152,6 +164,7 @@ fn call(result: Value) -> Value {
     };
     let mut content: Vec<Value> = content.into_iter().map(block).collect();
     is_error(&mut members, &mut content);
+
     if let Some(other) = members.remove("resultType")
         && other != "complete"
         && !other.is_null()
@@ -160,9 +173,11 @@ fn call(result: Value) -> Value {
             "[a result of the type {other}, which this host does not know]"
         )));
     }
+
     keep(&mut members, &KNOWN);
     members.insert("content".to_owned(), Value::Array(content));
     fit::<CallToolResult>(&mut members, &["content", "structuredContent"]);
+
     Value::Object(members)
 }
 
@@ -178,6 +193,7 @@ fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
         Value::Number(number) => number.as_i64().map(|number| number != 0),
         _ => None,
     };
+
     match read {
         Some(read) => _ = members.insert("isError".to_owned(), json!(read)),
         None => content.push(text(&format!("[`isError` is no truth value: {said}]"))),
@@ -190,10 +206,12 @@ fn block(block: Value) -> Value {
     if ContentBlock::deserialize_from(&block) {
         return block;
     }
+
     let Value::Object(mut members) = block else {
         return text(&plain(&block));
     };
     let kind = members.get("type").and_then(Value::as_str);
+
     let needed: &[&str] = match kind {
         Some("text") => &["type", "text"],
         Some("image" | "audio") => &["type", "data", "mimeType"],
@@ -201,7 +219,9 @@ fn block(block: Value) -> Value {
         Some("resource") => &["type", "resource"],
         _ => &["type"],
     };
+
     let whole = Value::Object(members.clone());
+
     if let Some(Value::Object(resource)) = members.get_mut("resource") {
         resource.retain(|name, value| match name.as_str() {
             "uri" | "text" | "blob" => true,
@@ -210,6 +230,7 @@ fn block(block: Value) -> Value {
             _ => false,
         });
     }
+
     fit::<ContentBlock>(&mut members, needed);
     let repaired = Value::Object(members);
     match (ContentBlock::deserialize_from(&repaired), kind_of(&whole)) {
@@ -226,14 +247,17 @@ pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed:
     let whole = Value::Object(std::mem::take(members));
     let fits = T::deserialize_from(&whole);
     let Value::Object(whole) = whole else { return };
+
     if fits {
         *members = whole;
         return;
     }
+
     let (mut base, others): (Map<_, _>, Map<_, _>) = whole
         .into_iter()
         .partition(|(name, _)| needed.contains(&name.as_str()));
     let mut kept = Vec::new();
+
     for (name, value) in others {
         base.insert(name.clone(), value);
         let candidate = Value::Object(std::mem::take(&mut base));
@@ -244,6 +268,7 @@ pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed:
         let value = base.remove(&name);
         kept.extend(value.filter(|_| fits).map(|value| (name, value)));
     }
+
     base.extend(kept);
     *members = base;
 }
@@ -315,6 +340,7 @@ mod tests {
     #[test]
     fn one_odd_tool_hides_no_other() {
         let good = json!({"name": "good", "inputSchema": {"type": "object"}});
+
         for (odd, left_out) in [
             (json!({"inputSchema": {}}), "has no name"),
             (json!({"name": "", "inputSchema": {}}), "has no name"),
@@ -352,6 +378,7 @@ mod tests {
             assert_eq!(take_left_out(&mut list), [""; 0]);
             list.tools.remove(0)
         };
+
         for (name, value) in [
             ("annotations", json!("none")),
             ("annotations", json!({"readOnlyHint": "yes"})),
@@ -367,13 +394,16 @@ mod tests {
             assert!(tool.input_schema.contains_key("properties"), "{name}");
             assert_eq!(tool.annotations, None);
         }
+
         for (name, value) in [("title", json!(1)), ("description", json!([]))] {
             assert_eq!(with(name, value).name, "odd");
         }
+
         for schema in [json!(null), json!(true)] {
             let tool = with("inputSchema", schema);
             assert_eq!(json!(*tool.input_schema), json!({"type": "object"}));
         }
+
         let list = list(&json!([{"name": "bare"}]));
         assert_eq!(
             json!(*list.tools[0].input_schema),
@@ -387,8 +417,10 @@ mod tests {
             "_meta": [], "contents": [], "resultType": 3});
         let page = result(page, Asked::Tools).unwrap();
         let page: ListToolsResult = serde_json::from_value(page).unwrap();
+
         assert_eq!(page.next_cursor.as_deref(), Some("5"));
         assert_eq!(page.ttl_ms, None);
+
         for none in [json!({}), json!({"tools": {}}), json!([]), json!(null)] {
             assert!(result(none, Asked::Tools).is_err());
         }
@@ -436,11 +468,13 @@ mod tests {
         assert_eq!(called(json!(null)).content, []);
         assert_eq!(called(json!({})).content, []);
         assert_eq!(texts(&called(json!({"content": "x"}))), ["x"]);
+
         let old = called(json!({"toolResult": {"n": 1}}));
         assert_eq!(
             old.structured_content,
             Some(json!({"toolResult": {"n": 1}}))
         );
+
         for (said, read) in [
             (json!("true"), Some(true)),
             (json!("False"), Some(false)),
@@ -452,8 +486,10 @@ mod tests {
                 read
             );
         }
+
         let odd = called(json!({"content": [], "isError": {}, "_meta": 1, "resultType": "odd"}));
         assert!(texts(&odd)[0].contains("isError") && texts(&odd)[1].contains("odd"));
+
         // What makes it look like something else does not make it that.
         let odd = called(json!({"content": [], "action": "accept", "messages": []}));
         assert_eq!(odd.content, []);
@@ -465,14 +501,17 @@ mod tests {
             let error = super::error(error);
             (error.code.0, error.message.to_string())
         };
+
         assert_eq!(
             read(json!({"code": -5, "message": "m"})),
             (-5, "m".to_owned())
         );
+
         assert_eq!(
             read(json!({"code": "-5", "message": "m"})),
             (-5, "m".to_owned())
         );
+
         assert_eq!(read(json!("broken")), (-32_603, "broken".to_owned()));
         assert_eq!(read(json!({"why": 1})), (-32_603, "{\"why\":1}".to_owned()));
     }

@@ -76,10 +76,12 @@ impl McpServers {
     /// [`McpConfigError`] for a table that cannot be used.
     pub fn new(tables: BTreeMap<String, McpConfig>) -> Result<Self, McpConfigError> {
         let mut servers = Vec::new();
+
         for (name, table) in tables {
             let (server, reach) = Server::new(&name, table)?;
             servers.push(Arc::new(Known::new(server, reach)));
         }
+
         let shared = Shared::new(Brought::default(), &servers);
         Ok(Self {
             servers: Arc::new(servers),
@@ -146,6 +148,7 @@ impl McpServers {
         let slots = self.lock().get(&workspace).cloned();
         let now = self.shared.clock.elapsed();
         let servers = self.servers.iter().enumerate();
+
         let statuses = servers.map(|(at, known)| {
             let slot = slots.as_ref().map(|slots| &slots[at]);
             let state = match slot.map_or(Doing::Nothing, |slot| slot.doing(now)) {
@@ -154,6 +157,7 @@ impl McpServers {
                 Doing::Serving { protocol } => McpState::Serving { protocol },
                 Doing::Waiting { failure, retry } => McpState::Failed { failure, retry },
             };
+
             let seen = slot.and_then(|slot| slot.seen());
             McpStatus {
                 server: known.server.name.clone(),
@@ -185,6 +189,7 @@ impl McpServers {
             .servers
             .iter()
             .position(|known| Some(known.server.name.as_str()) == server);
+
         match at {
             Some(at) => Ok(Arc::clone(&self.slots_of(workspace)[at])),
             None => Err(ToolError::new(
@@ -250,9 +255,11 @@ impl ToolProvider for McpServers {
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
         let slots = self.slots_of(context.workspace);
         let shared = Arc::clone(&self.shared);
+
         Box::pin(async move {
             let listed = join_all(slots.iter().map(|slot| slot.tools(&shared))).await;
             let mut tools = Vec::new();
+
             for (slot, listed) in slots.iter().zip(listed) {
                 let listed = listed.map_or_else(
                     |error| {
@@ -263,6 +270,7 @@ impl ToolProvider for McpServers {
                 );
                 tools.extend(listed.iter().flat_map(|listed| listed.tools.clone()));
             }
+
             Ok(tools)
         })
     }

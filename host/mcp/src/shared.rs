@@ -88,6 +88,7 @@ impl Shared {
             operator: Arc::clone(&brought.fill),
             kept: Arc::clone(&kept),
         });
+
         let tokens = brought.tokens.clone();
         let setting = Setting {
             consent: brought.consent.clone(),
@@ -96,6 +97,7 @@ impl Shared {
             kept,
             clock: Arc::clone(&brought.clock),
         };
+
         let authorities = servers.iter().filter_map(|known| {
             let Reach::Web {
                 url,
@@ -105,10 +107,12 @@ impl Shared {
             else {
                 return None;
             };
+
             let name = &known.server.name;
             let authority = Authority::new(name, url, oauth, setting.clone());
             Some((name.clone(), authority))
         });
+
         Self {
             authorities: authorities.collect(),
             clock: Arc::clone(&brought.clock),

@@ -39,6 +39,7 @@ impl Skim {
 
     fn step(&mut self, byte: u8) {
         let outermost = self.depth == 1;
+
         if self.in_text {
             match (self.escaped, byte) {
                 (false, b'"') => self.in_text = false,
@@ -47,6 +48,7 @@ impl Skim {
             }
             return self.keep(byte);
         }
+
         match byte {
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' => {
@@ -88,6 +90,7 @@ pub(super) fn mend_surrogates(json: &str) -> String {
     while let Some(at) = rest.find('\\') {
         mended.push_str(&rest[..at]);
         rest = &rest[at..];
+
         let whole = match (code(rest), rest.get(6..).and_then(code)) {
             (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => Some(12),
             (Some(0xd800..0xe000), _) => None,
@@ -101,6 +104,7 @@ pub(super) fn mend_surrogates(json: &str) -> String {
         mended.push_str(whole.map_or("\\ufffd", |length| &rest[..length]));
         rest = &rest[whole.unwrap_or(6)..];
     }
+
     mended.push_str(rest);
     mended
 }
@@ -119,18 +123,21 @@ mod tests {
     fn skimmed(message: &str) -> (Option<RequestId>, bool) {
         let mut whole = Skim::default();
         whole.feed(message.as_bytes());
+
         for cut in 0..message.len() {
             let mut pieces = Skim::default();
             pieces.feed(&message.as_bytes()[..cut]);
             pieces.feed(&message.as_bytes()[cut..]);
             assert_eq!(pieces.id(), whole.id(), "cut at {cut}");
         }
+
         (whole.id(), whole.has_method())
     }
 
     #[test]
     fn the_id_is_found_wherever_it_is() {
         let number = |number| Some(RequestId::Number(number));
+
         for (message, id) in [
             (r#"{"id":7,"result":{"id":8,"x":["#, number(7)),
             (r#"{"result":{"id":8,"t":"}\"{,"},"id": 7}"#, number(7)),
@@ -147,6 +154,7 @@ mod tests {
         ] {
             assert_eq!(skimmed(message), (id, false), "{message}");
         }
+
         assert_eq!(skimmed(r#"{"id":1,"method":"x","#), (number(1), true));
     }
 
@@ -164,6 +172,7 @@ mod tests {
             let read: String = serde_json::from_str(&mend_surrogates(json)).unwrap();
             assert_eq!(read, text, "{json}");
         }
+
         for broken in ["\\", "\\u", "\\ud8", "\\ud83d\\u", "\\é"] {
             mend_surrogates(broken);
         }

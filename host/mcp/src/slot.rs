@@ -87,6 +87,7 @@ impl Slot {
         let Ok(state) = self.state.try_lock() else {
             return Doing::Starting;
         };
+
         match &state.connection {
             Some(connection) if !connection.is_gone() => Doing::Serving {
                 protocol: connection.protocol(),
@@ -119,12 +120,14 @@ impl Slot {
     ) -> Result<ToolOutput, ToolError> {
         let connection = self.connection(shared).await?;
         let listed = self.listed(shared, &connection).await?;
+
         let Some(tool) = listed.original(name) else {
             return Err(ToolError::new(
                 ToolErrorKind::UnknownTool,
                 format!("{} has no tool `{name}`", self.name()),
             ));
         };
+
         let called = self.ask(shared, &connection, || {
             Box::pin(async {
                 // It is never closed.
@@ -132,6 +135,7 @@ impl Slot {
                 connection.call(tool.to_owned(), arguments.clone()).await
             })
         });
+
         match called.await {
             Ok(result) => {
                 if let Some(authority) = shared.authority(self.name()) {
@@ -167,28 +171,34 @@ impl Slot {
     ) -> Result<T, Unanswered> {
         let authority = shared.authority(self.name());
         let mut steps = 0;
+
         loop {
             self.rested(shared).await;
             let since = authority.map(Authority::obtained);
             let patience = connection.patience();
             let timeout = patience.runs_out(self.known.server.timeout);
+
             // Dropping the request is what tells the server.
             let answer = tokio::select! {
                 answer = request() => answer,
                 () = timeout => return Err(Unanswered::TooLong),
             };
+
             let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+
             let (Some(authority), Some(since), Some(wanted)) =
                 (authority, since, failure::wanted_of_request(&error))
             else {
                 return Err(Unanswered::Failed(error));
             };
+
             if steps == STEPS_MAX {
                 return Err(Unanswered::Failed(error));
             }
+
             steps += 1;
             let authorized = self.authorize(authority, &wanted, since).await;
             authorized.map_err(Unanswered::Unauthorized)?;
@@ -231,6 +241,7 @@ impl Slot {
         {
             return Ok(seen);
         }
+
         let read = self.ask(shared, connection, || {
             Box::pin(connection.list(&self.known.server, shared.fill.as_ref()))
         });
@@ -247,13 +258,16 @@ impl Slot {
                 return Err(unavailable(why));
             }
         };
+
         let seen = Seen {
             listed: Arc::new(listed),
             until: holds.map(|holds| shared.clock.elapsed().saturating_add(holds)),
         };
+
         unread.done();
         let listed = Arc::clone(&seen.listed);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+
         Ok(listed)
     }
 
@@ -277,6 +291,7 @@ impl Slot {
             error,
             may_have_acted,
         };
+
         let why = match failure::of_request(self.name(), error) {
             Failure::Refused(output) => return Ok(redacted(output, shared)),
             Failure::Limit(why) => {
@@ -296,12 +311,15 @@ impl Slot {
             }
             Failure::Lost(why) => why,
         };
-        let epitaph = match connection.is_gone() {
-            true => connection.epitaph(shared.fill.as_ref()).await,
-            false => None,
+
+        let epitaph = if connection.is_gone() {
+            connection.epitaph(shared.fill.as_ref()).await
+        } else {
+            None
         };
         let why = epitaph.map_or(why.clone(), |epitaph| format!("{why}: {epitaph}"));
         let why = shared.said(&why);
+
         self.give_up(&mut *self.state.lock().await, connection, &why, shared);
         Err(failed(unavailable(why), true))
     }
@@ -313,7 +331,9 @@ impl Slot {
         if !state.is_current(connection) {
             return;
         }
+
         state.connection = None;
+
         if matches!(*self.known.reach, Reach::Command { .. }) {
             state.last_failure = why.to_owned();
             state.backoff.died(shared.clock.elapsed());
@@ -359,9 +379,11 @@ impl Slot {
     async fn connection(&self, shared: &Shared) -> Result<Arc<Connection>, ToolError> {
         self.rested(shared).await;
         let mut state = self.state.lock().await;
+
         if self.closed.is_cancelled() {
             return Err(self.was_closed());
         }
+
         if let Some(connection) = state.connection.clone() {
             if !connection.is_gone() {
                 return Ok(connection);
@@ -371,6 +393,7 @@ impl Slot {
             let why = shared.said(&format!("{}: {epitaph}", self.name()));
             self.give_up(&mut state, &connection, &why, shared);
         }
+
         if let Some(wait) = state.backoff.wait(shared.clock.elapsed()) {
             return Err(unavailable(format!(
                 "{}. It may be started again in {} s",
@@ -378,6 +401,7 @@ impl Slot {
                 wait.as_secs_f64().ceil()
             )));
         }
+
         match self.authorized_start(shared).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);

@@ -73,10 +73,12 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
             ClientJsonRpcMessage::Request(request)
                 if matches!(request.request, ClientRequest::InitializeRequest(_))
         );
+
         let inner = &self.inner;
         let response = inner
             .post_message_with_response_limits(uri, message, session, auth, headers, limits)
             .await?;
+
         // Only who has a session has the stream.
         if let StreamableHttpPostResponse::Json(_, Some(_))
         | StreamableHttpPostResponse::Sse(_, Some(_)) = &response
@@ -84,6 +86,7 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         {
             self.standing.expected.store(true, Ordering::Release);
         }
+
         Ok(response)
     }
 

@@ -31,6 +31,7 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
+
     said
 }
 

@@ -54,6 +54,7 @@ impl Clock for SystemClock {
         let otherwise = self.sleep(time.after(self.now()).min(READ_AGAIN));
         // Set now, so that no change of the clock from here on is missed.
         let timer = timer_at(time);
+
         Box::pin(async move {
             let gone_off = async { goes_off(timer?).await };
             if gone_off.await.is_err() {
@@ -65,6 +66,7 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let until = tokio::time::Instant::now().checked_add(duration);
         let timers = self.timers.clone();
+
         Box::pin(async move {
             let Some(until) = until else {
                 return std::future::pending().await;
@@ -87,11 +89,13 @@ fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
         TimerfdClockId::Realtime,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
     )?;
+
     let at = Timespec {
         tv_sec: i64::try_from(time.0 / 1000).unwrap_or(i64::MAX),
         // No time at all would disarm it.
         tv_nsec: (time.0 % 1000 * 1_000_000).max(1) as _,
     };
+
     let once = Itimerspec {
         it_interval: Timespec {
             tv_sec: 0,
@@ -99,6 +103,7 @@ fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
         },
         it_value: at,
     };
+
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     timerfd_settime(&timer, flags, &once)?;
     Ok(timer)
@@ -122,11 +127,14 @@ mod tests {
     async fn a_time_of_day_is_waited_for_and_one_that_is_past_is_not() {
         let clock = SystemClock::shared();
         clock.sleep_until(UnixMillis(0)).await;
+
         let soon = UnixMillis(clock.now().0 + 30);
         clock.sleep_until(soon).await;
         assert!(clock.now() >= soon, "it came early");
+
         let far = clock.sleep_until(UnixMillis(u64::MAX));
         assert_eq!(futures_util::future::poll_immediate(far).await, None);
+
         let gone_off = goes_off(timer_at(soon).expect("a timer")).await;
         assert!(gone_off.is_ok(), "the kernel has such timers");
     }

@@ -32,17 +32,21 @@ fn plain(metadata: &Metadata) -> Result<()> {
     let kind = metadata.file_type();
     let device = metadata.rdev();
     let null = (rustix::fs::major(device), rustix::fs::minor(device)) == NULL;
+
     if kind.is_file() || (kind.is_char_device() && null) {
         return Ok(());
     }
+
     if kind.is_dir() {
         return Err(rustix::io::Errno::ISDIR.into());
     }
+
     let what = if kind.is_fifo() {
         "a pipe"
     } else {
         "a device or a socket"
     };
+
     Err(Error::new(
         ErrorKind::InvalidInput,
         format!("it is {what}, and only plain files are read; write it to one first"),
@@ -75,12 +79,14 @@ pub fn read_from(from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
     // One more than may be tells what is too large, also where no length is known.
     let most = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+
     if bytes.len() > bytes_max {
         return Err(Error::new(
             ErrorKind::FileTooLarge,
             format!("it holds more than {bytes_max} bytes, the most that is read"),
         ));
     }
+
     Ok(bytes)
 }
 
@@ -95,9 +101,11 @@ mod tests {
         std::fs::write(at("file"), "12345").unwrap();
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", at("endless")).unwrap();
+
         let socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         let mode = rustix::fs::Mode::RUSR;
         let fifo = rustix::fs::FileType::Fifo;
+
         rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), fifo, mode, 0).unwrap();
 
         for name in ["file", "link"] {
@@ -105,15 +113,19 @@ mod tests {
             let more = read(at(name), 4).unwrap_err();
             assert_eq!(more.kind(), ErrorKind::FileTooLarge);
         }
+
         assert_eq!(read_text("/dev/null").unwrap(), "");
+
         for name in ["pipe", "endless"] {
             let error = read(at(name), 5).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
         }
+
         assert!(read(at("socket"), 5).is_err());
         let directory = read(folder.path(), 5).unwrap_err();
         assert_eq!(directory.kind(), ErrorKind::IsADirectory);
         std::fs::write(at("file"), b"\xff").unwrap();
+
         let binary = read_text(at("file")).unwrap_err();
         assert_eq!(binary.kind(), ErrorKind::InvalidData);
         drop(socket);

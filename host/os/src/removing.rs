@@ -36,10 +36,12 @@ impl Level {
         if self.open.is_some() {
             return Ok(());
         }
+
         let opened = open(below.directory()?.fd()?, c"..")?;
         if identity(&opened)? != self.identity {
             return Err(io::Error::other("it was moved while it was removed"));
         }
+
         self.open = Some(Dir::new(opened)?);
         Ok(())
     }
@@ -60,6 +62,7 @@ impl Level {
             if name == c"." || name == c".." {
                 continue;
             }
+
             let at = directory.fd()?;
             let kind = match entry.file_type() {
                 FileType::Unknown => {
@@ -68,12 +71,14 @@ impl Level {
                 }
                 known => known,
             };
+
             if kind != FileType::Directory {
                 unlinkat(at, name, AtFlags::empty())?;
             } else if unlinkat(at, name, AtFlags::REMOVEDIR).is_err() {
                 return Ok(Some(name.to_owned()));
             }
         }
+
         Ok(None)
     }
 }
@@ -104,12 +109,14 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
             }
             continue;
         }
+
         let Some(cleared) = levels.pop() else { break };
         if let Some(above) = levels.last_mut() {
             above.reenter(&cleared)?;
             unlinkat(above.directory()?.fd()?, &cleared.name, AtFlags::REMOVEDIR)?;
         }
     }
+
     std::fs::remove_dir(path)
 }
 
@@ -135,6 +142,7 @@ mod tests {
     /// Directories one in the other, each with files before and behind the next.
     fn nest(top: &Path, depth: usize) {
         let mut at = rustix::fs::open(top, OFlags::DIRECTORY, Mode::empty()).unwrap();
+
         for _ in 0..depth {
             for file in [c"a", c"z"] {
                 let flags = OFlags::CREATE | OFlags::WRONLY;
@@ -160,16 +168,20 @@ mod tests {
             assert!(said.contains("1 passed"), "{said}");
             return;
         }
+
         let top = folder("deep");
         nest(&top, DEPTH);
+
         let most = Rlimit {
             current: Some(48),
             ..getrlimit(Resource::Nofile)
         };
         setrlimit(Resource::Nofile, most).unwrap();
+
         let removing = top.clone();
         let small = std::thread::Builder::new().stack_size(64 << 10);
         let removed = small.spawn(move || remove_tree(&removing)).unwrap();
+
         removed.join().unwrap().unwrap();
         assert!(!top.exists());
     }
@@ -178,12 +190,14 @@ mod tests {
     fn what_is_wide_goes_and_what_links_lead_to_stays() {
         let (top, other) = (folder("wide"), folder("other"));
         std::fs::write(other.join("kept"), "").unwrap();
+
         for at in 0..40 {
             let below = top.join(format!("{at}"));
             std::fs::create_dir(&below).unwrap();
             nest(&below, at);
             symlink(&other, below.join("link")).unwrap();
         }
+
         symlink(&other, top.join("link")).unwrap();
         remove_tree(&top).unwrap();
         assert!(!top.exists());
@@ -199,6 +213,7 @@ mod tests {
         assert!(remove_tree(&top.join("link")).is_err());
         assert!(other.join("kept").exists());
         assert!(remove_tree(&top.join("nothing")).is_err());
+
         for folder in [top, other] {
             remove_tree(&folder).unwrap();
         }
@@ -209,12 +224,15 @@ mod tests {
         let (top, other) = (folder("moved"), folder("elsewhere"));
         std::fs::write(other.join("kept"), "").unwrap();
         std::fs::create_dir_all(top.join("a/b")).unwrap();
+
         let mut above = Level::enter(CWD.as_fd(), name_of(&top.join("a"))).unwrap();
         let below = Level::enter(above.directory().unwrap().fd().unwrap(), c"b".to_owned());
         let below = below.unwrap();
+
         above.open = None;
         std::fs::rename(top.join("a/b"), other.join("b")).unwrap();
         assert!(above.reenter(&below).is_err());
+
         for folder in [top, other] {
             remove_tree(&folder).unwrap();
         }

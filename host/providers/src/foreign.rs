@@ -143,8 +143,10 @@ mod tests {
         let foreign = foreign();
         assert_eq!(foreign.call(Some(LONG), async || 1).await, Ok(1));
         assert_eq!(foreign.call(None, async || 1).await, Ok(1));
+
         let panics = foreign.call(Some(LONG), || broken(false)).await;
         assert_eq!(panics, Err(NoAnswer::Panicked));
+
         let hangs = foreign.call(Some(SHORT), || broken(true)).await;
         assert_eq!(hangs, Err(NoAnswer::TooLate(SHORT)));
         assert_eq!(caught(|| broken(false)).await, Err(NoAnswer::Panicked));
@@ -156,11 +158,13 @@ mod tests {
         let foreign = foreign();
         let (let_go, waits) = mpsc::channel::<()>();
         let waits = Arc::new(std::sync::Mutex::new(waits));
+
         for _ in 0..2 * BLOCKING_MAX {
             let waits = Arc::clone(&waits);
             let hangs = foreign.blocking(SHORT, move || drop(waits.lock().map(|w| w.recv())));
             assert_eq!(hangs.await, Err(NoAnswer::TooLate(SHORT)));
         }
+
         drop(let_go);
         let panics = foreign.blocking(LONG, || panic!("on purpose")).await;
         assert_eq!(panics, Err::<(), _>(NoAnswer::Panicked));

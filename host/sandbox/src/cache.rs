@@ -36,6 +36,7 @@ impl Cache {
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
+
         let found = std::fs::metadata(directory)?;
         let ours = found.uid() == rustix::process::geteuid().as_raw();
         if !ours || found.mode() & 0o022 != 0 {
@@ -43,6 +44,7 @@ impl Cache {
                 "others could write there; remove the directory, or `chmod go-w` it",
             ));
         }
+
         Ok(Self {
             directory: directory.to_owned(),
         })
@@ -59,10 +61,12 @@ impl Cache {
         let artifact = stem.with_extension("cwasm");
         let expected = file::read_text(stem.with_extension("sha256")).ok()?;
         let found = Digest::of(&file::read(&artifact, ARTIFACT_BYTES_MAX).ok()?);
+
         if found.to_string() != expected.trim() {
             tracing::warn!(file = %artifact.display(), "a cached component is corrupt; compiled again");
             return None;
         }
+
         // SAFETY: the bytes are, to the last one, what this engine's configuration wrote into
         // a directory that only this user can write to; their digest was just checked.
         let loaded = unsafe { Component::deserialize_file(engine.wasmtime(), &artifact) };
@@ -100,12 +104,14 @@ fn write_by_rename(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&own)?;
+
     let written = file
         .write_all(bytes)
         .and_then(|()| std::fs::rename(&own, path));
     if written.is_err() {
         let _left_behind = std::fs::remove_file(&own);
     }
+
     written
 }
 

@@ -141,6 +141,7 @@ impl Compilers {
             });
             return compiling.await;
         };
+
         let artifact = self.work(engine, program, arguments, &wasm).await?;
         blocking(move || keep(&artifact)).await
     }
@@ -156,14 +157,17 @@ impl Compilers {
         let _turn = self.turns.acquire().await;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
+
         for name in INHERITED {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+
         let task = Task {
             memory_bytes: self.memory_bytes,
             wasm,
         };
         let working = hand_over(command, &task);
+
         let output = tokio::select! {
             output = working => output.map_err(|error| {
                 ComponentError::Compiler(format!("{} cannot be run: {error}", program.display()))
@@ -181,6 +185,7 @@ impl Compilers {
         let too_large = ComponentError::CompileMemory {
             bytes: self.memory_bytes,
         };
+
         match Answer::read(output.stdout) {
             Some(Answer::Compiled {
                 engine: by,
@@ -226,6 +231,7 @@ async fn hand_over(mut command: Command, task: &Task<'_>) -> io::Result<Output> 
         // One that ended instead has said why.
         let _why_is_read = given.await;
     }
+
     let output = child.wait_with_output().await;
     drop(lifeline);
     output

@@ -163,6 +163,7 @@ impl<T: Send + 'static> Loaded<T> {
             let bytes = wasm.len() as u64;
             return Err(ComponentError::TooLarge { bytes });
         }
+
         let wasm: Arc<[u8]> = wasm.into();
         let looked = {
             let (engine, wasm) = (Arc::clone(engine), Arc::clone(&wasm));
@@ -173,6 +174,7 @@ impl<T: Send + 'static> Loaded<T> {
         let (inspection, digest) = (looked.inspection.clone(), looked.digest);
         let found = looked.found.take();
         let cached = found.is_some();
+
         let component = match found {
             Some(component) => component,
             None => {
@@ -181,13 +183,17 @@ impl<T: Send + 'static> Loaded<T> {
                 compilers.compile(engine, wasm, keep).await?
             }
         };
+
         let mismatch = |error: wasmtime::Error| ComponentError::Mismatch(format!("{error:#}"));
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
         let turn = turn::GuestIndices::new(&pre).map_err(mismatch)?;
-        let epilogue = match inspection.has_epilogue() {
-            true => Some(epilogue::GuestIndices::new(&pre).map_err(mismatch)?),
-            false => None,
+
+        let epilogue = if inspection.has_epilogue() {
+            Some(epilogue::GuestIndices::new(&pre).map_err(mismatch)?)
+        } else {
+            None
         };
+
         Ok(Self {
             pre,
             turn,
@@ -217,6 +223,7 @@ impl Looked {
     fn at(engine: &Engine, cache: Option<&Path>, wasm: &[u8]) -> Result<Self, ComponentError> {
         let inspection = inspect(wasm)?;
         let digest = Digest::of(wasm);
+
         let cache = cache.and_then(|directory| {
             Cache::open(directory)
                 .inspect_err(|error| {
@@ -226,6 +233,7 @@ impl Looked {
                 .ok()
         });
         let found = cache.as_ref().and_then(|cache| cache.load(engine, &digest));
+
         Ok(Self {
             inspection,
             digest,

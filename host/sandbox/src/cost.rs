@@ -22,25 +22,30 @@ pub(super) fn check_cost(wasm: &[u8]) -> Result<(), ComponentError> {
     let invalid = |error: BinaryReaderError| ComponentError::Invalid(error.to_string());
     let mut sum = 0_u64;
     let mut functions = 0_u64;
+
     for payload in Parser::new(0).parse_all(wasm) {
         let Payload::CodeSectionEntry(body) = payload.map_err(invalid)? else {
             continue;
         };
         let function = Function::of(&body).map_err(invalid)?;
         functions += 1;
+
         if function.cost() > FUNCTION_COST_MAX {
             return Err(ComponentError::CompileCost(format!(
                 "its function {functions} has {} variables, {} branches and {} nested loops in {} bytes",
                 function.variables, function.branches, function.loops, function.bytes
             )));
         }
+
         sum = sum.saturating_add(function.cost());
     }
+
     if sum > COST_MAX {
         return Err(ComponentError::CompileCost(format!(
             "its {functions} functions together have too many variables and branches"
         )));
     }
+
     Ok(())
 }
 
@@ -62,12 +67,15 @@ impl Function {
             branches: 0,
             loops: 0,
         };
+
         // Whether each construct that is open is a loop.
         let mut open = Vec::new();
         let mut loops = 0;
+
         for locals in body.get_locals_reader()? {
             function.variables += u64::from(locals?.0);
         }
+
         for operator in body.get_operators_reader()? {
             let operator = operator?;
             match &operator {
@@ -80,6 +88,7 @@ impl Function {
                 Operator::End => loops -= u64::from(open.pop().unwrap_or(false)),
                 _ => {}
             }
+
             function.branches += match operator {
                 Operator::Block { .. }
                 | Operator::Loop { .. }
@@ -90,6 +99,7 @@ impl Function {
                 _ => 0,
             };
         }
+
         Ok(function)
     }
 
@@ -129,8 +139,10 @@ mod tests {
             let cost = cost(variables, branches, loops);
             assert!(cost > FUNCTION_COST_MAX, "{variables} {branches} {loops}");
         }
+
         assert!(cost(300, 8000, 4) < FUNCTION_COST_MAX);
         assert!(cost(30_000, 1000, 0) < FUNCTION_COST_MAX);
+
         // Twenty thousand functions as they are.
         assert!(cost(10, 30, 2) * 20_000 < COST_MAX);
     }

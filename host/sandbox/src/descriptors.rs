@@ -48,6 +48,7 @@ impl Descriptors {
                  limit of open files (`ulimit -Hn`), or allow fewer runs at the same time"
             );
         }
+
         Self::of(usize::try_from(share).unwrap_or(usize::MAX))
     }
 
@@ -101,15 +102,18 @@ impl Held {
 
     fn take_one(&mut self, kept: usize) -> bool {
         self.open.retain(|file| file.strong_count() > 0);
+
         if self.open.len() >= self.max {
             return false;
         }
+
         if self.open.len() == self.taken {
             if !self.shared.take(kept) {
                 return false;
             }
             self.taken += 1;
         }
+
         true
     }
 
@@ -150,6 +154,7 @@ mod tests {
         let shared = Descriptors::of(100);
         let mut held = Held::new(Arc::clone(&shared), 10);
         let mut files = fill(&mut held);
+
         assert_eq!(files.len(), 10);
         // What a stream or an operation still has is not closed.
         let stream = files.pop();
@@ -169,14 +174,18 @@ mod tests {
             .map(|_| Held::new(Arc::clone(&shared), 10))
             .collect();
         let files: Vec<_> = greedy.iter_mut().map(fill).collect();
+
         assert_eq!(files.iter().flatten().count(), 75);
         let mut other = Held::new(Arc::clone(&shared), 10);
         assert!(!other.has_room());
+
         let mut given = 0;
+
         while other.has_room_for_directory() {
             other.opened(&Arc::clone(&files[0][0]));
             given += 1;
         }
+
         assert_eq!(given, 10);
     }
 }

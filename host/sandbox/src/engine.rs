@@ -61,6 +61,7 @@ impl ConcurrentRuns {
         let memory = Memory::of_process();
         let fit = memory.map_or(u32::MAX, |memory| runs_in(memory.bytes(), run_bytes));
         let memory = memory.map(|memory| memory.to_string()).unwrap_or_default();
+
         match self {
             Self::Exactly(asked) => {
                 if asked > fit {
@@ -104,9 +105,11 @@ impl Engine {
                 "fewer concurrent runs than asked for: vm.max_map_count is too low for more"
             );
         }
+
         let pool = pool(concurrent_runs + SPARE, options.memory_bytes);
         let mut config = config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+
         let engine = wasmtime::Engine::new(&config).or_else(|error| {
             tracing::warn!(%error, "no room for a pool of instances; each run allocates its own");
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
@@ -115,6 +118,7 @@ impl Engine {
         let engine = engine.map_err(|error| EngineError(format!("{error:#}")))?;
         let interrupter = Interrupter::start(engine.weak())
             .map_err(|error| EngineError(format!("no thread can be started: {error}")))?;
+
         Ok(Self {
             interrupter,
             engine,
@@ -163,6 +167,7 @@ pub(super) fn config() -> Config {
     // Without concurrency support a call runs on a plain fiber, and dropping its future
     // unwinds the fiber and the host call that it waits for at once.
     config.epoch_interruption(true).concurrency_support(false);
+
     // What no guest language needs is attack surface. Threads, gc, function references and
     // exceptions are not even built in.
     config.wasm_memory64(false).wasm_relaxed_simd(false);
@@ -189,6 +194,7 @@ fn pool(stores: u32, memory_bytes: usize) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
         .table_keep_resident(KEEP_TABLE_BYTES)
         .async_stack_keep_resident(KEEP_STACK_BYTES);
+
     pool
 }
 

@@ -92,7 +92,9 @@ fn names(wasm: &[u8]) -> Result<Inspection, ComponentError> {
         bytes: wasm.len() as u64,
         ..Inspection::default()
     };
+
     let mut depth = 0_u32;
+
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(invalid)? {
             Payload::Version {
@@ -120,6 +122,7 @@ fn names(wasm: &[u8]) -> Result<Inspection, ComponentError> {
             _ => {}
         }
     }
+
     Ok(found)
 }
 
@@ -127,6 +130,7 @@ fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
     if exports.iter().any(|name| is_ours(name, "turn")) {
         return Ok(());
     }
+
     match exports
         .iter()
         .find(|name| split(name).0 == format!("{WIT_PACKAGE}/turn"))
@@ -143,8 +147,10 @@ fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
 fn check_imports(imports: &[String]) -> Result<(), ComponentError> {
     let prefix = format!("{WIT_PACKAGE}/");
     let (mut missing, mut other_version) = (Vec::new(), Vec::new());
+
     for name in imports {
         let (interface, version) = split(name);
+
         if let Some(short) = interface.strip_prefix(&prefix) {
             match (OURS.contains(&short), is_compatible(version, WIT_VERSION)) {
                 (true, true) => {}
@@ -157,14 +163,17 @@ fn check_imports(imports: &[String]) -> Result<(), ComponentError> {
             missing.push(name.clone());
         }
     }
+
     if !other_version.is_empty() {
         return Err(ComponentError::WrongVersion {
             found: other_version,
         });
     }
+
     if !missing.is_empty() {
         return Err(ComponentError::MissingImports { names: missing });
     }
+
     Ok(())
 }
 

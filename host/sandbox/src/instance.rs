@@ -160,6 +160,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
 ) -> Called<T, C::Output> {
     let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
+
     let mut store = match store(engine, state, interrupt) {
         Ok(store) => store,
         Err(error) => {
@@ -171,16 +172,20 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
             };
         }
     };
+
     let live = engine.live();
+
     let result = {
         let body = async {
             let instance = loaded.pre.instantiate_async(&mut store).await?;
             export.call(loaded, &mut store, &instance).await
         };
+
         let body = pin!(Timed {
             busy: &mut busy,
             future: pin!(body)
         });
+
         tokio::select! {
             biased;
             () = interrupt.stopped() => None,
@@ -188,13 +193,16 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
             result = body => Some(result),
         }
     };
+
     drop(live);
     let mut state = store.into_data();
     drop(guest);
+
     let outcome = match result {
         None => Err(Fault::Interrupted),
         Some(result) => result.map_err(|error| fault(&error, state.limiter().refused())),
     };
+
     Called {
         state: Some(state),
         outcome,
@@ -216,23 +224,28 @@ fn store<T: Send + 'static>(
     store.limiter(|state| state.limiter());
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES_MAX);
+
     let (interrupt, ticks) = (Arc::clone(interrupt), engine.ticks());
     let mut last = ticks.load(Ordering::Acquire);
+
     store.epoch_deadline_callback(move |_| {
         if interrupt.is_stopping() {
             return Err(wasmtime::Error::new(Interrupted));
         }
+
         let now = ticks.load(Ordering::Acquire);
         if now == last {
             // Somebody else's interrupt: it costs this guest a look and nothing more.
             return Ok(UpdateDeadline::Continue(1));
         }
+
         last = now;
         Ok(UpdateDeadline::YieldCustom(
             1,
             Box::pin(tokio::task::yield_now()),
         ))
     });
+
     // The default of 0 would trap at once, and what runs before the call counts as well.
     store.set_epoch_deadline(1);
     Ok(store)
@@ -242,29 +255,37 @@ fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
     if error.is::<Interrupted>() {
         return Fault::Interrupted;
     }
+
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return Fault::Exit(exit.0);
     }
+
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::StackOverflow) {
         return Fault::StackOverflow;
     }
+
     if refused {
         return Fault::OutOfMemory;
     }
+
     let Some(trap) = trap else {
         let text = format!("{error:#}");
+
         let bounded = [
             "fuel allocated for hostcalls",
             "handle",
             "resource limit exceeded",
             "resource table has no free keys",
         ];
-        return match bounded.iter().any(|words| text.contains(words)) {
-            true => Fault::Limit(text),
-            false => Fault::Host(text),
+
+        return if bounded.iter().any(|words| text.contains(words)) {
+            Fault::Limit(text)
+        } else {
+            Fault::Host(text)
         };
     };
+
     Fault::Trap {
         kind: trap_kind(*trap),
         place: place(error),

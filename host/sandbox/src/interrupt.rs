@@ -114,6 +114,7 @@ impl Interrupter {
         let thread = std::thread::Builder::new()
             .name("lastword-epoch".to_owned())
             .spawn(move || bump(&body))?;
+
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -141,12 +142,15 @@ impl Interrupter {
         fence(Ordering::SeqCst);
         interrupt.token.cancel();
         fence(Ordering::SeqCst);
+
         if !interrupt.has_guest() {
             return;
         }
+
         if let Some(engine) = self.shared.engine.upgrade() {
             engine.increment_epoch();
         }
+
         self.shared.lock().stopping.push(Arc::clone(interrupt));
         self.shared.woken.notify_one();
     }
@@ -171,6 +175,7 @@ fn bump(shared: &Shared) {
         inner.stopping.retain(|interrupt| interrupt.has_guest());
         let stopping = !inner.stopping.is_empty();
         let live = shared.live.load(Ordering::Acquire) > 0;
+
         if !stopping && !live {
             inner = shared
                 .woken
@@ -178,17 +183,20 @@ fn bump(shared: &Shared) {
                 .unwrap_or_else(PoisonError::into_inner);
             continue;
         }
+
         let wait = if stopping { REPEAT } else { TICK };
         inner = shared
             .woken
             .wait_timeout(inner, wait)
             .unwrap_or_else(PoisonError::into_inner)
             .0;
+
         let tick = ticked.elapsed() >= TICK;
         if tick {
             ticked = Instant::now();
             shared.ticks.fetch_add(1, Ordering::Release);
         }
+
         if tick || !inner.stopping.is_empty() {
             let Some(engine) = shared.engine.upgrade() else {
                 return;
@@ -222,15 +230,18 @@ mod tests {
         interrupter.stop(&queued);
         assert!(queued.is_stopping());
         assert_eq!(stopping(&interrupter), 0, "it never had a guest");
+
         let ended = Interrupt::new();
         drop(ended.enter());
         interrupter.stop(&ended);
         assert_eq!(stopping(&interrupter), 0, "its guest was gone before");
+
         let running = Interrupt::new();
         let guest = running.enter();
         interrupter.stop(&running);
         assert_eq!(stopping(&interrupter), 1, "its guest is still there");
         drop(guest);
+
         // The thread forgets it when it looks next, which it does until then.
         while stopping(&interrupter) > 0 {
             std::thread::yield_now();

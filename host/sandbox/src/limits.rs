@@ -87,6 +87,7 @@ impl Limits {
             log_entries,
             wakes,
         } = *self;
+
         let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         let named = [
             ("memory_bytes", Some(memory_bytes)),
@@ -117,6 +118,7 @@ impl Limits {
         for (name, most) in named {
             let count = || u32::try_from((*most)?).ok();
             let time = most.map(Duration::from_micros);
+
             match name.as_str() {
                 "memory_bytes" => self.memory_bytes = (*most)?,
                 "table_elements" => self.table_elements = (*most)?,
@@ -138,6 +140,7 @@ impl Limits {
                 _ => return None,
             }
         }
+
         Some(self)
     }
 }
@@ -347,6 +350,7 @@ impl ResourceLimiter for Limiter {
             self.refused = true;
             return Ok(false);
         }
+
         self.elements = sum;
         Ok(true)
     }

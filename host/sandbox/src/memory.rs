@@ -21,6 +21,7 @@ impl Memory {
         let machine = of("meminfo").as_deref().and_then(total);
         let groups = of("self/cgroup").zip(of("self/mountinfo"));
         let group = groups.and_then(|(groups, mounts)| limit(&groups, &mounts, read));
+
         match (group, machine) {
             (Some(group), machine) if machine.is_none_or(|machine| group < machine) => {
                 Some(Self::Group(group))
@@ -73,11 +74,13 @@ fn place(groups: &str, mount: &str) -> Option<(PathBuf, PathBuf, &'static str)> 
     let (mounted, kind) = mount.split_once(" - ")?;
     let mut kind = kind.split(' ');
     let (name, options) = (kind.next()?, kind.nth(1)?);
+
     let (file, controller) = match name {
         "cgroup2" => ("memory.max", ""),
         "cgroup" if has(options, "memory") => ("memory.limit_in_bytes", "memory"),
         _ => return None,
     };
+
     let group = groups.lines().find_map(|line| {
         let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
         let is_it = match controller {
@@ -86,8 +89,10 @@ fn place(groups: &str, mount: &str) -> Option<(PathBuf, PathBuf, &'static str)> 
         };
         is_it.then_some(group)
     })?;
+
     let mut mounted = mounted.split(' ').skip(3);
     let (root, top) = (mounted.next()?, PathBuf::from(mounted.next()?));
+
     // In a container that does not see its own place, what is mounted is its group.
     let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
     Some((top.join(below), top, file))
@@ -117,14 +122,17 @@ mod tests {
         let groups = "0::/system.slice/lastword.service\n";
         let own = "/sys/fs/cgroup/system.slice/lastword.service/memory.max";
         let above = "/sys/fs/cgroup/system.slice/memory.max";
+
         assert_eq!(
             check(groups, V2, &[(own, "600"), (above, "max")]),
             Some(600)
         );
+
         assert_eq!(
             check(groups, V2, &[(own, "max"), (above, "500")]),
             Some(500)
         );
+
         assert_eq!(check(groups, V2, &[(own, "max"), (above, "max")]), None);
         assert_eq!(check(groups, V2, &[]), None);
     }
@@ -146,9 +154,11 @@ mod tests {
         let groups = "4:memory:/docker/1234\n";
         let mounts = "35 31 0:32 /docker/1234 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory";
         let limit = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "600");
+
         assert_eq!(check(groups, mounts, &[limit]), Some(600));
         let below = "4:memory:/docker/1234/in\n";
         let of_below = ("/sys/fs/cgroup/memory/in/memory.limit_in_bytes", "500");
+
         assert_eq!(check(below, mounts, &[limit, of_below]), Some(500));
         let elsewhere = "4:memory:/../other\n";
         assert_eq!(check(elsewhere, mounts, &[limit]), Some(600));

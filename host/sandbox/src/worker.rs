@@ -46,11 +46,14 @@ impl Answer {
         let engine = u64::from_le_bytes(*rest.first_chunk()?);
         let length = u64::from_le_bytes(*rest.get(NUMBER..)?.first_chunk()?);
         let head = MAGIC.len() + 1 + 2 * NUMBER;
+
         if length != (said.len() - head) as u64 {
             return None;
         }
+
         let kind = *kind;
         said.drain(..head);
+
         match kind {
             0 => Some(Self::Compiled {
                 engine,
@@ -65,11 +68,13 @@ impl Answer {
             Self::Compiled { engine, artifact } => (0, *engine, artifact.as_slice()),
             Self::Refused(error) => (1, 0, error.as_bytes()),
         };
+
         to.write_all(&MAGIC)?;
         to.write_all(&[kind])?;
         to.write_all(&engine.to_le_bytes())?;
         to.write_all(&(bytes.len() as u64).to_le_bytes())?;
         to.write_all(bytes)?;
+
         to.flush()
     }
 }
@@ -93,6 +98,7 @@ fn work() -> io::Result<()> {
     let wasm = read(&mut input)?;
     drop(input);
     std::thread::Builder::new().spawn(end_with_host)?;
+
     let answer = match compile(&wasm) {
         Ok((engine, artifact)) => Answer::Compiled { engine, artifact },
         Err(error) => Answer::Refused(format!("{error:#}")),
@@ -103,24 +109,30 @@ fn work() -> io::Result<()> {
 fn read(input: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic)?;
+
     if magic != MAGIC {
         return Err(io::Error::other("this is no task"));
     }
+
     let mut number = || {
         let mut bytes = [0; NUMBER];
         input.read_exact(&mut bytes)?;
         Ok::<_, io::Error>(u64::from_le_bytes(bytes))
     };
     let (memory_bytes, length) = (number()?, number()?);
+
     if length > WASM_BYTES_MAX {
         return Err(io::Error::other("the component is too large"));
     }
+
     bound(memory_bytes)?;
     let mut wasm = Vec::new();
     input.take(length).read_to_end(&mut wasm)?;
+
     if wasm.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+
     Ok(wasm)
 }
 
@@ -135,6 +147,7 @@ fn bound(memory_bytes: u64) -> io::Result<()> {
         };
         setrlimit(resource, limit)?;
     }
+
     // Where there is no such file, nothing ends before all others.
     let _best_effort = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     Ok(())
@@ -164,17 +177,21 @@ mod tests {
             engine: 5,
             artifact: artifact.clone(),
         };
+
         let mut said = Vec::new();
         answer.write(&mut said).unwrap();
+
         for cut in 0..said.len() {
             assert!(Answer::read(said[..cut].to_vec()).is_none(), "{cut}");
         }
+
         let read = Answer::read(said.clone());
         assert!(
             matches!(read, Some(Answer::Compiled { engine: 5, artifact: read }) if read == artifact)
         );
         said.push(0);
         assert!(Answer::read(said).is_none());
+
         let mut said = Vec::new();
         Answer::Refused("why".to_owned()).write(&mut said).unwrap();
         assert!(matches!(Answer::read(said), Some(Answer::Refused(why)) if why == "why"));

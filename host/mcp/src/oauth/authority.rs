@@ -72,6 +72,7 @@ impl Authority {
             OAuthGrant::AuthorizationCode => Arc::clone(&setting.tokens),
             OAuthGrant::ClientCredentials => Arc::new(Forgetful::default()),
         };
+
         Self {
             server: server.to_owned(),
             url: url.to_owned(),
@@ -106,6 +107,7 @@ impl Authority {
         let mut manager = client.auth_manager.lock().await;
         let record = self.shelf.record().await?;
         let configured = manager.get_credentials().await.ok().map(|(id, _)| id);
+
         if let (Some(credentials), Some(_)) = (&record.credentials, record.token())
             && configured.as_ref() != Some(&credentials.client_id)
         {
@@ -116,6 +118,7 @@ impl Authority {
                 known.map_err(|error| self.said(&error))?;
             }
         }
+
         drop(manager);
         Ok(client)
     }
@@ -125,11 +128,13 @@ impl Authority {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
+
         let manager = self.manager(self.shelf.clone()).await?;
         // Each connection brings a decoder of its own.
         let decoder = Arc::new(Decoder::new(&self.server, &self.setting.fill));
         let http = HttpClient::new(within_origin(&self.url)?, decoder);
         let new = AuthClient::new(http, manager);
+
         Ok(client.insert(new).clone())
     }
 
@@ -147,6 +152,7 @@ impl Authority {
             Some(secret) => Some(self.setting.fill.fill(secret)?),
             None => record.registered.client_secret.clone(),
         };
+
         let redirect = match record.registered.redirect_uri.as_str() {
             "" => self.url.as_str(),
             redirect => redirect,
@@ -166,11 +172,14 @@ impl Authority {
         since: u64,
     ) -> Result<(), String> {
         let mut steps = self.steps.lock().await;
+
         if self.obtained() != since {
             // Somebody else was asked the same meanwhile.
             return Ok(());
         }
+
         self.refuse_repetition(challenge).await?;
+
         if *steps == STEPS_MAX {
             return Err(format!(
                 "{} asks for authorization again and again: it was given {STEPS_MAX} times \
@@ -178,9 +187,11 @@ impl Authority {
                 self.server
             ));
         }
+
         if self.config.grant == OAuthGrant::AuthorizationCode && self.setting.consent.is_none() {
             return Err(self.nobody(challenge).await);
         }
+
         *steps += 1;
         self.obtain(challenge).await
     }
@@ -200,13 +211,16 @@ impl Authority {
                 "nobody consented within {} minutes", CONSENT_MAX.as_secs() / 60
             )),
         };
+
         let manager = obtained.map_err(|why| {
             let why = self.setting.fill.redact(&why);
             format!("{} is not authorized: {}", self.server, cut(why, ERROR_MAX))
         })?;
+
         let client = self.unsettled().await?;
         *client.auth_manager.lock().await = manager;
         self.obtained.fetch_add(1, Ordering::AcqRel);
+
         Ok(())
     }
 
@@ -240,13 +254,15 @@ impl Authority {
         };
         let record = self.shelf.record().await?;
         let granted = record.granted();
-        match !lacking.is_empty() && lacking.iter().all(|scope| granted.contains(scope)) {
-            true => Err(format!(
+
+        if !lacking.is_empty() && lacking.iter().all(|scope| granted.contains(scope)) {
+            Err(format!(
                 "{} asks for the scopes that it was granted: {}; ask those who run it",
                 self.server,
                 cut(lacking.join(" "), ERROR_MAX)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 
@@ -271,10 +287,13 @@ impl Authority {
                 tracing::warn!(target: "lastword::mcp", server, "{why}");
             }
         }
-        let more = match lacking.is_empty() {
-            true => String::new(),
-            false => format!(" to more ({})", cut(lacking.join(" "), 200)),
+
+        let more = if lacking.is_empty() {
+            String::new()
+        } else {
+            format!(" to more ({})", cut(lacking.join(" "), 200))
         };
+
         let why = format!(
             "{server} needs a person's consent{more}: run `lastword mcp login {server}`, then ask \
              again"

@@ -100,27 +100,32 @@ pub(crate) fn check(config: &OAuthConfig) -> Result<(), String> {
                 .to_owned(),
         );
     }
+
     if secret.is_some() && config.client_id.is_none() {
         return Err("`oauth` has a `client_secret` and no `client_id`: add it".to_owned());
     }
+
     if config.grant == OAuthGrant::ClientCredentials && secret.is_none() {
         return Err(
             "`grant = \"client-credentials\"` of `oauth` needs `client_id` and `client_secret`"
                 .to_owned(),
         );
     }
+
     let odd = |scope: &&String| scope.is_empty() || scope.contains(char::is_whitespace);
     if let Some(scope) = config.scopes.iter().find(odd) {
         return Err(format!(
             "`scopes` of `oauth` holds `{scope}`: each scope is one word"
         ));
     }
+
     let document = config.client_metadata_url.as_deref();
-    match document.is_some_and(|document| !is_document(document)) {
-        true => Err("`client_metadata_url` of `oauth` has to be like \
+    if document.is_some_and(|document| !is_document(document)) {
+        Err("`client_metadata_url` of `oauth` has to be like \
                      https://example.com/lastword.json"
-            .to_owned()),
-        false => Ok(()),
+            .to_owned())
+    } else {
+        Ok(())
     }
 }
 

@@ -25,10 +25,13 @@ impl Authority {
         let mut manager = self.manager(self.shelf.clone()).await?;
         let found = manager.resolve_metadata_from_challenge(challenge).await;
         let found = found.map_err(|error| self.said(&error))?;
+
         self.web.check(&found.metadata.authorization_endpoint)?;
         self.web.check(&found.metadata.token_endpoint)?;
         manager.set_metadata(found.metadata.clone());
+
         let record = self.record_of(&found).await?;
+
         match self.config.grant {
             OAuthGrant::ClientCredentials => self.by_itself(&mut manager, &record).await?,
             OAuthGrant::AuthorizationCode => {
@@ -36,6 +39,7 @@ impl Authority {
                 self.by_consent(&mut manager, &found, record).await?;
             }
         }
+
         Ok(manager)
     }
 
@@ -59,10 +63,13 @@ impl Authority {
         let mut scopes = manager.select_initial_scopes(&[]).await;
         // There is nobody whose absence it could mean.
         scopes.retain(|scope| scope != OFFLINE);
-        let scopes = match self.config.scopes.is_empty() {
-            true => union([record.granted(), &scopes]),
-            false => union([&self.config.scopes, record.granted()]),
+
+        let scopes = if self.config.scopes.is_empty() {
+            union([record.granted(), &scopes])
+        } else {
+            union([&self.config.scopes, record.granted()])
         };
+
         let secret = self.config.client_secret.as_deref().unwrap_or_default();
         let credentials = ClientCredentialsConfig::ClientSecret {
             client_id: self.config.client_id.clone().unwrap_or_default(),
@@ -70,6 +77,7 @@ impl Authority {
             scopes,
             resource: Some(self.url.clone()),
         };
+
         let obtained = async {
             manager.validate_client_credentials_metadata(&credentials)?;
             manager.configure_client_credentials(&credentials)?;
@@ -77,6 +85,7 @@ impl Authority {
         };
         let obtained: Result<_, AuthError> = obtained.await;
         obtained.map_err(|error| self.said(&error))?;
+
         Ok(())
     }
 
@@ -94,6 +103,7 @@ impl Authority {
         let client = self.client_of(manager, found, &record, &redirect, &scopes);
         let client = client.await?;
         let mut shelf = self.shelf.clone();
+
         shelf.registered = Some(Registered {
             redirect_uri: redirect,
             client_secret: match self.config.client_secret {
@@ -102,13 +112,16 @@ impl Authority {
                 None => client.client_secret.clone(),
             },
         });
+
         manager.set_credential_store(shelf);
         let configured = manager.configure_client(client);
         configured.map_err(|error| self.said(&error))?;
+
         let callback = self.ask(manager, consent.as_ref(), scopes).await?;
         let (code, state) = (&callback.code, &callback.csrf_token);
         let issuer = callback.issuer.as_deref();
         let exchanged = manager.exchange_code_for_token_with_issuer(code, state, issuer);
+
         exchanged.await.map_err(|error| self.said(&error))?;
         Ok(())
     }
@@ -118,9 +131,10 @@ impl Authority {
     async fn scopes(&self, manager: &AuthorizationManager, record: &Record) -> Vec<String> {
         let challenged = manager.select_initial_scopes(&[]).await;
         let first = record.granted().is_empty() && record.wanted.is_empty();
-        match first && !self.config.scopes.is_empty() {
-            true => self.config.scopes.clone(),
-            false => union([record.granted(), &record.wanted, &challenged]),
+        if first && !self.config.scopes.is_empty() {
+            self.config.scopes.clone()
+        } else {
+            union([record.granted(), &record.wanted, &challenged])
         }
     }
 
@@ -140,6 +154,7 @@ impl Authority {
             .get("client_id_metadata_document_supported")
             .and_then(serde_json::Value::as_bool)
             .unwrap_or_default();
+
         let document = self.config.client_metadata_url.as_ref();
         let chosen = self.config.client_id.as_ref();
         if let Some(id) = chosen.or(document.filter(|_| takes_documents)) {
@@ -150,13 +165,16 @@ impl Authority {
             }
             return Ok(known);
         }
+
         if let Some(credentials) = &record.credentials
             && record.registered.redirect_uri == redirect
         {
             return self.known(record, &credentials.client_id);
         }
+
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let registered = manager.register_client(NAME, redirect, &scopes).await;
+
         registered.map_err(|error| {
             let why = self.said(&error);
             let server = &self.server;
@@ -176,6 +194,7 @@ impl Authority {
     ) -> Result<AuthorizationCallback, String> {
         let words: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let address = manager.get_authorization_url(&words).await;
+
         let request = ConsentRequest {
             server: self.server.clone(),
             address: address.map_err(|error| self.said(&error))?,
@@ -183,12 +202,15 @@ impl Authority {
         };
         let answered = foreign::caught(|| consent.consent(request)).await;
         let back = answered.map_err(|error| format!("there is no consent: {error}"))??;
+
         if let Some(refusal) = refusal_of(&back) {
             return Err(format!("consent was refused: {refusal}"));
         }
+
         let callback = AuthorizationCallback::from_redirect_url(&back);
         let callback = callback.map_err(|error| self.said(&error))?;
         self.setting.kept.learn([callback.code.as_str()]);
+
         Ok(callback)
     }
 }
@@ -197,13 +219,14 @@ impl Authority {
 fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), String> {
     let methods = found.metadata.code_challenge_methods_supported.as_ref();
     let offered = methods.is_some_and(|methods| methods.iter().any(|method| method == "S256"));
-    match offered || !found.source.is_discovered() {
-        true => Ok(()),
-        false => Err(
+    if offered || !found.source.is_discovered() {
+        Ok(())
+    } else {
+        Err(
             "its authorization server does not say that it offers PKCE with S256, without which \
              a code could be used by whoever sees it"
                 .to_owned(),
-        ),
+        )
     }
 }
 

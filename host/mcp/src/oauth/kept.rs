@@ -24,17 +24,21 @@ impl Kept {
     pub(super) fn learn<'v>(&self, values: impl IntoIterator<Item = &'v str>) {
         let mut learnt = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = learnt.values.len();
+
         for value in values {
             if !learnt.values.iter().any(|known| known == value) {
                 learnt.values.push_back(value.to_owned());
             }
         }
+
         if learnt.values.len() == before {
             return;
         }
+
         while learnt.values.len() > VALUES_MAX {
             learnt.values.pop_front();
         }
+
         let named = learnt.values.iter().enumerate();
         let named = named.map(|(at, value)| (format!("oauth-{at}"), value.clone()));
         learnt.secrets = Secrets::learnt(named);

@@ -80,6 +80,7 @@ impl Shelf {
         let Some(text) = text else {
             return Ok(self.empty());
         };
+
         // What another version wrote is as good as none: the person is asked again.
         let record = serde_json::from_str(&text).unwrap_or_else(|_| self.empty());
         let chosen = self.client_id.as_ref();
@@ -88,9 +89,11 @@ impl Shelf {
             .as_ref()
             .map(|of: &StoredCredentials| &of.client_id);
         let other_client = chosen.is_some() && known.is_some() && chosen != known;
+
         if record.version != VERSION || record.url != self.url || other_client {
             return Ok(self.empty());
         }
+
         self.kept.learn(record.secrets().iter().map(String::as_str));
         Ok(record)
     }

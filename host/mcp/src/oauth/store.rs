@@ -77,6 +77,7 @@ impl TokenStore for TokenFiles {
                 self.path(server).display()
             )));
         }
+
         let mut text = String::new();
         file.take(TOKENS_MAX).read_to_string(&mut text)?;
         Ok(Some(text))
@@ -87,11 +88,13 @@ impl TokenStore for TokenFiles {
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)?;
+
         // Nobody reads half of it, and nobody else reads it at any time.
         let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
         draft.write_all(tokens.as_bytes())?;
         draft.as_file().sync_all()?;
         draft.persist(self.path(server))?;
+
         Ok(())
     }
 

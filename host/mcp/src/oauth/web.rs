@@ -48,6 +48,7 @@ impl Web {
         let OAuthHttpRequest {
             request, timeout, ..
         } = request;
+
         self.check(&request.uri().to_string())?;
         let mut response = exchange(request, timeout.unwrap_or(TIMEOUT)).await?;
         if let Ok(Value::Object(answer)) = serde_json::from_slice(response.body()) {
@@ -60,6 +61,7 @@ impl Web {
                 *response.body_mut() = Value::Object(needed(answer)).to_string().into_bytes();
             }
         }
+
         Ok(response)
     }
 }

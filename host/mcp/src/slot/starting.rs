@@ -17,6 +17,7 @@ impl Slot {
     pub(super) async fn authorized_start(&self, shared: &Shared) -> Result<Connection, NotOpened> {
         let authority = shared.authority(self.name());
         let mut steps = 0;
+
         loop {
             let since = authority.map(Authority::obtained);
             let mut failed = match self.start(shared).await {
@@ -27,10 +28,13 @@ impl Slot {
             let (Some(authority), Some(since), Some(wanted)) = (authority, since, wanted) else {
                 return Err(failed);
             };
+
             if steps == STEPS_MAX {
                 return Err(failed);
             }
+
             steps += 1;
+
             if let Err(why) = self.authorize(authority, &wanted, since).await {
                 let wanted = Some(wanted);
                 return Err(NotOpened {
@@ -59,12 +63,14 @@ impl Slot {
                 });
             }
         };
+
         let spoken = if started.is_newer() {
             Spoken::Newer
         } else {
             Spoken::Older
         };
         self.known.set_spoken(spoken);
+
         let (server, protocol) = (self.name(), started.protocol());
         tracing::debug!(target: "lastword::mcp", server, protocol, "connected");
         Ok(started)
@@ -78,14 +84,17 @@ impl Slot {
             Spoken::Older => Opening::Handshake,
             Spoken::Newer => Opening::Discover,
         };
+
         let failed = match self.open(shared, first).await {
             Ok(connection) => return Ok(connection),
             Err(failed) => failed,
         };
+
         let is_busy = failed
             .refused
             .as_ref()
             .is_some_and(|refused| refused.retry_after.is_some() || !refused.may_have_acted);
+
         let second = match first {
             _ if is_busy => None,
             // Both questions lay before it when it woke, and it wants none but the first.
@@ -93,10 +102,12 @@ impl Slot {
             Opening::Probe | Opening::Discover if failed.may_be_older => Some(Opening::Handshake),
             _ => None,
         };
+
         let (last, opened) = match second {
             Some(second) => (second, self.open(shared, second).await),
             None => (first, Err(failed)),
         };
+
         if let Err(failed) = &opened {
             // A server that hangs up is not asked the same twice, until it answers.
             let hangs_up = last == Opening::Handshake && failed.hung_up;
@@ -106,6 +117,7 @@ impl Slot {
                 Spoken::Unknown
             });
         }
+
         opened
     }
 
@@ -116,6 +128,7 @@ impl Slot {
         let fill = Arc::clone(&shared.fill);
         let launch = launch::prepare(Arc::clone(&self.known.reach), root.clone(), fill).await;
         let launch = launch.map_err(|why| NotOpened::before(self.name(), &why))?;
+
         let handler = Handler {
             server: self.name().into(),
             workspace: self.workspace,
@@ -126,11 +139,13 @@ impl Slot {
             stale: Arc::new(AtomicBool::new(true)),
             handshake: opening == Opening::Handshake,
         };
+
         let around = Around {
             processes: &self.processes,
             clock: Arc::clone(&shared.clock),
             stop: self.closed.child_token(),
         };
+
         let (server, authority) = (&self.known.server, shared.authority(self.name()));
         Connection::open(server, launch, handler, authority, opening, around).await
     }

@@ -74,20 +74,25 @@ fn v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(inner) = address.to_ipv4_mapped() {
         return v4(inner);
     }
+
     if address.is_loopback() {
         return Some("a loopback address");
     }
+
     if address.is_unspecified() {
         return Some("an unspecified address");
     }
+
     let bits = (address.to_bits() >> 64) as u64;
     let found = V6.iter().find(|(network, length, _)| {
         let mask = u64::MAX << (64 - length);
         bits & mask == *network
     });
+
     if let Some((_, _, what)) = found {
         return Some(what);
     }
+
     // Whatever was never given out, IPv4-compatible addresses among it.
     (bits >> 61 != 1).then_some("a reserved address")
 }

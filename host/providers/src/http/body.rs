@@ -38,6 +38,7 @@ impl Body {
                 let held = held.filter(|held| !held.is_empty());
                 return Ok(held.map(Bytes::from));
             };
+
             let Some(redacted) = &mut self.redacted else {
                 return Ok(Some(bytes));
             };
@@ -46,12 +47,14 @@ impl Body {
                 return Ok(Some(seen.into()));
             }
         }
+
         Ok(None)
     }
 
     /// What came, within the bounds; never empty.
     async fn receive(&mut self) -> Result<Option<Bytes>, HttpError> {
         let paused = self.clock.sleep(self.idle);
+
         let next = async {
             loop {
                 match self.response.chunk().await {
@@ -60,6 +63,7 @@ impl Body {
                 }
             }
         };
+
         let next = tokio::select! {
             biased;
             () = &mut self.over => return Err(too_late(&self.target)),
@@ -71,10 +75,12 @@ impl Body {
         };
         let bytes = next.map_err(|error| HttpError::of(&error, &self.target))?;
         let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+
         match self.left.checked_sub(length) {
             Some(left) => self.left = left,
             None => return Err(too_long(&self.target)),
         }
+
         Ok(bytes)
     }
 }

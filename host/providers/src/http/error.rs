@@ -63,13 +63,16 @@ impl HttpError {
             let message = format!("there is no secure connection to {target}: {reason}");
             return Self::new(HttpErrorKind::Tls, message);
         }
+
         let system = caused_by(error, |cause| cause.is::<std::io::Error>());
         let reason = system.map_or(String::new(), |reason| format!(": {reason}"));
+
         let (kind, what) = match () {
             () if error.is_timeout() => (HttpErrorKind::Timeout, "does not take the connection"),
             () if error.is_connect() => (HttpErrorKind::Connect, "cannot be reached"),
             () => (HttpErrorKind::Protocol, "broke off, or did not speak HTTP"),
         };
+
         Self::new(kind, format!("{target} {what}{reason}"))
     }
 }
@@ -92,6 +95,7 @@ fn caused_by(
         }
         cause = error.source();
     }
+
     None
 }
 

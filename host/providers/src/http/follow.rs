@@ -26,6 +26,7 @@ impl Guarded {
         permits: &Permits,
     ) -> Result<Response, HttpError> {
         let mut over: Over = None;
+
         for _ in 0..=HOPS_MAX {
             let request = Request {
                 method: method.clone(),
@@ -37,16 +38,20 @@ impl Guarded {
             let Some(next) = location(&response)? else {
                 return Ok(response);
             };
+
             // The time that is left is the next hop's.
             let left = std::mem::replace(&mut response.body.over, std::future::pending().boxed());
             over = Some(left);
             drop(response);
+
             let (from, to) = (Target::of(&mut url)?, next);
             url = to;
+
             if !Target::of(&mut url)?.is_same_origin(&from) {
                 drop_confidential(&mut headers);
             }
         }
+
         let message = format!("there were more than {HOPS_MAX} redirects");
         Err(HttpError::new(HttpErrorKind::Protocol, message))
     }
@@ -61,6 +66,7 @@ fn location(response: &Response) -> Result<Option<Url>, HttpError> {
         StatusCode::TEMPORARY_REDIRECT,
         StatusCode::PERMANENT_REDIRECT,
     ];
+
     let location = response.headers.get(header::LOCATION);
     let Some(location) = location.filter(|_| redirects.contains(&response.status)) else {
         return Ok(None);
@@ -68,6 +74,7 @@ fn location(response: &Response) -> Result<Option<Url>, HttpError> {
     let next = location.to_str().ok();
     let next = next.and_then(|next| response.url.join(next).ok());
     let message = "a redirect leads to what is no address";
+
     next.map(Some)
         .ok_or_else(|| HttpError::new(HttpErrorKind::Protocol, message))
 }
@@ -84,6 +91,7 @@ fn drop_confidential(headers: &mut HeaderMap) {
         })
         .map(|(name, _)| name.clone())
         .collect();
+
     for name in meant {
         headers.remove(name);
     }

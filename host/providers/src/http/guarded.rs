@@ -122,28 +122,34 @@ impl Guarded {
     ) -> Result<Response, HttpError> {
         let target = Target::of(&mut request.url)?;
         rules::check(&request.method, &request.headers)?;
+
         let slot = self.slot(run)?;
         let title = title(&request.method, &request.url);
         let mut access = Access::new(Capability::Network, &target.text, title);
+
         if let Some(query) = request.url.query() {
             access = access.details(&format!("query: {query}"));
         }
+
         permits.require(access).await?;
         let names = self
             .inner
             .allowed_secrets(&request.headers, &target, permits)
             .await?;
+
         let mut waits = over
             .take()
             .unwrap_or_else(|| self.inner.clock.sleep(self.inner.options.total));
         let carried = !names.is_empty();
         let is_head = request.method == Method::HEAD;
         let url = request.url.clone();
+
         let sent = tokio::select! {
             biased;
             () = &mut waits => return Err(too_late(&target.text)),
             sent = self.inner.carry_out(request, &target, &names) => sent?,
         };
+
         let answer = Answer {
             sent,
             target,
@@ -162,11 +168,13 @@ impl Guarded {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         runs.retain(|_, requests| requests.strong_count() > 0);
+
         let requests = runs.get(&run).and_then(Weak::upgrade).unwrap_or_else(|| {
             let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
             runs.insert(run, Arc::downgrade(&requests));
             requests
         });
+
         requests.try_acquire_owned().map_err(|_| {
             let message = format!("a run has at most {REQUESTS_MAX} requests under way");
             HttpError::new(HttpErrorKind::Busy, message)
@@ -183,11 +191,13 @@ impl Inner {
         permits: &Permits,
     ) -> Result<BTreeSet<String>, HttpError> {
         let mut names = BTreeSet::new();
+
         for value in headers.values() {
             let text = String::from_utf8_lossy(value.as_bytes());
             let found = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
             names.extend(found.into_iter().map(str::to_owned));
         }
+
         for name in &names {
             if !self.secrets.may_go_to(name, &target.text) {
                 let message = format!(
@@ -197,11 +207,13 @@ impl Inner {
                 );
                 return Err(HttpError::new(HttpErrorKind::Denied, message));
             }
+
             let title = format!("send the secret `{name}` to {}", target.text);
             // The target does not say where it goes.
             let access = Access::new(Capability::Secrets, name, title).once();
             permits.require(access).await?;
         }
+
         Ok(names)
     }
 
@@ -215,6 +227,7 @@ impl Inner {
         let body = self.collect(request.body).await?;
         let addresses = self.addresses(target).await?;
         let mut headers = request.headers;
+
         if !names.is_empty() {
             self.check_transport(target, &addresses)?;
             headers = self.fill(&headers)?;
@@ -224,11 +237,14 @@ impl Inner {
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
+
         let client = self.client(target, addresses).await?;
         let mut sent = client.request(request.method, request.url).headers(headers);
+
         if !body.is_empty() {
             sent = sent.body(body);
         }
+
         let sent = sent.send().await;
         sent.map_err(|error| HttpError::of(&error, &target.text))
     }
@@ -239,6 +255,7 @@ impl Inner {
     ) -> Result<Bytes, HttpError> {
         let most = self.options.request_bytes;
         let mut bytes = Vec::new();
+
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;
             if bytes.len() + chunk.len() > most {
@@ -247,6 +264,7 @@ impl Inner {
             }
             bytes.extend_from_slice(&chunk);
         }
+
         Ok(bytes.into())
     }
 
@@ -264,13 +282,16 @@ impl Inner {
                 found.ok().and_then(Result::ok).unwrap_or_default()
             }
         };
+
         if found.is_empty() {
             let message = format!("the name {} has no address", target.host);
             return Err(HttpError::new(HttpErrorKind::Resolve, message));
         }
+
         for address in &found {
             self.check_address(target, *address)?;
         }
+
         let found = found.into_iter().take(ADDRESSES_MAX);
         Ok(found
             .map(|address| SocketAddr::new(address, target.port))
@@ -281,16 +302,18 @@ impl Inner {
         let Some(what) = why_not_public(address) else {
             return Ok(());
         };
-        match self.is_private(target, address) {
-            true => Ok(()),
-            false => Err(HttpError::new(
+
+        if self.is_private(target, address) {
+            Ok(())
+        } else {
+            Err(HttpError::new(
                 HttpErrorKind::Private,
                 format!(
                     "{} leads to {what}, not to the public internet; an operator who means it \
                      names the host and port as private",
                     target.text
                 ),
-            )),
+            ))
         }
     }
 
@@ -307,20 +330,22 @@ impl Inner {
         let stays = |to: &SocketAddr| {
             to.ip().to_canonical().is_loopback() && self.is_private(target, to.ip())
         };
-        match target.secure || to.iter().all(stays) {
-            true => Ok(()),
-            false => Err(HttpError::new(
+        if target.secure || to.iter().all(stays) {
+            Ok(())
+        } else {
+            Err(HttpError::new(
                 HttpErrorKind::Denied,
                 format!(
                     "secrets are not sent to {} over `http`; use `https`",
                     target.text
                 ),
-            )),
+            ))
         }
     }
 
     fn fill(&self, headers: &HeaderMap) -> Result<HeaderMap, HttpError> {
         let mut filled = HeaderMap::with_capacity(headers.len());
+
         for (name, value) in headers {
             let text = String::from_utf8_lossy(value.as_bytes());
             let names = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
@@ -328,10 +353,12 @@ impl Inner {
                 filled.append(name, value.clone());
                 continue;
             }
+
             // All of them were allowed before the name was resolved.
             let text = self.secrets.fill(&text, &|_| Ok(()));
             let text = text.map_err(|error| unfit_header(error.to_string()))?;
             let value = HeaderValue::from_str(text.expose_secret());
+
             let mut value = value.map_err(|_| {
                 unfit_header(format!(
                     "a secret for `{name}` has characters that no header may"
@@ -340,6 +367,7 @@ impl Inner {
             value.set_sensitive(true);
             filled.append(name, value);
         }
+
         Ok(filled)
     }
 
@@ -350,14 +378,15 @@ impl Inner {
         to: Vec<SocketAddr>,
     ) -> Result<reqwest::Client, HttpError> {
         let broken = |reason: String| HttpError::new(HttpErrorKind::Tls, reason);
-        let tls = match target.secure {
-            true => self
-                .secure
+        let tls = if target.secure {
+            self.secure
                 .get_or_try_init(|| read_certificates(self.options.roots.clone()))
                 .await?
-                .clone(),
-            false => tls::config(Trust::Nobody, &[]).map_err(|error| broken(error.to_string()))?,
+                .clone()
+        } else {
+            tls::config(Trust::Nobody, &[]).map_err(|error| broken(error.to_string()))?
         };
+
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
@@ -370,6 +399,7 @@ impl Inner {
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
             .dns_resolver(Pinned(to));
+
         client
             .build()
             .map_err(|_| broken("cannot set up a connection".to_owned()))
@@ -387,6 +417,7 @@ async fn read_certificates(
     };
     let config = read.map_err(|error| failed(error.to_string()))?;
     let mut config = config.map_err(|error| failed(error.to_string()))?;
+
     // Nothing of a connection is kept, so that no run is recognised by another's.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
@@ -429,25 +460,30 @@ impl Answer {
             let message = format!("{target} sent more headers than an answer may have");
             return Err(HttpError::new(HttpErrorKind::ResponseHeaders, message));
         }
+
         let announced = self.sent.content_length().filter(|_| !self.is_head);
         if announced.is_some_and(|bytes| bytes > inner.options.response_bytes) {
             return Err(too_long(target));
         }
+
         if self.carried {
             if self.sent.status() == StatusCode::PARTIAL_CONTENT {
                 let message =
                     format!("{target} sent a part of its answer, which was not asked for");
                 return Err(HttpError::new(HttpErrorKind::Coding, message));
             }
+
             let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
             if codings.any(|coding| coding != "identity") {
                 let message =
                     format!("{target} compressed its answer in a way that was not asked for");
                 return Err(HttpError::new(HttpErrorKind::Coding, message));
             }
+
             headers.remove(header::CONTENT_LENGTH);
             redact(&inner.secrets, &mut headers);
         }
+
         Ok(Response {
             status: self.sent.status(),
             headers,

@@ -50,6 +50,7 @@ impl Hostile {
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&asked);
         let answers: Answers = Arc::new(answers);
+
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let (answers, kept) = (Arc::clone(&answers), Arc::clone(&kept));
@@ -78,26 +79,31 @@ async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<Str
         let length = text.to_lowercase();
         let length = length.split("content-length: ").nth(1);
         let length = length.and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+
         match text.find("\r\n\r\n") {
             Some(end) if text.len() >= end + 4 + length.unwrap_or(0) => break text,
             _ => {}
         }
+
         if !matches!(socket.read_buf(&mut bytes).await, Ok(1..)) {
             return;
         }
     };
     kept.lock().unwrap().push(text.clone());
+
     let (pieces, then) = match answers(&text) {
         Reply::Pieces(pieces) => (pieces, None),
         Reply::Hang(bytes) => (vec![bytes], Some(vec![])),
         Reply::Endless(bytes, again) => (vec![bytes], Some(again)),
     };
+
     for piece in pieces {
         if socket.write_all(&piece).await.is_err() {
             return;
         }
         tokio::task::yield_now().await;
     }
+
     match then {
         None => drop(socket.shutdown().await),
         Some(again) if again.is_empty() => drop(socket.read_buf(&mut bytes).await),

@@ -30,6 +30,7 @@ impl HostPatterns {
         patterns: impl IntoIterator<Item = P>,
     ) -> Result<Self, InvalidHostPattern> {
         let mut rules = Vec::new();
+
         for pattern in patterns {
             if rules.len() == PATTERNS_MAX {
                 let reason = format!("a list has at most {PATTERNS_MAX} patterns");
@@ -37,6 +38,7 @@ impl HostPatterns {
             }
             rules.push(rule(pattern.as_ref())?);
         }
+
         Ok(Self(rules))
     }
 
@@ -56,12 +58,15 @@ fn rule(pattern: &str) -> Result<Rule, InvalidHostPattern> {
     let strange = |character: char| {
         character.is_whitespace() || character.is_control() || "/@?#\\".contains(character)
     };
+
     if pattern.contains("://") {
         return Err(invalid(pattern, "it has a scheme"));
     }
+
     if let Some(character) = pattern.chars().find(|character| strange(*character)) {
         return Err(invalid(pattern, format!("{character:?} is in no host")));
     }
+
     Rule::only(Capability::Network, pattern).map_err(|error| invalid(pattern, error.to_string()))
 }
 
@@ -80,6 +85,7 @@ mod tests {
     fn a_pattern_covers_what_it_names() {
         let patterns = ["a.example", "*.b.example:8443", "[::1]:9", "10.0.0.1:80"];
         let list = HostPatterns::new(patterns).unwrap();
+
         for yes in [
             "a.example:443",
             "a.example:80",
@@ -89,6 +95,7 @@ mod tests {
         ] {
             assert!(list.covers(yes), "{yes}");
         }
+
         for no in [
             "a.example:8443",
             "x.a.example:443",
@@ -101,6 +108,7 @@ mod tests {
         ] {
             assert!(!list.covers(no), "{no}");
         }
+
         assert!(!HostPatterns::default().covers("a.example:443"));
     }
 
@@ -116,6 +124,7 @@ mod tests {
         ] {
             assert!(HostPatterns::new([bad]).is_err(), "{bad:?}");
         }
+
         assert!(HostPatterns::new(vec!["a"; PATTERNS_MAX + 1]).is_err());
     }
 }

@@ -27,20 +27,24 @@ const OURS: [&str; 11] = [
 /// Refuses what a guest may not set.
 pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpError> {
     let refused = |message: String| HttpError::new(HttpErrorKind::Header, message);
+
     if [Method::CONNECT, Method::TRACE].contains(method) {
         return Err(refused(format!("requests with {method} are not sent")));
     }
+
     if headers.len() > HEADERS_MAX {
         return Err(refused(format!(
             "a request has at most {HEADERS_MAX} headers"
         )));
     }
+
     if size(headers) > HEADER_BYTES_MAX {
         let most = HEADER_BYTES_MAX;
         return Err(refused(format!(
             "a request's headers have at most {most} bytes"
         )));
     }
+
     match headers.keys().find(|name| is_ours(name)) {
         Some(name) => Err(refused(format!(
             "the header `{name}` is the host's to set; leave it out"
@@ -85,6 +89,7 @@ mod tests {
             let error = check(&Method::GET, &headers(&[("accept", "*"), (name, "x")])).unwrap_err();
             assert!(error.message.contains(name), "{error}");
         }
+
         let fine = [("accept", "*/*"), ("authorization", "x"), ("cookie", "y")];
         assert_eq!(check(&Method::GET, &headers(&fine)), Ok(()));
         assert!(check(&Method::CONNECT, &headers(&fine)).is_err());
@@ -93,11 +98,14 @@ mod tests {
     #[test]
     fn headers_are_bounded() {
         let mut many = HeaderMap::new();
+
         for _ in 0..=HEADERS_MAX {
             many.append("a", HeaderValue::from_static("x"));
         }
+
         assert!(check(&Method::GET, &many).is_err());
         let value = HeaderValue::try_from("x".repeat(HEADER_BYTES_MAX)).unwrap();
+
         assert!(
             check(
                 &Method::GET,

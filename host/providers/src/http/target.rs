@@ -27,37 +27,48 @@ impl Target {
     /// letters small, and a dot at the end goes.
     pub(super) fn of(url: &mut Url) -> Result<Self, HttpError> {
         let unfit = |reason: &str| HttpError::new(HttpErrorKind::Url, reason);
+
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(unfit("the address is longer than 8 KiB"));
         }
+
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
             _ => return Err(unfit("only `http` and `https` addresses can be asked")),
         };
+
         if !url.username().is_empty() || url.password().is_some() {
             return Err(unfit(
                 "the address holds a user's name; send an `authorization` header instead",
             ));
         }
+
         let no_host = || unfit("the address has no host");
+
         if let Some(name) = url.host_str().and_then(|host| host.strip_suffix('.')) {
             let name = name.to_owned();
             url.set_host(Some(&name)).map_err(|_| no_host())?;
         }
+
         url.set_fragment(None);
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or_else(no_host)?.to_owned();
+
         if host.ends_with('.') {
             return Err(no_host());
         }
+
         let port = url.port_or_known_default().filter(|port| *port != 0);
         let port = port.ok_or_else(|| unfit("the address has no port"))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address = match host.starts_with('[') {
-            true => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            false => bare.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+
+        let address = if host.starts_with('[') {
+            bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        } else {
+            bare.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
         };
+
         Ok(Self {
             text: format!("{host}:{port}"),
             host,
@@ -144,6 +155,7 @@ mod tests {
         ] {
             assert!(target(text).is_err(), "{text}: {:?}", target(text));
         }
+
         assert!(target(&format!("http://a.example/{}", "x".repeat(9000))).is_err());
     }
 

@@ -21,6 +21,7 @@ fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
         let value = HeaderValue::from_str(value).unwrap();
         (HeaderName::from_static(name), value)
     });
+
     Request {
         method: Method::GET,
         url: Url::parse(url).unwrap(),
@@ -46,12 +47,14 @@ async fn get(client: &Guarded, request: Request) -> Got {
 
 async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -> Got {
     let permits = Scripted::new(true).permits();
+
     let Request {
         method,
         url,
         headers,
         ..
     } = request(url, headers);
+
     let run = RunId::generate();
     read(client.follow(run, method, url, headers, &permits).await).await
 }
@@ -67,15 +70,20 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
     let client = client(std::slice::from_ref(&target), Secrets::none());
     let scripted = Scripted::new(true);
     let mut asked = request(&format!("http://{target}/p?q=1"), &[("x-mine", "1")]);
+
     asked.method = Method::POST;
     asked.body = futures_util::stream::iter([Ok(Bytes::from_static(b"a body"))]).boxed();
+
     let permits = scripted.permits();
     let sent = client.send(RunId::generate(), asked, &permits);
     let (status, headers, body) = read(sent.await).await.unwrap();
+
     assert_eq!((status, body.as_str()), (200, "hello"));
     assert_eq!(headers["x-here"], "yes");
+
     let seen = &server.asked()[0];
     assert!(seen.starts_with("POST /p?q=1 HTTP/1.1\r\n"), "{seen}");
+
     for part in [
         format!("host: {target}\r\n"),
         "content-length: 6\r\n".to_owned(),
@@ -84,6 +92,7 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
     ] {
         assert!(seen.to_lowercase().contains(&part), "{part:?}: {seen}");
     }
+
     let asked = scripted.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].target, target);
@@ -95,6 +104,7 @@ async fn what_leads_to_this_machine_is_refused_in_every_form() {
     let server = Hostile::serve(|_| ok("", "secret")).await;
     let port = server.port;
     let client = client(&[], Secrets::none());
+
     for host in [
         "127.0.0.1",
         "2130706433",
@@ -113,6 +123,7 @@ async fn what_leads_to_this_machine_is_refused_in_every_form() {
         let got = get(&client, request(&url, &[])).await;
         assert_eq!(kind(got), HttpErrorKind::Private, "{url}");
     }
+
     assert_eq!(server.asked(), [""; 0]);
 }
 
@@ -121,6 +132,7 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
     let server = Hostile::serve(|_| ok("", "hello")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
+
     // It is public when it is checked and private afterwards, or public among others.
     for answers in [
         [&["192.0.2.1", "127.0.0.1"][..], &["127.0.0.1"][..]],
@@ -140,11 +152,13 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
         };
         assert_eq!((kind, resolver.asked()), (expected, 1));
     }
+
     // What was checked is what is connected to: the second answer would lead nowhere.
     let resolver = Fickle::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &[target], Secrets::none());
     let (_, _, body) = get(&client, request(&url, &[])).await.unwrap();
+
     assert_eq!((body.as_str(), resolver.asked()), ("hello", 1));
 }
 
@@ -156,7 +170,9 @@ async fn what_is_not_allowed_is_not_even_resolved() {
     let permits = Scripted::new(false).permits();
     let asked = request("http://a.example/", &[]);
     let got = read(client.send(RunId::generate(), asked, &permits).await).await;
+
     assert_eq!(kind(got), HttpErrorKind::Denied);
+
     for header in [
         "host",
         "transfer-encoding",
@@ -166,6 +182,7 @@ async fn what_is_not_allowed_is_not_even_resolved() {
         let got = get(&client, request("http://a.example/", &[(header, "0")])).await;
         assert_eq!(kind(got), HttpErrorKind::Header, "{header}");
     }
+
     assert_eq!(resolver.asked(), 0);
 }
 
@@ -186,7 +203,9 @@ async fn a_secret_goes_out_and_never_comes_back() {
         std::slice::from_ref(&target),
         secrets(&[("key", VALUE, &target)]),
     );
+
     let scripted = Scripted::new(true);
+
     let asked = request(
         &format!("http://{target}/"),
         &[
@@ -194,20 +213,24 @@ async fn a_secret_goes_out_and_never_comes_back() {
             ("accept-encoding", "br"),
         ],
     );
+
     let permits = scripted.permits();
     let sent = client.send(RunId::generate(), asked, &permits);
     let (_, headers, body) = read(sent.await).await.unwrap();
     let seen = &server.asked()[0];
+
     assert!(
         seen.contains("authorization: Bearer canary-0123456789\r\n"),
         "{seen}"
     );
+
     assert!(!seen.contains(": br\r\n"), "{seen}");
     assert_eq!(headers["x-echo"], "Bearer [secret key]");
     assert!(
         body.contains("authorization: Bearer [secret key]\r\n"),
         "{body}"
     );
+
     assert!(!body.contains(VALUE));
     let targets: Vec<_> = scripted.asked().into_iter().map(|a| a.target).collect();
     assert_eq!(targets, [target, "key".to_owned()]);
@@ -223,6 +246,7 @@ async fn a_secret_goes_nowhere_else() {
     let denied = |value: &'static str, host: &str| {
         request(&format!("http://{host}:{port}/"), &[("x-key", value)])
     };
+
     for (value, host, expected) in [
         ("{{secret:key}}", "b.example", HttpErrorKind::Denied),
         ("{{secret:other}}", "a.example", HttpErrorKind::Denied),
@@ -233,6 +257,7 @@ async fn a_secret_goes_nowhere_else() {
         assert_eq!(error.kind, expected, "{value} to {host}");
         assert!(!error.message.contains(VALUE));
     }
+
     // Not unencrypted over a network, even to a host that is named.
     for address in ["1.1.1.1", "10.0.0.1"] {
         let options = HttpOptions::new().resolver(Fickle::new(&[&[address]]));
@@ -240,6 +265,7 @@ async fn a_secret_goes_nowhere_else() {
         let got = get(&elsewhere, denied("{{secret:key}}", "a.example")).await;
         assert_eq!(kind(got), HttpErrorKind::Denied, "{address}");
     }
+
     // A value that no header may hold is refused without being shown.
     let broken = secrets(&[("key", "canary\r\nx: y", &named[0])]);
     let error = get(
@@ -248,6 +274,7 @@ async fn a_secret_goes_nowhere_else() {
     )
     .await;
     let error = error.unwrap_err();
+
     assert!(!error.message.contains("canary"), "{error}");
     assert_eq!(server.asked(), [""; 0]);
 }
@@ -261,8 +288,10 @@ async fn compressed_answers_are_read_or_refused() {
         std::slice::from_ref(&target),
         secrets(&[("key", VALUE, &target)]),
     );
+
     let with_key = request(&url, &[("x-key", "{{secret:key}}")]);
     assert_eq!(kind(get(&client, with_key).await), HttpErrorKind::Coding);
+
     let (_, headers, body) = get(&client, request(&url, &[])).await.unwrap();
     assert_eq!(
         (headers["content-encoding"].as_bytes(), &*body),
@@ -291,9 +320,11 @@ async fn an_answer_to_a_secret_is_not_had_in_pieces() {
     let range = [("range", "bytes=0-3"), ("if-range", "\"a\"")];
     let with_key = [&range[..], &[("x-key", "{{secret:key}}")]].concat();
     let got = get(&client, request(&url, &with_key)).await;
+
     assert_eq!(kind(got), HttpErrorKind::Coding);
     let (status, _, body) = get(&client, request(&url, &range)).await.unwrap();
     assert_eq!((status, &*body), (206, "canary"), "without one it may");
+
     let asked = server.asked();
     let ranges = asked
         .iter()
@@ -331,6 +362,7 @@ async fn an_answer_is_as_long_as_it_is_when_read() {
     let server = server.await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
+
     for (most, fits) in [(65_536, true), (65_535, false)] {
         let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
         let options = options.response_bytes(most);
@@ -350,6 +382,7 @@ async fn each_redirect_is_checked_anew() {
     let server = Hostile::serve(|asked| {
         let port = asked.split("host: a.example:").nth(1);
         let port = port.and_then(|rest| rest.lines().next()).unwrap_or("1");
+
         let to = match asked.split(' ').nth(1).unwrap_or_default() {
             "/here" => "/there".to_owned(),
             "/away" => format!("http://b.example:{port}/there"),
@@ -358,6 +391,7 @@ async fn each_redirect_is_checked_anew() {
             "/round" => "/round".to_owned(),
             _ => return ok("", "there"),
         };
+
         status("302 Found", &format!("location: {to}\r\n"), "")
     });
     let server = server.await;
@@ -365,6 +399,7 @@ async fn each_redirect_is_checked_anew() {
     let named = [format!("a.example:{port}"), format!("b.example:{port}")];
     let client = client(&named, secrets(&[("key", VALUE, &named[0])]));
     let url = |path: &str| format!("http://a.example:{port}{path}");
+
     let headers = [
         ("authorization", "Basic x"),
         ("cookie", "c=1"),
@@ -373,20 +408,24 @@ async fn each_redirect_is_checked_anew() {
     ];
     let (_, _, body) = follow(&client, &url("/here"), &headers).await.unwrap();
     assert_eq!(body, "there");
+
     let asked = server.asked();
     assert!(asked[1].contains("authorization: Basic x") && asked[1].contains(VALUE));
 
     let (_, _, body) = follow(&client, &url("/away"), &headers).await.unwrap();
     assert_eq!(body, "there");
+
     let asked = server.asked();
     let last = asked[asked.len() - 1].to_lowercase();
     assert!(
         last.contains("host: b.example") && last.contains("x-mine: 1"),
         "{last}"
     );
+
     for gone in ["authorization", "cookie", "x-key", VALUE] {
         assert!(!last.contains(gone), "{gone} went along: {last}");
     }
+
     for (path, expected) in [
         ("/private", HttpErrorKind::Private),
         ("/scheme", HttpErrorKind::Url),
@@ -395,6 +434,7 @@ async fn each_redirect_is_checked_anew() {
         let got = follow(&client, &url(path), &[]).await;
         assert_eq!(kind(got), expected, "{path}");
     }
+
     // A guest's own request is not followed at all.
     let (status, headers, _) = get(&client, request(&url("/private"), &[])).await.unwrap();
     assert_eq!((status, headers.contains_key("location")), (302, true));
@@ -405,6 +445,7 @@ async fn what_has_no_end_is_ended() {
     let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
     let server = Hostile::serve(move |asked| {
         let head = head.clone();
+
         match asked.split(' ').nth(1).unwrap_or_default() {
             "/endless" => Reply::Endless(head, vec![b'x'; 4096]),
             "/announced" => {
@@ -422,6 +463,7 @@ async fn what_has_no_end_is_ended() {
     });
     let server = server.await;
     let target = format!("a.example:{}", server.port);
+
     let options = HttpOptions::new()
         .resolver(Fickle::new(&[&["127.0.0.1"]]))
         .response_bytes(1 << 20)
@@ -429,6 +471,7 @@ async fn what_has_no_end_is_ended() {
         .idle(Duration::from_millis(300))
         .total(Duration::from_secs(3));
     let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
+
     for (path, expected) in [
         ("/endless", HttpErrorKind::ResponseBytes),
         ("/announced", HttpErrorKind::ResponseBytes),
@@ -442,12 +485,15 @@ async fn what_has_no_end_is_ended() {
         let got = get(&client, request(&format!("http://{target}{path}"), &[])).await;
         assert_eq!(kind(got), expected, "{path}");
     }
+
     // A pause is ended long before the whole time is over.
     let paused = get(&client, request(&format!("http://{target}/silent"), &[])).await;
     let paused = paused.unwrap_err().message;
     assert!(paused.contains("sent nothing for 300ms"), "{paused}");
+
     let mut asked = request(&format!("http://{target}/endless"), &[]);
     asked.method = Method::POST;
+
     let chunk = || async { Ok(Bytes::from_static(&[0; 100])) };
     asked.body = futures_util::stream::repeat_with(chunk)
         .then(|chunk| chunk)
@@ -464,6 +510,7 @@ async fn a_run_has_so_many_requests_under_way_and_no_more() {
     let (run, other) = (RunId::generate(), RunId::generate());
     let url = format!("http://{target}/");
     let mut held = Vec::new();
+
     for _ in 0..16 {
         held.push(
             client
@@ -472,17 +519,20 @@ async fn a_run_has_so_many_requests_under_way_and_no_more() {
                 .unwrap(),
         );
     }
+
     let refused = client.send(run, request(&url, &[]), &permits).await;
     assert_eq!(
         refused.err().map(|error| error.kind),
         Some(HttpErrorKind::Busy)
     );
+
     assert!(
         client
             .send(other, request(&url, &[]), &permits)
             .await
             .is_ok()
     );
+
     held.pop();
     assert!(client.send(run, request(&url, &[]), &permits).await.is_ok());
 }

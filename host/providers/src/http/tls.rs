@@ -20,6 +20,7 @@ pub(crate) fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfi
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&crypto))
         .with_safe_default_protocol_versions()?;
+
     let config = match trust {
         Trust::System(also) => {
             let verifier = Verifier::new_with_extra_roots(also.iter().cloned(), crypto)?;
@@ -33,5 +34,6 @@ pub(crate) fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfi
         .iter()
         .map(|name| name.as_bytes().to_vec())
         .collect();
+
     Ok(config)
 }

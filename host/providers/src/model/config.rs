@@ -155,8 +155,10 @@ mod tests {
             config.map(|config| config.openai.context_tokens.and_then(|size| size.of(model)))
         };
         assert_eq!(of("[openai]\ncontext_tokens = 512", "m"), Ok(Some(512)));
+
         let each = "[openai.context_tokens]\nm = 512";
         assert_eq!((of(each, "m"), of(each, "n")), (Ok(Some(512)), Ok(None)));
+
         for wrong in ["0", "-1", "'512'", "{ m = 0 }", "4294967296"] {
             let error = of(&format!("[openai]\ncontext_tokens = {wrong}"), "m").unwrap_err();
             assert!(error.contains("a number of tokens above 0"), "{error}");

@@ -113,13 +113,17 @@ impl Endpoint {
                 (key, variable.to_owned())
             }
         };
+
         let mut limits = GuardLimits::default();
+
         if let Some(seconds) = table.idle_timeout_s {
             limits.idle = Duration::from_secs(seconds.max(1));
         }
+
         if let Some(seconds) = table.first_event_timeout_s {
             limits.first_event = Duration::from_secs(seconds.max(1));
         }
+
         Ok(Self {
             service,
             base_url: base_url(service, table, lookup)?,
@@ -193,6 +197,7 @@ fn base_url(
         let origin = format!("base_url of [models.{}]", service.word());
         return parse_base_url(service, text, origin);
     }
+
     for variable in service.address_variables() {
         let text = lookup(variable).unwrap_or_default();
         match text.trim() {
@@ -203,6 +208,7 @@ fn base_url(
             text => return parse_base_url(service, text, (*variable).to_owned()),
         }
     }
+
     parse_base_url(service, service.public_address(), "built in".to_owned())
 }
 
@@ -218,6 +224,7 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid(format!("its scheme is `{}`", url.scheme())));
     }
+
     // A password in an address would be shown whenever the address is.
     if !url.username().is_empty() || url.password().is_some() {
         let (text, reason) = ("(hidden)".to_owned(), "it contains a password".to_owned());
@@ -227,15 +234,18 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
             reason,
         });
     }
+
     let path = url.path().trim_end_matches('/').to_owned();
     let last = path.rsplit('/').next().unwrap_or_default();
     let versioned = last.starts_with('v') && last[1..].starts_with(|c: char| c.is_ascii_digit());
+
     // Gateways put OpenAI's API under paths of every shape; only a bare host is completed.
     let complete = versioned || (service == Service::OpenAi && !path.is_empty());
     url.set_path(&match service.version().filter(|_| !complete) {
         None => format!("{path}/"),
         Some(version) => format!("{path}/{version}/"),
     });
+
     Ok(url)
 }
 
@@ -247,10 +257,12 @@ fn ollama_host(text: &str) -> String {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
         _ => (rest, "11434"),
     };
+
     let host = match host {
         "" | "0.0.0.0" | "[::]" => "127.0.0.1",
         host => host,
     };
+
     format!("{scheme}://{host}:{port}")
 }
 
@@ -277,6 +289,7 @@ mod tests {
     #[test]
     fn addresses_are_completed() {
         use Service::{Anthropic, Gemini, OpenAi};
+
         for (service, text, expected) in [
             (OpenAi, "http://h:1", "http://h:1/v1/"),
             (OpenAi, "http://h/v1", "http://h/v1/"),
@@ -303,6 +316,7 @@ mod tests {
             let found = address(Service::Ollama, "OLLAMA_HOST", text);
             assert_eq!(found, expected, "{text}");
         }
+
         let found = address(Service::Ollama, "OLLAMA_BASE_URL", "http://box:1/v1");
         assert_eq!(found, "http://box:1/v1/");
     }
@@ -315,6 +329,7 @@ mod tests {
             idle_timeout_s: Some(7),
             ..ServiceConfig::default()
         };
+
         let variables = [
             ("OPENAI_BASE_URL", "http://elsewhere"),
             ("OPENAI_API_KEY", "sk-wrong"),

@@ -192,9 +192,11 @@ impl Attempts {
                 }
                 State::Over => return None,
             };
+
             if matches!(item, Ok(ModelEvent::Finish(_)) | Err(_)) {
                 self.state = State::Over;
             }
+
             return Some((item, self));
         }
     }
@@ -207,22 +209,27 @@ impl Attempts {
         backoff: Duration,
     ) -> Result<ModelEvent, ModelError> {
         use ModelErrorKind::{RateLimited, Truncated, Unavailable};
+
         let may_pass = matches!(error.kind, RateLimited | Truncated | Unavailable);
         if attempt == ATTEMPTS_MAX || !may_pass {
             return Err(error);
         }
+
         let wait = error.retry_after.unwrap_or(backoff);
         if wait > WAIT_MAX {
             let asked = wait.as_secs();
             error.message = format!("{} (it asks to wait {asked} s)", error.message);
             return Err(error);
         }
+
         tracing::debug!(attempt, ?wait, %error, "a model request is tried again");
+
         self.state = State::Waiting {
             wait,
             attempt: attempt + 1,
             backoff: backoff.saturating_mul(2),
         };
+
         Ok(ModelEvent::Retrying(Retrying {
             attempt,
             cause: error.message,
@@ -331,6 +338,7 @@ mod tests {
             Ok(stream) => drain(stream).await,
             Err(error) => (Vec::new(), Some(error)),
         };
+
         let seconds = clock.elapsed().as_secs_f32();
         let kind = error.map(|error| error.kind);
         (events, kind, script.requests().len(), seconds)
@@ -351,6 +359,7 @@ mod tests {
         let (events, error, requests, seconds) = run([busy(), busy(), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
         assert!((1.5..1.6).contains(&seconds), "{seconds}");
+
         let told = |attempt, millis| {
             ModelEvent::Retrying(Retrying {
                 attempt,
@@ -436,6 +445,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_follows_a_finish_and_it_lets_the_provider_go() {
         struct Chatty;
+
         impl ModelProvider for Chatty {
             fn complete(
                 &self,
@@ -454,9 +464,11 @@ mod tests {
                 Vec::new()
             }
         }
+
         let limits = GuardLimits::default();
         let guard = Guard::new(Arc::new(Chatty), Arc::new(LeapClock::default()), limits);
         let (events, error) = drain(ask(&guard, "").await.unwrap()).await;
+
         assert_eq!((events.len(), error), (1, None));
     }
 
@@ -465,6 +477,7 @@ mod tests {
         let clock = LeapClock::default();
         let script = Scripted::new([Reply::new([text("a"), Step::Hang])]);
         let mut stream = ask(&guard(&script, &clock), "").await.unwrap();
+
         assert!(stream.next().await.is_some());
         drop(stream);
         assert_eq!(script.abandoned(), 1);
@@ -472,6 +485,7 @@ mod tests {
         let script = Scripted::new([Reply::new([Step::Hang])]);
         let asked = guard(&script, &clock);
         let mut begin = Box::pin(ask(&asked, ""));
+
         assert!((&mut begin).now_or_never().is_none());
         drop(begin);
         assert_eq!(script.abandoned(), 1);

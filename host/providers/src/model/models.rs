@@ -94,12 +94,14 @@ impl Models {
             prices: Prices::new(&config.prices)?,
             ..Self::none()
         };
+
         for service in Service::ALL {
             let endpoint = Endpoint::new(service, service.table(config), lookup)?;
             let limits = endpoint.limits;
             let remote = Arc::new(Remote::new(endpoint));
             models.remotes.insert(service.word(), (remote, limits));
         }
+
         match &config.default {
             Some(spec) => models.model(spec),
             None => Ok(models),
@@ -123,6 +125,7 @@ impl Models {
             spec: spec.to_owned(),
             reason,
         };
+
         let split = spec.split_once(':').filter(|(_, name)| !name.is_empty());
         let Some((provider, name)) = split else {
             return Err(invalid(format!(
@@ -130,6 +133,7 @@ impl Models {
                 self.known()
             )));
         };
+
         let known = self.providers.contains_key(provider) || self.remotes.contains_key(provider);
         if provider == SCRIPTED && !known {
             let script = Scripted::load(Path::new(name))?.clock(self.clock.clone());
@@ -137,6 +141,7 @@ impl Models {
         } else if !known {
             return Err(invalid(self.no_such_provider(provider)));
         }
+
         self.default = Some(spec.to_owned());
         Ok(self)
     }
@@ -173,12 +178,14 @@ impl Models {
                 self.known()
             )));
         }
+
         let Some((provider, name)) = whole.split_once(':') else {
             return Err(unknown(format!(
                 "`{whole}` does not say whose model it is: write PROVIDER:{whole} with one of {}",
                 self.known()
             )));
         };
+
         let (found, limits): (Arc<dyn ModelProvider>, _) =
             if let Some(provider) = self.providers.get(provider) {
                 (provider.clone(), GuardLimits::default())
@@ -193,6 +200,7 @@ impl Models {
             } else {
                 return Err(unknown(self.no_such_provider(provider)));
             };
+
         let guard = Guard::new(found, self.clock.clone(), limits);
         Ok((Arc::new(guard), name.to_owned()))
     }
@@ -217,9 +225,10 @@ impl Models {
         let names = self.providers.keys().map(String::as_str);
         let names = names.chain(self.remotes.keys().copied());
         let names: Vec<String> = names.map(|name| format!("{name}:NAME")).collect();
-        match names.is_empty() {
-            true => "scripted:FILE".to_owned(),
-            false => format!("{}, scripted:FILE", names.join(", ")),
+        if names.is_empty() {
+            "scripted:FILE".to_owned()
+        } else {
+            format!("{}, scripted:FILE", names.join(", "))
         }
     }
 }
@@ -247,16 +256,19 @@ impl ModelProvider for Models {
     /// The default, and what added providers list. Services are not asked for their models.
     fn models(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
+
         for (provider, found) in &self.providers {
             for model in found.models() {
                 let name = format!("{provider}:{}", model.name);
                 all.push(ModelInfo { name, ..model });
             }
         }
+
         let Some(default) = &self.default else {
             return all;
         };
         let listed = all.iter().position(|model| model.name == *default);
+
         let first = match listed {
             Some(place) => all.remove(place),
             None => ModelInfo {
@@ -316,6 +328,7 @@ mod tests {
         let models = models(&[("OPENAI_API_KEY", "k")])
             .model("openai:gpt")
             .unwrap();
+
         for (spec, name) in [
             ("", "gpt"),
             ("openai:o", "o"),
@@ -338,6 +351,7 @@ mod tests {
             unknown.message.contains("no provider `llama3`"),
             "{unknown}"
         );
+
         assert!(unknown.message.contains("ollama:NAME"), "{unknown}");
         let missing = refusal(&models, "anthropic:claude");
         assert_eq!(missing.kind, ModelErrorKind::Unauthorized);
@@ -369,6 +383,7 @@ mod tests {
         let models = Models::none()
             .provider("a", script.clone())
             .provider("b", script);
+
         let names = |models: &Models| -> Vec<String> {
             models
                 .models()
@@ -377,8 +392,10 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(&models), ["a:script", "b:script"]);
+
         let models = models.model("b:script").unwrap();
         assert_eq!(names(&models), ["b:script", "a:script"]);
+
         let models = models.model("b:other").unwrap();
         assert_eq!(names(&models), ["b:other", "a:script", "b:script"]);
     }
@@ -389,9 +406,11 @@ mod tests {
         let script = Scripted::new([Reply::new(broken)]);
         let models = Models::none().provider("demo", script.clone());
         let mut request = request("hi");
+
         request.model = Some("demo:m2".to_owned());
         let stream = models.complete(context(), request).await.unwrap();
         let error = drain(stream).await.1.unwrap();
+
         assert_eq!(error.kind, ModelErrorKind::Truncated);
         assert_eq!(script.requests()[0].model.as_deref(), Some("m2"));
     }
@@ -410,6 +429,7 @@ mod tests {
         let text = "[prices.'demo:m']\ninput = 0.15\noutput = 1\n";
         let models = Models::with_lookup(&toml::from_str(text).unwrap(), &|_| None).unwrap();
         let models = models.provider("demo", Scripted::new(replies));
+
         for (model, cost) in [("demo:m", 8), ("demo:m", 4), ("demo:other", 0)] {
             let mut request = request("hi");
             request.model = Some(model.to_owned());
@@ -433,6 +453,7 @@ mod tests {
             let error = Models::with_lookup(&config, &|_| None).err().unwrap();
             assert!(error.to_string().contains(expected), "{error}");
         }
+
         for text in ["input = 1", "input = 1\noutput = 1\nper = 2", "input = 'x'"] {
             let config = toml::from_str::<ModelsConfig>(&format!("[prices.m]\n{text}"));
             assert!(config.is_err(), "{text}");
@@ -443,8 +464,10 @@ mod tests {
     async fn a_script_file_is_played() {
         let folder = std::env::temp_dir().join(format!("lastword-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).unwrap();
+
         let file = folder.join("script.toml");
         std::fs::write(&file, "[[reply]]\nsteps = [{ text = 'Hello.' }]\n").unwrap();
+
         let models = Models::none()
             .model(&format!("scripted:{}", file.display()))
             .unwrap();
@@ -452,6 +475,7 @@ mod tests {
 
         let mut request = request("hi");
         request.model = None;
+
         let stream = models.complete(context(), request).await.unwrap();
         assert_eq!(drain(stream).await.0.len(), 2);
         assert_eq!(models.script().unwrap().requests().len(), 1);

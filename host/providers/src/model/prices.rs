@@ -84,6 +84,7 @@ fn checked(model: &str, what: &'static str, dollars: f64) -> Result<u128, ModelC
             text: dollars.to_string(),
         });
     }
+
     // Dollars per million tokens are millionths of a dollar per token.
     Ok((dollars * UNITS as f64).round() as u128)
 }

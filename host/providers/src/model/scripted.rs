@@ -152,6 +152,7 @@ impl Scripted {
             requests: VecDeque::new(),
             abandoned: 0,
         });
+
         Self {
             shared: Arc::new(Shared { replies, record }),
             clock: SystemClock::shared(),
@@ -196,14 +197,17 @@ impl Shared {
         let matching = |reply: &Reply| reply.when.as_ref().is_some_and(|w| prompt.contains(w));
         let special = self.replies.iter().any(matching);
         let mut record = self.record();
+
         if record.requests.len() == REQUESTS_MAX {
             record.requests.pop_front();
         }
+
         record.requests.push_back(request.clone());
         let mut latest = record.requests.iter_mut().rev();
         if let Some(older) = latest.nth(REQUESTS_WITH_BYTES_MAX) {
             older.blobs.clear();
         }
+
         let candidates = self.replies.iter().enumerate().filter(|(_, reply)| {
             if special {
                 matching(reply)
@@ -213,6 +217,7 @@ impl Shared {
         });
         let (index, reply) = candidates.min_by_key(|(index, _)| record.uses[*index])?;
         record.uses[index] += 1;
+
         Some(reply.clone())
     }
 }
@@ -252,9 +257,11 @@ impl Scripted {
                 step => steps.push_back(step),
             }
         }
+
         let calls = steps.iter().any(|s| matches!(s, Step::ToolCall { .. }));
         let reason = if calls { "tool_use" } else { "end_turn" };
         steps.push_back(Step::Finish(reason.to_owned()));
+
         let playing = Playing {
             steps,
             clock: self.clock.clone(),
@@ -345,6 +352,7 @@ fn last_prompt(request: &ModelRequest) -> String {
 fn tool_call(name: String, input: String) -> Part {
     let finished = serde_json::from_str::<serde::de::IgnoredAny>(&input).is_ok();
     let id = format!("call_{}", uuid::Uuid::now_v7().simple());
+
     let call = ToolCall {
         id,
         name,
@@ -409,6 +417,7 @@ mod tests {
         };
         let script = Scripted::new([Reply::new([call])]);
         let mut ids = Vec::new();
+
         for _ in 0..2 {
             let (events, _) = drain(ask(&script, "").await.unwrap()).await;
             let [ModelEvent::Part(part), ModelEvent::Finish(reason)] = events.as_slice() else {
@@ -421,6 +430,7 @@ mod tests {
             assert!(call.finished);
             ids.push(call.id.clone());
         }
+
         assert_ne!(ids[0], ids[1]);
     }
 
@@ -432,6 +442,7 @@ mod tests {
             stream.next().await,
             Some(Ok(ModelEvent::Text("a".to_owned())))
         );
+
         assert!(stream.next().now_or_never().is_none());
         assert_eq!(script.abandoned(), 0);
         drop(stream);

@@ -40,9 +40,11 @@ impl Clock for LeapClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let mut leap = self.0.lock().unwrap();
         leap.sleeps += 1;
+
         let me = (leap.now + duration, leap.sleeps);
         leap.waiting.insert(me);
         drop(leap);
+
         Box::pin(Sleep {
             clock: self.clone(),
             me,
@@ -66,9 +68,11 @@ impl Future for Sleep {
         if leap.waiting.first() == Some(&self.me) && self.rounds > ROUNDS {
             leap.now = leap.now.max(self.me.0);
         }
+
         if leap.now >= self.me.0 {
             return Poll::Ready(());
         }
+
         context.waker().wake_by_ref();
         Poll::Pending
     }

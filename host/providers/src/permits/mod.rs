@@ -108,6 +108,7 @@ pub(crate) mod testing {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(access);
+
             let answer = if self.allows {
                 Ok(Allowed::Once)
             } else {

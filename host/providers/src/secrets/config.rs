@@ -90,10 +90,12 @@ mod tests {
             "[search]\nenv = \"KEY\"\nhosts = [\"a.example\"]\n[other]\ncommand = [\"pass\", \"x\"]",
         )
         .unwrap();
+
         assert_eq!(
             config.0["search"].origin(),
             Ok(Origin::Env("KEY".to_owned()))
         );
+
         assert!(config.0["search"].hosts().unwrap().covers("a.example:443"));
         let words = vec!["pass".to_owned(), "x".to_owned()];
         assert_eq!(config.0["other"].origin(), Ok(Origin::Command(words)));

@@ -4,19 +4,24 @@
 /// All forms of a value, the value itself first, each once.
 pub(super) fn forms(value: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![value.as_bytes().to_vec(), json(value)];
+
     for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
         forms.push(percent(value, digits, false));
         forms.push(percent(value, digits, true));
     }
+
     for alphabet in [STANDARD, FOR_ADDRESSES] {
         forms.extend((0..3).map(|offset| base64_inside(value.as_bytes(), offset, alphabet)));
     }
+
     let mut once: Vec<Vec<u8>> = Vec::new();
+
     for form in forms {
         if !once.contains(&form) {
             once.push(form);
         }
     }
+
     once
 }
 
@@ -29,6 +34,7 @@ fn json(value: &str) -> Vec<u8> {
 /// As in an address, or in a form, where a space is a plus.
 fn percent(value: &str, digits: &[u8; 16], form: bool) -> Vec<u8> {
     let mut encoded = Vec::new();
+
     for byte in value.bytes() {
         match byte {
             b' ' if form => encoded.push(b'+'),
@@ -40,6 +46,7 @@ fn percent(value: &str, digits: &[u8; 16], form: bool) -> Vec<u8> {
             ]),
         }
     }
+
     encoded
 }
 
@@ -55,6 +62,7 @@ fn base64_inside(value: &[u8], offset: usize, alphabet: &[u8; 64]) -> Vec<u8> {
         let byte = value[at / 8 - offset];
         usize::from(byte >> (7 - at % 8) & 1)
     };
+
     let first = (offset * 8).div_ceil(6);
     let characters = (first..end * 8 / 6).map(|character| {
         let six = (character * 6..character * 6 + 6).fold(0, |six, at| six << 1 | bit(at));
@@ -87,6 +95,7 @@ mod tests {
     #[test]
     fn a_value_with_other_characters_has_more() {
         let texts = texts("a \"b\"/\n?>~");
+
         for form in [
             "a \"b\"/\n?>~",
             "a \\\"b\\\"/\\n?>~",

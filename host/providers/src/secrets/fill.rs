@@ -36,6 +36,7 @@ pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
         names.push(name);
         rest = after;
     }
+
     Ok(names)
 }
 
@@ -55,6 +56,7 @@ impl Secrets {
     ) -> Result<SecretString, SecretError> {
         let mut filled = String::new();
         let mut rest = text;
+
         for name in placeholders(text)? {
             allowed(name)?;
             let secret = self.inner.secrets.get(name);
@@ -65,6 +67,7 @@ impl Secrets {
                 rest = after.split_once(END).map_or("", |(_, after)| after);
             }
         }
+
         filled.push_str(rest);
         Ok(filled.into())
     }
@@ -79,6 +82,7 @@ mod tests {
     fn placeholders_become_values() {
         let secrets = secrets(&[("a", "value-a{{secret:b}}", "*"), ("b", "value-b", "*")]);
         let fill = |text: &str| secrets.fill(text, &|_| Ok(()));
+
         for (text, filled) in [
             ("", ""),
             ("plain }} {{ secret:a", "plain }} {{ secret:a"),
@@ -100,8 +104,10 @@ mod tests {
         };
         let fill = |text: &str| secrets.fill(text, &only_a).unwrap_err();
         let denied = SecretError::Denied(Denied("no".to_owned()));
+
         assert_eq!(fill("{{secret:a}}{{secret:b}}"), denied);
         assert_eq!(fill("{{secret:c}}"), SecretError::Unknown("c".to_owned()));
+
         for malformed in [
             "{{secret:a",
             "{{secret:}}",
@@ -110,6 +116,7 @@ mod tests {
         ] {
             assert_eq!(fill(malformed), SecretError::Malformed, "{malformed}");
         }
+
         let many = "{{secret:a}}".repeat(PLACEHOLDERS_MAX + 1);
         assert_eq!(fill(&many), SecretError::Malformed);
     }

@@ -22,6 +22,7 @@ pub(super) fn value(origin: &Origin) -> Result<SecretString, String> {
         Origin::File(path) => trimmed(&file(path)?)?,
         Origin::Command(words) => trimmed(&command(words, COMMAND_TIME_MAX)?)?,
     };
+
     match value.expose_secret().len() {
         0 => Err("its value is empty".to_owned()),
         length if length < VALUE_BYTES_MIN => Err(format!(
@@ -75,9 +76,11 @@ fn trimmed(bytes: &SecretSlice<u8>) -> Result<SecretString, String> {
 /// What a program writes. It has no input, and dies with its group when its time is up.
 fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> {
     use std::os::unix::process::CommandExt;
+
     let Some((program, arguments)) = words.split_first() else {
         return Err("`command` is empty".to_owned());
     };
+
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -92,16 +95,20 @@ fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> 
         .name("lastword-secret".to_owned())
         .spawn(move || drop(sender.send(read(child))))
         .map_err(|error| format!("no thread can be started: {error}"))?;
+
     let answer = receiver.recv_timeout(time);
     if answer.is_err() {
         let signal = rustix::process::Signal::KILL;
         let _it_may_have_ended = rustix::process::kill_process_group(group, signal);
     }
+
     let (bytes, status) = match answer {
         Ok(answer) => answer.map_err(|error| format!("failed to read `{program}`: {error}"))?,
         Err(_) => return Err(format!("`{program}` took longer than {} s", time.as_secs())),
     };
+
     let _it_has_answered = reader.join();
+
     match (status.success(), bytes) {
         (false, _) => Err(format!(
             "`{program}` failed with {status}; run it to see why"
@@ -141,11 +148,14 @@ mod tests {
     fn a_byte_order_mark_is_no_part_of_a_value() {
         let value = run("printf '\\357\\273\\277hunter2-long\\r\\n'").unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
+
         let mark = run("printf '\\357\\273\\277'").unwrap_err();
         assert_eq!(mark, "its value is empty");
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "\u{feff}hunter2-long\n").unwrap();
+
         let value = super::value(&Origin::File(path)).unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
     }
@@ -163,10 +173,13 @@ mod tests {
             assert!(error.contains(says), "{script}: {error}");
             assert!(!error.contains("hunter2-long"), "{error}");
         }
+
         let none = value(&Origin::Command(vec!["/no/such/program".to_owned()]));
         assert!(none.unwrap_err().contains("failed to start"));
+
         let none = value(&Origin::Env("LASTWORD_NO_SUCH_VARIABLE".to_owned()));
         assert!(none.unwrap_err().contains("is not set"));
+
         let none = value(&Origin::File("/dev/zero".into()));
         assert!(none.unwrap_err().contains("only plain files"));
     }

@@ -53,25 +53,31 @@ impl Secrets {
     /// [`SecretsError`], with the first that cannot be used and why.
     pub fn load(config: &SecretsConfig) -> Result<Self, SecretsError> {
         let mut secrets = BTreeMap::new();
+
         for (name, secret) in &config.0 {
             let failed = |reason: String| SecretsError {
                 name: name.clone(),
                 reason,
             };
+
             if !config::is_name(name) {
                 let most = NAME_BYTES_MAX;
                 return Err(failed(format!(
                     "a name has letters, digits, `_`, `-` and `.`, {most} of them at the most"
                 )));
             }
+
             if secrets.len() == SECRETS_MAX {
                 return Err(failed(format!("there are more than {SECRETS_MAX} secrets")));
             }
+
             let hosts = secret.hosts().map_err(|error| failed(error.to_string()))?;
             let origin = secret.origin().map_err(failed)?;
             let value = load::value(&origin).map_err(failed)?;
+
             secrets.insert(name.clone(), Secret { value, hosts });
         }
+
         Ok(Self::of(secrets))
     }
 
@@ -89,6 +95,7 @@ impl Secrets {
     pub fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
+
         let secrets = values.map(|(name, value)| {
             let secret = Secret {
                 value: SecretString::from(value),
@@ -156,9 +163,10 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
         Value::Number(number) => {
             let text = number.to_string();
             let clean = clean(&text);
-            match clean == text {
-                true => Value::Number(number),
-                false => Value::String(clean),
+            if clean == text {
+                Value::Number(number)
+            } else {
+                Value::String(clean)
             }
         }
         other => other,
@@ -221,6 +229,7 @@ mod tests {
         let folder = tempfile_in_target();
         let file = folder.join("key");
         std::fs::write(&file, "hunter2-long\r\n").unwrap();
+
         let text = format!(
             "[a]\nfile = {file:?}\nhosts = [\"a.example\"]\n\
              [b]\ncommand = [\"printf\", \"other-value\"]"
@@ -233,6 +242,7 @@ mod tests {
         assert!(!secrets.may_go_to("a", "b.example:443"));
         assert!(!secrets.may_go_to("b", "a.example:443"));
         assert_eq!(secrets.redact("=hunter2-long="), "=[secret a]=");
+
         let shown = format!("{secrets:?} {:?}", secrets.inner.secrets["a"].value);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.starts_with("{\"a\", \"b\"}"), "{shown}");
@@ -261,6 +271,7 @@ mod tests {
         ] {
             assert_eq!(without(text, "p\"ss/word1", "(key)"), left);
         }
+
         assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
     }
 

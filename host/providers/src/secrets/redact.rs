@@ -26,6 +26,7 @@ impl Needles {
         let mut needles = Vec::new();
         let mut by_first = vec![Vec::new(); 256];
         let mut longest = 0;
+
         for (name, value) in values {
             for form in forms(value.expose_secret()) {
                 let (Some(first), Ok(at)) = (form.first(), u16::try_from(needles.len())) else {
@@ -39,6 +40,7 @@ impl Needles {
                 });
             }
         }
+
         Self {
             needles,
             by_first,
@@ -77,6 +79,7 @@ impl Needles {
     /// of them belong to a value that began before.
     fn pass(&self, held: &mut Vec<u8>, covered: &mut usize, end: usize) -> Vec<u8> {
         let mut seen = Vec::with_capacity(end);
+
         for at in 0..end {
             // Values may overlap: all bytes of all of them go.
             if let Some(needle) = self.at(&held[at..]) {
@@ -85,11 +88,13 @@ impl Needles {
                 }
                 *covered = (*covered).max(needle.form.expose_secret().len());
             }
+
             match *covered {
                 0 => seen.push(held[at]),
                 _ => *covered -= 1,
             }
         }
+
         held.drain(..end);
         seen
     }
@@ -143,6 +148,7 @@ mod tests {
     #[test]
     fn every_form_is_found_in_text() {
         let needles = needles(&[("a", "p\"ss/word"), ("b", "hunter2-long")]);
+
         for (text, left) in [
             ("nothing here", "nothing here"),
             ("x hunter2-long y", "x [secret b] y"),
@@ -156,6 +162,7 @@ mod tests {
         ] {
             assert_eq!(needles.redact(text), left, "{text}");
         }
+
         assert!(matches!(needles.redact("nothing"), Cow::Borrowed(_)));
     }
 
@@ -185,6 +192,7 @@ mod tests {
         // A small alphabet and values that begin alike, so that they nearly match everywhere.
         let values = [("a", "abaabab"), ("b", "abaaba"), ("c", "bbbbab\"a")];
         let needles = needles(&values);
+
         for _ in 0..2000 {
             let mut whole = Vec::new();
             while whole.len() < 60 {
@@ -193,8 +201,10 @@ mod tests {
                     _ => whole.push(b"ab\\\""[chance.below(4)]),
                 }
             }
+
             let mut stream = RedactedStream::new(Arc::clone(&needles));
             let (mut seen, mut rest) = (Vec::new(), &whole[..]);
+
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at(1 + chance.below(rest.len().min(9)));
                 seen.extend(stream.push(chunk));
@@ -202,12 +212,15 @@ mod tests {
                     stream.held.len() < needles.longest,
                     "it holds back too much"
                 );
+
                 for (_, value) in values {
                     let found = seen.windows(value.len()).any(|w| w == value.as_bytes());
                     assert!(!found, "a value got through");
                 }
+
                 rest = after;
             }
+
             seen.extend(stream.finish());
             assert_eq!(seen, needles.redact_bytes(&whole));
         }

@@ -38,6 +38,7 @@ impl FetchUrl {
             Ok(response) => read(response).await,
             Err(error) => Err(error),
         };
+
         match page {
             Ok(output) => Ok(output),
             Err(error) if is_the_hosts(error.kind) => Err(error.into()),
@@ -94,11 +95,13 @@ fn arguments(arguments: &Value) -> Result<(Method, Url, HeaderMap), ToolError> {
     let url = url.ok_or_else(|| ToolError::invalid("`url` is missing"))?;
     let url = Url::parse(url)
         .map_err(|error| ToolError::invalid(format!("`url` is no address: {error}")))?;
+
     let method = match arguments.get("method").and_then(Value::as_str) {
         None | Some("GET") => Method::GET,
         Some("HEAD") => Method::HEAD,
         Some(_) => return Err(ToolError::invalid("`method` is GET or HEAD")),
     };
+
     let mut headers = HeaderMap::new();
     let given = arguments.get("headers").and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
@@ -108,6 +111,7 @@ fn arguments(arguments: &Value) -> Result<(Method, Url, HeaderMap), ToolError> {
         let value = HeaderValue::from_str(value).map_err(|_| unfit())?;
         headers.try_append(name, value).map_err(|_| unfit())?;
     }
+
     Ok((method, url, headers))
 }
 
@@ -118,12 +122,14 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let is_image = essence.starts_with("image/") && essence != "image/svg+xml";
+
     let most = if is_image {
         IMAGE_BYTES_MAX
     } else {
         TEXT_BYTES_MAX
     };
     let (mut bytes, truncated) = take(&mut response.body, most).await?;
+
     let facts = json!({
         "status": response.status.as_u16(),
         "url": response.url.as_str(),
@@ -131,6 +137,7 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
         "bytes": bytes.len(),
         "truncated": truncated,
     });
+
     let head = format!("{} {essence} {}", response.status, response.url);
     let mut output = match () {
         () if is_image && truncated => {
@@ -154,26 +161,33 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
             if truncated {
                 cut_at_character(&mut bytes);
             }
+
             let how = if essence == "text/html" {
                 "\n(HTML as it is)"
             } else {
                 ""
             };
+
             let text = String::from_utf8_lossy(&bytes);
-            let cut = match truncated {
-                true => format!("\n[truncated after {} bytes]", bytes.len()),
-                false => String::new(),
+
+            let cut = if truncated {
+                format!("\n[truncated after {} bytes]", bytes.len())
+            } else {
+                String::new()
             };
+
             ToolOutput::text(format!("{head}{how}\n\n{text}{cut}"))
         }
     };
     output.is_error |= response.status.is_client_error() || response.status.is_server_error();
+
     Ok(output.structured(facts))
 }
 
 /// The first bytes of a body, and whether there are more. The rest is not received.
 async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
     let mut bytes = Vec::new();
+
     while let Some(chunk) = body.chunk().await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > most {
@@ -181,6 +195,7 @@ async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError
             return Ok((bytes, true));
         }
     }
+
     Ok((bytes, false))
 }
 
@@ -198,6 +213,7 @@ fn is_text(essence: &str, bytes: &[u8]) -> bool {
             "application/x-ndjson",
         ]
         .contains(&essence);
+
     let unnamed = essence.is_empty() || essence == "application/octet-stream";
     let readable = std::str::from_utf8(bytes).map_or_else(|e| e.error_len().is_none(), |_| true);
     !bytes.contains(&0) && (named || bytes.is_empty() || (unnamed && readable))
@@ -227,11 +243,14 @@ mod tests {
             "url": "https://a.example/x", "method": "HEAD", "headers": {"Accept": "text/html"}
         }))
         .unwrap();
+
         assert_eq!(
             (method, url.as_str()),
             (Method::HEAD, "https://a.example/x")
         );
+
         assert_eq!(headers[header::ACCEPT], "text/html");
+
         for bad in [
             json!(null),
             json!({"url": 7}),
@@ -288,16 +307,20 @@ mod tests {
             fetch(&client, true, json!({"url": url})).await.unwrap()
         };
         let page = get("/moved").await;
+
         assert!(
             text(&page).contains("/html\n(HTML as it is)\n\n<p>ü"),
             "{page:?}"
         );
+
         assert_eq!(page.structured.unwrap()["media_type"], "text/html");
         let long = get("/long").await;
         assert!(text(&long).ends_with("ü\n[truncated after 65536 bytes]"));
         assert_eq!(long.structured.unwrap()["truncated"], true);
+
         let image = get("/image").await;
         assert!(matches!(&image.content[1], ToolContent::Data { bytes, .. } if bytes == b"png"));
+
         for (path, says) in [("/large", "more than"), ("/pdf", "neither"), ("/no", "404")] {
             let output = get(path).await;
             assert!(
@@ -305,9 +328,11 @@ mod tests {
                 "{path}: {output:?}"
             );
         }
+
         let url = format!("http://{target}/html");
         let head = fetch(&client, true, json!({"url": url, "method": "HEAD"})).await;
         assert_eq!(head.unwrap().structured.unwrap()["bytes"], 0);
+
         for (allowed, url) in [(false, &*url), (true, "http://127.0.0.1/")] {
             let error = fetch(&client, allowed, json!({"url": url}))
                 .await
@@ -325,6 +350,7 @@ mod tests {
             is_text("", &"häuser".as_bytes()[..2]),
             "cut within a character"
         );
+
         assert!(!is_text("", b"\xff\xfe"));
         assert!(!is_text("text/plain", b"a\0b"));
         assert!(!is_text("application/pdf", b"%PDF"));

@@ -88,25 +88,30 @@ impl Files {
         if let Some(directories) = &self.directories {
             return Ok(directories.clone());
         }
+
         let mut directories = Vec::new();
+
         if let Some(workspace) = &self.workspace
             && has_room_for_directory(&mut self.held)
         {
-            let perms = match workspace.writable {
-                true => FsPerms::ReadWrite,
-                false => FsPerms::ReadOnly,
+            let perms = if workspace.writable {
+                FsPerms::ReadWrite
+            } else {
+                FsPerms::ReadOnly
             };
             let file = workspace.file.try_clone()?;
             let dir = Dir::new(file, perms, OpenMode::READ, false);
             count(&mut self.held, &dir.dir);
             directories.push((dir, "/workspace"));
         }
+
         if let Some((path, made)) = &mut self.tmp
             && has_room_for_directory(&mut self.held)
         {
             let mut private = std::fs::DirBuilder::new();
             private.recursive(true).mode(0o700).create(&*path)?;
             *made = true;
+
             let file = File::open(&*path)?;
             let dir = Dir::new(
                 file,
@@ -117,6 +122,7 @@ impl Files {
             count(&mut self.held, &dir.dir);
             directories.push((dir, "/tmp"));
         }
+
         self.directories = Some(directories.clone());
         Ok(directories)
     }
@@ -141,6 +147,7 @@ impl Drop for Files {
         let Some((path, true)) = self.tmp.take() else {
             return;
         };
+
         // Most guests leave it empty; a full one is removed where that holds nobody up.
         if std::fs::remove_dir(&path).is_err() {
             let remove = move || {
@@ -184,6 +191,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
         .func_wrap("get-directories", |mut store: Store<'_, T>, (): ()| {
             Ok((directories(store.data_mut())?,))
         })?;
+
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
@@ -193,6 +201,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.write",
         |mut store: Store<'_, T>, (fd, bytes, offset): (Fd, Vec<u8>, u64)| {
@@ -205,6 +214,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.set-size",
         |mut store: Store<'_, T>, (fd, size): (Fd, u64)| {
@@ -217,6 +227,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             })
         },
     )?;
+
     types.func_wrap(
         "[method]descriptor.write-via-stream",
         |mut store: Store<'_, T>, (fd, offset): (Fd, u64)| {
@@ -225,6 +236,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             answer(stream.and_then(|stream| bounded(state, stream)))
         },
     )?;
+
     types.func_wrap(
         "[method]descriptor.append-via-stream",
         |mut store: Store<'_, T>, (fd,): (Fd,)| {
@@ -233,6 +245,7 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
             answer(stream.and_then(|stream| bounded(state, stream)))
         },
     )?;
+
     link_creating(&mut types)
 }
 
@@ -253,6 +266,7 @@ fn link_creating<T: Send + 'static>(
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.symlink-at",
         |mut store: Store<'_, T>, (fd, to, path): (Fd, String, String)| {
@@ -266,6 +280,7 @@ fn link_creating<T: Send + 'static>(
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.link-at",
         |mut store: Store<'_, T>, (fd, follow, from, at, path): Link| {
@@ -292,9 +307,10 @@ struct Entry(Arc<AtomicU64>);
 
 impl Entry {
     fn pay(budget: &Arc<AtomicU64>) -> FsResult<Self> {
-        match take(budget, ENTRY_BYTES) {
-            true => Ok(Self(Arc::clone(budget))),
-            false => Err(ErrorCode::Quota.into()),
+        if take(budget, ENTRY_BYTES) {
+            Ok(Self(Arc::clone(budget)))
+        } else {
+            Err(ErrorCode::Quota.into())
         }
     }
 
@@ -330,9 +346,11 @@ async fn open_at<T: Send>(
     if !state.files.has_room() {
         return Err(ErrorCode::InsufficientMemory.into());
     }
+
     let at = Resource::new_borrow(fd.rep());
     let found = state.filesystem().stat_at(at, follow, path.clone()).await;
     let creates = found.is_err() && how.contains(OpenFlags::CREATE);
+
     if let Ok(found) = found {
         let openable = matches!(
             found.type_,
@@ -342,18 +360,23 @@ async fn open_at<T: Send>(
             return Err(ErrorCode::NotPermitted.into());
         }
     }
-    let made = match creates {
-        true => Some(Entry::pay(&state.files.budget)?),
-        false => None,
+
+    let made = if creates {
+        Some(Entry::pay(&state.files.budget)?)
+    } else {
+        None
     };
+
     let opened = state
         .filesystem()
         .open_at(fd, follow, path, how, flags)
         .await;
+
     let opened = match made {
         Some(made) => made.kept(opened),
         None => opened,
     }?;
+
     let file = match state.table.get(&opened)? {
         Descriptor::File(file) => Arc::clone(&file.file),
         Descriptor::Dir(dir) => Arc::clone(&dir.dir),

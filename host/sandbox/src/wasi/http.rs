@@ -152,6 +152,7 @@ impl WasiHttpHooks for Hooks {
             chunks.map_err(|_| OutgoingError::Protocol).boxed()
         });
         let sent = outgoing.send(request);
+
         Box::new(async move {
             let response = sent.await?.map(|body| {
                 let frames = body.map_ok(Frame::data).map_err(Error::from);

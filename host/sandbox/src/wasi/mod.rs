@@ -40,8 +40,10 @@ impl<T> GuestState<T> {
         wasi.max_random_size(RANDOM_BYTES_MAX)
             .stdout(stdio::Lines::new(LineSource::Stdout, lines))
             .stderr(stdio::Lines::new(LineSource::Stderr, lines));
+
         let mut table = ResourceTable::new();
         table.set_max_capacity(OPEN_MAX);
+
         Self {
             host,
             limiter,

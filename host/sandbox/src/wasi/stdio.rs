@@ -58,6 +58,7 @@ impl Lines {
             .partial
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             partial.extend_from_slice(piece);
             while partial.ends_with(b"\n") || partial.len() >= LINE_BYTES_MAX {

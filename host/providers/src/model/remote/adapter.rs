@@ -61,7 +61,9 @@ impl Remote {
                 ),
             ));
         }
+
         let names = Names::of(&request);
+
         let target = Target {
             service: self.endpoint.service,
             model: &name,
@@ -71,12 +73,15 @@ impl Remote {
         let encoded = encode(target, &names, &request)?;
         let failures = Failures::new(self.endpoint.clone(), &name);
         let response = self.send(&encoded, &failures).await;
+
         if let Err(error) = &response {
             self.windows.learn(&name, error);
         }
+
         let decoder = Decoder::new(self.endpoint.service, ids(&request));
         let events = Answer::new(response?, decoder, names, failures).events();
         let windows = self.windows.clone();
+
         Ok(events
             .inspect(move |event| {
                 if let Err(error) = event {
@@ -92,9 +97,11 @@ impl Remote {
         let request = request.header(CONTENT_TYPE, "application/json");
         let sent = request.body(encoded.body.to_string()).send().await;
         let response = sent.map_err(|error| failures.transport(&error))?;
+
         if response.status().is_success() {
             return Ok(response);
         }
+
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = read(response, REFUSAL_BYTES_MAX).await;
         Err(failures.status(status, &headers, &body))
@@ -117,14 +124,17 @@ impl Remote {
             Service::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
             _ => request,
         };
+
         let Some(key) = self.endpoint.key()? else {
             return Ok(request);
         };
+
         let (name, text) = match service {
             Service::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
             Service::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
             Service::OpenAi | Service::Ollama => (AUTHORIZATION, format!("Bearer {key}")),
         };
+
         let unusable = |_| {
             let origin = &self.endpoint.key_origin;
             let text = format!("the key of {origin} has characters that no header may have");
@@ -132,6 +142,7 @@ impl Remote {
         };
         let mut value = HeaderValue::from_str(&text).map_err(unusable)?;
         value.set_sensitive(true);
+
         Ok(request.header(name, value))
     }
 
@@ -170,6 +181,7 @@ pub(super) async fn read(response: Response, most: usize) -> Vec<u8> {
             break;
         }
     }
+
     body
 }
 

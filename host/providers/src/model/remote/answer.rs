@@ -60,9 +60,11 @@ impl Answer {
         if let Some(event) = self.ready.pop_front() {
             return Some(Ok(event));
         }
+
         if let Some(error) = self.failed.take() {
             return Some(Err(error));
         }
+
         let bytes = self.bytes.as_mut()?.next();
         let next = if self.decoder.has_finish() {
             let waited = tokio::time::timeout(AFTER_FINISH, bytes).await;
@@ -70,6 +72,7 @@ impl Answer {
         } else {
             bytes.await
         };
+
         match next {
             Some(Ok(bytes)) => {
                 let fed = self.take(|decoder, events| decoder.feed(&bytes, events));
@@ -93,8 +96,10 @@ impl Answer {
                 self.fail(ended);
             }
         }
+
         // Bytes that say nothing yet show that the server is alive.
         let silent = || ModelEvent::Text(String::new());
+
         match (self.ready.pop_front(), self.failed.take()) {
             (Some(event), failed) => {
                 self.failed = failed;

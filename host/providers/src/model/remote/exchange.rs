@@ -22,13 +22,16 @@ pub async fn exchange(
 ) -> Result<http::Response<Vec<u8>>, String> {
     let mut request = reqwest::Request::try_from(request).map_err(|error| error.to_string())?;
     *request.timeout_mut() = Some(within);
+
     let client = tls::without_redirects(request.url())?;
     let answer = client.execute(request).await;
     let answer = answer.map_err(|error| said(&error))?;
     let mut response = http::Response::builder().status(answer.status());
+
     for (name, value) in answer.headers() {
         response = response.header(name, value);
     }
+
     let mut body = Vec::new();
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {
@@ -38,6 +41,7 @@ pub async fn exchange(
         }
         body.extend_from_slice(&chunk);
     }
+
     response.body(body).map_err(|error| error.to_string())
 }
 

@@ -44,11 +44,13 @@ impl Failures {
     fn explain_status(&self, status: u16, text: &str, document: &Value) -> ModelError {
         let server = self.server();
         let said = self.quote(text, document);
+
         if matches!(status, 400 | 413 | 422 | 500)
             && let Some(size) = overflow(first(document), &words(text, document))
         {
             return self.too_long(size, &said);
         }
+
         let (kind, text) = match status {
             401 | 403 => (
                 ModelErrorKind::Unauthorized,
@@ -92,6 +94,7 @@ impl Failures {
                 format!("{server} refused the request ({status}){said}"),
             ),
         };
+
         ModelError::new(kind, text)
     }
 
@@ -121,10 +124,12 @@ impl Failures {
     pub(super) fn transport(&self, error: &reqwest::Error) -> ModelError {
         let base = &self.endpoint.base_url;
         let cause = self.redact(&root_cause(error));
+
         if error.is_body() || error.is_decode() {
             let text = format!("the connection to {} broke: {cause}", self.server());
             return ModelError::new(ModelErrorKind::Truncated, text);
         }
+
         let hint = if cause.contains("certificate") {
             "SSL_CERT_FILE may name more certificates to trust"
         } else if self.endpoint.is_loopback() {
@@ -132,6 +137,7 @@ impl Failures {
         } else {
             "is the address right, and the network up?"
         };
+
         let text = format!("cannot reach {base}: {cause}; {hint}");
         ModelError::new(ModelErrorKind::Unavailable, text)
     }
@@ -148,15 +154,19 @@ impl Failures {
     fn reported(&self, document: &Value) -> ModelError {
         let inner = document.get("error").unwrap_or(document);
         let said = self.quote("", document);
+
         if let Some(size) = overflow(document, &words("", document)) {
             return self.too_long(size, &said);
         }
+
         let mut marks = String::new();
+
         for key in ["type", "code", "status"] {
             if let Some(mark) = inner.get(key).filter(|mark| !mark.is_null()) {
                 marks.push_str(&mark.to_string().to_lowercase());
             }
         }
+
         let is = |words: &[&str]| words.iter().any(|word| marks.contains(word));
         let kind = if is_out_of_credit(document) {
             ModelErrorKind::Rejected
@@ -177,6 +187,7 @@ impl Failures {
         } else {
             ModelErrorKind::Unavailable
         };
+
         ModelError {
             retry_after: retry_after(&HeaderMap::new(), document, SystemTime::now()),
             ..ModelError::new(kind, format!("{} gave up{said}", self.server()))
@@ -185,6 +196,7 @@ impl Failures {
 
     fn too_long(&self, size: Option<u32>, said: &str) -> ModelError {
         let window = size.map_or_else(String::new, |size| format!(" of {size} tokens"));
+
         ModelError {
             context_tokens: size,
             ..ModelError::new(
@@ -217,6 +229,7 @@ impl Failures {
         let words = self.redact(&words);
         let words: Vec<&str> = words.split_whitespace().collect();
         let words: String = words.join(" ").chars().take(QUOTE_CHARS_MAX).collect();
+
         match words.trim_end_matches('.') {
             "" => String::new(),
             words => format!(": {words}"),
@@ -235,6 +248,7 @@ impl Failures {
         };
         let words = text.split(' ');
         let words = words.map(|word| if word.contains(start) { "(key)" } else { word });
+
         words.collect::<Vec<_>>().join(" ")
     }
 }
@@ -248,6 +262,7 @@ fn first(document: &Value) -> &Value {
 /// the marks of an error that has none, or the text itself.
 fn words(text: &str, document: &Value) -> String {
     let document = first(document);
+
     let places = [
         "/error/message",
         "/message",
@@ -256,6 +271,7 @@ fn words(text: &str, document: &Value) -> String {
         "/detail",
         "/detail/0/msg",
     ];
+
     let sentences = places
         .iter()
         .filter_map(|place| document.pointer(place)?.as_str());
@@ -263,6 +279,7 @@ fn words(text: &str, document: &Value) -> String {
     let inner = document.get("error").unwrap_or(document);
     let marks = ["status", "code", "type", "reason", "blockReason"];
     let feedback = document.get("promptFeedback");
+
     let marks = marks.iter().filter_map(|key| {
         let mark = inner.get(key).or_else(|| feedback?.get(key))?;
         match mark {

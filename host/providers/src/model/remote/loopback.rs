@@ -30,19 +30,23 @@ impl Loopback {
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
         let kept = asked.clone();
         let answers: Vec<String> = answers.into_iter().collect();
+
         let task = tokio::spawn(async move {
             let mut open = Vec::new();
+
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let Some(request) = read(&mut socket).await else {
                     continue;
                 };
+
                 let place = {
                     let mut kept = kept.lock().unwrap();
                     kept.push(request);
                     (kept.len() - 1).min(answers.len() - 1)
                 };
                 let _ = socket.write_all(answers[place].as_bytes()).await;
+
                 if answers[place].contains(LEFT_OPEN) {
                     open.push(socket);
                 } else {
@@ -107,6 +111,7 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     };
+
     let length = head.split("content-length: ").nth(1).unwrap_or("0");
     let length: usize = length.lines().next()?.trim().parse().ok()?;
     while bytes.len() < start + length {
@@ -114,6 +119,7 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
             return None;
         }
     }
+
     let body = serde_json::from_slice(&bytes[start..]);
     Some(Asked {
         head,

@@ -30,30 +30,38 @@ impl Names {
     fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
         let mut shared: HashMap<String, usize> = HashMap::new();
+
         for name in &names {
             *shared.entry(plain(name)).or_default() += 1;
         }
+
         let (kept, changed): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| fits(name));
         let mut all = Self::default();
+
         // Whoever needs no change keeps its name.
         for name in kept {
             all.insert(name, name.to_owned());
         }
+
         for name in changed {
             let plain = plain(name);
             let mut wire = plain.clone();
+
             if shared[&plain] > 1 || !fits(&plain) {
                 wire = marked(&plain, name, DIGEST_CHARS);
             }
+
             // Only somebody who tries gets here: a tool that is named like another's mark.
             let mut more = DIGEST_CHARS;
             while all.original.contains_key(&wire) && more < NAME_MAX {
                 more += 1;
                 wire = marked(&plain, name, more);
             }
+
             all.insert(name, wire);
         }
+
         all
     }
 
@@ -94,9 +102,11 @@ fn fits(name: &str) -> bool {
 /// The name without what services do not take; it may still be too long.
 fn plain(name: &str) -> String {
     let mut plain = String::with_capacity(name.len() + 2);
+
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         plain.push('_');
     }
+
     for c in name.chars() {
         match c {
             '.' => plain.push_str("__"),
@@ -104,6 +114,7 @@ fn plain(name: &str) -> String {
             _ => plain.push('_'),
         }
     }
+
     plain
 }
 
@@ -127,10 +138,12 @@ mod tests {
             .iter()
             .map(|name| all.wire((*name).to_owned()))
             .collect();
+
         for (name, wire) in names.iter().zip(&wire) {
             assert!(fits(wire), "{wire}");
             assert_eq!(all.original(wire.clone()), *name);
         }
+
         let different: BTreeSet<&String> = wire.iter().collect();
         assert_eq!(different.len(), wire.len(), "{wire:?}");
         wire
@@ -148,10 +161,12 @@ mod tests {
         assert_eq!(wire[1], "a__b", "who needs no change keeps its name");
         assert!(wire[0].starts_with("a__b_"), "{wire:?}");
         assert!(wire[2].starts_with("a_b_") && wire[3].starts_with("a_b_"));
+
         let again = both(&["a/b", "a b", "a__b", "a.b"]);
         let turned: Vec<String> = again.into_iter().rev().collect();
         assert_eq!(turned[..2], [wire[0].clone(), wire[1].clone()]);
         assert_eq!(turned[2..], [wire[2].clone(), wire[3].clone()]);
+
         // Even one that is called like another's mark.
         both(&["a.b", "a__b", &wire[0]]);
     }

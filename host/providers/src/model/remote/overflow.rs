@@ -60,6 +60,7 @@ pub(super) fn overflow(body: &Value, words: &str) -> Option<Option<u32>> {
 fn size(inner: &Value, words: &str) -> Option<u32> {
     let told = inner.get("n_ctx").and_then(Value::as_u64);
     let told = told.and_then(|size| u32::try_from(size).ok());
+
     told.or_else(|| {
         BEFORE_SIZE.iter().find_map(|before| {
             let rest = &words[words.find(before)? + before.len()..];
@@ -135,6 +136,7 @@ mod tests {
         ] {
             assert_eq!(of(&error), Some(size), "{error}");
         }
+
         let ollama = json!({"error": "the input length exceeds the context length"});
         let words = "the input length exceeds the context length";
         assert_eq!(overflow(&ollama, words), Some(None));

@@ -17,14 +17,18 @@ async fn a_real_model_answers_and_stops_when_dropped() {
         );
         return;
     };
+
     let endpoint = openai(&url);
     let remote = Remote::new(endpoint.clone());
     let mut request = request("Tell me about the sea.");
+
     request.model = Some("smollm2".to_owned());
     request.max_output_tokens = Some(12);
+
     let stream = remote.complete(context(), request.clone()).await.unwrap();
     let (events, error) = drain(stream).await;
     assert_eq!(error, None);
+
     let end = ModelEvent::Finish("max_tokens".to_owned());
     assert_eq!(events.last(), Some(&end));
     assert!(matches!(events[events.len() - 2], ModelEvent::Usage(u) if u.output_tokens == 12));
@@ -33,13 +37,17 @@ async fn a_real_model_answers_and_stops_when_dropped() {
     request
         .extra
         .insert("ignore_eos".to_owned(), "true".to_owned());
+
     let mut stream = remote.complete(context(), request).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
+
     let server = url.trim_end_matches('/').trim_end_matches("/v1");
     let slots = format!("{server}/slots");
     let http = super::tls::client(&endpoint).unwrap();
+
     assert!(is_processing(&http, &slots).await, "the server is idle");
     drop(stream);
+
     // It looks at its connections between two tokens; the whole answer would take it longer
     // than so many questions.
     for _ in 0..1000 {
@@ -47,6 +55,7 @@ async fn a_real_model_answers_and_stops_when_dropped() {
             return;
         }
     }
+
     panic!("the server went on although the stream was dropped");
 }
 

@@ -67,6 +67,7 @@ mod tests {
                 json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
             json!({"error": {"details": [{"@type": "x"}, info]}})
         };
+
         for (headers, body, expected) in [
             (&[("retry-after", "7")][..], json!({}), Some(7.0)),
             (&[("retry-after", " 0.5 ")], json!({}), Some(0.5)),

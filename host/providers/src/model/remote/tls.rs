@@ -24,6 +24,7 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
             ),
         )
     };
+
     let secure = endpoint.base_url.scheme() == "https";
     build(secure, endpoint.is_loopback(), Policy::none()).map_err(unusable)
 }
@@ -36,9 +37,10 @@ pub fn within_origin(address: &str) -> Result<reqwest::Client, String> {
         let kept = matches!(attempt.status().as_u16(), 307 | 308);
         let first = attempt.previous().first();
         let within = first.is_some_and(|first| first.origin() == attempt.url().origin());
-        match kept && within && attempt.previous().len() <= REDIRECTS_MAX {
-            true => attempt.follow(),
-            false => attempt.stop(),
+        if kept && within && attempt.previous().len() <= REDIRECTS_MAX {
+            attempt.follow()
+        } else {
+            attempt.stop()
         }
     });
     build(url.scheme() == "https", is_loopback(&url), policy)
@@ -50,19 +52,23 @@ pub(super) fn without_redirects(url: &reqwest::Url) -> Result<reqwest::Client, S
 }
 
 fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Client, String> {
-    let trust = match secure {
-        true => tls::Trust::System(&[]),
-        false => tls::Trust::Nobody,
+    let trust = if secure {
+        tls::Trust::System(&[])
+    } else {
+        tls::Trust::Nobody
     };
     let tls = tls::config(trust, &["h2", "http/1.1"]).map_err(|error| error.to_string())?;
+
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirects)
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true);
+
     if loopback {
         builder = builder.no_proxy();
     }
+
     builder.build().map_err(|error| error.to_string())
 }
 

@@ -105,17 +105,20 @@ impl Remote {
         if let Some(size) = windows.configured(model) {
             return Some(size);
         }
+
         match windows.known(model) {
             Some(Known::Size(size)) => return Some(size),
             Some(Known::Untold(when)) if when.elapsed() < ASK_AGAIN_AFTER => return table(model),
             _ => {}
         }
+
         let told = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
         let told = told.ok().flatten();
         windows.remember(
             model,
             told.map_or(Known::Untold(Instant::now()), Known::Size),
         );
+
         told.or_else(|| table(model))
     }
 
@@ -124,6 +127,7 @@ impl Remote {
             let path: Vec<String> = path.split('/').map(str::to_owned).collect();
             self.url(&path, None)
         };
+
         match self.endpoint().service {
             Service::Anthropic => {
                 let found = self.get(own(&format!("models/{model}"))).await?;
@@ -152,6 +156,7 @@ impl Remote {
     async fn ask_ollama(&self, model: &str) -> Option<u32> {
         if let Some(running) = self.get(self.at_root("api/ps")?).await {
             let all = running.get("models").and_then(Value::as_array);
+
             let named = |found: &&Value| {
                 let names = ["name", "model"]
                     .iter()
@@ -166,6 +171,7 @@ impl Remote {
                 return Some(size);
             }
         }
+
         let show = self.client().ok()?.post(self.at_root("api/show")?);
         let shown = self
             .document(show.body(json!({ "model": model }).to_string()))
@@ -190,10 +196,13 @@ impl Remote {
         let mut url = self.endpoint().base_url.clone();
         let versioned = url.path().trim_end_matches('/').rsplit('/').next() == Some("v1");
         let mut segments = url.path_segments_mut().ok()?;
+
         segments.pop_if_empty();
+
         if versioned {
             segments.pop();
         }
+
         segments.extend(path.split('/'));
         drop(segments);
         Some(url)
@@ -207,12 +216,14 @@ fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
         .or_else(|| list.get("models"))
         .unwrap_or(list);
     let all = all.as_array()?;
+
     let is = |found: &&Value| {
         let names = ["id", "name", "model"]
             .iter()
             .filter_map(|key| found.get(key)?.as_str());
         names.into_iter().any(|name| name == model)
     };
+
     // A server of one model answers to any name.
     all.iter()
         .find(is)
@@ -243,6 +254,7 @@ fn made_with(shown: &Value) -> Option<u32> {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "num_ctx").then(|| value.trim().parse().ok())?
     });
+
     let info = shown.get("model_info").and_then(Value::as_object);
     let largest = || {
         let mut fields = info?.iter();
@@ -280,6 +292,7 @@ mod tests {
         let server = Loopback::serve(answers.iter().map(|answer| json(answer))).await;
         let remote = remote(service, &server.url);
         let size = remote.window(model).await;
+
         assert_eq!(remote.window(model).await, size);
         let lines = server.asked().into_iter().map(|asked| {
             let line = asked.head.lines().next().unwrap_or_default().to_owned();
@@ -302,6 +315,7 @@ mod tests {
         let claude = r#"{"id":"claude-x","max_input_tokens":300000}"#;
         let asked = ["get /v1/models/claude-x"];
         tells(Service::Anthropic, "claude-x", &[claude], 300_000, &asked).await;
+
         let gemini = r#"{"name":"models/g","inputTokenLimit":4096}"#;
         tells(
             Service::Gemini,
@@ -311,6 +325,7 @@ mod tests {
             &["get /v1beta/models/g"],
         )
         .await;
+
         let list = r#"{"data":[{"id":"c","context_length":1},{"id":"a/b","context_length":9000}]}"#;
         tells(Service::OpenAi, "a/b", &[list], 9000, &["get /v1/models"]).await;
     }
@@ -336,8 +351,10 @@ mod tests {
             &["get /api/ps"],
         )
         .await;
+
         let asked = ["get /api/ps", "post /api/show"];
         let set = r#"{"parameters":"stop \"x\"\nnum_ctx    8192","model_info":{"llama.context_length":131072}}"#;
+
         tells(
             Service::Ollama,
             "llama3.2",
@@ -346,6 +363,7 @@ mod tests {
             &asked,
         )
         .await;
+
         let largest = r#"{"model_info":{"llama.context_length":131072}}"#;
         tells(
             Service::Ollama,

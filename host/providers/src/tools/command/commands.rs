@@ -179,6 +179,7 @@ mod tests {
             .allow("git status")
             .allow(" ");
         assert!(commands.allows(&["cargo", "test", "a b"]));
+
         for not in [
             &["cargo"][..],
             &["cargo", "test x"],
@@ -188,6 +189,7 @@ mod tests {
         ] {
             assert!(!commands.allows(not), "{not:?}");
         }
+
         assert_eq!(commands.listed(), "`cargo test`, `git status`");
         assert!(Commands::none().is_empty() && !Commands::none().allows(&["ls"]));
     }
@@ -198,6 +200,7 @@ mod tests {
             .env("PATH", "/a")
             .env("A", "1")
             .env("A", "2");
+
         let named = |name| {
             let all = commands.environment.iter();
             let values = all.filter(|(known, _)| known == name);

@@ -64,15 +64,18 @@ impl Confinement {
         let landlock = landlock(commands, workspace, temporary).map_err(io::Error::other)?;
         let filters = filters(commands.network);
         let mut enforced = vec!["process-group", "rlimits", "no-new-privileges"];
+
         // There is a ruleset only where the kernel has made one.
         let made: Option<OwnedFd> = landlock.try_clone()?.into();
         let landlock = made.map(|_| landlock);
         if landlock.is_some() {
             enforced.push("landlock");
         }
+
         if !filters.is_empty() {
             enforced.push("seccomp");
         }
+
         Ok(Self {
             landlock,
             filters,
@@ -94,9 +97,11 @@ fn landlock(
         .handle_access(all)?
         .scope(Scope::AbstractUnixSocket)?
         .scope(Scope::Signal)?;
+
     if !commands.network {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
     }
+
     let devices = AccessFs::ReadFile | AccessFs::WriteFile;
     ruleset
         .create()?
@@ -161,9 +166,10 @@ const OPAQUE: [i64; 4] = [425, 426, 427, 435];
 /// Numbers of this machine; on x86-64 also those of its second calling convention.
 fn numbers((x86_64, generic): (i64, i64)) -> Vec<i64> {
     const X32: i64 = 0x4000_0000;
-    match cfg!(target_arch = "x86_64") {
-        true => vec![x86_64, x86_64 | X32],
-        false => vec![generic],
+    if cfg!(target_arch = "x86_64") {
+        vec![x86_64, x86_64 | X32]
+    } else {
+        vec![generic]
     }
 }
 
@@ -179,6 +185,7 @@ fn filters(network: bool) -> Vec<BpfProgram> {
 fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let machine = std::env::consts::ARCH.try_into()?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+
     for (_, x86_64, generic) in CALLS {
         refused.extend(
             numbers((x86_64, generic))
@@ -186,19 +193,20 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
                 .map(|number| (number, vec![])),
         );
     }
+
     for number in numbers(SOCKET) {
         let other =
             |family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family);
-        let rules = match network {
-            // Unix sockets lead to the services of the machine, whatever landlock says.
-            false => vec![],
-            true => {
-                let conditions: Result<Vec<_>, _> = FAMILIES.into_iter().map(other).collect();
-                vec![SeccompRule::new(conditions?)?]
-            }
+        let rules = if network {
+            let conditions: Result<Vec<_>, _> = FAMILIES.into_iter().map(other).collect();
+            vec![SeccompRule::new(conditions?)?]
+        } else {
+            // Unix sockets lead to services of the machine, which landlock does not restrict.
+            vec![]
         };
         refused.insert(number, rules);
     }
+
     for number in numbers(CLONE) {
         let mut rules = Vec::new();
         for bit in (0..32)
@@ -211,10 +219,12 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
         }
         refused.insert(number, rules);
     }
+
     let opaque = OPAQUE
         .into_iter()
         .flat_map(|number| numbers((number, number)));
     let opaque = opaque.map(|number| (number, vec![])).collect();
+
     let filter = |rules, error| {
         let error = SeccompAction::Errno(error);
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, error, machine)?;
@@ -233,6 +243,7 @@ fn limits(limits: Limits) -> Vec<(Resource, Rlimit)> {
         (Resource::Nofile, limits.files),
         (Resource::Core, 0),
     ];
+
     let lower = |(resource, wanted): (Resource, u64)| {
         let known = getrlimit(resource).maximum;
         let bound = Some(known.map_or(wanted, |known| known.min(wanted)));
@@ -251,6 +262,7 @@ fn lesser() -> Option<CapabilitySets> {
         | CapabilitySet::DAC_OVERRIDE
         | CapabilitySet::FOWNER
         | CapabilitySet::FSETID;
+
     let now = capabilities(None).ok()?;
     let lesser = CapabilitySets {
         effective: now.effective & kept,

@@ -89,17 +89,21 @@ impl Starter {
             .jobs
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+
         if let Some(jobs) = &*jobs {
             return Ok(jobs.clone());
         }
+
         let (sender, mut receiver) = mpsc::channel::<Job>(WAITING_MAX);
         let thread = std::thread::Builder::new().name("lastword-spawn".to_owned());
+
         thread.spawn(move || {
             while let Some((start, answer)) = receiver.blocking_recv() {
                 // A group that nobody waits for any more is dropped, which kills it.
                 let _dropped = answer.send(Group::start(start));
             }
         })?;
+
         Ok(jobs.insert(sender).clone())
     }
 }
@@ -122,8 +126,10 @@ impl Group {
             confined,
             runtime,
         } = start;
+
         let (reading, writing) = io::pipe()?;
         spawn::prepare(&mut command, reading.into(), descriptors, confined);
+
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -201,6 +207,7 @@ impl Drop for Group {
             return;
         };
         kill(self.pid);
+
         match child.try_wait() {
             Ok(Some(_)) => {}
             // It is dead, but the kernel may not be done with it.

@@ -43,6 +43,7 @@ impl Captured {
     /// As text; what is no UTF-8 is replaced.
     pub(super) fn text(&self) -> String {
         let (one, other) = self.tail.as_slices();
+
         if self.is_truncated() {
             let tail = [one, other].concat();
             return format!(
@@ -52,6 +53,7 @@ impl Captured {
                 String::from_utf8_lossy(&tail)
             );
         }
+
         String::from_utf8_lossy(&[&self.head, one, other].concat()).into_owned()
     }
 }
@@ -84,6 +86,7 @@ mod tests {
             (captured.text().as_str(), captured.is_truncated()),
             ("café", false)
         );
+
         let whole = vec![b'x'; HEAD_BYTES + TAIL_BYTES];
         let mut captured = Captured::default();
         captured.add(&whole);

@@ -46,11 +46,13 @@ pub(super) fn prepare(
     let prepare = move || {
         outlived_by(host)?;
         tied(lifeline.as_fd())?;
+
         if let Some(current) = descriptors {
             let known = getrlimit(Resource::Nofile);
             let current = Some(current);
             setrlimit(Resource::Nofile, Rlimit { current, ..known })?;
         }
+
         match &mut confined {
             Some((directory, confinement)) => {
                 fchdir(directory)?;
@@ -59,7 +61,9 @@ pub(super) fn prepare(
             None => Ok(()),
         }
     };
+
     command.process_group(0);
+
     // SAFETY: the closure runs in the forked process, of which only this thread is left. It
     // makes system calls, through functions that neither allocate nor lock: rustix calls the
     // kernel directly; `restrict_self` and `apply_filter` are `prctl` and their own call, on a
@@ -75,9 +79,10 @@ pub(super) fn prepare(
 fn outlived_by(host: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The host may have died before this was asked for.
-    match getppid() == Some(host) {
-        true => Ok(()),
-        false => Err(io::Error::from_raw_os_error(ESRCH)),
+    if getppid() == Some(host) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(ESRCH))
     }
 }
 
@@ -91,12 +96,14 @@ fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     };
+
     // SAFETY: three commands of `fcntl` that take a number, on a descriptor that is open.
     unsafe {
         check(fcntl(fd, F_SETOWN, group))?;
         check(fcntl(fd, F_SETSIG, SIGKILL))?;
         check(fcntl(fd, F_SETFL, O_ASYNC))?;
     }
+
     Ok(fcntl_setfd(lifeline, FdFlags::empty())?)
 }
 
@@ -104,16 +111,22 @@ fn enter(confinement: &mut Confinement) -> io::Result<()> {
     for (resource, limit) in &confinement.limits {
         setrlimit(*resource, *limit)?;
     }
+
     rustix::thread::set_no_new_privs(true)?;
+
     if let Some(lesser) = confinement.capabilities {
         rustix::thread::set_capabilities(None, lesser)?;
     }
+
     let refused = || io::Error::from_raw_os_error(EPERM);
+
     if let Some(ruleset) = confinement.landlock.take() {
         ruleset.restrict_self().map_err(|_| refused())?;
     }
+
     for filter in &confinement.filters {
         seccompiler::apply_filter(filter).map_err(|_| refused())?;
     }
+
     Ok(())
 }

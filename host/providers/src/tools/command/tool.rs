@@ -122,36 +122,43 @@ impl CommandTools {
         let arguments = arguments
             .map_err(|error| ToolError::invalid(format!("the arguments do not do: {error}")))?;
         arguments.check()?;
+
         let commands = &self.shared.commands;
         if !commands.allows(&arguments.command) {
             return Err(ToolError::new(ToolErrorKind::Denied, not_listed(commands)));
         }
+
         let line = joined(&arguments.command);
         let at = match arguments.directory.as_deref() {
             Some(directory) => format!(" in {}", joined(&[directory.to_owned()])),
             None => String::new(),
         };
+
         let title = format!("run {line}{at}");
         let mut access = Access::new(Capability::RunCommands, line, title);
+
         if arguments.directory.is_some() {
             // The target does not say where: the same words may do something else elsewhere.
             access = access.once();
         }
+
         if let Some(stdin) = &arguments.stdin {
             access = access.details(&format!("stdin:\n{stdin}")).once();
         }
+
         call.permits.require(access).await?;
         self.shared.run(arguments, workspace, &runtime).await
     }
 }
 
 fn not_listed(commands: &Commands) -> String {
-    match commands.is_empty() {
-        true => "the operator of this host has listed no commands".to_owned(),
-        false => format!(
+    if commands.is_empty() {
+        "the operator of this host has listed no commands".to_owned()
+    } else {
+        format!(
             "the operator of this host has not listed this command; these may run: {}",
             commands.listed()
-        ),
+        )
     }
 }
 
@@ -167,11 +174,13 @@ impl Arguments {
                 "the command is too long: {message}"
             )));
         }
+
         let stdin = self.stdin.as_deref().unwrap_or_default();
         if stdin.len() > STDIN_BYTES_MAX {
             let message = format!("stdin has more than {STDIN_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         if self
             .command
             .iter()
@@ -180,6 +189,7 @@ impl Arguments {
         {
             return Err(ToolError::invalid("the command has a NUL character in it"));
         }
+
         // Elsewhere, the name that was allowed would be another file's.
         let relative = program.contains('/') && !program.starts_with('/');
         if relative && self.directory.is_some() {
@@ -187,6 +197,7 @@ impl Arguments {
                 "a program in the workspace runs at its top only; leave out directory",
             ));
         }
+
         Ok(())
     }
 }
@@ -230,15 +241,18 @@ impl Shared {
             let message = format!("the command could not be prepared: {error}");
             ToolError::new(ToolErrorKind::Internal, message)
         })?;
+
         let (start, _temporary) = match ready {
             Ok(ready) => ready,
             Err(Unready::Said(text)) => return Ok(ToolOutput::error(text)),
             Err(Unready::Error(error)) => return Err(error),
         };
+
         let confined = start.confined.as_ref();
         let enforced = confined.map(|(_, confinement)| confinement.enforced.clone());
         let enforced = enforced.unwrap_or_default();
         let begun = Instant::now();
+
         let group = match self.starter.start(start).await {
             Ok(group) => group,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -247,6 +261,7 @@ impl Shared {
             }
             Err(error) => return Ok(ToolOutput::error(format!("{program}: {error}"))),
         };
+
         let ended = Running::begin(group, stdin.into_bytes())
             .map_err(trouble("what the command prints cannot be read"))?
             .finish(limit)
@@ -264,6 +279,7 @@ impl Shared {
     ) -> Result<(Start, Temporary), Unready> {
         let internal = |error| trouble("the command could not be prepared")(error);
         let root = Dir::from_std_file(workspace.try_clone().map_err(internal)?);
+
         let directory = match arguments.directory.as_deref() {
             None => root,
             Some(path) => {
@@ -279,16 +295,19 @@ impl Shared {
                     .map_err(|error| Unready::Said(format!("{path}: {error}")))?
             }
         };
+
         let temporary = self.temporary.join(format!("command-{}", Uuid::now_v7()));
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&temporary).map_err(internal)?;
+
         let temporary = Temporary {
             path: temporary,
             runtime: runtime.clone(),
         };
         let confinement = Confinement::new(&self.commands, workspace, &temporary.path);
         let mut command = Command::new(&arguments.command[0]);
+
         command
             .args(&arguments.command[1..])
             .env_clear()
@@ -306,6 +325,7 @@ impl Shared {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let confinement = confinement.map_err(internal)?;
         let start = Start::confined(command, directory.into_std_file(), confinement, runtime);
         Ok((start, temporary))
@@ -346,6 +366,7 @@ impl Running {
         let (stdin, stdout, stderr) = group.streams();
         let sender = |stdin| pipe::Sender::from_owned_fd(OwnedFd::from(stdin));
         let receiver = |stream: Option<OwnedFd>| stream.map(pipe::Receiver::from_owned_fd);
+
         Ok(Self {
             group,
             stdin: stdin.map(sender).transpose()?.map(|stdin| (stdin, words)),
@@ -368,7 +389,9 @@ impl Running {
             stdout,
             stderr,
         } = self;
+
         let shown = (Arc::clone(&stdout.1), Arc::clone(&stderr.1));
+
         let feed = async {
             if let Some((mut stdin, words)) = stdin {
                 // A program need not read what it is given.
@@ -378,6 +401,7 @@ impl Running {
         let streams = futures_util::future::join3(feed, read(stdout), read(stderr));
         let mut streams = std::pin::pin!(futures_util::FutureExt::fuse(streams));
         let mut ended = std::pin::pin!(group.ended());
+
         let waiting = async {
             loop {
                 tokio::select! {
@@ -388,16 +412,21 @@ impl Running {
         };
         let in_time = timeout(limit, waiting).await;
         let timed_out = in_time.is_err();
+
         in_time.unwrap_or(Ok(()))?;
         group.kill();
-        let dead = match timed_out {
-            true => timeout(DEATH_TIME_MAX, &mut ended).await.is_ok(),
-            false => true,
+
+        let dead = if timed_out {
+            timeout(DEATH_TIME_MAX, &mut ended).await.is_ok()
+        } else {
+            true
         };
+
         if !futures_util::future::FusedFuture::is_terminated(&streams) {
             // Whoever left the group may hold them open.
             let _held_open = timeout(DRAIN_TIME_MAX, &mut streams).await;
         }
+
         Ok(Ended {
             status: dead.then(|| group.collect()).transpose()?,
             timed_out,
@@ -424,13 +453,16 @@ impl Ended {
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let code = self.status.and_then(|status| status.code());
         let signal = self.status.and_then(|status| status.signal());
+
         let end = match (self.timed_out, code, signal) {
             (true, ..) => format!("killed after {} s, its time", limit.as_secs()),
             (_, Some(code), _) => format!("exit code {code}"),
             (_, _, Some(signal)) => format!("killed by signal {signal}"),
             _ => "its end is not known".to_owned(),
         };
+
         let mut text = format!("[{end}]\n");
+
         for (name, stream) in [("stdout", &stdout), ("stderr", &stderr)] {
             if stream.total() > 0 {
                 text.push_str(&format!("[{name}]\n{}", stream.text()));
@@ -439,6 +471,7 @@ impl Ended {
                 }
             }
         }
+
         ToolOutput {
             is_error: self.timed_out || code != Some(0),
             ..ToolOutput::text(text)

@@ -38,6 +38,7 @@ mod tests {
         assert!(!covers("cargo test *", &["cargo", "test x"]));
         assert!(!covers("cargo test *", &["cargo test"]));
         assert!(!covers("cargo test x *", &["cargo", "test", "x y"]));
+
         // What somebody allowed with its quotes ends where its last argument does.
         for (granted, asked) in [
             (&["a", "b c"][..], &["a", "b c d"][..]),
@@ -60,6 +61,7 @@ mod tests {
     fn different_commands_are_different_texts() {
         let pieces = ["a", "b", " ", "'", "\\", "\n", "$", "\"", ""];
         let mut seen = HashMap::new();
+
         for one in pieces {
             for two in pieces {
                 for three in pieces {
@@ -69,6 +71,7 @@ mod tests {
                         vec![one.to_owned(), format!("{two}{three}")],
                         vec![one.to_owned(), two.to_owned(), three.to_owned()],
                     ];
+
                     for command in commands {
                         let text = joined(&command);
                         let before = seen.insert(text.clone(), command.clone());

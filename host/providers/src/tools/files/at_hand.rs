@@ -30,15 +30,19 @@ pub(super) fn read_file(
     if !is_object || arguments.len() > ARGUMENTS_BYTES_MAX {
         return None;
     }
+
     let arguments: read::Arguments = serde_json::from_str(arguments).ok()?;
     let wanted = Wanted::parse(&arguments.path).ok()?;
     let path = wanted.plain()?;
+
     if !is_granted(&reading(path, "read")) {
         return None;
     }
+
     let bytes = bytes(run.root().ok()?, path)?;
     let (digest, answer) = read::answer(path, &bytes, &arguments);
     run.seen.note(path, digest);
+
     Some(answer)
 }
 
@@ -47,13 +51,16 @@ fn bytes(root: &Dir, path: &str) -> Option<Vec<u8>> {
     let (_, seen) = open(root, path, OFlags::PATH)?;
     let reading = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let (file, opened) = open(root, path, reading)?;
+
     if (seen.st_dev, seen.st_ino) != (opened.st_dev, opened.st_ino) {
         return None;
     }
+
     // One more byte shows that it grew.
     let size = usize::try_from(opened.st_size).ok()?;
     let mut bytes = vec![0; size + 1];
     let mut filled = 0;
+
     loop {
         let mut rest = [IoSliceMut::new(&mut bytes[filled..])];
         match preadv2(&file, &mut rest, filled as u64, ReadWriteFlags::NOWAIT).ok()? {
@@ -64,6 +71,7 @@ fn bytes(root: &Dir, path: &str) -> Option<Vec<u8>> {
             return None;
         }
     }
+
     bytes.truncate(filled);
     Some(bytes)
 }
@@ -78,5 +86,6 @@ fn open(root: &Dir, path: &str, how: OFlags) -> Option<(OwnedFd, Stat)> {
     let file = openat2(root, path, flags, Mode::empty(), only).ok()?;
     let found = fstat(&file).ok()?;
     let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+
     (is_file && found.st_size <= BYTES_MAX as i64).then_some((file, found))
 }

@@ -58,13 +58,16 @@ fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
         Err(error) => return Err(explain(path, &error)),
         Ok(_) => {}
     }
+
     let (parent, name) = split(path);
     let failed = |error: io::Error| explain(path, &error);
     let directory = open_directory(root, parent).map_err(failed)?;
     let key = Key::of(&directory, name).map_err(failed)?;
     let mut opened = open_file(&directory, name, path)?;
+
     alone(&opened.metadata, path)?;
     let bytes = opened.read(path)?;
+
     let text = String::from_utf8(bytes).map_err(|_| {
         Failed::Said(format!(
             "{path}: it is no UTF-8 text; tools change no other"
@@ -108,9 +111,11 @@ where
         let Self { run, wanted, after } = self;
         let at = Arc::clone(&run);
         let path = blocking(runtime, move |_| wanted.target(at.root()?)).await?;
+
         if let Some(turn) = &turn {
             turn.wait(&path).await;
         }
+
         let at = Arc::clone(&run);
         let (prepared, diff) = blocking(runtime, move |_| {
             let prepared = Prepared::new(&at, path, after)?;
@@ -118,21 +123,25 @@ where
             Ok((prepared, diff))
         })
         .await?;
+
         let path = prepared.path.clone();
         let title = match prepared.before {
             Some(_) => format!("change {path}"),
             None => format!("create {path}"),
         };
         let access = Access::new(Capability::WriteFiles, &path, title).diff(&diff);
+
         permits.require(access).await?;
         let said = prepared.said();
         let created = prepared.before.is_none();
+
         // Only now: nothing is locked while a person is asked. What is made anew needs no lock,
         // since it replaces nothing.
         let locked = match &prepared.before {
             Some(before) => Some(run.locks.lock(before.key.clone()).await),
             None => None,
         };
+
         let digest = blocking(runtime, move |stop| {
             let put = prepared.put(&run, stop);
             // However the call ends, the file is free once nothing is done to it any more.
@@ -140,6 +149,7 @@ where
             put
         })
         .await?;
+
         Ok(ToolOutput::text(said)
             .structured(json!({
                 "path": path, "created": created, "digest": digest.to_string(),
@@ -159,11 +169,13 @@ impl Prepared {
         if let Some(text) = text {
             fresh(run, &path, text)?;
         }
+
         let after = after(&path, text)?;
         if after.len() as u64 > FILE_BYTES_MAX {
             let what = format!("the file would have more than {FILE_BYTES_MAX} bytes");
             return Err(Failed::Said(what));
         }
+
         Ok(Self {
             path,
             before,
@@ -184,21 +196,25 @@ impl Prepared {
 
     fn diff(&self) -> String {
         let before = self.text_before();
+
         // A name of several lines would be taken for lines of the diff.
         let name = if self.path.chars().any(text::is_unseen) {
             text::shell(&self.path)
         } else {
             self.path.clone()
         };
+
         let from = before.map_or("/dev/null".to_owned(), |_| format!("a/{name}"));
         let mut diff = unified(before.unwrap_or_default(), &self.after);
         if !diff.is_empty() {
             diff = format!("--- {from}\n+++ b/{name}\n{diff}");
         }
+
         let bytes = diff.len();
         if bytes <= DIFF_BYTES_MAX {
             return diff;
         }
+
         let cut = &diff[..diff.floor_char_boundary(DIFF_BYTES_MAX)];
         format!("{cut}\n[truncated: the diff has {bytes} bytes]\n")
     }
@@ -211,6 +227,7 @@ impl Prepared {
             Some(_) => open_directory(run.root()?, parent).map_err(failed)?,
             None => made.directories(run.root()?, parent).map_err(failed)?,
         };
+
         let old = match &self.before {
             // Another directory of this name would have another lock.
             Some(before) if Key::of(&directory, name).map_err(failed)? != before.key => {
@@ -219,14 +236,18 @@ impl Prepared {
             Some(before) => Some(self.unchanged(&directory, name, before)?),
             None => None,
         };
+
         spend(run, self.after.len() as u64)?;
         let temporary = Temporary::write(&directory, self.after.as_bytes(), old.as_ref());
         let temporary = temporary.map_err(failed)?;
+
         // The file may have changed while it was written beside.
         if let Some(before) = &self.before {
             self.unchanged(&directory, name, before)?;
         }
+
         stop.check()?;
+
         temporary
             .rename(name, self.before.is_some())
             .map_err(|error| match error.kind() {
@@ -236,9 +257,11 @@ impl Prepared {
                 )),
                 _ => failed(error),
             })?;
+
         made.keep();
         let digest = Digest::of(self.after.as_bytes());
         run.seen.note(&self.path, digest);
+
         Ok(digest)
     }
 
@@ -269,10 +292,12 @@ fn unified(before: &str, after: &str) -> String {
         before.split_inclusive('\n').collect(),
         after.split_inclusive('\n').collect(),
     );
+
     let diff = TextDiff::configure()
         .timeout(DIFF_TIME_MAX)
         .diff_slices(&old, &new);
     let mut text = String::new();
+
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
         text.push_str(&format!("{}\n", hunk.header()));
         for change in hunk.iter_changes() {
@@ -282,6 +307,7 @@ fn unified(before: &str, after: &str) -> String {
             }
         }
     }
+
     text
 }
 
@@ -303,6 +329,7 @@ struct Made(Vec<(Dir, String)>);
 impl Made {
     fn directories(&mut self, root: &Dir, path: &str) -> io::Result<Dir> {
         let mut directory = root.try_clone()?;
+
         for name in path.split('/').filter(|name| *name != ".") {
             directory = match step(&directory, name) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -316,6 +343,7 @@ impl Made {
                 opened => opened?,
             };
         }
+
         Ok(directory)
     }
 
@@ -344,13 +372,17 @@ impl<'a> Temporary<'a> {
     fn write(directory: &'a Dir, bytes: &[u8], old: Option<&Metadata>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
+
         if old.is_some() {
             options.mode(0o600);
         }
+
         let name = format!(".lastword-{}.tmp", Uuid::now_v7());
         let mut file = directory.open_with(&name, &options)?;
         let temporary = Self { directory, name };
+
         file.write_all(bytes)?;
+
         if let Some(old) = old {
             let now = file.metadata()?;
             if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
@@ -362,6 +394,7 @@ impl<'a> Temporary<'a> {
             let mode = rustix::fs::Mode::from_raw_mode(old.mode() & 0o777);
             rustix::fs::fchmod(&file, mode)?;
         }
+
         file.sync_data()?;
         Ok(temporary)
     }
@@ -371,6 +404,7 @@ impl<'a> Temporary<'a> {
         if replaces {
             return self.directory.rename(&self.name, self.directory, name);
         }
+
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(self.directory, &self.name, self.directory, name, flags) {
             // Not every file system knows the flag; a hard link replaces nothing either.

@@ -41,6 +41,7 @@ pub(super) fn tool() -> Tool {
     let new = json!({"type": "string", "description": "What to put in its place."});
     let all = json!({"type": "boolean",
         "description": "Replace it everywhere; otherwise it has to be there exactly once."});
+
     Tool {
         name: NAME.to_owned(),
         description: "Change a text file of the workspace by replacing exact pieces of it. Read \
@@ -94,6 +95,7 @@ impl Arguments {
                 return Err(ToolError::invalid(message));
             }
         };
+
         match edits.len() {
             1..=EDITS_MAX => Ok(edits),
             _ => Err(ToolError::invalid(format!("give 1 to {EDITS_MAX} edits"))),
@@ -110,6 +112,7 @@ pub(super) async fn call(
     let arguments: Arguments = arguments(&mut call)?;
     let wanted = Wanted::parse(&arguments.path)?;
     let edits = arguments.edits()?;
+
     let after = move |path: &str, before: Option<&str>| {
         let Some(before) = before else {
             let what = format!("{path}: there is no such file; write_file makes one");

@@ -39,6 +39,7 @@ impl<T> First<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.weight += weight;
         kept.things.insert(path, (weight, thing));
+
         while let Some(last) = kept.things.last_entry() {
             let weight = last.get().0;
             if kept.weight - weight < self.max {
@@ -71,13 +72,16 @@ mod tests {
         let paths = ["d", "a", "c", "e", "b"];
         for turn in 0..paths.len() {
             let first = First::new(3);
+
             for path in paths.iter().cycle().skip(turn).take(paths.len()) {
                 if first.may_have(path) {
                     first.add((*path).to_owned(), 1, ());
                 }
             }
+
             assert!(!first.may_have("c/"));
             assert!(first.may_have("b/"));
+
             let (kept, full) = first.into_ordered();
             let kept: Vec<_> = kept.into_iter().map(|(path, ())| path).collect();
             assert_eq!(kept, ["a", "b", "c"]);

@@ -23,8 +23,10 @@ impl Rules {
         if files.is_empty() {
             return self.clone();
         }
+
         let root = if directory == "." { "" } else { directory };
         let mut builder = GitignoreBuilder::new(root);
+
         // Git passes over a byte order mark, too.
         let rules = |file| str::strip_prefix(file, '\u{feff}').unwrap_or(file).lines();
         for line in files.iter().flat_map(|file| rules(file)) {
@@ -32,6 +34,7 @@ impl Rules {
                 tracing::trace!(%error, line, "no rule of what to ignore");
             }
         }
+
         match builder.build() {
             Ok(rules) if !rules.is_empty() => Self(Some(Arc::new(Level {
                 rules,
@@ -51,6 +54,7 @@ impl Rules {
                 Match::None => rules = &level.above,
             }
         }
+
         false
     }
 }

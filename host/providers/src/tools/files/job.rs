@@ -25,9 +25,10 @@ impl Stop {
 
     /// Fails once the caller has gone; nobody reads the words.
     pub(super) fn check(&self) -> Result<(), Failed> {
-        match self.is_asked() {
-            true => Err(Failed::Said("the call was cancelled".to_owned())),
-            false => Ok(()),
+        if self.is_asked() {
+            Err(Failed::Said("the call was cancelled".to_owned()))
+        } else {
+            Ok(())
         }
     }
 }
@@ -61,8 +62,10 @@ pub(super) async fn blocking<T: Send + 'static>(
         stop,
         task: Some(task.abort_handle()),
     };
+
     let done = task.await;
     waiter.task = None;
+
     done.unwrap_or_else(|error| {
         let kind = ToolErrorKind::Internal;
         let message = format!("the host's work on files did not end: {error}");

@@ -59,6 +59,7 @@ pub(super) fn kept(before: &str, mut content: String) -> String {
 /// nothing.
 pub(super) fn told(before: &str, after: &str) -> String {
     let mut told = String::new();
+
     match (LineEnds::of(before), LineEnds::of(after)) {
         (LineEnds::CrLf, LineEnds::CrLf) => told.push_str("; its lines end with CR LF, as before"),
         (old, new) if old != new && old != LineEnds::None && new != LineEnds::None => {
@@ -69,12 +70,14 @@ pub(super) fn told(before: &str, after: &str) -> String {
         }
         _ => {}
     }
+
     told.push_str(match (has_mark(before), has_mark(after)) {
         (true, true) => "; it begins with a byte order mark, as before",
         (true, false) => "; the byte order mark at its beginning is gone",
         (false, true) => "; it now begins with a byte order mark",
         (false, false) => "",
     });
+
     told
 }
 
@@ -99,6 +102,7 @@ mod tests {
     fn what_a_text_had_is_kept_or_named() {
         let crlf = "; its lines end with CR LF, as before";
         let mark = "; it begins with a byte order mark, as before";
+
         for (before, content, after, says) in [
             ("a\n", "b\nc\n", "b\nc\n", ""),
             ("a\r\n", "b\nc", "b\r\nc", crlf),
@@ -141,6 +145,7 @@ mod tests {
             assert_eq!(made, after, "{before:?} {content:?}");
             assert_eq!(told(before, &made), says, "{before:?} {content:?}");
         }
+
         let both = kept("\u{feff}a\r\n", "b\n".to_owned());
         assert_eq!(both, "\u{feff}b\r\n");
         assert_eq!(told("\u{feff}a\r\n", &both), format!("{crlf}{mark}"));

@@ -58,14 +58,17 @@ pub(super) fn tool() -> Tool {
 
 /// A glob over paths: one without a slash is for names in any directory.
 pub(super) fn matcher(glob: &str) -> Result<GlobMatcher, ToolError> {
-    let everywhere = match glob.contains('/') {
-        true => glob.trim_start_matches('/').to_owned(),
-        false => format!("**/{glob}"),
+    let everywhere = if glob.contains('/') {
+        glob.trim_start_matches('/').to_owned()
+    } else {
+        format!("**/{glob}")
     };
+
     let built = GlobBuilder::new(&everywhere)
         .literal_separator(true)
         .backslash_escape(true)
         .build();
+
     let built = built.map_err(|error| {
         let reason = error.kind();
         ToolError::invalid(format!("`{glob}` is no glob: {reason}"))
@@ -84,6 +87,7 @@ pub(super) async fn call(
     let at = Arc::clone(&run);
     let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
     let allowed = call.permits.settle(reading_below(&path, "list")).await?;
+
     blocking(runtime, move |stop| {
         list(&run, &path, &allowed, glob.as_ref(), &arguments, stop)
     })
@@ -107,6 +111,7 @@ impl Visit for Names<'_> {
     fn entry(&mut self, entry: Entry<'_>) {
         let gone_into = entry.kind == Kind::Directory && entry.depth < self.depth.min(DEPTH_MAX);
         let fits = |glob: &GlobMatcher| glob.is_match(&entry.path);
+
         if !gone_into
             && self.glob.is_none_or(fits)
             && self.first.may_have(&entry.path)
@@ -131,12 +136,14 @@ fn list(
     };
     let max = bounded(arguments.max_names, NAMES, NAMES_MAX);
     let first = First::new(max + 1);
+
     let walk = Walk {
         root: run.root()?,
         start: path,
         hidden: arguments.hidden,
         stop,
     };
+
     let walked = walk.run(|| Names {
         first: &first,
         glob,
@@ -146,26 +153,33 @@ fn list(
     });
     let walked = walked.map_err(|error| super::path::explain(path, &error))?;
     stop.check()?;
+
     let (mut names, _) = first.into_ordered();
     let mut truncated = names.len() > max;
     names.truncate(max);
+
     let mut text = String::new();
     let mut shown = Vec::new();
+
     for (path, kind) in names {
         if text.len() + path.len() > TEXT_BYTES_MAX {
             truncated = true;
             break;
         }
+
         let (mark, kind) = match kind {
             Kind::File => ("", "file"),
             Kind::Directory => ("/", "directory"),
             Kind::Link => ("@", "link"),
             Kind::Other => ("|", "other"),
         };
+
         text.push_str(&format!("{path}{mark}\n"));
         shown.push(json!({"path": path, "kind": kind}));
     }
+
     let count = shown.len();
+
     match (truncated, walked) {
         (true, _) => text.push_str(&format!(
             "[truncated: the first {count} names; list a directory below, or give a glob]"
@@ -175,6 +189,7 @@ fn list(
         (false, Walked::Whole) if count == 0 => text.push_str("[no such files]"),
         (false, Walked::Whole) => {}
     }
+
     let truncated = truncated || walked == Walked::Part;
     Ok(ToolOutput::text(text)
         .structured(json!({"path": path, "entries": shown, "truncated": truncated})))

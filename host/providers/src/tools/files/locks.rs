@@ -64,6 +64,7 @@ impl FileLocks {
             shared.users += 1;
             Arc::clone(&shared.lock)
         };
+
         let mut locked = Locked {
             locks: Arc::clone(self),
             key,
@@ -116,8 +117,10 @@ mod tests {
         let held = locks.lock(key("a")).await;
         let mut first = Box::pin(locks.lock(key("a")));
         let mut second = Box::pin(locks.lock(key("a")));
+
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
+
         let other = locks.lock(key("b")).now_or_never();
         assert!(other.is_some(), "another file is free");
         drop(held);
@@ -132,14 +135,17 @@ mod tests {
         let held = locks.lock(key("a")).await;
         let mut given_up = Box::pin(locks.lock(key("a")));
         let mut waits = Box::pin(locks.lock(key("a")));
+
         assert!(given_up.as_mut().now_or_never().is_none());
         assert!(waits.as_mut().now_or_never().is_none());
         drop(given_up);
         drop(held);
         assert_eq!(locks.len(), 1);
+
         let held = waits.now_or_never().expect("it is free");
         drop(held);
         assert_eq!(locks.len(), 0);
+
         // A call that was never polled never waits.
         drop(locks.lock(key("b")));
         assert_eq!(locks.len(), 0);

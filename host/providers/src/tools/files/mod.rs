@@ -197,6 +197,7 @@ impl FileTools {
                 Err(ToolError::new(ToolErrorKind::UnknownTool, message).into())
             }
         };
+
         done.or_else(|failed| match failed {
             Failed::Said(text) => Ok(ToolOutput::error(text)),
             Failed::Error(error) => Err(error),

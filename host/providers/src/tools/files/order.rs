@@ -48,6 +48,7 @@ impl Order {
                 },
             );
         });
+
         Turn {
             order: self.clone(),
             number,
@@ -98,6 +99,7 @@ mod tests {
         let order = Order::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         let mut last = Box::pin(third.wait("a"));
+
         assert!(last.as_mut().now_or_never().is_none(), "both may be `a`");
         assert!(first.wait("a").now_or_never().is_some());
         assert!(second.wait("b").now_or_never().is_some());
@@ -123,6 +125,7 @@ mod tests {
         let order = Order::default();
         let [one, other] = [false; 2].map(|changes| order.turn(changes));
         assert!(one.is_free() && other.is_free());
+
         let change = order.turn(true);
         let read = order.turn(false);
         assert!(!read.is_free());

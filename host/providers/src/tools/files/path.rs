@@ -46,6 +46,7 @@ pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
         }
         _ => error.to_string(),
     };
+
     Failed::Said(format!("{path}: {what}"))
 }
 
@@ -63,9 +64,11 @@ impl Wanted {
             let message = format!("the path is longer than {PATH_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         if path.contains('\0') {
             return Err(ToolError::invalid("the path has a NUL character in it"));
         }
+
         let below = path
             .strip_prefix(GUEST_ROOT)
             .filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -74,7 +77,9 @@ impl Wanted {
             None if path.starts_with('/') => return Err(outside(path)),
             None => path,
         };
+
         let mut depth = 0_usize;
+
         for component in relative.split('/') {
             match component {
                 "" | "." => {}
@@ -82,15 +87,18 @@ impl Wanted {
                 _ => depth += 1,
             }
         }
+
         let components: Vec<_> = relative
             .split('/')
             .filter(|component| !matches!(*component, "" | "."))
             .collect();
+
         Ok(Self {
             directory: relative.ends_with('/') || relative.ends_with("/."),
-            path: match components.is_empty() {
-                true => ".".to_owned(),
-                false => components.join("/"),
+            path: if components.is_empty() {
+                ".".to_owned()
+            } else {
+                components.join("/")
             },
         })
     }
@@ -104,9 +112,10 @@ impl Wanted {
     /// What is there, by its path without links.
     pub(super) fn existing(&self, root: &Dir) -> Result<String, Failed> {
         let resolved = resolve(root, &self.path)?;
-        match self.directory && !directory(root, &resolved) {
-            true => Err(Failed::Said(format!("{}/: it is no directory", self.path))),
-            false => Ok(resolved),
+        if self.directory && !directory(root, &resolved) {
+            Err(Failed::Said(format!("{}/: it is no directory", self.path)))
+        } else {
+            Ok(resolved)
         }
     }
 
@@ -116,20 +125,25 @@ impl Wanted {
             let what = format!("{}/ names a directory; name a file in it", self.path);
             return Err(Failed::Said(what));
         }
+
         let components: Vec<_> = self.path.split('/').collect();
         for known in (0..=components.len()).rev() {
             let base = components[..known].join("/");
             let base = if known == 0 { "." } else { &base };
+
             let resolved = match root.canonicalize(base) {
                 Ok(_) => resolve(root, base)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(explain(&self.path, &error)),
             };
+
             let rest = &components[known..];
             if rest.contains(&"..") {
                 return Err(explain(&self.path, &ErrorKind::NotFound.into()));
             }
+
             let mut path = resolved;
+
             if let Some((first, more)) = rest.split_first() {
                 path = join(&path, first);
                 if root.symlink_metadata(&path).is_ok() {
@@ -138,8 +152,10 @@ impl Wanted {
                 }
                 path = more.iter().fold(path, |path, name| join(&path, name));
             }
+
             return Ok(path);
         }
+
         Err(explain(&self.path, &ErrorKind::NotFound.into()))
     }
 }
@@ -156,6 +172,7 @@ fn resolve(root: &Dir, path: &str) -> Result<String, Failed> {
             None => return Err(Failed::Said(format!("{path}: its name is not UTF-8"))),
         }
     }
+
     let what = "it is replaced again and again at this moment; try again";
     Err(Failed::Said(format!("{path}: {what}")))
 }
@@ -232,11 +249,13 @@ fn regular(metadata: &Metadata, path: &str) -> Result<(), Failed> {
     if kind.is_file() {
         return Ok(());
     }
+
     let what = match () {
         () if kind.is_dir() => "a directory; list_files shows what is in it",
         () if kind.is_symlink() => "a link by now; ask again",
         () => "a pipe, a socket or a device, which tools do not open",
     };
+
     Err(Failed::Said(format!("{path}: it is {what}")))
 }
 
@@ -251,6 +270,7 @@ impl Opened {
     pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, Failed> {
         let size = self.metadata.size();
         let mut bytes = Vec::new();
+
         if size <= FILE_BYTES_MAX {
             // Bounded by FILE_BYTES_MAX, which fits; one more byte shows that it grew.
             bytes.reserve_exact(usize::try_from(size).unwrap_or_default() + 1);
@@ -259,11 +279,13 @@ impl Opened {
                 .read_to_end(&mut bytes)
                 .map_err(|error| explain(path, &error))?;
         }
-        match size > FILE_BYTES_MAX || bytes.len() as u64 > FILE_BYTES_MAX {
-            true => Err(Failed::Said(format!(
+
+        if size > FILE_BYTES_MAX || bytes.len() as u64 > FILE_BYTES_MAX {
+            Err(Failed::Said(format!(
                 "{path}: it has {size} bytes, more than the {FILE_BYTES_MAX} that tools read"
-            ))),
-            false => Ok(bytes),
+            )))
+        } else {
+            Ok(bytes)
         }
     }
 }
@@ -298,12 +320,15 @@ mod tests {
     fn a_file_that_is_being_replaced_keeps_its_name() {
         let place = tempfile::tempdir().expect("a folder");
         let at = |name: &str| place.path().join(name);
+
         for name in ["f", "g (deleted)"] {
             std::fs::write(at(name), "").expect("a file");
         }
+
         let root = std::fs::File::open(place.path()).expect("it is there");
         let root = Dir::from_std_file(root);
         let done = std::sync::atomic::AtomicBool::new(false);
+
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(std::sync::atomic::Ordering::Acquire) {
@@ -311,13 +336,16 @@ mod tests {
                     std::fs::rename(at("new"), at("f")).expect("it moves");
                 }
             });
+
             let resolved = || Wanted::parse("f").expect("a path").target(&root);
             let resolved: Vec<_> = (0..20_000).map(|_| resolved()).collect();
             done.store(true, std::sync::atomic::Ordering::Release);
+
             for resolved in resolved {
                 assert_eq!(resolved.expect("it is there"), "f");
             }
         });
+
         let named = Wanted::parse("g (deleted)").expect("a path");
         assert_eq!(named.existing(&root).expect("it is there"), "g (deleted)");
     }
@@ -335,6 +363,7 @@ mod tests {
             let error = Wanted::parse(path).expect_err(path);
             assert_eq!(error.kind, ToolErrorKind::Denied, "{path}");
         }
+
         for path in ["a\0b", &"a/".repeat(2_100)] {
             let error = Wanted::parse(path).expect_err("no path");
             assert_eq!(error.kind, ToolErrorKind::Invalid);

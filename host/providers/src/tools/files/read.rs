@@ -62,15 +62,18 @@ pub(super) async fn call(
     let wanted = Wanted::parse(&arguments.path)?;
     let at = Arc::clone(&run);
     let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+
     if let Some(turn) = &turn {
         turn.wait(&path).await;
     }
+
     call.permits.require(reading(&path, "read")).await?;
     let (at, resolved) = (Arc::clone(&run), path.clone());
     let (digest, answer) = blocking(runtime, move |_| {
         read(open_at(at.root()?, &resolved)?, &resolved, &arguments)
     })
     .await?;
+
     run.seen.note(&path, digest);
     Ok(answer)
 }
@@ -98,6 +101,7 @@ pub(super) fn answer(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest
 fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
     let media_type = media_type_of(bytes).unwrap_or("application/octet-stream");
     let size = bytes.len();
+
     ToolOutput::text(format!(
         "{path} is no UTF-8 text: {size} bytes of type {media_type}."
     ))
@@ -118,19 +122,23 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
     let count = number(arguments.line_count.map(NonZeroU64::get), usize::MAX);
     let ends = text.bytes().filter(|byte| *byte == b'\n').count();
     let total = ends + usize::from(!text.is_empty() && !text.ends_with('\n'));
+
     if start > total.max(1) {
         return ToolOutput::error(format!(
             "{path} has {total} lines; there is no line {start}"
         ));
     }
+
     let mut from = nth_line(text, start - 1);
     let line_end = text[from..].find('\n').map_or(text.len(), |at| from + at);
     let skipped = number(arguments.start_byte, 0).min(line_end - from);
+
     from = text.ceil_char_boundary(from + skipped);
     let (end, next) = extent(&text[from..], start, count);
     let shown = &text[from..from + end];
     let shown_ends = shown.bytes().filter(|byte| *byte == b'\n').count();
     let last = start + shown_ends - usize::from(shown.ends_with('\n'));
+
     let more = match next {
         None => None,
         Some(Next::Line(line)) => Some(format!("start_line={line}")),
@@ -139,8 +147,10 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
             Some(format!("start_line={line} start_byte={byte}"))
         }
     };
+
     let mut answer = shown.to_owned();
     let bytes = text.len();
+
     if let Some(more) = &more {
         if !answer.ends_with('\n') {
             answer.push('\n');
@@ -152,6 +162,7 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
     } else if bytes == 0 {
         answer.push_str("[the file is empty]");
     }
+
     ToolOutput::text(answer).structured(json!({
         "path": path, "start_line": start, "end_line": last, "lines": total, "bytes": bytes,
         "digest": digest.to_string(), "truncated": more.is_some(),
@@ -175,6 +186,7 @@ fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
     if text.len() <= TEXT_BYTES_MAX && count == usize::MAX {
         return (text.len(), None);
     }
+
     let mut end = 0;
     let lines = text.split_inclusive('\n').take(count);
     for (line, length) in (start..).zip(lines.map(str::len)) {
@@ -187,5 +199,6 @@ fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
         }
         end += length;
     }
+
     (end, None)
 }

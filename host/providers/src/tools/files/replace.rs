@@ -22,6 +22,7 @@ pub(super) struct Edit {
 /// for a model to correct.
 pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<String, String> {
     let mut text = text.to_owned();
+
     for (number, edit) in edits.iter().enumerate() {
         text = replace(&text, edit, bytes_max).map_err(|what| match edits.len() {
             1 => what,
@@ -31,6 +32,7 @@ pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<Stri
             ),
         })?;
     }
+
     Ok(text)
 }
 
@@ -40,12 +42,15 @@ fn replace(text: &str, edit: &Edit, bytes_max: usize) -> Result<String, String> 
         _ => piece.to_owned(),
     };
     let (old, new) = (line_ends(&edit.old), line_ends(&edit.new));
+
     if old.is_empty() {
         return Err("the text to replace is empty; write_file makes a new file".to_owned());
     }
+
     if old == new {
         return Err("the text to replace and the new one are the same".to_owned());
     }
+
     match text.matches(old.as_str()).count() {
         0 => Err(not_there(text, &old)),
         1 => bounded(text, &old, &new, 1, bytes_max),
@@ -61,21 +66,25 @@ fn replace(text: &str, edit: &Edit, bytes_max: usize) -> Result<String, String> 
 fn bounded(text: &str, old: &str, new: &str, count: usize, max: usize) -> Result<String, String> {
     let grown = count.saturating_mul(new.len());
     let left = text.len() - count * old.len();
-    match left.saturating_add(grown) > max {
-        true => Err(format!("the file would have more than {max} bytes")),
-        false => Ok(text.replace(old, new)),
+    if left.saturating_add(grown) > max {
+        Err(format!("the file would have more than {max} bytes"))
+    } else {
+        Ok(text.replace(old, new))
     }
 }
 
 /// The numbers of the first lines on which a piece begins.
 fn lines_of(text: &str, piece: &str) -> String {
     const SHOWN: usize = 10;
+
     let (mut line, mut counted, mut numbers) = (1, 0, Vec::new());
+
     for (at, _) in text.match_indices(piece).take(SHOWN) {
         line += text[counted..at].matches('\n').count();
         counted = at;
         numbers.push(line.to_string());
     }
+
     let more = text.matches(piece).count() > SHOWN;
     numbers.join(", ") + if more { ", …" } else { "" }
 }
@@ -87,6 +96,7 @@ fn not_there(text: &str, old: &str) -> String {
         return format!("{begin}: it is only white space");
     };
     let lines = || text.lines().enumerate().take(LINES_COMPARED_MAX);
+
     if let Some((at, line)) = lines().find(|(_, line)| line.trim() == wanted) {
         return format!(
             "{begin}; line {} has the words of its first line: {:?}. Compare the white space and \
@@ -95,6 +105,7 @@ fn not_there(text: &str, old: &str) -> String {
             shown(line)
         );
     }
+
     let likeness = |line: &str| {
         let line = line.trim();
         let same = line.chars().zip(wanted.chars());
@@ -157,11 +168,13 @@ mod tests {
         let indented = one("x\n    let a = 1;\n", "  let a = 1;\nb", "y").expect_err("not there");
         assert!(indented.contains("0 matches"), "{indented}");
         assert!(indented.contains("line 2 has the words"), "{indented}");
+
         let like = one("x\nlet number = 1;\n", "let numbers = 1;", "y").expect_err("not there");
         assert!(
             like.contains("nearest to its first line is line 2"),
             "{like}"
         );
+
         let nothing = one("x\n", "let numbers = 1;", "y").expect_err("not there");
         assert!(nothing.contains("nor anything like it"), "{nothing}");
         assert!(one("x", "", "y").is_err());

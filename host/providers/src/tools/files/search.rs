@@ -99,6 +99,7 @@ pub(super) async fn call(
     let wanted = Wanted::parse(arguments.path.as_deref().unwrap_or("."))?;
     let search = Search::new(&arguments)?;
     let at = Arc::clone(&run);
+
     let (path, is_directory) = blocking(runtime, move |_| {
         let root = at.root()?;
         let path = wanted.existing(root)?;
@@ -107,14 +108,20 @@ pub(super) async fn call(
         Ok((path, is_directory))
     })
     .await?;
-    let access = match is_directory {
-        true => reading_below(&path, "search"),
-        false => reading(&path, "search"),
+
+    let access = if is_directory {
+        reading_below(&path, "search")
+    } else {
+        reading(&path, "search")
     };
     let allowed = call.permits.settle(access).await?;
-    blocking(runtime, move |stop| match is_directory {
-        true => search.below(&run, &path, &allowed, stop),
-        false => search.file(&run, &path, stop),
+
+    blocking(runtime, move |stop| {
+        if is_directory {
+            search.below(&run, &path, &allowed, stop)
+        } else {
+            search.file(&run, &path, stop)
+        }
     })
     .await
 }
@@ -144,6 +151,7 @@ impl Search {
             let message = format!("the pattern has to have 1 to {PATTERN_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         let matcher = RegexMatcherBuilder::new()
             .case_insensitive(arguments.ignore_case)
             .fixed_strings(arguments.literal)
@@ -157,11 +165,13 @@ impl Search {
                      it as it stands"
                 ))
             })?;
+
         let bounded = |value: Option<u64>, default: usize, max: usize| {
             value.map_or(default, |value| {
                 usize::try_from(value).unwrap_or(max).min(max)
             })
         };
+
         Ok(Self {
             matcher,
             glob: arguments.glob.as_deref().map(glob_matcher).transpose()?,
@@ -195,12 +205,14 @@ impl Search {
         let until = Instant::now() + TIME_MAX;
         let first = First::new(self.max + 1);
         let passed_over = AtomicUsize::new(0);
+
         let walk = Walk {
             root: run.root()?,
             start: path,
             hidden: self.hidden,
             stop,
         };
+
         let walked = walk.run(|| Worker {
             search: self,
             searcher: self.searcher(),
@@ -213,6 +225,7 @@ impl Search {
         });
         let walked = walked.map_err(|error| explain(path, &error))?;
         stop.check()?;
+
         let (files, _) = first.into_ordered();
         Ok(self.answer(files, walked, passed_over.into_inner()))
     }
@@ -225,10 +238,12 @@ impl Search {
             until: Instant::now() + TIME_MAX,
         };
         let lines = self.lines(&mut self.searcher(), bytes);
+
         stop.check()?;
         let passed_over = usize::from(lines.is_none());
         let files = lines.filter(|lines| !lines.is_empty());
         let files = files.map(|lines| (path.to_owned(), lines));
+
         Ok(self.answer(files.into_iter().collect(), Walked::Whole, passed_over))
     }
 
@@ -250,6 +265,7 @@ impl Search {
         let mut text = String::new();
         let mut shown = Vec::new();
         let mut truncated = false;
+
         'files: for (path, lines) in files {
             text.push_str(&format!("{path}\n"));
             for line in lines {
@@ -258,11 +274,14 @@ impl Search {
                     truncated = true;
                     break 'files;
                 }
+
                 if line.gap {
                     text.push_str("--\n");
                 }
+
                 let mark = if line.matches { ':' } else { '-' };
                 text.push_str(&format!("{}{mark} {}\n", line.number, line.text));
+
                 if line.matches {
                     shown.push(json!({
                         "path": path, "line": line.number, "text": line.text,
@@ -270,7 +289,9 @@ impl Search {
                 }
             }
         }
+
         let count = shown.len();
+
         match (truncated, walked) {
             (true, _) => text.push_str(&format!(
                 "[truncated: the first {count} matches, there are more; narrow the pattern, the \
@@ -282,11 +303,13 @@ impl Search {
             (false, Walked::Whole) if count == 0 => text.push_str("[no matches]"),
             (false, Walked::Whole) => {}
         }
+
         if passed_over > 0 && !truncated {
             text.push_str(&format!(
                 "\n[{passed_over} files are binary, too large or unreadable and were passed over]"
             ));
         }
+
         let truncated = truncated || walked == Walked::Part;
         // Which files a search with more matches than are shown never came to is chance.
         let passed_over = (!truncated).then_some(passed_over);
@@ -318,9 +341,10 @@ struct Stoppable<'a, F> {
 
 impl<F: Read> Read for Stoppable<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.stop.is_asked() || Instant::now() >= self.until {
-            true => Err(std::io::Error::other("the search is over")),
-            false => self.file.read(buffer),
+        if self.stop.is_asked() || Instant::now() >= self.until {
+            Err(std::io::Error::other("the search is over"))
+        } else {
+            self.file.read(buffer)
         }
     }
 }
@@ -332,6 +356,7 @@ impl Visit for Worker<'_> {
 
     fn entry(&mut self, entry: Entry<'_>) {
         let fits = |glob: &GlobMatcher| glob.is_match(&entry.path);
+
         if entry.kind != Kind::File
             || !self.search.glob.as_ref().is_none_or(fits)
             || !self.first.may_have(&entry.path)
@@ -339,24 +364,26 @@ impl Visit for Worker<'_> {
         {
             return;
         }
+
         let Ok(file) = entry.open() else {
             self.passed_over.fetch_add(1, Ordering::Relaxed);
             return;
         };
+
         let too_large = file
             .metadata()
             .is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX);
-        let lines = match too_large {
-            true => None,
-            false => {
-                let bounded = Stoppable {
-                    file: file.take(FILE_BYTES_MAX),
-                    stop: self.stop,
-                    until: self.until,
-                };
-                self.search.lines(&mut self.searcher, bounded)
-            }
+        let lines = if too_large {
+            None
+        } else {
+            let bounded = Stoppable {
+                file: file.take(FILE_BYTES_MAX),
+                stop: self.stop,
+                until: self.until,
+            };
+            self.search.lines(&mut self.searcher, bounded)
         };
+
         match lines {
             None => {
                 self.passed_over.fetch_add(1, Ordering::Relaxed);
@@ -383,9 +410,11 @@ impl Found {
         let bytes = bytes.trim_ascii_end();
         let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
         let mut text = String::from_utf8_lossy(shown).into_owned();
+
         if bytes.len() > LINE_BYTES_MAX {
             text.push_str(&format!(" [… {} bytes]", bytes.len()));
         }
+
         self.lines.push(Line {
             number: number.unwrap_or_default(),
             text,
@@ -448,6 +477,7 @@ mod tests {
             panic!("it is a pattern");
         };
         let stop = Stop::default();
+
         let endless = Stoppable {
             file: Endless {
                 stop: &stop,

@@ -124,6 +124,7 @@ impl Walk<'_> {
     /// When the directory to begin at cannot be read.
     pub(super) fn run<V: Visit>(&self, visitor: impl Fn() -> V + Sync) -> std::io::Result<Walked> {
         let first = self.begin()?;
+
         let shared = Shared {
             walk: self,
             queue: Mutex::new(Queue {
@@ -136,6 +137,7 @@ impl Walk<'_> {
         };
         let tasks = shared.list(first, &mut visitor())?;
         shared.done(tasks);
+
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 1..threads.min(THREADS_MAX) {
@@ -143,6 +145,7 @@ impl Walk<'_> {
             }
             shared.work(&mut visitor());
         });
+
         let all = shared.left.load(Ordering::Acquire) > 0 && !shared.over();
         Ok(if all { Walked::Whole } else { Walked::Part })
     }
@@ -152,11 +155,13 @@ impl Walk<'_> {
         let mut directory = self.root.try_clone()?;
         let mut path = ".".to_owned();
         let mut rules = Rules::default();
+
         for name in self.start.split('/').filter(|name| *name != ".") {
             rules = rules.below(&path, &words(&directory, &ignored::FILES));
             directory = path::step(&directory, name)?;
             path = join(&path, name);
         }
+
         Ok(Level {
             fd: directory.into_std_file().into(),
             path,
@@ -194,6 +199,7 @@ impl Shared<'_> {
     /// The next task; none once all is done.
     fn next(&self) -> Option<Task> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+
         loop {
             if let Some(task) = queue.tasks.pop() {
                 queue.working += 1;
@@ -210,13 +216,16 @@ impl Shared<'_> {
     fn work(&self, visitor: &mut impl Visit) {
         // What a panic leaves behind is done as well: nobody waits for it.
         struct Done<'a, 'b>(&'a Shared<'b>, Vec<Task>);
+
         impl Drop for Done<'_, '_> {
             fn drop(&mut self) {
                 self.0.done(std::mem::take(&mut self.1));
             }
         }
+
         while let Some(task) = self.next() {
             let mut done = Done(self, vec![]);
+
             match task {
                 _ if self.over() => {}
                 Task::Entries(level, entries) => self.show(&level, entries, visitor),
@@ -245,28 +254,35 @@ impl Shared<'_> {
     fn list(&self, mut level: Level, visitor: &mut impl Visit) -> std::io::Result<Vec<Task>> {
         let mut names = Vec::new();
         let mut rules = Vec::new();
+
         for entry in fs::Dir::read_from(&level.fd)? {
             let entry = entry?;
             // A name that is not UTF-8 cannot be asked for.
             let Ok(name) = entry.file_name().to_str() else {
                 continue;
             };
+
             if matches!(name, "." | ".." | ".git") {
                 continue;
             }
+
             let left = self
                 .left
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
                     left.checked_sub(1)
                 });
+
             if left.is_err() {
                 break;
             }
+
             rules.extend(ignored::FILES.into_iter().filter(|file| *file == name));
+
             if self.walk.hidden || !name.starts_with('.') {
                 names.push((name.to_owned(), entry.file_type()));
             }
         }
+
         rules.sort_unstable();
         level.rules = level.rules.below(&level.path, &words(&level.fd, &rules));
         Ok(self.tasks(&Arc::new(level), names, visitor))
@@ -280,6 +296,7 @@ impl Shared<'_> {
     ) -> Vec<Task> {
         let mut tasks = Vec::new();
         let mut entries = Vec::new();
+
         for (name, kind) in names {
             let kind = self.kind(level, &name, kind);
             let path = join(&level.path, &name);
@@ -292,11 +309,13 @@ impl Shared<'_> {
             }
             entries.push((name, kind));
         }
+
         while !entries.is_empty() {
             let rest = entries.split_off(entries.len().min(CHUNK));
             tasks.push(Task::Entries(Arc::clone(level), entries));
             entries = rest;
         }
+
         tasks
     }
 
@@ -308,6 +327,7 @@ impl Shared<'_> {
                 }),
             known => known,
         };
+
         match kind {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Directory,
@@ -371,12 +391,15 @@ mod tests {
     fn what_becomes_a_link_at_the_worst_moment_is_not_followed() {
         let name = format!("lastword-walk-{}", uuid::Uuid::now_v7());
         let place: PathBuf = std::env::temp_dir().join(name);
+
         for directory in ["in/d", "out"] {
             std::fs::create_dir_all(place.join(directory)).expect("a directory");
         }
+
         for file in ["in/f", "in/d/g", "out/secret"] {
             std::fs::write(place.join(file), "canary").expect("a file");
         }
+
         let root = File::open(place.join("in")).expect("it is there");
         let walk = Walk {
             root: &Dir::from_std_file(root),
@@ -384,12 +407,14 @@ mod tests {
             hidden: false,
             stop: &Stop::default(),
         };
+
         let read = Mutex::default();
         let visitor = || Exchange {
             place: &place,
             read: &read,
         };
         walk.run(visitor).expect("it begins");
+
         let mut read = read.into_inner().expect("no test panicked");
         read.sort();
         assert_eq!(read, ["d", "f"]);

@@ -49,6 +49,7 @@ pub(super) async fn call(
     runtime: &Handle,
 ) -> Result<ToolOutput, Failed> {
     let Arguments { path, content } = arguments(&mut call)?;
+
     let change = Change {
         run,
         wanted: Wanted::parse(&path)?,

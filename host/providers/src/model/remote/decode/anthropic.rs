@@ -79,9 +79,11 @@ impl Anthropic {
             "ping" => {}
             other => Assembly::other(other, document, events),
         }
+
         if answer.has_finish() {
             self.close(answer, events)?;
         }
+
         Ok(Flow::Open)
     }
 
@@ -93,6 +95,7 @@ impl Anthropic {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         usage(message, answer);
+
         for block in message
             .get("content")
             .and_then(Value::as_array)
@@ -104,6 +107,7 @@ impl Anthropic {
                 block.stop(answer, events)?;
             }
         }
+
         reason(message, answer);
         Ok(())
     }
@@ -127,8 +131,10 @@ impl Anthropic {
                 "more than {OPEN_BLOCKS_MAX} blocks of the answer are open at once"
             )));
         }
+
         answer.hold(start.to_string().len())?;
         let kind = text(start, "type").unwrap_or("text").to_owned();
+
         let mut block = Block {
             index,
             start: start.clone(),
@@ -140,6 +146,7 @@ impl Anthropic {
             others: Vec::new(),
             kind,
         };
+
         match block.kind.as_str() {
             "text" => {
                 answer.text(text(start, "text").unwrap_or_default(), events);
@@ -149,6 +156,7 @@ impl Anthropic {
             "thinking" => block.think(text(start, "thinking").unwrap_or_default(), answer, events),
             _ => {}
         }
+
         self.open.push(block);
         Ok(())
     }
@@ -173,6 +181,7 @@ impl Anthropic {
                 None => Ok(()),
             };
         };
+
         self.open[place].grow(delta, answer, events)
     }
 
@@ -216,6 +225,7 @@ impl Block {
             answer.hold(delta.to_string().len())?;
             self.others.push(delta.clone());
         }
+
         Ok(())
     }
 
@@ -236,6 +246,7 @@ impl Block {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         self.input.extend(self.halves.rest());
+
         match self.kind.as_str() {
             "text" => {}
             "thinking" => answer.thought(Thought::Custom(json!({
@@ -249,21 +260,25 @@ impl Block {
             "tool_use" => self.call(whole, answer)?,
             kind => Assembly::other(kind, &self.document(), events),
         }
+
         if !self.citations.is_empty() {
             let citations = Value::Array(std::mem::take(&mut self.citations));
             Assembly::other("citations", &citations, events);
         }
+
         let known = ["text", "thinking", "redacted_thinking", "tool_use"];
         if !self.others.is_empty() && known.contains(&self.kind.as_str()) {
             let others = Value::Array(std::mem::take(&mut self.others));
             Assembly::other(&format!("{}.deltas", self.kind), &others, events);
         }
+
         Ok(())
     }
 
     fn call(&self, whole: bool, answer: &mut Assembly) -> Result<(), Fault> {
         let id = text(&self.start, "id").unwrap_or_default();
         let name = text(&self.start, "name").unwrap_or_default();
+
         // Anthropic begins with `{}` and sends the input in pieces; some proxies begin with
         // the whole of it and send none.
         let input = self.start.get("input").filter(|input| match input {
@@ -271,6 +286,7 @@ impl Block {
             Value::String(text) => !text.is_empty(),
             other => !other.is_null(),
         });
+
         match (input, self.input.is_empty()) {
             (Some(input), true) => answer
                 .calls
@@ -298,6 +314,7 @@ impl Block {
                 fields.insert("deltas".to_owned(), Value::Array(self.others.clone()));
             }
         }
+
         document
     }
 }
@@ -325,6 +342,7 @@ fn usage(document: &Value, answer: &mut Assembly) {
         count(usage, "cache_read_input_tokens").max(before.cache_read_tokens),
         count(usage, "cache_creation_input_tokens").max(before.cache_write_tokens),
     );
+
     // Anthropic's `input_tokens` are those beside the cache.
     let fresh = count(usage, "input_tokens");
     answer.usage(Usage {
@@ -344,6 +362,7 @@ fn reason(message: &Value, answer: &mut Assembly) {
     let Some(reason) = text(message, "stop_reason") else {
         return;
     };
+
     answer.end(match reason {
         "end_turn" | "stop_sequence" | "tool_use" => Finish::Done,
         "max_tokens" | "model_context_window_exceeded" => Finish::MaxTokens,

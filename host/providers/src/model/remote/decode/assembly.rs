@@ -155,12 +155,14 @@ impl Assembly {
         let rest = |halves: &mut Halves| halves.rest().map(String::from);
         events.extend(rest(&mut self.reasoning).map(ModelEvent::Reasoning));
         events.extend(rest(&mut self.text).map(ModelEvent::Text));
+
         let finish = if self.refused {
             Finish::ContentFilter
         } else {
             self.finish.take().unwrap_or(Finish::Done)
         };
         let calls = self.calls.take(finish == Finish::Done);
+
         let word = match finish {
             // Some services call a turn that ends in calls complete.
             Finish::Done if !calls.is_empty() => "tool_use".to_owned(),
@@ -169,6 +171,7 @@ impl Assembly {
             Finish::ContentFilter => "content_filter".to_owned(),
             Finish::Other(word) => word,
         };
+
         events.extend(calls.into_iter().map(ModelEvent::Part));
         events.extend(self.usage.take().map(ModelEvent::Usage));
         events.push(ModelEvent::Finish(word));

@@ -73,6 +73,7 @@ impl Calls {
     fn place(&self, fragment: &Fragment<'_>) -> Option<usize> {
         let (id, index) = (fragment.id, &fragment.index);
         let numbered = |call: &Call| call.index == *index;
+
         let place = match (index, id) {
             (Some(_), _) => self.calls.iter().rposition(numbered),
             (None, Some(id)) => self.calls.iter().rposition(|call| call.id == id),
@@ -80,6 +81,7 @@ impl Calls {
             (None, None) => self.calls.len().checked_sub(1),
         }?;
         let call = &self.calls[place];
+
         // Services that number all of their calls 0 tell them apart by id, or by nothing but
         // the name in front of each.
         let another_id = id.is_some_and(|id| !call.id.is_empty() && call.id != json::whole(id));
@@ -103,9 +105,11 @@ impl Calls {
         if call.id.is_empty() {
             call.id = fragment.id.map(json::whole).unwrap_or_default();
         }
+
         if call.name.is_empty() {
             call.name = fragment.name.map(json::whole).unwrap_or_default();
         }
+
         match fragment.arguments {
             None | Some(Value::Null) => {}
             Some(Value::String(piece)) => {
@@ -116,6 +120,7 @@ impl Calls {
                 call.push(&json::without_halves(arguments).to_string());
             }
         }
+
         call.bounded()
     }
 
@@ -136,11 +141,13 @@ impl Calls {
         call.closed = true;
         call.id = id.map(json::whole).unwrap_or_default();
         call.name = json::whole(name);
+
         call.arguments = match arguments {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => json::whole(text),
             Some(arguments) => json::without_halves(arguments).to_string(),
         };
+
         call.bounded()
     }
 
@@ -163,11 +170,13 @@ impl Calls {
                 "the answer makes more than {CALLS_MAX} tool calls"
             )));
         }
+
         self.calls.push(Call {
             index,
             thoughts: std::mem::take(&mut self.leading),
             ..Call::default()
         });
+
         Ok(self.calls.len() - 1)
     }
 
@@ -216,17 +225,21 @@ impl Call {
         self.arguments.extend(self.halves.rest());
         let complete = self.closed || done;
         let none = self.arguments.trim().is_empty();
+
         let finished = if complete {
             none || is_json(&self.arguments)
         } else {
             self.arguments.trim_start().starts_with('{') && is_json(&self.arguments)
         };
+
         if none {
             // No arguments at all mean none, unless they were only about to come.
             self.arguments = if complete { "{}" } else { "" }.to_owned();
         }
+
         let mut extra = Extra::new();
         thoughts::keep(service, self.thoughts, &mut extra);
+
         let body = PartBody::ToolCall(ToolCall {
             id,
             name: self.name,

@@ -38,6 +38,7 @@ pub(super) fn corpus() -> Vec<Case> {
 
 fn case(case: &Value) -> Case {
     let mut body = Vec::new();
+
     for chunk in case["chunks"].as_array().unwrap() {
         if let Some(text) = chunk.as_str() {
             body.extend_from_slice(text.as_bytes());
@@ -45,8 +46,10 @@ fn case(case: &Value) -> Case {
             body.extend(STANDARD.decode(base64).unwrap());
         }
     }
+
     let wire = case["wire"].as_str().unwrap();
     let service = Service::ALL.into_iter().find(|it| it.word() == wire);
+
     Case {
         name: format!("{wire}: {}", case["name"].as_str().unwrap()),
         service: service.unwrap(),
@@ -63,15 +66,19 @@ pub(super) fn decode<'a>(
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     let mut fault = None;
+
     for chunk in chunks {
         if fault.is_none() {
             fault = decoder.feed(chunk, &mut events).err();
         }
     }
+
     if fault.is_none() {
         fault = decoder.end(&mut events).err();
     }
+
     let mut ids = HashSet::new();
+
     for (place, event) in events.iter_mut().enumerate() {
         if let ModelEvent::Part(part) = event
             && let PartBody::ToolCall(call) = &mut part.body
@@ -82,6 +89,7 @@ pub(super) fn decode<'a>(
             assert!(ids.insert(call.id.clone()), "{} is there twice", call.id);
         }
     }
+
     (events, fault)
 }
 
@@ -92,9 +100,11 @@ fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value 
         let texts = events.iter().filter_map(wanted);
         json!(texts.cloned().collect::<String>())
     };
+
     let all = |wanted: fn(&ModelEvent) -> Option<Value>| {
         json!(events.iter().filter_map(wanted).collect::<Vec<_>>())
     };
+
     for key in expect.as_object().unwrap().keys() {
         found[key] = match key.as_str() {
             "text" => text(|event| match event {
@@ -152,12 +162,14 @@ fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value 
             _ => expect[key].clone(),
         };
     }
+
     found
 }
 
 #[test]
 fn each_case_is_decoded_right() {
     let mut wrong = Vec::new();
+
     for case in corpus() {
         let (events, fault) = decode(case.service, [&*case.body]);
         let found = found(&case.expect, &events, fault.as_ref());
@@ -168,6 +180,7 @@ fn each_case_is_decoded_right() {
             ));
         }
     }
+
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -175,6 +188,7 @@ fn each_case_is_decoded_right() {
 fn a_wrong_expectation_is_noticed() {
     let case = &corpus()[0];
     let (events, fault) = decode(case.service, [&*case.body]);
+
     for wrong in [
         json!({"text": "other"}),
         json!({"calls": []}),
@@ -190,6 +204,7 @@ fn every_cut(service: Service) {
     for case in corpus().iter().filter(|case| case.service == service) {
         let text = String::from_utf8_lossy(&case.body).replace("\r\n", "\n");
         let whole = decode(service, [text.as_bytes()]);
+
         for end in ["\n", "\r", "\r\n"] {
             let body = text.replace('\n', end).into_bytes();
             let same = |found, how: &str| {

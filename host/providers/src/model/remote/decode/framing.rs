@@ -52,6 +52,7 @@ impl Framing {
     pub(super) fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), Fault> {
         let had = frames.len();
         self.remember(bytes);
+
         let fed = match &mut self.kind {
             Kind::Unknown(waiting) => {
                 waiting.extend_from_slice(bytes);
@@ -66,6 +67,7 @@ impl Framing {
             }
             kind => kind.feed(bytes, frames),
         };
+
         self.any |= frames.len() > had;
         fed
     }
@@ -113,6 +115,7 @@ impl Kind {
         if beginning.len() < BOM.len() && BOM.starts_with(beginning) {
             return None;
         }
+
         let head = &beginning[..beginning.len().min(HEAD_BYTES_MAX)];
         let text = head.strip_prefix(BOM).unwrap_or(head);
         match text.trim_ascii_start().first() {
@@ -150,6 +153,7 @@ fn events(
             Err(_) => return Err(too_large()),
         }
     }
+
     Ok(())
 }
 
@@ -174,10 +178,13 @@ impl Documents {
                 // Line ends, the commas and the brackets of an array of documents.
                 continue;
             }
+
             self.bytes.push(*byte);
+
             if self.bytes.len() > DOCUMENT_BYTES_MAX {
                 return Err(too_large());
             }
+
             if self.nesting.step(*byte) {
                 let document = std::mem::take(&mut self.bytes);
                 frames.push(Frame {
@@ -186,6 +193,7 @@ impl Documents {
                 });
             }
         }
+
         Ok(())
     }
 }

@@ -66,8 +66,10 @@ impl Chance {
 
 fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     let mut body = bodies[chance.below(bodies.len())].clone();
+
     for _ in 0..=chance.below(6) {
         let range = chance.range(body.len());
+
         match chance.below(6) {
             0 => drop(body.drain(range)),
             1 => {
@@ -96,6 +98,7 @@ fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
             }
         }
     }
+
     body
 }
 
@@ -141,14 +144,17 @@ fn fuzz(service: Service) {
     let seed = until.map_or(1, |_| u64::from(std::process::id()));
     let mut chance = Chance(seed << 8 | service as u64);
     let mut inputs = 0_u32;
+
     while until.map_or(inputs < INPUTS, |until| Instant::now() < until) {
         inputs += 1;
         let body = change(&bodies, &mut chance);
         let whole = decode(service, [&*body]);
         let cut = decode(service, pieces(&body, &mut chance));
         let shown = String::from_utf8_lossy(&body);
+
         assert_eq!(cut, whole, "seed {seed}, input {inputs}: {shown:?}");
         let said: usize = whole.0.iter().map(size).sum();
+
         // A byte that is no UTF-8 takes three, and a piece is told twice at the most: as text
         // and among what the service wants back.
         assert!(said <= 6 * body.len() + 256, "{said} bytes of {shown:?}");
@@ -157,9 +163,11 @@ fn fuzz(service: Service) {
             .iter()
             .filter(|event| matches!(event, ModelEvent::Finish(_)));
         let finishes = finishes.count();
+
         assert_eq!(finishes, usize::from(whole.1.is_none()), "{shown:?}");
         assert!(finishes == 0 || matches!(whole.0.last(), Some(ModelEvent::Finish(_))));
     }
+
     eprintln!("{}: {inputs} inputs, seed {seed}", service.word());
 }
 
@@ -188,6 +196,7 @@ fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (us
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     decoder.feed(first.as_bytes(), &mut events).unwrap();
+
     let mut fed = 0;
     while fed < most {
         fed += piece.len();
@@ -195,22 +204,26 @@ fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (us
             return (fed, fault);
         }
     }
+
     panic!("{most} bytes were taken");
 }
 
 #[test]
 fn what_is_held_back_is_bounded() {
     let long = "x".repeat(1 << 16);
+
     let call = |index: usize, arguments: &str| {
         format!(
             r#"data: {{"choices":[{{"delta":{{"tool_calls":[{{"index":{index},"function":{{"name":"a","arguments":"{arguments}"}}}}]}}}}]}}"#
         ) + "\n\n"
     };
+
     let block =
         r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#;
     let thought = format!(
         r#"data: {{"type":"content_block_delta","index":0,"delta":{{"thinking":"{long}"}}}}"#
     );
+
     for (service, first, piece, most) in [
         // One event, one document, one call, all calls, all thoughts.
         (Service::OpenAi, "data: ", &*long, DOCUMENT_BYTES_MAX),
@@ -237,6 +250,7 @@ fn what_is_held_back_is_bounded() {
         assert!(matches!(fault, Fault::TooMuch(_)), "{fault:?}");
         assert!(fed + piece.len() >= most, "{fed} bytes of {most}");
     }
+
     let calls: String = (0..=CALLS_MAX).map(|index| call(index, "{}")).collect();
     let (_, fault) = until_refused(Service::OpenAi, ":\n", &calls, calls.len());
     assert!(matches!(fault, Fault::TooMuch(_)), "{fault:?}");

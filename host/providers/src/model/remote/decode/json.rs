@@ -29,9 +29,11 @@ fn mark_halves(text: &str) -> Option<String> {
     let mut marked = String::with_capacity(text.len());
     let mut rest = text;
     let mut found = false;
+
     while let Some(at) = rest.find('\\') {
         marked.push_str(&rest[..at]);
         rest = &rest[at..];
+
         let taken = match (escaped_unit(rest), rest.get(6..).and_then(escaped_unit)) {
             (Some(high), Some(low)) if is_high(high) && is_low(low) => 12,
             (Some(unit), _) if is_high(unit) || is_low(unit) => {
@@ -47,6 +49,7 @@ fn mark_halves(text: &str) -> Option<String> {
         marked.push_str(&rest[..taken]);
         rest = &rest[taken..];
     }
+
     marked.push_str(rest);
     found.then_some(marked)
 }
@@ -97,6 +100,7 @@ impl Halves {
         if self.high.is_none() && !piece.contains(MARK) {
             return piece.to_owned();
         }
+
         let mut joined = String::with_capacity(piece.len());
         let mut rest = piece;
         while let Some(next) = rest.chars().next() {
@@ -106,7 +110,9 @@ impl Halves {
                 rest = &rest[next.len_utf8()..];
                 continue;
             };
+
             rest = behind;
+
             match self.high.take() {
                 Some(high) if is_low(half) => {
                     let pair = 0x10000 + (high - SURROGATES) * 0x400 + (half - LOW_SURROGATES);
@@ -122,6 +128,7 @@ impl Halves {
                 }
             }
         }
+
         joined
     }
 

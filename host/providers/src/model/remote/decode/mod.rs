@@ -79,6 +79,7 @@ impl Decoder {
             Service::Gemini => Wire::Gemini(gemini::Gemini::default()),
             Service::Ollama => Wire::Ollama(ollama::Ollama::default()),
         };
+
         Self {
             framing: Framing::default(),
             wire,
@@ -95,11 +96,14 @@ impl Decoder {
         if self.over {
             return Ok(());
         }
+
         let mut frames = Vec::new();
         let framed = self.framing.feed(bytes, &mut frames);
+
         for frame in frames {
             self.take(&frame, events)?;
         }
+
         framed
     }
 
@@ -113,8 +117,10 @@ impl Decoder {
         if self.over {
             return Ok(());
         }
+
         let mut frames = Vec::new();
         self.framing.end(&mut frames);
+
         for frame in frames {
             match self.take(&frame, events) {
                 // Cut in the middle.
@@ -122,14 +128,17 @@ impl Decoder {
                 taken => taken?,
             }
         }
+
         if self.over {
             return Ok(());
         }
+
         if self.answer.has_finish() {
             self.over = true;
             self.answer.finish(events);
             return Ok(());
         }
+
         Err(self
             .framing
             .stray_error()
@@ -155,6 +164,7 @@ impl Decoder {
         if self.over {
             return Ok(());
         }
+
         let data = frame.data.trim();
         let flow = match data {
             "" => Flow::Open,
@@ -163,6 +173,7 @@ impl Decoder {
             "[DONE]" => Flow::Over,
             _ => self.read(data, frame, events)?,
         };
+
         if flow == Flow::Over {
             if !self.answer.has_finish() {
                 return Err(Fault::BrokenOff);
@@ -170,6 +181,7 @@ impl Decoder {
             self.over = true;
             self.answer.finish(events);
         }
+
         Ok(())
     }
 
@@ -183,18 +195,22 @@ impl Decoder {
             let quote: String = data.chars().take(200).collect();
             Fault::Unreadable(format!("`{quote}` is not JSON ({error})"))
         })?;
+
         // Gemini's whole answers, and its errors, are arrays of documents.
         let documents = match document {
             Value::Array(documents) => documents,
             one => vec![one],
         };
+
         let mut flow = Flow::Open;
+
         for document in documents {
             if flow == Flow::Over {
                 break;
             }
             flow = self.document(&document, &frame.event, events)?;
         }
+
         Ok(flow)
     }
 
@@ -207,14 +223,18 @@ impl Decoder {
         if document.is_null() {
             return Ok(Flow::Open);
         }
+
         if !document.is_object() {
             let quote: String = document.to_string().chars().take(200).collect();
             return Err(Fault::Unreadable(format!("`{quote}` is no object")));
         }
+
         if is_error(document, event) {
             return Err(Fault::Reported(json::without_halves(document)));
         }
+
         let answer = &mut self.answer;
+
         match &mut self.wire {
             Wire::OpenAi(wire) => wire.document(document, answer, events),
             Wire::Anthropic(wire) => wire.document(document, event, answer, events),

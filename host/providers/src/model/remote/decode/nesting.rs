@@ -17,6 +17,7 @@ impl Nesting {
             self.escaped = !self.escaped && byte == b'\\';
             return false;
         }
+
         match byte {
             b'"' => self.in_string = true,
             b'{' | b'[' => self.depth += 1,
@@ -27,6 +28,7 @@ impl Nesting {
             }
             _ => {}
         }
+
         false
     }
 }

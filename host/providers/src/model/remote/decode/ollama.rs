@@ -27,23 +27,28 @@ impl Ollama {
         if document.get("choices").is_some() || !own.iter().any(|key| document.get(key).is_some()) {
             return self.openai.document(document, answer, events);
         }
+
         if let Some(message) = document.get("message") {
             said(message, answer, events)?;
         }
+
         if document.get("done").and_then(Value::as_bool) != Some(true) {
             return Ok(Flow::Open);
         }
+
         answer.usage(Usage {
             input_tokens: count(document, "prompt_eval_count"),
             output_tokens: count(document, "eval_count"),
             ..Usage::default()
         });
+
         answer.end(match text(document, "done_reason") {
             // The older servers name none; `load` ends the answer to an empty prompt.
             None | Some("stop" | "load" | "unload") => Finish::Done,
             Some("length") => Finish::MaxTokens,
             Some(other) => Finish::Other(other.to_owned()),
         });
+
         Ok(Flow::Over)
     }
 }
@@ -52,9 +57,11 @@ fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) ->
     if let Some(piece) = text(message, "thinking") {
         answer.reasoning(piece, events);
     }
+
     if let Some(piece) = text(message, "content") {
         answer.text(piece, events);
     }
+
     // Each call is whole, and all of them may have the index 0.
     for call in message
         .get("tool_calls")
@@ -70,6 +77,7 @@ fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) ->
             .calls
             .add_whole(text(call, "id"), name, arguments, Vec::new())?;
     }
+
     for image in message
         .get("images")
         .and_then(Value::as_array)
@@ -79,5 +87,6 @@ fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) ->
         let base64 = image.as_str().unwrap_or_default();
         Assembly::data("image/png", base64, ("image", image), events);
     }
+
     Ok(())
 }

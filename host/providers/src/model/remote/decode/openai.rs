@@ -37,6 +37,7 @@ impl OpenAi {
         let Some(choices) = choices.as_array() else {
             return Err(Fault::Unreadable("`choices` is no array".to_owned()));
         };
+
         for choice in choices {
             let index = choice.get("index").cloned().unwrap_or(Value::Null);
             match &self.choice {
@@ -47,6 +48,7 @@ impl OpenAi {
                 }
             }
         }
+
         Ok(Flow::Open)
     }
 
@@ -61,6 +63,7 @@ impl OpenAi {
         if let Some(delta) = delta.or_else(|| choice.get("message")) {
             self.delta(delta, answer, events)?;
         }
+
         if let Some(reason) = text(choice, "finish_reason") {
             self.close(answer)?;
             if reason == "error" {
@@ -68,6 +71,7 @@ impl OpenAi {
             }
             answer.end(finish(reason));
         }
+
         Ok(())
     }
 
@@ -82,9 +86,11 @@ impl OpenAi {
         if let Some(piece) = reasoning {
             answer.reasoning(piece, events);
         }
+
         if let Some(Value::Array(details)) = delta.get("reasoning_details") {
             self.details(details, answer)?;
         }
+
         match delta.get("content") {
             Some(Value::String(piece)) => answer.text(piece, events),
             Some(Value::Array(parts)) => {
@@ -94,10 +100,12 @@ impl OpenAi {
             }
             _ => {}
         }
+
         if let Some(refusal) = text(delta, "refusal") {
             answer.text(refusal, events);
             answer.refuse();
         }
+
         for image in delta
             .get("images")
             .and_then(Value::as_array)
@@ -106,11 +114,13 @@ impl OpenAi {
         {
             content(image, answer, events);
         }
+
         for kind in OTHERS {
             if let Some(piece) = delta.get(kind).filter(|piece| says_something(piece)) {
                 Assembly::other(kind, piece, events);
             }
         }
+
         match delta.get("tool_calls") {
             Some(Value::Array(calls)) => {
                 for call in calls {
@@ -120,6 +130,7 @@ impl OpenAi {
             Some(call @ Value::Object(_)) => self.call(call, answer)?,
             _ => {}
         }
+
         // The older form, of one call.
         if let Some(function) = delta.get("function_call").filter(|call| call.is_object()) {
             answer.call(&Fragment {
@@ -129,17 +140,20 @@ impl OpenAi {
                 arguments: function.get("arguments"),
             })?;
         }
+
         Ok(())
     }
 
     fn call(&mut self, call: &Value, answer: &mut Assembly) -> Result<(), Fault> {
         self.close(answer)?;
         let nothing = Value::Null;
+
         // One server leaves the function's fields beside the call's.
         let function = call.get("function").or_else(|| call.get("custom"));
         let function = function.unwrap_or(call);
         let index = call.get("index").unwrap_or(&nothing);
         let arguments = function.get("arguments").or_else(|| function.get("input"));
+
         answer.call(&Fragment {
             // A number, a text, or a number as text: all that counts is which are equal.
             index: match index {
@@ -156,17 +170,20 @@ impl OpenAi {
     fn details(&mut self, details: &[Value], answer: &mut Assembly) -> Result<(), Fault> {
         for detail in details {
             answer.hold(detail.to_string().len())?;
+
             let same = |last: &&mut Value| {
                 ["type", "index", "id"].iter().all(|key| {
                     let (one, other) = (last.get(key), detail.get(key));
                     one == other || other.is_none_or(Value::is_null)
                 })
             };
+
             match self.details.last_mut().filter(same) {
                 Some(last) => append(last, detail),
                 None => self.details.push(detail.clone()),
             }
         }
+
         Ok(())
     }
 
@@ -186,6 +203,7 @@ impl OpenAi {
         };
         let cost = usage.get("cost").and_then(Value::as_f64).unwrap_or(0.0);
         let cached = usage.get("prompt_tokens_details");
+
         answer.usage(Usage {
             input_tokens: count(usage, "prompt_tokens"),
             output_tokens: count(usage, "completion_tokens"),
@@ -253,6 +271,7 @@ fn append(last: &mut Value, detail: &Value) {
     let (Some(last), Some(detail)) = (last.as_object_mut(), detail.as_object()) else {
         return;
     };
+
     for (key, value) in detail {
         match (last.get_mut(key), value) {
             (Some(Value::String(text)), Value::String(piece))

@@ -14,16 +14,19 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages: Vec<Value> = Vec::new();
     let mut system: Vec<&str> = source.system().into_iter().collect();
+
     for message in &request.messages {
         if message.role == Role::System {
             system.extend(message.parts.iter().filter_map(Part::as_text));
             continue;
         }
+
         let content = content(source, message);
         let role = match message.role {
             Role::Assistant => "assistant",
             Role::User | Role::Tool | Role::System => "user",
         };
+
         match messages.last_mut() {
             _ if content.is_empty() => {}
             // All results of a step belong into one message.
@@ -35,19 +38,24 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             _ => messages.push(json!({"role": role, "content": content})),
         }
     }
+
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(source.target.model));
     body.insert("messages".to_owned(), Value::Array(messages));
     body.insert("stream".to_owned(), json!(true));
+
     let most = request.max_output_tokens;
     let most = most.unwrap_or_else(|| most_tokens(source.target.model));
     body.insert("max_tokens".to_owned(), json!(most));
+
     if !system.is_empty() {
         body.insert("system".to_owned(), json!(system.join("\n\n")));
     }
+
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
+
     if let Some(choice) = request.tool_choice.as_deref() {
         let choice = match choice {
             "auto" | "none" => json!({"type": choice}),
@@ -56,16 +64,20 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         };
         body.insert("tool_choice".to_owned(), choice);
     }
+
     if let Some(schema) = source.output_schema()? {
         let format = json!({"format": {"type": "json_schema", "schema": schema}});
         body.insert("output_config".to_owned(), format);
     }
+
     if !request.stop.is_empty() {
         body.insert("stop_sequences".to_owned(), json!(request.stop));
     }
+
     if let Some(temperature) = source.temperature() {
         body.insert("temperature".to_owned(), json!(temperature));
     }
+
     think(source, &mut body);
     overlay(&mut body, &source.extra);
     Ok(Encoded::new("messages", body))
@@ -139,6 +151,7 @@ fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
 /// The blocks of a message. Thoughts go first, as they came, while a call waits for its result.
 fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
     let mut blocks = Vec::new();
+
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text }, _) if !text.trim().is_empty() => {
@@ -150,12 +163,14 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                     Thought::Custom(block) => Some(block),
                     Thought::Signature(_) | Thought::Reasoning(_) => None,
                 });
+
                 // Those of the first call led the message, text or not.
                 let first = !blocks
                     .iter()
                     .any(|block: &Value| block["type"] == "tool_use");
                 let place = if first { 0 } else { blocks.len() };
                 blocks.splice(place..place, thoughts);
+
                 blocks.push(json!({
                     "type": "tool_use",
                     "id": call.id,
@@ -166,17 +181,22 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
             (PartBody::ToolResult(result), _) => {
                 let outcome = source.outcome(result, "below");
                 let mut content = Vec::new();
+
                 if !outcome.text.trim().is_empty() {
                     content.push(json!({"type": "text", "text": outcome.text}));
                 }
+
                 content.extend(outcome.data.iter().map(block));
                 let mut told = json!({"type": "tool_result", "tool_use_id": result.call_id});
+
                 if !content.is_empty() {
                     told["content"] = Value::Array(content);
                 }
+
                 if result.is_error {
                     told["is_error"] = json!(true);
                 }
+
                 blocks.push(told);
             }
             (_, Some(Ok(data))) => blocks.push(block(&data)),
@@ -184,6 +204,7 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
             _ => {}
         }
     }
+
     blocks
 }
 
@@ -193,6 +214,7 @@ fn block(data: &Data<'_>) -> Value {
     } else {
         "document"
     };
+
     json!({
         "type": kind,
         "source": {
@@ -220,6 +242,7 @@ mod tests {
         ] {
             assert_eq!(version(model), expected, "{model}");
         }
+
         assert_eq!(most_tokens("claude-3-5-haiku-latest"), 8_192);
         assert_eq!(most_tokens("claude-opus-4-1"), 32_000);
         assert_eq!(most_tokens("m"), 64_000);

@@ -18,10 +18,12 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         .messages
         .iter()
         .filter(|message| message.role == Role::System);
+
     system.extend(
         told.flat_map(|message| &message.parts)
             .filter_map(Part::as_text),
     );
+
     let mut contents: Vec<Value> = Vec::new();
     source.with_bytes_behind(
         &mut contents,
@@ -33,15 +35,19 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             json!({"role": "user", "parts": parts.collect::<Vec<_>>()})
         },
     );
+
     let mut body = Map::new();
     body.insert("contents".to_owned(), Value::Array(joined(contents)));
+
     if !system.is_empty() {
         let system = json!({"parts": [{"text": system.join("\n\n")}]});
         body.insert("systemInstruction".to_owned(), system);
     }
+
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
+
     if let Some(choice) = request.tool_choice.as_deref() {
         let config = match choice {
             "auto" => json!({"mode": "AUTO"}),
@@ -52,15 +58,18 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
                 json!({"mode": "ANY", "allowedFunctionNames": [name]})
             }
         };
+
         body.insert(
             "toolConfig".to_owned(),
             json!({"functionCallingConfig": config}),
         );
     }
+
     let config = config(source)?;
     if !config.is_empty() {
         body.insert("generationConfig".to_owned(), Value::Object(config));
     }
+
     overlay(&mut body, &source.extra);
     let path = format!("models/{}:streamGenerateContent", source.target.model);
     Ok(Encoded {
@@ -72,23 +81,29 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
 fn config(source: &Source<'_>) -> Result<Map<String, Value>, ModelError> {
     let request = source.request;
     let mut config = Map::new();
+
     if let Some(tokens) = request.max_output_tokens {
         config.insert("maxOutputTokens".to_owned(), json!(tokens));
     }
+
     if let Some(temperature) = source.temperature() {
         config.insert("temperature".to_owned(), json!(temperature));
     }
+
     if !request.stop.is_empty() {
         config.insert("stopSequences".to_owned(), json!(request.stop));
     }
+
     if let Some(schema) = source.output_schema()? {
         config.insert("responseMimeType".to_owned(), json!("application/json"));
         config.insert("responseJsonSchema".to_owned(), schema);
     }
+
     let thinking = thinking(source);
     if !thinking.is_empty() {
         config.insert("thinkingConfig".to_owned(), Value::Object(thinking));
     }
+
     Ok(config)
 }
 
@@ -97,12 +112,15 @@ fn thinking(source: &Source<'_>) -> Map<String, Value> {
     let model = source.target.model;
     let mut thinking = Map::new();
     let old = ["gemini-1", "gemini-2.0", "gemma"];
+
     if !old.iter().any(|name| model.contains(name)) {
         thinking.insert("includeThoughts".to_owned(), json!(true));
     }
+
     // Gemini 3 takes words, those before it tokens.
     let budget = |tokens: u32| ("thinkingBudget", json!(tokens));
     let by_words = model.contains("gemini-3");
+
     let (key, value) = match &source.effort {
         None => return thinking,
         Some(Effort::Tokens(tokens)) => budget(*tokens),
@@ -118,6 +136,7 @@ fn thinking(source: &Source<'_>) -> Map<String, Value> {
             _ => 24_000,
         }),
     };
+
     thinking.insert(key.to_owned(), value);
     thinking
 }
@@ -145,6 +164,7 @@ fn tell<'a>(
     if message.role == Role::System {
         return None;
     }
+
     let mut parts = Vec::new();
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
@@ -166,6 +186,7 @@ fn tell<'a>(
             _ => {}
         }
     }
+
     let role = match message.role {
         Role::Assistant => "model",
         Role::User | Role::Tool | Role::System => "user",
@@ -181,6 +202,7 @@ fn call(source: &Source<'_>, part: &Part, first: bool) -> Option<Value> {
     let name = source.names.wire(call.name.clone());
     let mut told = json!({"functionCall": {"name": name, "args": arguments(&call.input)}});
     let mut signature = None;
+
     for thought in thoughts::recall(source.target.service, &part.extra) {
         match thought {
             Thought::Signature(text) => signature = Some(text),
@@ -192,24 +214,29 @@ fn call(source: &Source<'_>, part: &Part, first: bool) -> Option<Value> {
             Thought::Reasoning(_) | Thought::Custom(_) => {}
         }
     }
+
     if signature.is_none() && first && source.target.model.contains("gemini-3") {
         signature = Some(NO_SIGNATURE.to_owned());
     }
+
     if let Some(signature) = signature {
         told["thoughtSignature"] = json!(signature);
     }
+
     Some(told)
 }
 
 fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) -> Value {
     let key = if result.is_error { "error" } else { "result" };
     let mut response = json!({"name": tool, "response": {key: text}});
+
     // Only an id that the service gave is known to it.
     let calls = source
         .request
         .messages
         .iter()
         .flat_map(|message| &message.parts);
+
     let own = calls.into_iter().find_map(|part| match &part.body {
         PartBody::ToolCall(call) if call.id == result.call_id => {
             let thoughts = thoughts::recall(source.target.service, &part.extra);
@@ -220,9 +247,11 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
         }
         _ => None,
     });
+
     if let Some(id) = own {
         response["id"] = id;
     }
+
     json!({"functionResponse": response})
 }
 
@@ -230,11 +259,13 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
 fn joined(contents: Vec<Value>) -> Vec<Value> {
     let mut joined: Vec<Value> = Vec::new();
     let is_response = |part: &Value| part.get("functionResponse").is_some();
+
     for mut content in contents {
         let responses = |content: &Value| {
             let parts = content["parts"].as_array();
             parts.is_some_and(|parts| parts.iter().all(is_response))
         };
+
         match (joined.last_mut(), content["parts"].as_array_mut()) {
             (Some(last), Some(parts)) if responses(last) && parts.iter().all(is_response) => {
                 if let Some(before) = last["parts"].as_array_mut() {
@@ -244,6 +275,7 @@ fn joined(contents: Vec<Value>) -> Vec<Value> {
             _ => joined.push(content),
         }
     }
+
     joined
 }
 

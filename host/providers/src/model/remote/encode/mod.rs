@@ -92,6 +92,7 @@ pub(super) fn encode(
         extra: extra(&request.extra)?,
         effort: effort(&request.extra)?,
     };
+
     match target.service {
         Service::OpenAi => openai::encode(&source),
         Service::Ollama if target.compatible => openai::encode(&source),
@@ -142,8 +143,10 @@ impl<'a> Source<'a> {
         else {
             return None;
         };
+
         let name = name.as_deref();
         let found = self.bytes(media_type, blob).filter(|_| role == Role::User);
+
         Some(match found {
             Some(bytes) => Ok(Data {
                 media_type,
@@ -158,6 +161,7 @@ impl<'a> Source<'a> {
     fn outcome(&self, result: &'a ToolResult, shown: &str) -> Outcome<'a> {
         let mut lines = Vec::new();
         let mut data = Vec::new();
+
         for content in &result.content {
             match content {
                 Content::Text { text } => lines.push(text.clone()),
@@ -181,9 +185,11 @@ impl<'a> Source<'a> {
                 Content::Other { json, .. } => lines.push(json.clone()),
             }
         }
+
         if lines.is_empty() {
             lines.extend(result.structured.clone());
         }
+
         Outcome {
             text: lines.join("\n"),
             data,
@@ -221,6 +227,7 @@ impl<'a> Source<'a> {
         behind: impl Fn(Vec<(String, Data<'a>)>) -> T,
     ) {
         let mut waiting = Vec::new();
+
         for message in &self.request.messages {
             // Nothing may stand between the results of one step.
             if message.role != Role::Tool && !waiting.is_empty() {
@@ -228,6 +235,7 @@ impl<'a> Source<'a> {
             }
             told.extend(tell(message, &mut waiting));
         }
+
         if !waiting.is_empty() {
             told.push(behind(waiting));
         }
@@ -285,6 +293,7 @@ fn effort(extra: &Extra) -> Result<Option<Effort>, ModelError> {
     if let Ok(tokens) = word.parse() {
         return Ok(Some(Effort::Tokens(tokens)));
     }
+
     let known = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     if !known.contains(&word) {
         return Err(rejected(format!(
@@ -292,6 +301,7 @@ fn effort(extra: &Extra) -> Result<Option<Effort>, ModelError> {
             known.join(", ")
         )));
     }
+
     Ok(Some(Effort::Word(word.to_owned())))
 }
 

@@ -27,11 +27,13 @@ const FIELDS: [&str; 9] = [
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages = Vec::new();
+
     messages.extend(
         source
             .system()
             .map(|text| json!({"role": "system", "content": text})),
     );
+
     source.with_bytes_behind(
         &mut messages,
         |message, behind| tell(source, message, behind),
@@ -45,12 +47,14 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             })
         },
     );
+
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(source.target.model));
     body.insert("messages".to_owned(), Value::Array(messages));
     body.insert("stream".to_owned(), json!(true));
     body.insert("truncate".to_owned(), json!(false));
     body.insert("shift".to_owned(), json!(false));
+
     // There is no choice on this wire: what must not be called is not shown.
     let choice = request.tool_choice.as_deref().unwrap_or("auto");
     if !request.tools.is_empty() && choice != "none" {
@@ -61,9 +65,11 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         }
         body.insert("tools".to_owned(), tools);
     }
+
     if let Some(schema) = source.output_schema()? {
         body.insert("format".to_owned(), schema);
     }
+
     match &source.effort {
         None | Some(Effort::Tokens(_)) => {}
         Some(Effort::Word(word)) => {
@@ -75,16 +81,20 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             body.insert("think".to_owned(), think);
         }
     }
+
     let (fields, others): (Vec<_>, Vec<_>) = source
         .extra
         .iter()
         .partition(|(key, _)| FIELDS.contains(&key.as_str()));
+
     let owned = |(key, value): (&String, &Value)| (key.clone(), value.clone());
     let mut options = options(source);
     overlay(&mut options, &others.into_iter().map(owned).collect());
+
     if !options.is_empty() {
         body.insert("options".to_owned(), Value::Object(options));
     }
+
     overlay(&mut body, &fields.into_iter().map(owned).collect());
     Ok(Encoded::new("api/chat", body))
 }
@@ -92,19 +102,24 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
 fn options(source: &Source<'_>) -> Map<String, Value> {
     let request = source.request;
     let mut options = Map::new();
+
     if let Some(tokens) = request.max_output_tokens {
         options.insert("num_predict".to_owned(), json!(tokens));
     }
+
     if let Some(temperature) = source.temperature() {
         options.insert("temperature".to_owned(), json!(temperature));
     }
+
     if !request.stop.is_empty() {
         options.insert("stop".to_owned(), json!(request.stop));
     }
+
     // The window that was set, or the server takes one of its own, which is small.
     if let Some(tokens) = source.target.window {
         options.insert("num_ctx".to_owned(), json!(tokens));
     }
+
     options
 }
 
@@ -118,6 +133,7 @@ fn tell<'a>(
     let mut images = Vec::new();
     let mut calls = Vec::new();
     let mut told = Vec::new();
+
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text: piece }, _) if !piece.is_empty() => text.push(piece.clone()),
@@ -146,29 +162,35 @@ fn tell<'a>(
             _ => {}
         }
     }
+
     if text.is_empty() && images.is_empty() && calls.is_empty() {
         return told;
     }
+
     let role = match message.role {
         Role::System => "system",
         Role::Assistant => "assistant",
         Role::User | Role::Tool => "user",
     };
+
     let between = if message.role == Role::Assistant {
         ""
     } else {
         "\n\n"
     };
     let mut own = json!({"role": role, "content": text.join(between)});
+
     if !images.is_empty() {
         own["images"] = json!(images);
     }
+
     if !calls.is_empty() {
         own["tool_calls"] = Value::Array(calls);
         if !thinking.is_empty() {
             own["thinking"] = json!(thinking.join("\n"));
         }
     }
+
     told.push(own);
     told
 }

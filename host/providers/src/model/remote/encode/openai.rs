@@ -14,11 +14,13 @@ const SCHEMA_NAME: &str = "answer";
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages = Vec::new();
+
     messages.extend(
         source
             .system()
             .map(|text| json!({"role": "system", "content": text})),
     );
+
     source.with_bytes_behind(
         &mut messages,
         |message, behind| tell(source, message, behind),
@@ -30,14 +32,17 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             json!({"role": "user", "content": parts.collect::<Vec<_>>()})
         },
     );
+
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(source.target.model));
     body.insert("messages".to_owned(), Value::Array(messages));
     body.insert("stream".to_owned(), json!(true));
     body.insert("stream_options".to_owned(), json!({"include_usage": true}));
+
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
+
     if let Some(choice) = request.tool_choice.as_deref() {
         let choice = match choice {
             "auto" | "none" | "required" => json!(choice),
@@ -48,6 +53,7 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         };
         body.insert("tool_choice".to_owned(), choice);
     }
+
     if let Some(schema) = source.output_schema()? {
         let format = json!({
             "type": "json_schema",
@@ -55,19 +61,24 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         });
         body.insert("response_format".to_owned(), format);
     }
+
     if !request.stop.is_empty() {
         body.insert("stop".to_owned(), json!(request.stop));
     }
+
     if let Some(tokens) = request.max_output_tokens {
         body.insert(most_tokens(source.target.model).to_owned(), json!(tokens));
     }
+
     if let Some(temperature) = source.temperature() {
         body.insert("temperature".to_owned(), json!(temperature));
     }
+
     // A number of tokens is what this wire format has no word for.
     if let Some(Effort::Word(word)) = &source.effort {
         body.insert("reasoning_effort".to_owned(), json!(word));
     }
+
     overlay(&mut body, &source.extra);
     Ok(Encoded::new("chat/completions", body))
 }
@@ -77,6 +88,7 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
 fn most_tokens(model: &str) -> &'static str {
     let name = model.rsplit('/').next().unwrap_or(model);
     let generation = name.strip_prefix("gpt-").or_else(|| name.strip_prefix('o'));
+
     let newer = generation.is_some_and(|rest| {
         let digits = rest
             .split(|c: char| !c.is_ascii_digit())
@@ -85,6 +97,7 @@ fn most_tokens(model: &str) -> &'static str {
         let least = if name.starts_with('o') { 1 } else { 5 };
         digits.parse::<u32>().is_ok_and(|number| number >= least)
     });
+
     if newer {
         "max_completion_tokens"
     } else {
@@ -141,9 +154,11 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> 
             _ => {}
         }
     }
+
     if parts.is_empty() {
         return None;
     }
+
     // Not every server takes parts where a text would do.
     let texts: Option<Vec<&str>> = parts.iter().map(|part| part["text"].as_str()).collect();
     Some(match texts {
@@ -167,6 +182,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
     let mut reasoning = Vec::new();
     let mut details = Vec::new();
     let mut calls = Vec::new();
+
     for part in &message.parts {
         match &part.body {
             PartBody::Text { text: piece } if !piece.is_empty() => text.push(piece.clone()),
@@ -177,6 +193,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
                         details.extend(items);
                     }
                 }
+
                 calls.push(json!({
                     "type": "function",
                     "id": call.id,
@@ -189,15 +206,18 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
             body => text.extend(source.data(Role::Assistant, body).and_then(Result::err)),
         }
     }
+
     if text.is_empty() && calls.is_empty() {
         return None;
     }
+
     let mut told = json!({"role": "assistant"});
     told["content"] = if text.is_empty() {
         Value::Null
     } else {
         json!(text.join(""))
     };
+
     if !calls.is_empty() {
         told["tool_calls"] = Value::Array(calls);
         // Reasoning matters to a model while it waits for its tools; afterwards some servers
@@ -208,6 +228,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
             told["reasoning_content"] = json!(reasoning.join("\n"));
         }
     }
+
     Some(told)
 }
 
@@ -217,18 +238,22 @@ fn results<'a>(
     behind: &mut Vec<(String, Data<'a>)>,
 ) -> Vec<Value> {
     let mut told = Vec::new();
+
     for part in &message.parts {
         let PartBody::ToolResult(result) = &part.body else {
             continue;
         };
         let outcome = source.outcome(result, "below");
         let tool = source.names.wire(result.name.clone());
+
         behind.extend(outcome.data.into_iter().map(|data| (tool.clone(), data)));
+
         told.push(json!({
             "role": "tool",
             "content": marked(outcome.text, result.is_error),
             "tool_call_id": result.call_id,
         }));
     }
+
     told
 }

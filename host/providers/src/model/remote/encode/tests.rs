@@ -34,6 +34,7 @@ fn said(service: Service, answer: &str) -> ModelMessage {
     let mut events = Vec::new();
     decoder.feed(answer.as_bytes(), &mut events).unwrap();
     decoder.end(&mut events).unwrap_or(());
+
     let parts = events.into_iter().filter_map(|event| match event {
         ModelEvent::Text(text) => Some(Part::text(text)),
         ModelEvent::Reasoning(text) => Some(
@@ -57,12 +58,14 @@ fn after(answer: ModelMessage) -> ModelRequest {
         _ => None,
     });
     let call = call.unwrap();
+
     let image = Content::Data {
         media_type: "image/png".to_owned(),
         name: Some("a.png".to_owned()),
         blob: BlobId("b".to_owned()),
         bytes: 3,
     };
+
     let words = Content::Text {
         text: "fog".to_owned(),
     };
@@ -74,6 +77,7 @@ fn after(answer: ModelMessage) -> ModelRequest {
         metadata: None,
         is_error: true,
     });
+
     ModelRequest {
         model: Some("m".to_owned()),
         messages: vec![
@@ -107,8 +111,10 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
     let answer: String = events.map(|event| format!("data: {event}\n\n")).concat();
     let request = after(said(Service::Anthropic, &answer));
     let (path, body) = body(Service::Anthropic, "m", &request);
+
     assert_eq!(path, "messages");
     let source = json!({"type": "base64", "media_type": "image/png", "data": FOO});
+
     let expected = json!([
         {"role": "user", "content": [{"type": "text", "text": "look"}]},
         {"role": "assistant", "content": [
@@ -128,6 +134,7 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
         }]},
     ]);
     assert_eq!(body["messages"], expected);
+
     // Another service is told of the call without what only this one reads.
     let (_, other) = self::body(Service::OpenAi, "m", &request);
     assert!(!other.to_string().contains("SIG"), "{other}");
@@ -140,11 +147,14 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
         "content": {"parts": [{"functionCall": call, "thoughtSignature": "SIG"}]},
         "finishReason": "STOP",
     }]});
+
     let request = after(said(Service::Gemini, &format!("data: {piece}\n\n")));
     let (path, body) = body(Service::Gemini, "m", &request);
     assert_eq!(path, "models/m:streamGenerateContent");
+
     let text = "fog\n[file a.png: image/png, shown below]";
     let image = json!({"inline_data": {"mime_type": "image/png", "data": FOO}});
+
     let expected = json!([
         {"role": "user", "parts": [{"text": "look"}]},
         {"role": "model", "parts": [{"functionCall": call, "thoughtSignature": "SIG"}]},
@@ -154,6 +164,7 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
         {"role": "user", "parts": [{"text": "[file a.png, from the result of `look`]"}, image]},
     ]);
     assert_eq!(body["contents"], expected);
+
     let thinking = &body["generationConfig"]["thinkingConfig"]["includeThoughts"];
     assert_eq!(*thinking, true);
 }
@@ -167,6 +178,7 @@ fn a_call_of_another_model_stands_for_itself_with_gemini_3() {
     ));
     let (_, new) = body(Service::Gemini, "gemini-3-pro", &request);
     let signature = &new["contents"][1]["parts"][0]["thoughtSignature"];
+
     assert_eq!(*signature, "skip_thought_signature_validator");
     let (_, old) = body(Service::Gemini, "gemini-2.5-pro", &request);
     assert_eq!(old["contents"][1]["parts"][0].get("thoughtSignature"), None);
@@ -184,6 +196,7 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
     ];
     let request = after(said(Service::OpenAi, &(plain.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
+
     assert_eq!(told["messages"][1]["reasoning_content"], "Hm.");
     assert_eq!(told["messages"][1]["content"], Value::Null);
 
@@ -194,13 +207,16 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
     ];
     let request = after(said(Service::OpenAi, &(detailed.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
+
     assert_eq!(told["messages"][1]["reasoning_details"], detail("Hm."));
     let parts = &told["messages"][3]["content"];
     let url = format!("data:image/png;base64,{FOO}");
+
     assert_eq!(
         parts[1],
         json!({"type": "image_url", "image_url": {"url": url}})
     );
+
     let result = told["messages"][2]["content"].as_str().unwrap();
     assert!(result.starts_with("Error: fog"), "{result}");
 }
@@ -214,12 +230,14 @@ fn full() -> ModelRequest {
         "done": true,
         "done_reason": "stop",
     });
+
     let mut request = after(said(Service::Ollama, &format!("{answer}\n")));
     request.system = Some("Be brief.".to_owned());
     request.output_schema = Some(r#"{"type":"object"}"#.to_owned());
     request.max_output_tokens = Some(50);
     request.temperature = Some(0.7);
     request.stop = vec!["END".to_owned()];
+
     for (name, value) in [
         ("seed", "7"),
         ("keep_alive", "60"),
@@ -227,9 +245,11 @@ fn full() -> ModelRequest {
     ] {
         request.extra.insert(name.to_owned(), value.to_owned());
     }
+
     let effort = ("reasoning_effort".to_owned(), "high".to_owned());
     request.extra.extend([effort]);
     request.tools = ["look", "go"].map(tool).into();
+
     request
 }
 
@@ -242,32 +262,38 @@ fn ollama_is_told_in_its_own_format() {
         ..target(Service::Ollama, "m")
     };
     let encoded = encode(own, &names, &request).unwrap();
+
     assert_eq!(encoded.path.join("/"), "api/chat");
     let body = encoded.body;
     assert_eq!(
         (&body["truncate"], &body["shift"]),
         (&json!(false), &json!(false))
     );
+
     assert_eq!(
         (&body["think"], &body["keep_alive"]),
         (&json!("high"), &json!(60))
     );
+
     assert_eq!(body["format"], json!({"type": "object"}));
     let options = json!({
         "num_predict": 50, "temperature": 0.7, "stop": ["END"], "num_ctx": 8192, "seed": 7,
         "top_k": 5,
     });
     assert_eq!(body["options"], options);
+
     let messages = body["messages"].as_array().unwrap();
     assert_eq!(
         messages[0],
         json!({"role": "system", "content": "Be brief."})
     );
+
     assert_eq!(messages[2]["thinking"], "Hm.");
     assert_eq!(
         messages[2]["tool_calls"][0]["function"]["arguments"],
         json!({"at": "sea"})
     );
+
     assert_eq!(messages[3]["tool_name"], "look");
     assert_eq!(messages[4]["images"], json!([FOO]));
 }
@@ -277,6 +303,7 @@ fn ollama_is_shown_the_tools_that_it_may_choose() {
     let mut request = full();
     let names = Names::of(&request);
     let own = target(Service::Ollama, "m");
+
     for (choice, expected) in [("required", 2), ("look", 1), ("auto", 2)] {
         request.tool_choice = Some(choice.to_owned());
         let body = encode(own, &names, &request).unwrap().body;
@@ -286,6 +313,7 @@ fn ollama_is_shown_the_tools_that_it_may_choose() {
             "{choice}"
         );
     }
+
     request.tool_choice = Some("none".to_owned());
     assert_eq!(
         encode(own, &names, &request).unwrap().body.get("tools"),
@@ -311,17 +339,21 @@ fn how_hard_to_think_is_said_in_each_services_words() {
     };
     let openai = think(Service::OpenAi, "gpt-5", "high");
     assert_eq!(openai["reasoning_effort"], "high");
+
     let old = think(Service::Anthropic, "claude-sonnet-4-5", "medium");
     assert_eq!(
         old["thinking"],
         json!({"type": "enabled", "budget_tokens": 8000})
     );
+
     let new = think(Service::Anthropic, "claude-opus-5", "medium");
     assert_eq!(new["output_config"], json!({"effort": "medium"}));
+
     let gemini = |model: &str| think(Service::Gemini, model, "low")["generationConfig"].take();
     let (new, old) = (gemini("gemini-3-pro"), gemini("gemini-2.5-flash"));
     assert_eq!(new["thinkingConfig"]["thinkingLevel"], "low");
     assert_eq!(old["thinkingConfig"]["thinkingBudget"], 1024);
+
     let ollama = think(Service::Ollama, "m", "none");
     assert_eq!(ollama["think"], false);
 }

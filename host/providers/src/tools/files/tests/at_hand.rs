@@ -24,6 +24,7 @@ async fn it_is_the_same_answer() {
     bench.put("src/a.txt", "one\ntwo\n".repeat(9_000));
     bench.put("empty", "");
     bench.put("image", b"\x89PNG\r\n\x1a\n\0\0");
+
     for arguments in [
         json!({"path": "src/a.txt"}),
         json!({"path": "/workspace/./src//a.txt", "start_line": 3, "line_count": 2}),
@@ -51,6 +52,7 @@ async fn what_was_read_so_was_seen() {
 #[test]
 fn what_needs_more_goes_the_long_way() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     let bench = Bench::new();
     bench.put("a", "one");
     bench.put("src/b", "two");
@@ -58,8 +60,10 @@ fn what_needs_more_goes_the_long_way() {
     bench.link("a", "link");
     bench.link("src", "linked");
     bench.link(bench.outside("secret"), "out");
+
     let mode = Mode::RUSR | Mode::WUSR;
     mknodat(CWD, bench.at("pipe"), FileType::Fifo, mode, 0).expect("a pipe");
+
     for path in [
         "link",
         "linked/b",
@@ -82,6 +86,7 @@ fn what_needs_more_goes_the_long_way() {
     ] {
         bench.waits(&json!({ "path": path }).to_string());
     }
+
     for arguments in [
         "",
         "[\"a\"]",
@@ -95,12 +100,15 @@ fn what_needs_more_goes_the_long_way() {
     ] {
         bench.waits(arguments);
     }
+
     let padded = format!(r#"{{"path": "a"{}}}"#, " ".repeat(10_000));
     bench.waits(&padded);
+
     let denied = bench
         .tools
         .at_hand("read_file", r#"{"path": "a"}"#, |_| false);
     assert!(denied.is_none());
+
     let other = bench
         .tools
         .at_hand("list_files", r#"{"path": "src"}"#, |_| true);

@@ -35,6 +35,7 @@ impl Bench {
                 }
             }
         }
+
         self.outside_is_whole();
     }
 
@@ -51,7 +52,9 @@ impl Bench {
 async fn no_path_leads_out() {
     let bench = Bench::new();
     bench.put("in", "x");
+
     let absolute = bench.outside("secret");
+
     for path in [
         "../outside/secret",
         "in/../../outside/secret",
@@ -70,6 +73,7 @@ async fn no_path_leads_out() {
             ToolErrorKind::Denied
         );
     }
+
     assert_eq!(bench.asked(), [""; 0]);
 }
 
@@ -84,7 +88,9 @@ async fn no_link_leads_out() {
     bench.link("loop", "loop");
     bench.link("../outside/new", "dangling");
     bench.link("directory", "twice");
+
     let through_root = format!("root{}", bench.outside("secret").display());
+
     for path in [
         "relative",
         "absolute",
@@ -101,6 +107,7 @@ async fn no_link_leads_out() {
     ] {
         bench.stays_inside(path).await;
     }
+
     assert_eq!(bench.asked(), [""; 0]);
     let found = bench
         .good("search_text", json!({"pattern": "canary"}))
@@ -115,24 +122,28 @@ async fn a_link_inside_is_asked_for_by_where_it_leads() {
     bench.put("private/key", "x\n");
     bench.link("private", "public");
     bench.good("read_file", json!({"path": "public/key"})).await;
+
     bench
         .good(
             "write_file",
             json!({"path": "public/key", "content": "y\n"}),
         )
         .await;
+
     bench
         .good(
             "write_file",
             json!({"path": "public/new", "content": "y\n"}),
         )
         .await;
+
     let asked = [
         "read-files private/key",
         "write-files private/key",
         "write-files private/new",
     ];
     assert_eq!(bench.asked(), asked);
+
     let link = std::fs::symlink_metadata(bench.at("public")).expect("it is there");
     assert!(link.is_symlink());
 }
@@ -144,6 +155,7 @@ async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
     // So large that nothing of it is read before the answer.
     bench.put("a/key", "harmless\n".repeat(50_000));
     bench.put("private/key", "canary\n".repeat(50_000));
+
     let place = bench.at("");
     let bench = bench.on_ask(move |_| {
         std::fs::rename(place.join("a"), place.join("b")).expect("it moves");
@@ -151,6 +163,7 @@ async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
         true
     });
     let read = bench.bad("read_file", json!({"path": "a/key"})).await;
+
     assert!(!read.contains("canary"), "{read}");
 }
 
@@ -160,6 +173,7 @@ async fn swapping(bench: &Bench, one: &str, other: &str, calls: impl AsyncFn(usi
     let done = AtomicBool::new(false);
     let swaps = std::sync::atomic::AtomicUsize::new(0);
     let handle = tokio::runtime::Handle::current();
+
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
@@ -167,6 +181,7 @@ async fn swapping(bench: &Bench, one: &str, other: &str, calls: impl AsyncFn(usi
                 swaps.fetch_add(1, Ordering::AcqRel);
             }
         });
+
         tokio::task::block_in_place(|| {
             handle.block_on(async {
                 for turn in 0..SWAPS {
@@ -174,8 +189,10 @@ async fn swapping(bench: &Bench, one: &str, other: &str, calls: impl AsyncFn(usi
                 }
             });
         });
+
         done.store(true, Ordering::Release);
     });
+
     assert!(
         swaps.into_inner() > 100,
         "the swaps were too slow to attack anything"
@@ -187,6 +204,7 @@ async fn a_file_that_becomes_a_link_leaks_nothing() {
     let bench = Bench::new();
     bench.put("f", "harmless\n");
     bench.link("../outside/secret", "swapped");
+
     swapping(&bench, "f", "swapped", async |turn| {
         let (tool, arguments) = match turn % 4 {
             0 => ("read_file", json!({"path": "f"})),
@@ -199,6 +217,7 @@ async fn a_file_that_becomes_a_link_leaks_nothing() {
         }
     })
     .await;
+
     bench.outside_is_whole();
 }
 
@@ -207,6 +226,7 @@ async fn a_directory_that_becomes_a_link_leaks_nothing() {
     let bench = Bench::new();
     bench.put("d/harmless", "harmless\n");
     bench.link("../outside", "swapped");
+
     swapping(&bench, "d", "swapped", async |turn| {
         let new = format!("d/new{turn}");
         let (tool, arguments) = match turn % 5 {
@@ -216,6 +236,7 @@ async fn a_directory_that_becomes_a_link_leaks_nothing() {
             3 => ("list_files", json!({})),
             _ => ("write_file", json!({"path": new, "content": "harmless\n"})),
         };
+
         let output = bench.call(tool, arguments).await;
         if let Ok(output) = output.map(|output| (text(&output).to_owned(), output.is_error)) {
             let leaks = output.0.contains("canary") || (!output.1 && output.0.contains("secret"));
@@ -223,6 +244,7 @@ async fn a_directory_that_becomes_a_link_leaks_nothing() {
         }
     })
     .await;
+
     bench.outside_is_whole();
 }
 
@@ -231,7 +253,9 @@ async fn pipes_and_devices_hold_nobody_up() {
     let bench = Bench::new();
     let mode = Mode::from_raw_mode(0o666);
     mknodat(CWD, bench.at("pipe"), FileType::Fifo, mode, 0).expect("a pipe");
+
     let _socket = std::os::unix::net::UnixListener::bind(bench.at("socket")).expect("a socket");
+
     for path in ["pipe", "socket"] {
         for (tool, arguments) in calls(path) {
             let said = bench.bad(tool, arguments).await;
@@ -239,6 +263,7 @@ async fn pipes_and_devices_hold_nobody_up() {
             assert!(named, "{tool} {path}: {said}");
         }
     }
+
     let listed = bench.good("list_files", json!({})).await;
     assert_eq!(text(&listed), "pipe|\nsocket|\n");
     bench.good("search_text", json!({"pattern": "."})).await;
@@ -249,6 +274,7 @@ async fn a_file_with_a_name_outside_is_not_changed() {
     let bench = Bench::new();
     std::fs::hard_link(bench.outside("secret"), bench.at("hard")).expect("a link");
     bench.good("read_file", json!({"path": "hard"})).await;
+
     let write = json!({"path": "hard", "content": "pwned"});
     assert!(
         bench
@@ -256,6 +282,7 @@ async fn a_file_with_a_name_outside_is_not_changed() {
             .await
             .contains("2 names (hard links)")
     );
+
     let edit = json!({"path": "hard", "old_string": "canary", "new_string": "pwned"});
     assert!(
         bench
@@ -263,6 +290,7 @@ async fn a_file_with_a_name_outside_is_not_changed() {
             .await
             .contains("2 names (hard links)")
     );
+
     bench.outside_is_whole();
 }
 
@@ -271,7 +299,9 @@ async fn a_file_with_a_name_outside_is_not_changed() {
 async fn a_second_name_never_sees_a_change() {
     let bench = Bench::new();
     bench.put("a", "canary");
+
     let (a, b) = (bench.at("a"), bench.outside("other"));
+
     let bench = bench.on_ask(move |access| {
         if access.diff.is_some() {
             std::fs::hard_link(&a, &b).expect("a link");
@@ -279,8 +309,10 @@ async fn a_second_name_never_sees_a_change() {
         true
     });
     bench.good("read_file", json!({"path": "a"})).await;
+
     let write = json!({"path": "a", "content": "pwned"});
     assert!(bench.bad("write_file", write).await.contains("2 names"));
+
     let other = std::fs::read_to_string(bench.outside("other")).expect("it is there");
     assert_eq!(other, "canary");
 }
@@ -290,6 +322,7 @@ async fn what_is_too_large_is_not_read() {
     let bench = Bench::new();
     let file = std::fs::File::create(bench.at("huge")).expect("a file");
     file.set_len(1 << 40).expect("a sparse file");
+
     for tool in ["read_file", "search_text"] {
         let mut arguments = json!({"path": "huge"});
         if tool == "search_text" {
@@ -298,6 +331,7 @@ async fn what_is_too_large_is_not_read() {
         let said = bench.bad(tool, arguments).await;
         assert!(said.contains("more than the 16777216"), "{said}");
     }
+
     let found = bench.good("search_text", json!({"pattern": "x"})).await;
     assert!(text(&found).contains("1 files are binary, too large"));
 }

@@ -43,6 +43,7 @@ impl Decide for Decider {
         let allowed = (self.on_ask)(&access);
         let denied = Denied(format!("{} is not allowed", access.title));
         self.asked.lock().expect("no test panicked").push(access);
+
         let answer = if allowed {
             Ok(Allowed::Once)
         } else {
@@ -74,9 +75,11 @@ impl Bench {
         std::fs::create_dir_all(place.join("workspace")).expect("a place for tests");
         std::fs::create_dir(place.join("outside")).expect("a place for tests");
         std::fs::write(place.join("outside/secret"), "canary").expect("a file outside");
+
         let file = Arc::new(File::open(place.join("workspace")).expect("it was made"));
         let budget = Arc::new(AtomicU64::new(budget));
         let locks = Arc::<FileLocks>::default();
+
         Self {
             tools: FileTools::new(file, budget, readable, Arc::clone(&locks)),
             locks,
@@ -119,6 +122,7 @@ impl Bench {
             asked: Arc::clone(&self.asked),
             on_ask: Arc::clone(&self.on_ask),
         };
+
         Invocation {
             context: CallContext {
                 workspace: WorkspaceId::generate(),
@@ -191,6 +195,7 @@ impl Bench {
 
     fn names(&self, path: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path)).expect("a directory");
+
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
             entry
                 .expect("an entry")
@@ -200,6 +205,7 @@ impl Bench {
         };
         let mut names: Vec<_> = entries.map(name).collect();
         names.sort();
+
         names
     }
 }
@@ -239,7 +245,9 @@ fn every_tool_is_described() {
 async fn odd_arguments_are_refused_and_nothing_panics() {
     let bench = Bench::new();
     bench.put("a", "x\ny\n");
+
     let most = u64::MAX;
+
     for (tool, arguments) in [
         ("read_file", serde_json::json!({})),
         ("read_file", serde_json::json!({"path": 1})),
@@ -262,20 +270,25 @@ async fn odd_arguments_are_refused_and_nothing_panics() {
         let kind = bench.refused(tool, arguments.clone()).await;
         assert_eq!(kind, ToolErrorKind::Invalid, "{tool} {arguments}");
     }
+
     let kind = bench.refused("fly", Value::Null).await;
     assert_eq!(kind, ToolErrorKind::UnknownTool);
+
     let arguments = serde_json::json!({
         "path": "a", "start_line": 2, "start_byte": most, "line_count": most,
     });
     bench.good("read_file", arguments).await;
+
     bench
         .good(
             "list_files",
             serde_json::json!({"depth": most, "max_names": most}),
         )
         .await;
+
     let arguments = serde_json::json!({"pattern": "x", "context_lines": most, "max_matches": most});
     bench.good("search_text", arguments).await;
+
     let arguments = serde_json::json!({"path": "a", "start_line": most});
     assert!(
         bench

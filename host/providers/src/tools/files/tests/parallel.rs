@@ -42,6 +42,7 @@ async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutp
     let calls: Vec<_> = calls.into_iter().map(turn).collect();
     let begin = |(turn, call)| tokio::spawn(bench.call_of(&bench.tools, turn, "edit_file", call));
     let mut begun: Vec<_> = calls.into_iter().rev().map(begin).collect();
+
     begun.reverse();
     let done = join_all(begun).await.into_iter();
     done.map(|done| done.expect("no panic").expect("it is tried"))
@@ -105,6 +106,7 @@ async fn an_edit_that_cannot_be_made_stops_no_other() {
 async fn reading_and_changing_keep_the_order_of_the_answer() {
     let bench = Bench::new();
     bench.put("f", "<0>");
+
     let read = || ("read_file", json!({"path": "f"}));
     let calls = [
         read(),
@@ -115,16 +117,19 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
         read(),
     ];
     let turns = calls.map(|(tool, call)| (bench.tools.turn(tool), tool, call));
+
     for (turn, ..) in &turns[1..] {
         let turn = turn.as_ref().expect("these tools have turns");
         assert!(!turn.is_free(), "none of them may be answered at once");
     }
+
     let calls = turns
         .into_iter()
         .rev()
         .map(|(turn, tool, call)| bench.call_of(&bench.tools, turn, tool, call));
     let mut said = join_all(calls).await;
     said.reverse();
+
     let said: Vec<_> = said
         .into_iter()
         .map(|said| said.expect("it is tried"))
@@ -168,9 +173,11 @@ async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: us
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_run_undoes_what_another_changed() {
     let bench = Arc::new(linked());
+
     for round in 0..ROUNDS {
         let count = edits(round);
         bench.put("d/f", marks(count, |_| false));
+
         let mut all = JoinSet::new();
         let runs = runs(&bench, count, || Arc::clone(&bench.locks)).into_iter();
         for (run, (tools, path)) in runs.enumerate() {
@@ -187,29 +194,36 @@ async fn no_run_undoes_what_another_changed() {
                 }
             });
         }
+
         all.join_all().await;
         assert_eq!(bench.get("d/f"), marks(count, |_| true));
     }
+
     assert_eq!(bench.locks.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_common_locks_a_change_is_lost() {
     let bench = Arc::new(linked());
+
     for _ in 0..ROUNDS_OF_CONTROL {
         bench.put("d/f", marks(12, |_| false));
         let mut all = JoinSet::new();
         let runs = runs(&bench, 12, Arc::default).into_iter();
+
         for (run, (tools, path)) in runs.enumerate() {
             let change = change(Arc::clone(&bench), tools, path, run);
             all.spawn(async move { (run, change.await.is_error) });
         }
+
         let mut made = all.join_all().await;
         made.retain(|(_, is_error)| !is_error);
+
         if bench.get("d/f") != marks(12, |run| made.contains(&(run, false))) {
             return;
         }
     }
+
     panic!("nothing is lost without locks: the test above tests nothing");
 }
 
@@ -238,20 +252,25 @@ impl Bench {
 async fn a_call_that_waits_for_a_file_ends_when_it_is_dropped() {
     let bench = Arc::new(linked());
     bench.put("d/f", marks(3, |_| false));
+
     let key = bench.key("d", "f");
     let held = bench.locks.lock(key.clone()).await;
     let mut calls = Vec::new();
     let runs = runs(&bench, 3, || Arc::clone(&bench.locks)).into_iter();
+
     for (run, (tools, path)) in runs.enumerate() {
         calls.push(tokio::spawn(change(Arc::clone(&bench), tools, path, run)));
         bench.until_used(&key, calls.len() + 1).await;
     }
+
     assert_eq!(bench.get("d/f"), marks(3, |_| false));
     calls.remove(0).abort();
     bench.until_used(&key, 3).await;
     drop(held);
+
     let second = calls.remove(0).await.expect("no panic");
     assert!(!second.is_error, "{second:?}");
+
     let third = calls.remove(0).await.expect("no panic");
     assert!(text(&third).contains("changed since this change was shown"));
     assert_eq!(bench.get("d/f"), marks(3, |run| run == 1));
@@ -264,11 +283,14 @@ async fn a_call_that_waits_for_a_file_ends_when_it_is_dropped() {
 async fn a_dropped_call_leaves_no_lock_and_no_turn() {
     let bench = Bench::new();
     let key = bench.key(".", "f");
+
     for polls in 0..60 {
         bench.put("f", "<0>");
         bench.good("read_file", json!({"path": "f"})).await;
+
         let turn = bench.tools.turn("edit_file");
         let next = bench.tools.turn("edit_file").expect("it has a turn");
+
         {
             let call = bench.call_of(&bench.tools, turn, "edit_file", step("f", 0));
             let mut call = std::pin::pin!(call);
@@ -279,12 +301,15 @@ async fn a_dropped_call_leaves_no_lock_and_no_turn() {
                 yield_now().await;
             }
         }
+
         assert!(next.is_free());
         drop(next);
         bench.until_used(&key, 0).await;
+
         let now = bench.get("f");
         assert!(now == "<0>" || now == "<1>", "{now}");
     }
+
     assert_eq!(bench.names("."), ["f"]);
 }
 
@@ -303,9 +328,11 @@ async fn nothing_is_locked_while_it_is_asked() {
 #[tokio::test]
 async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
     let bench = Bench::new();
+
     for directory in ["d", "other"] {
         bench.put(&format!("{directory}/f"), "<0>");
     }
+
     let place = bench.at("");
     let bench = bench.on_ask(move |access| {
         if access.diff.is_some() {
@@ -315,11 +342,13 @@ async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
         true
     });
     bench.good("read_file", json!({"path": "d/f"})).await;
+
     let said = bench.bad("edit_file", step("d/f", 0)).await;
     assert!(
         said.contains("changed since this change was shown"),
         "{said}"
     );
+
     assert_eq!(
         (bench.get("d/f"), bench.get("before/f")),
         ("<0>".into(), "<0>".into())
