@@ -1,34 +1,35 @@
-//! Reading files that a person or a setting names: plain ones of a bounded size. A pipe, on which
-//! an open would wait, and a device that has no end are refused. Knows nothing of the contents.
+//! Reads files that a person or a setting names. Only plain files of a bounded size are read:
+//! opening a pipe could block, and a device may have no end.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of the largest text that is read: settings, scripts, keys, prompts.
+/// The largest text that is read (settings, scripts, keys, prompts), in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
-/// Bytes of the largest component that is read.
+/// The largest component that is read, in bytes.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
-/// `/dev/null`, which is as good as an empty file.
+/// Device number of `/dev/null`, which is accepted as an empty file.
 const NULL: (u32, u32) = (1, 3);
 
-/// Opens a plain file for reading, without waiting for anything.
+/// Opens a plain file for reading, without blocking.
 ///
 /// # Errors
-/// As [`File::open`]; [`ErrorKind::IsADirectory`], and [`ErrorKind::InvalidInput`] for whatever
-/// else is no plain file.
+///
+/// As [`File::open`]; [`ErrorKind::IsADirectory`] for a directory, [`ErrorKind::InvalidInput`] for
+/// anything else that is no plain file.
 pub fn open(path: impl AsRef<Path>) -> Result<File> {
     use rustix::fs::OFlags;
-    // A terminal that is opened must not become this process's own.
+    // Opening a terminal must not make it the controlling terminal of this process.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(flags).open(path)?;
-    // Of the open file, so that nothing is exchanged after the look.
-    plain(&file.metadata()?).map(|()| file)
+    // Checked on the open file, so that it cannot be exchanged between check and open.
+    check_plain(&file.metadata()?).map(|()| file)
 }
 
-fn plain(metadata: &Metadata) -> Result<()> {
+fn check_plain(metadata: &Metadata) -> Result<()> {
     let kind = metadata.file_type();
     let device = metadata.rdev();
     let null = (rustix::fs::major(device), rustix::fs::minor(device)) == NULL;
@@ -41,7 +42,7 @@ fn plain(metadata: &Metadata) -> Result<()> {
         return Err(rustix::io::Errno::ISDIR.into());
     }
 
-    let what = if kind.is_fifo() {
+    let kind = if kind.is_fifo() {
         "a pipe"
     } else {
         "a device or a socket"
@@ -53,9 +54,10 @@ fn plain(metadata: &Metadata) -> Result<()> {
     ))
 }
 
-/// Reads a plain file whole.
+/// Reads a whole plain file.
 ///
 /// # Errors
+///
 /// As [`open`] and [`read_from`].
 pub fn read(path: impl AsRef<Path>, bytes_max: usize) -> Result<Vec<u8>> {
     read_from(open(path)?, bytes_max)
@@ -64,21 +66,23 @@ pub fn read(path: impl AsRef<Path>, bytes_max: usize) -> Result<Vec<u8>> {
 /// Reads a plain file of at most [`TEXT_BYTES_MAX`] bytes as text.
 ///
 /// # Errors
-/// As [`read`]; [`ErrorKind::InvalidData`] when it is not UTF-8.
+///
+/// As [`read`]; [`ErrorKind::InvalidData`] if it is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let text = String::from_utf8(read(path, TEXT_BYTES_MAX)?);
     text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Reads to the end of what is open already.
+/// Reads an open source to its end.
 ///
 /// # Errors
-/// [`ErrorKind::FileTooLarge`] when it holds more than `bytes_max` bytes.
+///
+/// [`ErrorKind::FileTooLarge`] if it holds more than `bytes_max` bytes.
 pub fn read_from(from: impl Read, bytes_max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // One more than may be tells what is too large, also where no length is known.
-    let most = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    // One byte more than allowed tells that a file is too large, also where its length is unknown.
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    from.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
 
     if bytes.len() > bytes_max {
         return Err(Error::new(
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_files_of_a_bounded_size_alone_are_read() {
+    fn reads_only_plain_files_within_the_bound() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("file"), "12345").unwrap();

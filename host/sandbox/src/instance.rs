@@ -1,6 +1,5 @@
-//! One call into a fresh instance: set up, raced against its stop switch, torn down. A store
-//! serves one call and is never entered again. Generic over the host's data; knows nothing of
-//! what that is.
+//! One call into a fresh instance: set up, raced against its stop switch, torn down. A store serves
+//! one call and is never entered again. Generic over the host's data.
 
 use super::bindings::exports::lastword::agent::{epilogue, turn};
 use super::wasi::GuestState;
@@ -20,33 +19,33 @@ const HOSTCALL_BYTES: usize = 8 << 20;
 /// Handles that a guest may hold at once.
 pub(super) const HANDLES_MAX: usize = 4096;
 
-/// How a call ended when it did not return.
+/// Why a call did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It was stopped.
+    /// The call was stopped.
     Interrupted,
     /// WebAssembly trapped.
     Trap {
         /// The trap's name.
         kind: &'static str,
-        /// Where it happened, as far as the component's names tell it.
+        /// The innermost function, if the component has names.
         place: String,
     },
-    /// The guest exited the process that it does not have.
+    /// The guest called `exit`.
     Exit(i32),
     /// The stack overflowed.
     StackOverflow,
-    /// It trapped or could not begin after its memory limit had refused it.
+    /// It trapped, or could not start, after its memory limit had refused it memory.
     OutOfMemory,
-    /// It passed one of the bounds on what a host call may carry or hold.
+    /// It exceeded a bound on what a host call may carry or hold.
     Limit(String),
-    /// The host could not carry the call out.
+    /// The host failed.
     Host(String),
 }
 
-/// What is left of a call.
-pub struct Called<T, R> {
-    /// The host's data, taken out of the store when the instance was gone.
+/// The result of a call.
+pub struct CallResult<T, R> {
+    /// The host's data, taken out of the store after the instance was dropped.
     pub state: Option<GuestState<T>>,
     /// What the call returned, or how it failed.
     pub outcome: Result<R, Fault>,
@@ -54,7 +53,7 @@ pub struct Called<T, R> {
     pub busy: Duration,
 }
 
-/// Which export is called.
+/// An export that can be called.
 pub trait Call<T: 'static>: Send {
     type Output: Send;
 
@@ -66,7 +65,7 @@ pub trait Call<T: 'static>: Send {
     ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send + 'a;
 }
 
-/// No export: what a guest costs before it does anything.
+/// Calls no export: measures what a guest costs before it does anything.
 pub struct CallNothing;
 
 impl<T: Send + 'static> Call<T> for CallNothing {
@@ -121,9 +120,9 @@ impl<T: Send + 'static> Call<T> for CallRun {
 
 /// `epilogue.close`, of a component that exports it.
 pub struct CallClose {
-    /// What interrupted the run.
+    /// Why the run was interrupted.
     pub interruption: epilogue::Interruption,
-    /// The parts of the message that was open.
+    /// The parts of the open message.
     pub said: Vec<epilogue::Part>,
 }
 
@@ -145,11 +144,12 @@ impl<T: Send + 'static> Call<T> for CallClose {
     }
 }
 
-/// Instantiates and calls, until the call returns or the switch is thrown. `beside` is polled
-/// along with the call and may throw the switch; it never ends the call by itself.
+/// Instantiates a component and calls an export, until the call returns or the switch is thrown.
+/// `beside` is polled along with the call and may throw the switch, but never ends the call by
+/// itself.
 ///
-/// When this returns the guest is gone. Dropping the future has the same effect, without the
-/// host's data coming back.
+/// The instance is gone when this returns. Dropping the future has the same effect, but the host's
+/// data is lost.
 pub async fn call<T: Send + 'static, C: Call<T>>(
     engine: &Engine,
     loaded: &Loaded<T>,
@@ -157,7 +157,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
     interrupt: &Arc<Interrupt>,
     beside: impl Future<Output = Infallible> + Send,
     export: C,
-) -> Called<T, C::Output> {
+) -> CallResult<T, C::Output> {
     let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
 
@@ -165,7 +165,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
         Ok(store) => store,
         Err(error) => {
             let outcome = Err(Fault::Host(format!("{error:#}")));
-            return Called {
+            return CallResult {
                 state: None,
                 outcome,
                 busy,
@@ -181,7 +181,7 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
             export.call(loaded, &mut store, &instance).await
         };
 
-        let body = pin!(Timed {
+        let body = pin!(PollTimer {
             busy: &mut busy,
             future: pin!(body)
         });
@@ -200,17 +200,17 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
 
     let outcome = match result {
         None => Err(Fault::Interrupted),
-        Some(result) => result.map_err(|error| fault(&error, state.limiter().refused())),
+        Some(result) => result.map_err(|error| classify(&error, state.limiter().refused())),
     };
 
-    Called {
+    CallResult {
         state: Some(state),
         outcome,
         busy,
     }
 }
 
-/// What the epoch callback answers for a guest that is to stop.
+/// The error that the epoch callback returns for a guest that is to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
@@ -235,7 +235,7 @@ fn store<T: Send + 'static>(
 
         let now = ticks.load(Ordering::Acquire);
         if now == last {
-            // Somebody else's interrupt: it costs this guest a look and nothing more.
+            // The interrupt was for another guest: this one goes on.
             return Ok(UpdateDeadline::Continue(1));
         }
 
@@ -246,12 +246,12 @@ fn store<T: Send + 'static>(
         ))
     });
 
-    // The default of 0 would trap at once, and what runs before the call counts as well.
+    // The default of 0 would trap at once, and instantiation counts as well.
     store.set_epoch_deadline(1);
     Ok(store)
 }
 
-fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
+fn classify(error: &wasmtime::Error, refused: bool) -> Fault {
     if error.is::<Interrupted>() {
         return Fault::Interrupted;
     }
@@ -288,7 +288,7 @@ fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
 
     Fault::Trap {
         kind: trap_kind(*trap),
-        place: place(error),
+        place: innermost_function(error),
     }
 }
 
@@ -308,8 +308,8 @@ fn trap_kind(trap: Trap) -> &'static str {
     }
 }
 
-/// The innermost function of the guest, where it has names.
-fn place(error: &wasmtime::Error) -> String {
+/// The innermost function of the guest, if the component has names.
+fn innermost_function(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>();
     let names = frames.into_iter().flat_map(wasmtime::WasmBacktrace::frames);
     names
@@ -319,13 +319,13 @@ fn place(error: &wasmtime::Error) -> String {
         .unwrap_or_default()
 }
 
-/// Sums the time in which a future was polled.
-struct Timed<'b, F> {
+/// Measures the time in which a future is polled.
+struct PollTimer<'b, F> {
     busy: &'b mut Duration,
     future: F,
 }
 
-impl<F: Future + Unpin> Future for Timed<'_, F> {
+impl<F: Future + Unpin> Future for PollTimer<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {

@@ -21,7 +21,7 @@ use lastword_providers::model::{CallContext, ModelProvider};
 use lastword_providers::permits::{Allowed, PermissionPolicy, Permits};
 use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{Effects, FileTools};
-use lastword_sandbox::descriptors::Held;
+use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use lastword_store::{Output, RunNo, StateOwner};
 use lastword_types::clock::Clock;
@@ -201,7 +201,7 @@ pub(super) fn prepare(
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
-    let held = Held::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
+    let held = GuestDescriptors::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
     let files = files::of_run(directory.as_ref(), means.authority(), tmp, written, held);
     let capabilities = Capabilities {
         transcript: Transcript {
