@@ -1,7 +1,7 @@
-//! Reading base64, which is how MCP carries bytes. Knows nothing of what they are.
+//! Decodes base64, in which MCP carries bytes.
 
-/// The bytes of a base64 text in the standard or the URL alphabet, padded or not; `None` if
-/// it is not one. Line breaks are skipped.
+/// Decodes a base64 text in the standard or the URL alphabet, padded or not; `None` if it is not
+/// valid. Line breaks are skipped.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut count, mut padded) = (0_u32, 0_u32, false);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_is_refused() {
+    fn invalid_base64_is_refused() {
         for text in ["Z", "Zm9vY", "Zg==Zg==", "Zm 9v", "Zm9v!", "é"] {
             assert_eq!(decode(text), None, "{text}");
         }

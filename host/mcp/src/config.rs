@@ -1,5 +1,5 @@
-//! What an operator may set for MCP servers, and whether it makes sense. Knows neither
-//! processes nor the network; secrets are placeholders here.
+//! The settings of MCP servers, and their checks. Secrets are still placeholders here;
+//! [`launch`](super::launch) fills them in.
 
 use super::oauth::{self, OAuthConfig};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -10,9 +10,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a call may take unless the configuration says otherwise.
+/// Default for how long a call may take, in seconds.
 const TIMEOUT_S: u64 = 60;
-/// How long a server may take to be ready unless the configuration says otherwise.
+/// Default for how long a server may take to be ready, in seconds.
 const START_TIMEOUT_S: u64 = 30;
 /// The longest that either may be set to.
 const TIMEOUT_MAX_S: u64 = 24 * 60 * 60;
@@ -41,24 +41,24 @@ pub struct McpConfig {
     /// Variables for the program, beside a few of the host's own such as `PATH` and `HOME`.
     /// Values may hold `{{secret:NAME}}`.
     pub env: BTreeMap<String, String>,
-    /// Where the program runs; otherwise in the host's `HOME`, since a workspace's own files
-    /// must not decide what `npx` and the like start.
+    /// The working directory of the program; the host's `HOME` by default, since a workspace's own
+    /// files must not decide what `npx` and the like start.
     pub directory: Option<PathBuf>,
     /// The address of a server that speaks streamable HTTP.
     pub url: Option<String>,
     /// Headers of every request to it. Values may hold `{{secret:NAME}}`.
     pub headers: BTreeMap<String, String>,
-    /// How the host gets a token for it, if the server asks for one by OAuth: `true`, or a
-    /// table.
+    /// How the host gets a token, if the server asks for one by OAuth: `true`, or a table.
     #[serde(deserialize_with = "oauth::switch_or_table")]
     pub oauth: Option<OAuthConfig>,
-    /// Seconds that a call may take; otherwise 60.
+    /// Seconds that a call may take; 60 by default.
     pub timeout_s: Option<u64>,
-    /// Seconds until the server must be ready; otherwise 30.
+    /// Seconds until the server must be ready; 30 by default.
     pub start_timeout_s: Option<u64>,
-    /// The server's tools that may be seen, with `*` for any characters; otherwise all.
+    /// The server's tools that are shown, with `*` for any characters; all by default.
     pub tools: Option<Vec<String>>,
-    /// Believe the server which of its tools change nothing. Otherwise all of them may.
+    /// Whether to trust the server's word that a tool changes nothing. Otherwise every tool counts
+    /// as one with effects.
     pub trust_read_only: bool,
 }
 
@@ -80,17 +80,17 @@ impl fmt::Debug for McpConfig {
     }
 }
 
-/// A table that cannot be used.
+/// A table of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("[mcp.{server}] cannot be used: {reason}")]
 pub struct McpConfigError {
     /// Which table.
     pub server: String,
-    /// What is wrong with it and what would be right.
+    /// What is wrong with it, and what would be right.
     pub reason: String,
 }
 
-/// One server, checked.
+/// The checked settings of one server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
@@ -101,39 +101,39 @@ pub(super) struct Server {
 }
 
 /// How a server is reached. Values still have their placeholders.
-pub(super) enum Reach {
+pub(super) enum Endpoint {
     Command {
         command: Vec<String>,
         env: BTreeMap<String, String>,
         directory: Option<PathBuf>,
     },
-    Web {
+    Http {
         url: String,
         headers: Vec<(HeaderName, String)>,
         oauth: Option<OAuthConfig>,
     },
 }
 
-impl fmt::Debug for Reach {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown())
     }
 }
 
-impl Reach {
-    /// What people recognise it by.
+impl Endpoint {
+    /// The program or the address, for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Command { command, .. } => command.join(" "),
-            // A query may carry a token.
-            Self::Web { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+            // The query is left out: it may carry a token.
+            Self::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
         }
     }
 }
 
 impl Server {
-    /// The server of a table, and how it is reached.
-    pub(super) fn new(name: &str, config: McpConfig) -> Result<(Self, Reach), McpConfigError> {
+    /// Checks a table and returns the server's settings and how it is reached.
+    pub(super) fn new(name: &str, config: McpConfig) -> Result<(Self, Endpoint), McpConfigError> {
         let refuse = |reason: String| McpConfigError {
             server: name.to_owned(),
             reason,
@@ -155,7 +155,7 @@ impl Server {
         Ok((server, reach(config).map_err(refuse)?))
     }
 
-    /// Whether the operator lets this tool be seen.
+    /// Whether the operator's allow-list contains this tool.
     pub(super) fn allows(&self, tool: &str) -> bool {
         self.allowed
             .as_ref()
@@ -194,7 +194,7 @@ fn globs(patterns: &[String]) -> Result<GlobSet, String> {
     set.build().map_err(unusable)
 }
 
-fn reach(config: McpConfig) -> Result<Reach, String> {
+fn reach(config: McpConfig) -> Result<Endpoint, String> {
     match (config.url, config.command.is_empty()) {
         (None, true) => Err(
             "it needs `command = [\"PROGRAM\", \"ARGUMENT\"]` or `url = \"https://…\"`".to_owned(),
@@ -211,7 +211,7 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
 
             check_command(&config.command, &config.env)?;
 
-            Ok(Reach::Command {
+            Ok(Endpoint::Command {
                 command: config.command,
                 env: config.env,
                 directory: config.directory,
@@ -236,7 +236,7 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
                 }
             }
 
-            Ok(Reach::Web {
+            Ok(Endpoint::Http {
                 headers,
                 oauth: config.oauth,
                 url,
@@ -272,7 +272,7 @@ fn check_url(url: &str) -> Result<(), String> {
         return Err(format!("`url` is no HTTP address; {expected}"));
     }
 
-    // It would be shown whenever the address is.
+    // A password would be shown wherever the address is.
     let authority = uri.authority().map(http::uri::Authority::as_str);
     if authority.is_some_and(|authority| authority.contains('@')) {
         Err("`url` holds a password: put it into `headers`".to_owned())
@@ -308,13 +308,13 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, String), Strin
 mod tests {
     use super::*;
 
-    fn server(text: &str) -> Result<(Server, Reach), String> {
+    fn server(text: &str) -> Result<(Server, Endpoint), String> {
         let config = toml::from_str::<McpConfig>(text).map_err(|error| error.to_string())?;
         Server::new("it", config).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn defaults_hold_and_tables_win() {
+    fn tables_override_defaults() {
         let (plain, _) = server("command = ['npx', '-y', 'x']").unwrap();
         assert_eq!(plain.timeout, Duration::from_secs(60));
         assert_eq!(plain.start_timeout, Duration::from_secs(30));
@@ -330,7 +330,7 @@ mod tests {
 
         for (text, set) in [("true", true), ("{}", true), ("false", false)] {
             let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
-            let Reach::Web { oauth, .. } = reach else {
+            let Endpoint::Http { oauth, .. } = reach else {
                 panic!("it is an address");
             };
             assert_eq!(oauth, set.then(OAuthConfig::default));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_would() {
+    fn invalid_settings_are_refused_with_a_correction() {
         for (text, expected) in [
             ("", "it needs `command"),
             ("command = ['x']\nurl = 'http://h'", "leave one out"),

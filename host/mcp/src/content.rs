@@ -1,38 +1,36 @@
-//! What a server answers to a call, as the host's own output: bounded, and without secrets.
-//! Knows no connection.
+//! Converts a server's result of a call into the host's own output: bounded, and without secrets.
 
 use super::base64;
-use super::launch::Fill;
+use super::launch::SecretSource;
 use super::text;
 use lastword_providers::secrets::redact_json;
 use lastword_providers::tools::{ToolContent, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
 use serde_json::Value;
 
-/// Bytes of text that an answer may hold; the rest is cut off, and a marker says so.
+/// Bytes of text that a result may hold; the rest is cut off, which a marker says.
 pub const TEXT_MAX: usize = 64 * 1024;
-/// Bytes of pictures, sounds and files that an answer may hold; what goes beyond is left out,
-/// and a marker says so.
+/// Bytes of pictures, sounds and files that a result may hold; what exceeds it is left out, which a
+/// marker says.
 pub const DATA_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of JSON that an answer for programs may have; a larger one is left out, and a marker
-/// says so.
+/// Bytes of structured JSON that a result may have; a larger one is left out, which a marker says.
 pub const STRUCTURED_MAX: usize = 256 * 1024;
-/// Pieces that an answer may have.
+/// Pieces that a result may have.
 const PIECES_MAX: usize = 256;
-/// The longest media type or file name that is kept.
+/// The longest media type or file name that is kept, in bytes.
 const NAME_MAX: usize = 128;
 
-/// An answer in the making, and how much more of it there may be.
-struct Pieces<'a> {
-    fill: &'a dyn Fill,
+/// A result under construction, and how much more it may hold.
+struct OutputBuilder<'a> {
+    fill: &'a dyn SecretSource,
     content: Vec<ToolContent>,
     text_left: usize,
     data_left: usize,
 }
 
-/// The host's form of an answer.
-pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
-    let mut pieces = Pieces {
+/// Converts a server's result into the host's output.
+pub(super) fn tool_output(result: CallToolResult, fill: &dyn SecretSource) -> ToolOutput {
+    let mut pieces = OutputBuilder {
         fill,
         content: Vec::new(),
         text_left: TEXT_MAX,
@@ -74,15 +72,15 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
     }
 }
 
-impl Pieces<'_> {
+impl OutputBuilder<'_> {
     fn block(&mut self, block: ContentBlock) {
         match block {
             ContentBlock::Text(block) => self.text(&block.text),
             ContentBlock::Image(image) => self.data("image", &image.data, &image.mime_type, None),
             ContentBlock::Audio(audio) => self.data("audio", &audio.data, &audio.mime_type, None),
-            ContentBlock::ResourceLink(link) => self.text(&described(&link)),
+            ContentBlock::ResourceLink(link) => self.text(&describe_link(&link)),
             ContentBlock::Resource(embedded) => self.resource(embedded.resource),
-            // The protocol may grow.
+            // The protocol may gain further kinds.
             _ => self.note("left out: content of a kind that this host does not know"),
         }
     }
@@ -120,7 +118,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// A marker of the host's own, outside the bound.
+    /// Adds a marker of the host's own, which is outside the bound.
     fn note(&mut self, note: &str) {
         self.content.push(ToolContent::Text(format!("[{note}]")));
     }
@@ -130,7 +128,7 @@ impl Pieces<'_> {
         let name = name.map(|name| self.fill.redact(name));
         let name = name.map(|name| text::prefix(&name, NAME_MAX).to_owned());
 
-        // Before decoding, so that what is too much takes no memory.
+        // Checked before decoding, so that data beyond the bound takes no memory.
         if encoded.len() / 4 * 3 > self.data_left + 2 {
             let bytes = encoded.len() / 4 * 3;
             return self.note(&format!(
@@ -145,7 +143,7 @@ impl Pieces<'_> {
             ));
         };
 
-        // What reads as text may hold what a text may not.
+        // Data that is valid text may still contain secrets.
         let bytes = match String::from_utf8(bytes) {
             Ok(said) => self.fill.redact(&said).into_bytes(),
             Err(bytes) => bytes.into_bytes(),
@@ -160,8 +158,8 @@ impl Pieces<'_> {
     }
 }
 
-/// What there is to know of a resource that was not sent.
-fn described(link: &Resource) -> String {
+/// Describes a resource that was linked and not sent.
+fn describe_link(link: &Resource) -> String {
     let mut said = format!("{} <{}>", link.name, link.uri);
     if let Some(kind) = &link.mime_type {
         said.push_str(&format!(" ({kind})"));
@@ -172,20 +170,20 @@ fn described(link: &Resource) -> String {
     said
 }
 
-/// The value without secrets, in names and in texts.
-pub(super) fn redact(value: Value, fill: &dyn Fill) -> Value {
+/// Replaces secrets in a JSON value, in names and in strings.
+pub(super) fn redact(value: Value, fill: &dyn SecretSource) -> Value {
     redact_json(value, &|text| fill.redact(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::launch::NoSecrets;
+    use super::super::launch::NoSecretSource;
     use super::*;
     use serde_json::json;
 
     struct Canary;
 
-    impl Fill for Canary {
+    impl SecretSource for Canary {
         fn fill(&self, text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
@@ -195,8 +193,8 @@ mod tests {
         }
     }
 
-    fn read(answer: Value, fill: &dyn Fill) -> ToolOutput {
-        output(serde_json::from_value(answer).unwrap(), fill)
+    fn read(answer: Value, fill: &dyn SecretSource) -> ToolOutput {
+        tool_output(serde_json::from_value(answer).unwrap(), fill)
     }
 
     fn texts(output: &ToolOutput) -> Vec<&str> {
@@ -218,7 +216,7 @@ mod tests {
             {"type": "resource", "resource": {"uri": "demo://t", "text": "inside"}},
             {"type": "resource", "resource": {"uri": "demo://x/b.bin", "blob": "AAE="}},
         ], "structuredContent": {"n": 1}, "isError": true});
-        let output = read(answer, &NoSecrets);
+        let output = read(answer, &NoSecretSource);
 
         assert_eq!(
             texts(&output),
@@ -244,8 +242,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_programs_alone_is_shown_to_the_model_too() {
-        let output = read(json!({"structuredContent": {"n": 1}}), &NoSecrets);
+    fn structured_content_alone_is_also_shown_as_text() {
+        let output = read(json!({"structuredContent": {"n": 1}}), &NoSecretSource);
         assert_eq!(texts(&output), ["{\"n\":1}"]);
         assert!(!output.is_error);
     }
@@ -253,7 +251,7 @@ mod tests {
     #[test]
     fn too_much_text_is_cut_and_says_so() {
         let block = json!({"type": "text", "text": "é".repeat(20 * 1024)});
-        let output = read(json!({"content": [block, block, block]}), &NoSecrets);
+        let output = read(json!({"content": [block, block, block]}), &NoSecretSource);
         let texts = texts(&output);
 
         assert_eq!(texts[0].len(), 40 * 1024);
@@ -274,7 +272,7 @@ mod tests {
             json!({"type": "image", "data": data, "mimeType": "image/png"})
         };
         let answer = json!({"content": [block(DATA_MAX - 3), block(30), block(3)]});
-        let output = read(answer, &NoSecrets);
+        let output = read(answer, &NoSecretSource);
 
         assert!(
             matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000)
@@ -286,11 +284,11 @@ mod tests {
         let many: Vec<_> = (0..1000)
             .map(|_| json!({"type": "text", "text": "x"}))
             .collect();
-        let output = read(json!({ "content": many }), &NoSecrets);
+        let output = read(json!({ "content": many }), &NoSecretSource);
         assert_eq!(output.content.len(), PIECES_MAX + 1);
 
         let structured = json!({"x": "x".repeat(STRUCTURED_MAX)});
-        let output = read(json!({"structuredContent": structured}), &NoSecrets);
+        let output = read(json!({"structuredContent": structured}), &NoSecretSource);
         assert_eq!(output.structured, None);
 
         assert!(
@@ -302,9 +300,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base64_is_said() {
+    fn invalid_base64_is_reported() {
         let block = json!({"type": "audio", "data": "!", "mimeType": "audio/wav"});
-        let output = read(json!({"content": [block]}), &NoSecrets);
+        let output = read(json!({"content": [block]}), &NoSecretSource);
         assert_eq!(
             texts(&output),
             ["[left out: audio of type audio/wav, which is no base64]"]
@@ -312,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_comes_through() {
+    fn secrets_are_redacted_everywhere() {
         let answer = json!({"content": [
             {"type": "text", "text": "a canary"},
             {"type": "image", "data": "Y2FuYXJ5", "mimeType": "image/canary"},

@@ -1,47 +1,47 @@
-//! What a server answered, made to fit the protocol's types where it nearly does: one odd
-//! member costs that member, one odd tool that tool, one odd piece of content its form, and
-//! nothing beside it. Pure: JSON in, JSON out.
+//! Repairs responses of a server that nearly fit the protocol's types: one odd member costs only
+//! that member, one odd tool that tool, one odd piece of content its form. Pure: JSON in, JSON out.
 
-use super::introduce;
+use super::introduction;
 use rmcp::model::{
     CallToolResult, ContentBlock, ErrorCode, ErrorData, InputRequiredResult, ListToolsResult, Tool,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// Where a repaired list of tools names those that were left out of it.
+/// Where a repaired list of tools names those that were left out.
 const LEFT_OUT: &str = "lastword/leftOut";
 
-/// What a request asked for, as far as its answer may have to be repaired.
+/// What a request asked for, as far as its response may need repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// What the server speaks and offers: `initialize` and `server/discover`.
+pub(super) enum RequestKind {
+    /// The server's introduction: `initialize` and `server/discover`.
     Start,
     /// A page of the list of tools.
     Tools,
-    /// A call of a tool.
+    /// The call of a tool.
     Call,
-    /// Anything else; such an answer is passed on as it is.
+    /// Anything else; its response is passed on unchanged.
     Other,
 }
 
-/// The result as the protocol's types take it.
+/// Repairs a result, so that it fits the protocol's types.
 ///
 /// # Errors
-/// What is wrong with it, if nothing of it can be used.
-pub(super) fn result(result: Value, asked: Asked) -> Result<Value, String> {
+///
+/// What is wrong with it, if none of it can be used.
+pub(super) fn result(result: Value, asked: RequestKind) -> Result<Value, String> {
     match asked {
-        Asked::Start => Ok(introduce::start(result)),
-        Asked::Tools => tools(result),
-        Asked::Call => Ok(call(result)),
-        Asked::Other => Ok(result),
+        RequestKind::Start => Ok(introduction::start(result)),
+        RequestKind::Tools => tools(result),
+        RequestKind::Call => Ok(call(result)),
+        RequestKind::Other => Ok(result),
     }
 }
 
-/// The error of an answer, whatever form it has.
+/// Repairs an error of any form.
 pub(super) fn error(error: Value) -> ErrorData {
     let Value::Object(mut members) = error else {
-        return ErrorData::new(ErrorCode::INTERNAL_ERROR, plain(&error), None);
+        return ErrorData::new(ErrorCode::INTERNAL_ERROR, display(&error), None);
     };
     let code = members.get("code").and_then(number);
     let code = code.and_then(|code| i32::try_from(code).ok());
@@ -54,7 +54,7 @@ pub(super) fn error(error: Value) -> ErrorData {
     ErrorData::new(code, message, members.remove("data"))
 }
 
-/// Takes from a list of tools the names of those that were left out of it.
+/// Takes the names of the omitted tools out of a repaired list.
 pub(super) fn take_left_out(list: &mut ListToolsResult) -> Vec<String> {
     let meta = list.meta.as_mut();
     let names = meta.and_then(|meta| meta.remove(LEFT_OUT));
@@ -88,10 +88,10 @@ fn tools(result: Value) -> Result<Value, String> {
 
     keep(&mut list, &["nextCursor", "ttlMs", "cacheScope", "_meta"]);
     list.insert("tools".to_owned(), json!([]));
-    fit::<ListToolsResult>(&mut list, &["tools"]);
+    drop_unreadable::<ListToolsResult>(&mut list, &["tools"]);
     list.insert("tools".to_owned(), Value::Array(tools));
 
-    // What the server itself may have put there counts for nothing.
+    // A value that the server itself put there is overwritten.
     let meta = list.entry("_meta").or_insert_with(|| json!({}));
     if let Value::Object(meta) = meta {
         meta.insert(LEFT_OUT.to_owned(), json!(left_out));
@@ -100,7 +100,7 @@ fn tools(result: Value) -> Result<Value, String> {
     Ok(Value::Object(list))
 }
 
-/// A tool, without the members that cannot be read and that are not needed to call it.
+/// Repairs a tool, by dropping the unreadable members that are not needed to call it.
 fn tool(tool: Value) -> Result<Value, String> {
     let Value::Object(mut members) = tool else {
         return Err(format!("it is {}, not a tool", kind(&tool)));
@@ -113,14 +113,14 @@ fn tool(tool: Value) -> Result<Value, String> {
 
     match members.get("inputSchema") {
         Some(Value::Object(_)) => {}
-        // The server checks what it is called with; anything may be tried.
+        // The server checks the arguments itself, so without a schema anything may be tried.
         None | Some(Value::Null | Value::Bool(true)) => {
             members.insert("inputSchema".to_owned(), json!({"type": "object"}));
         }
         Some(other) => return Err(format!("`{name}` has {} as its schema", kind(other))),
     }
 
-    fit::<Tool>(&mut members, &["name", "inputSchema"]);
+    drop_unreadable::<Tool>(&mut members, &["name", "inputSchema"]);
     Ok(Value::Object(members))
 }
 
@@ -128,15 +128,15 @@ fn call(result: Value) -> Value {
     let mut members = match result {
         Value::Object(members) => members,
         Value::Null => Map::new(),
-        other => return json!({"content": [text(&plain(&other))]}),
+        other => return json!({"content": [text(&display(&other))]}),
     };
 
     match members.get("resultType").and_then(Value::as_str) {
         Some("input_required") => {
-            fit::<InputRequiredResult>(&mut members, &["resultType", "inputRequests"]);
+            drop_unreadable::<InputRequiredResult>(&mut members, &["resultType", "inputRequests"]);
             return Value::Object(members);
         }
-        // It is named as what it is: nothing here follows tasks.
+        // It is left as it is, and reported as a task: this host does not follow tasks.
         Some("task") => return Value::Object(members),
         _ => {}
     }
@@ -176,12 +176,12 @@ fn call(result: Value) -> Value {
 
     keep(&mut members, &KNOWN);
     members.insert("content".to_owned(), Value::Array(content));
-    fit::<CallToolResult>(&mut members, &["content", "structuredContent"]);
+    drop_unreadable::<CallToolResult>(&mut members, &["content", "structuredContent"]);
 
     Value::Object(members)
 }
 
-/// Reads what servers write for a truth value; names what is none.
+/// Reads the values that servers use for a boolean, and adds a note for any other.
 fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
     let Some(said) = members.remove("isError") else {
         return;
@@ -200,15 +200,15 @@ fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
     }
 }
 
-/// A piece of content; one of an unknown kind, or one that cannot be read, becomes text that
-/// shows it.
+/// Repairs a piece of content; one of an unknown kind, or one that cannot be read, becomes text
+/// that shows it.
 fn block(block: Value) -> Value {
     if ContentBlock::deserialize_from(&block) {
         return block;
     }
 
     let Value::Object(mut members) = block else {
-        return text(&plain(&block));
+        return text(&display(&block));
     };
     let kind = members.get("type").and_then(Value::as_str);
 
@@ -231,7 +231,7 @@ fn block(block: Value) -> Value {
         });
     }
 
-    fit::<ContentBlock>(&mut members, needed);
+    drop_unreadable::<ContentBlock>(&mut members, needed);
     let repaired = Value::Object(members);
     match (ContentBlock::deserialize_from(&repaired), kind_of(&whole)) {
         (true, _) => repaired,
@@ -242,8 +242,11 @@ fn block(block: Value) -> Value {
     }
 }
 
-/// Drops the members with which `T` cannot be read, but for those that it needs.
-pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed: &[&str]) {
+/// Drops the members because of which `T` cannot be read, except those that it needs.
+pub(super) fn drop_unreadable<T: DeserializeOwned>(
+    members: &mut Map<String, Value>,
+    needed: &[&str],
+) {
     let whole = Value::Object(std::mem::take(members));
     let fits = T::deserialize_from(&whole);
     let Value::Object(whole) = whole else { return };
@@ -273,7 +276,7 @@ pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed:
     *members = base;
 }
 
-/// Whether a value can be read as this.
+/// Whether a value can be read as this type.
 pub(super) trait DeserializeFrom: DeserializeOwned {
     fn deserialize_from(value: &Value) -> bool {
         Self::deserialize(value).is_ok()
@@ -290,19 +293,19 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// A text as it is, anything else as JSON.
-pub(super) fn plain(value: &Value) -> String {
+/// A string as it is, anything else as JSON.
+pub(super) fn display(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-/// A whole number, also as a text or with a fraction of zero.
+/// An integer, also in the form of a string or with a fraction of zero.
 fn number(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => text.parse().ok(),
-        // Whatever is above 2^53 is not exact, and no code or page.
+        // A number above 2^53 is not exact, and neither a code nor a page.
         #[expect(
             clippy::cast_possible_truncation,
             reason = "it has no fraction and fits"
@@ -334,7 +337,8 @@ mod tests {
     use super::*;
 
     fn list(tools: &Value) -> ListToolsResult {
-        serde_json::from_value(result(json!({ "tools": tools }), Asked::Tools).unwrap()).unwrap()
+        serde_json::from_value(result(json!({ "tools": tools }), RequestKind::Tools).unwrap())
+            .unwrap()
     }
 
     #[test]
@@ -415,19 +419,19 @@ mod tests {
     fn an_odd_page_is_still_a_page() {
         let page = json!({"tools": [], "nextCursor": 5, "ttlMs": "soon", "cacheScope": 1,
             "_meta": [], "contents": [], "resultType": 3});
-        let page = result(page, Asked::Tools).unwrap();
+        let page = result(page, RequestKind::Tools).unwrap();
         let page: ListToolsResult = serde_json::from_value(page).unwrap();
 
         assert_eq!(page.next_cursor.as_deref(), Some("5"));
         assert_eq!(page.ttl_ms, None);
 
         for none in [json!({}), json!({"tools": {}}), json!([]), json!(null)] {
-            assert!(result(none, Asked::Tools).is_err());
+            assert!(result(none, RequestKind::Tools).is_err());
         }
     }
 
     fn called(answer: Value) -> CallToolResult {
-        serde_json::from_value(result(answer, Asked::Call).unwrap()).unwrap()
+        serde_json::from_value(result(answer, RequestKind::Call).unwrap()).unwrap()
     }
 
     fn texts(result: &CallToolResult) -> Vec<&str> {
@@ -490,7 +494,7 @@ mod tests {
         let odd = called(json!({"content": [], "isError": {}, "_meta": 1, "resultType": "odd"}));
         assert!(texts(&odd)[0].contains("isError") && texts(&odd)[1].contains("odd"));
 
-        // What makes it look like something else does not make it that.
+        // Members of other results do not make it one of these.
         let odd = called(json!({"content": [], "action": "accept", "messages": []}));
         assert_eq!(odd.content, []);
     }

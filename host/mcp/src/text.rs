@@ -1,7 +1,6 @@
-//! Texts of servers, cut to what people and models can use. Knows nothing of where they
-//! come from.
+//! Cuts the texts of servers to what people and models can use.
 
-/// The longest text of an error: what happened, and the last lines of a program.
+/// The longest error text, in bytes: what happened, and the last lines of a program.
 pub(super) const ERROR_MAX: usize = 4 * 1024;
 
 /// The longest prefix of at most `max` bytes that ends between characters.
@@ -19,7 +18,7 @@ pub(super) fn cut(text: String, max: usize) -> String {
     format!("{kept}\n[truncated: {missing} more bytes]")
 }
 
-/// An error and its causes in one line, each said once.
+/// An error and its causes in one line, without repetitions.
 pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();

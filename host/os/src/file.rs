@@ -50,7 +50,7 @@ fn check_plain(metadata: &Metadata) -> Result<()> {
 
     Err(Error::new(
         ErrorKind::InvalidInput,
-        format!("it is {what}, and only plain files are read; write it to one first"),
+        format!("it is {kind}, and only plain files are read; write it to one first"),
     ))
 }
 

@@ -1,6 +1,5 @@
-//! Calls into code that an embedder brought. Each is made on the embedder's runtime, has a time
-//! within which it returns or is dropped, and panics alone: what goes wrong costs its owner, and
-//! none of the others. Knows nothing of what is called.
+//! Calls into code that an embedder supplies. Each call runs on the embedder's runtime, is bounded
+//! in time, and has its panics caught, so that a failure affects only the caller.
 
 use futures_util::FutureExt;
 use lastword_types::clock::Clock;
@@ -12,10 +11,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Calls that block, of all runs together: one that never returns keeps its thread.
+/// How many blocking calls of all runs may run at once. A call that never returns occupies its
+/// thread for ever.
 const BLOCKING_MAX: usize = 16;
 
-/// Where foreign code is called. A cloneable handle.
+/// Calls foreign code. A cloneable handle.
 #[derive(Clone)]
 pub struct Foreign {
     runtime: Handle,
@@ -23,7 +23,7 @@ pub struct Foreign {
     room: Arc<Semaphore>,
 }
 
-/// Why foreign code has no answer.
+/// Why foreign code returned nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// It panicked.
@@ -32,7 +32,7 @@ pub enum NoAnswer {
     /// It did not return within this time.
     #[error("it did not return within {} s", .0.as_secs_f32())]
     TooLate(Duration),
-    /// The runtime that it would run on is gone.
+    /// The runtime that it should run on is gone.
     #[error("the runtime that the host was built on is gone")]
     NoRuntime,
 }
@@ -48,7 +48,7 @@ impl From<JoinError> for NoAnswer {
 }
 
 impl Foreign {
-    /// Calls are made on this runtime, and bounded by this clock.
+    /// Calls run on this runtime, and are bounded by this clock.
     pub fn new(runtime: Handle, clock: Arc<dyn Clock>) -> Self {
         Self {
             runtime,
@@ -57,9 +57,9 @@ impl Foreign {
         }
     }
 
-    /// What a future of foreign code comes to, which is made and polled on the embedder's
-    /// runtime. It is dropped once its time is over, or with this future. Without a time, the
-    /// foreign code has bounds of its own.
+    /// Creates and polls a future of foreign code on the embedder's runtime, and returns its
+    /// output. The future is dropped when its time is over, or with this future. `None` is for
+    /// foreign code with bounds of its own.
     pub async fn call<T, F>(
         &self,
         most: Option<Duration>,
@@ -75,7 +75,7 @@ impl Foreign {
             .await
     }
 
-    /// What foreign code returns that may block: on a thread of its own.
+    /// Returns the output of foreign code that may block, called on a thread of its own.
     pub async fn blocking<T: Send + 'static>(
         &self,
         most: Duration,
@@ -112,8 +112,8 @@ impl Foreign {
     }
 }
 
-/// What a future of foreign code comes to, made and polled where it stands: for what runs on the
-/// embedder's runtime already, and within a time.
+/// Creates and polls a future of foreign code in place, and returns its output: for callers that
+/// are on the embedder's runtime already, and bounded in time.
 pub async fn caught<T, F: Future<Output = T>>(call: impl FnOnce() -> F) -> Result<T, NoAnswer> {
     let made = AssertUnwindSafe(async { call().await }).catch_unwind();
     made.await.map_err(|_| NoAnswer::Panicked)

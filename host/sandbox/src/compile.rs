@@ -203,7 +203,7 @@ impl Compilers {
                 let from = stderr.ceil_char_boundary(stderr.len().saturating_sub(WORDS_MAX));
                 let (stderr, status) = (&stderr[from..], output.status);
                 Err(ComponentError::Compiler(format!(
-                    "it ended with {status}: {words}"
+                    "it ended with {status}: {stderr}"
                 )))
             }
         }

@@ -178,8 +178,8 @@ impl<T: Send + 'static> Loaded<T> {
         let component = match found {
             Some(component) => component,
             None => {
-                let engine = Arc::clone(engine);
-                let keep = move |artifact: &[u8]| lookup.load_and_cache(&engine, artifact);
+                let for_artifact = Arc::clone(engine);
+                let keep = move |artifact: &[u8]| lookup.load_and_cache(&for_artifact, artifact);
                 compilers.compile(engine, wasm, keep).await?
             }
         };

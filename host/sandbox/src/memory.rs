@@ -18,7 +18,7 @@ impl Memory {
     pub(crate) fn of_process() -> Option<Self> {
         let read = |path: &Path| std::fs::read_to_string(path).ok();
         let of = |name: &str| read(&Path::new("/proc").join(name));
-        let machine = of("meminfo").as_deref().and_then(total);
+        let machine = of("meminfo").as_deref().and_then(machine_bytes);
         let groups = of("self/cgroup").zip(of("self/mountinfo"));
         let group = groups.and_then(|(groups, mounts)| group_bytes(&groups, &mounts, read));
 

@@ -1,67 +1,71 @@
-//! How a token is obtained: discovery, who this host is, a person's consent, and the exchange.
-//! Each call is one attempt. Knows neither when nor how often.
+//! How a token is obtained: discovery, registration of this host, a person's consent, and the
+//! exchange. Each call is one attempt; [`authority`](super::authority) decides when and how often.
 
 use super::authority::{Authority, union};
 use super::config::OAuthGrant;
 use super::consent::{Consent, ConsentRequest};
-use super::shelf::{Record, Registered};
+use super::credential_records::{Record, Registration};
 use lastword_providers::foreign;
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadataResolution,
     ClientCredentialsConfig, OAuthClientConfig,
 };
 
-/// What this host is called where it registers itself.
+/// The name under which this host registers itself.
 const NAME: &str = "lastword";
-/// The scope of tokens that outlast a person's presence.
+/// The scope of tokens that remain valid in a person's absence.
 const OFFLINE: &str = "offline_access";
 
 impl Authority {
-    /// One attempt. Its token is kept; the manager knows how to refresh it.
-    pub(super) async fn flow(
+    /// Obtains a token once and stores it. Returns the manager, which can refresh it.
+    pub(super) async fn obtain_token(
         &self,
         challenge: Option<&str>,
     ) -> Result<AuthorizationManager, String> {
-        let mut manager = self.manager(self.shelf.clone()).await?;
+        let mut manager = self.manager(self.records.clone()).await?;
         let found = manager.resolve_metadata_from_challenge(challenge).await;
-        let found = found.map_err(|error| self.said(&error))?;
+        let found = found.map_err(|error| self.redacted(&error))?;
 
-        self.web.check(&found.metadata.authorization_endpoint)?;
-        self.web.check(&found.metadata.token_endpoint)?;
+        self.oauth_http
+            .check(&found.metadata.authorization_endpoint)?;
+        self.oauth_http.check(&found.metadata.token_endpoint)?;
         manager.set_metadata(found.metadata.clone());
 
-        let record = self.record_of(&found).await?;
+        let record = self.record_for(&found).await?;
 
         match self.config.grant {
-            OAuthGrant::ClientCredentials => self.by_itself(&mut manager, &record).await?,
+            OAuthGrant::ClientCredentials => {
+                self.client_credentials_grant(&mut manager, &record).await?
+            }
             OAuthGrant::AuthorizationCode => {
                 refuse_without_pkce(&found)?;
-                self.by_consent(&mut manager, &found, record).await?;
+                self.authorization_code_grant(&mut manager, &found, record)
+                    .await?;
             }
         }
 
         Ok(manager)
     }
 
-    /// What is kept, unless another authorization server issued it: nothing of one goes to
-    /// another.
-    async fn record_of(&self, found: &AuthorizationMetadataResolution) -> Result<Record, String> {
-        let record = self.shelf.record().await?;
+    /// Loads the stored record, unless another authorization server issued it: credentials of one
+    /// server are not sent to another.
+    async fn record_for(&self, found: &AuthorizationMetadataResolution) -> Result<Record, String> {
+        let record = self.records.record().await?;
         let issuer = found.metadata.issuer.as_deref();
         if record.credentials.is_none() || record.issuer() == issuer {
             return Ok(record);
         }
-        self.shelf.forget().await?;
-        self.shelf.record().await
+        self.records.remove_record().await?;
+        self.records.record().await
     }
 
-    async fn by_itself(
+    async fn client_credentials_grant(
         &self,
         manager: &mut AuthorizationManager,
         record: &Record,
     ) -> Result<(), String> {
         let mut scopes = manager.select_initial_scopes(&[]).await;
-        // There is nobody whose absence it could mean.
+        // Without a person, the scope has no meaning.
         scopes.retain(|scope| scope != OFFLINE);
 
         let scopes = if self.config.scopes.is_empty() {
@@ -84,12 +88,12 @@ impl Authority {
             manager.exchange_client_credentials(&credentials).await
         };
         let obtained: Result<_, AuthError> = obtained.await;
-        obtained.map_err(|error| self.said(&error))?;
+        obtained.map_err(|error| self.redacted(&error))?;
 
         Ok(())
     }
 
-    async fn by_consent(
+    async fn authorization_code_grant(
         &self,
         manager: &mut AuthorizationManager,
         found: &AuthorizationMetadataResolution,
@@ -100,34 +104,34 @@ impl Authority {
         let redirect = foreign::caught(async || consent.redirect_uri()).await;
         let redirect = redirect.map_err(|error| format!("there is no consent: {error}"))?;
         let scopes = self.scopes(manager, &record).await;
-        let client = self.client_of(manager, found, &record, &redirect, &scopes);
+        let client = self.registration(manager, found, &record, &redirect, &scopes);
         let client = client.await?;
-        let mut shelf = self.shelf.clone();
+        let mut records = self.records.clone();
 
-        shelf.registered = Some(Registered {
+        records.registered = Some(Registration {
             redirect_uri: redirect,
             client_secret: match self.config.client_secret {
-                // The operator's own stays where they put it.
+                // The operator's own secret is not stored; it stays in their configuration.
                 Some(_) => None,
                 None => client.client_secret.clone(),
             },
         });
 
-        manager.set_credential_store(shelf);
+        manager.set_credential_store(records);
         let configured = manager.configure_client(client);
-        configured.map_err(|error| self.said(&error))?;
+        configured.map_err(|error| self.redacted(&error))?;
 
-        let callback = self.ask(manager, consent.as_ref(), scopes).await?;
+        let callback = self.ask_consent(manager, consent.as_ref(), scopes).await?;
         let (code, state) = (&callback.code, &callback.csrf_token);
         let issuer = callback.issuer.as_deref();
         let exchanged = manager.exchange_code_for_token_with_issuer(code, state, issuer);
 
-        exchanged.await.map_err(|error| self.said(&error))?;
+        exchanged.await.map_err(|error| self.redacted(&error))?;
         Ok(())
     }
 
-    /// What is asked for: what was granted before and what is missing now, or what the
-    /// operator or else the server says.
+    /// The scopes to ask for: those granted before with those missing now, or else those of the
+    /// operator, or else those that the server advertises.
     async fn scopes(&self, manager: &AuthorizationManager, record: &Record) -> Vec<String> {
         let challenged = manager.select_initial_scopes(&[]).await;
         let first = record.granted().is_empty() && record.wanted.is_empty();
@@ -138,9 +142,9 @@ impl Authority {
         }
     }
 
-    /// Who this host is: as the operator says, by its document, as it registered before, or
-    /// as it registers now.
-    async fn client_of(
+    /// This host's registration: as the operator configured it, by its metadata document, as it
+    /// registered before, or by registering now.
+    async fn registration(
         &self,
         manager: &mut AuthorizationManager,
         found: &AuthorizationMetadataResolution,
@@ -176,7 +180,7 @@ impl Authority {
         let registered = manager.register_client(NAME, redirect, &scopes).await;
 
         registered.map_err(|error| {
-            let why = self.said(&error);
+            let why = self.redacted(&error);
             let server = &self.server;
             format!(
                 "{why}; register this host there by hand with the redirect {redirect}, and write \
@@ -185,8 +189,8 @@ impl Authority {
         })
     }
 
-    /// Asks a person, and reads what comes back.
-    async fn ask(
+    /// Asks a person for consent, and reads the address that comes back.
+    async fn ask_consent(
         &self,
         manager: &AuthorizationManager,
         consent: &dyn Consent,
@@ -197,7 +201,7 @@ impl Authority {
 
         let request = ConsentRequest {
             server: self.server.clone(),
-            address: address.map_err(|error| self.said(&error))?,
+            address: address.map_err(|error| self.redacted(&error))?,
             scopes,
         };
         let answered = foreign::caught(|| consent.consent(request)).await;
@@ -208,14 +212,14 @@ impl Authority {
         }
 
         let callback = AuthorizationCallback::from_redirect_url(&back);
-        let callback = callback.map_err(|error| self.said(&error))?;
-        self.setting.kept.learn([callback.code.as_str()]);
+        let callback = callback.map_err(|error| self.redacted(&error))?;
+        self.setting.redacted_values.add([callback.code.as_str()]);
 
         Ok(callback)
     }
 }
 
-/// Servers that publish what they do have to say that they do this.
+/// Refuses an authorization server whose metadata does not list PKCE.
 fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), String> {
     let methods = found.metadata.code_challenge_methods_supported.as_ref();
     let offered = methods.is_some_and(|methods| methods.iter().any(|method| method == "S256"));
@@ -230,7 +234,7 @@ fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), St
     }
 }
 
-/// The error that an authorization server sends a person back with, in its own short words.
+/// The error in a redirect, as the authorization server's short code.
 fn refusal_of(back: &str) -> Option<&str> {
     let query = back.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();

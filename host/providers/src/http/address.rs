@@ -1,9 +1,9 @@
-//! Which addresses are the public internet's: all others are somebody's own network, or nobody's.
-//! Knows no names and connects to nothing.
+//! Which addresses belong to the public internet. All others belong to a private network, or are
+//! reserved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is not public; `None` for one that is.
+/// Why an address is not public; `None` for a public one.
 pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => v4(address),
@@ -11,7 +11,7 @@ pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Networks that no request for the public internet may reach: network, bits, what it is.
+/// Networks that are not public: network, bits, name.
 const V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),
@@ -21,7 +21,7 @@ const V4: [([u8; 4], u32, &str); 17] = [
         "an address of a provider's own network",
     ),
     ([127, 0, 0, 0], 8, "a loopback address"),
-    // Hands out a virtual machine's settings, like the link-local ones of other clouds.
+    // Serves a virtual machine's settings, like the link-local addresses of other clouds.
     ([168, 63, 129, 16], 32, "a cloud's own address"),
     ([169, 254, 0, 0], 16, "a link-local address"),
     ([172, 16, 0, 0], 12, "a private address"),
@@ -93,7 +93,7 @@ fn v6(address: Ipv6Addr) -> Option<&'static str> {
         return Some(what);
     }
 
-    // Whatever was never given out, IPv4-compatible addresses among it.
+    // Everything outside 2000::/3 is unassigned, IPv4-compatible addresses among it.
     (bits >> 61 != 1).then_some("a reserved address")
 }
 

@@ -1,5 +1,5 @@
-//! The body of an answer, piece by piece: ended when it is too long, too slow or too late, and
-//! without the secrets that went out with the request.
+//! The body of a response, chunk by chunk: aborted when it is too long, too slow or too late, and
+//! without the secrets that the request carried.
 
 use super::error::{HttpError, HttpErrorKind};
 use crate::secrets::RedactedStream;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// An answer's body. Dropping it ends the request.
+/// The body of a response. Dropping it ends the request.
 pub struct Body {
     pub(super) response: reqwest::Response,
     /// The `host:port` that it comes from.
@@ -20,16 +20,16 @@ pub struct Body {
     pub(super) over: BoxFuture<'static, ()>,
     /// How long it may pause.
     pub(super) idle: Duration,
-    /// Bytes that may still come.
+    /// Bytes that may still be received.
     pub(super) left: u64,
     pub(super) redacted: Option<RedactedStream>,
     pub(super) ended: bool,
-    /// The run's permission to have one more request under way.
+    /// The run's permit for one more request in flight.
     pub(super) _slot: OwnedSemaphorePermit,
 }
 
 impl Body {
-    /// The next bytes; `None` at the end. After an error there is nothing more.
+    /// Returns the next bytes; `None` at the end, and after an error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         while !self.ended {
             let Some(bytes) = self.receive().await.inspect_err(|_| self.ended = true)? else {
@@ -51,7 +51,7 @@ impl Body {
         Ok(None)
     }
 
-    /// What came, within the bounds; never empty.
+    /// Returns the next bytes within the bounds, never empty.
     async fn receive(&mut self) -> Result<Option<Bytes>, HttpError> {
         let paused = self.clock.sleep(self.idle);
 

@@ -1,5 +1,5 @@
-//! Redirects, for the host's own tools: each hop is a request of its own, allowed and checked as
-//! if it were the first. What is meant for one host never goes to the next.
+//! Redirects, for the host's own tools. Each hop is a request of its own, allowed and checked like
+//! the first; confidential headers are only sent to their own origin.
 
 use super::error::{HttpError, HttpErrorKind};
 use super::guarded::{Guarded, Over, Request, Response};
@@ -11,12 +11,12 @@ use http::{HeaderMap, Method, StatusCode, header};
 use lastword_types::id::RunId;
 use reqwest::Url;
 
-/// Redirects of one request.
+/// How many redirects of one request are followed.
 const HOPS_MAX: usize = 5;
 
 impl Guarded {
-    /// Sends a request without a body and follows where it is sent on to. All hops together
-    /// have the time of one request.
+    /// Sends a request without a body and follows its redirects. All hops together have the time of
+    /// one request.
     pub async fn follow(
         &self,
         run: RunId,
@@ -39,7 +39,7 @@ impl Guarded {
                 return Ok(response);
             };
 
-            // The time that is left is the next hop's.
+            // The next hop gets the remaining time.
             let left = std::mem::replace(&mut response.body.over, std::future::pending().boxed());
             over = Some(left);
             drop(response);
@@ -57,7 +57,7 @@ impl Guarded {
     }
 }
 
-/// Where an answer sends its reader.
+/// The address that a response redirects to.
 fn location(response: &Response) -> Result<Option<Url>, HttpError> {
     let redirects = [
         StatusCode::MOVED_PERMANENTLY,
@@ -79,7 +79,7 @@ fn location(response: &Response) -> Result<Option<Url>, HttpError> {
         .ok_or_else(|| HttpError::new(HttpErrorKind::Protocol, message))
 }
 
-/// Removes what was meant for one host alone.
+/// Removes headers that are meant for one origin only.
 fn drop_confidential(headers: &mut HeaderMap) {
     let meant: Vec<_> = headers
         .iter()

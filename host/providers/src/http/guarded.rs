@@ -1,5 +1,6 @@
-//! The one way of agents' requests to the network: allowed, resolved once, checked, sent to what
-//! was checked. Follows no redirect and keeps no connection for a second request.
+//! The client of agents' requests: each is checked for permission, its name is resolved once, the
+//! addresses are checked, and the connection goes to the checked addresses. Follows no redirects
+//! and keeps no connections.
 
 use super::address::why_not_public;
 use super::body::{Body, too_late, too_long};
@@ -27,14 +28,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-/// Requests that one run may have under way, those that wait for a person among them.
+/// How many requests one run may have in flight, including those that wait for a person.
 const REQUESTS_MAX: usize = 16;
-/// Addresses of one name that are tried.
+/// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 16;
-/// What a request says of who sends it, unless it says so itself.
+/// The `User-Agent` of requests that set none.
 const USER_AGENT: &str = concat!("lastword/", env!("CARGO_PKG_VERSION"));
 
-/// The client of all runs of a host. A cloneable handle.
+/// The HTTP client of all runs of a host. A cloneable handle.
 #[derive(Clone)]
 pub struct Guarded {
     inner: Arc<Inner>,
@@ -42,44 +43,44 @@ pub struct Guarded {
 
 struct Inner {
     options: HttpOptions,
-    /// The embedder's, until the host is shut down.
+    /// The embedder's resolver, until the host is shut down.
     resolver: Mutex<Arc<dyn Resolver>>,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
-    /// Reads the system's certificates once, when they are first needed.
+    /// The TLS settings; the system's certificates are read once, when they are first needed.
     secure: OnceCell<rustls::ClientConfig>,
     runs: Mutex<HashMap<RunId, Weak<Semaphore>>>,
 }
 
-/// A request as it is asked for.
+/// A request.
 pub struct Request {
     /// The method.
     pub method: Method,
     /// The absolute address.
     pub url: Url,
-    /// Values may have placeholders for secrets.
+    /// Values may contain placeholders for secrets.
     pub headers: HeaderMap,
     /// Read to its end before anything is sent.
     pub body: BoxStream<'static, Result<Bytes, HttpError>>,
 }
 
-/// An answer whose body has yet to come.
+/// A response whose body has not been read yet.
 pub struct Response {
-    /// The status of the answer.
+    /// The status.
     pub status: StatusCode,
-    /// The headers of the answer, without secrets.
+    /// The headers, without secrets.
     pub headers: HeaderMap,
-    /// Where it came from.
+    /// The address that it came from.
     pub url: Url,
     /// The body, as it arrives.
     pub body: Body,
 }
 
-/// When a request, and those that it is redirected to, must be over.
+/// Completes at the deadline of a request and of its redirects.
 pub(super) type Over = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
-    /// A client that keeps to these options and puts these secrets in.
+    /// Creates a client with these options, which fills in these secrets.
     pub fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let resolver = std::mem::replace(&mut options.resolver, options::system());
         Self {
@@ -94,15 +95,15 @@ impl Guarded {
         }
     }
 
-    /// Takes out what an embedder brought.
+    /// Takes the embedder's resolver out, when the host is shut down.
     pub fn let_go(&self) -> Arc<dyn Resolver> {
         let resolver = self.inner.resolver.lock();
         let mut resolver = resolver.unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut resolver, options::system())
     }
 
-    /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping
-    /// the future, or the answer's body, ends the request.
+    /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping the
+    /// future, or the response's body, ends the request.
     pub async fn send(
         &self,
         run: RunId,
@@ -112,7 +113,7 @@ impl Guarded {
         self.send_before(&mut None, run, request, permits).await
     }
 
-    /// The same with a time that began with an earlier request, or begins with this.
+    /// The same, with the deadline of an earlier request, or a new one.
     pub(super) async fn send_before(
         &self,
         over: &mut Over,
@@ -160,7 +161,7 @@ impl Guarded {
         answer.check(&self.inner, waits, slot)
     }
 
-    /// Room for one more request of a run.
+    /// Takes a permit for one more request of a run.
     fn slot(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
         let mut runs = self
             .inner
@@ -183,7 +184,7 @@ impl Guarded {
 }
 
 impl Inner {
-    /// The secrets that a request's headers name, once each of them may go to the target.
+    /// Returns the secrets that the headers name, after a permission check of each for the target.
     async fn allowed_secrets(
         &self,
         headers: &HeaderMap,
@@ -209,7 +210,7 @@ impl Inner {
             }
 
             let title = format!("send the secret `{name}` to {}", target.text);
-            // The target does not say where it goes.
+            // For this request only, since the target does not say which path it goes to.
             let access = Access::new(Capability::Secrets, name, title).once();
             permits.require(access).await?;
         }
@@ -217,7 +218,7 @@ impl Inner {
         Ok(names)
     }
 
-    /// Everything between the permission and the answer's headers.
+    /// Everything between the permission and the response's headers.
     async fn carry_out(
         &self,
         request: Request,
@@ -231,9 +232,9 @@ impl Inner {
         if !names.is_empty() {
             self.check_transport(target, &addresses)?;
             headers = self.fill(&headers)?;
-            // What comes back must be readable, so that secrets can be found in it.
+            // The response must not be compressed, so that secrets can be found in it.
             headers.remove(header::ACCEPT_ENCODING);
-            // And come whole: a value is not found in its pieces.
+            // And it must be whole, since a secret is not found in parts of it.
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
@@ -272,7 +273,7 @@ impl Inner {
         Arc::clone(&self.resolver.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The addresses of a host, if all of them may be reached.
+    /// Returns the addresses of a host, if all of them may be reached.
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, HttpError> {
         let found = match target.address {
             Some(address) => vec![address],
@@ -317,7 +318,7 @@ impl Inner {
         }
     }
 
-    /// Whether an operator named the host or the address as private.
+    /// Whether the operator listed the host or the address as private.
     fn is_private(&self, target: &Target, address: IpAddr) -> bool {
         let private = &self.options.private;
         let address = SocketAddr::new(address.to_canonical(), target.port);
@@ -325,7 +326,7 @@ impl Inner {
             && (private.covers(&target.text) || private.covers(&address.to_string()))
     }
 
-    /// Secrets travel encrypted, or stay on this machine.
+    /// Secrets are sent encrypted, or only within this machine.
     fn check_transport(&self, target: &Target, to: &[SocketAddr]) -> Result<(), HttpError> {
         let stays = |to: &SocketAddr| {
             to.ip().to_canonical().is_loopback() && self.is_private(target, to.ip())
@@ -354,7 +355,7 @@ impl Inner {
                 continue;
             }
 
-            // All of them were allowed before the name was resolved.
+            // Their use was allowed before the name was resolved.
             let text = self.secrets.fill(&text, &|_| Ok(()));
             let text = text.map_err(|error| unfit_header(error.to_string()))?;
             let value = HeaderValue::from_str(text.expose_secret());
@@ -371,7 +372,7 @@ impl Inner {
         Ok(filled)
     }
 
-    /// A client for one request, which knows no address but those that were checked.
+    /// Creates a client for one request, which only connects to the checked addresses.
     async fn client(
         &self,
         target: &Target,
@@ -418,7 +419,7 @@ async fn read_certificates(
     let config = read.map_err(|error| failed(error.to_string()))?;
     let mut config = config.map_err(|error| failed(error.to_string()))?;
 
-    // Nothing of a connection is kept, so that no run is recognised by another's.
+    // No TLS sessions are resumed, so that a server cannot link two runs.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
@@ -427,7 +428,7 @@ fn unfit_header(reason: String) -> HttpError {
     HttpError::new(HttpErrorKind::Header, reason)
 }
 
-/// Answers every name with the addresses that were checked.
+/// Resolves every name to the checked addresses.
 struct Pinned(Vec<SocketAddr>);
 
 impl reqwest::dns::Resolve for Pinned {
@@ -437,12 +438,12 @@ impl reqwest::dns::Resolve for Pinned {
     }
 }
 
-/// The headers of an answer, before anybody sees them.
+/// The headers of a response, before they are redacted.
 struct Answer {
     sent: reqwest::Response,
     target: Target,
     url: Url,
-    /// The request carried secrets.
+    /// Whether the request carried secrets.
     carried: bool,
     is_head: bool,
 }

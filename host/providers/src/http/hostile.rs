@@ -1,5 +1,5 @@
-//! A server on loopback for this folder's tests, which answers as it is told and keeps what it
-//! was asked; a resolver that changes its mind; and a client that reaches both.
+//! Test support: a server on loopback with scripted replies, which records its requests; a resolver
+//! that changes its answers; and a client that reaches both.
 
 use super::{Guarded, HostPatterns, HttpOptions, Resolver};
 use crate::secrets::Secrets;
@@ -12,18 +12,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What the server does with a request.
+/// How the server replies to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// These bytes, each piece in a segment of its own, and the end.
+    /// Sends these bytes, each piece in a segment of its own, and closes.
     Pieces(Vec<Vec<u8>>),
-    /// These bytes, and then nothing for ever.
+    /// Sends these bytes and then nothing.
     Hang(Vec<u8>),
-    /// These bytes, and then the last of them again for ever.
+    /// Sends the first bytes once, then the second ones for ever.
     Endless(Vec<u8>, Vec<u8>),
 }
 
-/// An answer with these lines of headers, each ending in `\r\n`.
+/// A response with these header lines, each ending in `\r\n`.
 pub(crate) fn ok(headers: &str, body: &str) -> Reply {
     status("200 OK", headers, body)
 }
@@ -36,7 +36,7 @@ pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
 
 type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 
-/// The server; it stops when dropped.
+/// The server; it stops when it is dropped.
 pub(crate) struct Hostile {
     pub(crate) port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -60,7 +60,7 @@ impl Hostile {
         Self { port, asked, task }
     }
 
-    /// The requests so far: line, headers and body as they came.
+    /// The requests so far, as received: request line, headers and body.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -111,7 +111,7 @@ async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<Str
     }
 }
 
-/// Answers with the first of these, then the second, and so on; the last again and again.
+/// A resolver that gives these answers in turn, and repeats the last.
 pub(crate) struct Fickle {
     answers: Vec<Vec<IpAddr>>,
     asked: AtomicUsize,
@@ -143,7 +143,7 @@ impl Resolver for Fickle {
     }
 }
 
-/// A client to which every name is this machine, and these private.
+/// A client that resolves every name to this machine, and treats these hosts as private.
 pub(crate) fn client(private: &[String], secrets: Secrets) -> Guarded {
     let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
     client_with(options, private, secrets)

@@ -1,16 +1,16 @@
-//! Which hosts an operator means: patterns such as `api.example.com` and `*.example.com:8443`,
-//! the same as in the rules for `network`. Knows no address and connects to nothing.
+//! Patterns of hosts such as `api.example.com` and `*.example.com:8443`, as in the rules for
+//! `network`.
 
 use lastword_types::permission::{Capability, Rule};
 
-/// Patterns of one list.
+/// How many patterns one list may have.
 const PATTERNS_MAX: usize = 256;
 
 /// A list of hosts and ports. A pattern without a port stands for the ports 80 and 443.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPatterns(Vec<Rule>);
 
-/// Words that are no pattern of hosts.
+/// A text that is not a host pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{pattern}` names no host: {reason}; write something like api.example.com, \
@@ -22,10 +22,11 @@ pub struct InvalidHostPattern {
 }
 
 impl HostPatterns {
-    /// A list of patterns.
+    /// Parses a list of patterns.
     ///
     /// # Errors
-    /// [`InvalidHostPattern`], with the first that is none.
+    ///
+    /// [`InvalidHostPattern`] for the first invalid one.
     pub fn new<P: AsRef<str>>(
         patterns: impl IntoIterator<Item = P>,
     ) -> Result<Self, InvalidHostPattern> {
@@ -42,13 +43,13 @@ impl HostPatterns {
         Ok(Self(rules))
     }
 
-    /// Whether `host:port` is in the list.
+    /// Whether the list contains `host:port`.
     pub fn covers(&self, target: &str) -> bool {
         let mut rules = self.0.iter();
         rules.any(|rule| rule.covers(Capability::Network, target))
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

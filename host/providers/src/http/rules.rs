@@ -1,15 +1,14 @@
-//! Which headers a guest may set: none that say where a message begins, ends or goes. Sends
-//! nothing.
+//! Which headers a guest may set: none that affect where a message begins, ends or goes.
 
 use super::error::{HttpError, HttpErrorKind};
 use http::{HeaderMap, HeaderName, Method};
 
-/// Bytes of all headers of a request, and of an answer.
+/// Bytes of all headers of a request, and of a response.
 pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Headers of a request.
+/// How many headers a request may have.
 const HEADERS_MAX: usize = 128;
 
-/// What only the host sets; everything that begins with `proxy-` besides.
+/// Headers that only the host sets, beside all that begin with `proxy-`.
 const OURS: [&str; 11] = [
     "connection",
     "content-length",
@@ -24,7 +23,7 @@ const OURS: [&str; 11] = [
     "via",
 ];
 
-/// Refuses what a guest may not set.
+/// Refuses a request with headers that a guest may not set.
 pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpError> {
     let refused = |message: String| HttpError::new(HttpErrorKind::Header, message);
 
@@ -57,7 +56,7 @@ fn is_ours(name: &HeaderName) -> bool {
     OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
 }
 
-/// Bytes of headers as they are sent.
+/// Bytes of the headers on the wire.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let lines = headers.iter();
     lines

@@ -1,4 +1,4 @@
-//! Where a request goes, as it is decided: one spelling for each host. Connects to nothing.
+//! The target of a request in its normal form, as permissions are decided on it.
 
 use super::error::{HttpError, HttpErrorKind};
 use reqwest::Url;
@@ -6,25 +6,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the longest address.
 const URL_BYTES_MAX: usize = 8 << 10;
-/// Bytes of an address that people are shown when they are asked.
+/// Bytes of an address in a question to a person.
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// `host:port`, as rules and people see it.
+    /// `host:port`, as in rules and messages.
     pub(super) text: String,
     pub(super) host: String,
     pub(super) port: u16,
-    /// Of a host that is an address and no name.
+    /// The address, if the host is an IP address and not a name.
     pub(super) address: Option<IpAddr>,
-    /// Whether it is spoken to over `https`.
+    /// Whether the scheme is `https`.
     pub(super) secure: bool,
 }
 
 impl Target {
-    /// Where an address leads. What has several spellings gets one: numbers become addresses,
-    /// letters small, and a dot at the end goes.
+    /// Returns the target of an address and normalises it: numeric forms become IP addresses,
+    /// letters lower case, and a trailing dot is removed.
     pub(super) fn of(url: &mut Url) -> Result<Self, HttpError> {
         let unfit = |reason: &str| HttpError::new(HttpErrorKind::Url, reason);
 
@@ -84,7 +84,7 @@ impl Target {
     }
 }
 
-/// One line for people: the method and the address without what may hold a key.
+/// One line for people: the method, and the address without parts that may hold a key.
 pub(super) fn title(method: &http::Method, url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);

@@ -1,4 +1,4 @@
-//! The guarded client against a hostile server and a resolver that lies.
+//! Tests the guarded client against a hostile server and a changing resolver.
 
 use super::guarded::Request;
 use super::hostile::{Fickle, Hostile, Reply, client, client_with, ok, status};
@@ -13,7 +13,7 @@ use lastword_types::id::RunId;
 use reqwest::Url;
 use std::time::Duration;
 
-/// What came of a request: its status, headers and body.
+/// The outcome of a request: status, headers and body.
 type Got = Result<(u16, HeaderMap, String), HttpError>;
 
 fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
@@ -133,7 +133,7 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
 
-    // It is public when it is checked and private afterwards, or public among others.
+    // The address is public when it is checked and private afterwards, or public among others.
     for answers in [
         [&["192.0.2.1", "127.0.0.1"][..], &["127.0.0.1"][..]],
         [&["1.1.1.1", "127.0.0.1"], &["1.1.1.1"]],
@@ -153,7 +153,7 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
         assert_eq!((kind, resolver.asked()), (expected, 1));
     }
 
-    // What was checked is what is connected to: the second answer would lead nowhere.
+    // The connection goes to the checked address: the second answer would fail.
     let resolver = Fickle::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &[target], Secrets::none());
@@ -190,7 +190,7 @@ const VALUE: &str = "canary-0123456789";
 
 #[tokio::test]
 async fn a_secret_goes_out_and_never_comes_back() {
-    // Echoes what came, in pieces that cut the value everywhere.
+    // Echoes the request, in pieces that cut the value everywhere.
     let server = Hostile::serve(|asked| {
         let head = "HTTP/1.1 200 OK\r\nx-echo: Bearer canary-0123456789\r\n\r\n";
         let mut pieces = vec![head.as_bytes().to_vec()];
@@ -258,7 +258,7 @@ async fn a_secret_goes_nowhere_else() {
         assert!(!error.message.contains(VALUE));
     }
 
-    // Not unencrypted over a network, even to a host that is named.
+    // Not unencrypted over a network, even to a host that is listed.
     for address in ["1.1.1.1", "10.0.0.1"] {
         let options = HttpOptions::new().resolver(Fickle::new(&[&[address]]));
         let elsewhere = client_with(options, &named, known.clone());
@@ -266,7 +266,7 @@ async fn a_secret_goes_nowhere_else() {
         assert_eq!(kind(got), HttpErrorKind::Denied, "{address}");
     }
 
-    // A value that no header may hold is refused without being shown.
+    // A value that is invalid in a header is refused without being shown.
     let broken = secrets(&[("key", "canary\r\nx: y", &named[0])]);
     let error = get(
         &client(&named, broken),
@@ -435,7 +435,7 @@ async fn each_redirect_is_checked_anew() {
         assert_eq!(kind(got), expected, "{path}");
     }
 
-    // A guest's own request is not followed at all.
+    // A guest's own request is not redirected.
     let (status, headers, _) = get(&client, request(&url("/private"), &[])).await.unwrap();
     assert_eq!((status, headers.contains_key("location")), (302, true));
 }
@@ -486,7 +486,7 @@ async fn what_has_no_end_is_ended() {
         assert_eq!(kind(got), expected, "{path}");
     }
 
-    // A pause is ended long before the whole time is over.
+    // A pause ends the request long before its whole time is over.
     let paused = get(&client, request(&format!("http://{target}/silent"), &[])).await;
     let paused = paused.unwrap_err().message;
     assert!(paused.contains("sent nothing for 300ms"), "{paused}");

@@ -1,5 +1,4 @@
-//! Secure connections: which certificates are trusted. One way for models' services and for
-//! agents' requests. Knows no address.
+//! The TLS settings of requests to model services and of agents' requests.
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -9,13 +8,13 @@ use std::sync::Arc;
 /// Which certificates are trusted.
 #[derive(Clone, Copy)]
 pub(crate) enum Trust<'t> {
-    /// None: a plain `http` address gets by on a machine that has none.
+    /// None: for plain `http`, which also works on a machine without certificates.
     Nobody,
     /// The system's, and these. Reading the system's may take some milliseconds.
     System(&'t [CertificateDer<'static>]),
 }
 
-/// How connections are made that check certificates so.
+/// Creates TLS settings with this trust.
 pub(crate) fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfig, rustls::Error> {
     let crypto = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&crypto))

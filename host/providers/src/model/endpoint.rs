@@ -1,5 +1,5 @@
-//! Where a model service is, and with which key it is asked: the operator's tables over the
-//! environment. Reads variables and key files; knows no wire format and sends nothing.
+//! The address and the key of a model service: the operator's tables over the environment. Reads
+//! variables and key files, and sends nothing.
 
 use super::config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
 use super::guard::GuardLimits;
@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
 
-/// The services that come along.
+/// The built-in services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Service {
     OpenAi,
@@ -21,7 +21,7 @@ pub(super) enum Service {
 impl Service {
     pub(super) const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Ollama];
 
-    /// The word before the colon of a model's spec.
+    /// The part of a model's spec before the colon.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -77,16 +77,16 @@ impl Service {
     }
 }
 
-/// Where variables are looked up; the process's environment, except in tests.
+/// Looks up a variable; in the process's environment, except in tests.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Everything that is needed to reach one service.
+/// Everything needed to reach one service.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) service: Service,
     /// Ends in a slash.
     pub(super) base_url: Url,
-    /// The name of the variable, or of the file, that the key comes from.
+    /// The name of the variable or the file that the key comes from.
     pub(super) key_origin: String,
     key: Option<SecretString>,
     pub(super) limits: GuardLimits,
@@ -134,10 +134,11 @@ impl Endpoint {
         })
     }
 
-    /// The key to send; `None` where none is needed.
+    /// Returns the key to send; `None` where none is needed.
     ///
     /// # Errors
-    /// [`ModelErrorKind::Unauthorized`] when one is needed and missing.
+    ///
+    /// [`ModelErrorKind::Unauthorized`] if one is needed and missing.
     pub(super) fn key(&self) -> Result<Option<&str>, ModelError> {
         match &self.key {
             Some(key) => Ok(Some(key.expose_secret())),
@@ -154,13 +155,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether Ollama is spoken to in `OpenAI`'s format, as an address with `/v1` says.
+    /// Whether Ollama is used in `OpenAI`'s format, which an address with `/v1` says.
     pub(super) fn is_openai_compatible(&self) -> bool {
         let versioned = self.base_url.path().trim_end_matches('/').ends_with("/v1");
         self.service == Service::OpenAi || self.service == Service::Ollama && versioned
     }
 
-    /// Whether the server is on this machine, where no proxy belongs in between.
+    /// Whether the server is on this machine, so that no proxy is used.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.base_url)
     }
@@ -212,8 +213,8 @@ fn base_url(
     parse_base_url(service, service.public_address(), "built in".to_owned())
 }
 
-/// Takes addresses with and without the version segment, since the services' own clients
-/// disagree about which to write.
+/// Parses an address with or without the version segment, since the services' own clients disagree
+/// about it.
 fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, ModelConfigError> {
     let invalid = |reason: String| ModelConfigError::BaseUrl {
         text: text.to_owned(),
@@ -225,7 +226,7 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
         return Err(invalid(format!("its scheme is `{}`", url.scheme())));
     }
 
-    // A password in an address would be shown whenever the address is.
+    // A password in an address would be shown wherever the address is.
     if !url.username().is_empty() || url.password().is_some() {
         let (text, reason) = ("(hidden)".to_owned(), "it contains a password".to_owned());
         return Err(ModelConfigError::BaseUrl {
@@ -249,7 +250,8 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
     Ok(url)
 }
 
-/// Ollama's own variable holds what its server listens on: `0.0.0.0`, `:11434`, `host:port`.
+/// Normalises Ollama's own variable, which holds what its server listens on: `0.0.0.0`, `:11434`,
+/// `host:port`.
 fn ollama_host(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let rest = rest.trim_end_matches('/');

@@ -1,6 +1,5 @@
-//! What every provider gets, whatever it speaks: a limit on silence, another try before
-//! anything was said, and proof that an answer is whole. Knows no wire format and no
-//! provider, and takes its time from the host's clock.
+//! A wrapper of every model provider: a limit on silence, retries before anything was delivered,
+//! and a check that the stream is complete. Takes its time from the host's clock.
 
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
@@ -20,16 +19,16 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// The wait before the second attempt; it doubles with each further one.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 
-/// The longest wait that a service may ask for. A request that would have to wait longer
-/// fails at once, and says so.
+/// The longest wait that a service may ask for. A request that would have to wait longer fails at
+/// once, and says so.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// How much silence a [`Guard`] bears.
+/// The longest silence that a [`Guard`] allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardLimits {
-    /// From the request to the first event; 120 s unless set, for a model may be loading.
+    /// From the request to the first event; 120 s by default, since a model may be loading.
     pub first_event: Duration,
-    /// Between two events; 60 s unless set.
+    /// Between two events; 60 s by default.
     pub idle: Duration,
 }
 
@@ -44,18 +43,18 @@ impl Default for GuardLimits {
 
 /// A provider whose streams neither hang nor end early unnoticed.
 ///
-/// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty
-///   text or reasoning is a sign of life: it restarts the limit and is not delivered.
-/// * A failure that may pass (429, 5xx, no connection, one that broke) is tried again,
-///   [`ATTEMPTS_MAX`] times in all, as long as nothing was delivered, and not before the time
-///   that the service asks for. [`ModelEvent::Retrying`] says so. Silence is not tried again:
-///   the server may still be at work on the first request.
-/// * A stream that ends without [`ModelEvent::Finish`] ends with
-///   [`ModelErrorKind::Truncated`]; nothing follows a finish or an error.
+/// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty text or
+///   reasoning restarts the limit and is not delivered.
+/// * A transient failure (429, 5xx, no connection, a broken one) is retried, for [`ATTEMPTS_MAX`]
+///   attempts in all, as long as nothing was delivered, and not before the time that the service
+///   asks for. [`ModelEvent::Retrying`] reports it. Silence is not retried: the server may still be
+///   working on the first request.
+/// * A stream that ends without [`ModelEvent::Finish`] ends with [`ModelErrorKind::Truncated`];
+///   nothing follows a finish or an error.
 ///
-/// [`ModelProvider::complete`] resolves with the first event at hand, and fails with the first
-/// failure that is not tried again. Dropping its future, or the stream, drops the provider's,
-/// and with it the request.
+/// [`ModelProvider::complete`] resolves when the first event has arrived, and fails with the first
+/// failure that is not retried. Dropping its future, or the stream, drops the provider's, and with
+/// it the request.
 #[derive(Clone)]
 pub struct Guard {
     provider: Arc<dyn ModelProvider>,
@@ -64,7 +63,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Guards `provider`, with time from `clock`.
+    /// Wraps `provider`, with time from `clock`.
     #[must_use]
     pub fn new(
         provider: Arc<dyn ModelProvider>,
@@ -113,7 +112,7 @@ impl Guard {
         Ok((first, stream))
     }
 
-    /// The next event that says something.
+    /// Returns the next event that is not empty.
     async fn next(
         &self,
         stream: &mut ModelStream,
@@ -138,7 +137,7 @@ impl Guard {
     }
 }
 
-/// One completion, over all of its attempts.
+/// The state of one completion over all of its attempts.
 struct Attempts {
     guard: Guard,
     context: CallContext,
@@ -155,7 +154,7 @@ enum State {
         attempt: u32,
         backoff: Duration,
     },
-    /// The service answers.
+    /// The service is responding.
     Answering(ModelStream),
     /// A finish or an error was delivered.
     Over,
@@ -201,7 +200,8 @@ impl Attempts {
         }
     }
 
-    /// What follows a failed attempt: another one, which is told first, or its failure.
+    /// After a failed attempt: schedules another one and returns the event that reports it, or
+    /// returns its failure.
     fn again(
         &mut self,
         mut error: ModelError,
@@ -238,7 +238,7 @@ impl Attempts {
     }
 }
 
-/// A silence that may not last longer than its limit.
+/// Bounds a silence.
 struct Silence {
     limit: Duration,
     over: BoxFuture<'static, ()>,
@@ -310,7 +310,7 @@ mod tests {
     use super::super::testing::{LeapClock, ask, drain};
     use super::*;
 
-    // Time is tokio's, paused: it moves on only when everybody waits for it, and then at once.
+    // Time is tokio's, paused: it advances only when all tasks are idle, and then at once.
 
     fn text(text: &str) -> Step {
         Step::Text(text.to_owned())
@@ -328,7 +328,7 @@ mod tests {
         Guard::new(Arc::new(script), Arc::new(clock.clone()), limits)
     }
 
-    /// Asks once; what came, what ended it, how many requests it took, and how long.
+    /// Sends one request; returns the events, the error, the number of requests, and the seconds.
     async fn run(
         replies: impl IntoIterator<Item = Reply>,
     ) -> (Vec<ModelEvent>, Option<ModelErrorKind>, usize, f32) {
@@ -388,7 +388,7 @@ mod tests {
         let (_, error, requests, seconds) = run([busy(7), busy(120), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
         assert!((127.0..127.1).contains(&seconds), "{seconds}");
-        // Nothing is sent before the time: what would take too long fails at once.
+        // A wait that is too long fails at once.
         let (_, error, requests, seconds) = run([busy(121), Reply::text("a")]).await;
         assert_eq!((error, requests), (Some(ModelErrorKind::RateLimited), 1));
         assert!(seconds < 0.1, "{seconds}");

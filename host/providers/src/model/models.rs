@@ -1,6 +1,5 @@
-//! The embedder's registry of models: which provider a spec such as `openai:NAME` means, and
-//! which model is meant when none is named. Knows neither wire formats nor who may ask; that
-//! is for grants to decide before a request comes here.
+//! The embedder's registry of models: resolves a spec such as `openai:NAME`, or the default, to a
+//! provider. Grants decide beforehand which models an agent may use.
 
 use super::config::{ModelConfigError, ModelsConfig};
 use super::endpoint::{Endpoint, Lookup, Service};
@@ -20,18 +19,19 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The word before the colon of a spec that names a script file.
+/// The provider in a spec that names a script file.
 const SCRIPTED: &str = "scripted";
 
 /// All the models that agents may be given, behind one [`ModelProvider`].
 ///
-/// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` come along, with
-/// keys and addresses from the environment or a configuration; `scripted:FILE` plays a script
-/// ([`Scripted`]), but only as the default that the embedder chose, so that no guest makes
-/// the host open files; [`Models::provider`] adds others, under any name. A name without a
-/// provider belongs to the default model's.
+/// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` are built in, with keys
+/// and addresses from the environment or a configuration; `scripted:FILE` plays a script
+/// ([`Scripted`]), but only as the default that the embedder chose, so that no guest makes the host
+/// open files; [`Models::provider`] adds others under any name. A name without a provider belongs
+/// to the default model's.
 ///
-/// Every provider is guarded ([`Guard`]): bounded silence, retries, proof of wholeness.
+/// Every provider is wrapped in a [`Guard`]: bounded silence, retries, and a check for
+/// completeness.
 ///
 /// ```
 /// use lastword::capability::model::{Models, Reply, Scripted};
@@ -55,7 +55,8 @@ pub struct Models {
 }
 
 impl Models {
-    /// No models at all: every request is answered with [`ModelErrorKind::UnknownModel`].
+    /// Creates a registry without models: every request fails with
+    /// [`ModelErrorKind::UnknownModel`].
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -68,23 +69,24 @@ impl Models {
         }
     }
 
-    /// The services that come along, with keys and addresses from `OPENAI_API_KEY`,
+    /// Creates a registry of the built-in services, with keys and addresses from `OPENAI_API_KEY`,
     /// `OPENAI_BASE_URL`, `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY`,
     /// `GEMINI_BASE_URL`, `OLLAMA_BASE_URL` (or `OLLAMA_HOST`) and `OLLAMA_API_KEY`.
     ///
-    /// A key that is missing is an error of the request that needs it, not of this.
+    /// A missing key is an error of the request that needs it, and not of this function.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for an address that is none.
+    ///
+    /// [`ModelConfigError`] for an invalid address.
     pub fn from_env() -> Result<Self, ModelConfigError> {
         Self::with_config(&ModelsConfig::default())
     }
 
-    /// The services that come along, as configured; the environment fills the gaps.
+    /// Creates a registry of the built-in services as configured; the environment fills the gaps.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be
-    /// used.
+    ///
+    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be used.
     pub fn with_config(config: &ModelsConfig) -> Result<Self, ModelConfigError> {
         Self::with_lookup(config, &|name| std::env::var(name).ok())
     }
@@ -108,18 +110,20 @@ impl Models {
         }
     }
 
-    /// Adds a provider, whose models are then `name:MODEL`; it hides one that comes along.
+    /// Adds a provider, whose models are then `name:MODEL`; it replaces a built-in one of the same
+    /// name.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: impl ModelProvider) -> Self {
         self.providers.insert(name.into(), Arc::new(provider));
         self
     }
 
-    /// Chooses the model of requests that name none.
+    /// Sets the model of requests that name none.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for a spec that names no known provider, or a script that cannot
-    /// be loaded. Whether a service has such a model, only a request shows.
+    ///
+    /// [`ModelConfigError`] for a spec with an unknown provider, or a script that cannot be loaded.
+    /// Whether the service has such a model, only a request shows.
     pub fn model(mut self, spec: &str) -> Result<Self, ModelConfigError> {
         let invalid = |reason: String| ModelConfigError::Spec {
             spec: spec.to_owned(),
@@ -156,19 +160,20 @@ impl Models {
         self
     }
 
-    /// The script behind the default `scripted:FILE`, to see what it was asked.
+    /// The script of the default `scripted:FILE`, to inspect its requests.
     #[must_use]
     pub fn script(&self) -> Option<&Scripted> {
         let (provider, name) = self.default.as_deref()?.split_once(':')?;
         self.scripts.get(name).filter(|_| provider == SCRIPTED)
     }
 
-    /// Who answers for `spec`, guarded, and under which name he knows the model. The default
-    /// model is named by an empty spec.
+    /// Returns the guarded provider of `spec` and the model's name at that provider. An empty spec
+    /// is the default model.
     ///
     /// # Errors
-    /// [`ModelErrorKind::UnknownModel`] when nobody does, and
-    /// [`ModelErrorKind::Unauthorized`] when the service's key is missing.
+    ///
+    /// [`ModelErrorKind::UnknownModel`] if no provider has it, and [`ModelErrorKind::Unauthorized`]
+    /// if the service's key is missing.
     pub fn resolve(&self, spec: &str) -> Result<(Arc<dyn ModelProvider>, String), ModelError> {
         let unknown = |message| ModelError::new(ModelErrorKind::UnknownModel, message);
         let whole = self.whole(spec);
@@ -205,7 +210,7 @@ impl Models {
         Ok((Arc::new(guard), name.to_owned()))
     }
 
-    /// A spec with its provider, as far as the default says it; empty if there is no default.
+    /// Adds the default's provider to a spec without one; empty if there is no default.
     fn whole(&self, spec: &str) -> String {
         match (spec, &self.default) {
             ("", default) => default.clone().unwrap_or_default(),
@@ -253,7 +258,8 @@ impl ModelProvider for Models {
         }
     }
 
-    /// The default, and what added providers list. Services are not asked for their models.
+    /// The default, and the models that added providers list. Services are not asked for their
+    /// models.
     fn models(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
 

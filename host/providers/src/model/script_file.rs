@@ -1,5 +1,4 @@
-//! Script files as they are written: TOML, checked step by step, with the line of every
-//! mistake. Knows their words, not how they are played.
+//! Parses script files: TOML, checked step by step, with the line of every mistake.
 
 use super::config::ModelConfigError;
 use super::provider::{ModelError, ModelErrorKind};
@@ -10,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 
-/// The most steps of one reply, with repetitions counted.
+/// The highest number of steps of one reply, with repetitions counted.
 const STEPS_MAX: usize = 100_000;
 
 pub(super) fn load(path: &Path) -> Result<Vec<Reply>, ModelConfigError> {
@@ -122,7 +121,7 @@ impl StepTable {
         Ok(())
     }
 
-    /// What the step does beside waiting; it may do only one thing.
+    /// What the step does apart from waiting; it may do only one thing.
     fn single_act(self, delay: Option<Duration>) -> Result<Option<Step>, String> {
         let failure = self.error.map(|word| word.step(self.retry_after_ms));
 

@@ -1,4 +1,4 @@
-//! What this module's tests share: a request, and the whole of an answer.
+//! Test support of this module: a request, and a collected response.
 
 use super::provider::{
     CallContext, ModelError, ModelEvent, ModelMessage, ModelProvider, ModelRequest, ModelStream,
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A clock that leaps to the next deadline once nothing else has anything to do: polls of a
-/// single-threaded runtime come round in turn, so whoever is asked this often is alone.
+/// A clock that advances to the next deadline once all tasks are idle: a single-threaded runtime
+/// polls its tasks in turn, so a task that is polled this often is the only one.
 const ROUNDS: u32 = 32;
 
 #[derive(Clone, Default)]
@@ -114,7 +114,7 @@ pub(super) async fn ask(
     provider.complete(context(), request(prompt)).await
 }
 
-/// All events of a stream, and the error that ended it, if one did.
+/// All events of a stream, and the error that ended it, if there was one.
 pub(super) async fn drain(mut stream: ModelStream) -> (Vec<ModelEvent>, Option<ModelError>) {
     let mut events = Vec::new();
     while let Some(item) = stream.next().await {

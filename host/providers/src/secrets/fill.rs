@@ -1,5 +1,4 @@
-//! Placeholders: `{{secret:NAME}}` in a text becomes the value, if that is allowed. Knows not
-//! where the text goes.
+//! Fills placeholders: `{{secret:NAME}}` in a text becomes the value, if that is allowed.
 
 use super::Secrets;
 use crate::permits::Denied;
@@ -7,10 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 const BEGIN: &str = "{{secret:";
 const END: &str = "}}";
-/// Placeholders of one text.
+/// How many placeholders one text may have.
 const PLACEHOLDERS_MAX: usize = 16;
 
-/// Why a text could not be filled in. Never holds a value.
+/// Why a text could not be filled in. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     #[error(
@@ -41,14 +40,14 @@ pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
 }
 
 impl Secrets {
-    /// The text with every value in its place: for what the operator wrote.
+    /// Fills every placeholder in; for texts that the operator wrote.
     pub fn fill_all(&self, text: &str) -> Result<String, SecretError> {
         let filled = self.fill(text, &|_| Ok(()))?;
         Ok(filled.expose_secret().to_owned())
     }
 
-    /// The text with values in the places of their placeholders, if all of them are allowed.
-    /// What a value holds is never looked at for placeholders.
+    /// Fills every placeholder in, if all of them are allowed. Placeholders within a value are not
+    /// filled in.
     pub fn fill(
         &self,
         text: &str,

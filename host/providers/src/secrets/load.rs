@@ -1,5 +1,5 @@
-//! Reading one secret's value: a variable, a file, or what a program writes. Bounded in size
-//! and time. Knows not what the value is for; no error holds one.
+//! Reads one secret's value from a variable, a file, or a program's output. Bounded in size and
+//! time; no error contains a value.
 
 use super::config::Origin;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Bytes of the shortest value: anything shorter would be found everywhere.
+/// Bytes of the shortest value: a shorter one would match too much other text.
 pub(super) const VALUE_BYTES_MIN: usize = 6;
 /// Bytes of the longest value.
 pub(super) const VALUE_BYTES_MAX: usize = 16 << 10;
@@ -56,7 +56,7 @@ fn file(path: &Path) -> Result<SecretSlice<u8>, String> {
     bounded(file).map_err(failed)?.ok_or_else(too_long)
 }
 
-/// All bytes; none if there are too many.
+/// Reads all bytes; `None` if there are too many.
 fn bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
     let mut bytes = Vec::with_capacity(VALUE_BYTES_MAX + 2);
     let most = VALUE_BYTES_MAX as u64 + 1;
@@ -73,7 +73,8 @@ fn trimmed(bytes: &SecretSlice<u8>) -> Result<SecretString, String> {
     Ok(text.trim_end().to_owned().into())
 }
 
-/// What a program writes. It has no input, and dies with its group when its time is up.
+/// Returns a program's output. The program has no input, and is killed with its group when its time
+/// is over.
 fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> {
     use std::os::unix::process::CommandExt;
 

@@ -1,5 +1,5 @@
-//! Named secrets: loaded once, put into what the host itself sends, kept out of everything that
-//! a guest, a log or a table sees. A guest can ask whether one exists, never for its value.
+//! Named secrets: loaded once, filled into the host's own requests, and redacted from everything
+//! that a guest, a log or a table sees. A guest can ask whether one exists, never for its value.
 
 mod config;
 mod encode;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Secrets at the most.
+/// How many secrets there may be.
 const SECRETS_MAX: usize = 256;
 
 /// The secrets of a host. Cheap to clone; never prints a value.
@@ -40,17 +40,18 @@ struct Secret {
 }
 
 impl Secrets {
-    /// None.
+    /// Returns a set without secrets.
     #[must_use]
     pub fn none() -> Self {
         Self::of(BTreeMap::new())
     }
 
-    /// Reads every value now, so that a secret that is missing is known at the start. Waits for
-    /// commands, 10 s each at the most: not for a thread that others wait for.
+    /// Reads every value now, so that a missing secret is found at the start. Blocks while commands
+    /// run, up to 10 s each.
     ///
     /// # Errors
-    /// [`SecretsError`], with the first that cannot be used and why.
+    ///
+    /// [`SecretsError`] for the first secret that cannot be used.
     pub fn load(config: &SecretsConfig) -> Result<Self, SecretsError> {
         let mut secrets = BTreeMap::new();
 
@@ -90,8 +91,8 @@ impl Secrets {
         }
     }
 
-    /// Values that came up while the host ran, for keeping them out: nothing may be filled with
-    /// them. What is too short to be told from other text is left out.
+    /// Creates secrets from values that were obtained while the host runs. They are only redacted,
+    /// and never filled in. Values that are too short to be told from other text are left out.
     pub fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
@@ -111,25 +112,25 @@ impl Secrets {
         self.inner.secrets.keys().map(String::as_str)
     }
 
-    /// Whether there are none.
+    /// Whether there are no secrets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inner.secrets.is_empty()
     }
 
-    /// Whether there is one of this name.
+    /// Whether there is a secret of this name.
     #[must_use]
     pub fn exists(&self, name: &str) -> bool {
         self.inner.secrets.contains_key(name)
     }
 
-    /// Whether a request to `host:port` may carry it.
+    /// Whether a request to `host:port` may carry this secret.
     pub(crate) fn may_go_to(&self, name: &str, target: &str) -> bool {
         let secret = self.inner.secrets.get(name);
         secret.is_some_and(|secret| secret.hosts.covers(target))
     }
 
-    /// A text without any value in it; `[secret NAME]` stands in their places.
+    /// Replaces every value in a text by `[secret NAME]`.
     #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.inner.needles.redact(text)
@@ -146,8 +147,8 @@ impl Secrets {
     }
 }
 
-/// A value without secrets, in names and in texts, as `clean` takes them out of a text: one
-/// that quotes another is a text by itself.
+/// Redacts a JSON value, in names and in strings, by `clean`. A string that is quoted in another
+/// one counts as part of that string.
 pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(clean(&text)),
@@ -173,11 +174,11 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     }
 }
 
-/// Bytes of a form that is long enough not to be met by chance.
+/// Bytes of a form that is long enough not to occur by chance.
 const FORM_BYTES_MIN: usize = 6;
 
-/// A text without this value, in any form; the mark stands in its places. For a value that has
-/// no name among the secrets: a model service's key.
+/// Replaces this value, in any form, by the mark. For a value that is not a named secret: a model
+/// service's key.
 pub fn without(text: &str, value: &str, mark: &str) -> String {
     let mut forms = encode::forms(value);
     forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
@@ -198,12 +199,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Secrets for tests of what uses them.
+/// Test support: secrets without sources.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
-    /// Secrets with these names, values and hosts.
+    /// Creates secrets with these names, values and hosts.
     pub(crate) fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
         let secrets = secrets.iter().map(|(name, value, host)| {
             let secret = Secret {
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
     }
 
-    /// A folder of this test's own.
+    /// A folder for this test only.
     fn tempfile_in_target() -> std::path::PathBuf {
         let name = format!("lastword-secrets-{}", lastword_types::id::RunId::generate());
         let folder = std::env::temp_dir().join(name);

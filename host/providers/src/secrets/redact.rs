@@ -1,23 +1,22 @@
-//! Keeps values out of text and of streams of bytes, whatever the form and wherever a stream is
-//! cut. Knows the values and nothing of where the bytes come from.
+//! Redacts values from text and from streams of bytes, in any form and wherever a stream is cut.
 
 use super::encode::forms;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Every form of every value, ready to be looked for.
+/// Every form of every value, prepared for the search.
 pub(super) struct Needles {
     needles: Vec<Needle>,
-    /// Which of them begin with a byte.
+    /// Indices of the needles that begin with a byte.
     by_first: Vec<Vec<u16>>,
-    /// Bytes of the longest.
+    /// Bytes of the longest needle.
     longest: usize,
 }
 
 struct Needle {
     form: SecretBox<[u8]>,
-    /// What stands in its place.
+    /// The replacement.
     mark: String,
 }
 
@@ -48,7 +47,7 @@ impl Needles {
         }
     }
 
-    /// The longest that the bytes begin with.
+    /// The longest needle at the start of the bytes.
     fn at(&self, bytes: &[u8]) -> Option<&Needle> {
         let first = bytes.first()?;
         let candidates = self.by_first[usize::from(*first)].iter();
@@ -58,14 +57,14 @@ impl Needles {
             .max_by_key(|needle| needle.form.expose_secret().len())
     }
 
-    /// The text without values.
+    /// Redacts a text.
     pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let bytes = text.as_bytes();
         if !(0..bytes.len()).any(|at| self.at(&bytes[at..]).is_some()) {
             return Cow::Borrowed(text);
         }
         let redacted = self.redact_bytes(bytes);
-        // Values and marks are whole characters, so that what is left is as well.
+        // Values and marks consist of whole characters, so the rest does as well.
         Cow::Owned(String::from_utf8_lossy(&redacted).into_owned())
     }
 
@@ -75,13 +74,13 @@ impl Needles {
         self.pass(&mut held, &mut covered, bytes.len())
     }
 
-    /// Takes the first `end` bytes out of `held` and answers what of them may be seen; `covered`
-    /// of them belong to a value that began before.
+    /// Removes the first `end` bytes from `held` and returns them redacted; the first `covered` of
+    /// them belong to a value that began earlier.
     fn pass(&self, held: &mut Vec<u8>, covered: &mut usize, end: usize) -> Vec<u8> {
         let mut seen = Vec::with_capacity(end);
 
         for at in 0..end {
-            // Values may overlap: all bytes of all of them go.
+            // Values may overlap: all bytes of all of them are removed.
             if let Some(needle) = self.at(&held[at..]) {
                 if *covered == 0 {
                     seen.extend_from_slice(needle.mark.as_bytes());
@@ -100,8 +99,8 @@ impl Needles {
     }
 }
 
-/// Redacts a stream: what could be the beginning of a value is held back until it is known.
-/// Holds back one byte less than the longest form of a value.
+/// Redacts a stream. Bytes that could be the start of a value are held back until that is decided,
+/// at most one less than the longest form of a value.
 pub struct RedactedStream {
     needles: Arc<Needles>,
     held: Vec<u8>,
@@ -117,14 +116,14 @@ impl RedactedStream {
         }
     }
 
-    /// What may be seen now that these bytes came.
+    /// Takes the next bytes, and returns those that can be shown.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         let known = (self.held.len() + 1).saturating_sub(self.needles.longest.max(1));
         self.needles.pass(&mut self.held, &mut self.covered, known)
     }
 
-    /// What was held back, at the end of the stream.
+    /// Returns the bytes that were held back, at the end of the stream.
     pub fn finish(&mut self) -> Vec<u8> {
         let rest = self.held.len();
         self.needles.pass(&mut self.held, &mut self.covered, rest)
@@ -173,7 +172,7 @@ mod tests {
         assert_eq!(needles.redact("-abcdefg-"), "-[secret c]g-");
     }
 
-    /// Numbers that look random and are the same every time.
+    /// Pseudo-random numbers, the same in every run.
     struct Chance(u64);
 
     impl Chance {
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn a_stream_is_redacted_as_the_whole_wherever_it_is_cut() {
         let mut chance = Chance(7);
-        // A small alphabet and values that begin alike, so that they nearly match everywhere.
+        // A small alphabet and values with common prefixes, so that they nearly match everywhere.
         let values = [("a", "abaabab"), ("b", "abaaba"), ("c", "bbbbab\"a")];
         let needles = needles(&values);
 

@@ -1,5 +1,5 @@
-//! The tool `fetch_url`: one page or picture of the web, bounded. Asks through the guarded client
-//! and knows nothing of addresses, secrets or time.
+//! The tool `fetch_url`: one page or picture of the web, bounded. Requests go through
+//! [`Guarded`](crate::http::Guarded), which checks addresses and permissions.
 
 use super::provider::{Effects, Invocation, Tool, ToolContent, ToolError, ToolOutput};
 use crate::http::{Body, Guarded, HttpError, HttpErrorKind, Response};
@@ -14,22 +14,23 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the largest picture.
 const IMAGE_BYTES_MAX: usize = 1 << 20;
 
-/// The tool, over the client that all runs share.
+/// The tool, over the HTTP client of all runs.
 pub struct FetchUrl {
     client: Guarded,
 }
 
 impl FetchUrl {
-    /// The tool over this client.
+    /// Creates the tool over this client.
     pub fn new(client: Guarded) -> Self {
         Self { client }
     }
 
-    /// Carries a call out.
+    /// Carries out a call.
     ///
     /// # Errors
-    /// When the arguments do not do or nobody allows it. What goes wrong on the way is for the
-    /// model to read.
+    ///
+    /// If the arguments are invalid or the request is not allowed. A request that fails is not an
+    /// error: its result is for the model to read.
     pub async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
         let (method, url, headers) = arguments(&call.arguments)?;
         let (run, permits) = (call.context.run, &call.permits);
@@ -48,7 +49,7 @@ impl FetchUrl {
     }
 }
 
-/// Whether a failure is no answer to the call, but the reason that it was not carried out.
+/// Whether a failure means that the call was not carried out, rather than being its result.
 fn is_the_hosts(kind: HttpErrorKind) -> bool {
     matches!(
         kind,
@@ -60,7 +61,7 @@ fn is_the_hosts(kind: HttpErrorKind) -> bool {
     )
 }
 
-/// The tool, as a model is told of it.
+/// The tool, as a model sees it.
 pub fn tool() -> Tool {
     Tool {
         name: NAME.to_owned(),
@@ -115,7 +116,7 @@ fn arguments(arguments: &Value) -> Result<(Method, Url, HeaderMap), ToolError> {
     Ok((method, url, headers))
 }
 
-/// What a model is shown of an answer.
+/// Converts a response into the tool's output.
 async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
     let media_type = response.headers.get(header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok());
@@ -199,7 +200,7 @@ async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError
     Ok((bytes, false))
 }
 
-/// Whether a model can read it: by its type, or by its bytes where that says nothing.
+/// Whether a model can read the body: by its type, or by its bytes if the type is missing.
 fn is_text(essence: &str, bytes: &[u8]) -> bool {
     let named = essence.starts_with("text/")
         || essence.ends_with("+json")
@@ -219,7 +220,7 @@ fn is_text(essence: &str, bytes: &[u8]) -> bool {
     !bytes.contains(&0) && (named || bytes.is_empty() || (unnamed && readable))
 }
 
-/// Drops the beginning of a character whose end was cut off.
+/// Removes the beginning of a character whose end was cut off.
 fn cut_at_character(bytes: &mut Vec<u8>) {
     if let Err(error) = std::str::from_utf8(bytes)
         && error.error_len().is_none()

@@ -1,5 +1,5 @@
-//! Tools: what a guest may have done by others. The host's own, those that the embedder
-//! brings, and those of MCP servers all go through the same door.
+//! Tools: the host's own for files, commands and the web, and the trait for those of embedders and
+//! MCP servers.
 
 mod command;
 pub mod fetch;

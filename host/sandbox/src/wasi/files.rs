@@ -177,7 +177,7 @@ fn refund(budget: &AtomicU64, bytes: u64) {
 }
 
 /// Errors that WASI defines are returned to the guest; all others end it.
-fn answer<R>(result: FsResult<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
+fn to_wit<R>(result: FsResult<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),
@@ -313,7 +313,7 @@ struct PaidEntry(Arc<AtomicU64>);
 
 impl PaidEntry {
     fn pay(budget: &Arc<AtomicU64>) -> FsResult<Self> {
-        if take(budget, ENTRY_BYTES) {
+        if spend(budget, ENTRY_BYTES) {
             Ok(Self(Arc::clone(budget)))
         } else {
             Err(ErrorCode::Quota.into())
@@ -394,7 +394,7 @@ async fn open_at<T: Send>(
 }
 
 /// Wraps a stream that writes to a file, so that the budget is charged.
-fn bounded<T>(
+fn with_budget<T>(
     state: &mut GuestState<T>,
     stream: Resource<DynOutputStream>,
 ) -> FsResult<Resource<DynOutputStream>> {

@@ -1,5 +1,5 @@
-//! One service as a [`ModelProvider`]: where its server is, which wire format it speaks, and
-//! the one request that an answer comes from. Retries and timeouts are the guard's.
+//! One service as a [`ModelProvider`]: its address, its wire format, and the single request of a
+//! completion. [`Guard`](crate::model::Guard) adds retries and timeouts.
 
 use super::answer::Answer;
 use super::decode::Decoder;
@@ -20,18 +20,17 @@ use reqwest::{Client, RequestBuilder, Response, Url};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-/// The version of Anthropic's API that is spoken:
-/// <https://docs.anthropic.com/en/api/versioning>.
+/// The version of Anthropic's API: <https://docs.anthropic.com/en/api/versioning>.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Bytes of a refusal that are read at the most.
+/// Bytes of an error response that are read.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// A model service behind HTTP.
 #[derive(Clone)]
 pub(in crate::model) struct Remote {
     endpoint: Arc<Endpoint>,
-    /// Made with the first request, since that reads the machine's certificates.
+    /// Created with the first request, since that reads the machine's certificates.
     client: Arc<OnceLock<Result<Client, ModelError>>>,
     windows: Arc<Windows>,
 }
@@ -45,7 +44,7 @@ impl Remote {
         }
     }
 
-    /// Whether a request has any prospect: the key is there, if one is needed.
+    /// Whether requests can succeed: the key is present, if one is needed.
     pub(in crate::model) fn check(&self) -> Result<(), ModelError> {
         self.endpoint.key().map(drop)
     }
@@ -117,7 +116,7 @@ impl Remote {
         url
     }
 
-    /// The request with the service's key, which no log shows.
+    /// Adds the service's key to the request, marked as sensitive for logs.
     pub(super) fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, ModelError> {
         let service = self.endpoint.service;
         let request = match service {
@@ -160,7 +159,7 @@ impl Remote {
     }
 }
 
-/// The ids of the calls that a request tells of.
+/// The ids of the tool calls in a request.
 fn ids(request: &ModelRequest) -> HashSet<String> {
     let parts = request.messages.iter().flat_map(|message| &message.parts);
     let calls = parts.filter_map(|part| match &part.body {
@@ -170,7 +169,7 @@ fn ids(request: &ModelRequest) -> HashSet<String> {
     calls.collect()
 }
 
-/// The beginning of an answer's body, as far as it comes.
+/// Reads the beginning of a response's body, as far as it arrives.
 pub(super) async fn read(response: Response, most: usize) -> Vec<u8> {
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
@@ -198,7 +197,7 @@ impl ModelProvider for Remote {
         media::takes(self.endpoint.service, media_type)
     }
 
-    /// None: any name may be tried.
+    /// Empty, since any name may be tried.
     fn models(&self) -> Vec<ModelInfo> {
         Vec::new()
     }

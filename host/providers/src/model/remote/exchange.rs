@@ -1,21 +1,21 @@
-//! One request and its whole answer, for protocols that somebody else carries out. Follows no
-//! redirect and keeps bounds. Knows nothing of what is said.
+//! Sends one request and reads its whole response, for protocols that another crate implements
+//! (OAuth). Follows no redirects, and is bounded.
 
 use super::tls;
 use futures_util::StreamExt;
 use std::time::Duration;
 
-/// Bytes of an answer's body at the most.
+/// Bytes of a response's body.
 const BODY_MAX: usize = 1 << 20;
 
-/// A client of services: what other folders hold without a name of its own for it.
+/// An HTTP client; other crates use it by this name, without depending on `reqwest`.
 pub type Client = reqwest::Client;
-/// A request that is being made.
+/// A request under construction.
 pub type RequestBuilder = reqwest::RequestBuilder;
-/// What a service answered.
+/// The response of a service.
 pub type Response = reqwest::Response;
 
-/// Sends a request once and reads its answer, within this time.
+/// Sends a request once and reads its response, within this time.
 pub async fn exchange(
     request: http::Request<Vec<u8>>,
     within: Duration,
@@ -45,7 +45,7 @@ pub async fn exchange(
     response.body(body).map_err(|error| error.to_string())
 }
 
-/// An error and what is behind it.
+/// An error with its causes.
 fn said(error: &reqwest::Error) -> String {
     let mut said = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -1,5 +1,4 @@
-//! What went wrong, in words for people: which server, which variable to look at, what the
-//! server said. Knows statuses and error bodies, not what is done about them.
+//! Describes failures for people: which server, which variable to check, what the server said.
 
 use super::decode::Fault;
 use super::overflow::overflow;
@@ -30,7 +29,7 @@ impl Failures {
         }
     }
 
-    /// An answer whose status is not one of success.
+    /// The error of a response whose status is not one of success.
     pub(super) fn status(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> ModelError {
         let text = String::from_utf8_lossy(body);
         let document: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -98,8 +97,8 @@ impl Failures {
         ModelError::new(kind, text)
     }
 
-    /// What the decoder could not deliver. `head` is the beginning of an answer in which it
-    /// found nothing.
+    /// The error of a response that cannot be decoded. `head` is the beginning of a response in
+    /// which the decoder found nothing.
     pub(super) fn fault(&self, fault: Fault, head: Option<String>) -> ModelError {
         match (fault, head) {
             (Fault::Reported(document), _) => self.reported(&document),
@@ -120,7 +119,7 @@ impl Failures {
         }
     }
 
-    /// A request that could not be sent, or an answer that stopped coming.
+    /// The error of a request that could not be sent, or of a response that broke off.
     pub(super) fn transport(&self, error: &reqwest::Error) -> ModelError {
         let base = &self.endpoint.base_url;
         let cause = self.redact(&root_cause(error));
@@ -150,7 +149,7 @@ impl Failures {
         ModelError::new(ModelErrorKind::Truncated, text)
     }
 
-    /// A failure that the server reports within an answer.
+    /// The error of a failure that the server reports within a response.
     fn reported(&self, document: &Value) -> ModelError {
         let inner = document.get("error").unwrap_or(document);
         let said = self.quote("", document);
@@ -179,10 +178,10 @@ impl Failures {
         } else if is(&["invalid", "exceed", "context", "400", "413"]) {
             ModelErrorKind::Rejected
         } else if is(&["malformed", "unexpected", "too_many", "missing", "no_image"]) {
-            // What Gemini's model made is no answer.
+            // Gemini's model generated something invalid.
             ModelErrorKind::Garbled
         } else if document.get("promptFeedback").is_some() {
-            // Gemini's answer to a prompt that it blocks has no candidates.
+            // Gemini's response to a blocked prompt has no candidates.
             ModelErrorKind::Rejected
         } else {
             ModelErrorKind::Unavailable
@@ -222,10 +221,10 @@ impl Failures {
         format!("{service} at {}", self.endpoint.base_url)
     }
 
-    /// The server's own words, if it said anything.
+    /// The server's own words, if there are any.
     fn quote(&self, text: &str, document: &Value) -> String {
         let words = words(text, document);
-        // The cut may go through a key, so that it comes after.
+        // Before the cut, which could split a key.
         let words = self.redact(&words);
         let words: Vec<&str> = words.split_whitespace().collect();
         let words: String = words.join(" ").chars().take(QUOTE_CHARS_MAX).collect();
@@ -236,8 +235,7 @@ impl Failures {
         }
     }
 
-    /// Takes the key out, whatever its form, and words that begin as it does: servers quote keys
-    /// half masked.
+    /// Removes the key in any form, and words that begin like it: servers quote keys half masked.
     fn redact(&self, text: &str) -> String {
         let Ok(Some(key)) = self.endpoint.key() else {
             return text.to_owned();
@@ -253,13 +251,13 @@ impl Failures {
     }
 }
 
-/// A document, or the first of an array: Gemini sends its errors as an array of one.
+/// The document, or the first of an array: Gemini sends its errors as an array of one.
 fn first(document: &Value) -> &Value {
     document.get(0).unwrap_or(document)
 }
 
-/// What an answer says to people: a sentence in one of the places where services put one,
-/// the marks of an error that has none, or the text itself.
+/// The words of a response for people: a sentence from one of the members where services put one,
+/// the codes of an error without a sentence, or the text itself.
 fn words(text: &str, document: &Value) -> String {
     let document = first(document);
 
@@ -298,7 +296,7 @@ fn words(text: &str, document: &Value) -> String {
     }
 }
 
-/// Whether an account has no money left, which no wait changes.
+/// Whether an account has no money left, which waiting does not change.
 fn is_out_of_credit(document: &Value) -> bool {
     let inner = first(document).get("error").unwrap_or(document);
     let marks = ["code", "type"]

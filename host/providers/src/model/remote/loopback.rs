@@ -1,5 +1,5 @@
-//! A web server on loopback for this folder's tests: it answers each request with the next
-//! of the texts it was given and keeps what it was asked. One connection per request.
+//! Test support: a web server on loopback that responds to each request with the next given text,
+//! and records the requests. One connection per request.
 
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The request line and the headers, in lower case.
@@ -15,7 +15,7 @@ pub(super) struct Asked {
     pub(super) body: Value,
 }
 
-/// The server; it stops when dropped.
+/// The server; it stops when it is dropped.
 pub(super) struct Loopback {
     pub(super) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -23,7 +23,7 @@ pub(super) struct Loopback {
 }
 
 impl Loopback {
-    /// Serves these answers, the last one again and again.
+    /// Serves these responses, and repeats the last.
     pub(super) async fn serve(answers: impl IntoIterator<Item = String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -68,10 +68,10 @@ impl Drop for Loopback {
     }
 }
 
-/// A header of answers behind which the connection stays open.
+/// A header that keeps the connection open after the response.
 const LEFT_OPEN: &str = "x-test: left open";
 
-/// A 200 without an end: the connection stays open behind it.
+/// A 200 without an end: the connection stays open.
 pub(super) fn without_end(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{LEFT_OPEN}\r\n\r\n{body}")
 }
@@ -81,7 +81,7 @@ pub(super) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{body}")
 }
 
-/// A 200 whose body is announced longer than it is.
+/// A 200 whose body is shorter than its announced length.
 pub(super) fn cut_short(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{body}")
 }

@@ -1,18 +1,17 @@
-//! What tools are called on the wire. Ours may be `server.tool` and long; services take fewer
-//! letters and fewer characters, so that names are changed on the way out and back again on
-//! the way in. Knows no wire format.
+//! Tool names on the wire. The host's may be long and of the form `server.tool`; services accept
+//! fewer characters, so names are changed in requests and restored in responses.
 
 use crate::model::provider::ModelRequest;
 use lastword_types::session::{Part, PartBody};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The longest name that every service takes.
+/// The longest name that every service accepts.
 const NAME_MAX: usize = 64;
-/// Hex digits of a name's digest that tell it from another.
+/// How many hex digits of a digest make a changed name unique.
 const DIGEST_CHARS: usize = 8;
-/// The names of one request, both ways. Depends on the set of names alone, so that the same
-/// tools are called the same from request to request.
+/// The names of one request, in both directions. They depend only on the set of names, so that the
+/// same tools have the same names in every request.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     wire: BTreeMap<String, String>,
@@ -39,7 +38,7 @@ impl Names {
             names.into_iter().partition(|name| fits(name));
         let mut all = Self::default();
 
-        // Whoever needs no change keeps its name.
+        // A name that needs no change is kept.
         for name in kept {
             all.insert(name, name.to_owned());
         }
@@ -52,7 +51,7 @@ impl Names {
                 wire = marked(&plain, name, DIGEST_CHARS);
             }
 
-            // Only somebody who tries gets here: a tool that is named like another's mark.
+            // Only reached if a tool is deliberately named like another's changed name.
             let mut more = DIGEST_CHARS;
             while all.original.contains_key(&wire) && more < NAME_MAX {
                 more += 1;
@@ -70,12 +69,12 @@ impl Names {
         self.wire.insert(name.to_owned(), wire);
     }
 
-    /// What a tool is called on the wire.
+    /// The wire name of a tool.
     pub(super) fn wire(&self, name: String) -> String {
         self.wire.get(&name).cloned().unwrap_or(name)
     }
 
-    /// Which tool is called so on the wire. A name that was not sent is the model's own.
+    /// The tool of a wire name. A name that was not sent is the model's invention, and is kept.
     pub(super) fn original(&self, wire: String) -> String {
         self.original.get(&wire).cloned().unwrap_or(wire)
     }
@@ -94,12 +93,12 @@ fn is_letter(c: char) -> bool {
 }
 
 fn fits(name: &str) -> bool {
-    // Gemini's begin with a letter.
+    // Gemini's names begin with a letter.
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins && name.len() <= NAME_MAX && name.chars().all(is_letter)
 }
 
-/// The name without what services do not take; it may still be too long.
+/// Replaces characters that services do not accept; the result may still be too long.
 fn plain(name: &str) -> String {
     let mut plain = String::with_capacity(name.len() + 2);
 
@@ -118,11 +117,11 @@ fn plain(name: &str) -> String {
     plain
 }
 
-/// The name with its original's digest, and short enough for it.
+/// Appends the digest of the original name, and shortens the result to the bound.
 fn marked(plain: &str, original: &str, chars: usize) -> String {
     let digest = Sha256::digest(original.as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    // Of ASCII alone, so that every cut is between characters; it begins with a letter.
+    // The name is ASCII, so every cut is between characters; it begins with a letter.
     let chars = chars.min(NAME_MAX - 2);
     let room = NAME_MAX - chars - 1;
     format!("{}_{}", &plain[..plain.len().min(room)], &digest[..chars])
@@ -167,7 +166,7 @@ mod tests {
         assert_eq!(turned[..2], [wire[0].clone(), wire[1].clone()]);
         assert_eq!(turned[2..], [wire[2].clone(), wire[3].clone()]);
 
-        // Even one that is called like another's mark.
+        // Even one that is named like another's changed name.
         both(&["a.b", "a__b", &wire[0]]);
     }
 

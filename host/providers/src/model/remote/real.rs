@@ -1,5 +1,5 @@
-//! The adapter against a real model on a real server, which shows from outside whether a
-//! dropped stream stopped it. Skipped, and saying so, unless a server is given.
+//! Tests the adapter against a real model on a real server, which shows from outside whether
+//! dropping a stream stops the generation. Skipped with a message unless a server is given.
 
 use super::Remote;
 use crate::model::config::ServiceConfig;
@@ -8,7 +8,7 @@ use crate::model::testing::{context, drain, request};
 use crate::model::{ModelEvent, ModelProvider};
 use futures_util::StreamExt;
 
-/// Against `tests/tools/model-server.sh`, when `LASTWORD_MODEL_URL` says where it is.
+/// Against `tests/tools/model-server.sh`, whose address is in `LASTWORD_MODEL_URL`.
 #[tokio::test]
 async fn a_real_model_answers_and_stops_when_dropped() {
     let Ok(url) = std::env::var("LASTWORD_MODEL_URL") else {
@@ -48,8 +48,8 @@ async fn a_real_model_answers_and_stops_when_dropped() {
     assert!(is_processing(&http, &slots).await, "the server is idle");
     drop(stream);
 
-    // It looks at its connections between two tokens; the whole answer would take it longer
-    // than so many questions.
+    // The server checks its connections between two tokens; generating the whole response would
+    // take longer than this many requests.
     for _ in 0..1000 {
         if !is_processing(&http, &slots).await {
             return;

@@ -5,8 +5,8 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The wait that an answer asks for, if it asks for one. A date counts from the server's own
-/// time where the answer says it, and from `now` otherwise.
+/// The wait that a response asks for. A date is relative to the server's own time if the response
+/// has it, and to `now` otherwise.
 pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
     let millis = || seconds(text("retry-after-ms")?).map(|millis| millis / 1000);
@@ -15,11 +15,11 @@ pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) ->
     millis().or_else(header).or_else(|| retry_info(body))
 }
 
-/// What the text of a `retry-after` asks for: seconds, or the time until a date.
+/// The wait that a `retry-after` asks for: seconds, or the time until a date.
 pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let date = || {
         let until = httpdate::parse_http_date(text.trim()).ok()?;
-        // A moment that is over asks for no wait.
+        // A date in the past asks for no wait.
         Some(until.duration_since(now).unwrap_or(Duration::ZERO))
     };
     seconds(text).or_else(date)
@@ -86,7 +86,7 @@ mod tests {
                 json!({}),
                 Some(0.0),
             ),
-            // The machine's clock may be wrong, the server's counts.
+            // The machine's clock may be wrong; the server's counts.
             (
                 &[
                     ("retry-after", "Tue, 01 Dec 2026 08:00:10 GMT"),

@@ -1,5 +1,5 @@
-//! The services against a server on loopback: what is asked of it, and what its answers,
-//! whole and broken, become.
+//! Tests the services against a server on loopback: their requests, and the events of whole and
+//! broken responses.
 
 use super::Remote;
 use super::loopback::{Loopback, cut_short, ok, sse, status, without_end};
@@ -37,7 +37,8 @@ pub(super) fn remote(service: Service, url: &str) -> Remote {
     Remote::new(endpoint.unwrap())
 }
 
-/// Asks a server that gives this answer; what came, and the error that ended it.
+/// Sends a request to a server with this response; returns the events, and the error that ended
+/// them.
 async fn answer_of(service: Service, answer: String) -> (Vec<ModelEvent>, Option<ModelError>) {
     let server = Loopback::serve([answer]).await;
     match ask(&remote(service, &server.url), "hi").await {
@@ -96,7 +97,7 @@ pub(super) fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
 async fn openai_answers() {
     for service in [Service::OpenAi, Service::Ollama] {
         let server = Loopback::serve([hello()]).await;
-        // Which says that Ollama is to be spoken to like this.
+        // The path selects `OpenAI`'s format for Ollama.
         let url = format!("{}/v1", server.url);
         let stream = ask(&remote(service, &url), "hi").await.unwrap();
         let (events, error) = drain(stream).await;
@@ -259,7 +260,7 @@ async fn a_call_without_an_id_gets_one_and_garbled_arguments_stay_as_they_are() 
     assert_eq!(events.last(), Some(&finish("max_tokens")));
 }
 
-/// Thoughts, a text, a sign of life and a call, as Anthropic sends them.
+/// Thoughts, a text, a ping and a call, as Anthropic sends them.
 fn anthropic_turn() -> String {
     let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
     let body = [
@@ -491,7 +492,7 @@ async fn an_error_in_the_stream_is_told_apart() {
 
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
-    // Bound and let go again, so that nobody listens.
+    // Bound and closed again, so that no server listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);

@@ -1,5 +1,4 @@
-//! The HTTP client of one service: which detours it takes.
-//! Knows no wire format and no key.
+//! HTTP clients for services: their redirects, proxies and certificates.
 
 use crate::http::tls;
 use crate::model::endpoint::{Endpoint, is_loopback};
@@ -7,13 +6,13 @@ use crate::model::provider::{ModelError, ModelErrorKind};
 use reqwest::redirect::Policy;
 use std::time::Duration;
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Redirects that are followed where any are.
+/// How many redirects are followed where they are allowed.
 const REDIRECTS_MAX: usize = 5;
 
-/// A client for `endpoint`. It follows no redirects, which would carry keys to places that
-/// nobody configured, and takes no proxy to its own machine.
+/// Creates a client for `endpoint`. It follows no redirects, which would send keys to unconfigured
+/// places, and uses no proxy for its own machine.
 pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError> {
     let unusable = |reason: String| {
         ModelError::new(
@@ -29,8 +28,8 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
     build(secure, endpoint.is_loopback(), Policy::none()).map_err(unusable)
 }
 
-/// A client for the server at `address`, which may redirect within its own origin alone and
-/// only so that a request stays what it was: its headers reach nobody else.
+/// Creates a client for the server at `address`. It only follows redirects within its own origin
+/// that do not change the request, so that its headers go nowhere else.
 pub fn within_origin(address: &str) -> Result<reqwest::Client, String> {
     let url = reqwest::Url::parse(address).map_err(|error| error.to_string())?;
     let policy = Policy::custom(|attempt| {
@@ -46,7 +45,7 @@ pub fn within_origin(address: &str) -> Result<reqwest::Client, String> {
     build(url.scheme() == "https", is_loopback(&url), policy)
 }
 
-/// A client for one request to this address. It follows no redirects.
+/// Creates a client for one request to this address. It follows no redirects.
 pub(super) fn without_redirects(url: &reqwest::Url) -> Result<reqwest::Client, String> {
     build(url.scheme() == "https", is_loopback(url), Policy::none())
 }
@@ -83,7 +82,7 @@ mod tests {
         let endpoint = Endpoint::new(Service::OpenAi, &ServiceConfig::default(), &|_| None);
         let endpoint = endpoint.unwrap();
         assert_eq!(endpoint.base_url.scheme(), "https");
-        // A machine without certificates says so; a build without TLS could not get here.
+        // On a machine without certificates the error says so; without TLS, it would be another.
         if let Err(error) = client(&endpoint) {
             assert!(error.message.contains("certificate"), "{error}");
         }

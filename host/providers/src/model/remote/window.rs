@@ -1,6 +1,6 @@
-//! How large a model's window is: as the operator set it, as a refusal named it, as the
-//! service tells it, or as a table has it, in this order. A service is asked once for each
-//! model, and again after a while if it did not tell.
+//! The size of a model's context window: from the operator's setting, a refusal, the service, or a
+//! table, in this order. A service is asked once for each model, and again after a while if it did
+//! not say.
 
 use super::adapter::{Remote, read};
 use crate::model::config::ContextTokens;
@@ -12,21 +12,21 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a service may take to tell. A request does not wait for longer than that.
+/// How long a service may take to say it. A request does not wait longer for it.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a service that did not tell is not asked again.
+/// How long a service that did not say it is not asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Bytes of a list of models at the most: the longest ones have a few megabytes.
+/// Bytes of a list of models: the longest have a few megabytes.
 const LIST_BYTES_MAX: usize = 16 << 20;
-/// Models whose windows are remembered.
+/// How many models' windows are remembered.
 const MODELS_MAX: usize = 1024;
 
-/// Windows in tokens by the beginning of a model's name, for services that do not tell: the
+/// Windows in tokens by the prefix of a model's name, for services that do not report them: the
 /// pages of the models at <https://platform.openai.com/docs/models>,
 /// <https://docs.anthropic.com/en/docs/about-claude/models>,
 /// <https://ai.google.dev/gemini-api/docs/models> and <https://api-docs.deepseek.com>, as of
-/// November 2026. The longest beginning that fits counts. A size that is too small brings a
-/// summary early; one that is too large is mended by the service's refusal.
+/// November 2026. The longest prefix counts. A size that is too small causes an early summary; one
+/// that is too large is corrected by the service's refusal.
 const TABLE: [(&str, u32); 17] = [
     ("gpt-5", 400_000),
     ("gpt-4.1", 1_047_576),
@@ -47,7 +47,7 @@ const TABLE: [(&str, u32); 17] = [
     ("deepseek-reasoner", 131_072),
 ];
 
-/// What is known of the windows of one service's models.
+/// The known windows of one service's models.
 #[derive(Default)]
 pub(super) struct Windows {
     configured: Option<ContextTokens>,
@@ -56,9 +56,9 @@ pub(super) struct Windows {
 
 #[derive(Clone, Copy)]
 enum Known {
-    /// The service named it.
+    /// A service's refusal or response contained it.
     Size(u32),
-    /// The service was asked then, and did not tell.
+    /// The service was asked at this time, and did not say.
     Untold(Instant),
 }
 
@@ -70,12 +70,12 @@ impl Windows {
         }
     }
 
-    /// What the operator set for a model.
+    /// The operator's setting for a model.
     pub(super) fn configured(&self, model: &str) -> Option<u32> {
         self.configured.as_ref()?.of(model)
     }
 
-    /// Remembers the size that a refusal named.
+    /// Remembers the size in a refusal.
     pub(super) fn learn(&self, model: &str, error: &ModelError) {
         if let (ModelErrorKind::ContextOverflow, Some(size)) = (error.kind, error.context_tokens) {
             self.remember(model, Known::Size(size));
@@ -99,7 +99,7 @@ impl Windows {
 }
 
 impl Remote {
-    /// The window of a model. Asks the service if nothing else says it.
+    /// Returns the window of a model. Asks the service if it is not known otherwise.
     pub(super) async fn window(&self, model: &str) -> Option<u32> {
         let windows = self.windows();
         if let Some(size) = windows.configured(model) {
@@ -144,7 +144,7 @@ impl Remote {
                 if !found.get("meta").is_some_and(Value::is_object) {
                     return size(found);
                 }
-                // llama.cpp lists the size that the model was trained with; the one that it was
+                // llama.cpp lists the size that the model was trained with; the size that it was
                 // started with, which is smaller, is among its properties.
                 let props = self.get(self.at_root("props")?).await?;
                 number(&props, "/default_generation_settings/n_ctx")
@@ -152,7 +152,7 @@ impl Remote {
         }
     }
 
-    /// The size that a model is loaded with, or else the one that it was made with.
+    /// The size that a model is loaded with, or else that of the model itself.
     async fn ask_ollama(&self, model: &str) -> Option<u32> {
         if let Some(running) = self.get(self.at_root("api/ps")?).await {
             let all = running.get("models").and_then(Value::as_array);
@@ -209,7 +209,7 @@ impl Remote {
     }
 }
 
-/// The entry of a model in a list of them, whatever the list's form.
+/// The entry of a model in a list, in any form.
 fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
     let all = list
         .get("data")
@@ -224,13 +224,13 @@ fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
         names.into_iter().any(|name| name == model)
     };
 
-    // A server of one model answers to any name.
+    // A server of one model accepts any name.
     all.iter()
         .find(is)
         .or_else(|| all.first().filter(|_| all.len() == 1))
 }
 
-/// The size that an entry of a list tells.
+/// The size in an entry of a list.
 fn size(entry: &Value) -> Option<u32> {
     let places = [
         "/top_provider/context_length", // OpenRouter
@@ -245,8 +245,8 @@ fn size(entry: &Value) -> Option<u32> {
     places.iter().find_map(|place| number(entry, place))
 }
 
-/// The window in a description of one of Ollama's models: the one that is set in it, or the
-/// largest that it may have.
+/// The window in a description of one of Ollama's models: the configured one, or the largest
+/// possible.
 fn made_with(shown: &Value) -> Option<u32> {
     let lines = shown.get("parameters").and_then(Value::as_str);
     let mut lines = lines.unwrap_or_default().lines().rev();

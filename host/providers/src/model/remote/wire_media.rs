@@ -1,4 +1,4 @@
-//! Images and files on the wire of every service, against a server on loopback.
+//! Tests images and files in the requests to every service, against a server on loopback.
 
 use super::loopback::{Loopback, ok};
 use super::tests::remote;
@@ -22,7 +22,7 @@ fn data(media_type: &str) -> PartBody {
     }
 }
 
-/// A user's message with these data, and what each of them is told as.
+/// A user's message with data of these types.
 fn with(types: &[&str]) -> ModelRequest {
     let mut request = request("look");
     let parts = types.iter().map(|media_type| data(media_type).into());
@@ -77,9 +77,9 @@ fn with_results() -> ModelRequest {
     request
 }
 
-/// The body that a service is sent.
+/// The body of the request to a service.
 async fn body(service: Service, request: ModelRequest) -> Value {
-    // What it answers does not matter here.
+    // The response does not matter here.
     let server = Loopback::serve([ok("")]).await;
     let remote = remote(service, &server.url);
     if let Ok(stream) = remote.complete(context(), request).await {
@@ -178,7 +178,7 @@ async fn the_bytes_of_a_result_follow_all_results_of_the_step() {
     let anthropic = body(Service::Anthropic, with_results()).await;
     let messages = anthropic["messages"].as_array().unwrap();
 
-    // Anthropic has room for them in the result itself.
+    // Anthropic's results can hold bytes themselves.
     let last = &messages.last().unwrap()["content"];
     assert_eq!(
         last[0]["content"][1]["source"]["data"], BASE64,

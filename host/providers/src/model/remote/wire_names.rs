@@ -1,4 +1,4 @@
-//! Tool names on the wire of every service, against a server on loopback.
+//! Tests tool names in the requests to every service, against a server on loopback.
 
 use super::loopback::{Loopback, ok, sse};
 use super::tests::{only_call, remote};
@@ -84,7 +84,7 @@ async fn openai_is_told_names_that_it_takes_and_ours_come_back() {
 
 #[tokio::test]
 async fn anthropic_and_gemini_are_told_names_that_they_take() {
-    // What they answer does not matter here.
+    // The responses do not matter here.
     let server = Loopback::serve([ok("")]).await;
 
     for service in [Service::Anthropic, Service::Gemini] {

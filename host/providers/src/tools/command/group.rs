@@ -1,5 +1,5 @@
-//! Process groups: started by one thread that lives as long as what it starts, and killed as a
-//! whole when they are dropped, or when the host dies. Knows neither tools nor what is run.
+//! Process groups: started by one thread that lives as long as they do, and killed as a whole when
+//! they are dropped, or when the host dies.
 
 use super::confine::Confinement;
 use super::spawn;
@@ -14,22 +14,22 @@ use std::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-/// Commands that wait to be started at the most; further ones wait to wait.
+/// How many commands may be queued for the thread; further ones wait for the queue.
 const WAITING_MAX: usize = 16;
 
-/// What to start.
+/// A program to start.
 pub struct Start {
     pub(super) command: Command,
-    /// The soft limit of its descriptors; without it, it has the host's.
+    /// The soft limit of its descriptors; `None` for that of the host.
     descriptors: Option<u64>,
-    /// Where it runs and what it may do there; without it, it has the rights of the host.
+    /// Its directory and confinement; `None` for the rights of the host.
     pub(super) confined: Option<(File, Confinement)>,
-    /// Where the group's end is waited for if nobody else does.
+    /// Reaps a group that is dropped before it ended.
     pub(super) runtime: Handle,
 }
 
 impl Start {
-    /// A program that is kept to its place.
+    /// A confined program.
     pub(super) fn confined(
         command: Command,
         directory: File,
@@ -57,8 +57,8 @@ impl Start {
 
 type Job = (Start, oneshot::Sender<io::Result<Group>>);
 
-/// The thread that starts commands. They are killed when it ends, which it does when this is
-/// dropped.
+/// The thread that starts programs. It ends when this is dropped, and its programs are killed with
+/// it.
 #[derive(Default)]
 pub struct Starter {
     descriptors: Option<u64>,
@@ -66,7 +66,8 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Starts programs with this soft limit of descriptors, if it is not the host's.
+    /// Creates the thread. Programs start with this soft limit of descriptors; `None` for that of
+    /// the host.
     pub fn with_descriptors(descriptors: Option<u64>) -> Self {
         Self {
             descriptors,
@@ -74,7 +75,7 @@ impl Starter {
         }
     }
 
-    /// Starts a command. Dropping the future kills what was started meanwhile.
+    /// Starts a program. Dropping the future kills it.
     pub async fn start(&self, mut start: Start) -> io::Result<Group> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
@@ -99,7 +100,7 @@ impl Starter {
 
         thread.spawn(move || {
             while let Some((start, answer)) = receiver.blocking_recv() {
-                // A group that nobody waits for any more is dropped, which kills it.
+                // If the caller is gone, the group is dropped, which kills it.
                 let _dropped = answer.send(Group::start(start));
             }
         })?;
@@ -108,7 +109,7 @@ impl Starter {
     }
 }
 
-/// A command's processes. Dropping it kills them all.
+/// The processes of a command. Dropping it kills them all.
 pub struct Group {
     child: Option<Child>,
     pid: Pid,
@@ -148,7 +149,7 @@ impl Group {
         }
     }
 
-    /// What it reads from and prints to, once.
+    /// Takes its standard streams, once.
     pub fn streams(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
             Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
@@ -156,9 +157,9 @@ impl Group {
         }
     }
 
-    /// Returns once the first process has ended. It is not collected: its number stays taken.
+    /// Completes once the first process has ended. It is not reaped, so its number is not reused.
     ///
-    /// A thread waits for it, which is free again once the group is killed.
+    /// A thread waits for it, which is freed at the latest when the group is killed.
     pub(super) fn ended(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let ended = self.ended.try_clone();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -169,18 +170,18 @@ impl Group {
         async move { waiting.await.map_err(io::Error::other)? }
     }
 
-    /// The first process, to wait for without collecting it.
+    /// A pidfd of the first process, to wait for it without reaping it.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.ended.try_clone()
     }
 
-    /// Asks all of the group to end.
+    /// Sends SIGTERM to the group.
     pub fn terminate(&self) {
         // An error means that the group has ended.
         let _gone = kill_process_group(self.pid, Signal::TERM);
     }
 
-    /// Kills what is left of the group and collects the first process, which has ended.
+    /// Kills what is left of the group and reaps the first process, which has ended.
     pub fn collect(mut self) -> io::Result<ExitStatus> {
         kill(self.pid);
         match self.child.take() {
@@ -195,9 +196,9 @@ impl Group {
     }
 }
 
-/// Only while the first process is not collected, so that the number is the group's.
+/// Only called while the first process is not reaped, so that the number is the group's.
 fn kill(group: Pid) {
-    // A group of which nobody is left is what was wanted.
+    // An error means that no process is left.
     let _gone = kill_process_group(group, Signal::KILL);
 }
 
@@ -210,7 +211,7 @@ impl Drop for Group {
 
         match child.try_wait() {
             Ok(Some(_)) => {}
-            // It is dead, but the kernel may not be done with it.
+            // It is dead, but the kernel may not have finished.
             _ => drop(self.runtime.spawn_blocking(move || child.wait())),
         }
     }

@@ -1,11 +1,10 @@
-//! What a command prints: its beginning and its end, with what was left out between them
-//! counted. Knows no process.
+//! The output of a command: its beginning and its end, with a count of the bytes between them.
 
 use std::collections::VecDeque;
 
 /// Bytes of the beginning that are kept.
 const HEAD_BYTES: usize = 16 << 10;
-/// Bytes of the end that are kept; what went wrong mostly stands there.
+/// Bytes of the end that are kept; errors mostly stand there.
 const TAIL_BYTES: usize = 48 << 10;
 
 /// The beginning and the end of a stream.
@@ -40,7 +39,7 @@ impl Captured {
         self.total - (self.head.len() + self.tail.len()) as u64
     }
 
-    /// As text; what is no UTF-8 is replaced.
+    /// As text; invalid UTF-8 is replaced.
     pub(super) fn text(&self) -> String {
         let (one, other) = self.tail.as_slices();
 

@@ -1,5 +1,5 @@
-//! What a command's process does before it becomes the command: the one place of the library
-//! that runs code between fork and exec. Decides nothing; all is made ready before.
+//! What a command's process does between fork and exec; the only place in the library with code
+//! there. Everything is prepared before the fork.
 #![expect(
     unsafe_code,
     reason = "only the process itself can be confined, between its fork and its exec"
@@ -19,7 +19,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 unsafe extern "C" {
-    /// Of the C library that the standard library is linked with.
+    /// From the C library that the standard library links.
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
 }
 
@@ -31,11 +31,11 @@ const SIGKILL: c_int = 9;
 const EPERM: i32 = 1;
 const ESRCH: i32 = 3;
 
-/// Prepares a command: its group, who ends it when the host is gone, the soft limit of its
-/// descriptors if that is not the host's, and its directory and its bounds if it is to have any. It has to be spawned by the thread that calls this, one that lives as long as the
-/// host: the kernel watches the thread, not the process.
+/// Prepares a command: its group, its end with the host, the soft limit of its descriptors, and its
+/// directory and confinement if it has any. It has to be spawned by the calling thread, and that
+/// thread has to live as long as the host: the kernel watches the thread, not the process.
 ///
-/// `lifeline` is the reading end of a pipe whose other end the host holds and nobody else.
+/// `lifeline` is the reading end of a pipe whose other end only the host holds.
 pub(super) fn prepare(
     command: &mut Command,
     lifeline: OwnedFd,
@@ -75,10 +75,10 @@ pub(super) fn prepare(
     }
 }
 
-/// The first process dies with the thread that started it.
+/// Makes the first process die with the thread that started it.
 fn outlived_by(host: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The host may have died before this was asked for.
+    // The host may have died before the call.
     if getppid() == Some(host) {
         Ok(())
     } else {
@@ -86,9 +86,9 @@ fn outlived_by(host: Pid) -> io::Result<()> {
     }
 }
 
-/// Every process of the group dies with the host: when the last writing end of the pipe is
-/// closed, the kernel signals those whom its reading end belongs to. It stays open in all of
-/// them that do not close it, and one is enough.
+/// Makes every process of the group die with the host: when the last writing end of the pipe is
+/// closed, the kernel signals the owner of its reading end. All processes that do not close it keep
+/// it open, and one is enough.
 fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
     let group = -getpid().as_raw_nonzero().get();
     let fd = lifeline.as_raw_fd();
@@ -97,7 +97,7 @@ fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
         _ => Ok(()),
     };
 
-    // SAFETY: three commands of `fcntl` that take a number, on a descriptor that is open.
+    // SAFETY: three commands of `fcntl` that take a number, on an open descriptor.
     unsafe {
         check(fcntl(fd, F_SETOWN, group))?;
         check(fcntl(fd, F_SETSIG, SIGKILL))?;

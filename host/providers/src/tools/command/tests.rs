@@ -1,5 +1,5 @@
-//! Commands against the kernel: what they see, what they cannot do, and that nothing of them is
-//! left. What this kernel cannot enforce is skipped, and said to be; what it can has to be.
+//! Tests commands against the kernel: what they see, what they cannot do, and that no process is
+//! left. A test of what this kernel cannot enforce is skipped with a message.
 
 use super::{CommandTools, Commands};
 use crate::model::CallContext;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How long something that has to happen is waited for.
+/// How long the tests wait for something that has to happen.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Bench {
@@ -97,8 +97,8 @@ fn enforces(output: &ToolOutput, what: &str) -> bool {
     enforced.iter().any(|name| name == what)
 }
 
-/// Whether to check what only a kernel can enforce. The kernel itself is asked whether it can,
-/// and if so, it has to be made use of.
+/// Whether to test what only the kernel can enforce: if it can, the command has to be confined by
+/// it.
 fn must_enforce(output: &ToolOutput, what: &str) -> bool {
     let can = match what {
         "landlock" => {
@@ -118,7 +118,7 @@ fn must_enforce(output: &ToolOutput, what: &str) -> bool {
     can
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is no zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| {
@@ -409,7 +409,7 @@ async fn time_is_bounded() {
     assert!(!lives(pid.trim()));
 }
 
-/// Drops the call once the command and its children are there.
+/// Drops the call once the command and its children are running.
 #[tokio::test]
 async fn a_dropped_call_leaves_no_process() {
     let bench = Bench::shell();
@@ -456,8 +456,8 @@ async fn a_call_dropped_early_leaves_no_process() {
     until("a process is left", || !running()).await;
 }
 
-/// The kernel does not count root's processes, so what bounds a fork bomb for certain is the
-/// group's death: no fork gets away from it.
+/// The kernel does not count root's processes, so only the death of the group bounds a fork bomb
+/// for certain: no fork escapes it.
 #[tokio::test]
 async fn a_fork_bomb_ends_with_its_time() {
     let bench = Bench::new(Commands::none().allow("sh -c").processes(2_000));
@@ -481,10 +481,10 @@ async fn a_fork_bomb_ends_with_its_time() {
     until("a process is left", || running() == 0).await;
 }
 
-/// The name by which this test, started again, knows that it is to be the host.
+/// Set in the environment when this test starts itself as the host.
 const HOST: &str = "LASTWORD_TEST_HOST";
 
-/// The host is killed; it can do nothing about its commands any more.
+/// A killed host cannot end its commands itself.
 #[tokio::test]
 async fn commands_die_with_a_host_that_is_killed() {
     const NAME: &str = "tools::command::tests::commands_die_with_a_host_that_is_killed";

@@ -1,4 +1,4 @@
-//! The tool itself: what it is asked, what it asks, and what it answers.
+//! The tool `run_command`: its arguments, its permission check, and its result.
 
 use super::commands::Commands;
 use super::confine::Confinement;
@@ -26,15 +26,15 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Words of a command at the most.
+/// How many words a command may have.
 const WORDS_MAX: usize = 1_000;
-/// Bytes of a command's words, all together, at the most.
+/// Bytes of a command's words, all together.
 const WORDS_BYTES_MAX: usize = 128 << 10;
-/// Bytes of what a command is given to read, at the most.
+/// Bytes of a command's standard input.
 const STDIN_BYTES_MAX: usize = 1 << 20;
-/// How long its last words are waited for once everybody in the group is dead.
+/// How long the last output is read after every process of the group is dead.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long a killed process may take to be gone.
+/// How long a killed process may take to disappear.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ struct Arguments {
     timeout_s: Option<u64>,
 }
 
-/// The commands of a host. A cloneable handle; made once, since a thread belongs to it.
+/// Runs the commands of a host. A cloneable handle; created once, since it owns a thread.
 #[derive(Clone)]
 pub struct CommandTools {
     shared: Arc<Shared>,
@@ -55,12 +55,13 @@ pub struct CommandTools {
 struct Shared {
     commands: Commands,
     starter: Starter,
-    /// Where the temporary directories of commands are made.
+    /// Where commands get their temporary directories.
     temporary: PathBuf,
 }
 
 impl CommandTools {
-    /// What the operator allows, and a directory of the host's own for temporary files.
+    /// Creates it for the operator's commands, with a directory of the host's own for temporary
+    /// files.
     pub fn new(commands: Commands, temporary: PathBuf) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -107,11 +108,13 @@ impl CommandTools {
 
     /// Runs a command in a workspace, given by its opened directory.
     ///
-    /// Dropping the future kills the command and all that it has started.
+    /// Dropping the future kills the command and everything that it has started.
     ///
     /// # Errors
-    /// When the arguments do not do, the operator or a rule does not allow it, or the host
-    /// cannot start it confined. How the command ends is for the model to read.
+    ///
+    /// If the arguments are invalid, the operator or a rule does not allow the command, or the host
+    /// cannot start it confined. A command that fails is not an error: its result is for the model
+    /// to read.
     pub async fn call(
         self,
         workspace: Arc<File>,
@@ -138,7 +141,8 @@ impl CommandTools {
         let mut access = Access::new(Capability::RunCommands, line, title);
 
         if arguments.directory.is_some() {
-            // The target does not say where: the same words may do something else elsewhere.
+            // For this call only: the target does not contain the directory, and the same words may
+            // do something else in another.
             access = access.once();
         }
 
@@ -190,7 +194,7 @@ impl Arguments {
             return Err(ToolError::invalid("the command has a NUL character in it"));
         }
 
-        // Elsewhere, the name that was allowed would be another file's.
+        // In another directory, the allowed name would be another file's.
         let relative = program.contains('/') && !program.starts_with('/');
         if relative && self.directory.is_some() {
             return Err(ToolError::invalid(
@@ -270,7 +274,7 @@ impl Shared {
         Ok(ended.answer(limit, begun.elapsed(), &enforced))
     }
 
-    /// Opens and builds all that starting needs.
+    /// Opens and builds everything that is needed to start.
     fn ready(
         &self,
         arguments: &Arguments,
@@ -283,7 +287,7 @@ impl Shared {
         let directory = match arguments.directory.as_deref() {
             None => root,
             Some(path) => {
-                // As guests see it; any other absolute path leads out.
+                // As guests see it; any other absolute path is outside.
                 let below = path.strip_prefix("/workspace").unwrap_or(path);
                 let relative = match below.strip_prefix('/') {
                     Some(relative) if below.len() < path.len() => relative,
@@ -345,7 +349,7 @@ impl From<ToolError> for Unready {
 
 type Shown = Arc<Mutex<Captured>>;
 
-/// A command that runs, and its streams.
+/// A running command, with its streams.
 struct Running {
     group: Group,
     stdin: Option<(pipe::Sender, Vec<u8>)>,
@@ -381,7 +385,8 @@ impl Running {
         })
     }
 
-    /// Feeds it and reads from it until its first process has ended, then ends the rest.
+    /// Writes its input and reads its output until its first process has ended, then kills the
+    /// rest.
     async fn finish(self, limit: Duration) -> io::Result<Ended> {
         let Self {
             group,
@@ -394,7 +399,7 @@ impl Running {
 
         let feed = async {
             if let Some((mut stdin, words)) = stdin {
-                // A program need not read what it is given.
+                // A program need not read its input.
                 let _unread = stdin.write_all(&words).await;
             }
         };
@@ -423,7 +428,7 @@ impl Running {
         };
 
         if !futures_util::future::FusedFuture::is_terminated(&streams) {
-            // Whoever left the group may hold them open.
+            // A process that left the group may keep them open.
             let _held_open = timeout(DRAIN_TIME_MAX, &mut streams).await;
         }
 

@@ -1,9 +1,9 @@
-//! A command line as one text for people and rules: words that are not plain are quoted, so
-//! that two different commands are never one text. Pure.
+//! A command line as one text for people and rules. Words with special characters are quoted, so
+//! that two different commands never have the same text. Pure.
 //!
-//! Rules compare words between spaces. A space within an argument always stands inside quotes
-//! that are open, while the words of a rule that somebody wrote down close theirs; so a rule
-//! ends where an argument does: `cargo test` does not cover `cargo 'test x'`.
+//! Rules compare words between spaces. A space within an argument is always inside open quotes,
+//! while a rule's quotes are closed; so a rule ends where an argument ends: `cargo test` does not
+//! cover `cargo 'test x'`.
 
 use lastword_types::text;
 
@@ -39,7 +39,7 @@ mod tests {
         assert!(!covers("cargo test *", &["cargo test"]));
         assert!(!covers("cargo test x *", &["cargo", "test", "x y"]));
 
-        // What somebody allowed with its quotes ends where its last argument does.
+        // A grant with quotes ends where its last argument ends.
         for (granted, asked) in [
             (&["a", "b c"][..], &["a", "b c d"][..]),
             (&["a", "b c"], &["a", "b c'"]),

@@ -1,5 +1,6 @@
-//! Putting a file's new content in its place: shown as a diff, asked for, checked again, and
-//! then all at once by renaming, alone among the runs of the host. Shared by the tools that write.
+//! Replaces a file's content: shows a diff, asks for permission, checks again that the file is
+//! unchanged, and renames the new content into place, under a lock among the runs of the host. Used
+//! by `write_file` and `edit_file`.
 
 use super::job::{Stop, blocking};
 use super::line_ends::told;
@@ -23,35 +24,35 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-/// Bytes of a diff that are shown to people and kept.
+/// Bytes of a diff that are shown to people and stored.
 const DIFF_BYTES_MAX: usize = 256 << 10;
-/// How long a diff may look for the least that changed.
+/// How long the search for the smallest diff may take.
 const DIFF_TIME_MAX: Duration = Duration::from_millis(300);
 
-/// A change of a file as it was asked for.
+/// A requested change of a file.
 pub(super) struct Change<F> {
     pub(super) run: Arc<Run>,
     pub(super) wanted: Wanted,
-    /// The file's text by its resolved path and what it is now, if it is there.
+    /// Computes the file's new text from its resolved path and its current content, if it exists.
     pub(super) after: F,
 }
 
-/// A file as it is to become.
+/// A file and its new content.
 struct Prepared {
-    /// Resolved.
+    /// The resolved path.
     path: String,
-    /// What the file is now; `None` if there is none.
+    /// The current content; `None` for a new file.
     before: Option<Current>,
     after: String,
 }
 
-/// A text that is to be changed.
+/// The current content of a file.
 struct Current {
     text: String,
     key: Key,
 }
 
-/// What is at a path that is to be written, as text; `None` if nothing is.
+/// Reads the file at a path that is to be written, as text; `None` if there is none.
 fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
     match root.symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -76,7 +77,8 @@ fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
     Ok(Some(Current { text, key }))
 }
 
-/// Another name of the file may lie anywhere; renaming would part it from this one.
+/// Refuses a file with hard links: another name may be anywhere, and renaming would separate it
+/// from this one.
 fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
     match metadata.nlink() {
         0 | 1 => Ok(()),
@@ -87,7 +89,7 @@ fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
     }
 }
 
-/// Fails unless the run has seen the file as it is.
+/// Fails unless the run has seen the file's current content.
 fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
     let what = match run.seen.compare(path, Digest::of(now.as_bytes())) {
         Sight::Fresh => return Ok(()),
@@ -101,7 +103,7 @@ impl<F> Change<F>
 where
     F: FnOnce(&str, Option<&str>) -> Result<String, Failed> + Send + 'static,
 {
-    /// Waits for its turn, asks for the change and makes it.
+    /// Waits for the call's turn, asks for permission and makes the change.
     pub(super) async fn make(
         self,
         permits: &Permits,
@@ -135,8 +137,8 @@ where
         let said = prepared.said();
         let created = prepared.before.is_none();
 
-        // Only now: nothing is locked while a person is asked. What is made anew needs no lock,
-        // since it replaces nothing.
+        // Locked only now, so that no lock is held while a person is asked. A new file needs no
+        // lock, since it replaces nothing.
         let locked = match &prepared.before {
             Some(before) => Some(run.locks.lock(before.key.clone()).await),
             None => None,
@@ -144,7 +146,7 @@ where
 
         let digest = blocking(runtime, move |stop| {
             let put = prepared.put(&run, stop);
-            // However the call ends, the file is free once nothing is done to it any more.
+            // Dropped when the work is over, however the call ends.
             drop(locked);
             put
         })
@@ -197,7 +199,7 @@ impl Prepared {
     fn diff(&self) -> String {
         let before = self.text_before();
 
-        // A name of several lines would be taken for lines of the diff.
+        // A name with line breaks could be taken for lines of the diff.
         let name = if self.path.chars().any(text::is_unseen) {
             text::shell(&self.path)
         } else {
@@ -229,7 +231,7 @@ impl Prepared {
         };
 
         let old = match &self.before {
-            // Another directory of this name would have another lock.
+            // The directory was exchanged for another, which has another lock.
             Some(before) if Key::of(&directory, name).map_err(failed)? != before.key => {
                 return Err(self.changed());
             }
@@ -241,7 +243,7 @@ impl Prepared {
         let temporary = Temporary::write(&directory, self.after.as_bytes(), old.as_ref());
         let temporary = temporary.map_err(failed)?;
 
-        // The file may have changed while it was written beside.
+        // The file may have changed while the new content was written.
         if let Some(before) = &self.before {
             self.unchanged(&directory, name, before)?;
         }
@@ -272,8 +274,8 @@ impl Prepared {
         ))
     }
 
-    /// Fails unless the file is still what the diff was made from. Between this and the
-    /// renaming, which follows at once, another process can still come in.
+    /// Fails unless the file still has the content that the diff was made from. Another process can
+    /// still change it between this check and the renaming, which follows at once.
     fn unchanged(&self, directory: &Dir, name: &str, before: &Current) -> Result<Metadata, Failed> {
         let mut opened = open_file(directory, name, &self.path)?;
         let bytes = opened.read(&self.path)?;
@@ -285,8 +287,8 @@ impl Prepared {
     }
 }
 
-/// The hunks between two texts. Lines end at their line feeds alone: a carriage return that was
-/// taken for an end would leave two lines of the diff in one.
+/// The hunks between two texts. Only line feeds end a line: a carriage return that counted as one
+/// would leave two lines of the diff in one.
 fn unified(before: &str, after: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (
         before.split_inclusive('\n').collect(),
@@ -322,7 +324,7 @@ fn spend(run: &Run, bytes: u64) -> Result<(), ToolError> {
     })
 }
 
-/// Directories that were made for a file, removed again if it does not come.
+/// Directories that were created for a file, removed again if the file is not.
 #[derive(Default)]
 struct Made(Vec<(Dir, String)>);
 
@@ -355,20 +357,21 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for (directory, name) in self.0.drain(..).rev() {
-            // One that somebody has put something into stays.
+            // A directory that has other entries by now stays.
             let _stays = directory.remove_dir(name);
         }
     }
 }
 
-/// The new content under a name of its own, removed if it is not renamed.
+/// The new content under a temporary name, removed if it is not renamed.
 struct Temporary<'a> {
     directory: &'a Dir,
     name: String,
 }
 
 impl<'a> Temporary<'a> {
-    /// Writes to the disk; with the mode and, where possible, the owner of what it replaces.
+    /// Writes and syncs the content, with the mode and, where possible, the owner of the file that
+    /// it replaces.
     fn write(directory: &'a Dir, bytes: &[u8], old: Option<&Metadata>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -388,7 +391,7 @@ impl<'a> Temporary<'a> {
             if (now.uid(), now.gid()) != (old.uid(), old.gid()) {
                 let owner = rustix::fs::Uid::from_raw(old.uid());
                 let group = rustix::fs::Gid::from_raw(old.gid());
-                // Only a privileged host can; the content counts for more.
+                // Only a privileged host can; the content matters more.
                 let _stays_ours = rustix::fs::fchown(&file, Some(owner), Some(group));
             }
             let mode = rustix::fs::Mode::from_raw_mode(old.mode() & 0o777);
@@ -399,7 +402,7 @@ impl<'a> Temporary<'a> {
         Ok(temporary)
     }
 
-    /// Gives it its name: that of a file which it replaces, or one that nothing has.
+    /// Renames it to the final name, replacing a file or none.
     fn rename(self, name: &str, replaces: bool) -> io::Result<()> {
         if replaces {
             return self.directory.rename(&self.name, self.directory, name);
@@ -407,7 +410,7 @@ impl<'a> Temporary<'a> {
 
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(self.directory, &self.name, self.directory, name, flags) {
-            // Not every file system knows the flag; a hard link replaces nothing either.
+            // Not every file system supports the flag; a hard link replaces nothing either.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                 self.directory.hard_link(&self.name, self.directory, name)
             }
@@ -418,7 +421,7 @@ impl<'a> Temporary<'a> {
 
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
-        // Once it is renamed there is nothing of this name.
+        // Once it is renamed, the temporary name is free.
         let _gone = self.directory.remove_file(&self.name);
     }
 }

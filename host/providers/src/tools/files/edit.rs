@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 pub(super) const NAME: &str = "edit_file";
 
-/// Edits of one call at the most.
+/// How many edits one call may have.
 const EDITS_MAX: usize = 100;
 
 #[derive(Deserialize)]
@@ -118,7 +118,7 @@ pub(super) async fn call(
             let what = format!("{path}: there is no such file; write_file makes one");
             return Err(Failed::Said(what));
         };
-        // Bounded, so it fits.
+        // The constant fits.
         let max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
         apply(before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))
     };

@@ -1,10 +1,10 @@
-//! The first things in the order of their paths, from many threads, in bounded memory: the
-//! same ones whatever order they come in. Knows not what they are.
+//! Collects the first items in the order of their paths, from many threads and in bounded memory.
+//! The result does not depend on the order of arrival.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Keeps the first things until their weights reach a bound.
+/// Keeps the first items until their weights reach a bound.
 pub(super) struct First<T> {
     max: usize,
     kept: Mutex<Kept<T>>,
@@ -27,14 +27,14 @@ impl<T> First<T> {
         }
     }
 
-    /// Whether a thing of this path, or one that begins with it, could be among the first.
+    /// Whether an item of this path, or of one that begins with it, could be among the first.
     pub(super) fn may_have(&self, path: &str) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let last = kept.things.last_key_value();
         kept.weight < self.max || last.is_none_or(|(last, _)| path < last.as_str())
     }
 
-    /// Adds a thing; the last ones go once those before them reach the bound.
+    /// Adds an item, and drops the last ones once those before them reach the bound.
     pub(super) fn add(&self, path: String, weight: usize, thing: T) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.weight += weight;
@@ -50,7 +50,7 @@ impl<T> First<T> {
         }
     }
 
-    /// The things in order, and whether their weights reached the bound.
+    /// The items in order, and whether their weights reached the bound.
     pub(super) fn into_ordered(self) -> (Vec<(String, T)>, bool) {
         let kept = self.kept.into_inner();
         let kept = kept.unwrap_or_else(PoisonError::into_inner);

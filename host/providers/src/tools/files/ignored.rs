@@ -1,11 +1,11 @@
-//! Which names a directory's `.gitignore` and `.ignore` leave out, below it and below all the
-//! directories above it. Reads their words from what it is given; opens nothing.
+//! The rules of `.gitignore` and `.ignore` files: a directory's own, and those of the directories
+//! above it. The caller reads the files.
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::sync::Arc;
 
-/// Files with such rules, the weakest first.
+/// The files with such rules, in ascending precedence.
 pub(super) const FILES: [&str; 2] = [".gitignore", ".ignore"];
 
 /// The rules of a directory and of those above it.
@@ -18,7 +18,7 @@ struct Level {
 }
 
 impl Rules {
-    /// These rules and those of one more directory. What is no rule is passed over, as git does.
+    /// Adds the rules of one more directory. Invalid rules are skipped, as git does.
     pub(super) fn below(&self, directory: &str, files: &[String]) -> Self {
         if files.is_empty() {
             return self.clone();
@@ -27,7 +27,7 @@ impl Rules {
         let root = if directory == "." { "" } else { directory };
         let mut builder = GitignoreBuilder::new(root);
 
-        // Git passes over a byte order mark, too.
+        // Git ignores a byte order mark, too.
         let rules = |file| str::strip_prefix(file, '\u{feff}').unwrap_or(file).lines();
         for line in files.iter().flat_map(|file| rules(file)) {
             if let Err(error) = builder.add_line(None, line) {
@@ -44,7 +44,7 @@ impl Rules {
         }
     }
 
-    /// Whether a path is left out. The nearest directory with something to say decides.
+    /// Whether a path is ignored. The nearest directory with a matching rule decides.
     pub(super) fn leave_out(&self, path: &str, is_directory: bool) -> bool {
         let mut rules = self;
         while let Some(level) = &rules.0 {

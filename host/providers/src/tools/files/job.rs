@@ -1,5 +1,4 @@
-//! Work that blocks, on a thread that may: it is told when nobody waits for it any more. Knows
-//! nothing of files.
+//! Runs blocking work on a thread for it, and signals it when the caller is gone.
 
 use super::Failed;
 use crate::tools::{ToolError, ToolErrorKind};
@@ -8,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// Whether the caller has gone. Looked at once per file, while one is searched, and right before
-/// a change.
+/// Whether the caller is gone. Checked once per file, during a search of a file, and right before a
+/// change.
 #[derive(Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
@@ -23,7 +22,7 @@ impl Stop {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Fails once the caller has gone; nobody reads the words.
+    /// Fails once the caller is gone, which therefore never sees the message.
     pub(super) fn check(&self) -> Result<(), Failed> {
         if self.is_asked() {
             Err(Failed::Said("the call was cancelled".to_owned()))
@@ -48,9 +47,9 @@ impl Drop for Waiter {
     }
 }
 
-/// Does the work where blocking is allowed.
+/// Runs the work on the runtime's blocking threads.
 ///
-/// Dropping the future asks the work to stop; what has not begun never does.
+/// Dropping the future signals the work to stop; work that has not started never does.
 pub(super) async fn blocking<T: Send + 'static>(
     runtime: &Handle,
     work: impl FnOnce(&Stop) -> Result<T, Failed> + Send + 'static,

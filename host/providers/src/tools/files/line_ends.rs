@@ -1,12 +1,12 @@
-//! What a text has beside its words: how its lines end, and a byte order mark. Pure.
+//! The line ends and the byte order mark of a text. Pure.
 
-/// What some programs put before a text to say that it is Unicode.
+/// Some programs put it before a text to mark it as Unicode.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// How the lines of a text end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnds {
-    /// No line of it ends.
+    /// The text has no line end.
     None,
     Lf,
     CrLf,
@@ -34,7 +34,7 @@ impl LineEnds {
     }
 }
 
-/// The same with CR LF at the end of each line.
+/// Ends every line with CR LF.
 pub(super) fn with_crlf(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
@@ -43,8 +43,8 @@ fn has_mark(text: &str) -> bool {
     text.starts_with(BYTE_ORDER_MARK)
 }
 
-/// The text that replaces another one: it begins with a byte order mark if that does, and its
-/// lines end with CR LF if all of that one do and its own all end with LF.
+/// Adapts a text to the one that it replaces: it gets a byte order mark if that has one, and CR LF
+/// line ends if all of that one's are and its own are all LF.
 pub(super) fn kept(before: &str, mut content: String) -> String {
     if (LineEnds::of(before), LineEnds::of(&content)) == (LineEnds::CrLf, LineEnds::Lf) {
         content = with_crlf(&content);
@@ -55,8 +55,7 @@ pub(super) fn kept(before: &str, mut content: String) -> String {
     content
 }
 
-/// What is unusual about a changed text or other than it was, to be said after its name; mostly
-/// nothing.
+/// A remark on unusual or changed line ends, to be put after the file's name; mostly empty.
 pub(super) fn told(before: &str, after: &str) -> String {
     let mut told = String::new();
 

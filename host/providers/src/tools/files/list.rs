@@ -1,4 +1,4 @@
-//! `list_files`: names below a directory, in order, without those that are ignored.
+//! `list_files`: the names below a directory, in order, without ignored ones.
 
 use super::first::First;
 use super::job::{Stop, blocking};
@@ -13,9 +13,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Names in one answer, if nothing else is asked for.
+/// How many names one result has by default.
 const NAMES: usize = 1_000;
-/// Names in one answer at the most.
+/// How many names one result may have.
 const NAMES_MAX: usize = 5_000;
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ pub(super) fn tool() -> Tool {
     }
 }
 
-/// A glob over paths: one without a slash is for names in any directory.
+/// Parses a glob over paths: one without a slash matches names in any directory.
 pub(super) fn matcher(glob: &str) -> Result<GlobMatcher, ToolError> {
     let everywhere = if glob.contains('/') {
         glob.trim_start_matches('/').to_owned()
@@ -94,7 +94,7 @@ pub(super) async fn call(
     .await
 }
 
-/// What each thread of the walk does.
+/// The visitor of one thread of the walk.
 struct Names<'a> {
     first: &'a First<Kind>,
     glob: Option<&'a GlobMatcher>,

@@ -1,9 +1,8 @@
-//! One change of a file at a time, over all runs of a host: the lock of each file that is being
-//! changed. Knows no paths and no content.
+//! Locks files, so that one change of a file happens at a time over all runs of a host.
 //!
-//! A file is known by its directory's device and inode and by its name there, so that it is the
-//! same by whatever path or link, and in whatever workspace, it was reached. Its own inode would
-//! not do: each change gives it another one.
+//! A file is identified by its directory's device and inode and by its name there, so that every
+//! path, link and workspace leads to the same lock. Its own inode would not do: each change gives
+//! it another one.
 
 use cap_std::fs::{Dir, MetadataExt as _};
 use std::collections::HashMap;
@@ -12,7 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
-/// Which file it is.
+/// Identifies a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     device: u64,
@@ -32,18 +31,18 @@ impl Key {
     }
 }
 
-/// The locks of one host. It holds no more of them than there are calls that change files.
+/// The locks of one host: one for each file that a call changes or waits for.
 #[derive(Default)]
 pub struct FileLocks(Mutex<HashMap<Key, Shared>>);
 
-/// A lock, and how many hold it or wait for it.
+/// A lock, and how many calls hold it or wait for it.
 #[derive(Default)]
 struct Shared {
     users: usize,
     lock: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A file that no other call of this host changes until this is dropped, or one that is waited for.
+/// A lock that is held until this is dropped, or that is waited for.
 pub(super) struct Locked {
     locks: Arc<FileLocks>,
     key: Key,
@@ -55,8 +54,7 @@ impl FileLocks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a file; the waiting calls get it in their order. Dropping the future
-    /// ends the wait.
+    /// Locks a file; waiting calls get the lock in order. Dropping the future ends the wait.
     pub(super) async fn lock(self: &Arc<Self>, key: Key) -> Locked {
         let lock = {
             let mut table = self.table();
@@ -79,7 +77,7 @@ impl FileLocks {
         self.table().len()
     }
 
-    /// How many hold a file's lock or wait for it.
+    /// How many calls hold a file's lock or wait for it.
     #[cfg(test)]
     pub(super) fn users(&self, key: &Key) -> usize {
         self.table().get(key).map_or(0, |shared| shared.users)
@@ -146,7 +144,7 @@ mod tests {
         drop(held);
         assert_eq!(locks.len(), 0);
 
-        // A call that was never polled never waits.
+        // A future that was never polled never waits.
         drop(locks.lock(key("b")));
         assert_eq!(locks.len(), 0);
     }

@@ -1,20 +1,19 @@
-//! The calls of one answer on one file, in the order in which the answer has them. Knows neither
-//! files nor what the calls do with them.
+//! Orders the calls of one model response on one file.
 //!
-//! Such calls are carried out at the same time, and each finds out only on its way which file it
-//! means. So each takes its turn before any of them begins, names its file once it knows, and
-//! goes on when no earlier call may mean the same. Calls that only read pass each other.
+//! Such calls run at the same time, and each resolves its file only after it started. So each takes
+//! a turn before any of them starts, names its file once it is resolved, and goes on when no
+//! earlier call may concern the same file. Calls that only read do not wait for each other.
 
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 
-/// The calls of one run that have a turn, by their numbers. A cloneable handle.
+/// The calls of one run that have a turn, by number. A cloneable handle.
 #[derive(Clone, Default)]
 pub(super) struct Order(watch::Sender<BTreeMap<u64, Call>>);
 
 struct Call {
     changes: bool,
-    /// None until it is known.
+    /// `None` until it is resolved.
     path: Option<String>,
 }
 
@@ -35,7 +34,7 @@ pub struct Turn {
 }
 
 impl Order {
-    /// The next turn, for a call that changes its file or only reads it.
+    /// Takes the next turn, for a call that changes its file or only reads it.
     pub(super) fn turn(&self, changes: bool) -> Turn {
         let mut number = 0;
         self.0.send_modify(|calls| {
@@ -63,7 +62,7 @@ impl Turn {
         mine.is_none_or(|mine| !earlier.any(|call| call.precedes(mine)))
     }
 
-    /// Whether no earlier call has to be waited for, whichever file is meant.
+    /// Whether there is no earlier call to wait for, whatever the file.
     pub fn is_free(&self) -> bool {
         self.comes(&self.order.0.borrow())
     }

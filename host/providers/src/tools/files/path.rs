@@ -1,10 +1,10 @@
-//! Where a path leads: confined to the workspace, with every link resolved before anybody is
-//! asked, and opened afterwards without following any. Knows neither tools nor permissions.
+//! Resolves paths within the workspace, with every link, before permission is asked for; and opens
+//! them afterwards without following any.
 //!
-//! A path is resolved once, inside the workspace ([`cap_std`] refuses whatever leads out of
-//! it). What is asked for and opened later is the resolved path, one component after the other
-//! from an open directory, each with `O_NOFOLLOW`: a component that became a link meanwhile is
-//! an error, wherever the link leads.
+//! A path is resolved once, inside the workspace ([`cap_std`] refuses whatever leads out of it).
+//! What is asked for and opened later is the resolved path, one component after the other from an
+//! open directory, each with `O_NOFOLLOW`: a component that became a link meanwhile is an error,
+//! wherever the link leads.
 
 use super::Failed;
 use crate::tools::{ToolError, ToolErrorKind};
@@ -13,26 +13,27 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read as _};
 
-/// Bytes of a path at the most, as the kernel has it.
+/// The kernel's bound on a path, in bytes.
 const PATH_BYTES_MAX: usize = 4_095;
 /// Bytes of a file that is read or replaced as a whole.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
-/// What the kernel puts behind the name of a file that was replaced while its path was resolved.
+/// The suffix that the kernel adds to the name of a file that was replaced while its path was
+/// resolved.
 const REPLACED: &str = " (deleted)";
-/// How often a path is resolved whose file is replaced meanwhile.
+/// How often the path of a file that is being replaced is resolved.
 const RESOLVED_MAX: usize = 1_000;
 /// Where guests see the workspace.
 const GUEST_ROOT: &str = "/workspace";
 
-/// A path as it was asked for, without what cannot be part of one.
+/// A requested path, checked and normalised, but not resolved.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     path: String,
-    /// It ended in a slash: a directory is meant.
+    /// Whether it ended in a slash, which means a directory.
     directory: bool,
 }
 
-/// Says what an error of the file system means for this path.
+/// Explains an error of the file system for this path.
 pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
     let what = match error.kind() {
         ErrorKind::NotFound => "there is no such file or directory".to_owned(),
@@ -58,7 +59,7 @@ fn outside(path: &str) -> ToolError {
 }
 
 impl Wanted {
-    /// Takes a path relative to the workspace, or below `/workspace`.
+    /// Parses a path relative to the workspace, or below `/workspace`.
     pub(super) fn parse(path: &str) -> Result<Self, ToolError> {
         if path.len() > PATH_BYTES_MAX {
             let message = format!("the path is longer than {PATH_BYTES_MAX} bytes");
@@ -103,13 +104,13 @@ impl Wanted {
         })
     }
 
-    /// The path of a file, as long as no part of it turns out to be a link.
+    /// The path of a file; only right if no part of it is a link.
     pub(super) fn plain(&self) -> Option<&str> {
         let up = self.path.split('/').any(|component| component == "..");
         (!up && !self.directory && self.path != ".").then_some(&*self.path)
     }
 
-    /// What is there, by its path without links.
+    /// The path without links of an existing file or directory.
     pub(super) fn existing(&self, root: &Dir) -> Result<String, Failed> {
         let resolved = resolve(root, &self.path)?;
         if self.directory && !directory(root, &resolved) {
@@ -119,7 +120,8 @@ impl Wanted {
         }
     }
 
-    /// Where a file is or would be: what exists of the path without links, and the rest.
+    /// The path without links of a file that may not exist yet: the existing part is resolved, the
+    /// rest is appended.
     pub(super) fn target(&self, root: &Dir) -> Result<String, Failed> {
         if self.directory || self.path == "." {
             let what = format!("{}/ names a directory; name a file in it", self.path);
@@ -177,7 +179,7 @@ fn resolve(root: &Dir, path: &str) -> Result<String, Failed> {
     Err(Failed::Said(format!("{path}: {what}")))
 }
 
-/// Whether a path leads to what has this resolved one.
+/// Whether a path resolves to `resolved`.
 fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
     let found = (root.metadata(path), root.symlink_metadata(resolved));
     let (Ok(one), Ok(other)) = found else {
@@ -199,7 +201,7 @@ pub(super) fn join(directory: &str, name: &str) -> String {
     }
 }
 
-/// The directory of a resolved path and its name there.
+/// The directory of a resolved path, and the name in it.
 pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
@@ -213,7 +215,7 @@ fn no_follow(more: OFlags) -> OpenOptions {
     options
 }
 
-/// Opens a directory by its resolved path, following no link.
+/// Opens a directory by its resolved path, without following links.
 pub(super) fn open_directory(root: &Dir, path: &str) -> io::Result<Dir> {
     let mut directory = root.try_clone()?;
     for name in path.split('/').filter(|name| *name != ".") {
@@ -222,17 +224,18 @@ pub(super) fn open_directory(root: &Dir, path: &str) -> io::Result<Dir> {
     Ok(directory)
 }
 
-/// Opens a directory in another, following no link.
+/// Opens a directory in another one, without following links.
 pub(super) fn step(directory: &Dir, name: &str) -> io::Result<Dir> {
     let opened = directory.open_with(name, &no_follow(OFlags::DIRECTORY))?;
     Ok(Dir::from_std_file(opened.into_std()))
 }
 
-/// Opens a file in a directory, following no link and waiting for nobody.
+/// Opens a file in a directory, without following links or blocking.
 ///
 /// # Errors
-/// When it is neither there nor a regular file. A FIFO or a device is not opened at all, unless
-/// it took the file's place this very moment, and even then nothing waits for it.
+///
+/// If it is missing or not a regular file. A FIFO or a device is not opened at all, unless it took
+/// the file's place at this very moment, and even then nothing blocks.
 pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<Opened, Failed> {
     let failed = |error: io::Error| explain(path, &error);
     let before = directory.symlink_metadata(name).map_err(failed)?;
@@ -259,14 +262,14 @@ fn regular(metadata: &Metadata, path: &str) -> Result<(), Failed> {
     Err(Failed::Said(format!("{path}: it is {what}")))
 }
 
-/// A regular file and what it was when it was opened.
+/// A regular file, with its metadata at the time it was opened.
 pub(super) struct Opened {
     file: File,
     pub(super) metadata: Metadata,
 }
 
 impl Opened {
-    /// All of its bytes, or how many there are if they are too many.
+    /// Reads all bytes; an error with their number if there are too many.
     pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, Failed> {
         let size = self.metadata.size();
         let mut bytes = Vec::new();
@@ -290,7 +293,7 @@ impl Opened {
     }
 }
 
-/// A file by its resolved path.
+/// Opens a file by its resolved path.
 pub(super) fn open_at(root: &Dir, path: &str) -> Result<Opened, Failed> {
     let (directory, name) = split(path);
     let directory = open_directory(root, directory).map_err(|error| explain(path, &error))?;

@@ -1,4 +1,4 @@
-//! `read_file`: a text by its lines, or what a file is if it is no text.
+//! `read_file`: the lines of a text, or a description of a file that is not text.
 
 use super::job::blocking;
 use super::order::Turn;
@@ -15,9 +15,9 @@ use tokio::runtime::Handle;
 
 pub(super) const NAME: &str = "read_file";
 
-/// Bytes at the beginning in which a NUL makes a file no text.
+/// How many bytes at the beginning are checked for a NUL, which marks a file as binary.
 const BINARY_BYTES: usize = 8 << 10;
-/// What fits the schema, and nothing else does: some calls are answered by this alone.
+/// Has to accept exactly what the schema accepts: `cached_read` relies on it alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
@@ -87,7 +87,7 @@ fn read(
     Ok(answer(path, &bytes, arguments))
 }
 
-/// What the tool says of a file's bytes.
+/// Converts a file's bytes into the tool's output.
 pub(super) fn answer(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest, ToolOutput) {
     let digest = Digest::of(bytes);
     let binary = bytes[..bytes.len().min(BINARY_BYTES)].contains(&0);
@@ -111,7 +111,7 @@ fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
     }))
 }
 
-/// The lines that were asked for, as many as fit.
+/// The requested lines, as many as fit.
 fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOutput {
     let number = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| {
@@ -174,14 +174,14 @@ fn nth_line(text: &str, number: usize) -> usize {
     lines.map(str::len).sum()
 }
 
-/// Where to read on.
+/// Where to continue reading.
 enum Next {
     Line(usize),
-    /// A line, and bytes of it that were shown.
+    /// A line, and how many of its bytes were shown.
     Byte(usize, usize),
 }
 
-/// How many bytes of some lines to show. What was not asked for is not left out.
+/// How many bytes of the requested lines to show, and where to continue.
 fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
     if text.len() <= TEXT_BYTES_MAX && count == usize::MAX {
         return (text.len(), None);

@@ -1,25 +1,25 @@
-//! Replacing pieces of a text by others, exactly, and saying what to do when a piece is not
-//! there or there more than once. Pure; knows no files.
+//! Replaces pieces of a text exactly, and explains what to do when a piece is missing or occurs
+//! more than once. Pure.
 
 use super::line_ends::{LineEnds, with_crlf};
 use std::cmp::Reverse;
 
-/// Lines that are compared to find the one that is most like what was looked for.
+/// How many lines are compared to find the one that is most similar to a missing piece.
 const LINES_COMPARED_MAX: usize = 20_000;
 /// Characters of a line that are shown.
 const LINE_SHOWN: usize = 120;
 
-/// One piece of text and what to put in its place.
+/// A piece of text, and its replacement.
 #[derive(Clone, Debug)]
 pub(super) struct Edit {
     pub(super) old: String,
     pub(super) new: String,
-    /// Everywhere; otherwise it has to be there once.
+    /// Whether to replace all occurrences; otherwise there has to be exactly one.
     pub(super) all: bool,
 }
 
-/// Applies edits one after the other, to a text of at most `bytes_max`. What is wrong is said
-/// for a model to correct.
+/// Applies edits one after the other, to a text of at most `bytes_max`. Errors are for a model to
+/// correct.
 pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<String, String> {
     let mut text = text.to_owned();
 

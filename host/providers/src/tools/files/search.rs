@@ -1,4 +1,4 @@
-//! `search_text`: lines that match, by the crates behind ripgrep, in the order of the paths.
+//! `search_text`: matching lines, by the crates of ripgrep, in the order of the paths.
 
 use super::first::First;
 use super::job::{Stop, blocking};
@@ -22,21 +22,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
-/// Matching lines in one answer, if nothing else is asked for.
+/// How many matching lines one result has by default.
 const MATCHES: usize = 100;
-/// Matching lines in one answer at the most.
+/// How many matching lines one result may have.
 const MATCHES_MAX: usize = 1_000;
-/// Lines of context on each side at the most.
+/// Lines of context on each side.
 const CONTEXT_MAX: usize = 20;
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 400;
-/// Bytes of a pattern at the most.
+/// Bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 4 << 10;
-/// Bytes of a compiled pattern at the most: what each byte that is searched may cost.
+/// Bytes of a compiled pattern, which bounds the cost of each searched byte.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
-/// Bytes of what a pattern caches at the most.
+/// Bytes of a pattern's cache.
 const CACHE_BYTES_MAX: usize = 2 << 20;
-/// Bytes of a line that are held at the most; a file with a longer one is passed over.
+/// Bytes of a line that are held; a file with a longer one is skipped.
 const HEAP_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
@@ -126,7 +126,7 @@ pub(super) async fn call(
     .await
 }
 
-/// What to look for and where.
+/// A search: the pattern, and where to look.
 struct Search {
     matcher: RegexMatcher,
     glob: Option<GlobMatcher>,
@@ -135,12 +135,12 @@ struct Search {
     max: usize,
 }
 
-/// A line as it is shown.
+/// A line of the result.
 struct Line {
     number: u64,
     text: String,
     matches: bool,
-    /// Lines were left out before it.
+    /// Whether lines were left out before it.
     gap: bool,
 }
 
@@ -184,13 +184,13 @@ impl Search {
     fn searcher(&self) -> Searcher {
         SearcherBuilder::new()
             .binary_detection(BinaryDetection::quit(0))
-            // A file that shrinks while it is mapped would end the host.
+            // A file that is truncated while it is mapped would crash the host.
             .memory_map(MmapChoice::never())
             .heap_limit(Some(HEAP_BYTES_MAX))
             .line_number(true)
             .before_context(self.context)
             .after_context(self.context)
-            // One more than is shown tells that there are more.
+            // One more than is shown, to know that there are more.
             .max_matches(Some(self.max as u64 + 1))
             .build()
     }
@@ -247,7 +247,7 @@ impl Search {
         Ok(self.answer(files.into_iter().collect(), Walked::Whole, passed_over))
     }
 
-    /// What matches; nothing at all if it is no text or cannot be read.
+    /// The matching lines; `None` if the file is binary or cannot be read.
     fn lines(&self, searcher: &mut Searcher, file: impl Read) -> Option<Vec<Line>> {
         let mut found = Found::default();
         match searcher.search_reader(&self.matcher, file, &mut found) {
@@ -311,7 +311,7 @@ impl Search {
         }
 
         let truncated = truncated || walked == Walked::Part;
-        // Which files a search with more matches than are shown never came to is chance.
+        // If the result is truncated, it is chance which files were not reached.
         let passed_over = (!truncated).then_some(passed_over);
         ToolOutput::text(text).structured(json!({
             "matches": shown, "truncated": truncated, "passed_over": passed_over,
@@ -319,7 +319,7 @@ impl Search {
     }
 }
 
-/// What each thread of the walk does.
+/// The visitor of one thread of the walk.
 struct Worker<'a> {
     search: &'a Search,
     searcher: Searcher,
@@ -331,8 +331,8 @@ struct Worker<'a> {
     until: Instant,
 }
 
-/// A file that cannot be read any further once nobody waits for the search or its time is over:
-/// one file can be enough for longer than that.
+/// A file whose reads fail once the caller is gone or the time is over, since searching one large
+/// file can take longer than that.
 struct Stoppable<'a, F> {
     file: F,
     stop: &'a Stop,
@@ -397,7 +397,7 @@ impl Visit for Worker<'_> {
     }
 }
 
-/// The lines of one file.
+/// The matches of one file.
 #[derive(Default)]
 struct Found {
     lines: Vec<Line>,
@@ -452,7 +452,7 @@ impl Sink for &mut Found {
 mod tests {
     use super::*;
 
-    /// Lines without end, which asks for the stop after a while.
+    /// Test support: endless lines, which ask for the stop after a while.
     struct Endless<'a> {
         stop: &'a Stop,
         reads: usize,

@@ -1,15 +1,15 @@
-//! What this run has read or written of each file, so that it changes nothing that it has not
-//! seen. Knows no files, only their digests.
+//! What this run has read or written of each file, so that it changes nothing that it has not seen.
+//! Only digests are kept.
 
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Files that are remembered at the most; those of further ones have to be read again.
+/// How many files are remembered; further ones have to be read again.
 const FILES_MAX: usize = 10_000;
 
-/// What a file's bytes were.
+/// The digest of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest([u8; 32]);
 
@@ -26,11 +26,11 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The files that this run has seen, by their paths without links.
+/// The digests that this run has seen, by paths without links.
 #[derive(Default)]
 pub(super) struct Seen(Mutex<HashMap<String, Digest>>);
 
-/// How what is there relates to what this run has seen.
+/// How a file's current content relates to what this run has seen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     Fresh,

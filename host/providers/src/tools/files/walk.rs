@@ -1,6 +1,6 @@
-//! Everything below a directory, by a few threads: hidden and ignored names left out, no link
-//! followed, nothing opened but by its name in a directory that is open already. Knows neither
-//! globs nor what is done with what it finds.
+//! Walks a directory tree with a few threads: skips hidden and ignored names, follows no links, and
+//! opens everything by its name in an already open directory. `list` and `search` supply the
+//! visitors.
 
 use super::ignored::{self, Rules};
 use super::job::Stop;
@@ -14,30 +14,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Threads of one walk at the most.
+/// How many threads one walk has at most.
 const THREADS_MAX: usize = 8;
-/// Names that one walk looks at, at the most.
+/// How many names one walk visits.
 const ENTRIES_MAX: usize = 500_000;
-/// How deep a walk goes at the most.
+/// How deep a walk goes.
 pub(super) const DEPTH_MAX: usize = 64;
-/// How long one walk takes at the most.
+/// How long one walk may take.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes of a file with rules of what to ignore, at the most.
+/// Bytes of a file with ignore rules.
 const RULES_BYTES_MAX: u64 = 1 << 20;
-/// Files that are handed to one thread at a time.
+/// How many files one thread takes at a time.
 const CHUNK: usize = 64;
 
-/// What a walk found.
+/// A file, directory or link that a walk found.
 pub(super) struct Entry<'a> {
     directory: &'a OwnedFd,
     name: &'a str,
     pub(super) path: String,
     pub(super) kind: Kind,
-    /// 1 for what lies in the directory that the walk began at.
+    /// 1 for an entry of the directory that the walk started at.
     pub(super) depth: usize,
 }
 
-/// What kind of thing it is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -48,7 +48,7 @@ pub(super) enum Kind {
 }
 
 impl Entry<'_> {
-    /// Opens it if it is a regular file, still; waits for nobody.
+    /// Opens the entry if it is still a regular file, without blocking.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         open_regular(self.directory, self.name)
     }
@@ -64,34 +64,34 @@ fn open_regular(directory: impl AsFd, name: &str) -> rustix::io::Result<File> {
     }
 }
 
-/// What looks at the entries, one for each thread.
+/// Visits the entries; each thread has its own visitor.
 pub(super) trait Visit {
-    /// Whether to go into a directory, whose path this is.
+    /// Whether to enter the directory of this path.
     fn enter(&mut self, path: &str, depth: usize) -> bool;
-    /// Something that is neither hidden nor ignored.
+    /// Visits an entry that is neither hidden nor ignored.
     fn entry(&mut self, entry: Entry<'_>);
 }
 
-/// Where to begin, and what to leave out.
+/// Where to start, and what to skip.
 pub(super) struct Walk<'a> {
     /// The workspace.
     pub(super) root: &'a Dir,
-    /// A directory, by its resolved path.
+    /// The directory to start at, by its resolved path.
     pub(super) start: &'a str,
-    /// Names that begin with a dot, other than `.git`, are not left out.
+    /// Whether to include names that begin with a dot, except `.git`.
     pub(super) hidden: bool,
     pub(super) stop: &'a Stop,
 }
 
-/// Whether a walk saw everything.
+/// Whether a walk was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Walked {
     Whole,
-    /// It met one of its bounds, or somebody stopped it.
+    /// It reached a bound, or was stopped.
     Part,
 }
 
-/// A directory that is open.
+/// An open directory of the walk.
 struct Level {
     fd: OwnedFd,
     path: String,
@@ -118,10 +118,11 @@ struct Shared<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks; `visitor` makes one for each thread.
+    /// Walks the tree; `visitor` creates one for each thread.
     ///
     /// # Errors
-    /// When the directory to begin at cannot be read.
+    ///
+    /// If the start directory cannot be read.
     pub(super) fn run<V: Visit>(&self, visitor: impl Fn() -> V + Sync) -> std::io::Result<Walked> {
         let first = self.begin()?;
 
@@ -150,7 +151,7 @@ impl Walk<'_> {
         Ok(if all { Walked::Whole } else { Walked::Part })
     }
 
-    /// Opens the first directory with the rules of all that are above it.
+    /// Opens the start directory, with the ignore rules of all directories above it.
     fn begin(&self) -> std::io::Result<Level> {
         let mut directory = self.root.try_clone()?;
         let mut path = ".".to_owned();
@@ -171,7 +172,7 @@ impl Walk<'_> {
     }
 }
 
-/// The words of those files of a directory that are there.
+/// The texts of these files in a directory, if they exist.
 fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
     let read = |name: &&str| {
         let file = open_regular(&directory, name).ok()?;
@@ -187,7 +188,7 @@ impl Shared<'_> {
         self.walk.stop.is_asked() || Instant::now() >= self.until
     }
 
-    /// Adds tasks, the last of which is done first, at the end of one's own.
+    /// Completes a task and queues its subtasks, the last of which is taken first.
     fn done(&self, tasks: Vec<Task>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.tasks.extend(tasks);
@@ -196,7 +197,7 @@ impl Shared<'_> {
         self.changed.notify_all();
     }
 
-    /// The next task; none once all is done.
+    /// Takes the next task; `None` once all are completed.
     fn next(&self) -> Option<Task> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -214,7 +215,7 @@ impl Shared<'_> {
     }
 
     fn work(&self, visitor: &mut impl Visit) {
-        // What a panic leaves behind is done as well: nobody waits for it.
+        // Completed on drop, so that a panic does not leave other threads waiting.
         struct Done<'a, 'b>(&'a Shared<'b>, Vec<Task>);
 
         impl Drop for Done<'_, '_> {
@@ -230,7 +231,7 @@ impl Shared<'_> {
                 _ if self.over() => {}
                 Task::Entries(level, entries) => self.show(&level, entries, visitor),
                 Task::Directory(above, name) => {
-                    // A directory that went away or that nobody may read has nothing to show.
+                    // A directory that was removed or cannot be read has no entries.
                     done.1 = self
                         .enter(&above, &name)
                         .and_then(|level| self.list(level, visitor))
@@ -250,14 +251,14 @@ impl Shared<'_> {
         })
     }
 
-    /// Reads a directory and makes tasks of what is in it.
+    /// Reads a directory and creates tasks for its entries.
     fn list(&self, mut level: Level, visitor: &mut impl Visit) -> std::io::Result<Vec<Task>> {
         let mut names = Vec::new();
         let mut rules = Vec::new();
 
         for entry in fs::Dir::read_from(&level.fd)? {
             let entry = entry?;
-            // A name that is not UTF-8 cannot be asked for.
+            // A name that is not UTF-8 cannot be named in a call.
             let Ok(name) = entry.file_name().to_str() else {
                 continue;
             };
@@ -357,7 +358,7 @@ mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
 
-    /// Exchanges what it is shown for a link to the outside, right before that is opened.
+    /// Replaces each entry by a link to the outside, right before it is opened.
     struct Exchange<'a> {
         place: &'a Path,
         read: &'a Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! `write_file`: a file's whole content, for a new file or one that this run has read.
+//! `write_file`: replaces a file's whole content, for a new file or one that this run has read.
 
 use super::change::Change;
 use super::line_ends::kept;

@@ -1,5 +1,5 @@
-//! Anthropic's messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
-//! Blocks begin, grow and stop by index, and may do so at the same time. Pure.
+//! Anthropic's messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>. Blocks
+//! start, grow and stop by index, and may do so concurrently. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{self, Halves, count, text};
@@ -9,20 +9,20 @@ use crate::model::remote::thoughts::Thought;
 use lastword_types::session::Usage;
 use serde_json::{Value, json};
 
-/// Blocks that are open at the same time at the most.
+/// How many blocks may be open at the same time.
 const OPEN_BLOCKS_MAX: usize = 64;
 
-/// The blocks that are open, in the order in which they began.
+/// The open blocks, in the order in which they started.
 #[derive(Default)]
 pub(super) struct Anthropic {
     open: Vec<Block>,
 }
 
 struct Block {
-    /// Its number; some proxies leave it out, and then send one block after the other.
+    /// Its number. Some proxies leave it out, and then send one block after the other.
     index: Option<u64>,
     kind: String,
-    /// As it began.
+    /// The document that started it.
     start: Value,
     /// The pieces of its input, joined.
     input: String,
@@ -30,7 +30,7 @@ struct Block {
     thinking: String,
     signature: String,
     citations: Vec<Value>,
-    /// Deltas of kinds that are not known.
+    /// Deltas of unknown kinds.
     others: Vec<Value>,
 }
 
@@ -42,14 +42,14 @@ impl Anthropic {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<Flow, Fault> {
-        // Some proxies name the kind of an event in one place, some in the other.
+        // Some proxies name the kind of an event in the document, some in the event's name.
         let kind = text(document, "type").unwrap_or(event);
         match kind {
             "message_start" => {
                 let message = document.get("message").unwrap_or(&Value::Null);
                 self.whole(message, answer, events)?;
             }
-            // The whole answer of a server that does not stream.
+            // The whole response of a server that does not stream.
             "message" => {
                 self.whole(document, answer, events)?;
                 return Ok(Flow::Over);
@@ -87,7 +87,7 @@ impl Anthropic {
         Ok(Flow::Open)
     }
 
-    /// Everything that a message holds already.
+    /// Decodes a complete message.
     fn whole(
         &mut self,
         message: &Value,
@@ -169,7 +169,7 @@ impl Anthropic {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         let Some(place) = self.place(index) else {
-            // Of a block that never began: its text counts all the same.
+            // A delta of a block that never started: its text counts all the same.
             let kind = if delta.get("thinking").is_some() {
                 "thinking"
             } else {
@@ -185,7 +185,7 @@ impl Anthropic {
         self.open[place].grow(delta, answer, events)
     }
 
-    /// Closes the blocks that never stopped: the answer was cut off within them.
+    /// Closes the blocks that never stopped, because the response was cut off within them.
     fn close(&mut self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         for block in std::mem::take(&mut self.open) {
             block.cut(answer, events)?;
@@ -229,12 +229,12 @@ impl Block {
         Ok(())
     }
 
-    /// The block is whole.
+    /// Finishes a complete block.
     fn stop(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         self.deliver(true, answer, events)
     }
 
-    /// Nothing more of the block comes.
+    /// Finishes a block that was cut off.
     fn cut(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         self.deliver(false, answer, events)
     }
@@ -279,8 +279,8 @@ impl Block {
         let id = text(&self.start, "id").unwrap_or_default();
         let name = text(&self.start, "name").unwrap_or_default();
 
-        // Anthropic begins with `{}` and sends the input in pieces; some proxies begin with
-        // the whole of it and send none.
+        // Anthropic starts with `{}` and sends the input in pieces; some proxies start with the
+        // whole input and send no pieces.
         let input = self.start.get("input").filter(|input| match input {
             Value::Object(fields) => !fields.is_empty(),
             Value::String(text) => !text.is_empty(),
@@ -301,7 +301,7 @@ impl Block {
         }
     }
 
-    /// A block of another kind as one document: how it began, and what came to it.
+    /// A block of another kind as one document: its start and its deltas.
     fn document(&self) -> Value {
         let mut document = self.start.clone();
         if let Some(fields) = document.as_object_mut() {
@@ -319,7 +319,7 @@ impl Block {
     }
 }
 
-/// A delta of a known kind that adds nothing.
+/// Whether a delta of a known kind adds nothing.
 fn is_empty_delta(delta: &Value) -> bool {
     let Some(fields) = delta.as_object() else {
         return delta.is_null();
@@ -336,14 +336,14 @@ fn usage(document: &Value, answer: &mut Assembly) {
     let Some(usage) = document.get("usage") else {
         return;
     };
-    // Later counts are of the whole answer and may leave out what did not change.
+    // Later counts are totals, and may omit what did not change.
     let before = answer.counted();
     let (read, written) = (
         count(usage, "cache_read_input_tokens").max(before.cache_read_tokens),
         count(usage, "cache_creation_input_tokens").max(before.cache_write_tokens),
     );
 
-    // Anthropic's `input_tokens` are those beside the cache.
+    // Anthropic's `input_tokens` exclude cached ones.
     let fresh = count(usage, "input_tokens");
     answer.usage(Usage {
         input_tokens: fresh
@@ -357,7 +357,7 @@ fn usage(document: &Value, answer: &mut Assembly) {
     });
 }
 
-/// Takes the reason of a message's end, if one is there.
+/// Takes over the stop reason, if there is one.
 fn reason(message: &Value, answer: &mut Assembly) {
     let Some(reason) = text(message, "stop_reason") else {
         return;

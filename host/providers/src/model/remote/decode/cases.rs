@@ -1,11 +1,11 @@
-//! The corpus of what services send, in `tests/data/model-wire.json`, against the decoders:
-//! each case by itself, and cut at every byte, with every line end.
+//! Decodes the corpus of services' responses in `tests/data/model-wire.json`: each case as it is,
+//! and cut at every byte, with every line end.
 //!
-//! A case: `wire`; `status` (200 unless given), `headers` and `content_type`; `chunks` as they
-//! arrive (text, `base64`, or `pause_ms`); and in `expect` what comes of it: `text`,
-//! `reasoning`, `calls`, `others` (kinds that are passed on as they came), `data` (media
-//! types), `finish`, `usage` (read, written), `cached` (read, written), `end` (of the run),
-//! `says` (words that a person sees). The suite plays the same cases through a host.
+//! A case: `wire`; `status` (200 by default), `headers` and `content_type`; `chunks` as they arrive
+//! (text, `base64`, or `pause_ms`); and in `expect` the result: `text`, `reasoning`, `calls`,
+//! `others` (kinds that are passed on), `data` (media types), `finish`, `usage` (read, written),
+//! `cached` (read, written), `end` (of the run), `says` (words that a person sees). The suite plays
+//! the same cases through a host.
 
 use super::{Decoder, Fault};
 use crate::model::endpoint::Service;
@@ -29,7 +29,7 @@ pub(super) struct Case {
     expect: Value,
 }
 
-/// The cases whose status is one of success.
+/// The cases with a status of success.
 pub(super) fn corpus() -> Vec<Case> {
     let all: Vec<Value> = serde_json::from_str(CORPUS).unwrap();
     let answers = all.iter().filter(|case| case.get("status").is_none());
@@ -58,7 +58,7 @@ fn case(case: &Value) -> Case {
     }
 }
 
-/// What comes of these chunks. Ids that the host made are told by their place alone.
+/// Decodes these chunks. Ids that the host generated are replaced by their position.
 pub(super) fn decode<'a>(
     service: Service,
     chunks: impl IntoIterator<Item = &'a [u8]>,
@@ -93,7 +93,7 @@ pub(super) fn decode<'a>(
     (events, fault)
 }
 
-/// What a case expects, of what came of it.
+/// The actual values of what a case expects.
 fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value {
     let mut found = json!({});
     let text = |wanted: fn(&ModelEvent) -> Option<&String>| {
@@ -158,7 +158,7 @@ fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value 
             } else {
                 "completed"
             }),
-            // What only a host shows.
+            // Only visible through a host.
             _ => expect[key].clone(),
         };
     }
@@ -198,8 +198,8 @@ fn a_wrong_expectation_is_noticed() {
     }
 }
 
-/// Cuts each case of a service at every byte, after each of the line ends took the place of
-/// its own; and byte by byte.
+/// Cuts each case of a service at every byte, with each kind of line end; and feeds it byte by
+/// byte.
 fn every_cut(service: Service) {
     for case in corpus().iter().filter(|case| case.service == service) {
         let text = String::from_utf8_lossy(&case.body).replace("\r\n", "\n");

@@ -1,5 +1,5 @@
-//! Gemini's generated content: <https://ai.google.dev/api/generate-content>. Each document is
-//! a piece of the answer; services like it name a finish reason in more than one. Pure.
+//! Gemini's generated content: <https://ai.google.dev/api/generate-content>. Each document is a
+//! piece of the response; similar services repeat the finish reason. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{count, text};
@@ -9,17 +9,17 @@ use crate::model::remote::thoughts::Thought;
 use lastword_types::session::Usage;
 use serde_json::{Value, json};
 
-/// What of a candidate is delivered as it came.
+/// Members of a candidate that are passed on unchanged.
 const OTHERS: [&str; 3] = [
     "citationMetadata",
     "groundingMetadata",
     "urlContextMetadata",
 ];
 
-/// What is remembered between two documents.
+/// The state between two documents.
 #[derive(Default)]
 pub(super) struct Gemini {
-    /// The index of the candidate that is the answer.
+    /// The index of the candidate that is used.
     candidate: Option<Value>,
 }
 
@@ -109,7 +109,7 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
         let mut thoughts: Vec<Thought> = Vec::new();
 
         thoughts.extend(signature.map(|text| Thought::Signature(text.to_owned())));
-        // Only ids of its own are known to it.
+        // The service only knows ids of its own.
         thoughts.extend(id.map(|id| Thought::Custom(json!({ "id": id }))));
         answer.hold(part.to_string().len())?;
 
@@ -135,7 +135,7 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
 }
 
 fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fault> {
-    // The service's words for an answer that it could not make: there is none.
+    // Finish reasons that mean that the service failed to make a response.
     let failed = [
         "MALFORMED",
         "UNEXPECTED",
@@ -181,7 +181,7 @@ fn usage(document: &Value, answer: &mut Assembly) {
     let before = answer.counted();
     let sum = |one: &str, other: &str| count(usage, one).saturating_add(count(usage, other));
 
-    // Neither the tools' own prompts nor the thoughts are in the first count.
+    // The first count includes neither the tools' own prompts nor the thoughts.
     let input = sum("promptTokenCount", "toolUsePromptTokenCount");
     let output = sum("candidatesTokenCount", "thoughtsTokenCount");
 

@@ -1,5 +1,5 @@
-//! Answers that no service means: the corpus, changed at random, and lengths without bound.
-//! `LASTWORD_FUZZ_SECONDS` asks for more of the former, for each service.
+//! Malformed responses: the corpus with random changes, and unbounded lengths.
+//! `LASTWORD_FUZZ_SECONDS` extends the former, for each service.
 
 use super::assembly::HELD_BYTES_MAX;
 use super::calls::{ARGUMENTS_BYTES_MAX, CALLS_MAX};
@@ -11,10 +11,10 @@ use lastword_types::session::PartBody;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Inputs of each service unless a time is asked for.
+/// How many inputs there are for each service by default.
 const INPUTS: u32 = 1_500;
 
-/// Pieces that change what is around them.
+/// Tokens that change the meaning of their surroundings.
 const TOKENS: [&[u8]; 28] = [
     b"\n\n",
     b"\r",
@@ -46,7 +46,7 @@ const TOKENS: [&[u8]; 28] = [
     b"\"finish_reason\":\"stop\",",
 ];
 
-/// Numbers that follow from a seed (SplitMix64).
+/// Pseudo-random numbers from a seed (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -113,7 +113,7 @@ fn pieces<'a>(body: &'a [u8], chance: &mut Chance) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Bytes of what an event says.
+/// Bytes of an event's content.
 fn size(event: &ModelEvent) -> usize {
     match event {
         ModelEvent::Text(text) | ModelEvent::Reasoning(text) | ModelEvent::Finish(text) => {
@@ -133,7 +133,7 @@ fn size(event: &ModelEvent) -> usize {
     }
 }
 
-/// Whatever is sent: no panic, the same from any cut, and no more than was sent.
+/// Checks for any input: no panic, the same result for every cut, and no more output than input.
 fn fuzz(service: Service) {
     let corpus = corpus().into_iter().filter(|case| case.service == service);
     let bodies: Vec<Vec<u8>> = corpus.map(|case| case.body).collect();
@@ -155,8 +155,8 @@ fn fuzz(service: Service) {
         assert_eq!(cut, whole, "seed {seed}, input {inputs}: {shown:?}");
         let said: usize = whole.0.iter().map(size).sum();
 
-        // A byte that is no UTF-8 takes three, and a piece is told twice at the most: as text
-        // and among what the service wants back.
+        // An invalid byte becomes three, and a piece is delivered at most twice: as text, and in
+        // the data that the service wants back.
         assert!(said <= 6 * body.len() + 256, "{said} bytes of {shown:?}");
         let finishes = whole
             .0
@@ -191,7 +191,7 @@ fn hostile_answers_on_ollamas_wire() {
     fuzz(Service::Ollama);
 }
 
-/// Feeds a piece until the decoder refuses, and returns how many bytes it took.
+/// Feeds a piece until the decoder refuses; returns how many bytes it accepted.
 fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (usize, Fault) {
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();

@@ -1,7 +1,7 @@
-//! Where a JSON document ends, byte by byte: how many braces and brackets are open. Pure; it
-//! does not check that what is between them is JSON.
+//! Finds where a JSON document ends, byte by byte, by counting open braces and brackets. Pure; it
+//! does not validate what is between them.
 
-/// The place in a document.
+/// The position in a document.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     depth: usize,

@@ -1,6 +1,6 @@
-//! Ollama's own chat, a document a line:
-//! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Servers
-//! in its place, and its other end, speak `OpenAI`'s format, which shows in every document. Pure.
+//! Ollama's own chat, one document per line:
+//! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Servers in
+//! its place, and its `/v1` API, use `OpenAI`'s format, which shows in every document. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{count, text};
@@ -10,7 +10,7 @@ use crate::model::provider::ModelEvent;
 use lastword_types::session::Usage;
 use serde_json::Value;
 
-/// What is remembered between two documents.
+/// The state between two documents.
 #[derive(Default)]
 pub(super) struct Ollama {
     openai: OpenAi,
@@ -43,7 +43,7 @@ impl Ollama {
         });
 
         answer.end(match text(document, "done_reason") {
-            // The older servers name none; `load` ends the answer to an empty prompt.
+            // Older servers send no reason; `load` ends the response to an empty prompt.
             None | Some("stop" | "load" | "unload") => Finish::Done,
             Some("length") => Finish::MaxTokens,
             Some(other) => Finish::Other(other.to_owned()),

@@ -1,4 +1,4 @@
-//! A request for Anthropic's messages: <https://docs.anthropic.com/en/api/messages>. Pure.
+//! Encodes a request for Anthropic's messages: <https://docs.anthropic.com/en/api/messages>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, overlay};
 use crate::model::provider::{ModelError, ModelMessage};
@@ -7,7 +7,7 @@ use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{Part, PartBody, Role};
 use serde_json::{Map, Value, json};
 
-/// Tokens that a thinking budget has at the least.
+/// The smallest thinking budget, in tokens.
 const BUDGET_MIN: u32 = 1024;
 
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
@@ -83,7 +83,7 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     Ok(Encoded::new("messages", body))
 }
 
-/// How hard to think, in words where the model takes them and in tokens otherwise.
+/// Sets the thinking effort: a word if the model accepts it, and tokens otherwise.
 fn think(source: &Source<'_>, body: &mut Map<String, Value>) {
     let budget = |tokens: u32| json!({"type": "enabled", "budget_tokens": tokens.max(BUDGET_MIN)});
     let thinking = match &source.effort {
@@ -116,15 +116,15 @@ fn version(model: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?, numbers.next().unwrap_or(0)))
 }
 
-/// Whether a model takes an effort in words and decides by itself how much to think:
+/// Whether a model accepts an effort as a word and decides by itself how much to think:
 /// <https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking>.
 fn takes_effort(model: &str) -> bool {
     version(model).is_some_and(|version| version >= (4, 6))
 }
 
-/// The longest answer that a model gives, which this service wants to be told:
-/// <https://docs.anthropic.com/en/docs/about-claude/models/overview>, November 2026. One that
-/// is not known is taken for one of the newer ones.
+/// The longest response of a model, which this service requires in a request:
+/// <https://docs.anthropic.com/en/docs/about-claude/models/overview>, November 2026. An unknown
+/// model is treated like one of the newer ones.
 fn most_tokens(model: &str) -> u32 {
     match version(model) {
         Some((..3, _)) | Some((3, 0)) => 4_096,
@@ -148,7 +148,7 @@ fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
     tools.collect()
 }
 
-/// The blocks of a message. Thoughts go first, as they came, while a call waits for its result.
+/// The blocks of a message. Thoughts come first, unchanged, while a call waits for its result.
 fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
     let mut blocks = Vec::new();
 
@@ -164,7 +164,7 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                     Thought::Signature(_) | Thought::Reasoning(_) => None,
                 });
 
-                // Those of the first call led the message, text or not.
+                // The thoughts of the first call precede the whole message, including text.
                 let first = !blocks
                     .iter()
                     .any(|block: &Value| block["type"] == "tool_use");

@@ -1,4 +1,5 @@
-//! A request for Gemini's generated content: <https://ai.google.dev/api/generate-content>. Pure.
+//! Encodes a request for Gemini's generated content: <https://ai.google.dev/api/generate-content>.
+//! Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, from_result, overlay};
 use crate::model::provider::{ModelError, ModelMessage, bare};
@@ -7,7 +8,7 @@ use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{Part, PartBody, Role, ToolResult};
 use serde_json::{Map, Value, json};
 
-/// Stands for the signature of a call that has none, such as another model's:
+/// The signature of a call that has none, such as another model's:
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
@@ -107,7 +108,7 @@ fn config(source: &Source<'_>) -> Result<Map<String, Value>, ModelError> {
     Ok(config)
 }
 
-/// How hard to think, and that the thoughts are to be shown, which older models refuse.
+/// The thinking effort, and whether thoughts are included, which older models refuse.
 fn thinking(source: &Source<'_>) -> Map<String, Value> {
     let model = source.target.model;
     let mut thinking = Map::new();
@@ -117,7 +118,7 @@ fn thinking(source: &Source<'_>) -> Map<String, Value> {
         thinking.insert("includeThoughts".to_owned(), json!(true));
     }
 
-    // Gemini 3 takes words, those before it tokens.
+    // Gemini 3 takes words, its predecessors tokens.
     let budget = |tokens: u32| ("thinkingBudget", json!(tokens));
     let by_words = model.contains("gemini-3");
 
@@ -194,7 +195,7 @@ fn tell<'a>(
     (!parts.is_empty()).then(|| json!({"role": role, "parts": parts}))
 }
 
-/// A call with its signature, which Gemini 3 refuses a step's first call without.
+/// A call with its signature, without which Gemini 3 refuses a step's first call.
 fn call(source: &Source<'_>, part: &Part, first: bool) -> Option<Value> {
     let PartBody::ToolCall(call) = &part.body else {
         return None;
@@ -230,7 +231,7 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
     let key = if result.is_error { "error" } else { "result" };
     let mut response = json!({"name": tool, "response": {key: text}});
 
-    // Only an id that the service gave is known to it.
+    // The service only knows ids that it gave.
     let calls = source
         .request
         .messages
@@ -255,7 +256,7 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
     json!({"functionResponse": response})
 }
 
-/// The contents with neighbours of one role as one: all results of a step belong together.
+/// Joins adjacent contents of one role: all results of a step belong together.
 fn joined(contents: Vec<Value>) -> Vec<Value> {
     let mut joined: Vec<Value> = Vec::new();
     let is_response = |part: &Value| part.get("functionResponse").is_some();

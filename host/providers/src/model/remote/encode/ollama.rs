@@ -1,8 +1,8 @@
-//! A request for Ollama's own chat:
+//! Encodes a request for Ollama's own chat:
 //! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Pure.
 //!
-//! Ollama cuts the beginning off a conversation that does not fit its window, and says
-//! nothing; `truncate` and `shift` make it refuse instead (servers before 0.12.6 know neither).
+//! Ollama silently cuts the beginning off a conversation that does not fit its window; `truncate`
+//! and `shift` make it refuse instead (servers before 0.12.6 know neither).
 
 use super::openai::tools;
 use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
@@ -11,7 +11,7 @@ use crate::model::remote::media::base64;
 use lastword_types::session::{PartBody, Role};
 use serde_json::{Map, Value, json};
 
-/// Fields of the request itself; everything else that an agent adds is one of its `options`.
+/// Fields of the request itself; everything else that an agent adds becomes one of its `options`.
 const FIELDS: [&str; 9] = [
     "format",
     "keep_alive",
@@ -55,7 +55,7 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     body.insert("truncate".to_owned(), json!(false));
     body.insert("shift".to_owned(), json!(false));
 
-    // There is no choice on this wire: what must not be called is not shown.
+    // This format has no tool choice, so tools that must not be called are left out.
     let choice = request.tool_choice.as_deref().unwrap_or("auto");
     if !request.tools.is_empty() && choice != "none" {
         let mut tools = tools(source)?;
@@ -115,7 +115,7 @@ fn options(source: &Source<'_>) -> Map<String, Value> {
         options.insert("stop".to_owned(), json!(request.stop));
     }
 
-    // The window that was set, or the server takes one of its own, which is small.
+    // Without it, the server uses a window of its own, which is small.
     if let Some(tokens) = source.target.window {
         options.insert("num_ctx".to_owned(), json!(tokens));
     }

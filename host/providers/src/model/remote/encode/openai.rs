@@ -1,4 +1,4 @@
-//! A request for `OpenAI`'s chat completions:
+//! Encodes a request for `OpenAI`'s chat completions:
 //! <https://platform.openai.com/docs/api-reference/chat/create>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
@@ -8,7 +8,7 @@ use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{PartBody, Role};
 use serde_json::{Map, Value, json};
 
-/// The name that a schema for the answer goes by on the wire.
+/// The name of the response's schema on the wire.
 const SCHEMA_NAME: &str = "answer";
 
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
@@ -74,7 +74,7 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         body.insert("temperature".to_owned(), json!(temperature));
     }
 
-    // A number of tokens is what this wire format has no word for.
+    // This format has no effort in tokens.
     if let Some(Effort::Word(word)) = &source.effort {
         body.insert("reasoning_effort".to_owned(), json!(word));
     }
@@ -83,8 +83,8 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     Ok(Encoded::new("chat/completions", body))
 }
 
-/// What the most tokens are called: `OpenAI`'s newer models refuse the name that every
-/// other server knows.
+/// The name of the limit on output tokens: `OpenAI`'s newer models refuse the name that every other
+/// server knows.
 fn most_tokens(model: &str) -> &'static str {
     let name = model.rsplit('/').next().unwrap_or(model);
     let generation = name.strip_prefix("gpt-").or_else(|| name.strip_prefix('o'));
@@ -105,7 +105,7 @@ fn most_tokens(model: &str) -> &'static str {
     }
 }
 
-/// A function as this wire format and Ollama's describe it.
+/// The tools as this wire format and Ollama's describe them.
 pub(super) fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
     let tools = source.request.tools.iter().map(|spec| {
         let mut function = json!({
@@ -120,7 +120,7 @@ pub(super) fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
     tools.collect()
 }
 
-/// A message, unless nothing of it is for the model; a tool's results are a message each.
+/// Encodes a message, unless it has nothing for the model; each result of a tool becomes a message.
 fn tell<'a>(
     source: &Source<'a>,
     message: &'a ModelMessage,
@@ -159,7 +159,7 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> 
         return None;
     }
 
-    // Not every server takes parts where a text would do.
+    // Not every server accepts parts instead of a plain text.
     let texts: Option<Vec<&str>> = parts.iter().map(|part| part["text"].as_str()).collect();
     Some(match texts {
         Some(texts) => json!(texts.join("\n\n")),
@@ -172,7 +172,7 @@ fn part(data: &Data<'_>) -> Value {
     if is_image(data.media_type) {
         return json!({"type": "image_url", "image_url": {"url": url}});
     }
-    // A name is demanded.
+    // A name is required.
     let name = data.name.unwrap_or("file.pdf");
     json!({"type": "file", "file": {"filename": name, "file_data": url}})
 }
@@ -220,8 +220,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
 
     if !calls.is_empty() {
         told["tool_calls"] = Value::Array(calls);
-        // Reasoning matters to a model while it waits for its tools; afterwards some servers
-        // refuse to be reminded of it.
+        // Reasoning only matters while the model waits for its tools; later some servers refuse it.
         if !details.is_empty() {
             told["reasoning_details"] = Value::Array(details);
         } else if !reasoning.is_empty() {

@@ -1,5 +1,5 @@
-//! One conversation on each wire: thoughts, calls, results with images and without, in both
-//! directions, and what the services' own pages say of them.
+//! One conversation in each wire format: thoughts, calls, results with images and without, in both
+//! directions, as the services document them.
 
 use super::{Target, encode};
 use crate::model::ModelEvent;
@@ -28,7 +28,7 @@ fn body(service: Service, model: &str, request: &ModelRequest) -> (String, Value
     (encoded.path.join("/"), encoded.body)
 }
 
-/// What an answer said, as the message that a host keeps of it.
+/// The message that a host stores for a response.
 fn said(service: Service, answer: &str) -> ModelMessage {
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
@@ -51,7 +51,7 @@ fn said(service: Service, answer: &str) -> ModelMessage {
     message(Role::Assistant, parts)
 }
 
-/// A conversation: a prompt, this answer, and an image as the result of its first call.
+/// A conversation: a prompt, this response, and an image as the result of its first call.
 fn after(answer: ModelMessage) -> ModelRequest {
     let call = answer.parts.iter().find_map(|part| match &part.body {
         PartBody::ToolCall(call) => Some(call.clone()),
@@ -135,7 +135,7 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
     ]);
     assert_eq!(body["messages"], expected);
 
-    // Another service is told of the call without what only this one reads.
+    // Another service gets the call without the thoughts, which only their own service can read.
     let (_, other) = self::body(Service::OpenAi, "m", &request);
     assert!(!other.to_string().contains("SIG"), "{other}");
 }

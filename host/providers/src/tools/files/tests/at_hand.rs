@@ -1,11 +1,12 @@
-//! What is answered without waiting is what would be answered otherwise, and nothing that
-//! needs more than memory, a plain path and a grant.
+//! Tests that a cached read returns the same as an ordinary one, and needs only memory, a plain
+//! path and a grant.
 
 use super::{Bench, ToolOutput};
 use serde_json::json;
 
 impl Bench {
-    /// Asks until it is answered at once; the kernel may refuse while other files are renamed.
+    /// Repeats the cached read until it succeeds: the kernel may refuse while other files are
+    /// renamed.
     fn at_hand(&self, arguments: &str) -> ToolOutput {
         let answer = || self.tools.at_hand("read_file", arguments, |_| true);
         let answered = std::iter::repeat_with(answer).take(10_000).flatten().next();

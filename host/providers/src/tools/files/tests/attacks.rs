@@ -1,5 +1,5 @@
-//! Attacks: paths, links and special files that lead out of the workspace or hold the host up.
-//! The canary outside is never read and never changed.
+//! Attacks: paths, links and special files that lead out of the workspace or block the host. The
+//! canary outside is never read and never changed.
 
 use super::{Bench, text};
 use crate::tools::ToolErrorKind;
@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Calls while somebody swaps what the path names.
+/// How many calls are made while the path's target is swapped.
 const SWAPS: usize = 2_000;
 
 fn calls(path: &str) -> [(&'static str, Value); 5] {
@@ -24,7 +24,7 @@ fn calls(path: &str) -> [(&'static str, Value); 5] {
 }
 
 impl Bench {
-    /// Whatever is called for a path, nothing of the outside is shown or changed.
+    /// Calls every tool for a path, and checks that nothing outside is shown or changed.
     async fn stays_inside(&self, path: &str) {
         for (tool, arguments) in calls(path) {
             match self.call(tool, arguments).await {
@@ -115,7 +115,7 @@ async fn no_link_leads_out() {
     assert_eq!(text(&found), "[no matches]");
 }
 
-/// A link inside is followed, and what is asked for is where it leads.
+/// A link within the workspace is followed, and permission is asked for its target.
 #[tokio::test]
 async fn a_link_inside_is_asked_for_by_where_it_leads() {
     let bench = Bench::new();
@@ -148,11 +148,12 @@ async fn a_link_inside_is_asked_for_by_where_it_leads() {
     assert!(link.is_symlink());
 }
 
-/// While the question is open, a directory of the path becomes a link to another inside.
+/// While the question is open, a directory of the path becomes a link to another one in the
+/// workspace.
 #[tokio::test]
 async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
     let bench = Bench::new();
-    // So large that nothing of it is read before the answer.
+    // Large enough that nothing of it is read before the answer.
     bench.put("a/key", "harmless\n".repeat(50_000));
     bench.put("private/key", "canary\n".repeat(50_000));
 
@@ -167,7 +168,7 @@ async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
     assert!(!read.contains("canary"), "{read}");
 }
 
-/// Swaps two names for as long as the calls take.
+/// Swaps two names while the calls run.
 async fn swapping(bench: &Bench, one: &str, other: &str, calls: impl AsyncFn(usize)) {
     let (one, other) = (bench.at(one), bench.at(other));
     let done = AtomicBool::new(false);
@@ -294,7 +295,7 @@ async fn a_file_with_a_name_outside_is_not_changed() {
     bench.outside_is_whole();
 }
 
-/// Even where the second name comes at the worst moment, only the name inside changes.
+/// Even if the second name is created at the worst moment, only the name inside changes.
 #[tokio::test]
 async fn a_second_name_never_sees_a_change() {
     let bench = Bench::new();

@@ -1,5 +1,5 @@
-//! What writing and editing do: the diff that is shown, what is kept, what is stale, what a
-//! dropped call leaves behind.
+//! Tests of writing and editing: the diff, what is preserved, stale files, and what a dropped call
+//! leaves behind.
 
 use super::{Bench, structured, text};
 use crate::tools::ToolErrorKind;
@@ -40,7 +40,7 @@ async fn an_edit_is_shown_as_a_diff_and_made() {
     assert_eq!(now.permissions().mode() & 0o7777, 0o750);
     assert_eq!(bench.names("src"), ["a.rs"]);
 
-    // What it wrote itself, it has seen.
+    // Its own writes count as seen.
     let edits = json!({"path": "src/a.rs", "edits": [
         {"old_string": "2", "new_string": "two"},
         {"old_string": "e", "new_string": "E", "replace_all": true},
@@ -159,7 +159,7 @@ async fn what_this_run_has_not_seen_is_not_changed() {
     assert_eq!(bench.get("a"), "two!\n");
 }
 
-/// Somebody changes the file, or makes it, while the question is open.
+/// The file is changed or created while the question is open.
 #[tokio::test]
 async fn what_changed_while_it_was_asked_is_not_written_over() {
     let bench = Bench::new();

@@ -1,5 +1,5 @@
-//! The tools for files against a real directory, and against those who attack them. What is
-//! asked, and what happens while it is, is the test's to say.
+//! Tests of the file tools against a real directory, and against attacks on them. Each test decides
+//! how permission questions are answered, and what happens meanwhile.
 
 mod at_hand;
 mod attacks;
@@ -21,10 +21,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 
-/// What a test does when it is asked; it answers whether to allow it.
+/// Answers a permission question: whether to allow the access.
 type Asked = dyn Fn(&Access) -> bool + Send + Sync;
 
-/// A workspace, what lies beside it, and a run's tools.
+/// A workspace, a directory beside it, and a run's tools.
 pub(super) struct Bench {
     place: PathBuf,
     tools: FileTools,
@@ -62,7 +62,7 @@ impl Bench {
         Self::below(&std::env::temp_dir(), budget, readable)
     }
 
-    /// For very many changes: in memory if the system has such a place, since each is synced.
+    /// In memory if the system has such a directory, for tests with very many synced changes.
     fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
         let temporary = std::env::temp_dir();
@@ -160,7 +160,7 @@ impl Bench {
         FileTools::new(file, budget, Arc::new(|_, _| true), Arc::clone(locks))
     }
 
-    /// A call that does what it is asked for.
+    /// A call that succeeds.
     #[track_caller]
     fn good(&self, tool: &str, arguments: Value) -> impl Future<Output = ToolOutput> {
         let caller = std::panic::Location::caller();
@@ -173,7 +173,7 @@ impl Bench {
         }
     }
 
-    /// A call that tries and fails; what it says.
+    /// A call that is carried out and fails; returns its message.
     async fn bad(&self, tool: &str, arguments: Value) -> String {
         let output = self.call(tool, arguments).await.expect("it is tried");
         assert!(output.is_error, "{output:?}");
@@ -186,7 +186,7 @@ impl Bench {
         refused.expect_err("it is refused").kind
     }
 
-    /// What the tools asked, as `capability target`.
+    /// The permission questions so far, as `capability target`.
     fn asked(&self) -> Vec<String> {
         let asked = self.asked.lock().expect("no test panicked");
         let line = |access: &Access| format!("{} {}", access.capability, access.target);

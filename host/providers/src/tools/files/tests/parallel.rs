@@ -1,6 +1,6 @@
-//! Many changes of one file at the same time, by one answer and by several runs: each is in the
-//! file, in its order, or says why it is not. The controls show that nothing but the turns and
-//! the locks sees to it.
+//! Many concurrent changes of one file, by one model response and by several runs: each is in the
+//! file, in its order, or reports why it is not. The controls show that this depends on the turns
+//! and the locks.
 
 use super::{Bench, FileLocks, FileTools, text};
 use crate::tools::ToolOutput;
@@ -15,9 +15,9 @@ use tokio::task::{JoinSet, yield_now};
 
 /// Rounds of each kind; both kinds together are 1,000.
 const ROUNDS: usize = 500;
-/// Rounds in which a control has to fail.
+/// Rounds within which a control has to fail.
 const ROUNDS_OF_CONTROL: usize = 1_000;
-/// Enough for any machine; it is reached by what hangs alone.
+/// Enough for any machine; only a hanging test reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From 2 to 12.
@@ -25,13 +25,13 @@ fn edits(round: usize) -> usize {
     2 + round % 11
 }
 
-/// Replaces one number by the next, so that it can only follow upon the one before.
+/// Replaces one number by the next, so that it can only follow the edit before.
 fn step(path: &str, number: usize) -> Value {
     let (old, new) = (format!("<{number}>"), format!("<{}>", number + 1));
     json!({"path": path, "old_string": old, "new_string": new})
 }
 
-/// The edits of one answer, begun the last first. Returns what they said in their order.
+/// The edits of one model response, started in reverse order. Returns their results in order.
 async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutput> {
     let turn = |call| {
         (
@@ -49,7 +49,7 @@ async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutp
         .collect()
 }
 
-/// A round of one answer. Returns what its edits said that were not carried out.
+/// A round of one model response. Returns the messages of the edits that failed.
 async fn round_of_one_answer(bench: &Bench, edits: usize, ordered: bool) -> Vec<String> {
     bench.put("d/f", "<0>");
     bench.good("read_file", json!({"path": "d/f"})).await;
@@ -89,7 +89,7 @@ async fn without_turns_some_edit_of_an_answer_is_not_made() {
     panic!("the order is kept without turns: the test above tests nothing");
 }
 
-/// One that fails is named, and those behind it go on.
+/// A failed edit is reported, and later ones go on.
 #[tokio::test]
 async fn an_edit_that_cannot_be_made_stops_no_other() {
     let bench = Bench::new();
@@ -141,8 +141,8 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
     );
 }
 
-/// The tools of several runs with locks of the host or of their own, each with its path to one
-/// file: in the workspace, by a link, in a workspace within the other.
+/// The tools of several runs, with the host's locks or their own. Each has its own path to one
+/// file: in the workspace, by a link, in a nested workspace.
 fn runs(
     bench: &Bench,
     runs: usize,
@@ -160,7 +160,7 @@ fn marks(runs: usize, made: impl Fn(usize) -> bool) -> String {
         .collect()
 }
 
-/// Reads the file and changes the run's own line. Returns what came of it.
+/// Reads the file and changes the run's own line. Returns the result.
 async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: usize) -> ToolOutput {
     let read = bench.call_of(&tools, None, "read_file", json!({"path": path}));
     assert!(!read.await.expect("it is read").is_error);
@@ -188,7 +188,7 @@ async fn no_run_undoes_what_another_changed() {
                     if !said.is_error {
                         break;
                     }
-                    // Whatever was not made says so, and that it has to be read again.
+                    // A change that was not made says so, and that the file has to be read again.
                     let said = text(&said);
                     assert!(said.contains("it has changed since"), "{said}");
                 }
@@ -234,7 +234,7 @@ impl Bench {
         Key::of(&directory.expect("a directory"), name).expect("a key")
     }
 
-    /// Waits until so many calls hold a file's lock or wait for it.
+    /// Waits until this many calls hold a file's lock or wait for it.
     async fn until_used(&self, key: &Key, users: usize) {
         let used = async {
             while self.locks.users(key) != users {
@@ -246,8 +246,8 @@ impl Bench {
     }
 }
 
-/// By whatever way a file is reached, its lock is the same; a call that waits for it can be
-/// dropped, and what it would have changed is not changed later.
+/// However a file is reached, its lock is the same. A call that waits for it can be dropped, and
+/// its change is then not made later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_call_that_waits_for_a_file_ends_when_it_is_dropped() {
     let bench = Arc::new(linked());
@@ -324,7 +324,7 @@ async fn nothing_is_locked_while_it_is_asked() {
     assert_eq!(bench.get("f"), "<1>");
 }
 
-/// What is at a path when it is to be changed may lie in another directory than it did.
+/// Between the question and the change, the directory at a path may be replaced by another.
 #[tokio::test]
 async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
     let bench = Bench::new();

@@ -1,5 +1,5 @@
-//! What reading, listing and searching answer: ranges, bounds and their markers, what is no
-//! text, what is ignored, and the order.
+//! Tests of reading, listing and searching: ranges, bounds and their markers, binary files, ignored
+//! files, and the order.
 
 use super::{Bench, structured, text};
 use lastword_types::permission::{Capability, Rule};
@@ -36,7 +36,7 @@ async fn a_text_is_read_whole_and_by_ranges() {
     );
 }
 
-/// Follows the markers of what is cut, and puts the parts together again.
+/// Follows the markers of a truncated text, and joins the parts.
 #[tokio::test]
 async fn a_long_text_says_how_to_read_on() {
     let bench = Bench::new();
@@ -152,7 +152,7 @@ async fn a_listing_is_sorted_and_leaves_out_what_is_ignored() {
     let some = bench.good("list_files", json!({"max_names": 2})).await;
     assert!(text(&some).starts_with("away@\ninside@\n[truncated: the first 2 names;"));
 
-    // What is asked for by name is shown though it is ignored.
+    // An ignored directory is shown when it is named.
     let target = bench.good("list_files", json!({"path": "target"})).await;
     assert_eq!(text(&target), "target/made.rs\n");
     assert_eq!(bench.asked()[..2], ["read-files .", "read-files src/"]);

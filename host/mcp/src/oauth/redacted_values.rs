@@ -1,27 +1,27 @@
-//! What was learnt while authorizing and nobody may see: tokens, codes, secrets of clients.
-//! Keeps them out of texts, as the operator's own secrets are kept out.
+//! Secrets that were obtained during authorization: tokens, codes, client secrets. Redacts them
+//! from texts, as the operator's own secrets are redacted.
 
-use super::super::launch::Fill;
+use super::super::launch::SecretSource;
 use lastword_providers::secrets::Secrets;
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Values that are remembered; the oldest are forgotten, which are of no use by then.
+/// How many values are remembered. The oldest are dropped first; they have expired by then.
 const VALUES_MAX: usize = 128;
 
-/// All that was learnt.
+/// The values to redact.
 #[derive(Default)]
-pub(crate) struct Kept(RwLock<Learnt>);
+pub(crate) struct RedactedValues(RwLock<RedactedState>);
 
 #[derive(Default)]
-struct Learnt {
+struct RedactedState {
     values: VecDeque<String>,
     secrets: Secrets,
 }
 
-impl Kept {
-    /// Keeps these out from now on.
-    pub(super) fn learn<'v>(&self, values: impl IntoIterator<Item = &'v str>) {
+impl RedactedValues {
+    /// Adds values to redact.
+    pub(super) fn add<'v>(&self, values: impl IntoIterator<Item = &'v str>) {
         let mut learnt = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = learnt.values.len();
 
@@ -50,18 +50,18 @@ impl Kept {
     }
 }
 
-/// The operator's secrets, and what was learnt beside them.
-pub(crate) struct Redacting {
-    pub(crate) operator: Arc<dyn Fill>,
-    pub(crate) kept: Arc<Kept>,
+/// Redacts the operator's secrets and those obtained during authorization.
+pub(crate) struct RedactingSecrets {
+    pub(crate) operator: Arc<dyn SecretSource>,
+    pub(crate) redacted_values: Arc<RedactedValues>,
 }
 
-impl Fill for Redacting {
+impl SecretSource for RedactingSecrets {
     fn fill(&self, text: &str) -> Result<String, String> {
         self.operator.fill(text)
     }
 
     fn redact(&self, text: &str) -> String {
-        self.kept.redact(&self.operator.redact(text))
+        self.redacted_values.redact(&self.operator.redact(text))
     }
 }
