@@ -185,7 +185,7 @@ fn seconds(what: &str, set: Option<u64>, otherwise: u64) -> Result<Duration, Str
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
-    let unusable = |error: globset::Error| format!("`tools` holds a pattern that is none: {error}");
+    let unusable = |error: globset::Error| format!("`tools` holds an invalid pattern: {error}");
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern).literal_separator(false).build();
@@ -258,7 +258,9 @@ fn check_command(command: &[String], env: &BTreeMap<String, String>) -> Result<(
         name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
     });
     match unusable {
-        Some((name, _)) => Err(format!("`env` holds `{name}`, which is no variable")),
+        Some((name, _)) => Err(format!(
+            "`env` holds `{name}`, which is not a valid name of a variable"
+        )),
         None => Ok(()),
     }
 }
@@ -294,7 +296,8 @@ const OWN_HEADERS: [&str; 7] = [
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, String), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
-    let parsed = parsed.map_err(|_| format!("`headers` holds `{name}`, which is no header"))?;
+    let parsed = parsed
+        .map_err(|_| format!("`headers` holds `{name}`, which is not a valid header name"))?;
     if OWN_HEADERS.contains(&parsed.as_str()) {
         Err(format!(
             "`headers` holds `{name}`, which the host sets itself"
@@ -352,7 +355,7 @@ mod tests {
             ("url = 'http://h'\nheaders = {Accept = ''}", "sets itself"),
             ("command = ['x']\ntimeout_s = 0", "timeout_s = 0; expected"),
             ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),
-            ("command = ['x']\ntools = ['[']", "pattern that is none"),
+            ("command = ['x']\ntools = ['[']", "invalid pattern"),
             ("comand = ['x']", "comand"),
             ("command = ['x']\noauth = true", "with a `url`"),
             ("url = 'http://h'\noauth = 1", "`true` or a table"),

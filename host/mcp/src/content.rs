@@ -104,17 +104,17 @@ impl OutputBuilder<'_> {
         }
     }
 
-    fn text(&mut self, said: &str) {
-        let said = self.fill.redact(said);
-        if said.len() <= self.text_left {
-            self.text_left -= said.len();
-            self.content.push(ToolContent::Text(said));
+    fn text(&mut self, message: &str) {
+        let message = self.fill.redact(message);
+        if message.len() <= self.text_left {
+            self.text_left -= message.len();
+            self.content.push(ToolContent::Text(message));
         } else if self.text_left > 0 {
-            let kept = text::cut(said, self.text_left);
+            let cut_text = text::cut(message, self.text_left);
             self.text_left = 0;
-            self.content.push(ToolContent::Text(kept));
+            self.content.push(ToolContent::Text(cut_text));
         } else {
-            self.note(&format!("truncated: {} more bytes", said.len()));
+            self.note(&format!("truncated: {} more bytes", message.len()));
         }
     }
 
@@ -145,7 +145,7 @@ impl OutputBuilder<'_> {
 
         // Data that is valid text may still contain secrets.
         let bytes = match String::from_utf8(bytes) {
-            Ok(said) => self.fill.redact(&said).into_bytes(),
+            Ok(message) => self.fill.redact(&message).into_bytes(),
             Err(bytes) => bytes.into_bytes(),
         };
         self.data_left = self.data_left.saturating_sub(bytes.len());
@@ -160,14 +160,14 @@ impl OutputBuilder<'_> {
 
 /// Describes a resource that was linked and not sent.
 fn describe_link(link: &Resource) -> String {
-    let mut said = format!("{} <{}>", link.name, link.uri);
+    let mut message = format!("{} <{}>", link.name, link.uri);
     if let Some(kind) = &link.mime_type {
-        said.push_str(&format!(" ({kind})"));
+        message.push_str(&format!(" ({kind})"));
     }
     if let Some(description) = &link.description {
-        said.push_str(&format!(": {description}"));
+        message.push_str(&format!(": {description}"));
     }
-    said
+    message
 }
 
 /// Replaces secrets in a JSON value, in names and in strings.

@@ -152,7 +152,7 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
         ClientInitializeError::JsonRpcError(error) => format!("it refused: {}", error.message),
         ClientInitializeError::ExpectedInitResponse(_)
         | ClientInitializeError::ExpectedInitResult(_) => {
-            "its first answer is none to the question".to_owned()
+            "its first message is not a response to the request".to_owned()
         }
         other => causes(other as &(dyn Error + 'static)),
     };

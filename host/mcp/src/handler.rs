@@ -191,9 +191,9 @@ impl ClientHandler for Handler {
         progress: ProgressNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        let said = self.redacted(progress.message.as_deref().unwrap_or_default());
+        let line = self.redacted(progress.message.as_deref().unwrap_or_default());
         let (server, done, total) = (&*self.server, progress.progress, progress.total);
-        tracing::debug!(target: "lastword::mcp", server, done, total, "progress: {said}");
+        tracing::debug!(target: "lastword::mcp", server, done, total, "progress: {line}");
     }
 
     async fn on_logging_message(
@@ -201,13 +201,13 @@ impl ClientHandler for Handler {
         message: LoggingMessageNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        let said = match message.data {
+        let line = match message.data {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let (server, said) = (&*self.server, self.redacted(&said));
+        let (server, line) = (&*self.server, self.redacted(&line));
         // A server's warning need not be one for the host.
-        tracing::debug!(target: "lastword::mcp", server, level = ?message.level, "{said}");
+        tracing::debug!(target: "lastword::mcp", server, level = ?message.level, "{line}");
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {

@@ -111,7 +111,7 @@ impl StreamableHttpClient for HttpClient {
         let posted = match probe {
             Some((window, id)) => tokio::select! {
                 posted = post => posted,
-                () = window.over() => {
+                () = window.expired() => {
                     let silent = self.decoder.give_up_probe(id);
                     return Ok(StreamableHttpPostResponse::Json(silent, None));
                 }

@@ -52,11 +52,11 @@ pub(super) fn start(result: Value) -> Value {
             .get("serverInfo")
             .is_some_and(Implementation::deserialize_from)
         {
-            let said = |name: &str| {
-                let said = members.get("serverInfo").and_then(|info| info.get(name));
-                said.map(display).unwrap_or_default()
+            let member = |name: &str| {
+                let member = members.get("serverInfo").and_then(|info| info.get(name));
+                member.map(display).unwrap_or_default()
             };
-            let info = json!({"name": said("name"), "version": said("version")});
+            let info = json!({"name": member("name"), "version": member("version")});
             members.insert("serverInfo".to_owned(), info);
         }
 

@@ -25,7 +25,7 @@ pub(super) struct ProbeWindow {
 
 impl ProbeWindow {
     /// Completes once the time is over.
-    pub(super) fn over(&self) -> BoxFuture<'static, ()> {
+    pub(super) fn expired(&self) -> BoxFuture<'static, ()> {
         self.clock.sleep(self.length)
     }
 }
@@ -148,7 +148,7 @@ where
         if let (Some(window), JsonRpcMessage::Request(request)) = (&self.window, &item)
             && matches!(request.request, ClientRequest::DiscoverRequest(_))
         {
-            self.probe = Some((request.id.clone(), window.over()));
+            self.probe = Some((request.id.clone(), window.expired()));
         }
         self.writer.send(item)
     }

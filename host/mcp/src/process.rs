@@ -3,7 +3,7 @@
 
 use super::launch::SecretSource;
 use super::text;
-use lastword_providers::tools::{Group, Start, Starter};
+use lastword_providers::tools::{ProcessGroup, SpawnRequest, Spawner};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
@@ -55,15 +55,15 @@ pub(super) type Streams = (ChildStdout, ChildStdin);
 /// The programs of one workspace and one server, including those whose start was given up.
 #[derive(Clone)]
 pub(super) struct Processes {
-    starter: Arc<Starter>,
+    spawner: Arc<Spawner>,
     all: TaskTracker,
 }
 
 impl Processes {
-    /// Creates an empty set. The programs are killed when the last copy of `starter` is dropped.
-    pub(super) fn new(starter: Arc<Starter>) -> Self {
+    /// Creates an empty set. The programs are killed when the last copy of `spawner` is dropped.
+    pub(super) fn new(spawner: Arc<Spawner>) -> Self {
         Self {
-            starter,
+            spawner,
             all: TaskTracker::new(),
         }
     }
@@ -95,8 +95,8 @@ impl Processes {
         let (end, ended) = watch::channel(None);
 
         let supervised = supervise(
-            Arc::clone(&self.starter),
-            Start::unconfined(program, Handle::current()),
+            Arc::clone(&self.spawner),
+            SpawnRequest::unconfined(program, Handle::current()),
             begun,
             stop,
             (server.to_owned(), Arc::clone(&tail)),
@@ -168,13 +168,13 @@ impl Process {
 /// start. The group is killed before its leader is reaped: until then no other process can have its
 /// number. Dropping the future kills it.
 async fn supervise(
-    starter: Arc<Starter>,
-    start: Start,
+    spawner: Arc<Spawner>,
+    start: SpawnRequest,
     begun: oneshot::Sender<io::Result<Streams>>,
     stop: CancellationToken,
     (server, tail): (String, Arc<Mutex<StderrTail>>),
 ) -> Option<String> {
-    let started = starter.start(start).await.and_then(|mut group| {
+    let started = spawner.start(start).await.and_then(|mut group| {
         let (streams, stderr) = streams(&mut group)?;
         Ok((group, streams, stderr))
     });
@@ -216,11 +216,11 @@ async fn supervise(
     Some(match (asked, status) {
         (true, _) => "it was ended".to_owned(),
         (false, Ok(status)) => format!("it ended with {status}"),
-        (false, Err(error)) => format!("it ended, and nobody knows how: {error}"),
+        (false, Err(error)) => format!("it ended, with an unknown status: {error}"),
     })
 }
 
-fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
+fn streams(group: &mut ProcessGroup) -> io::Result<(Streams, ChildStderr)> {
     let (Some(stdin), Some(stdout), Some(stderr)) = group.streams() else {
         return Err(io::Error::other("its streams were taken"));
     };
@@ -263,23 +263,23 @@ fn read_stderr(
 
             let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
 
-            let said = if goes_on && line.len() == STDERR_LINE_KEPT {
+            let shown = if goes_on && line.len() == STDERR_LINE_KEPT {
                 format!("[a line of more than {STDERR_LINE_KEPT} bytes]")
             } else {
                 String::from_utf8_lossy(&line).trim_end().to_owned()
             };
 
-            if said.is_empty() || is_rest {
+            if shown.is_empty() || is_rest {
                 continue;
             }
 
-            tracing::trace!(target: "lastword::mcp", server, bytes = said.len(), "a line on stderr");
+            tracing::trace!(target: "lastword::mcp", server, bytes = shown.len(), "a line on stderr");
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             if tail.0.len() == STDERR_LINES_KEPT {
                 tail.0.pop_front();
             }
 
-            tail.0.push_back(said);
+            tail.0.push_back(shown);
         }
     })
 }

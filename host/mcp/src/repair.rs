@@ -196,7 +196,7 @@ fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
 
     match read {
         Some(read) => _ = members.insert("isError".to_owned(), json!(read)),
-        None => content.push(text(&format!("[`isError` is no truth value: {said}]"))),
+        None => content.push(text(&format!("[`isError` is not a boolean: {said}]"))),
     }
 }
 
@@ -259,7 +259,7 @@ pub(super) fn drop_unreadable<T: DeserializeOwned>(
     let (mut base, others): (Map<_, _>, Map<_, _>) = whole
         .into_iter()
         .partition(|(name, _)| needed.contains(&name.as_str()));
-    let mut kept = Vec::new();
+    let mut readable = Vec::new();
 
     for (name, value) in others {
         base.insert(name.clone(), value);
@@ -269,10 +269,10 @@ pub(super) fn drop_unreadable<T: DeserializeOwned>(
             base = candidate;
         }
         let value = base.remove(&name);
-        kept.extend(value.filter(|_| fits).map(|value| (name, value)));
+        readable.extend(value.filter(|_| fits).map(|value| (name, value)));
     }
 
-    base.extend(kept);
+    base.extend(readable);
     *members = base;
 }
 

@@ -65,7 +65,7 @@ pub(super) enum SessionStatus {
 impl ServerSession {
     pub(super) fn new(known: Arc<KnownServer>, workspace: WorkspaceId, shared: &Shared) -> Self {
         Self {
-            processes: Processes::new(Arc::clone(&shared.starter)),
+            processes: Processes::new(Arc::clone(&shared.spawner)),
             known,
             workspace,
             closed: CancellationToken::new(),

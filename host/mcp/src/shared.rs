@@ -9,7 +9,7 @@ use super::oauth::{
 };
 use super::text::{ERROR_MAX, cut};
 use lastword_os::clock::SystemClock;
-use lastword_providers::tools::Starter;
+use lastword_providers::tools::Spawner;
 use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) fill: Arc<dyn SecretSource>,
     pub(super) clock: Arc<dyn Clock>,
     /// Starts the servers that are programs.
-    pub(super) starter: Arc<Starter>,
+    pub(super) spawner: Arc<Spawner>,
     authorities: HashMap<String, Authority>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Shared {
 pub(super) struct KnownServer {
     pub(super) server: Server,
     pub(super) reach: Arc<Endpoint>,
-    learnt: Mutex<ServerFacts>,
+    facts: Mutex<ServerFacts>,
 }
 
 #[derive(Default)]
@@ -118,7 +118,7 @@ impl Shared {
         Self {
             authorities: authorities.collect(),
             clock: Arc::clone(&brought.clock),
-            starter: Arc::new(Starter::with_descriptors(brought.descriptors)),
+            spawner: Arc::new(Spawner::with_descriptors(brought.descriptors)),
             brought,
             fill,
         }
@@ -140,31 +140,31 @@ impl KnownServer {
         Self {
             server,
             reach: Arc::new(reach),
-            learnt: Mutex::default(),
+            facts: Mutex::default(),
         }
     }
 
-    fn learnt(&self) -> MutexGuard<'_, ServerFacts> {
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    fn facts(&self) -> MutexGuard<'_, ServerFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The protocol by which the server is asked first.
     pub(super) fn spoken(&self) -> ProtocolKind {
-        self.learnt().spoken
+        self.facts().spoken
     }
 
     pub(super) fn set_spoken(&self, spoken: ProtocolKind) {
-        self.learnt().spoken = spoken;
+        self.facts().spoken = spoken;
     }
 
     /// How long the server still wants to be left alone.
     pub(super) fn rest_remaining(&self, now: Duration) -> Option<Duration> {
-        let rest = self.learnt().rest_until.saturating_sub(now);
+        let rest = self.facts().rest_until.saturating_sub(now);
         (!rest.is_zero()).then_some(rest)
     }
 
     /// Leaves the server alone until then.
     pub(super) fn rest_until(&self, until: Duration) {
-        self.learnt().rest_until = until;
+        self.facts().rest_until = until;
     }
 }

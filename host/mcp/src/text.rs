@@ -13,25 +13,25 @@ pub(super) fn cut(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
     }
-    let kept = prefix(&text, max);
-    let missing = text.len() - kept.len();
-    format!("{kept}\n[truncated: {missing} more bytes]")
+    let start = prefix(&text, max);
+    let missing = text.len() - start.len();
+    format!("{start}\n[truncated: {missing} more bytes]")
 }
 
 /// An error and its causes in one line, without repetitions.
 pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
+    let mut chain = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if !said.contains(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
+        if !chain.contains(&text) {
+            chain.push_str(": ");
+            chain.push_str(&text);
         }
         cause = error.source();
     }
 
-    said
+    chain
 }
 
 #[cfg(test)]

@@ -165,9 +165,9 @@ mod tests {
                 .args(["--exact", name, "--test-threads=1"])
                 .env(ALONE, "1");
             let output = alone.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{:?}: {said}", output.status);
-            assert!(said.contains("1 passed"), "{said}");
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{:?}: {stdout}", output.status);
+            assert!(stdout.contains("1 passed"), "{stdout}");
             return;
         }
 

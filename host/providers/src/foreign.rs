@@ -25,19 +25,19 @@ pub struct Foreign {
 
 /// Why foreign code returned nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub enum ForeignError {
     /// It panicked.
     #[error("it panicked; the host's log says where")]
     Panicked,
     /// It did not return within this time.
     #[error("it did not return within {} s", .0.as_secs_f32())]
-    TooLate(Duration),
+    TimedOut(Duration),
     /// The runtime that it should run on is gone.
     #[error("the runtime that the host was built on is gone")]
     NoRuntime,
 }
 
-impl From<JoinError> for NoAnswer {
+impl From<JoinError> for ForeignError {
     fn from(error: JoinError) -> Self {
         if error.is_panic() {
             Self::Panicked
@@ -64,14 +64,14 @@ impl Foreign {
         &self,
         most: Option<Duration>,
         call: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<T, NoAnswer>
+    ) -> Result<T, ForeignError>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
         let made = self.runtime.spawn(async move { call().await });
         let made = AbortOnDropHandle::new(made);
-        self.within(most, made.map(|made| made.map_err(NoAnswer::from)))
+        self.within(most, made.map(|made| made.map_err(ForeignError::from)))
             .await
     }
 
@@ -80,7 +80,7 @@ impl Foreign {
         &self,
         most: Duration,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+    ) -> Result<T, ForeignError> {
         let made = async {
             let room = Arc::clone(&self.room).acquire_owned().await;
             let call = move || {
@@ -91,7 +91,7 @@ impl Foreign {
             self.runtime
                 .spawn_blocking(call)
                 .await
-                .map_err(NoAnswer::from)
+                .map_err(ForeignError::from)
         };
         self.within(Some(most), made).await
     }
@@ -99,24 +99,24 @@ impl Foreign {
     async fn within<T>(
         &self,
         most: Option<Duration>,
-        made: impl Future<Output = Result<T, NoAnswer>>,
-    ) -> Result<T, NoAnswer> {
+        made: impl Future<Output = Result<T, ForeignError>>,
+    ) -> Result<T, ForeignError> {
         let Some(most) = most else {
             return made.await;
         };
         tokio::select! {
             biased;
             made = made => made,
-            () = self.clock.sleep(most) => Err(NoAnswer::TooLate(most)),
+            () = self.clock.sleep(most) => Err(ForeignError::TimedOut(most)),
         }
     }
 }
 
 /// Creates and polls a future of foreign code in place, and returns its output: for callers that
 /// are on the embedder's runtime already, and bounded in time.
-pub async fn caught<T, F: Future<Output = T>>(call: impl FnOnce() -> F) -> Result<T, NoAnswer> {
+pub async fn caught<T, F: Future<Output = T>>(call: impl FnOnce() -> F) -> Result<T, ForeignError> {
     let made = AssertUnwindSafe(async { call().await }).catch_unwind();
-    made.await.map_err(|_| NoAnswer::Panicked)
+    made.await.map_err(|_| ForeignError::Panicked)
 }
 
 #[cfg(test)]
@@ -139,22 +139,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_panics_or_never_returns_has_no_answer() {
+    async fn a_panic_or_a_hang_is_an_error() {
         let foreign = foreign();
         assert_eq!(foreign.call(Some(LONG), async || 1).await, Ok(1));
         assert_eq!(foreign.call(None, async || 1).await, Ok(1));
 
         let panics = foreign.call(Some(LONG), || broken(false)).await;
-        assert_eq!(panics, Err(NoAnswer::Panicked));
+        assert_eq!(panics, Err(ForeignError::Panicked));
 
         let hangs = foreign.call(Some(SHORT), || broken(true)).await;
-        assert_eq!(hangs, Err(NoAnswer::TooLate(SHORT)));
-        assert_eq!(caught(|| broken(false)).await, Err(NoAnswer::Panicked));
+        assert_eq!(hangs, Err(ForeignError::TimedOut(SHORT)));
+        assert_eq!(caught(|| broken(false)).await, Err(ForeignError::Panicked));
         assert_eq!(caught(async || 2).await, Ok(2));
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn calls_that_block_for_ever_take_no_more_than_their_threads() {
+    async fn blocking_calls_are_bounded_in_threads() {
         let foreign = foreign();
         let (let_go, waits) = mpsc::channel::<()>();
         let waits = Arc::new(std::sync::Mutex::new(waits));
@@ -162,22 +162,22 @@ mod tests {
         for _ in 0..2 * BLOCKING_MAX {
             let waits = Arc::clone(&waits);
             let hangs = foreign.blocking(SHORT, move || drop(waits.lock().map(|w| w.recv())));
-            assert_eq!(hangs.await, Err(NoAnswer::TooLate(SHORT)));
+            assert_eq!(hangs.await, Err(ForeignError::TimedOut(SHORT)));
         }
 
         drop(let_go);
         let panics = foreign.blocking(LONG, || panic!("on purpose")).await;
-        assert_eq!(panics, Err::<(), _>(NoAnswer::Panicked));
+        assert_eq!(panics, Err::<(), _>(ForeignError::Panicked));
         assert_eq!(foreign.blocking(LONG, || 3).await, Ok(3));
     }
 
     #[test]
-    fn a_runtime_that_is_gone_is_no_answer_either() {
+    fn a_missing_runtime_is_an_error() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let foreign = Foreign::new(runtime.handle().clone(), SystemClock::shared());
         drop(runtime);
         let call = foreign.call(None, async || 1);
         let called = FutureExt::now_or_never(call);
-        assert_eq!(called, Some(Err(NoAnswer::NoRuntime)));
+        assert_eq!(called, Some(Err(ForeignError::NoRuntime)));
     }
 }

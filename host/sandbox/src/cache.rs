@@ -82,9 +82,9 @@ impl Cache {
     pub(super) fn store(&self, engine: &Engine, wasm: &Digest, artifact: &[u8]) {
         let stem = self.stem(engine, wasm);
         let digest = Digest::of(artifact).to_string();
-        let kept = write_by_rename(&stem.with_extension("cwasm"), artifact)
+        let stored = write_by_rename(&stem.with_extension("cwasm"), artifact)
             .and_then(|()| write_by_rename(&stem.with_extension("sha256"), digest.as_bytes()));
-        if let Err(error) = kept {
+        if let Err(error) = stored {
             tracing::warn!(%error, "a compiled component could not be cached");
         }
     }

@@ -266,6 +266,6 @@ impl ComponentError {
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ComponentError> + Send + 'static,
 ) -> Result<T, ComponentError> {
-    let failed = |error| ComponentError::Compiler(format!("it broke off: {error}"));
+    let failed = |error| ComponentError::Compiler(format!("its thread failed: {error}"));
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

@@ -107,9 +107,9 @@ impl Function {
 
     fn cost(self) -> u64 {
         // A variable that no branch sets costs nothing.
-        let kept = self.variables.min(self.branches);
+        let counted = self.variables.min(self.branches);
         let alone = self.branches / BRANCHES_DIVISOR;
-        let flat = self.branches.saturating_mul(kept.saturating_add(alone));
+        let flat = self.branches.saturating_mul(counted.saturating_add(alone));
         flat.saturating_mul(LOOPS_DIVISOR + self.loops) / LOOPS_DIVISOR
     }
 }

@@ -111,7 +111,7 @@ fn read_task(input: &mut impl Read) -> io::Result<Vec<u8>> {
     input.read_exact(&mut magic)?;
 
     if magic != MAGIC {
-        return Err(io::Error::other("this is no task"));
+        return Err(io::Error::other("standard input holds no task"));
     }
 
     let mut number = || {
@@ -204,7 +204,7 @@ mod tests {
             MAGIC.into_iter().chain(numbers).collect::<Vec<u8>>()
         };
         for bytes in [b"".to_vec(), b"GET / HTTP".to_vec(), head(u64::MAX)] {
-            assert!(read(&mut bytes.as_slice()).is_err());
+            assert!(read_task(&mut bytes.as_slice()).is_err());
         }
     }
 }

@@ -60,7 +60,10 @@ impl Dispatcher {
 
     /// Takes out what the embedder brought: it may hold this host, which would never go.
     pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
-        (std::mem::take(&mut *self.bring()), self.http.let_go())
+        (
+            std::mem::take(&mut *self.bring()),
+            self.http.take_resolver(),
+        )
     }
 
     fn bring(&self) -> MutexGuard<'_, Brought> {

@@ -218,7 +218,7 @@ impl Authority {
         let obtained = tokio::select! {
             obtained = self.obtain_token(challenge) => obtained,
             () = self.setting.clock.sleep(CONSENT_MAX) => Err(format!(
-                "nobody consented within {} minutes", CONSENT_MAX.as_secs() / 60
+                "no person consented within {} minutes", CONSENT_MAX.as_secs() / 60
             )),
         };
 

@@ -100,7 +100,7 @@ impl Authority {
         record: Record,
     ) -> Result<(), String> {
         let consent = self.setting.consent.as_ref();
-        let consent = consent.ok_or("this host has nobody who consents")?;
+        let consent = consent.ok_or("this host cannot ask a person for consent")?;
         let redirect = foreign::caught(async || consent.redirect_uri()).await;
         let redirect = redirect.map_err(|error| format!("there is no consent: {error}"))?;
         let scopes = self.scopes(manager, &record).await;

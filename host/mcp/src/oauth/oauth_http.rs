@@ -4,7 +4,7 @@
 use super::redacted_values::RedactedValues;
 use lastword_providers::model::exchange;
 use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,24 +48,20 @@ impl OAuthHttp {
 
         self.check(&request.uri().to_string())?;
         let mut response = exchange(request, timeout.unwrap_or(TIMEOUT)).await?;
-        if let Ok(Value::Object(answer)) = serde_json::from_slice(response.body()) {
+        if let Ok(Value::Object(mut answer)) = serde_json::from_slice(response.body()) {
             let secrets = ["access_token", "refresh_token", "client_secret"];
             let secrets = secrets
                 .iter()
                 .filter_map(|name| answer.get(*name)?.as_str());
             self.redacted_values.add(secrets);
             if answer.contains_key("access_token") {
-                *response.body_mut() = Value::Object(used_members(answer)).to_string().into_bytes();
+                answer.retain(|name, _| MEMBERS.contains(&name.as_str()));
+                *response.body_mut() = Value::Object(answer).to_string().into_bytes();
             }
         }
 
         Ok(response)
     }
-}
-
-fn used_members(mut answer: Map<String, Value>) -> Map<String, Value> {
-    answer.retain(|name, _| MEMBERS.contains(&name.as_str()));
-    answer
 }
 
 impl OAuthHttpClient for OAuthHttp {

@@ -22,31 +22,31 @@ struct RedactedState {
 impl RedactedValues {
     /// Adds values to redact.
     pub(super) fn add<'v>(&self, values: impl IntoIterator<Item = &'v str>) {
-        let mut learnt = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = learnt.values.len();
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = state.values.len();
 
         for value in values {
-            if !learnt.values.iter().any(|known| known == value) {
-                learnt.values.push_back(value.to_owned());
+            if !state.values.iter().any(|known| known == value) {
+                state.values.push_back(value.to_owned());
             }
         }
 
-        if learnt.values.len() == before {
+        if state.values.len() == before {
             return;
         }
 
-        while learnt.values.len() > VALUES_MAX {
-            learnt.values.pop_front();
+        while state.values.len() > VALUES_MAX {
+            state.values.pop_front();
         }
 
-        let named = learnt.values.iter().enumerate();
+        let named = state.values.iter().enumerate();
         let named = named.map(|(at, value)| (format!("oauth-{at}"), value.clone()));
-        learnt.secrets = Secrets::learnt(named);
+        state.secrets = Secrets::for_redaction(named);
     }
 
     fn redact(&self, text: &str) -> String {
-        let learnt = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        learnt.secrets.redact(text).into_owned()
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        state.secrets.redact(text).into_owned()
     }
 }
 

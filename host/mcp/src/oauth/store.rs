@@ -76,7 +76,7 @@ impl TokenStore for TokenFiles {
         // Anyone else who can write the file could make this user's requests carry their own token.
         if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
             return Err(io::Error::other(format!(
-                "{} is no file that only you can read; remove it, and log in again",
+                "{} is not a file that only you can read; remove it, and log in again",
                 self.path(server).display()
             )));
         }

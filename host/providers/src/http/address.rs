@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_are_not_and_are_called_what_they_are() {
+    fn other_addresses_are_not_public_and_are_named() {
         for (address, what) in [
             ("0.0.0.0", "unspecified"),
             ("0.1.2.3", "unspecified"),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn no_length_shifts_by_all_bits() {
+    fn prefix_lengths_never_shift_by_all_bits() {
         assert!(V4.iter().all(|(_, length, _)| (1..=32).contains(length)));
         assert!(V6.iter().all(|(_, length, _)| (1..=64).contains(length)));
     }

@@ -17,15 +17,15 @@ pub struct Body {
     pub(super) target: String,
     pub(super) clock: Arc<dyn Clock>,
     /// Completes when the request's time is over.
-    pub(super) over: BoxFuture<'static, ()>,
+    pub(super) deadline: BoxFuture<'static, ()>,
     /// How long it may pause.
     pub(super) idle: Duration,
     /// Bytes that may still be received.
-    pub(super) left: u64,
+    pub(super) remaining: u64,
     pub(super) redacted: Option<RedactedStream>,
     pub(super) ended: bool,
     /// The run's permit for one more request in flight.
-    pub(super) _slot: OwnedSemaphorePermit,
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 impl Body {
@@ -66,7 +66,7 @@ impl Body {
 
         let next = tokio::select! {
             biased;
-            () = &mut self.over => return Err(too_late(&self.target)),
+            () = &mut self.deadline => return Err(too_late(&self.target)),
             next = next => next,
             () = paused => {
                 let message = format!("{} sent nothing for {:?}", self.target, self.idle);
@@ -76,8 +76,8 @@ impl Body {
         let bytes = next.map_err(|error| HttpError::of(&error, &self.target))?;
         let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
 
-        match self.left.checked_sub(length) {
-            Some(left) => self.left = left,
+        match self.remaining.checked_sub(length) {
+            Some(remaining) => self.remaining = remaining,
             None => return Err(too_long(&self.target)),
         }
 

@@ -2,7 +2,7 @@
 //! the first; confidential headers are only sent to their own origin.
 
 use super::error::{HttpError, HttpErrorKind};
-use super::guarded::{Guarded, Over, Request, Response};
+use super::guarded::{Deadline, Guarded, Request, Response};
 use super::target::Target;
 use crate::permits::Permits;
 use crate::secrets::placeholders;
@@ -25,7 +25,7 @@ impl Guarded {
         mut headers: HeaderMap,
         permits: &Permits,
     ) -> Result<Response, HttpError> {
-        let mut over: Over = None;
+        let mut deadline: Deadline = None;
 
         for _ in 0..=HOPS_MAX {
             let request = Request {
@@ -34,14 +34,17 @@ impl Guarded {
                 headers: headers.clone(),
                 body: futures_util::stream::empty().boxed(),
             };
-            let mut response = self.send_before(&mut over, run, request, permits).await?;
+            let mut response = self
+                .send_within(&mut deadline, run, request, permits)
+                .await?;
             let Some(next) = location(&response)? else {
                 return Ok(response);
             };
 
             // The next hop gets the remaining time.
-            let left = std::mem::replace(&mut response.body.over, std::future::pending().boxed());
-            over = Some(left);
+            let remaining =
+                std::mem::replace(&mut response.body.deadline, std::future::pending().boxed());
+            deadline = Some(remaining);
             drop(response);
 
             let (from, to) = (Target::of(&mut url)?, next);
@@ -73,7 +76,7 @@ fn location(response: &Response) -> Result<Option<Url>, HttpError> {
     };
     let next = location.to_str().ok();
     let next = next.and_then(|next| response.url.join(next).ok());
-    let message = "a redirect leads to what is no address";
+    let message = "a redirect has an invalid address";
 
     next.map(Some)
         .ok_or_else(|| HttpError::new(HttpErrorKind::Protocol, message))

@@ -77,7 +77,7 @@ pub struct Response {
 }
 
 /// Completes at the deadline of a request and of its redirects.
-pub(super) type Over = Option<BoxFuture<'static, ()>>;
+pub(super) type Deadline = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
     /// Creates a client with these options, which fills in these secrets.
@@ -96,7 +96,7 @@ impl Guarded {
     }
 
     /// Takes the embedder's resolver out, when the host is shut down.
-    pub fn let_go(&self) -> Arc<dyn Resolver> {
+    pub fn take_resolver(&self) -> Arc<dyn Resolver> {
         let resolver = self.inner.resolver.lock();
         let mut resolver = resolver.unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut resolver, options::system())
@@ -110,13 +110,13 @@ impl Guarded {
         request: Request,
         permits: &Permits,
     ) -> Result<Response, HttpError> {
-        self.send_before(&mut None, run, request, permits).await
+        self.send_within(&mut None, run, request, permits).await
     }
 
     /// The same, with the deadline of an earlier request, or a new one.
-    pub(super) async fn send_before(
+    pub(super) async fn send_within(
         &self,
-        over: &mut Over,
+        deadline: &mut Deadline,
         run: RunId,
         mut request: Request,
         permits: &Permits,
@@ -124,7 +124,7 @@ impl Guarded {
         let target = Target::of(&mut request.url)?;
         rules::check(&request.method, &request.headers)?;
 
-        let slot = self.slot(run)?;
+        let permit = self.permit(run)?;
         let title = title(&request.method, &request.url);
         let mut access = Access::new(Capability::Network, &target.text, title);
 
@@ -138,7 +138,7 @@ impl Guarded {
             .allowed_secrets(&request.headers, &target, permits)
             .await?;
 
-        let mut waits = over
+        let mut waits = deadline
             .take()
             .unwrap_or_else(|| self.inner.clock.sleep(self.inner.options.total));
         let carried = !names.is_empty();
@@ -148,21 +148,21 @@ impl Guarded {
         let sent = tokio::select! {
             biased;
             () = &mut waits => return Err(too_late(&target.text)),
-            sent = self.inner.carry_out(request, &target, &names) => sent?,
+            sent = self.inner.send_checked(request, &target, &names) => sent?,
         };
 
-        let answer = Answer {
+        let answer = RawResponse {
             sent,
             target,
             url,
             carried,
             is_head,
         };
-        answer.check(&self.inner, waits, slot)
+        answer.check(&self.inner, waits, permit)
     }
 
     /// Takes a permit for one more request of a run.
-    fn slot(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
+    fn permit(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
         let mut runs = self
             .inner
             .runs
@@ -177,7 +177,7 @@ impl Guarded {
         });
 
         requests.try_acquire_owned().map_err(|_| {
-            let message = format!("a run has at most {REQUESTS_MAX} requests under way");
+            let message = format!("a run has at most {REQUESTS_MAX} requests in flight");
             HttpError::new(HttpErrorKind::Busy, message)
         })
     }
@@ -195,12 +195,12 @@ impl Inner {
 
         for value in headers.values() {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let found = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
+            let found = placeholders(&text).map_err(|error| invalid_header(error.to_string()))?;
             names.extend(found.into_iter().map(str::to_owned));
         }
 
         for name in &names {
-            if !self.secrets.may_go_to(name, &target.text) {
+            if !self.secrets.is_allowed_for(name, &target.text) {
                 let message = format!(
                     "no secret `{name}` may be sent to {}; an operator says where with `hosts` \
                      in [secrets.{name}]",
@@ -219,7 +219,7 @@ impl Inner {
     }
 
     /// Everything between the permission and the response's headers.
-    async fn carry_out(
+    async fn send_checked(
         &self,
         request: Request,
         target: &Target,
@@ -349,7 +349,7 @@ impl Inner {
 
         for (name, value) in headers {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let names = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
+            let names = placeholders(&text).map_err(|error| invalid_header(error.to_string()))?;
             if names.is_empty() {
                 filled.append(name, value.clone());
                 continue;
@@ -357,11 +357,11 @@ impl Inner {
 
             // Their use was allowed before the name was resolved.
             let text = self.secrets.fill(&text, &|_| Ok(()));
-            let text = text.map_err(|error| unfit_header(error.to_string()))?;
+            let text = text.map_err(|error| invalid_header(error.to_string()))?;
             let value = HeaderValue::from_str(text.expose_secret());
 
             let mut value = value.map_err(|_| {
-                unfit_header(format!(
+                invalid_header(format!(
                     "a secret for `{name}` has characters that no header may"
                 ))
             })?;
@@ -385,7 +385,7 @@ impl Inner {
                 .await?
                 .clone()
         } else {
-            tls::config(Trust::Nobody, &[]).map_err(|error| broken(error.to_string()))?
+            tls::config(Trust::None, &[]).map_err(|error| broken(error.to_string()))?
         };
 
         let client = reqwest::Client::builder()
@@ -399,7 +399,7 @@ impl Inner {
             .pool_max_idle_per_host(0)
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
-            .dns_resolver(Pinned(to));
+            .dns_resolver(CheckedAddresses(to));
 
         client
             .build()
@@ -424,14 +424,14 @@ async fn read_certificates(
     Ok(config)
 }
 
-fn unfit_header(reason: String) -> HttpError {
+fn invalid_header(reason: String) -> HttpError {
     HttpError::new(HttpErrorKind::Header, reason)
 }
 
 /// Resolves every name to the checked addresses.
-struct Pinned(Vec<SocketAddr>);
+struct CheckedAddresses(Vec<SocketAddr>);
 
-impl reqwest::dns::Resolve for Pinned {
+impl reqwest::dns::Resolve for CheckedAddresses {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let addresses: reqwest::dns::Addrs = Box::new(self.0.clone().into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
@@ -439,7 +439,7 @@ impl reqwest::dns::Resolve for Pinned {
 }
 
 /// The headers of a response, before they are redacted.
-struct Answer {
+struct RawResponse {
     sent: reqwest::Response,
     target: Target,
     url: Url,
@@ -448,12 +448,12 @@ struct Answer {
     is_head: bool,
 }
 
-impl Answer {
+impl RawResponse {
     fn check(
         self,
         inner: &Inner,
-        over: BoxFuture<'static, ()>,
-        slot: OwnedSemaphorePermit,
+        deadline: BoxFuture<'static, ()>,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Response, HttpError> {
         let target = &self.target.text;
         let mut headers = self.sent.headers().clone();
@@ -493,12 +493,12 @@ impl Answer {
                 target: self.target.text,
                 response: self.sent,
                 clock: Arc::clone(&inner.clock),
-                over,
+                deadline,
                 idle: inner.options.idle,
-                left: inner.options.response_bytes,
+                remaining: inner.options.response_bytes,
                 redacted: self.carried.then(|| inner.secrets.redacted_stream()),
                 ended: false,
-                _slot: slot,
+                _permit: permit,
             },
         })
     }

@@ -37,24 +37,24 @@ pub(crate) fn status(status: &str, headers: &str, body: &str) -> Reply {
 type Answers = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 
 /// The server; it stops when it is dropped.
-pub(crate) struct Hostile {
+pub(crate) struct HostileServer {
     pub(crate) port: u16,
     asked: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
-impl Hostile {
+impl HostileServer {
     pub(crate) async fn serve(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&asked);
+        let recorded = Arc::clone(&asked);
         let answers: Answers = Arc::new(answers);
 
         let task = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let (answers, kept) = (Arc::clone(&answers), Arc::clone(&kept));
-                drop(tokio::spawn(answer(socket, answers, kept)));
+                let (answers, recorded) = (Arc::clone(&answers), Arc::clone(&recorded));
+                drop(tokio::spawn(answer(socket, answers, recorded)));
             }
         });
         Self { port, asked, task }
@@ -66,13 +66,13 @@ impl Hostile {
     }
 }
 
-impl Drop for Hostile {
+impl Drop for HostileServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<String>>>) {
+async fn answer(mut socket: TcpStream, answers: Answers, recorded: Arc<Mutex<Vec<String>>>) {
     let mut bytes = Vec::new();
     let text = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -89,7 +89,7 @@ async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<Str
             return;
         }
     };
-    kept.lock().unwrap().push(text.clone());
+    recorded.lock().unwrap().push(text.clone());
 
     let (pieces, then) = match answers(&text) {
         Reply::Pieces(pieces) => (pieces, None),
@@ -112,12 +112,12 @@ async fn answer(mut socket: TcpStream, answers: Answers, kept: Arc<Mutex<Vec<Str
 }
 
 /// A resolver that gives these answers in turn, and repeats the last.
-pub(crate) struct Fickle {
+pub(crate) struct ChangingResolver {
     answers: Vec<Vec<IpAddr>>,
     asked: AtomicUsize,
 }
 
-impl Fickle {
+impl ChangingResolver {
     pub(crate) fn new(answers: &[&[&str]]) -> Arc<Self> {
         let parsed = |addresses: &&[&str]| {
             let addresses = addresses.iter();
@@ -134,7 +134,7 @@ impl Fickle {
     }
 }
 
-impl Resolver for Fickle {
+impl Resolver for ChangingResolver {
     fn resolve(&self, _: &str) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
         let at = self.asked.fetch_add(1, Ordering::SeqCst);
         let found = self.answers.get(at).or_else(|| self.answers.last());
@@ -145,7 +145,7 @@ impl Resolver for Fickle {
 
 /// A client that resolves every name to this machine, and treats these hosts as private.
 pub(crate) fn client(private: &[String], secrets: Secrets) -> Guarded {
-    let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
+    let options = HttpOptions::new().resolver(ChangingResolver::new(&[&["127.0.0.1"]]));
     client_with(options, private, secrets)
 }
 

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_host_is_refused() {
+    fn invalid_host_patterns_are_refused() {
         for bad in [
             "https://a.example",
             "a.example/path",

@@ -18,9 +18,9 @@ pub trait Resolver: Send + Sync + 'static {
 
 /// The machine's own resolver.
 #[derive(Debug)]
-struct System;
+struct SystemResolver;
 
-impl Resolver for System {
+impl Resolver for SystemResolver {
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let host = host.to_owned();
         Box::pin(async move {
@@ -32,7 +32,7 @@ impl Resolver for System {
 
 /// Returns the machine's own resolver.
 pub(super) fn system() -> Arc<dyn Resolver> {
-    Arc::new(System)
+    Arc::new(SystemResolver)
 }
 
 /// Settings for agents' requests. By default they reach only the public internet.

@@ -9,7 +9,7 @@ pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
 
 /// Headers that only the host sets, beside all that begin with `proxy-`.
-const OURS: [&str; 11] = [
+const HOST_HEADERS: [&str; 11] = [
     "connection",
     "content-length",
     "expect",
@@ -44,7 +44,7 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
         )));
     }
 
-    match headers.keys().find(|name| is_ours(name)) {
+    match headers.keys().find(|name| is_host_header(name)) {
         Some(name) => Err(refused(format!(
             "the header `{name}` is the host's to set; leave it out"
         ))),
@@ -52,8 +52,8 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
     }
 }
 
-fn is_ours(name: &HeaderName) -> bool {
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+fn is_host_header(name: &HeaderName) -> bool {
+    HOST_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
 }
 
 /// Bytes of the headers on the wire.
@@ -80,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn what_frames_and_routes_a_message_is_the_hosts() {
-        for name in OURS
+    fn framing_and_routing_headers_are_refused() {
+        for name in HOST_HEADERS
             .iter()
             .chain(&["proxy-connection", "proxy-authorization"])
         {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_s_end_is_in_no_value() {
+    fn values_contain_no_line_ends() {
         for bad in ["a\r\nhost: b", "a\nb", "a\rb", "a\0b"] {
             assert!(HeaderValue::from_str(bad).is_err(), "{bad:?}");
         }

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "ftp://a.example",
             "file:///etc/passwd",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_shown_no_query_and_not_too_much() {
+    fn titles_have_no_query_and_are_bounded() {
         let url = Url::parse("https://a.example/search?key=value").unwrap();
         assert_eq!(
             title(&http::Method::GET, &url),

@@ -1,7 +1,7 @@
 //! Tests the guarded client against a hostile server and a changing resolver.
 
 use super::guarded::Request;
-use super::hostile::{Fickle, Hostile, Reply, client, client_with, ok, status};
+use super::hostile::{ChangingResolver, HostileServer, Reply, client, client_with, ok, status};
 use super::{Guarded, HttpError, HttpErrorKind, HttpOptions, Response};
 use crate::permits::testing::Scripted;
 use crate::secrets::Secrets;
@@ -14,7 +14,7 @@ use reqwest::Url;
 use std::time::Duration;
 
 /// The outcome of a request: status, headers and body.
-type Got = Result<(u16, HeaderMap, String), HttpError>;
+type Outcome = Result<(u16, HeaderMap, String), HttpError>;
 
 fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
     let headers = headers.iter().map(|(name, value)| {
@@ -30,7 +30,7 @@ fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
     }
 }
 
-async fn read(response: Result<Response, HttpError>) -> Got {
+async fn read(response: Result<Response, HttpError>) -> Outcome {
     let mut response = response?;
     let mut body = Vec::new();
     while let Some(bytes) = response.body.chunk().await? {
@@ -40,12 +40,12 @@ async fn read(response: Result<Response, HttpError>) -> Got {
     Ok((response.status.as_u16(), response.headers, body))
 }
 
-async fn get(client: &Guarded, request: Request) -> Got {
+async fn get(client: &Guarded, request: Request) -> Outcome {
     let permits = Scripted::new(true).permits();
     read(client.send(RunId::generate(), request, &permits).await).await
 }
 
-async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -> Got {
+async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -> Outcome {
     let permits = Scripted::new(true).permits();
 
     let Request {
@@ -59,13 +59,13 @@ async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -
     read(client.follow(run, method, url, headers, &permits).await).await
 }
 
-fn kind(got: Got) -> HttpErrorKind {
+fn kind(got: Outcome) -> HttpErrorKind {
     got.unwrap_err().kind
 }
 
 #[tokio::test]
 async fn a_request_goes_out_and_its_answer_comes_back() {
-    let server = Hostile::serve(|_| ok("x-here: yes\r\n", "hello")).await;
+    let server = HostileServer::serve(|_| ok("x-here: yes\r\n", "hello")).await;
     let target = format!("a.example:{}", server.port);
     let client = client(std::slice::from_ref(&target), Secrets::none());
     let scripted = Scripted::new(true);
@@ -100,8 +100,8 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn what_leads_to_this_machine_is_refused_in_every_form() {
-    let server = Hostile::serve(|_| ok("", "secret")).await;
+async fn private_addresses_are_refused_in_every_form() {
+    let server = HostileServer::serve(|_| ok("", "secret")).await;
     let port = server.port;
     let client = client(&[], Secrets::none());
 
@@ -129,7 +129,7 @@ async fn what_leads_to_this_machine_is_refused_in_every_form() {
 
 #[tokio::test]
 async fn a_name_is_resolved_once_and_all_its_addresses_count() {
-    let server = Hostile::serve(|_| ok("", "hello")).await;
+    let server = HostileServer::serve(|_| ok("", "hello")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
 
@@ -140,7 +140,7 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
         [&["2606:4700::1111", "::ffff:10.0.0.1"], &["1.1.1.1"]],
         [&[], &["127.0.0.1"]],
     ] {
-        let resolver = Fickle::new(&answers);
+        let resolver = ChangingResolver::new(&answers);
         let options = HttpOptions::new().resolver(resolver.clone());
         let client = client_with(options, &[], Secrets::none());
         let kind = kind(get(&client, request(&url, &[])).await);
@@ -154,7 +154,7 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
     }
 
     // The connection goes to the checked address: the second answer would fail.
-    let resolver = Fickle::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
+    let resolver = ChangingResolver::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &[target], Secrets::none());
     let (_, _, body) = get(&client, request(&url, &[])).await.unwrap();
@@ -163,8 +163,8 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
 }
 
 #[tokio::test]
-async fn what_is_not_allowed_is_not_even_resolved() {
-    let resolver = Fickle::new(&[&["127.0.0.1"]]);
+async fn denied_names_are_not_resolved() {
+    let resolver = ChangingResolver::new(&[&["127.0.0.1"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &["*".to_owned()], Secrets::none());
     let permits = Scripted::new(false).permits();
@@ -191,7 +191,7 @@ const VALUE: &str = "canary-0123456789";
 #[tokio::test]
 async fn a_secret_goes_out_and_never_comes_back() {
     // Echoes the request, in pieces that cut the value everywhere.
-    let server = Hostile::serve(|asked| {
+    let server = HostileServer::serve(|asked| {
         let head = "HTTP/1.1 200 OK\r\nx-echo: Bearer canary-0123456789\r\n\r\n";
         let mut pieces = vec![head.as_bytes().to_vec()];
         pieces.extend(asked.as_bytes().chunks(3).map(<[u8]>::to_vec));
@@ -238,7 +238,7 @@ async fn a_secret_goes_out_and_never_comes_back() {
 
 #[tokio::test]
 async fn a_secret_goes_nowhere_else() {
-    let server = Hostile::serve(|_| ok("", "")).await;
+    let server = HostileServer::serve(|_| ok("", "")).await;
     let port = server.port;
     let named = [format!("a.example:{port}"), format!("b.example:{port}")];
     let known = secrets(&[("key", VALUE, &named[0])]);
@@ -260,7 +260,7 @@ async fn a_secret_goes_nowhere_else() {
 
     // Not unencrypted over a network, even to a host that is listed.
     for address in ["1.1.1.1", "10.0.0.1"] {
-        let options = HttpOptions::new().resolver(Fickle::new(&[&[address]]));
+        let options = HttpOptions::new().resolver(ChangingResolver::new(&[&[address]]));
         let elsewhere = client_with(options, &named, known.clone());
         let got = get(&elsewhere, denied("{{secret:key}}", "a.example")).await;
         assert_eq!(kind(got), HttpErrorKind::Denied, "{address}");
@@ -281,7 +281,7 @@ async fn a_secret_goes_nowhere_else() {
 
 #[tokio::test]
 async fn compressed_answers_are_read_or_refused() {
-    let server = Hostile::serve(|_| ok("content-encoding: br\r\n", "canary")).await;
+    let server = HostileServer::serve(|_| ok("content-encoding: br\r\n", "canary")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
     let client = client(
@@ -300,9 +300,9 @@ async fn compressed_answers_are_read_or_refused() {
 }
 
 #[tokio::test]
-async fn every_coding_of_an_answer_to_a_secret_is_looked_at() {
+async fn every_encoding_of_a_response_is_redacted_or_refused() {
     let twice = "content-encoding: identity\r\ncontent-encoding: br\r\n";
-    let server = Hostile::serve(move |_| ok(twice, "canary")).await;
+    let server = HostileServer::serve(move |_| ok(twice, "canary")).await;
     let target = format!("a.example:{}", server.port);
     let known = secrets(&[("key", VALUE, &target)]);
     let client = client(std::slice::from_ref(&target), known);
@@ -311,8 +311,8 @@ async fn every_coding_of_an_answer_to_a_secret_is_looked_at() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_secret_is_not_had_in_pieces() {
-    let server = Hostile::serve(|_| status("206 Partial Content", "", "canary")).await;
+async fn requests_with_secrets_have_no_range() {
+    let server = HostileServer::serve(|_| status("206 Partial Content", "", "canary")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
     let known = secrets(&[("key", VALUE, &target)]);
@@ -354,8 +354,8 @@ const ZEROS: [u8; 96] = {
 };
 
 #[tokio::test]
-async fn an_answer_is_as_long_as_it_is_when_read() {
-    let server = Hostile::serve(|_| {
+async fn responses_have_their_decoded_length() {
+    let server = HostileServer::serve(|_| {
         let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 96\r\n\r\n";
         Reply::Pieces(vec![head.as_bytes().to_vec(), ZEROS.to_vec()])
     });
@@ -364,7 +364,7 @@ async fn an_answer_is_as_long_as_it_is_when_read() {
     let url = format!("http://{target}/");
 
     for (most, fits) in [(65_536, true), (65_535, false)] {
-        let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
+        let options = HttpOptions::new().resolver(ChangingResolver::new(&[&["127.0.0.1"]]));
         let options = options.response_bytes(most);
         let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
         match get(&client, request(&url, &[])).await {
@@ -379,7 +379,7 @@ async fn an_answer_is_as_long_as_it_is_when_read() {
 
 #[tokio::test]
 async fn each_redirect_is_checked_anew() {
-    let server = Hostile::serve(|asked| {
+    let server = HostileServer::serve(|asked| {
         let port = asked.split("host: a.example:").nth(1);
         let port = port.and_then(|rest| rest.lines().next()).unwrap_or("1");
 
@@ -441,9 +441,9 @@ async fn each_redirect_is_checked_anew() {
 }
 
 #[tokio::test]
-async fn what_has_no_end_is_ended() {
+async fn endless_responses_are_aborted() {
     let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-    let server = Hostile::serve(move |asked| {
+    let server = HostileServer::serve(move |asked| {
         let head = head.clone();
 
         match asked.split(' ').nth(1).unwrap_or_default() {
@@ -465,7 +465,7 @@ async fn what_has_no_end_is_ended() {
     let target = format!("a.example:{}", server.port);
 
     let options = HttpOptions::new()
-        .resolver(Fickle::new(&[&["127.0.0.1"]]))
+        .resolver(ChangingResolver::new(&[&["127.0.0.1"]]))
         .response_bytes(1 << 20)
         .request_bytes(1000)
         .idle(Duration::from_millis(300))
@@ -502,8 +502,8 @@ async fn what_has_no_end_is_ended() {
 }
 
 #[tokio::test]
-async fn a_run_has_so_many_requests_under_way_and_no_more() {
-    let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
+async fn requests_of_a_run_are_bounded() {
+    let server = HostileServer::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
     let target = format!("a.example:{}", server.port);
     let client = client(std::slice::from_ref(&target), Secrets::none());
     let permits = Scripted::new(true).permits();

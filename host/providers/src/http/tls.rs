@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy)]
 pub(crate) enum Trust<'t> {
     /// None: for plain `http`, which also works on a machine without certificates.
-    Nobody,
+    None,
     /// The system's, and these. Reading the system's may take some milliseconds.
     System(&'t [CertificateDer<'static>]),
 }
@@ -26,7 +26,7 @@ pub(crate) fn config(trust: Trust<'_>, protocols: &[&str]) -> Result<ClientConfi
             let config = config.dangerous();
             config.with_custom_certificate_verifier(Arc::new(verifier))
         }
-        Trust::Nobody => config.with_root_certificates(RootCertStore::empty()),
+        Trust::None => config.with_root_certificates(RootCertStore::empty()),
     };
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = protocols

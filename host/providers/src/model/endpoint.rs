@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_its_origin() {
+    fn unusable_settings_are_refused_with_their_origin() {
         let error = |text: &str| {
             let variables = [("OPENAI_BASE_URL", text)];
             let error = Endpoint::new(

@@ -116,11 +116,11 @@ impl Guard {
     async fn next(
         &self,
         stream: &mut ModelStream,
-        mut silence: Silence,
+        mut silence: SilenceLimit,
     ) -> Result<ModelEvent, ModelError> {
         loop {
             match silence.bounds(stream.next()).await? {
-                Some(Ok(event)) if is_sign_of_life(&event) => {
+                Some(Ok(event)) if is_keep_alive(&event) => {
                     silence = self.silence(self.limits.idle);
                 }
                 Some(item) => return item,
@@ -129,10 +129,10 @@ impl Guard {
         }
     }
 
-    fn silence(&self, limit: Duration) -> Silence {
-        Silence {
+    fn silence(&self, limit: Duration) -> SilenceLimit {
+        SilenceLimit {
             limit,
-            over: self.clock.sleep(limit),
+            elapsed: self.clock.sleep(limit),
         }
     }
 }
@@ -180,7 +180,7 @@ impl Attempts {
                             self.state = State::Answering(rest);
                             Ok(first)
                         }
-                        Err(error) => self.again(error, attempt, backoff),
+                        Err(error) => self.retry(error, attempt, backoff),
                     }
                 }
                 State::Answering(mut rest) => {
@@ -202,7 +202,7 @@ impl Attempts {
 
     /// After a failed attempt: schedules another one and returns the event that reports it, or
     /// returns its failure.
-    fn again(
+    fn retry(
         &mut self,
         mut error: ModelError,
         attempt: u32,
@@ -239,17 +239,17 @@ impl Attempts {
 }
 
 /// Bounds a silence.
-struct Silence {
+struct SilenceLimit {
     limit: Duration,
-    over: BoxFuture<'static, ()>,
+    elapsed: BoxFuture<'static, ()>,
 }
 
-impl Silence {
+impl SilenceLimit {
     async fn bounds<T>(
         &mut self,
         future: impl Future<Output = T> + Unpin,
     ) -> Result<T, ModelError> {
-        match select(future, &mut self.over).await {
+        match select(future, &mut self.elapsed).await {
             Either::Left((output, _)) => Ok(output),
             Either::Right(_) => Err(ModelError::new(
                 ModelErrorKind::Idle,
@@ -293,7 +293,7 @@ impl fmt::Debug for Guard {
     }
 }
 
-fn is_sign_of_life(event: &ModelEvent) -> bool {
+fn is_keep_alive(event: &ModelEvent) -> bool {
     matches!(event, ModelEvent::Text(text) | ModelEvent::Reasoning(text) if text.is_empty())
 }
 
@@ -348,26 +348,26 @@ mod tests {
     async fn a_whole_answer_passes_unchanged() {
         let (events, error, requests, _) = run([Reply::new([text("a"), text("b")])]).await;
         let end = ModelEvent::Finish("end_turn".to_owned());
-        let said = |text: &str| ModelEvent::Text(text.to_owned());
-        assert_eq!(events, [said("a"), said("b"), end]);
+        let piece = |text: &str| ModelEvent::Text(text.to_owned());
+        assert_eq!(events, [piece("a"), piece("b"), end]);
         assert_eq!((error, requests), (None, 1));
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_with_growing_waits() {
+    async fn transient_failures_are_retried_with_growing_waits() {
         let busy = || fail(ModelErrorKind::Unavailable, None);
         let (events, error, requests, seconds) = run([busy(), busy(), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
         assert!((1.5..1.6).contains(&seconds), "{seconds}");
 
-        let told = |attempt, millis| {
+        let notice = |attempt, millis| {
             ModelEvent::Retrying(Retrying {
                 attempt,
                 cause: "as written".to_owned(),
                 wait: Duration::from_millis(millis),
             })
         };
-        assert_eq!(events[..2], [told(1, 500), told(2, 1000)]);
+        assert_eq!(events[..2], [notice(1, 500), notice(2, 1000)]);
         assert_eq!(events.len(), 4);
 
         let (_, error, requests, _) = run([busy()]).await;
@@ -376,14 +376,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_breaks_before_its_first_word_is_asked_for_again() {
+    async fn a_response_that_breaks_before_its_first_event_is_retried() {
         let broken = Reply::new([Step::Truncate]);
         let (events, error, requests, _) = run([broken, Reply::text("a")]).await;
         assert_eq!((events.len(), error, requests), (3, None, 2));
     }
 
     #[tokio::test]
-    async fn the_servers_own_wait_is_kept_within_bounds() {
+    async fn the_servers_wait_is_respected_within_bounds() {
         let busy = |seconds| fail(ModelErrorKind::RateLimited, Some(seconds));
         let (_, error, requests, seconds) = run([busy(7), busy(120), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_will_not_pass_is_not_tried_again() {
+    async fn permanent_failures_are_not_retried() {
         for kind in [
             ModelErrorKind::Unauthorized,
             ModelErrorKind::Rejected,
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_tried_again_once_something_was_said() {
+    async fn nothing_is_retried_after_the_first_event() {
         let error = ModelError::new(ModelErrorKind::Unavailable, "gone");
         let (events, error, requests, _) = run([Reply::new([text("a"), Step::Fail(error)])]).await;
         assert_eq!((events.len(), requests), (1, 1));
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sign_of_life_is_not_delivered_but_counts() {
+    async fn a_keep_alive_restarts_the_limit_and_is_not_delivered() {
         let pause = || Step::Delay(Duration::from_secs(55));
         let steps = [text("a"), pause(), text(""), pause(), text("b")];
         let (events, error, _, _) = run([Reply::new(steps)]).await;
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_follows_a_finish_and_it_lets_the_provider_go() {
+    async fn nothing_follows_a_finish_and_the_stream_is_dropped() {
         struct Chatty;
 
         impl ModelProvider for Chatty {

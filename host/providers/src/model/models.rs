@@ -134,7 +134,7 @@ impl Models {
         let Some((provider, name)) = split else {
             return Err(invalid(format!(
                 "expected PROVIDER:NAME with one of {}",
-                self.known()
+                self.provider_names()
             )));
         };
 
@@ -176,18 +176,18 @@ impl Models {
     /// if the service's key is missing.
     pub fn resolve(&self, spec: &str) -> Result<(Arc<dyn ModelProvider>, String), ModelError> {
         let unknown = |message| ModelError::new(ModelErrorKind::UnknownModel, message);
-        let whole = self.whole(spec);
+        let whole = self.qualified(spec);
         if whole.is_empty() {
             return Err(unknown(format!(
                 "no model is chosen: name one, such as openai:NAME; known are {}",
-                self.known()
+                self.provider_names()
             )));
         }
 
         let Some((provider, name)) = whole.split_once(':') else {
             return Err(unknown(format!(
                 "`{whole}` does not say whose model it is: write PROVIDER:{whole} with one of {}",
-                self.known()
+                self.provider_names()
             )));
         };
 
@@ -211,7 +211,7 @@ impl Models {
     }
 
     /// Adds the default's provider to a spec without one; empty if there is no default.
-    fn whole(&self, spec: &str) -> String {
+    fn qualified(&self, spec: &str) -> String {
         match (spec, &self.default) {
             ("", default) => default.clone().unwrap_or_default(),
             (name, Some(default)) if !name.contains(':') => {
@@ -223,10 +223,13 @@ impl Models {
     }
 
     fn no_such_provider(&self, provider: &str) -> String {
-        format!("no provider `{provider}`; known are {}", self.known())
+        format!(
+            "no provider `{provider}`; known are {}",
+            self.provider_names()
+        )
     }
 
-    fn known(&self) -> String {
+    fn provider_names(&self) -> String {
         let names = self.providers.keys().map(String::as_str);
         let names = names.chain(self.remotes.keys().copied());
         let names: Vec<String> = names.map(|name| format!("{name}:NAME")).collect();
@@ -249,8 +252,8 @@ impl ModelProvider for Models {
             Ok((provider, name)) => {
                 request.model = Some(name);
                 let answer = provider.complete(context, request);
-                match self.prices.find(&self.whole(&spec)) {
-                    Some(price) => answer.map_ok(move |stream| price.applied(stream)).boxed(),
+                match self.prices.find(&self.qualified(&spec)) {
+                    Some(price) => answer.map_ok(move |stream| price.add_cost(stream)).boxed(),
                     None => answer,
                 }
             }
@@ -304,7 +307,7 @@ impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Models")
             .field("default", &self.default)
-            .field("known", &self.known())
+            .field("known", &self.provider_names())
             .finish_non_exhaustive()
     }
 }
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_answers_for_is_refused_with_advice() {
+    fn unknown_models_are_refused_with_advice() {
         let none = Models::none();
         assert_eq!(refusal(&none, "").kind, ModelErrorKind::UnknownModel);
         assert!(refusal(&none, "gpt").message.contains("scripted:FILE"));
@@ -365,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_cannot_be_is_refused_at_once() {
+    fn an_invalid_default_is_refused_at_once() {
         for (spec, expected) in [
             ("gpt", "expected PROVIDER:NAME"),
             ("openai:", "expected PROVIDER:NAME"),
@@ -450,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_is_none_is_refused() {
+    fn an_invalid_price_is_refused() {
         for (price, expected) in [
             ("input = -1\noutput = 1", "input = -1"),
             ("input = 1\noutput = nan", "output = NaN"),

@@ -40,7 +40,7 @@ impl Price {
     }
 
     /// Adds the cost to the usage in a stream, unless the provider reported it.
-    pub(super) fn applied(self, stream: ModelStream) -> ModelStream {
+    pub(super) fn add_cost(self, stream: ModelStream) -> ModelStream {
         let priced = stream.map(move |event| match event {
             Ok(ModelEvent::Usage(mut usage)) if usage.cost_micros == 0 => {
                 usage.cost_micros = self.of(usage);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_price_is_refused() {
+    fn invalid_prices_are_refused() {
         for wrong in [-0.01, f64::NAN, f64::INFINITY, 1e6 + 1.0] {
             for (input, output, what) in [(wrong, 0.0, "input"), (0.0, wrong, "output")] {
                 let error = prices("m", input, output).unwrap_err().to_string();

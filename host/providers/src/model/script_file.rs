@@ -32,7 +32,7 @@ fn parse(text: &str) -> Result<Vec<Reply>, String> {
         for line in reply.steps {
             let at = text[..line.span().start].matches('\n').count() + 1;
             line.into_inner()
-                .spell_out(&mut steps)
+                .expand(&mut steps)
                 .map_err(|reason| format!("line {at}: {reason}"))?;
         }
 
@@ -97,7 +97,7 @@ enum ErrorWord {
 }
 
 impl StepTable {
-    fn spell_out(self, steps: &mut Vec<Step>) -> Result<(), String> {
+    fn expand(self, steps: &mut Vec<Step>) -> Result<(), String> {
         let repeat = self.repeat.unwrap_or(1);
         let delay = self.delay_ms.map(Duration::from_millis);
         let mut once = Vec::new();
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_spelled_out() {
+    fn a_script_is_expanded() {
         let replies = parse(
             r#"
             [[reply]]

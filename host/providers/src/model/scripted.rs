@@ -262,13 +262,13 @@ impl Scripted {
         let reason = if calls { "tool_use" } else { "end_turn" };
         steps.push_back(Step::Finish(reason.to_owned()));
 
-        let playing = Playing {
+        let playing = PlayedStream {
             steps,
             clock: self.clock.clone(),
             shared: self.shared.clone(),
             ended: false,
         };
-        stream::unfold(playing, Playing::next).boxed()
+        stream::unfold(playing, PlayedStream::next).boxed()
     }
 }
 
@@ -281,14 +281,14 @@ impl fmt::Debug for Scripted {
 }
 
 /// A stream that is being played; it is counted if it is dropped early.
-struct Playing {
+struct PlayedStream {
     steps: VecDeque<Step>,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     ended: bool,
 }
 
-impl Playing {
+impl PlayedStream {
     async fn next(mut self) -> Option<(Result<ModelEvent, ModelError>, Self)> {
         loop {
             let event = match self.steps.pop_front()? {
@@ -326,7 +326,7 @@ impl Playing {
     }
 }
 
-impl Drop for Playing {
+impl Drop for PlayedStream {
     fn drop(&mut self) {
         if !self.ended {
             self.shared.record().abandoned += 1;
@@ -368,7 +368,7 @@ mod tests {
     use super::super::testing::{LeapClock, ask, drain, request};
     use super::*;
 
-    fn said(events: &[ModelEvent]) -> String {
+    fn joined_text(events: &[ModelEvent]) -> String {
         let texts = events.iter().filter_map(|event| match event {
             ModelEvent::Text(text) => Some(text.as_str()),
             _ => None,
@@ -379,7 +379,7 @@ mod tests {
     async fn answer(script: &Scripted, prompt: &str) -> String {
         let (events, error) = drain(ask(script, prompt).await.unwrap()).await;
         assert_eq!(error, None);
-        said(&events)
+        joined_text(&events)
     }
 
     #[tokio::test]
@@ -453,7 +453,7 @@ mod tests {
     async fn a_truncated_stream_just_ends() {
         let script = Scripted::new([Reply::new([Step::Text("a".to_owned()), Step::Truncate])]);
         let (events, error) = drain(ask(&script, "").await.unwrap()).await;
-        assert_eq!((said(&events).as_str(), error), ("a", None));
+        assert_eq!((joined_text(&events).as_str(), error), ("a", None));
         assert_eq!(events.len(), 1);
         assert_eq!(script.abandoned(), 0);
     }

@@ -14,13 +14,13 @@ use std::sync::Arc;
 /// What a tool calls before it uses a capability. A cloneable handle.
 #[derive(Clone)]
 pub struct Permits {
-    decider: Arc<dyn Decide>,
+    decider: Arc<dyn Authorize>,
 }
 
 /// Decides whether an access is allowed.
-pub trait Decide: Send + Sync + 'static {
+pub trait Authorize: Send + Sync + 'static {
     /// Returns the decision; may wait for a person. Dropping the future withdraws the question.
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
+    fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
 }
 
 /// Why an access is allowed.
@@ -39,7 +39,7 @@ pub struct Denied(pub String);
 
 impl Permits {
     /// Creates a checker that asks `decider`.
-    pub fn new(decider: Arc<dyn Decide>) -> Self {
+    pub fn new(decider: Arc<dyn Authorize>) -> Self {
         Self { decider }
     }
 
@@ -49,12 +49,12 @@ impl Permits {
     ///
     /// [`Denied`], with who said so and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
-        self.settle(access).await.map(|_| ())
+        self.authorize(access).await.map(|_| ())
     }
 
     /// The same; returns why it is allowed.
-    pub async fn settle(&self, access: Access) -> Result<Allowed, Denied> {
-        self.decider.decide(access).await
+    pub async fn authorize(&self, access: Access) -> Result<Allowed, Denied> {
+        self.decider.authorize(access).await
     }
 }
 
@@ -102,8 +102,8 @@ pub(crate) mod testing {
         }
     }
 
-    impl Decide for Scripted {
-        fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+    impl Authorize for Scripted {
+        fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             let denied = Denied(format!("{} is not allowed", access.title));
             self.asked
                 .lock()

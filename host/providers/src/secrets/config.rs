@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_source_or_two_is_refused() {
+    fn a_secret_needs_exactly_one_source() {
         for text in ["", "env = \"A\"\nfile = \"b\"", "command = []"] {
             let config: SecretConfig = toml::from_str(text).unwrap();
             assert!(config.origin().is_err(), "{text:?}");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_for_themselves() {
+    fn names_need_no_escaping() {
         assert!(is_name("a") && is_name("api_key-2.x"));
         for bad in ["", "a b", "a}", "ä", "a/b", &"x".repeat(NAME_BYTES_MAX + 1)] {
             assert!(!is_name(bad), "{bad:?}");

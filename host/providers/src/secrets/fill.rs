@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_not_filled() {
+    fn placeholders_that_are_denied_are_not_filled() {
         let secrets = secrets(&[("a", "value-a", "*"), ("b", "value-b", "*")]);
         let only_a = |name: &str| match name {
             "b" => Err(Denied("no".to_owned())),

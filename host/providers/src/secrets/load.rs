@@ -53,11 +53,11 @@ fn env(variable: &str) -> Result<SecretString, String> {
 fn file(path: &Path) -> Result<SecretSlice<u8>, String> {
     let failed = |error: std::io::Error| format!("failed to read {}: {error}", path.display());
     let file = lastword_os::file::open(path).map_err(failed)?;
-    bounded(file).map_err(failed)?.ok_or_else(too_long)
+    read_bounded(file).map_err(failed)?.ok_or_else(too_long)
 }
 
 /// Reads all bytes; `None` if there are too many.
-fn bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
+fn read_bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
     let mut bytes = Vec::with_capacity(VALUE_BYTES_MAX + 2);
     let most = VALUE_BYTES_MAX as u64 + 1;
     from.take(most).read_to_end(&mut bytes)?;
@@ -121,7 +121,7 @@ fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> 
 
 fn read(mut child: Child) -> std::io::Result<(Option<SecretSlice<u8>>, ExitStatus)> {
     let output = child.stdout.take();
-    let bytes = output.map_or(Ok(None), bounded)?;
+    let bytes = output.map_or(Ok(None), read_bounded)?;
     if bytes.is_none() {
         child.kill()?;
         child.wait()?;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused_and_never_shown() {
+    fn invalid_values_are_refused_and_never_shown() {
         for (script, says) in [
             ("printf short", "fewer than"),
             ("printf ''", "empty"),

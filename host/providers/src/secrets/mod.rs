@@ -93,7 +93,7 @@ impl Secrets {
 
     /// Creates secrets from values that were obtained while the host runs. They are only redacted,
     /// and never filled in. Values that are too short to be told from other text are left out.
-    pub fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn for_redaction(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
 
@@ -125,7 +125,7 @@ impl Secrets {
     }
 
     /// Whether a request to `host:port` may carry this secret.
-    pub(crate) fn may_go_to(&self, name: &str, target: &str) -> bool {
+    pub(crate) fn is_allowed_for(&self, name: &str, target: &str) -> bool {
         let secret = self.inner.secrets.get(name);
         secret.is_some_and(|secret| secret.hosts.covers(target))
     }
@@ -179,7 +179,7 @@ const FORM_BYTES_MIN: usize = 6;
 
 /// Replaces this value, in any form, by the mark. For a value that is not a named secret: a model
 /// service's key.
-pub fn without(text: &str, value: &str, mark: &str) -> String {
+pub fn redact_value(text: &str, value: &str, mark: &str) -> String {
     let mut forms = encode::forms(value);
     forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_loaded_and_never_printed() {
+    fn secrets_are_loaded_and_never_printed() {
         let folder = tempfile_in_target();
         let file = folder.join("key");
         std::fs::write(&file, "hunter2-long\r\n").unwrap();
@@ -239,9 +239,9 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(secrets.names().collect::<Vec<_>>(), ["a", "b"]);
         assert!(secrets.exists("a") && !secrets.exists("c"));
-        assert!(secrets.may_go_to("a", "a.example:443"));
-        assert!(!secrets.may_go_to("a", "b.example:443"));
-        assert!(!secrets.may_go_to("b", "a.example:443"));
+        assert!(secrets.is_allowed_for("a", "a.example:443"));
+        assert!(!secrets.is_allowed_for("a", "b.example:443"));
+        assert!(!secrets.is_allowed_for("b", "a.example:443"));
         assert_eq!(secrets.redact("=hunter2-long="), "=[secret a]=");
 
         let shown = format!("{secrets:?} {:?}", secrets.inner.secrets["a"].value);
@@ -250,30 +250,34 @@ mod tests {
     }
 
     #[test]
-    fn json_has_no_value_however_deep() {
+    fn json_is_redacted_at_any_depth() {
         let secrets = testing::secrets(&[("a", "p\"ss/word", "*"), ("b", "12345678", "*")]);
         let clean = |text: &str| secrets.redact(text).into_owned();
         let inner = serde_json::json!({ "key": "p\"ss/word" }).to_string();
         let value = serde_json::json!({ "p\"ss/word": [inner, 12_345_678, 7, null] });
-        let left = serde_json::json!({
+        let redacted = serde_json::json!({
             "[secret a]": ["{\"key\":\"[secret a]\"}", "[secret b]", 7, null]
         });
-        assert_eq!(redact_json(value, &clean), left);
+        assert_eq!(redact_json(value, &clean), redacted);
     }
 
     #[test]
-    fn a_value_without_a_name_goes_as_well() {
-        for (text, left) in [
+    fn a_value_without_a_name_is_redacted() {
+        for (text, redacted) in [
             ("no key", "no key"),
             ("the key p\"ss/word1!", "the key (key)!"),
             ("{\"k\":\"p\\\"ss/word1\"}", "{\"k\":\"(key)\"}"),
             ("?k=p%22ss%2fword1", "?k=(key)"),
             ("dTpwInNzL3dvcmQxOg==", "dTp(key)Og=="),
         ] {
-            assert_eq!(without(text, "p\"ss/word1", "(key)"), left);
+            assert_eq!(redact_value(text, "p\"ss/word1", "(key)"), redacted);
         }
 
-        assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
+        assert_eq!(
+            redact_value("Kkkkk", "k", "-"),
+            "K----",
+            "no form by chance"
+        );
     }
 
     /// A folder for this test only.
@@ -285,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_cannot_be_used_is_named() {
+    fn the_first_unusable_secret_is_named() {
         let error = |text: &str| Secrets::load(&config(text)).unwrap_err().to_string();
         let short = error("[short]\ncommand = [\"printf\", \"xyzab\"]");
         assert!(short.contains("[secrets.short]") && short.contains("fewer than 6"));

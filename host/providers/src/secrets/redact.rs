@@ -166,16 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn values_that_overlap_all_go() {
+    fn overlapping_values_are_redacted_whole() {
         let needles = needles(&[("a", "abcdefgh"), ("b", "efghijkl"), ("c", "abcdef")]);
         assert_eq!(needles.redact("-abcdefghijkl-"), "-[secret a]-");
         assert_eq!(needles.redact("-abcdefg-"), "-[secret c]g-");
     }
 
     /// Pseudo-random numbers, the same in every run.
-    struct Chance(u64);
+    struct Random(u64);
 
-    impl Chance {
+    impl Random {
         fn below(&mut self, bound: usize) -> usize {
             self.0 = self
                 .0
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_redacted_as_the_whole_wherever_it_is_cut() {
-        let mut chance = Chance(7);
+        let mut chance = Random(7);
         // A small alphabet and values with common prefixes, so that they nearly match everywhere.
         let values = [("a", "abaabab"), ("b", "abaaba"), ("c", "bbbbab\"a")];
         let needles = needles(&values);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn without_values_everything_passes_at_once() {
+    fn without_values_nothing_is_held_back() {
         let mut stream = RedactedStream::new(needles(&[]));
         assert_eq!(stream.push(b"abc"), b"abc");
         assert_eq!(stream.finish(), b"");

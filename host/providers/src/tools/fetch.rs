@@ -42,7 +42,7 @@ impl FetchUrl {
 
         match page {
             Ok(output) => Ok(output),
-            Err(error) if is_the_hosts(error.kind) => Err(error.into()),
+            Err(error) if is_not_carried_out(error.kind) => Err(error.into()),
             // The model can read it and try something else.
             Err(error) => Ok(ToolOutput::error(error.message)),
         }
@@ -50,7 +50,7 @@ impl FetchUrl {
 }
 
 /// Whether a failure means that the call was not carried out, rather than being its result.
-fn is_the_hosts(kind: HttpErrorKind) -> bool {
+fn is_not_carried_out(kind: HttpErrorKind) -> bool {
     matches!(
         kind,
         HttpErrorKind::Denied
@@ -129,7 +129,7 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
     } else {
         TEXT_BYTES_MAX
     };
-    let (mut bytes, truncated) = take(&mut response.body, most).await?;
+    let (mut bytes, truncated) = read_prefix(&mut response.body, most).await?;
 
     let facts = json!({
         "status": response.status.as_u16(),
@@ -186,7 +186,7 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
 }
 
 /// The first bytes of a body, and whether there are more. The rest is not received.
-async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
+async fn read_prefix(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
     let mut bytes = Vec::new();
 
     while let Some(chunk) = body.chunk().await? {
@@ -232,7 +232,7 @@ fn cut_at_character(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::hostile::{Hostile, client, ok, status};
+    use crate::http::hostile::{HostileServer, client, ok, status};
     use crate::model::testing::context;
     use crate::permits::testing::Scripted;
     use crate::secrets::Secrets;
@@ -288,18 +288,19 @@ mod tests {
 
     #[tokio::test]
     async fn pages_and_pictures_are_fetched_and_bounded() {
-        let server = Hostile::serve(|asked| match asked.split(' ').nth(1).unwrap_or_default() {
-            "/html" => ok("content-type: text/html; charset=utf-8\r\n", "<p>ü"),
-            "/long" => ok("content-type: text/plain\r\n", &"ü".repeat(40_000)),
-            "/image" => ok("content-type: image/png\r\n", "png"),
-            "/large" => ok(
-                "content-type: image/png\r\n",
-                &"x".repeat(IMAGE_BYTES_MAX + 1),
-            ),
-            "/pdf" => ok("content-type: application/pdf\r\n", "%PDF"),
-            "/moved" => status("301 Moved", "location: /html\r\n", ""),
-            _ => status("404 Not Found", "content-type: text/plain\r\n", "nothing"),
-        });
+        let server =
+            HostileServer::serve(|asked| match asked.split(' ').nth(1).unwrap_or_default() {
+                "/html" => ok("content-type: text/html; charset=utf-8\r\n", "<p>ü"),
+                "/long" => ok("content-type: text/plain\r\n", &"ü".repeat(40_000)),
+                "/image" => ok("content-type: image/png\r\n", "png"),
+                "/large" => ok(
+                    "content-type: image/png\r\n",
+                    &"x".repeat(IMAGE_BYTES_MAX + 1),
+                ),
+                "/pdf" => ok("content-type: application/pdf\r\n", "%PDF"),
+                "/moved" => status("301 Moved", "location: /html\r\n", ""),
+                _ => status("404 Not Found", "content-type: text/plain\r\n", "nothing"),
+            });
         let server = server.await;
         let target = format!("a.example:{}", server.port);
         let client = client(std::slice::from_ref(&target), Secrets::none());
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_from_what_is_none() {
+    fn text_is_distinguished_from_binary_data() {
         assert!(is_text("text/html", b"<p>"));
         assert!(is_text("application/problem+json", b"{}"));
         assert!(is_text("", "häuser".as_bytes()));

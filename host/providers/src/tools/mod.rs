@@ -6,7 +6,7 @@ pub mod fetch;
 mod files;
 mod provider;
 
-pub use command::{CommandTools, Commands, Group, Start, Starter};
+pub use command::{CommandTools, Commands, ProcessGroup, SpawnRequest, Spawner};
 pub use fetch::FetchUrl;
 pub use files::{FileLocks, FileTools, Turn};
 pub use provider::{

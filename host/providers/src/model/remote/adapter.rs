@@ -1,11 +1,11 @@
 //! One service as a [`ModelProvider`]: its address, its wire format, and the single request of a
 //! completion. [`Guard`](crate::model::Guard) adds retries and timeouts.
 
-use super::answer::Answer;
 use super::decode::Decoder;
 use super::encode::{Encoded, Target, encode};
 use super::failure::Failures;
 use super::names::Names;
+use super::response::ResponseStream;
 use super::window::Windows;
 use super::{media, tls};
 use crate::model::endpoint::{Endpoint, Service};
@@ -74,17 +74,17 @@ impl Remote {
         let response = self.send(&encoded, &failures).await;
 
         if let Err(error) = &response {
-            self.windows.learn(&name, error);
+            self.windows.remember_refusal(&name, error);
         }
 
         let decoder = Decoder::new(self.endpoint.service, ids(&request));
-        let events = Answer::new(response?, decoder, names, failures).events();
+        let events = ResponseStream::new(response?, decoder, names, failures).events();
         let windows = self.windows.clone();
 
         Ok(events
             .inspect(move |event| {
                 if let Err(error) = event {
-                    windows.learn(&name, error);
+                    windows.remember_refusal(&name, error);
                 }
             })
             .boxed())

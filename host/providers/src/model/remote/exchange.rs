@@ -25,7 +25,7 @@ pub async fn exchange(
 
     let client = tls::without_redirects(request.url())?;
     let answer = client.execute(request).await;
-    let answer = answer.map_err(|error| said(&error))?;
+    let answer = answer.map_err(|error| error_chain(&error))?;
     let mut response = http::Response::builder().status(answer.status());
 
     for (name, value) in answer.headers() {
@@ -35,7 +35,7 @@ pub async fn exchange(
     let mut body = Vec::new();
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| said(&error))?;
+        let chunk = chunk.map_err(|error| error_chain(&error))?;
         if chunk.len() > BODY_MAX - body.len() {
             return Err(format!("its answer has more than {BODY_MAX} bytes"));
         }
@@ -46,12 +46,12 @@ pub async fn exchange(
 }
 
 /// An error with its causes.
-fn said(error: &reqwest::Error) -> String {
-    let mut said = error.to_string();
+fn error_chain(error: &reqwest::Error) -> String {
+    let mut chain = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        said = format!("{said}: {inner}");
+        chain = format!("{chain}: {inner}");
         cause = inner.source();
     }
-    said
+    chain
 }

@@ -5,7 +5,7 @@ use super::overflow::overflow;
 use super::retry_after::retry_after;
 use crate::model::endpoint::{Endpoint, Service};
 use crate::model::provider::{ModelError, ModelErrorKind};
-use crate::secrets::without;
+use crate::secrets::redact_value;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::error::Error as StdError;
@@ -42,26 +42,26 @@ impl Failures {
 
     fn explain_status(&self, status: u16, text: &str, document: &Value) -> ModelError {
         let server = self.server();
-        let said = self.quote(text, document);
+        let quotation = self.quote(text, document);
 
         if matches!(status, 400 | 413 | 422 | 500)
-            && let Some(size) = overflow(first(document), &words(text, document))
+            && let Some(size) = overflow(first(document), &error_text(text, document))
         {
-            return self.too_long(size, &said);
+            return self.too_long(size, &quotation);
         }
 
         let (kind, text) = match status {
             401 | 403 => (
                 ModelErrorKind::Unauthorized,
                 format!(
-                    "{server} refused the key ({status}){said}; check {}",
+                    "{server} refused the key ({status}){quotation}; check {}",
                     self.endpoint.key_origin
                 ),
             ),
             404 => (
                 ModelErrorKind::UnknownModel,
                 format!(
-                    "{server} does not know the model `{}` (404){said}; {}",
+                    "{server} does not know the model `{}` (404){quotation}; {}",
                     self.model,
                     match self.endpoint.service {
                         Service::Ollama => format!("`ollama pull {}` may fetch it", self.model),
@@ -71,11 +71,13 @@ impl Failures {
             ),
             429 if is_out_of_credit(document) => (
                 ModelErrorKind::Rejected,
-                format!("{server} refused the request (429){said}"),
+                format!("{server} refused the request (429){quotation}"),
             ),
             429 => (
                 ModelErrorKind::RateLimited,
-                format!("{server} takes no more requests for now (429){said}; try again later"),
+                format!(
+                    "{server} takes no more requests for now (429){quotation}; try again later"
+                ),
             ),
             300..=399 => (
                 ModelErrorKind::Rejected,
@@ -86,11 +88,11 @@ impl Failures {
             ),
             408 | 425 | 500.. => (
                 ModelErrorKind::Unavailable,
-                format!("{server} cannot answer now ({status}){said}"),
+                format!("{server} cannot answer now ({status}){quotation}"),
             ),
             _ => (
                 ModelErrorKind::Rejected,
-                format!("{server} refused the request ({status}){said}"),
+                format!("{server} refused the request ({status}){quotation}"),
             ),
         };
 
@@ -109,11 +111,11 @@ impl Failures {
             ),
             (Fault::BrokenOff, None) => self.broken_off(),
             (Fault::BrokenOff, Some(head)) => {
-                let said = match self.quote(&head, &Value::Null) {
-                    said if said.is_empty() => String::new(),
-                    said => format!(" (it begins{said})"),
+                let quotation = match self.quote(&head, &Value::Null) {
+                    quotation if quotation.is_empty() => String::new(),
+                    quotation => format!(" (it begins{quotation})"),
                 };
-                let why = format!("not a single event came{said}; is the base URL right?");
+                let why = format!("not a single event came{quotation}; is the base URL right?");
                 self.garbled(&why)
             }
         }
@@ -152,10 +154,10 @@ impl Failures {
     /// The error of a failure that the server reports within a response.
     fn reported(&self, document: &Value) -> ModelError {
         let inner = document.get("error").unwrap_or(document);
-        let said = self.quote("", document);
+        let quotation = self.quote("", document);
 
-        if let Some(size) = overflow(document, &words("", document)) {
-            return self.too_long(size, &said);
+        if let Some(size) = overflow(document, &error_text("", document)) {
+            return self.too_long(size, &quotation);
         }
 
         let mut marks = String::new();
@@ -189,11 +191,11 @@ impl Failures {
 
         ModelError {
             retry_after: retry_after(&HeaderMap::new(), document, SystemTime::now()),
-            ..ModelError::new(kind, format!("{} gave up{said}", self.server()))
+            ..ModelError::new(kind, format!("{} gave up{quotation}", self.server()))
         }
     }
 
-    fn too_long(&self, size: Option<u32>, said: &str) -> ModelError {
+    fn too_long(&self, size: Option<u32>, quotation: &str) -> ModelError {
         let window = size.map_or_else(String::new, |size| format!(" of {size} tokens"));
 
         ModelError {
@@ -202,7 +204,7 @@ impl Failures {
                 ModelErrorKind::ContextOverflow,
                 format!(
                     "the conversation does not fit the window{window} of the model `{}` at \
-                     {}{said}; let the agent summarise it, ask a model with a larger window, or \
+                     {}{quotation}; let the agent summarise it, ask a model with a larger window, or \
                      begin a new session",
                     self.model,
                     self.server()
@@ -223,7 +225,7 @@ impl Failures {
 
     /// The server's own words, if there are any.
     fn quote(&self, text: &str, document: &Value) -> String {
-        let words = words(text, document);
+        let words = error_text(text, document);
         // Before the cut, which could split a key.
         let words = self.redact(&words);
         let words: Vec<&str> = words.split_whitespace().collect();
@@ -240,7 +242,7 @@ impl Failures {
         let Ok(Some(key)) = self.endpoint.key() else {
             return text.to_owned();
         };
-        let text = without(text, key, "(key)");
+        let text = redact_value(text, key, "(key)");
         let Some(start) = key.get(..6).filter(|_| key.len() >= 12) else {
             return text;
         };
@@ -258,7 +260,7 @@ fn first(document: &Value) -> &Value {
 
 /// The words of a response for people: a sentence from one of the members where services put one,
 /// the codes of an error without a sentence, or the text itself.
-fn words(text: &str, document: &Value) -> String {
+fn error_text(text: &str, document: &Value) -> String {
     let document = first(document);
 
     let places = [

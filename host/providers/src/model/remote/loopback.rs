@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 /// A recorded request.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct RecordedRequest {
     /// The request line and the headers, in lower case.
     pub(super) head: String,
     pub(super) body: Value,
@@ -18,7 +18,7 @@ pub(super) struct Asked {
 /// The server; it stops when it is dropped.
 pub(super) struct Loopback {
     pub(super) url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     task: JoinHandle<()>,
 }
 
@@ -27,8 +27,8 @@ impl Loopback {
     pub(super) async fn serve(answers: impl IntoIterator<Item = String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let kept = asked.clone();
+        let asked = Arc::<Mutex<Vec<RecordedRequest>>>::default();
+        let recorded = asked.clone();
         let answers: Vec<String> = answers.into_iter().collect();
 
         let task = tokio::spawn(async move {
@@ -41,9 +41,9 @@ impl Loopback {
                 };
 
                 let place = {
-                    let mut kept = kept.lock().unwrap();
-                    kept.push(request);
-                    (kept.len() - 1).min(answers.len() - 1)
+                    let mut recorded = recorded.lock().unwrap();
+                    recorded.push(request);
+                    (recorded.len() - 1).min(answers.len() - 1)
                 };
                 let _ = socket.write_all(answers[place].as_bytes()).await;
 
@@ -57,7 +57,7 @@ impl Loopback {
         Self { url, asked, task }
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(super) fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn sse<'a>(data: impl IntoIterator<Item = &'a str>) -> String {
     events.collect()
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Asked> {
+async fn read(socket: &mut TcpStream) -> Option<RecordedRequest> {
     let mut bytes = Vec::new();
     let (head, start) = loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -121,7 +121,7 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
     }
 
     let body = serde_json::from_slice(&bytes[start..]);
-    Some(Asked {
+    Some(RecordedRequest {
         head,
         body: body.unwrap_or(Value::Null),
     })

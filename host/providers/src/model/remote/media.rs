@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_get_what_they_take() {
+    fn services_get_only_the_media_types_they_accept() {
         assert!(Service::ALL.iter().all(|it| takes(*it, "image/png")));
         assert!(takes(Service::Anthropic, "Application/PDF; version=1.7"));
         assert!(!takes(Service::Ollama, PDF));

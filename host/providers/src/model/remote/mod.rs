@@ -3,7 +3,6 @@
 //! latter on.
 
 mod adapter;
-mod answer;
 mod decode;
 mod encode;
 mod exchange;
@@ -11,6 +10,7 @@ mod failure;
 mod media;
 mod names;
 mod overflow;
+mod response;
 mod retry_after;
 mod thoughts;
 mod tls;

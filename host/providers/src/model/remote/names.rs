@@ -31,31 +31,31 @@ impl Names {
         let mut shared: HashMap<String, usize> = HashMap::new();
 
         for name in &names {
-            *shared.entry(plain(name)).or_default() += 1;
+            *shared.entry(sanitized(name)).or_default() += 1;
         }
 
-        let (kept, changed): (Vec<&str>, Vec<&str>) =
+        let (unchanged, changed): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| fits(name));
         let mut all = Self::default();
 
         // A name that needs no change is kept.
-        for name in kept {
+        for name in unchanged {
             all.insert(name, name.to_owned());
         }
 
         for name in changed {
-            let plain = plain(name);
+            let plain = sanitized(name);
             let mut wire = plain.clone();
 
             if shared[&plain] > 1 || !fits(&plain) {
-                wire = marked(&plain, name, DIGEST_CHARS);
+                wire = with_digest(&plain, name, DIGEST_CHARS);
             }
 
             // Only reached if a tool is deliberately named like another's changed name.
             let mut more = DIGEST_CHARS;
             while all.original.contains_key(&wire) && more < NAME_MAX {
                 more += 1;
-                wire = marked(&plain, name, more);
+                wire = with_digest(&plain, name, more);
             }
 
             all.insert(name, wire);
@@ -99,7 +99,7 @@ fn fits(name: &str) -> bool {
 }
 
 /// Replaces characters that services do not accept; the result may still be too long.
-fn plain(name: &str) -> String {
+fn sanitized(name: &str) -> String {
     let mut plain = String::with_capacity(name.len() + 2);
 
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
@@ -118,7 +118,7 @@ fn plain(name: &str) -> String {
 }
 
 /// Appends the digest of the original name, and shortens the result to the bound.
-fn marked(plain: &str, original: &str, chars: usize) -> String {
+fn with_digest(plain: &str, original: &str, chars: usize) -> String {
     let digest = Sha256::digest(original.as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     // The name is ASCII, so every cut is between characters; it begins with a letter.
@@ -149,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fit_stay_and_dots_become_two_lines() {
+    fn valid_names_stay_and_dots_become_two_underscores() {
         let wire = both(&["look", "mcp.read-file", "7up", "é"]);
         assert_eq!(wire, ["look", "mcp__read-file", "_7up", "__"]);
     }
 
     #[test]
-    fn names_that_would_be_one_are_told_apart_in_any_order() {
+    fn colliding_names_are_made_unique_in_any_order() {
         let wire = both(&["a.b", "a__b", "a b", "a/b"]);
         assert_eq!(wire[1], "a__b", "who needs no change keeps its name");
         assert!(wire[0].starts_with("a__b_"), "{wire:?}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_and_told_apart() {
+    fn long_names_are_cut_and_unique() {
         let (one, two) = ("s.".to_owned() + &"x".repeat(125), "x".repeat(128));
         let three = "x".repeat(127) + "y";
         let wire = both(&[&one, &two, &three, &"é".repeat(64)]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_comes_back_as_it_is() {
+    fn unknown_wire_names_are_unchanged() {
         let names = Names::new(["a.b"].into_iter());
         assert_eq!(names.original("a__b".to_owned()), "a.b");
         assert_eq!(names.original("made_up".to_owned()), "made_up");

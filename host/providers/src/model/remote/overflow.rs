@@ -53,28 +53,29 @@ pub(super) fn overflow(body: &Value, words: &str) -> Option<Option<u32>> {
         let mark = inner.get(key).and_then(Value::as_str);
         mark.is_some_and(|mark| CODES.contains(&mark))
     });
-    let said = SENTENCES.iter().any(|sentence| words.contains(sentence));
-    (marked || said).then(|| size(inner, &words))
+    let is_known = SENTENCES.iter().any(|sentence| words.contains(sentence));
+    (marked || is_known).then(|| size(inner, &words))
 }
 
 fn size(inner: &Value, words: &str) -> Option<u32> {
-    let told = inner.get("n_ctx").and_then(Value::as_u64);
-    let told = told.and_then(|size| u32::try_from(size).ok());
+    let window = inner.get("n_ctx").and_then(Value::as_u64);
+    let window = window.and_then(|size| u32::try_from(size).ok());
 
-    told.or_else(|| {
-        BEFORE_SIZE.iter().find_map(|before| {
-            let rest = &words[words.find(before)? + before.len()..];
-            // `190000 + 20000 > 200000`: the last number is the size.
-            let rest = match (before.contains("limit"), rest.split_once("> ")) {
-                (true, Some((_, size))) => size,
-                _ => rest,
-            };
-            let digits = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',');
-            let digits: String = digits.filter(char::is_ascii_digit).collect();
-            digits.parse().ok()
+    window
+        .or_else(|| {
+            BEFORE_SIZE.iter().find_map(|before| {
+                let rest = &words[words.find(before)? + before.len()..];
+                // `190000 + 20000 > 200000`: the last number is the size.
+                let rest = match (before.contains("limit"), rest.split_once("> ")) {
+                    (true, Some((_, size))) => size,
+                    _ => rest,
+                };
+                let digits = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',');
+                let digits: String = digits.filter(char::is_ascii_digit).collect();
+                digits.parse().ok()
+            })
         })
-    })
-    .filter(|size| *size > 0)
+        .filter(|size| *size > 0)
 }
 
 #[cfg(test)]

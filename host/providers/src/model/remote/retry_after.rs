@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_found_wherever_it_stands() {
+    fn a_wait_is_found_in_headers_and_body() {
         let google = |delay: &str| {
             let info =
                 json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});

@@ -200,7 +200,7 @@ async fn a_whole_request_reaches_the_wire() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_meant_is_not_sent() {
+async fn an_invalid_request_is_not_sent() {
     let server = Loopback::serve([hello()]).await;
     let remote = remote(Service::OpenAi, &server.url);
 
@@ -417,7 +417,7 @@ async fn an_answer_that_breaks_off_is_truncated() {
 }
 
 #[tokio::test]
-async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
+async fn a_response_with_a_finish_reason_is_whole_however_it_ends() {
     let no_done = sse(HELLO);
     for answer in [ok(&no_done), cut_short(&no_done), without_end(&no_done)] {
         let (events, error) = answer_of(Service::OpenAi, answer).await;
@@ -429,7 +429,7 @@ async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
 
 #[tokio::test]
 async fn statuses_are_explained() {
-    let said = format!(r#"{{"error":{{"message":"Bad key {KEY} or sk-secr***89."}}}}"#);
+    let error_body = format!(r#"{{"error":{{"message":"Bad key {KEY} or sk-secr***89."}}}}"#);
 
     for (code, kind, expected) in [
         (401, ModelErrorKind::Unauthorized, "check SOME_KEY"),
@@ -445,7 +445,7 @@ async fn statuses_are_explained() {
         (500, ModelErrorKind::Unavailable, "cannot answer now (500)"),
         (529, ModelErrorKind::Unavailable, "(529)"),
     ] {
-        let error = failure_of(status(code, "location: /x\r\n", &said)).await;
+        let error = failure_of(status(code, "location: /x\r\n", &error_body)).await;
         assert_eq!(error.kind, kind, "{code}");
         assert!(error.message.contains(expected), "{error}");
         assert!(!error.message.contains("sk-secr"), "{error}");
@@ -491,7 +491,7 @@ async fn an_error_in_the_stream_is_told_apart() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
+async fn a_refused_connection_is_unavailable() {
     // Bound and closed again, so that no server listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
@@ -512,7 +512,7 @@ async fn nobody_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_limit_that_passes_is_waited_for() {
+async fn a_transient_limit_is_waited_for() {
     let limited = status(429, "retry-after-ms: 1\r\n", "{}");
     let server = Loopback::serve([limited, hello()]).await;
     let remote = Arc::new(remote(Service::OpenAi, &server.url));

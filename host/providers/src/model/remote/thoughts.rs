@@ -40,7 +40,7 @@ impl Thought {
 }
 
 /// Stores `parts` with a tool call, if there are any.
-pub(super) fn keep(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
+pub(super) fn store(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
     if parts.is_empty() {
         return;
     }
@@ -51,12 +51,12 @@ pub(super) fn keep(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
 }
 
 /// Returns the thoughts that are stored with a tool call, if they are of this service.
-pub(super) fn recall(service: Service, extra: &Extra) -> Vec<Thought> {
-    let kept = extra
+pub(super) fn load(service: Service, extra: &Extra) -> Vec<Thought> {
+    let stored = extra
         .get(KEY)
         .map(|json| serde_json::from_str::<Thoughts>(json));
-    match kept {
-        Some(Ok(kept)) if kept.provider == service.word() => kept.parts,
+    match stored {
+        Some(Ok(stored)) if stored.provider == service.word() => stored.parts,
         _ => Vec::new(),
     }
 }

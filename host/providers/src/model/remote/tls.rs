@@ -33,10 +33,10 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
 pub fn within_origin(address: &str) -> Result<reqwest::Client, String> {
     let url = reqwest::Url::parse(address).map_err(|error| error.to_string())?;
     let policy = Policy::custom(|attempt| {
-        let kept = matches!(attempt.status().as_u16(), 307 | 308);
+        let keeps_method = matches!(attempt.status().as_u16(), 307 | 308);
         let first = attempt.previous().first();
         let within = first.is_some_and(|first| first.origin() == attempt.url().origin());
-        if kept && within && attempt.previous().len() <= REDIRECTS_MAX {
+        if keeps_method && within && attempt.previous().len() <= REDIRECTS_MAX {
             attempt.follow()
         } else {
             attempt.stop()
@@ -54,7 +54,7 @@ fn build(secure: bool, loopback: bool, redirects: Policy) -> Result<reqwest::Cli
     let trust = if secure {
         tls::Trust::System(&[])
     } else {
-        tls::Trust::Nobody
+        tls::Trust::None
     };
     let tls = tls::config(trust, &["h2", "http/1.1"]).map_err(|error| error.to_string())?;
 

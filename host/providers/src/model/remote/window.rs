@@ -51,15 +51,15 @@ const TABLE: [(&str, u32); 17] = [
 #[derive(Default)]
 pub(super) struct Windows {
     configured: Option<ContextTokens>,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, WindowSize>>,
 }
 
 #[derive(Clone, Copy)]
-enum Known {
+enum WindowSize {
     /// A service's refusal or response contained it.
     Size(u32),
     /// The service was asked at this time, and did not say.
-    Untold(Instant),
+    Unknown(Instant),
 }
 
 impl Windows {
@@ -76,24 +76,24 @@ impl Windows {
     }
 
     /// Remembers the size in a refusal.
-    pub(super) fn learn(&self, model: &str, error: &ModelError) {
+    pub(super) fn remember_refusal(&self, model: &str, error: &ModelError) {
         if let (ModelErrorKind::ContextOverflow, Some(size)) = (error.kind, error.context_tokens) {
-            self.remember(model, Known::Size(size));
+            self.remember(model, WindowSize::Size(size));
         }
     }
 
-    fn remember(&self, model: &str, known: Known) {
+    fn remember(&self, model: &str, known: WindowSize) {
         let mut all = self.lock();
         if all.len() < MODELS_MAX || all.contains_key(model) {
             all.insert(model.to_owned(), known);
         }
     }
 
-    fn known(&self, model: &str) -> Option<Known> {
+    fn known(&self, model: &str) -> Option<WindowSize> {
         self.lock().get(model).copied()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, WindowSize>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,19 +107,21 @@ impl Remote {
         }
 
         match windows.known(model) {
-            Some(Known::Size(size)) => return Some(size),
-            Some(Known::Untold(when)) if when.elapsed() < ASK_AGAIN_AFTER => return table(model),
+            Some(WindowSize::Size(size)) => return Some(size),
+            Some(WindowSize::Unknown(when)) if when.elapsed() < ASK_AGAIN_AFTER => {
+                return table(model);
+            }
             _ => {}
         }
 
-        let told = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
-        let told = told.ok().flatten();
+        let reported = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
+        let reported = reported.ok().flatten();
         windows.remember(
             model,
-            told.map_or(Known::Untold(Instant::now()), Known::Size),
+            reported.map_or(WindowSize::Unknown(Instant::now()), WindowSize::Size),
         );
 
-        told.or_else(|| table(model))
+        reported.or_else(|| table(model))
     }
 
     async fn ask(&self, model: &str) -> Option<u32> {
@@ -140,7 +142,7 @@ impl Remote {
             Service::Ollama => self.ask_ollama(model).await,
             Service::OpenAi => {
                 let list = self.get(own("models")).await?;
-                let found = listed(&list, model)?;
+                let found = find_entry(&list, model)?;
                 if !found.get("meta").is_some_and(Value::is_object) {
                     return size(found);
                 }
@@ -176,7 +178,7 @@ impl Remote {
         let shown = self
             .document(show.body(json!({ "model": model }).to_string()))
             .await?;
-        made_with(&shown)
+        largest_window(&shown)
     }
 
     async fn get(&self, url: Url) -> Option<Value> {
@@ -210,7 +212,7 @@ impl Remote {
 }
 
 /// The entry of a model in a list, in any form.
-fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
+fn find_entry<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
     let all = list
         .get("data")
         .or_else(|| list.get("models"))
@@ -247,7 +249,7 @@ fn size(entry: &Value) -> Option<u32> {
 
 /// The window in a description of one of Ollama's models: the configured one, or the largest
 /// possible.
-fn made_with(shown: &Value) -> Option<u32> {
+fn largest_window(shown: &Value) -> Option<u32> {
     let lines = shown.get("parameters").and_then(Value::as_str);
     let mut lines = lines.unwrap_or_default().lines().rev();
     let set = lines.find_map(|line| {
@@ -288,7 +290,11 @@ mod tests {
         status(200, "", document)
     }
 
-    async fn told(service: Service, model: &str, answers: &[&str]) -> (Option<u32>, Vec<String>) {
+    async fn reported(
+        service: Service,
+        model: &str,
+        answers: &[&str],
+    ) -> (Option<u32>, Vec<String>) {
         let server = Loopback::serve(answers.iter().map(|answer| json(answer))).await;
         let remote = remote(service, &server.url);
         let size = remote.window(model).await;
@@ -302,7 +308,7 @@ mod tests {
     }
 
     async fn tells(service: Service, model: &str, answers: &[&str], size: u32, asked: &[&str]) {
-        let (found, lines) = told(service, model, answers).await;
+        let (found, lines) = reported(service, model, answers).await;
         assert_eq!(
             (found, lines.join(", ")),
             (Some(size), asked.join(", ")),
@@ -311,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_services_tell_the_size_and_are_asked_once() {
+    async fn services_report_the_size_and_are_asked_once() {
         let claude = r#"{"id":"claude-x","max_input_tokens":300000}"#;
         let asked = ["get /v1/models/claude-x"];
         tells(Service::Anthropic, "claude-x", &[claude], 300_000, &asked).await;
@@ -331,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn llama_cpp_tells_the_size_that_it_was_started_with() {
+    async fn llama_cpp_reports_the_size_that_it_was_started_with() {
         let answers = [
             r#"{"data":[{"id":"smol","meta":{"n_ctx_train":8192}}]}"#,
             r#"{"default_generation_settings":{"n_ctx":512}}"#,
@@ -341,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ollama_tells_the_size_that_is_loaded_set_or_the_largest() {
+    async fn ollama_reports_the_loaded_the_configured_or_the_largest_size() {
         let loaded = r#"{"models":[{"name":"llama3.2:latest","context_length":4096}]}"#;
         tells(
             Service::Ollama,
@@ -376,26 +382,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_service_tells_stands_in_a_table_or_nowhere() {
+    async fn unreported_sizes_come_from_the_table() {
         for (model, size) in [
             ("gpt-4o-mini", Some(128_000)),
             ("openai/gpt-4.1-nano", Some(1_047_576)),
             ("gpt-4-0613", Some(8_192)),
             ("made-up", None),
         ] {
-            let (found, asked) = told(Service::OpenAi, model, &[r#"{"data":[]}"#]).await;
+            let (found, asked) = reported(Service::OpenAi, model, &[r#"{"data":[]}"#]).await;
             assert_eq!((found, asked.len()), (size, 1), "{model}");
         }
     }
 
     #[test]
-    fn a_refusal_teaches_the_size() {
+    fn the_size_in_a_refusal_is_remembered() {
         let windows = Windows::default();
         let mut error = ModelError::new(ModelErrorKind::ContextOverflow, "too long");
-        windows.learn("m", &error);
+        windows.remember_refusal("m", &error);
         assert!(windows.known("m").is_none());
         error.context_tokens = Some(512);
-        windows.learn("m", &error);
-        assert!(matches!(windows.known("m"), Some(Known::Size(512))));
+        windows.remember_refusal("m", &error);
+        assert!(matches!(windows.known("m"), Some(WindowSize::Size(512))));
     }
 }

@@ -104,7 +104,7 @@ async fn openai_gets_images_and_files() {
 }
 
 #[tokio::test]
-async fn ollama_gets_images_alone() {
+async fn ollama_gets_only_images() {
     let body = body(Service::Ollama, with(&["image/jpeg", "application/pdf"])).await;
     let message = &body["messages"][0];
     assert_eq!(message["images"], json!([BASE64]));
@@ -147,12 +147,12 @@ async fn gemini_gets_images_and_documents() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_there_are_a_line() {
+async fn missing_bytes_become_a_line() {
     let mut request = with(&["image/png"]);
     request.blobs.clear();
     let body = body(Service::OpenAi, request).await;
-    let told = body["messages"][0]["content"].as_str().unwrap();
-    assert!(told.contains("not shown"), "{told}");
+    let text = body["messages"][0]["content"].as_str().unwrap();
+    assert!(text.contains("not shown"), "{text}");
 }
 
 #[tokio::test]

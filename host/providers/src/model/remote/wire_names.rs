@@ -38,10 +38,10 @@ fn with_tools() -> ModelRequest {
     });
 
     let mut request = request("look");
-    let said: [(Role, Part); 2] = [(Role::Assistant, call.into()), (Role::Tool, result.into())];
-    let said = said.map(|(role, part)| message(role, [part]));
+    let history: [(Role, Part); 2] = [(Role::Assistant, call.into()), (Role::Tool, result.into())];
+    let history = history.map(|(role, part)| message(role, [part]));
 
-    request.messages.extend(said);
+    request.messages.extend(history);
     request.tools = ["files.read", "look", &"x.".repeat(64)].map(tool).into();
     request.tool_choice = Some("files.read".to_owned());
 
@@ -63,7 +63,7 @@ fn fit(names: &[String]) {
 }
 
 #[tokio::test]
-async fn openai_is_told_names_that_it_takes_and_ours_come_back() {
+async fn openai_gets_valid_names_and_ours_are_restored() {
     let called = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c1","function":{"name":"files__read","arguments":"{}"}}]}}]}"#;
     let end = r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#;
     let server = Loopback::serve([ok(&sse([called, end, "[DONE]"]))]).await;
@@ -83,7 +83,7 @@ async fn openai_is_told_names_that_it_takes_and_ours_come_back() {
 }
 
 #[tokio::test]
-async fn anthropic_and_gemini_are_told_names_that_they_take() {
+async fn anthropic_and_gemini_get_valid_names() {
     // The responses do not matter here.
     let server = Loopback::serve([ok("")]).await;
 
@@ -105,9 +105,9 @@ async fn anthropic_and_gemini_are_told_names_that_they_take() {
     let body = &asked[1].body;
     fit(&names(&body["tools"][0]["functionDeclarations"], "/name"));
 
-    let told = json!([
+    let sent = json!([
         body["contents"][1]["parts"][0]["functionCall"]["name"],
         body["contents"][2]["parts"][0]["functionResponse"]["name"],
     ]);
-    assert_eq!(told, json!(["files__read", "files__read"]));
+    assert_eq!(sent, json!(["files__read", "files__read"]));
 }

@@ -153,7 +153,7 @@ impl Commands {
     }
 
     /// The commands, for people.
-    pub(super) fn listed(&self) -> String {
+    pub(super) fn display(&self) -> String {
         let lines = self
             .allowed
             .iter()
@@ -190,12 +190,12 @@ mod tests {
             assert!(!commands.allows(not), "{not:?}");
         }
 
-        assert_eq!(commands.listed(), "`cargo test`, `git status`");
+        assert_eq!(commands.display(), "`cargo test`, `git status`");
         assert!(Commands::none().is_empty() && !Commands::none().allows(&["ls"]));
     }
 
     #[test]
-    fn a_variable_is_there_once() {
+    fn a_variable_is_set_once() {
         let commands = Commands::none()
             .env("PATH", "/a")
             .env("A", "1")

@@ -80,7 +80,7 @@ impl Confinement {
             landlock,
             filters,
             limits: limits(commands.limits),
-            capabilities: lesser(),
+            capabilities: reduced_capabilities(),
             enforced,
         })
     }
@@ -257,19 +257,21 @@ fn limits(limits: Limits) -> Vec<(Resource, Rlimit)> {
 }
 
 /// The capabilities of a privileged host, reduced to those over files, which landlock restricts.
-fn lesser() -> Option<CapabilitySets> {
-    let kept = CapabilitySet::CHOWN
+fn reduced_capabilities() -> Option<CapabilitySets> {
+    let file_capabilities = CapabilitySet::CHOWN
         | CapabilitySet::DAC_OVERRIDE
         | CapabilitySet::FOWNER
         | CapabilitySet::FSETID;
 
     let now = capabilities(None).ok()?;
-    let lesser = CapabilitySets {
-        effective: now.effective & kept,
-        permitted: now.permitted & kept,
-        inheritable: now.inheritable & kept,
+    let reduced_capabilities = CapabilitySets {
+        effective: now.effective & file_capabilities,
+        permitted: now.permitted & file_capabilities,
+        inheritable: now.inheritable & file_capabilities,
     };
-    (lesser.permitted != now.permitted || lesser.effective != now.effective).then_some(lesser)
+    (reduced_capabilities.permitted != now.permitted
+        || reduced_capabilities.effective != now.effective)
+        .then_some(reduced_capabilities)
 }
 
 #[cfg(test)]
@@ -277,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_made_for_this_machine() {
+    fn filters_exist_for_this_machine() {
         for network in [false, true] {
             let filters = build(network).expect("a filter");
             assert!(filters.iter().all(|filter| !filter.is_empty()));

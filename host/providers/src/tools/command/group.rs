@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 16;
 
 /// A program to start.
-pub struct Start {
+pub struct SpawnRequest {
     pub(super) command: Command,
     /// The soft limit of its descriptors; `None` for that of the host.
     descriptors: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Start {
     pub(super) runtime: Handle,
 }
 
-impl Start {
+impl SpawnRequest {
     /// A confined program.
     pub(super) fn confined(
         command: Command,
@@ -55,17 +55,17 @@ impl Start {
     }
 }
 
-type Job = (Start, oneshot::Sender<io::Result<Group>>);
+type Job = (SpawnRequest, oneshot::Sender<io::Result<ProcessGroup>>);
 
 /// The thread that starts programs. It ends when this is dropped, and its programs are killed with
 /// it.
 #[derive(Default)]
-pub struct Starter {
+pub struct Spawner {
     descriptors: Option<u64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
-impl Starter {
+impl Spawner {
     /// Creates the thread. Programs start with this soft limit of descriptors; `None` for that of
     /// the host.
     pub fn with_descriptors(descriptors: Option<u64>) -> Self {
@@ -76,7 +76,7 @@ impl Starter {
     }
 
     /// Starts a program. Dropping the future kills it.
-    pub async fn start(&self, mut start: Start) -> io::Result<Group> {
+    pub async fn start(&self, mut start: SpawnRequest) -> io::Result<ProcessGroup> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
         start.descriptors = self.descriptors;
@@ -101,7 +101,7 @@ impl Starter {
         thread.spawn(move || {
             while let Some((start, answer)) = receiver.blocking_recv() {
                 // If the caller is gone, the group is dropped, which kills it.
-                let _dropped = answer.send(Group::start(start));
+                let _dropped = answer.send(ProcessGroup::start(start));
             }
         })?;
 
@@ -110,7 +110,7 @@ impl Starter {
 }
 
 /// The processes of a command. Dropping it kills them all.
-pub struct Group {
+pub struct ProcessGroup {
     child: Option<Child>,
     pid: Pid,
     ended: OwnedFd,
@@ -119,9 +119,9 @@ pub struct Group {
     _lifeline: OwnedFd,
 }
 
-impl Group {
-    fn start(start: Start) -> io::Result<Self> {
-        let Start {
+impl ProcessGroup {
+    fn start(start: SpawnRequest) -> io::Result<Self> {
+        let SpawnRequest {
             mut command,
             descriptors,
             confined,
@@ -202,7 +202,7 @@ fn kill(group: Pid) {
     let _gone = kill_process_group(group, Signal::KILL);
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else {
             return;

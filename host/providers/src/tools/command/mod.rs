@@ -18,5 +18,5 @@ mod tool;
 mod words;
 
 pub use commands::Commands;
-pub use group::{Group, Start, Starter};
+pub use group::{ProcessGroup, SpawnRequest, Spawner};
 pub use tool::CommandTools;

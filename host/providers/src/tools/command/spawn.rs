@@ -44,8 +44,8 @@ pub(super) fn prepare(
 ) {
     let host = getpid();
     let prepare = move || {
-        outlived_by(host)?;
-        tied(lifeline.as_fd())?;
+        die_with_thread(host)?;
+        die_with_pipe(lifeline.as_fd())?;
 
         if let Some(current) = descriptors {
             let known = getrlimit(Resource::Nofile);
@@ -56,7 +56,7 @@ pub(super) fn prepare(
         match &mut confined {
             Some((directory, confinement)) => {
                 fchdir(directory)?;
-                enter(confinement)
+                apply(confinement)
             }
             None => Ok(()),
         }
@@ -76,7 +76,7 @@ pub(super) fn prepare(
 }
 
 /// Makes the first process die with the thread that started it.
-fn outlived_by(host: Pid) -> io::Result<()> {
+fn die_with_thread(host: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The host may have died before the call.
     if getppid() == Some(host) {
@@ -89,7 +89,7 @@ fn outlived_by(host: Pid) -> io::Result<()> {
 /// Makes every process of the group die with the host: when the last writing end of the pipe is
 /// closed, the kernel signals the owner of its reading end. All processes that do not close it keep
 /// it open, and one is enough.
-fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
+fn die_with_pipe(lifeline: BorrowedFd<'_>) -> io::Result<()> {
     let group = -getpid().as_raw_nonzero().get();
     let fd = lifeline.as_raw_fd();
     let check = |answer: c_int| match answer {
@@ -107,7 +107,7 @@ fn tied(lifeline: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fcntl_setfd(lifeline, FdFlags::empty())?)
 }
 
-fn enter(confinement: &mut Confinement) -> io::Result<()> {
+fn apply(confinement: &mut Confinement) -> io::Result<()> {
     for (resource, limit) in &confinement.limits {
         setrlimit(*resource, *limit)?;
     }

@@ -139,7 +139,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_command_answers_with_what_it_printed() {
+async fn a_command_returns_its_output() {
     let bench = Bench::new(Commands::none().allow("cat").allow("pwd").allow("sh -c"));
     let printed = bench
         .call(json!({"command": ["cat"], "stdin": "words"}))
@@ -180,7 +180,7 @@ async fn a_command_answers_with_what_it_printed() {
 }
 
 #[tokio::test]
-async fn what_is_not_listed_or_allowed_does_not_run() {
+async fn only_listed_and_allowed_commands_run() {
     let bench = Bench::new(Commands::none().allow("touch a"));
     let refused = |arguments| {
         let call = bench.call(arguments);
@@ -244,7 +244,7 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
 }
 
 #[tokio::test]
-async fn the_hosts_environment_stays_with_the_host() {
+async fn the_hosts_environment_is_not_inherited() {
     assert!(
         std::env::var("CARGO_MANIFEST_DIR").is_ok(),
         "a variable to look for"
@@ -276,7 +276,7 @@ async fn the_hosts_environment_stays_with_the_host() {
 }
 
 #[tokio::test]
-async fn files_outside_are_out_of_reach() {
+async fn files_outside_cannot_be_reached() {
     let bench = Bench::shell();
     let outside = bench.outside();
 
@@ -298,7 +298,7 @@ async fn files_outside_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn sockets_and_what_administrators_need_are_refused() {
+async fn sockets_and_privileged_calls_are_refused() {
     let bench = Bench::new(Commands::none().allow("python3 -c").allow("sh -c"));
 
     let script = "import socket, os, ctypes\n\
@@ -382,7 +382,7 @@ async fn output_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_runs_on_dies_with_the_command() {
+async fn background_processes_die_with_the_command() {
     let bench = Bench::shell();
     let begun = Instant::now();
     let left = bench

@@ -2,9 +2,9 @@
 
 use super::commands::Commands;
 use super::confine::Confinement;
-use super::group::{Group, Start, Starter};
-use super::output::Captured;
-use super::words::joined;
+use super::group::{ProcessGroup, SpawnRequest, Spawner};
+use super::output::OutputCapture;
+use super::words::quoted;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use cap_std::fs::Dir;
 use lastword_os::remove_tree;
@@ -54,7 +54,7 @@ pub struct CommandTools {
 
 struct Shared {
     commands: Commands,
-    starter: Starter,
+    spawner: Spawner,
     /// Where commands get their temporary directories.
     temporary: PathBuf,
 }
@@ -66,7 +66,7 @@ impl CommandTools {
         Self {
             shared: Arc::new(Shared {
                 commands,
-                starter: Starter::default(),
+                spawner: Spawner::default(),
                 temporary,
             }),
         }
@@ -82,7 +82,7 @@ impl CommandTools {
                  word is the program, each further one an argument, nothing is expanded. These \
                  may run, with further arguments: {}. Long output keeps its beginning and end; \
                  what runs on in the background is killed when the program ends.",
-                commands.listed()
+                commands.display()
             ),
             parameters: json!({
                 "type": "object",
@@ -131,9 +131,9 @@ impl CommandTools {
             return Err(ToolError::new(ToolErrorKind::Denied, not_listed(commands)));
         }
 
-        let line = joined(&arguments.command);
+        let line = quoted(&arguments.command);
         let at = match arguments.directory.as_deref() {
-            Some(directory) => format!(" in {}", joined(&[directory.to_owned()])),
+            Some(directory) => format!(" in {}", quoted(&[directory.to_owned()])),
             None => String::new(),
         };
 
@@ -161,7 +161,7 @@ fn not_listed(commands: &Commands) -> String {
     } else {
         format!(
             "the operator of this host has not listed this command; these may run: {}",
-            commands.listed()
+            commands.display()
         )
     }
 }
@@ -206,17 +206,17 @@ impl Arguments {
     }
 }
 
-fn trouble(what: &str) -> impl Fn(io::Error) -> ToolError {
+fn internal_error(what: &str) -> impl Fn(io::Error) -> ToolError {
     move |error| ToolError::new(ToolErrorKind::Internal, format!("{what}: {error}"))
 }
 
 /// A command's temporary directory, removed in the background.
-struct Temporary {
+struct TempDirectory {
     path: PathBuf,
     runtime: Handle,
 }
 
-impl Drop for Temporary {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         self.runtime.spawn_blocking(move || {
@@ -240,7 +240,7 @@ impl Shared {
         let stdin = arguments.stdin.clone().unwrap_or_default();
         let program = arguments.command[..1].join("");
         let (this, at) = (Arc::clone(&self), runtime.clone());
-        let ready = runtime.spawn_blocking(move || this.ready(&arguments, &workspace, at));
+        let ready = runtime.spawn_blocking(move || this.prepare(&arguments, &workspace, at));
         let ready = ready.await.map_err(|error| {
             let message = format!("the command could not be prepared: {error}");
             ToolError::new(ToolErrorKind::Internal, message)
@@ -248,8 +248,8 @@ impl Shared {
 
         let (start, _temporary) = match ready {
             Ok(ready) => ready,
-            Err(Unready::Said(text)) => return Ok(ToolOutput::error(text)),
-            Err(Unready::Error(error)) => return Err(error),
+            Err(StartError::Said(text)) => return Ok(ToolOutput::error(text)),
+            Err(StartError::Error(error)) => return Err(error),
         };
 
         let confined = start.confined.as_ref();
@@ -257,7 +257,7 @@ impl Shared {
         let enforced = enforced.unwrap_or_default();
         let begun = Instant::now();
 
-        let group = match self.starter.start(start).await {
+        let group = match self.spawner.start(start).await {
             Ok(group) => group,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{program}: there is no such program");
@@ -266,22 +266,22 @@ impl Shared {
             Err(error) => return Ok(ToolOutput::error(format!("{program}: {error}"))),
         };
 
-        let ended = Running::begin(group, stdin.into_bytes())
-            .map_err(trouble("what the command prints cannot be read"))?
+        let ended = RunningCommand::begin(group, stdin.into_bytes())
+            .map_err(internal_error("what the command prints cannot be read"))?
             .finish(limit)
             .await
-            .map_err(trouble("the command cannot be waited for"))?;
+            .map_err(internal_error("the command cannot be waited for"))?;
         Ok(ended.answer(limit, begun.elapsed(), &enforced))
     }
 
     /// Opens and builds everything that is needed to start.
-    fn ready(
+    fn prepare(
         &self,
         arguments: &Arguments,
         workspace: &File,
         runtime: Handle,
-    ) -> Result<(Start, Temporary), Unready> {
-        let internal = |error| trouble("the command could not be prepared")(error);
+    ) -> Result<(SpawnRequest, TempDirectory), StartError> {
+        let internal = |error| internal_error("the command could not be prepared")(error);
         let root = Dir::from_std_file(workspace.try_clone().map_err(internal)?);
 
         let directory = match arguments.directory.as_deref() {
@@ -296,7 +296,7 @@ impl Shared {
                 };
                 let relative = if relative.is_empty() { "." } else { relative };
                 root.open_dir(relative)
-                    .map_err(|error| Unready::Said(format!("{path}: {error}")))?
+                    .map_err(|error| StartError::Said(format!("{path}: {error}")))?
             }
         };
 
@@ -305,7 +305,7 @@ impl Shared {
         builder.recursive(true).mode(0o700);
         builder.create(&temporary).map_err(internal)?;
 
-        let temporary = Temporary {
+        let temporary = TempDirectory {
             path: temporary,
             runtime: runtime.clone(),
         };
@@ -331,42 +331,43 @@ impl Shared {
             .stderr(Stdio::piped());
 
         let confinement = confinement.map_err(internal)?;
-        let start = Start::confined(command, directory.into_std_file(), confinement, runtime);
+        let start =
+            SpawnRequest::confined(command, directory.into_std_file(), confinement, runtime);
         Ok((start, temporary))
     }
 }
 
-enum Unready {
+enum StartError {
     Said(String),
     Error(ToolError),
 }
 
-impl From<ToolError> for Unready {
+impl From<ToolError> for StartError {
     fn from(error: ToolError) -> Self {
         Self::Error(error)
     }
 }
 
-type Shown = Arc<Mutex<Captured>>;
+type SharedCapture = Arc<Mutex<OutputCapture>>;
 
 /// A running command, with its streams.
-struct Running {
-    group: Group,
+struct RunningCommand {
+    group: ProcessGroup,
     stdin: Option<(pipe::Sender, Vec<u8>)>,
-    stdout: (Option<pipe::Receiver>, Shown),
-    stderr: (Option<pipe::Receiver>, Shown),
+    stdout: (Option<pipe::Receiver>, SharedCapture),
+    stderr: (Option<pipe::Receiver>, SharedCapture),
 }
 
 /// How a command ended.
-struct Ended {
+struct CommandResult {
     status: Option<ExitStatus>,
     timed_out: bool,
-    stdout: Shown,
-    stderr: Shown,
+    stdout: SharedCapture,
+    stderr: SharedCapture,
 }
 
-impl Running {
-    fn begin(mut group: Group, words: Vec<u8>) -> io::Result<Self> {
+impl RunningCommand {
+    fn begin(mut group: ProcessGroup, words: Vec<u8>) -> io::Result<Self> {
         let (stdin, stdout, stderr) = group.streams();
         let sender = |stdin| pipe::Sender::from_owned_fd(OwnedFd::from(stdin));
         let receiver = |stream: Option<OwnedFd>| stream.map(pipe::Receiver::from_owned_fd);
@@ -376,18 +377,18 @@ impl Running {
             stdin: stdin.map(sender).transpose()?.map(|stdin| (stdin, words)),
             stdout: (
                 receiver(stdout.map(OwnedFd::from)).transpose()?,
-                Shown::default(),
+                SharedCapture::default(),
             ),
             stderr: (
                 receiver(stderr.map(OwnedFd::from)).transpose()?,
-                Shown::default(),
+                SharedCapture::default(),
             ),
         })
     }
 
     /// Writes its input and reads its output until its first process has ended, then kills the
     /// rest.
-    async fn finish(self, limit: Duration) -> io::Result<Ended> {
+    async fn finish(self, limit: Duration) -> io::Result<CommandResult> {
         let Self {
             group,
             stdin,
@@ -432,7 +433,7 @@ impl Running {
             let _held_open = timeout(DRAIN_TIME_MAX, &mut streams).await;
         }
 
-        Ok(Ended {
+        Ok(CommandResult {
             status: dead.then(|| group.collect()).transpose()?,
             timed_out,
             stdout: shown.0,
@@ -441,7 +442,7 @@ impl Running {
     }
 }
 
-async fn read((stream, shown): (Option<pipe::Receiver>, Shown)) {
+async fn read((stream, shown): (Option<pipe::Receiver>, SharedCapture)) {
     let Some(mut stream) = stream else {
         return;
     };
@@ -452,7 +453,7 @@ async fn read((stream, shown): (Option<pipe::Receiver>, Shown)) {
     }) {}
 }
 
-impl Ended {
+impl CommandResult {
     fn answer(&self, limit: Duration, took: Duration, enforced: &[&str]) -> ToolOutput {
         let stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@
 use lastword_types::text;
 
 /// The words of a command, separated by spaces.
-pub(super) fn joined(command: &[String]) -> String {
+pub(super) fn quoted(command: &[String]) -> String {
     let words = command.iter().map(|word| text::shell(word));
     words.collect::<Vec<_>>().join(" ")
 }
@@ -20,7 +20,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn command(words: &[&str]) -> String {
-        joined(
+        quoted(
             &words
                 .iter()
                 .map(|word| (*word).to_owned())
@@ -73,7 +73,7 @@ mod tests {
                     ];
 
                     for command in commands {
-                        let text = joined(&command);
+                        let text = quoted(&command);
                         let before = seen.insert(text.clone(), command.clone());
                         assert!(before.is_none_or(|before| before == command), "{text}");
                     }

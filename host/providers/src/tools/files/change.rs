@@ -2,13 +2,13 @@
 //! unchanged, and renames the new content into place, under a lock among the runs of the host. Used
 //! by `write_file` and `edit_file`.
 
-use super::job::{Stop, blocking};
-use super::line_ends::told;
-use super::locks::Key;
+use super::freshness::{Digest, FileFreshness};
+use super::job::{StopFlag, run_blocking};
+use super::line_ends::remark;
+use super::locks::FileKey;
 use super::order::Turn;
-use super::path::{FILE_BYTES_MAX, Wanted, explain, open_directory, open_file, split, step};
-use super::seen::{Digest, Sight};
-use super::{Failed, Run};
+use super::path::{FILE_BYTES_MAX, RequestedPath, explain, open_directory, open_file, split, step};
+use super::{Run, ToolFailure};
 use crate::permits::Permits;
 use crate::tools::{ToolError, ToolErrorKind, ToolOutput};
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
@@ -32,28 +32,28 @@ const DIFF_TIME_MAX: Duration = Duration::from_millis(300);
 /// A requested change of a file.
 pub(super) struct Change<F> {
     pub(super) run: Arc<Run>,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: RequestedPath,
     /// Computes the file's new text from its resolved path and its current content, if it exists.
     pub(super) after: F,
 }
 
 /// A file and its new content.
-struct Prepared {
+struct PlannedChange {
     /// The resolved path.
     path: String,
     /// The current content; `None` for a new file.
-    before: Option<Current>,
+    before: Option<CurrentFile>,
     after: String,
 }
 
 /// The current content of a file.
-struct Current {
+struct CurrentFile {
     text: String,
-    key: Key,
+    key: FileKey,
 }
 
 /// Reads the file at a path that is to be written, as text; `None` if there is none.
-fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
+fn current(root: &Dir, path: &str) -> Result<Option<CurrentFile>, ToolFailure> {
     match root.symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(explain(path, &error)),
@@ -63,26 +63,26 @@ fn current(root: &Dir, path: &str) -> Result<Option<Current>, Failed> {
     let (parent, name) = split(path);
     let failed = |error: io::Error| explain(path, &error);
     let directory = open_directory(root, parent).map_err(failed)?;
-    let key = Key::of(&directory, name).map_err(failed)?;
+    let key = FileKey::of(&directory, name).map_err(failed)?;
     let mut opened = open_file(&directory, name, path)?;
 
-    alone(&opened.metadata, path)?;
+    refuse_hard_links(&opened.metadata, path)?;
     let bytes = opened.read(path)?;
 
     let text = String::from_utf8(bytes).map_err(|_| {
-        Failed::Said(format!(
+        ToolFailure::Reported(format!(
             "{path}: it is no UTF-8 text; tools change no other"
         ))
     })?;
-    Ok(Some(Current { text, key }))
+    Ok(Some(CurrentFile { text, key }))
 }
 
 /// Refuses a file with hard links: another name may be anywhere, and renaming would separate it
 /// from this one.
-fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
+fn refuse_hard_links(metadata: &Metadata, path: &str) -> Result<(), ToolFailure> {
     match metadata.nlink() {
         0 | 1 => Ok(()),
-        names => Err(Failed::Said(format!(
+        names => Err(ToolFailure::Reported(format!(
             "{path}: the file has {names} names (hard links), and changing it here would part \
              them; write a copy under another name"
         ))),
@@ -90,18 +90,20 @@ fn alone(metadata: &Metadata, path: &str) -> Result<(), Failed> {
 }
 
 /// Fails unless the run has seen the file's current content.
-fn fresh(run: &Run, path: &str, now: &str) -> Result<(), Failed> {
-    let what = match run.seen.compare(path, Digest::of(now.as_bytes())) {
-        Sight::Fresh => return Ok(()),
-        Sight::Stale => "it has changed since it was last read; read it again, then change it",
-        Sight::Never => "it is there and was not read yet; read it before changing it",
+fn require_seen(run: &Run, path: &str, now: &str) -> Result<(), ToolFailure> {
+    let reason = match run.seen.compare(path, Digest::of(now.as_bytes())) {
+        FileFreshness::Fresh => return Ok(()),
+        FileFreshness::Stale => {
+            "it has changed since it was last read; read it again, then change it"
+        }
+        FileFreshness::Unseen => "it is there and was not read yet; read it before changing it",
     };
-    Err(Failed::Said(format!("{path}: {what}")))
+    Err(ToolFailure::Reported(format!("{path}: {reason}")))
 }
 
 impl<F> Change<F>
 where
-    F: FnOnce(&str, Option<&str>) -> Result<String, Failed> + Send + 'static,
+    F: FnOnce(&str, Option<&str>) -> Result<String, ToolFailure> + Send + 'static,
 {
     /// Waits for the call's turn, asks for permission and makes the change.
     pub(super) async fn make(
@@ -109,18 +111,18 @@ where
         permits: &Permits,
         turn: Option<Turn>,
         runtime: &Handle,
-    ) -> Result<ToolOutput, Failed> {
+    ) -> Result<ToolOutput, ToolFailure> {
         let Self { run, wanted, after } = self;
         let at = Arc::clone(&run);
-        let path = blocking(runtime, move |_| wanted.target(at.root()?)).await?;
+        let path = run_blocking(runtime, move |_| wanted.target(at.root()?)).await?;
 
         if let Some(turn) = &turn {
             turn.wait(&path).await;
         }
 
         let at = Arc::clone(&run);
-        let (prepared, diff) = blocking(runtime, move |_| {
-            let prepared = Prepared::new(&at, path, after)?;
+        let (prepared, diff) = run_blocking(runtime, move |_| {
+            let prepared = PlannedChange::new(&at, path, after)?;
             let diff = prepared.diff();
             Ok((prepared, diff))
         })
@@ -134,7 +136,7 @@ where
         let access = Access::new(Capability::WriteFiles, &path, title).diff(&diff);
 
         permits.require(access).await?;
-        let said = prepared.said();
+        let summary = prepared.summary();
         let created = prepared.before.is_none();
 
         // Locked only now, so that no lock is held while a person is asked. A new file needs no
@@ -144,15 +146,15 @@ where
             None => None,
         };
 
-        let digest = blocking(runtime, move |stop| {
-            let put = prepared.put(&run, stop);
+        let digest = run_blocking(runtime, move |stop| {
+            let put = prepared.write_in_place(&run, stop);
             // Dropped when the work is over, however the call ends.
             drop(locked);
             put
         })
         .await?;
 
-        Ok(ToolOutput::text(said)
+        Ok(ToolOutput::text(summary)
             .structured(json!({
                 "path": path, "created": created, "digest": digest.to_string(),
             }))
@@ -160,22 +162,22 @@ where
     }
 }
 
-impl Prepared {
+impl PlannedChange {
     fn new(
         run: &Run,
         path: String,
-        after: impl FnOnce(&str, Option<&str>) -> Result<String, Failed>,
-    ) -> Result<Self, Failed> {
+        after: impl FnOnce(&str, Option<&str>) -> Result<String, ToolFailure>,
+    ) -> Result<Self, ToolFailure> {
         let before = current(run.root()?, &path)?;
         let text = before.as_ref().map(|before| &*before.text);
         if let Some(text) = text {
-            fresh(run, &path, text)?;
+            require_seen(run, &path, text)?;
         }
 
         let after = after(&path, text)?;
         if after.len() as u64 > FILE_BYTES_MAX {
-            let what = format!("the file would have more than {FILE_BYTES_MAX} bytes");
-            return Err(Failed::Said(what));
+            let reason = format!("the file would have more than {FILE_BYTES_MAX} bytes");
+            return Err(ToolFailure::Reported(reason));
         }
 
         Ok(Self {
@@ -189,9 +191,9 @@ impl Prepared {
         self.before.as_ref().map(|before| &*before.text)
     }
 
-    fn said(&self) -> String {
+    fn summary(&self) -> String {
         match self.text_before() {
-            Some(before) => format!("changed {}{}", self.path, told(before, &self.after)),
+            Some(before) => format!("changed {}{}", self.path, remark(before, &self.after)),
             None => format!("created {}", self.path),
         }
     }
@@ -221,10 +223,10 @@ impl Prepared {
         format!("{cut}\n[truncated: the diff has {bytes} bytes]\n")
     }
 
-    fn put(&self, run: &Run, stop: &Stop) -> Result<Digest, Failed> {
+    fn write_in_place(&self, run: &Run, stop: &StopFlag) -> Result<Digest, ToolFailure> {
         let (parent, name) = split(&self.path);
         let failed = |error: io::Error| explain(&self.path, &error);
-        let mut made = Made::default();
+        let mut made = CreatedDirectories::default();
         let directory = match &self.before {
             Some(_) => open_directory(run.root()?, parent).map_err(failed)?,
             None => made.directories(run.root()?, parent).map_err(failed)?,
@@ -232,20 +234,20 @@ impl Prepared {
 
         let old = match &self.before {
             // The directory was exchanged for another, which has another lock.
-            Some(before) if Key::of(&directory, name).map_err(failed)? != before.key => {
-                return Err(self.changed());
+            Some(before) if FileKey::of(&directory, name).map_err(failed)? != before.key => {
+                return Err(self.changed_error());
             }
-            Some(before) => Some(self.unchanged(&directory, name, before)?),
+            Some(before) => Some(self.check_unchanged(&directory, name, before)?),
             None => None,
         };
 
         spend(run, self.after.len() as u64)?;
-        let temporary = Temporary::write(&directory, self.after.as_bytes(), old.as_ref());
+        let temporary = TempFile::write(&directory, self.after.as_bytes(), old.as_ref());
         let temporary = temporary.map_err(failed)?;
 
         // The file may have changed while the new content was written.
         if let Some(before) = &self.before {
-            self.unchanged(&directory, name, before)?;
+            self.check_unchanged(&directory, name, before)?;
         }
 
         stop.check()?;
@@ -253,8 +255,8 @@ impl Prepared {
         temporary
             .rename(name, self.before.is_some())
             .map_err(|error| match error.kind() {
-                ErrorKind::AlreadyExists => Failed::Said(format!(
-                    "{}: somebody else has made it meanwhile; read it, then change it",
+                ErrorKind::AlreadyExists => ToolFailure::Reported(format!(
+                    "{}: another program has created it meanwhile; read it, then change it",
                     self.path
                 )),
                 _ => failed(error),
@@ -267,8 +269,8 @@ impl Prepared {
         Ok(digest)
     }
 
-    fn changed(&self) -> Failed {
-        Failed::Said(format!(
+    fn changed_error(&self) -> ToolFailure {
+        ToolFailure::Reported(format!(
             "{}: it has changed since this change was shown; read it again",
             self.path
         ))
@@ -276,12 +278,17 @@ impl Prepared {
 
     /// Fails unless the file still has the content that the diff was made from. Another process can
     /// still change it between this check and the renaming, which follows at once.
-    fn unchanged(&self, directory: &Dir, name: &str, before: &Current) -> Result<Metadata, Failed> {
+    fn check_unchanged(
+        &self,
+        directory: &Dir,
+        name: &str,
+        before: &CurrentFile,
+    ) -> Result<Metadata, ToolFailure> {
         let mut opened = open_file(directory, name, &self.path)?;
         let bytes = opened.read(&self.path)?;
-        alone(&opened.metadata, &self.path)?;
+        refuse_hard_links(&opened.metadata, &self.path)?;
         if bytes != before.text.as_bytes() {
-            return Err(self.changed());
+            return Err(self.changed_error());
         }
         Ok(opened.metadata)
     }
@@ -326,9 +333,9 @@ fn spend(run: &Run, bytes: u64) -> Result<(), ToolError> {
 
 /// Directories that were created for a file, removed again if the file is not.
 #[derive(Default)]
-struct Made(Vec<(Dir, String)>);
+struct CreatedDirectories(Vec<(Dir, String)>);
 
-impl Made {
+impl CreatedDirectories {
     fn directories(&mut self, root: &Dir, path: &str) -> io::Result<Dir> {
         let mut directory = root.try_clone()?;
 
@@ -354,7 +361,7 @@ impl Made {
     }
 }
 
-impl Drop for Made {
+impl Drop for CreatedDirectories {
     fn drop(&mut self) {
         for (directory, name) in self.0.drain(..).rev() {
             // A directory that has other entries by now stays.
@@ -364,12 +371,12 @@ impl Drop for Made {
 }
 
 /// The new content under a temporary name, removed if it is not renamed.
-struct Temporary<'a> {
+struct TempFile<'a> {
     directory: &'a Dir,
     name: String,
 }
 
-impl<'a> Temporary<'a> {
+impl<'a> TempFile<'a> {
     /// Writes and syncs the content, with the mode and, where possible, the owner of the file that
     /// it replaces.
     fn write(directory: &'a Dir, bytes: &[u8], old: Option<&Metadata>) -> io::Result<Self> {
@@ -419,7 +426,7 @@ impl<'a> Temporary<'a> {
     }
 }
 
-impl Drop for Temporary<'_> {
+impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         // Once it is renamed, the temporary name is free.
         let _gone = self.directory.remove_file(&self.name);

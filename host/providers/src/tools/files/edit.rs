@@ -2,9 +2,9 @@
 
 use super::change::Change;
 use super::order::Turn;
-use super::path::{FILE_BYTES_MAX, Wanted};
+use super::path::{FILE_BYTES_MAX, RequestedPath};
 use super::replace::{Edit, apply};
-use super::{Failed, Run, arguments};
+use super::{Run, ToolFailure, arguments};
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use serde::Deserialize;
 use serde_json::json;
@@ -108,19 +108,20 @@ pub(super) async fn call(
     mut call: Invocation,
     turn: Option<Turn>,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(&arguments.path)?;
+    let wanted = RequestedPath::parse(&arguments.path)?;
     let edits = arguments.edits()?;
 
     let after = move |path: &str, before: Option<&str>| {
         let Some(before) = before else {
-            let what = format!("{path}: there is no such file; write_file makes one");
-            return Err(Failed::Said(what));
+            let message = format!("{path}: there is no such file; write_file makes one");
+            return Err(ToolFailure::Reported(message));
         };
         // The constant fits.
         let max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-        apply(before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))
+        apply(before, &edits, max)
+            .map_err(|message| ToolFailure::Reported(format!("{path}: {message}")))
     };
     let change = Change { run, wanted, after };
     change.make(&call.permits, turn, runtime).await

@@ -24,7 +24,7 @@ impl LineEnds {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::None => "nothing",
             Self::Lf => "LF",
@@ -45,7 +45,7 @@ fn has_mark(text: &str) -> bool {
 
 /// Adapts a text to the one that it replaces: it gets a byte order mark if that has one, and CR LF
 /// line ends if all of that one's are and its own are all LF.
-pub(super) fn kept(before: &str, mut content: String) -> String {
+pub(super) fn with_line_ends_of(before: &str, mut content: String) -> String {
     if (LineEnds::of(before), LineEnds::of(&content)) == (LineEnds::CrLf, LineEnds::Lf) {
         content = with_crlf(&content);
     }
@@ -56,28 +56,30 @@ pub(super) fn kept(before: &str, mut content: String) -> String {
 }
 
 /// A remark on unusual or changed line ends, to be put after the file's name; mostly empty.
-pub(super) fn told(before: &str, after: &str) -> String {
-    let mut told = String::new();
+pub(super) fn remark(before: &str, after: &str) -> String {
+    let mut remark = String::new();
 
     match (LineEnds::of(before), LineEnds::of(after)) {
-        (LineEnds::CrLf, LineEnds::CrLf) => told.push_str("; its lines end with CR LF, as before"),
+        (LineEnds::CrLf, LineEnds::CrLf) => {
+            remark.push_str("; its lines end with CR LF, as before")
+        }
         (old, new) if old != new && old != LineEnds::None && new != LineEnds::None => {
-            let (old, new) = (old.words(), new.words());
-            told.push_str(&format!(
+            let (old, new) = (old.name(), new.name());
+            remark.push_str(&format!(
                 "; its lines ended with {old} and now end with {new}"
             ));
         }
         _ => {}
     }
 
-    told.push_str(match (has_mark(before), has_mark(after)) {
+    remark.push_str(match (has_mark(before), has_mark(after)) {
         (true, true) => "; it begins with a byte order mark, as before",
         (true, false) => "; the byte order mark at its beginning is gone",
         (false, true) => "; it now begins with a byte order mark",
         (false, false) => "",
     });
 
-    told
+    remark
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_text_had_is_kept_or_named() {
+    fn line_ends_are_preserved_or_remarked() {
         let crlf = "; its lines end with CR LF, as before";
         let mark = "; it begins with a byte order mark, as before";
 
@@ -140,13 +142,13 @@ mod tests {
                 "; the byte order mark at its beginning is gone",
             ),
         ] {
-            let made = kept(before, content.to_owned());
+            let made = with_line_ends_of(before, content.to_owned());
             assert_eq!(made, after, "{before:?} {content:?}");
-            assert_eq!(told(before, &made), says, "{before:?} {content:?}");
+            assert_eq!(remark(before, &made), says, "{before:?} {content:?}");
         }
 
-        let both = kept("\u{feff}a\r\n", "b\n".to_owned());
+        let both = with_line_ends_of("\u{feff}a\r\n", "b\n".to_owned());
         assert_eq!(both, "\u{feff}b\r\n");
-        assert_eq!(told("\u{feff}a\r\n", &both), format!("{crlf}{mark}"));
+        assert_eq!(remark("\u{feff}a\r\n", &both), format!("{crlf}{mark}"));
     }
 }

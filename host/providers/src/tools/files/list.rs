@@ -1,10 +1,10 @@
 //! `list_files`: the names below a directory, in order, without ignored ones.
 
-use super::first::First;
-use super::job::{Stop, blocking};
-use super::path::Wanted;
-use super::walk::{DEPTH_MAX, Entry, Kind, Visit, Walk, Walked};
-use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading_below};
+use super::first_n::FirstN;
+use super::job::{StopFlag, run_blocking};
+use super::path::RequestedPath;
+use super::walk::{DEPTH_MAX, Entry, Kind, Visit, Walk, WalkResult};
+use super::{Run, TEXT_BYTES_MAX, ToolFailure, arguments, reading_below};
 use crate::permits::Allowed;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::{GlobBuilder, GlobMatcher};
@@ -80,30 +80,30 @@ pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(arguments.path.as_deref().unwrap_or("."))?;
+    let wanted = RequestedPath::parse(arguments.path.as_deref().unwrap_or("."))?;
     let glob = arguments.glob.as_deref().map(matcher).transpose()?;
     let at = Arc::clone(&run);
-    let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
-    let allowed = call.permits.settle(reading_below(&path, "list")).await?;
+    let path = run_blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    let allowed = call.permits.authorize(reading_below(&path, "list")).await?;
 
-    blocking(runtime, move |stop| {
+    run_blocking(runtime, move |stop| {
         list(&run, &path, &allowed, glob.as_ref(), &arguments, stop)
     })
     .await
 }
 
 /// The visitor of one thread of the walk.
-struct Names<'a> {
-    first: &'a First<Kind>,
+struct ListVisitor<'a> {
+    first: &'a FirstN<Kind>,
     glob: Option<&'a GlobMatcher>,
     depth: usize,
     run: &'a Run,
     allowed: &'a Allowed,
 }
 
-impl Visit for Names<'_> {
+impl Visit for ListVisitor<'_> {
     fn enter(&mut self, path: &str, depth: usize) -> bool {
         depth < self.depth && self.first.may_have(&format!("{path}/"))
     }
@@ -128,14 +128,14 @@ fn list(
     allowed: &Allowed,
     glob: Option<&GlobMatcher>,
     arguments: &Arguments,
-    stop: &Stop,
-) -> Result<ToolOutput, Failed> {
+    stop: &StopFlag,
+) -> Result<ToolOutput, ToolFailure> {
     let bounded = |value: Option<u64>, default: usize, max: usize| {
         let value = value.map_or(default, |value| usize::try_from(value).unwrap_or(max));
         value.clamp(1, max)
     };
     let max = bounded(arguments.max_names, NAMES, NAMES_MAX);
-    let first = First::new(max + 1);
+    let first = FirstN::new(max + 1);
 
     let walk = Walk {
         root: run.root()?,
@@ -144,7 +144,7 @@ fn list(
         stop,
     };
 
-    let walked = walk.run(|| Names {
+    let walked = walk.run(|| ListVisitor {
         first: &first,
         glob,
         depth: bounded(arguments.depth, DEPTH_MAX, DEPTH_MAX),
@@ -184,13 +184,13 @@ fn list(
         (true, _) => text.push_str(&format!(
             "[truncated: the first {count} names; list a directory below, or give a glob]"
         )),
-        (false, Walked::Part) => text
+        (false, WalkResult::Part) => text
             .push_str("[truncated: there is more than one walk looks at; list a directory below]"),
-        (false, Walked::Whole) if count == 0 => text.push_str("[no such files]"),
-        (false, Walked::Whole) => {}
+        (false, WalkResult::Whole) if count == 0 => text.push_str("[no such files]"),
+        (false, WalkResult::Whole) => {}
     }
 
-    let truncated = truncated || walked == Walked::Part;
+    let truncated = truncated || walked == WalkResult::Part;
     Ok(ToolOutput::text(text)
         .structured(json!({"path": path, "entries": shown, "truncated": truncated})))
 }

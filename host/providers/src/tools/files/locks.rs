@@ -13,13 +13,13 @@ use tokio::sync::OwnedMutexGuard;
 
 /// Identifies a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct FileKey {
     device: u64,
     directory: u64,
     name: String,
 }
 
-impl Key {
+impl FileKey {
     /// The key of a name in a directory.
     pub(super) fn of(directory: &Dir, name: &str) -> io::Result<Self> {
         let metadata = directory.dir_metadata()?;
@@ -33,29 +33,29 @@ impl Key {
 
 /// The locks of one host: one for each file that a call changes or waits for.
 #[derive(Default)]
-pub struct FileLocks(Mutex<HashMap<Key, Shared>>);
+pub struct FileLocks(Mutex<HashMap<FileKey, LockEntry>>);
 
 /// A lock, and how many calls hold it or wait for it.
 #[derive(Default)]
-struct Shared {
+struct LockEntry {
     users: usize,
     lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A lock that is held until this is dropped, or that is waited for.
-pub(super) struct Locked {
+pub(super) struct FileLockGuard {
     locks: Arc<FileLocks>,
-    key: Key,
+    key: FileKey,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl FileLocks {
-    fn table(&self) -> MutexGuard<'_, HashMap<Key, Shared>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<FileKey, LockEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks a file; waiting calls get the lock in order. Dropping the future ends the wait.
-    pub(super) async fn lock(self: &Arc<Self>, key: Key) -> Locked {
+    pub(super) async fn lock(self: &Arc<Self>, key: FileKey) -> FileLockGuard {
         let lock = {
             let mut table = self.table();
             let shared = table.entry(key.clone()).or_default();
@@ -63,7 +63,7 @@ impl FileLocks {
             Arc::clone(&shared.lock)
         };
 
-        let mut locked = Locked {
+        let mut locked = FileLockGuard {
             locks: Arc::clone(self),
             key,
             guard: None,
@@ -79,12 +79,12 @@ impl FileLocks {
 
     /// How many calls hold a file's lock or wait for it.
     #[cfg(test)]
-    pub(super) fn users(&self, key: &Key) -> usize {
+    pub(super) fn users(&self, key: &FileKey) -> usize {
         self.table().get(key).map_or(0, |shared| shared.users)
     }
 }
 
-impl Drop for Locked {
+impl Drop for FileLockGuard {
     fn drop(&mut self) {
         self.guard = None;
         if let Entry::Occupied(mut shared) = self.locks.table().entry(self.key.clone()) {
@@ -101,8 +101,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    fn key(name: &str) -> Key {
-        Key {
+    fn key(name: &str) -> FileKey {
+        FileKey {
             device: 1,
             directory: 2,
             name: name.to_owned(),

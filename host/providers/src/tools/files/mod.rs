@@ -16,10 +16,11 @@
 //! file, take no part in these locks: what they write between that check and the renaming, which
 //! follows at once, is replaced.
 
-mod at_hand;
+mod cached_read;
 mod change;
 mod edit;
-mod first;
+mod first_n;
+mod freshness;
 mod ignored;
 mod job;
 mod line_ends;
@@ -30,7 +31,6 @@ mod path;
 mod read;
 mod replace;
 mod search;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -69,9 +69,9 @@ struct Run {
     /// The same, to resolve paths in; opened with the first call.
     root: OnceLock<Dir>,
     /// What this run has read and written.
-    seen: seen::Seen,
+    seen: freshness::FileDigests,
     /// The order of its calls on one file.
-    order: order::Order,
+    order: order::CallOrder,
     /// The files that any run of the host is changing.
     locks: Arc<FileLocks>,
     /// Bytes that it may still write.
@@ -80,7 +80,7 @@ struct Run {
 }
 
 impl Run {
-    fn root(&self) -> Result<&Dir, Failed> {
+    fn root(&self) -> Result<&Dir, ToolFailure> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
@@ -94,20 +94,20 @@ impl Run {
 
 /// Why a tool failed.
 #[derive(Debug)]
-enum Failed {
+enum ToolFailure {
     /// It was carried out and failed; the model should read this.
-    Said(String),
+    Reported(String),
     /// It was not carried out.
     Error(ToolError),
 }
 
-impl From<ToolError> for Failed {
+impl From<ToolError> for ToolFailure {
     fn from(error: ToolError) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<Denied> for Failed {
+impl From<Denied> for ToolFailure {
     fn from(denied: Denied) -> Self {
         Self::Error(denied.into())
     }
@@ -126,8 +126,8 @@ impl FileTools {
             run: Arc::new(Run {
                 file,
                 root: OnceLock::new(),
-                seen: seen::Seen::default(),
-                order: order::Order::default(),
+                seen: freshness::FileDigests::default(),
+                order: order::CallOrder::default(),
                 locks,
                 budget,
                 readable,
@@ -159,14 +159,14 @@ impl FileTools {
 
     /// Returns the output of a call that needs to wait for nothing: no thread, disk, person or
     /// policy. `None` if anything might; then use [`FileTools::call`].
-    pub fn at_hand(
+    pub fn cached_read(
         &self,
         tool: &str,
         arguments: &str,
         is_granted: impl FnOnce(&Access) -> bool,
     ) -> Option<ToolOutput> {
         match tool {
-            read::NAME => at_hand::read_file(&self.run, arguments, is_granted),
+            read::NAME => cached_read::read_file(&self.run, arguments, is_granted),
             _ => None,
         }
     }
@@ -200,8 +200,8 @@ impl FileTools {
         };
 
         done.or_else(|failed| match failed {
-            Failed::Said(text) => Ok(ToolOutput::error(text)),
-            Failed::Error(error) => Err(error),
+            ToolFailure::Reported(text) => Ok(ToolOutput::error(text)),
+            ToolFailure::Error(error) => Err(error),
         })
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// The calls of one run that have a turn, by number. A cloneable handle.
 #[derive(Clone, Default)]
-pub(super) struct Order(watch::Sender<BTreeMap<u64, Call>>);
+pub(super) struct CallOrder(watch::Sender<BTreeMap<u64, Call>>);
 
 struct Call {
     changes: bool,
@@ -29,11 +29,11 @@ impl Call {
 
 /// A call's place among those of its run. Dropping it lets later calls go on.
 pub struct Turn {
-    order: Order,
+    order: CallOrder,
     number: u64,
 }
 
-impl Order {
+impl CallOrder {
     /// Takes the next turn, for a call that changes its file or only reads it.
     pub(super) fn turn(&self, changes: bool) -> Turn {
         let mut number = 0;
@@ -56,7 +56,7 @@ impl Order {
 }
 
 impl Turn {
-    fn comes(&self, calls: &BTreeMap<u64, Call>) -> bool {
+    fn is_next(&self, calls: &BTreeMap<u64, Call>) -> bool {
         let mine = calls.get(&self.number);
         let mut earlier = calls.range(..self.number).map(|(_, call)| call);
         mine.is_none_or(|mine| !earlier.any(|call| call.precedes(mine)))
@@ -64,7 +64,7 @@ impl Turn {
 
     /// Whether there is no earlier call to wait for, whatever the file.
     pub fn is_free(&self) -> bool {
-        self.comes(&self.order.0.borrow())
+        self.is_next(&self.order.0.borrow())
     }
 
     /// Names the file, by its path without links, and waits for the earlier calls on it.
@@ -76,7 +76,7 @@ impl Turn {
             }
         });
         let mut calls = calls.subscribe();
-        let _it_lives_as_long_as_this = calls.wait_for(|calls| self.comes(calls)).await;
+        let _it_lives_as_long_as_this = calls.wait_for(|calls| self.is_next(calls)).await;
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_call_waits_for_the_earlier_ones_on_its_file() {
-        let order = Order::default();
+        let order = CallOrder::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         let mut last = Box::pin(third.wait("a"));
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_dropped_call_delays_no_other_and_changes_no_order() {
-        let order = Order::default();
+        let order = CallOrder::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         drop(second);
         assert!(third.wait("a").now_or_never().is_none());
@@ -120,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn reading_waits_for_changes_alone() {
-        let order = Order::default();
+    fn reads_wait_only_for_changes() {
+        let order = CallOrder::default();
         let [one, other] = [false; 2].map(|changes| order.turn(changes));
         assert!(one.is_free() && other.is_free());
 

@@ -6,7 +6,7 @@
 //! open directory, each with `O_NOFOLLOW`: a component that became a link meanwhile is an error,
 //! wherever the link leads.
 
-use super::Failed;
+use super::ToolFailure;
 use crate::tools::{ToolError, ToolErrorKind};
 use cap_std::fs::{Dir, File, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
@@ -27,15 +27,15 @@ const GUEST_ROOT: &str = "/workspace";
 
 /// A requested path, checked and normalised, but not resolved.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct RequestedPath {
     path: String,
     /// Whether it ended in a slash, which means a directory.
     directory: bool,
 }
 
 /// Explains an error of the file system for this path.
-pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
-    let what = match error.kind() {
+pub(super) fn explain(path: &str, error: &io::Error) -> ToolFailure {
+    let reason = match error.kind() {
         ErrorKind::NotFound => "there is no such file or directory".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
         ErrorKind::IsADirectory => "it is a directory".to_owned(),
@@ -48,7 +48,7 @@ pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
         _ => error.to_string(),
     };
 
-    Failed::Said(format!("{path}: {what}"))
+    ToolFailure::Reported(format!("{path}: {reason}"))
 }
 
 fn outside(path: &str) -> ToolError {
@@ -58,7 +58,7 @@ fn outside(path: &str) -> ToolError {
     ToolError::new(ToolErrorKind::Denied, message)
 }
 
-impl Wanted {
+impl RequestedPath {
     /// Parses a path relative to the workspace, or below `/workspace`.
     pub(super) fn parse(path: &str) -> Result<Self, ToolError> {
         if path.len() > PATH_BYTES_MAX {
@@ -111,10 +111,13 @@ impl Wanted {
     }
 
     /// The path without links of an existing file or directory.
-    pub(super) fn existing(&self, root: &Dir) -> Result<String, Failed> {
+    pub(super) fn existing(&self, root: &Dir) -> Result<String, ToolFailure> {
         let resolved = resolve(root, &self.path)?;
-        if self.directory && !directory(root, &resolved) {
-            Err(Failed::Said(format!("{}/: it is no directory", self.path)))
+        if self.directory && !is_directory(root, &resolved) {
+            Err(ToolFailure::Reported(format!(
+                "{}/: it is no directory",
+                self.path
+            )))
         } else {
             Ok(resolved)
         }
@@ -122,10 +125,10 @@ impl Wanted {
 
     /// The path without links of a file that may not exist yet: the existing part is resolved, the
     /// rest is appended.
-    pub(super) fn target(&self, root: &Dir) -> Result<String, Failed> {
+    pub(super) fn target(&self, root: &Dir) -> Result<String, ToolFailure> {
         if self.directory || self.path == "." {
-            let what = format!("{}/ names a directory; name a file in it", self.path);
-            return Err(Failed::Said(what));
+            let reason = format!("{}/ names a directory; name a file in it", self.path);
+            return Err(ToolFailure::Reported(reason));
         }
 
         let components: Vec<_> = self.path.split('/').collect();
@@ -149,8 +152,8 @@ impl Wanted {
             if let Some((first, more)) = rest.split_first() {
                 path = join(&path, first);
                 if root.symlink_metadata(&path).is_ok() {
-                    let what = format!("{path}: it is a link to what does not exist");
-                    return Err(Failed::Said(what));
+                    let reason = format!("{path}: it is a link to what does not exist");
+                    return Err(ToolFailure::Reported(reason));
                 }
                 path = more.iter().fold(path, |path, name| join(&path, name));
             }
@@ -162,25 +165,30 @@ impl Wanted {
     }
 }
 
-fn resolve(root: &Dir, path: &str) -> Result<String, Failed> {
+fn resolve(root: &Dir, path: &str) -> Result<String, ToolFailure> {
     for _ in 0..RESOLVED_MAX {
         let resolved = root
             .canonicalize(path)
             .map_err(|error| explain(path, &error))?;
         match resolved.to_str() {
             Some("" | ".") => return Ok(".".to_owned()),
-            Some(resolved) if resolved.ends_with(REPLACED) && !is_at(root, path, resolved) => {}
+            Some(resolved)
+                if resolved.ends_with(REPLACED) && !resolves_to(root, path, resolved) => {}
             Some(resolved) => return Ok(resolved.to_owned()),
-            None => return Err(Failed::Said(format!("{path}: its name is not UTF-8"))),
+            None => {
+                return Err(ToolFailure::Reported(format!(
+                    "{path}: its name is not UTF-8"
+                )));
+            }
         }
     }
 
-    let what = "it is replaced again and again at this moment; try again";
-    Err(Failed::Said(format!("{path}: {what}")))
+    let reason = "it is replaced again and again at this moment; try again";
+    Err(ToolFailure::Reported(format!("{path}: {reason}")))
 }
 
 /// Whether a path resolves to `resolved`.
-fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
+fn resolves_to(root: &Dir, path: &str, resolved: &str) -> bool {
     let found = (root.metadata(path), root.symlink_metadata(resolved));
     let (Ok(one), Ok(other)) = found else {
         return false;
@@ -188,7 +196,7 @@ fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-fn directory(root: &Dir, path: &str) -> bool {
+fn is_directory(root: &Dir, path: &str) -> bool {
     let found = root.symlink_metadata(path);
     found.is_ok_and(|found| found.is_dir())
 }
@@ -236,7 +244,7 @@ pub(super) fn step(directory: &Dir, name: &str) -> io::Result<Dir> {
 ///
 /// If it is missing or not a regular file. A FIFO or a device is not opened at all, unless it took
 /// the file's place at this very moment, and even then nothing blocks.
-pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<Opened, Failed> {
+pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<OpenFile, ToolFailure> {
     let failed = |error: io::Error| explain(path, &error);
     let before = directory.symlink_metadata(name).map_err(failed)?;
     regular(&before, path)?;
@@ -244,33 +252,33 @@ pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<Opene
     let file = file.map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     regular(&metadata, path)?;
-    Ok(Opened { file, metadata })
+    Ok(OpenFile { file, metadata })
 }
 
-fn regular(metadata: &Metadata, path: &str) -> Result<(), Failed> {
+fn regular(metadata: &Metadata, path: &str) -> Result<(), ToolFailure> {
     let kind = metadata.file_type();
     if kind.is_file() {
         return Ok(());
     }
 
-    let what = match () {
+    let reason = match () {
         () if kind.is_dir() => "a directory; list_files shows what is in it",
         () if kind.is_symlink() => "a link by now; ask again",
         () => "a pipe, a socket or a device, which tools do not open",
     };
 
-    Err(Failed::Said(format!("{path}: it is {what}")))
+    Err(ToolFailure::Reported(format!("{path}: it is {reason}")))
 }
 
 /// A regular file, with its metadata at the time it was opened.
-pub(super) struct Opened {
+pub(super) struct OpenFile {
     file: File,
     pub(super) metadata: Metadata,
 }
 
-impl Opened {
+impl OpenFile {
     /// Reads all bytes; an error with their number if there are too many.
-    pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, Failed> {
+    pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, ToolFailure> {
         let size = self.metadata.size();
         let mut bytes = Vec::new();
 
@@ -284,7 +292,7 @@ impl Opened {
         }
 
         if size > FILE_BYTES_MAX || bytes.len() as u64 > FILE_BYTES_MAX {
-            Err(Failed::Said(format!(
+            Err(ToolFailure::Reported(format!(
                 "{path}: it has {size} bytes, more than the {FILE_BYTES_MAX} that tools read"
             )))
         } else {
@@ -294,7 +302,7 @@ impl Opened {
 }
 
 /// Opens a file by its resolved path.
-pub(super) fn open_at(root: &Dir, path: &str) -> Result<Opened, Failed> {
+pub(super) fn open_at(root: &Dir, path: &str) -> Result<OpenFile, ToolFailure> {
     let (directory, name) = split(path);
     let directory = open_directory(root, directory).map_err(|error| explain(path, &error))?;
     open_file(&directory, name, path)
@@ -307,7 +315,7 @@ mod tests {
     #[test]
     fn a_path_is_relative_to_the_workspace() {
         let check = |path: &str, expected: &str, directory: bool| {
-            let wanted = Wanted::parse(path).expect(path);
+            let wanted = RequestedPath::parse(path).expect(path);
             assert_eq!(wanted.path, expected, "{path}");
             assert_eq!(wanted.directory, directory, "{path}");
         };
@@ -340,7 +348,7 @@ mod tests {
                 }
             });
 
-            let resolved = || Wanted::parse("f").expect("a path").target(&root);
+            let resolved = || RequestedPath::parse("f").expect("a path").target(&root);
             let resolved: Vec<_> = (0..20_000).map(|_| resolved()).collect();
             done.store(true, std::sync::atomic::Ordering::Release);
 
@@ -349,12 +357,12 @@ mod tests {
             }
         });
 
-        let named = Wanted::parse("g (deleted)").expect("a path");
+        let named = RequestedPath::parse("g (deleted)").expect("a path");
         assert_eq!(named.existing(&root).expect("it is there"), "g (deleted)");
     }
 
     #[test]
-    fn a_path_that_leads_out_is_refused_by_its_words() {
+    fn a_path_that_leads_out_is_refused_before_it_is_resolved() {
         for path in [
             "..",
             "a/../..",
@@ -363,12 +371,12 @@ mod tests {
             "/workspaces/a",
             "/workspace/../a",
         ] {
-            let error = Wanted::parse(path).expect_err(path);
+            let error = RequestedPath::parse(path).expect_err(path);
             assert_eq!(error.kind, ToolErrorKind::Denied, "{path}");
         }
 
         for path in ["a\0b", &"a/".repeat(2_100)] {
-            let error = Wanted::parse(path).expect_err("no path");
+            let error = RequestedPath::parse(path).expect_err("no path");
             assert_eq!(error.kind, ToolErrorKind::Invalid);
         }
     }

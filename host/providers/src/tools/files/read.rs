@@ -1,10 +1,10 @@
 //! `read_file`: the lines of a text, or a description of a file that is not text.
 
-use super::job::blocking;
+use super::freshness::Digest;
+use super::job::run_blocking;
 use super::order::Turn;
-use super::path::{Opened, Wanted, open_at};
-use super::seen::Digest;
-use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading};
+use super::path::{OpenFile, RequestedPath, open_at};
+use super::{Run, TEXT_BYTES_MAX, ToolFailure, arguments, reading};
 use crate::tools::{Effects, Invocation, Tool, ToolOutput};
 use lastword_types::session::media_type_of;
 use serde::Deserialize;
@@ -57,11 +57,11 @@ pub(super) async fn call(
     mut call: Invocation,
     turn: Option<Turn>,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(&arguments.path)?;
+    let wanted = RequestedPath::parse(&arguments.path)?;
     let at = Arc::clone(&run);
-    let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    let path = run_blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
 
     if let Some(turn) = &turn {
         turn.wait(&path).await;
@@ -69,7 +69,7 @@ pub(super) async fn call(
 
     call.permits.require(reading(&path, "read")).await?;
     let (at, resolved) = (Arc::clone(&run), path.clone());
-    let (digest, answer) = blocking(runtime, move |_| {
+    let (digest, answer) = run_blocking(runtime, move |_| {
         read(open_at(at.root()?, &resolved)?, &resolved, &arguments)
     })
     .await?;
@@ -79,26 +79,26 @@ pub(super) async fn call(
 }
 
 fn read(
-    mut opened: Opened,
+    mut opened: OpenFile,
     path: &str,
     arguments: &Arguments,
-) -> Result<(Digest, ToolOutput), Failed> {
+) -> Result<(Digest, ToolOutput), ToolFailure> {
     let bytes = opened.read(path)?;
-    Ok(answer(path, &bytes, arguments))
+    Ok(output(path, &bytes, arguments))
 }
 
 /// Converts a file's bytes into the tool's output.
-pub(super) fn answer(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest, ToolOutput) {
+pub(super) fn output(path: &str, bytes: &[u8], arguments: &Arguments) -> (Digest, ToolOutput) {
     let digest = Digest::of(bytes);
     let binary = bytes[..bytes.len().min(BINARY_BYTES)].contains(&0);
-    let said = match str::from_utf8(bytes) {
-        Ok(text) if !binary => part(path, text, digest, arguments),
-        _ => no_text(path, bytes, digest),
+    let result = match str::from_utf8(bytes) {
+        Ok(text) if !binary => lines_output(path, text, digest, arguments),
+        _ => describe_binary(path, bytes, digest),
     };
-    (digest, said)
+    (digest, result)
 }
 
-fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
+fn describe_binary(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
     let media_type = media_type_of(bytes).unwrap_or("application/octet-stream");
     let size = bytes.len();
 
@@ -112,7 +112,7 @@ fn no_text(path: &str, bytes: &[u8], digest: Digest) -> ToolOutput {
 }
 
 /// The requested lines, as many as fit.
-fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOutput {
+fn lines_output(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOutput {
     let number = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| {
             usize::try_from(value).unwrap_or(usize::MAX)
@@ -134,15 +134,15 @@ fn part(path: &str, text: &str, digest: Digest, arguments: &Arguments) -> ToolOu
     let skipped = number(arguments.start_byte, 0).min(line_end - from);
 
     from = text.ceil_char_boundary(from + skipped);
-    let (end, next) = extent(&text[from..], start, count);
+    let (end, next) = shown_bytes(&text[from..], start, count);
     let shown = &text[from..from + end];
     let shown_ends = shown.bytes().filter(|byte| *byte == b'\n').count();
     let last = start + shown_ends - usize::from(shown.ends_with('\n'));
 
     let more = match next {
         None => None,
-        Some(Next::Line(line)) => Some(format!("start_line={line}")),
-        Some(Next::Byte(line, byte)) => {
+        Some(Continuation::Line(line)) => Some(format!("start_line={line}")),
+        Some(Continuation::Byte(line, byte)) => {
             let byte = byte + if line == start { skipped } else { 0 };
             Some(format!("start_line={line} start_byte={byte}"))
         }
@@ -175,14 +175,14 @@ fn nth_line(text: &str, number: usize) -> usize {
 }
 
 /// Where to continue reading.
-enum Next {
+enum Continuation {
     Line(usize),
     /// A line, and how many of its bytes were shown.
     Byte(usize, usize),
 }
 
 /// How many bytes of the requested lines to show, and where to continue.
-fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
+fn shown_bytes(text: &str, start: usize, count: usize) -> (usize, Option<Continuation>) {
     if text.len() <= TEXT_BYTES_MAX && count == usize::MAX {
         return (text.len(), None);
     }
@@ -192,10 +192,10 @@ fn extent(text: &str, start: usize, count: usize) -> (usize, Option<Next>) {
     for (line, length) in (start..).zip(lines.map(str::len)) {
         if end + length > TEXT_BYTES_MAX {
             if end > 0 {
-                return (end, Some(Next::Line(line)));
+                return (end, Some(Continuation::Line(line)));
             }
             let cut = text.floor_char_boundary(TEXT_BYTES_MAX);
-            return (cut, Some(Next::Byte(line, cut)));
+            return (cut, Some(Continuation::Byte(line, cut)));
         }
         end += length;
     }

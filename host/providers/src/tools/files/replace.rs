@@ -52,18 +52,24 @@ fn replace(text: &str, edit: &Edit, bytes_max: usize) -> Result<String, String> 
     }
 
     match text.matches(old.as_str()).count() {
-        0 => Err(not_there(text, &old)),
-        1 => bounded(text, &old, &new, 1, bytes_max),
-        count if edit.all => bounded(text, &old, &new, count, bytes_max),
+        0 => Err(explain_missing(text, &old)),
+        1 => replace_bounded(text, &old, &new, 1, bytes_max),
+        count if edit.all => replace_bounded(text, &old, &new, count, bytes_max),
         count => Err(format!(
             "the text to replace is there {count} times, on lines {}; give more of what is \
              around it, or set replace_all",
-            lines_of(text, &old)
+            line_numbers(text, &old)
         )),
     }
 }
 
-fn bounded(text: &str, old: &str, new: &str, count: usize, max: usize) -> Result<String, String> {
+fn replace_bounded(
+    text: &str,
+    old: &str,
+    new: &str,
+    count: usize,
+    max: usize,
+) -> Result<String, String> {
     let grown = count.saturating_mul(new.len());
     let left = text.len() - count * old.len();
     if left.saturating_add(grown) > max {
@@ -74,7 +80,7 @@ fn bounded(text: &str, old: &str, new: &str, count: usize, max: usize) -> Result
 }
 
 /// The numbers of the first lines on which a piece begins.
-fn lines_of(text: &str, piece: &str) -> String {
+fn line_numbers(text: &str, piece: &str) -> String {
     const SHOWN: usize = 10;
 
     let (mut line, mut counted, mut numbers) = (1, 0, Vec::new());
@@ -89,7 +95,7 @@ fn lines_of(text: &str, piece: &str) -> String {
     numbers.join(", ") + if more { ", …" } else { "" }
 }
 
-fn not_there(text: &str, old: &str) -> String {
+fn explain_missing(text: &str, old: &str) -> String {
     let begin = "the text to replace is not there (0 matches)";
     let wanted = old.lines().map(str::trim).find(|line| !line.is_empty());
     let Some(wanted) = wanted else {
@@ -102,7 +108,7 @@ fn not_there(text: &str, old: &str) -> String {
             "{begin}; line {} has the words of its first line: {:?}. Compare the white space and \
              the lines that follow, and give the text exactly as it stands",
             at + 1,
-            shown(line)
+            excerpt(line)
         );
     }
 
@@ -119,13 +125,13 @@ fn not_there(text: &str, old: &str) -> String {
             "{begin}; the nearest to its first line is line {}: {:?}. Read the file again and \
              give the text exactly as it stands",
             at + 1,
-            shown(line)
+            excerpt(line)
         ),
         None => format!("{begin}, nor anything like it; read the file again"),
     }
 }
 
-fn shown(line: &str) -> String {
+fn excerpt(line: &str) -> String {
     line.chars().take(LINE_SHOWN).collect()
 }
 
@@ -164,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_explained() {
+    fn missing_pieces_are_explained() {
         let indented = one("x\n    let a = 1;\n", "  let a = 1;\nb", "y").expect_err("not there");
         assert!(indented.contains("0 matches"), "{indented}");
         assert!(indented.contains("line 2 has the words"), "{indented}");

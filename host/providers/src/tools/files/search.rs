@@ -1,11 +1,11 @@
 //! `search_text`: matching lines, by the crates of ripgrep, in the order of the paths.
 
-use super::first::First;
-use super::job::{Stop, blocking};
+use super::first_n::FirstN;
+use super::job::{StopFlag, run_blocking};
 use super::list::matcher as glob_matcher;
-use super::path::{FILE_BYTES_MAX, Wanted, explain, open_at};
-use super::walk::{Entry, Kind, TIME_MAX, Visit, Walk, Walked};
-use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading, reading_below};
+use super::path::{FILE_BYTES_MAX, RequestedPath, explain, open_at};
+use super::walk::{Entry, Kind, TIME_MAX, Visit, Walk, WalkResult};
+use super::{Run, TEXT_BYTES_MAX, ToolFailure, arguments, reading, reading_below};
 use crate::permits::Allowed;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::GlobMatcher;
@@ -94,13 +94,13 @@ pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(arguments.path.as_deref().unwrap_or("."))?;
+    let wanted = RequestedPath::parse(arguments.path.as_deref().unwrap_or("."))?;
     let search = Search::new(&arguments)?;
     let at = Arc::clone(&run);
 
-    let (path, is_directory) = blocking(runtime, move |_| {
+    let (path, is_directory) = run_blocking(runtime, move |_| {
         let root = at.root()?;
         let path = wanted.existing(root)?;
         let found = root.symlink_metadata(&path);
@@ -114,13 +114,13 @@ pub(super) async fn call(
     } else {
         reading(&path, "search")
     };
-    let allowed = call.permits.settle(access).await?;
+    let allowed = call.permits.authorize(access).await?;
 
-    blocking(runtime, move |stop| {
+    run_blocking(runtime, move |stop| {
         if is_directory {
-            search.below(&run, &path, &allowed, stop)
+            search.search_tree(&run, &path, &allowed, stop)
         } else {
-            search.file(&run, &path, stop)
+            search.search_file(&run, &path, stop)
         }
     })
     .await
@@ -195,15 +195,15 @@ impl Search {
             .build()
     }
 
-    fn below(
+    fn search_tree(
         &self,
         run: &Run,
         path: &str,
         allowed: &Allowed,
-        stop: &Stop,
-    ) -> Result<ToolOutput, Failed> {
+        stop: &StopFlag,
+    ) -> Result<ToolOutput, ToolFailure> {
         let until = Instant::now() + TIME_MAX;
-        let first = First::new(self.max + 1);
+        let first = FirstN::new(self.max + 1);
         let passed_over = AtomicUsize::new(0);
 
         let walk = Walk {
@@ -213,7 +213,7 @@ impl Search {
             stop,
         };
 
-        let walked = walk.run(|| Worker {
+        let walked = walk.run(|| SearchVisitor {
             search: self,
             searcher: self.searcher(),
             first: &first,
@@ -227,12 +227,17 @@ impl Search {
         stop.check()?;
 
         let (files, _) = first.into_ordered();
-        Ok(self.answer(files, walked, passed_over.into_inner()))
+        Ok(self.output(files, walked, passed_over.into_inner()))
     }
 
-    fn file(&self, run: &Run, path: &str, stop: &Stop) -> Result<ToolOutput, Failed> {
+    fn search_file(
+        &self,
+        run: &Run,
+        path: &str,
+        stop: &StopFlag,
+    ) -> Result<ToolOutput, ToolFailure> {
         let bytes = open_at(run.root()?, path)?.read(path)?;
-        let bytes = Stoppable {
+        let bytes = StoppableFile {
             file: &*bytes,
             stop,
             until: Instant::now() + TIME_MAX,
@@ -244,22 +249,22 @@ impl Search {
         let files = lines.filter(|lines| !lines.is_empty());
         let files = files.map(|lines| (path.to_owned(), lines));
 
-        Ok(self.answer(files.into_iter().collect(), Walked::Whole, passed_over))
+        Ok(self.output(files.into_iter().collect(), WalkResult::Whole, passed_over))
     }
 
     /// The matching lines; `None` if the file is binary or cannot be read.
     fn lines(&self, searcher: &mut Searcher, file: impl Read) -> Option<Vec<Line>> {
-        let mut found = Found::default();
+        let mut found = FileMatches::default();
         match searcher.search_reader(&self.matcher, file, &mut found) {
             Ok(()) if !found.binary => Some(found.lines),
             _ => None,
         }
     }
 
-    fn answer(
+    fn output(
         &self,
         files: Vec<(String, Vec<Line>)>,
-        walked: Walked,
+        walked: WalkResult,
         passed_over: usize,
     ) -> ToolOutput {
         let mut text = String::new();
@@ -297,11 +302,11 @@ impl Search {
                 "[truncated: the first {count} matches, there are more; narrow the pattern, the \
                  path or the glob]"
             )),
-            (false, Walked::Part) => text.push_str(
+            (false, WalkResult::Part) => text.push_str(
                 "[truncated: there are more files than one search looks at; give a path below]",
             ),
-            (false, Walked::Whole) if count == 0 => text.push_str("[no matches]"),
-            (false, Walked::Whole) => {}
+            (false, WalkResult::Whole) if count == 0 => text.push_str("[no matches]"),
+            (false, WalkResult::Whole) => {}
         }
 
         if passed_over > 0 && !truncated {
@@ -310,7 +315,7 @@ impl Search {
             ));
         }
 
-        let truncated = truncated || walked == Walked::Part;
+        let truncated = truncated || walked == WalkResult::Part;
         // If the result is truncated, it is chance which files were not reached.
         let passed_over = (!truncated).then_some(passed_over);
         ToolOutput::text(text).structured(json!({
@@ -320,28 +325,28 @@ impl Search {
 }
 
 /// The visitor of one thread of the walk.
-struct Worker<'a> {
+struct SearchVisitor<'a> {
     search: &'a Search,
     searcher: Searcher,
-    first: &'a First<Vec<Line>>,
+    first: &'a FirstN<Vec<Line>>,
     passed_over: &'a AtomicUsize,
     run: &'a Run,
     allowed: &'a Allowed,
-    stop: &'a Stop,
+    stop: &'a StopFlag,
     until: Instant,
 }
 
 /// A file whose reads fail once the caller is gone or the time is over, since searching one large
 /// file can take longer than that.
-struct Stoppable<'a, F> {
+struct StoppableFile<'a, F> {
     file: F,
-    stop: &'a Stop,
+    stop: &'a StopFlag,
     until: Instant,
 }
 
-impl<F: Read> Read for Stoppable<'_, F> {
+impl<F: Read> Read for StoppableFile<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.stop.is_asked() || Instant::now() >= self.until {
+        if self.stop.is_set() || Instant::now() >= self.until {
             Err(std::io::Error::other("the search is over"))
         } else {
             self.file.read(buffer)
@@ -349,7 +354,7 @@ impl<F: Read> Read for Stoppable<'_, F> {
     }
 }
 
-impl Visit for Worker<'_> {
+impl Visit for SearchVisitor<'_> {
     fn enter(&mut self, path: &str, _: usize) -> bool {
         self.first.may_have(&format!("{path}/"))
     }
@@ -376,7 +381,7 @@ impl Visit for Worker<'_> {
         let lines = if too_large {
             None
         } else {
-            let bounded = Stoppable {
+            let bounded = StoppableFile {
                 file: file.take(FILE_BYTES_MAX),
                 stop: self.stop,
                 until: self.until,
@@ -399,13 +404,13 @@ impl Visit for Worker<'_> {
 
 /// The matches of one file.
 #[derive(Default)]
-struct Found {
+struct FileMatches {
     lines: Vec<Line>,
     gap: bool,
     binary: bool,
 }
 
-impl Found {
+impl FileMatches {
     fn add(&mut self, number: Option<u64>, bytes: &[u8], matches: bool) {
         let bytes = bytes.trim_ascii_end();
         let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
@@ -424,7 +429,7 @@ impl Found {
     }
 }
 
-impl Sink for &mut Found {
+impl Sink for &mut FileMatches {
     type Error = std::io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Self::Error> {
@@ -454,7 +459,7 @@ mod tests {
 
     /// Test support: endless lines, which ask for the stop after a while.
     struct Endless<'a> {
-        stop: &'a Stop,
+        stop: &'a StopFlag,
         reads: usize,
     }
 
@@ -463,7 +468,7 @@ mod tests {
             self.reads += 1;
             assert!(self.reads < 100, "it is read on after the stop was asked");
             if self.reads == 10 {
-                self.stop.ask();
+                self.stop.set();
             }
             buffer.fill(b'\n');
             Ok(buffer.len())
@@ -476,9 +481,9 @@ mod tests {
         let Ok(search) = Search::new(&arguments) else {
             panic!("it is a pattern");
         };
-        let stop = Stop::default();
+        let stop = StopFlag::default();
 
-        let endless = Stoppable {
+        let endless = StoppableFile {
             file: Endless {
                 stop: &stop,
                 reads: 0,
@@ -487,17 +492,17 @@ mod tests {
             until: Instant::now() + TIME_MAX,
         };
         assert!(search.lines(&mut search.searcher(), endless).is_none());
-        assert!(stop.is_asked());
+        assert!(stop.is_set());
     }
 
     #[test]
     fn a_search_ends_with_its_time() {
-        let stop = Stop::default();
-        let mut over = Stoppable {
+        let stop = StopFlag::default();
+        let mut stoppable = StoppableFile {
             file: &b"text"[..],
             stop: &stop,
             until: Instant::now(),
         };
-        assert!(over.read(&mut [0; 8]).is_err());
+        assert!(stoppable.read(&mut [0; 8]).is_err());
     }
 }

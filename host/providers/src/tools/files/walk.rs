@@ -2,8 +2,8 @@
 //! opens everything by its name in an already open directory. `list` and `search` supply the
 //! visitors.
 
-use super::ignored::{self, Rules};
-use super::job::Stop;
+use super::ignored::{self, IgnoreRules};
+use super::job::StopFlag;
 use super::path::{self, join};
 use cap_std::fs::Dir;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
@@ -80,12 +80,12 @@ pub(super) struct Walk<'a> {
     pub(super) start: &'a str,
     /// Whether to include names that begin with a dot, except `.git`.
     pub(super) hidden: bool,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a StopFlag,
 }
 
 /// Whether a walk was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Walked {
+pub(super) enum WalkResult {
     Whole,
     /// It reached a bound, or was stopped.
     Part,
@@ -95,7 +95,7 @@ pub(super) enum Walked {
 struct Level {
     fd: OwnedFd,
     path: String,
-    rules: Rules,
+    rules: IgnoreRules,
     depth: usize,
 }
 
@@ -109,7 +109,7 @@ struct Queue {
     working: usize,
 }
 
-struct Shared<'a> {
+struct WalkState<'a> {
     walk: &'a Walk<'a>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -123,10 +123,13 @@ impl Walk<'_> {
     /// # Errors
     ///
     /// If the start directory cannot be read.
-    pub(super) fn run<V: Visit>(&self, visitor: impl Fn() -> V + Sync) -> std::io::Result<Walked> {
+    pub(super) fn run<V: Visit>(
+        &self,
+        visitor: impl Fn() -> V + Sync,
+    ) -> std::io::Result<WalkResult> {
         let first = self.begin()?;
 
-        let shared = Shared {
+        let shared = WalkState {
             walk: self,
             queue: Mutex::new(Queue {
                 tasks: vec![],
@@ -147,18 +150,22 @@ impl Walk<'_> {
             shared.work(&mut visitor());
         });
 
-        let all = shared.left.load(Ordering::Acquire) > 0 && !shared.over();
-        Ok(if all { Walked::Whole } else { Walked::Part })
+        let all = shared.left.load(Ordering::Acquire) > 0 && !shared.is_over();
+        Ok(if all {
+            WalkResult::Whole
+        } else {
+            WalkResult::Part
+        })
     }
 
     /// Opens the start directory, with the ignore rules of all directories above it.
     fn begin(&self) -> std::io::Result<Level> {
         let mut directory = self.root.try_clone()?;
         let mut path = ".".to_owned();
-        let mut rules = Rules::default();
+        let mut rules = IgnoreRules::default();
 
         for name in self.start.split('/').filter(|name| *name != ".") {
-            rules = rules.below(&path, &words(&directory, &ignored::FILES));
+            rules = rules.below(&path, &read_rules(&directory, &ignored::FILES));
             directory = path::step(&directory, name)?;
             path = join(&path, name);
         }
@@ -173,7 +180,7 @@ impl Walk<'_> {
 }
 
 /// The texts of these files in a directory, if they exist.
-fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
+fn read_rules(directory: impl AsFd, names: &[&str]) -> Vec<String> {
     let read = |name: &&str| {
         let file = open_regular(&directory, name).ok()?;
         let mut bytes = Vec::new();
@@ -183,9 +190,9 @@ fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
     names.iter().filter_map(read).collect()
 }
 
-impl Shared<'_> {
-    fn over(&self) -> bool {
-        self.walk.stop.is_asked() || Instant::now() >= self.until
+impl WalkState<'_> {
+    fn is_over(&self) -> bool {
+        self.walk.stop.is_set() || Instant::now() >= self.until
     }
 
     /// Completes a task and queues its subtasks, the last of which is taken first.
@@ -216,19 +223,19 @@ impl Shared<'_> {
 
     fn work(&self, visitor: &mut impl Visit) {
         // Completed on drop, so that a panic does not leave other threads waiting.
-        struct Done<'a, 'b>(&'a Shared<'b>, Vec<Task>);
+        struct CompleteOnDrop<'a, 'b>(&'a WalkState<'b>, Vec<Task>);
 
-        impl Drop for Done<'_, '_> {
+        impl Drop for CompleteOnDrop<'_, '_> {
             fn drop(&mut self) {
                 self.0.done(std::mem::take(&mut self.1));
             }
         }
 
         while let Some(task) = self.next() {
-            let mut done = Done(self, vec![]);
+            let mut done = CompleteOnDrop(self, vec![]);
 
             match task {
-                _ if self.over() => {}
+                _ if self.is_over() => {}
                 Task::Entries(level, entries) => self.show(&level, entries, visitor),
                 Task::Directory(above, name) => {
                     // A directory that was removed or cannot be read has no entries.
@@ -285,7 +292,9 @@ impl Shared<'_> {
         }
 
         rules.sort_unstable();
-        level.rules = level.rules.below(&level.path, &words(&level.fd, &rules));
+        level.rules = level
+            .rules
+            .below(&level.path, &read_rules(&level.fd, &rules));
         Ok(self.tasks(&Arc::new(level), names, visitor))
     }
 
@@ -301,7 +310,7 @@ impl Shared<'_> {
         for (name, kind) in names {
             let kind = self.kind(level, &name, kind);
             let path = join(&level.path, &name);
-            if level.rules.leave_out(&path, kind == Kind::Directory) {
+            if level.rules.ignores(&path, kind == Kind::Directory) {
                 continue;
             }
             let depth = level.depth + 1;
@@ -339,7 +348,7 @@ impl Shared<'_> {
 
     fn show(&self, level: &Level, entries: Vec<(String, Kind)>, visitor: &mut impl Visit) {
         for (name, kind) in entries {
-            if self.walk.stop.is_asked() {
+            if self.walk.stop.is_set() {
                 return;
             }
             visitor.entry(Entry {
@@ -389,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_a_link_at_the_worst_moment_is_not_followed() {
+    fn an_entry_that_becomes_a_link_is_not_followed() {
         let name = format!("lastword-walk-{}", uuid::Uuid::now_v7());
         let place: PathBuf = std::env::temp_dir().join(name);
 
@@ -406,7 +415,7 @@ mod tests {
             root: &Dir::from_std_file(root),
             start: ".",
             hidden: false,
-            stop: &Stop::default(),
+            stop: &StopFlag::default(),
         };
 
         let read = Mutex::default();

@@ -188,7 +188,7 @@ impl Anthropic {
     /// Closes the blocks that never stopped, because the response was cut off within them.
     fn close(&mut self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         for block in std::mem::take(&mut self.open) {
-            block.cut(answer, events)?;
+            block.cut_off(answer, events)?;
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ impl Block {
     }
 
     /// Finishes a block that was cut off.
-    fn cut(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
+    fn cut_off(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         self.deliver(false, answer, events)
     }
 
@@ -245,7 +245,7 @@ impl Block {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
-        self.input.extend(self.halves.rest());
+        self.input.extend(self.halves.flush());
 
         match self.kind.as_str() {
             "text" => {}

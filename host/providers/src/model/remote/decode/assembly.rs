@@ -153,7 +153,7 @@ impl Assembly {
 
     /// Emits what was held back, and the end.
     pub(super) fn finish(&mut self, events: &mut Vec<ModelEvent>) {
-        let rest = |halves: &mut Halves| halves.rest().map(String::from);
+        let rest = |halves: &mut Halves| halves.flush().map(String::from);
         events.extend(rest(&mut self.reasoning).map(ModelEvent::Reasoning));
         events.extend(rest(&mut self.text).map(ModelEvent::Text));
 

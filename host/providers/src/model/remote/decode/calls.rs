@@ -225,7 +225,7 @@ impl Call {
     }
 
     fn part(mut self, service: Service, id: String, done: bool) -> Part {
-        self.arguments.extend(self.halves.rest());
+        self.arguments.extend(self.halves.flush());
         let complete = self.closed || done;
         let none = self.arguments.trim().is_empty();
 
@@ -241,7 +241,7 @@ impl Call {
         }
 
         let mut extra = Extra::new();
-        thoughts::keep(service, self.thoughts, &mut extra);
+        thoughts::store(service, self.thoughts, &mut extra);
 
         let body = PartBody::ToolCall(ToolCall {
             id,

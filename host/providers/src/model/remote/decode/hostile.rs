@@ -47,9 +47,9 @@ const TOKENS: [&[u8]; 28] = [
 ];
 
 /// Pseudo-random numbers from a seed (SplitMix64).
-struct Chance(u64);
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -64,7 +64,7 @@ impl Chance {
     }
 }
 
-fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+fn change(bodies: &[Vec<u8>], chance: &mut Random) -> Vec<u8> {
     let mut body = bodies[chance.below(bodies.len())].clone();
 
     for _ in 0..=chance.below(6) {
@@ -102,7 +102,7 @@ fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     body
 }
 
-fn pieces<'a>(body: &'a [u8], chance: &mut Chance) -> Vec<&'a [u8]> {
+fn pieces<'a>(body: &'a [u8], chance: &mut Random) -> Vec<&'a [u8]> {
     let mut rest = body;
     let mut pieces = Vec::new();
     while !rest.is_empty() {
@@ -142,7 +142,7 @@ fn fuzz(service: Service) {
         Instant::now() + Duration::from_secs(seconds.parse().expect("a number of seconds"))
     });
     let seed = until.map_or(1, |_| u64::from(std::process::id()));
-    let mut chance = Chance(seed << 8 | service as u64);
+    let mut chance = Random(seed << 8 | service as u64);
     let mut inputs = 0_u32;
 
     while until.map_or(inputs < INPUTS, |until| Instant::now() < until) {
@@ -153,11 +153,14 @@ fn fuzz(service: Service) {
         let shown = String::from_utf8_lossy(&body);
 
         assert_eq!(cut, whole, "seed {seed}, input {inputs}: {shown:?}");
-        let said: usize = whole.0.iter().map(size).sum();
+        let output_bytes: usize = whole.0.iter().map(size).sum();
 
         // An invalid byte becomes three, and a piece is delivered at most twice: as text, and in
         // the data that the service wants back.
-        assert!(said <= 6 * body.len() + 256, "{said} bytes of {shown:?}");
+        assert!(
+            output_bytes <= 6 * body.len() + 256,
+            "{output_bytes} bytes of {shown:?}"
+        );
         let finishes = whole
             .0
             .iter()
@@ -209,7 +212,7 @@ fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (us
 }
 
 #[test]
-fn what_is_held_back_is_bounded() {
+fn held_back_data_is_bounded() {
     let long = "x".repeat(1 << 16);
 
     let call = |index: usize, arguments: &str| {

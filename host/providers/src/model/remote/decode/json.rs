@@ -105,7 +105,7 @@ impl Halves {
         let mut rest = piece;
         while let Some(next) = rest.chars().next() {
             let Some((half, behind)) = marked_half(rest) else {
-                joined.extend(self.rest());
+                joined.extend(self.flush());
                 joined.push(next);
                 rest = &rest[next.len_utf8()..];
                 continue;
@@ -133,7 +133,7 @@ impl Halves {
     }
 
     /// The replacement of a half whose other half never arrived.
-    pub(super) fn rest(&mut self) -> Option<char> {
+    pub(super) fn flush(&mut self) -> Option<char> {
         self.high.take().map(|_| REPLACEMENT)
     }
 }
@@ -142,7 +142,7 @@ impl Halves {
 pub(super) fn whole(text: &str) -> String {
     let mut halves = Halves::default();
     let mut joined = halves.join(text);
-    joined.extend(halves.rest());
+    joined.extend(halves.flush());
     joined
 }
 
@@ -178,7 +178,7 @@ mod tests {
             let piece = parse(document).unwrap();
             all.push_str(&halves.join(piece.as_str().unwrap()));
         }
-        all.extend(halves.rest());
+        all.extend(halves.flush());
         all
     }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_and_without_halves() {
+    fn invalid_json_is_refused_with_and_without_halves() {
         for text in [
             "{",
             r#"{"a":"\ud83d"#,

@@ -50,7 +50,7 @@ pub(super) struct Decoder {
     framing: Framing,
     wire: Wire,
     answer: Assembly,
-    over: bool,
+    ended: bool,
 }
 
 enum Wire {
@@ -84,7 +84,7 @@ impl Decoder {
             framing: Framing::default(),
             wire,
             answer: Assembly::new(service, taken),
-            over: false,
+            ended: false,
         }
     }
 
@@ -94,7 +94,7 @@ impl Decoder {
     ///
     /// A [`Fault`], after which nothing more is accepted. The events before it remain valid.
     pub(super) fn feed(&mut self, bytes: &[u8], events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
 
@@ -116,7 +116,7 @@ impl Decoder {
     /// [`Fault::BrokenOff`] if it is not whole, or the failure that the service's last line
     /// reports.
     pub(super) fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
 
@@ -131,12 +131,12 @@ impl Decoder {
             }
         }
 
-        if self.over {
+        if self.ended {
             return Ok(());
         }
 
         if self.answer.has_finish() {
-            self.over = true;
+            self.ended = true;
             self.answer.finish(events);
             return Ok(());
         }
@@ -154,7 +154,7 @@ impl Decoder {
 
     /// Whether the response is whole, so that nothing more has to be read.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.ended
     }
 
     /// The beginning of a response in which no document was found.
@@ -163,7 +163,7 @@ impl Decoder {
     }
 
     fn take(&mut self, frame: &Frame, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
 
@@ -180,7 +180,7 @@ impl Decoder {
             if !self.answer.has_finish() {
                 return Err(Fault::BrokenOff);
             }
-            self.over = true;
+            self.ended = true;
             self.answer.finish(events);
         }
 

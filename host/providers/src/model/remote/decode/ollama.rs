@@ -29,7 +29,7 @@ impl Ollama {
         }
 
         if let Some(message) = document.get("message") {
-            said(message, answer, events)?;
+            decode_message(message, answer, events)?;
         }
 
         if document.get("done").and_then(Value::as_bool) != Some(true) {
@@ -53,7 +53,11 @@ impl Ollama {
     }
 }
 
-fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
+fn decode_message(
+    message: &Value,
+    answer: &mut Assembly,
+    events: &mut Vec<ModelEvent>,
+) -> Result<(), Fault> {
     if let Some(piece) = text(message, "thinking") {
         answer.reasoning(piece, events);
     }

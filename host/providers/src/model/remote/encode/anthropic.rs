@@ -78,13 +78,13 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         body.insert("temperature".to_owned(), json!(temperature));
     }
 
-    think(source, &mut body);
+    set_effort(source, &mut body);
     overlay(&mut body, &source.extra);
     Ok(Encoded::new("messages", body))
 }
 
 /// Sets the thinking effort: a word if the model accepts it, and tokens otherwise.
-fn think(source: &Source<'_>, body: &mut Map<String, Value>) {
+fn set_effort(source: &Source<'_>, body: &mut Map<String, Value>) {
     let budget = |tokens: u32| json!({"type": "enabled", "budget_tokens": tokens.max(BUDGET_MIN)});
     let thinking = match &source.effort {
         None => return,
@@ -158,7 +158,7 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                 blocks.push(json!({"type": "text", "text": text}));
             }
             (PartBody::ToolCall(call), _) if message.role == Role::Assistant => {
-                let thoughts = thoughts::recall(source.target.service, &part.extra);
+                let thoughts = thoughts::load(source.target.service, &part.extra);
                 let thoughts = thoughts.into_iter().filter_map(|thought| match thought {
                     Thought::Custom(block) => Some(block),
                     Thought::Signature(_) | Thought::Reasoning(_) => None,
@@ -187,17 +187,17 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
                 }
 
                 content.extend(outcome.data.iter().map(block));
-                let mut told = json!({"type": "tool_result", "tool_use_id": result.call_id});
+                let mut encoded = json!({"type": "tool_result", "tool_use_id": result.call_id});
 
                 if !content.is_empty() {
-                    told["content"] = Value::Array(content);
+                    encoded["content"] = Value::Array(content);
                 }
 
                 if result.is_error {
-                    told["is_error"] = json!(true);
+                    encoded["is_error"] = json!(true);
                 }
 
-                blocks.push(told);
+                blocks.push(encoded);
             }
             (_, Some(Ok(data))) => blocks.push(block(&data)),
             (_, Some(Err(line))) => blocks.push(json!({"type": "text", "text": line})),
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_are_told_apart_by_their_versions() {
+    fn models_are_distinguished_by_version() {
         for (model, expected) in [
             ("claude-opus-4-6", Some((4, 6))),
             ("claude-3-7-sonnet-20250219", Some((3, 7))),

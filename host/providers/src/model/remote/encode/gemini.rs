@@ -1,7 +1,7 @@
 //! Encodes a request for Gemini's generated content: <https://ai.google.dev/api/generate-content>.
 //! Pure.
 
-use super::{Data, Effort, Encoded, Source, arguments, from_result, overlay};
+use super::{Data, Effort, Encoded, Source, arguments, overlay, source_line};
 use crate::model::provider::{ModelError, ModelMessage, bare};
 use crate::model::remote::media::base64;
 use crate::model::remote::thoughts::{self, Thought};
@@ -15,24 +15,29 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut system: Vec<&str> = source.system().into_iter().collect();
-    let told = request
+    let encoded = request
         .messages
         .iter()
         .filter(|message| message.role == Role::System);
 
     system.extend(
-        told.flat_map(|message| &message.parts)
+        encoded
+            .flat_map(|message| &message.parts)
             .filter_map(Part::as_text),
     );
 
     let mut contents: Vec<Value> = Vec::new();
-    source.with_bytes_behind(
+    source.with_data_after_results(
         &mut contents,
-        |message, behind| tell(source, message, behind).into_iter().collect(),
+        |message, behind| {
+            encode_message(source, message, behind)
+                .into_iter()
+                .collect()
+        },
         |waiting| {
             let parts = waiting
                 .iter()
-                .flat_map(|(tool, data)| [json!({"text": from_result(data, tool)}), part(data)]);
+                .flat_map(|(tool, data)| [json!({"text": source_line(data, tool)}), part(data)]);
             json!({"role": "user", "parts": parts.collect::<Vec<_>>()})
         },
     );
@@ -157,7 +162,7 @@ fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
     Ok(json!([{"functionDeclarations": tools}]))
 }
 
-fn tell<'a>(
+fn encode_message<'a>(
     source: &Source<'a>,
     message: &'a ModelMessage,
     behind: &mut Vec<(String, Data<'a>)>,
@@ -201,15 +206,15 @@ fn call(source: &Source<'_>, part: &Part, first: bool) -> Option<Value> {
         return None;
     };
     let name = source.names.wire(call.name.clone());
-    let mut told = json!({"functionCall": {"name": name, "args": arguments(&call.input)}});
+    let mut encoded = json!({"functionCall": {"name": name, "args": arguments(&call.input)}});
     let mut signature = None;
 
-    for thought in thoughts::recall(source.target.service, &part.extra) {
+    for thought in thoughts::load(source.target.service, &part.extra) {
         match thought {
             Thought::Signature(text) => signature = Some(text),
             Thought::Custom(Value::Object(own)) => {
                 if let Some(id) = own.get("id") {
-                    told["functionCall"]["id"] = id.clone();
+                    encoded["functionCall"]["id"] = id.clone();
                 }
             }
             Thought::Reasoning(_) | Thought::Custom(_) => {}
@@ -221,10 +226,10 @@ fn call(source: &Source<'_>, part: &Part, first: bool) -> Option<Value> {
     }
 
     if let Some(signature) = signature {
-        told["thoughtSignature"] = json!(signature);
+        encoded["thoughtSignature"] = json!(signature);
     }
 
-    Some(told)
+    Some(encoded)
 }
 
 fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) -> Value {
@@ -240,7 +245,7 @@ fn response(source: &Source<'_>, result: &ToolResult, tool: &str, text: &str) ->
 
     let own = calls.into_iter().find_map(|part| match &part.body {
         PartBody::ToolCall(call) if call.id == result.call_id => {
-            let thoughts = thoughts::recall(source.target.service, &part.extra);
+            let thoughts = thoughts::load(source.target.service, &part.extra);
             thoughts.into_iter().find_map(|thought| match thought {
                 Thought::Custom(Value::Object(mut own)) => own.remove("id"),
                 _ => None,

@@ -103,7 +103,7 @@ pub(super) fn encode(
 }
 
 /// A tool's result, for a wire format.
-struct Outcome<'a> {
+struct EncodedResult<'a> {
     /// Its text, with a line for each data part that cannot be sent.
     text: String,
     /// The data parts that the service accepts.
@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
     }
 
     /// The result of a call. `shown` says where its bytes are, for the line in their place.
-    fn outcome(&self, result: &'a ToolResult, shown: &str) -> Outcome<'a> {
+    fn outcome(&self, result: &'a ToolResult, shown: &str) -> EncodedResult<'a> {
         let mut lines = Vec::new();
         let mut data = Vec::new();
 
@@ -190,7 +190,7 @@ impl<'a> Source<'a> {
             lines.extend(result.structured.clone());
         }
 
-        Outcome {
+        EncodedResult {
             text: lines.join("\n"),
             data,
         }
@@ -220,10 +220,10 @@ impl<'a> Source<'a> {
 
     /// The messages, with the bytes of tools' results in user messages after all results of a step,
     /// for wire formats whose results cannot hold bytes.
-    fn with_bytes_behind<T>(
+    fn with_data_after_results<T>(
         &self,
-        told: &mut Vec<T>,
-        mut tell: impl FnMut(&'a ModelMessage, &mut Vec<(String, Data<'a>)>) -> Vec<T>,
+        encoded: &mut Vec<T>,
+        mut encode_message: impl FnMut(&'a ModelMessage, &mut Vec<(String, Data<'a>)>) -> Vec<T>,
         behind: impl Fn(Vec<(String, Data<'a>)>) -> T,
     ) {
         let mut waiting = Vec::new();
@@ -231,13 +231,13 @@ impl<'a> Source<'a> {
         for message in &self.request.messages {
             // Nothing may stand between the results of one step.
             if message.role != Role::Tool && !waiting.is_empty() {
-                told.push(behind(std::mem::take(&mut waiting)));
+                encoded.push(behind(std::mem::take(&mut waiting)));
             }
-            told.extend(tell(message, &mut waiting));
+            encoded.extend(encode_message(message, &mut waiting));
         }
 
         if !waiting.is_empty() {
-            told.push(behind(waiting));
+            encoded.push(behind(waiting));
         }
     }
 }
@@ -266,7 +266,7 @@ fn arguments(input: &str) -> Value {
 }
 
 /// Marks a failed result in its text, where the wire format has no flag for it.
-fn marked(text: String, is_error: bool) -> String {
+fn mark_error(text: String, is_error: bool) -> String {
     if is_error && !text.to_lowercase().starts_with("error") {
         return format!("Error: {text}");
     }
@@ -274,7 +274,7 @@ fn marked(text: String, is_error: bool) -> String {
 }
 
 /// A line that says which tool the bytes are from.
-fn from_result(data: &Data<'_>, tool: &str) -> String {
+fn source_line(data: &Data<'_>, tool: &str) -> String {
     let file = data.name.unwrap_or("unnamed");
     format!("[file {file}, from the result of `{tool}`]")
 }

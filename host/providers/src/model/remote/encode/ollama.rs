@@ -5,7 +5,7 @@
 //! and `shift` make it refuse instead (servers before 0.12.6 know neither).
 
 use super::openai::tools;
-use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
+use super::{Data, Effort, Encoded, Source, arguments, mark_error, overlay, source_line};
 use crate::model::provider::{ModelError, ModelMessage};
 use crate::model::remote::media::base64;
 use lastword_types::session::{PartBody, Role};
@@ -34,11 +34,11 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             .map(|text| json!({"role": "system", "content": text})),
     );
 
-    source.with_bytes_behind(
+    source.with_data_after_results(
         &mut messages,
-        |message, behind| tell(source, message, behind),
+        |message, behind| encode_message(source, message, behind),
         |waiting| {
-            let lines = waiting.iter().map(|(tool, data)| from_result(data, tool));
+            let lines = waiting.iter().map(|(tool, data)| source_line(data, tool));
             let images = waiting.iter().map(|(_, data)| base64(data.bytes));
             json!({
                 "role": "user",
@@ -123,7 +123,7 @@ fn options(source: &Source<'_>) -> Map<String, Value> {
     options
 }
 
-fn tell<'a>(
+fn encode_message<'a>(
     source: &Source<'a>,
     message: &'a ModelMessage,
     behind: &mut Vec<(String, Data<'a>)>,
@@ -132,7 +132,7 @@ fn tell<'a>(
     let mut thinking = Vec::new();
     let mut images = Vec::new();
     let mut calls = Vec::new();
-    let mut told = Vec::new();
+    let mut encoded = Vec::new();
 
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
@@ -150,9 +150,9 @@ fn tell<'a>(
                 let outcome = source.outcome(result, "below");
                 let tool = source.names.wire(result.name.clone());
                 behind.extend(outcome.data.into_iter().map(|data| (tool.clone(), data)));
-                told.push(json!({
+                encoded.push(json!({
                     "role": "tool",
-                    "content": marked(outcome.text, result.is_error),
+                    "content": mark_error(outcome.text, result.is_error),
                     "tool_name": tool,
                     "tool_call_id": result.call_id,
                 }));
@@ -164,7 +164,7 @@ fn tell<'a>(
     }
 
     if text.is_empty() && images.is_empty() && calls.is_empty() {
-        return told;
+        return encoded;
     }
 
     let role = match message.role {
@@ -191,6 +191,6 @@ fn tell<'a>(
         }
     }
 
-    told.push(own);
-    told
+    encoded.push(own);
+    encoded
 }

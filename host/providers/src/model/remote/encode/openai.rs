@@ -1,7 +1,7 @@
 //! Encodes a request for `OpenAI`'s chat completions:
 //! <https://platform.openai.com/docs/api-reference/chat/create>. Pure.
 
-use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
+use super::{Data, Effort, Encoded, Source, arguments, mark_error, overlay, source_line};
 use crate::model::provider::{ModelError, ModelMessage};
 use crate::model::remote::media::{base64, is_image};
 use crate::model::remote::thoughts::{self, Thought};
@@ -21,12 +21,12 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             .map(|text| json!({"role": "system", "content": text})),
     );
 
-    source.with_bytes_behind(
+    source.with_data_after_results(
         &mut messages,
-        |message, behind| tell(source, message, behind),
+        |message, behind| encode_message(source, message, behind),
         |waiting| {
             let parts = waiting.iter().flat_map(|(tool, data)| {
-                let line = from_result(data, tool);
+                let line = source_line(data, tool);
                 [json!({"type": "text", "text": line}), part(data)]
             });
             json!({"role": "user", "content": parts.collect::<Vec<_>>()})
@@ -121,13 +121,13 @@ pub(super) fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
 }
 
 /// Encodes a message, unless it has nothing for the model; each result of a tool becomes a message.
-fn tell<'a>(
+fn encode_message<'a>(
     source: &Source<'a>,
     message: &'a ModelMessage,
     behind: &mut Vec<(String, Data<'a>)>,
 ) -> Vec<Value> {
     match message.role {
-        Role::Assistant => said(source, message).into_iter().collect(),
+        Role::Assistant => assistant_message(source, message).into_iter().collect(),
         Role::Tool => results(source, message, behind),
         Role::User | Role::System => {
             let role = if message.role == Role::User {
@@ -136,8 +136,8 @@ fn tell<'a>(
                 "system"
             };
             let content = content(source, message);
-            let told = content.map(|content| json!({"role": role, "content": content}));
-            told.into_iter().collect()
+            let encoded = content.map(|content| json!({"role": role, "content": content}));
+            encoded.into_iter().collect()
         }
     }
 }
@@ -177,7 +177,7 @@ fn part(data: &Data<'_>) -> Value {
     json!({"type": "file", "file": {"filename": name, "file_data": url}})
 }
 
-fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
+fn assistant_message<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
     let mut text = Vec::new();
     let mut reasoning = Vec::new();
     let mut details = Vec::new();
@@ -188,7 +188,7 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
             PartBody::Text { text: piece } if !piece.is_empty() => text.push(piece.clone()),
             PartBody::Reasoning { text: piece, .. } => reasoning.push(piece.as_str()),
             PartBody::ToolCall(call) => {
-                for thought in thoughts::recall(source.target.service, &part.extra) {
+                for thought in thoughts::load(source.target.service, &part.extra) {
                     if let Thought::Custom(Value::Array(items)) = thought {
                         details.extend(items);
                     }
@@ -211,24 +211,24 @@ fn said<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Option<Value> {
         return None;
     }
 
-    let mut told = json!({"role": "assistant"});
-    told["content"] = if text.is_empty() {
+    let mut encoded = json!({"role": "assistant"});
+    encoded["content"] = if text.is_empty() {
         Value::Null
     } else {
         json!(text.join(""))
     };
 
     if !calls.is_empty() {
-        told["tool_calls"] = Value::Array(calls);
+        encoded["tool_calls"] = Value::Array(calls);
         // Reasoning only matters while the model waits for its tools; later some servers refuse it.
         if !details.is_empty() {
-            told["reasoning_details"] = Value::Array(details);
+            encoded["reasoning_details"] = Value::Array(details);
         } else if !reasoning.is_empty() {
-            told["reasoning_content"] = json!(reasoning.join("\n"));
+            encoded["reasoning_content"] = json!(reasoning.join("\n"));
         }
     }
 
-    Some(told)
+    Some(encoded)
 }
 
 fn results<'a>(
@@ -236,7 +236,7 @@ fn results<'a>(
     message: &'a ModelMessage,
     behind: &mut Vec<(String, Data<'a>)>,
 ) -> Vec<Value> {
-    let mut told = Vec::new();
+    let mut encoded = Vec::new();
 
     for part in &message.parts {
         let PartBody::ToolResult(result) = &part.body else {
@@ -247,12 +247,12 @@ fn results<'a>(
 
         behind.extend(outcome.data.into_iter().map(|data| (tool.clone(), data)));
 
-        told.push(json!({
+        encoded.push(json!({
             "role": "tool",
-            "content": marked(outcome.text, result.is_error),
+            "content": mark_error(outcome.text, result.is_error),
             "tool_call_id": result.call_id,
         }));
     }
 
-    told
+    encoded
 }

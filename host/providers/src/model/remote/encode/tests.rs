@@ -29,7 +29,7 @@ fn body(service: Service, model: &str, request: &ModelRequest) -> (String, Value
 }
 
 /// The message that a host stores for a response.
-fn said(service: Service, answer: &str) -> ModelMessage {
+fn stored_message(service: Service, answer: &str) -> ModelMessage {
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     decoder.feed(answer.as_bytes(), &mut events).unwrap();
@@ -109,7 +109,7 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
         json!({"type": "message_stop"}),
     ];
     let answer: String = events.map(|event| format!("data: {event}\n\n")).concat();
-    let request = after(said(Service::Anthropic, &answer));
+    let request = after(stored_message(Service::Anthropic, &answer));
     let (path, body) = body(Service::Anthropic, "m", &request);
 
     assert_eq!(path, "messages");
@@ -148,7 +148,10 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
         "finishReason": "STOP",
     }]});
 
-    let request = after(said(Service::Gemini, &format!("data: {piece}\n\n")));
+    let request = after(stored_message(
+        Service::Gemini,
+        &format!("data: {piece}\n\n"),
+    ));
     let (path, body) = body(Service::Gemini, "m", &request);
     assert_eq!(path, "models/m:streamGenerateContent");
 
@@ -172,7 +175,7 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
 #[test]
 fn a_call_of_another_model_stands_for_itself_with_gemini_3() {
     let answer = r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"look","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
-    let request = after(said(
+    let request = after(stored_message(
         Service::OpenAi,
         &format!("{answer}\n\ndata: [DONE]\n\n"),
     ));
@@ -194,7 +197,7 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
         chunk(json!({"reasoning_content": "Hm."})),
         chunk(json!({"tool_calls": call})),
     ];
-    let request = after(said(Service::OpenAi, &(plain.concat() + end)));
+    let request = after(stored_message(Service::OpenAi, &(plain.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
 
     assert_eq!(told["messages"][1]["reasoning_content"], "Hm.");
@@ -205,7 +208,7 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
         chunk(json!({"reasoning": "m.", "reasoning_details": detail("m.")})),
         chunk(json!({"tool_calls": call})),
     ];
-    let request = after(said(Service::OpenAi, &(detailed.concat() + end)));
+    let request = after(stored_message(Service::OpenAi, &(detailed.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
 
     assert_eq!(told["messages"][1]["reasoning_details"], detail("Hm."));
@@ -231,7 +234,7 @@ fn full() -> ModelRequest {
         "done_reason": "stop",
     });
 
-    let mut request = after(said(Service::Ollama, &format!("{answer}\n")));
+    let mut request = after(stored_message(Service::Ollama, &format!("{answer}\n")));
     request.system = Some("Be brief.".to_owned());
     request.output_schema = Some(r#"{"type":"object"}"#.to_owned());
     request.max_output_tokens = Some(50);
@@ -254,7 +257,7 @@ fn full() -> ModelRequest {
 }
 
 #[test]
-fn ollama_is_told_in_its_own_format() {
+fn ollama_requests_have_its_own_format() {
     let request = full();
     let names = Names::of(&request);
     let own = Target {
@@ -299,7 +302,7 @@ fn ollama_is_told_in_its_own_format() {
 }
 
 #[test]
-fn ollama_is_shown_the_tools_that_it_may_choose() {
+fn ollama_gets_only_the_tools_that_it_may_choose() {
     let mut request = full();
     let names = Names::of(&request);
     let own = target(Service::Ollama, "m");
@@ -330,7 +333,7 @@ fn tool(name: &str) -> ToolSpec {
 }
 
 #[test]
-fn how_hard_to_think_is_said_in_each_services_words() {
+fn effort_is_encoded_for_each_service() {
     let think = |service, model: &str, effort: &str| {
         let mut request = ModelRequest::default();
         let effort = effort.to_owned();
@@ -359,7 +362,7 @@ fn how_hard_to_think_is_said_in_each_services_words() {
 }
 
 #[test]
-fn the_newer_models_of_openai_have_their_own_word_for_the_most_tokens() {
+fn newer_openai_models_have_another_name_for_the_token_limit() {
     for (model, key) in [
         ("gpt-5-mini", "max_completion_tokens"),
         ("o3", "max_completion_tokens"),
@@ -379,7 +382,7 @@ fn the_newer_models_of_openai_have_their_own_word_for_the_most_tokens() {
 }
 
 #[test]
-fn what_an_agent_may_not_set_is_refused() {
+fn reserved_settings_are_refused() {
     for (name, text) in [("model", "\"x\""), ("stream", "false"), ("seed", "seven")] {
         let mut request = ModelRequest::default();
         request.extra.insert(name.to_owned(), text.to_owned());

@@ -110,28 +110,30 @@ async fn no_link_leads_out() {
 
     assert_eq!(bench.asked(), [""; 0]);
     let found = bench
-        .good("search_text", json!({"pattern": "canary"}))
+        .succeed("search_text", json!({"pattern": "canary"}))
         .await;
     assert_eq!(text(&found), "[no matches]");
 }
 
 /// A link within the workspace is followed, and permission is asked for its target.
 #[tokio::test]
-async fn a_link_inside_is_asked_for_by_where_it_leads() {
+async fn permission_is_asked_for_the_target_of_a_link() {
     let bench = Bench::new();
     bench.put("private/key", "x\n");
     bench.link("private", "public");
-    bench.good("read_file", json!({"path": "public/key"})).await;
+    bench
+        .succeed("read_file", json!({"path": "public/key"}))
+        .await;
 
     bench
-        .good(
+        .succeed(
             "write_file",
             json!({"path": "public/key", "content": "y\n"}),
         )
         .await;
 
     bench
-        .good(
+        .succeed(
             "write_file",
             json!({"path": "public/new", "content": "y\n"}),
         )
@@ -151,7 +153,7 @@ async fn a_link_inside_is_asked_for_by_where_it_leads() {
 /// While the question is open, a directory of the path becomes a link to another one in the
 /// workspace.
 #[tokio::test]
-async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
+async fn an_allowed_path_cannot_be_exchanged_for_another_inside() {
     let bench = Bench::new();
     // Large enough that nothing of it is read before the answer.
     bench.put("a/key", "harmless\n".repeat(50_000));
@@ -163,7 +165,7 @@ async fn what_was_allowed_is_not_exchanged_for_something_else_inside() {
         std::os::unix::fs::symlink("private", place.join("a")).expect("a link");
         true
     });
-    let read = bench.bad("read_file", json!({"path": "a/key"})).await;
+    let read = bench.fail("read_file", json!({"path": "a/key"})).await;
 
     assert!(!read.contains("canary"), "{read}");
 }
@@ -250,7 +252,7 @@ async fn a_directory_that_becomes_a_link_leaks_nothing() {
 }
 
 #[tokio::test]
-async fn pipes_and_devices_hold_nobody_up() {
+async fn pipes_and_devices_do_not_block() {
     let bench = Bench::new();
     let mode = Mode::from_raw_mode(0o666);
     mknodat(CWD, bench.at("pipe"), FileType::Fifo, mode, 0).expect("a pipe");
@@ -259,27 +261,28 @@ async fn pipes_and_devices_hold_nobody_up() {
 
     for path in ["pipe", "socket"] {
         for (tool, arguments) in calls(path) {
-            let said = bench.bad(tool, arguments).await;
-            let named = said.contains("a pipe, a socket or a device") || said.contains("directory");
-            assert!(named, "{tool} {path}: {said}");
+            let message = bench.fail(tool, arguments).await;
+            let named =
+                message.contains("a pipe, a socket or a device") || message.contains("directory");
+            assert!(named, "{tool} {path}: {message}");
         }
     }
 
-    let listed = bench.good("list_files", json!({})).await;
+    let listed = bench.succeed("list_files", json!({})).await;
     assert_eq!(text(&listed), "pipe|\nsocket|\n");
-    bench.good("search_text", json!({"pattern": "."})).await;
+    bench.succeed("search_text", json!({"pattern": "."})).await;
 }
 
 #[tokio::test]
 async fn a_file_with_a_name_outside_is_not_changed() {
     let bench = Bench::new();
     std::fs::hard_link(bench.outside("secret"), bench.at("hard")).expect("a link");
-    bench.good("read_file", json!({"path": "hard"})).await;
+    bench.succeed("read_file", json!({"path": "hard"})).await;
 
     let write = json!({"path": "hard", "content": "pwned"});
     assert!(
         bench
-            .bad("write_file", write.clone())
+            .fail("write_file", write.clone())
             .await
             .contains("2 names (hard links)")
     );
@@ -287,7 +290,7 @@ async fn a_file_with_a_name_outside_is_not_changed() {
     let edit = json!({"path": "hard", "old_string": "canary", "new_string": "pwned"});
     assert!(
         bench
-            .bad("edit_file", edit)
+            .fail("edit_file", edit)
             .await
             .contains("2 names (hard links)")
     );
@@ -309,17 +312,17 @@ async fn a_second_name_never_sees_a_change() {
         }
         true
     });
-    bench.good("read_file", json!({"path": "a"})).await;
+    bench.succeed("read_file", json!({"path": "a"})).await;
 
     let write = json!({"path": "a", "content": "pwned"});
-    assert!(bench.bad("write_file", write).await.contains("2 names"));
+    assert!(bench.fail("write_file", write).await.contains("2 names"));
 
     let other = std::fs::read_to_string(bench.outside("other")).expect("it is there");
     assert_eq!(other, "canary");
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_not_read() {
+async fn files_that_are_too_large_are_not_read() {
     let bench = Bench::new();
     let file = std::fs::File::create(bench.at("huge")).expect("a file");
     file.set_len(1 << 40).expect("a sparse file");
@@ -329,10 +332,10 @@ async fn what_is_too_large_is_not_read() {
         if tool == "search_text" {
             arguments["pattern"] = json!("x");
         }
-        let said = bench.bad(tool, arguments).await;
-        assert!(said.contains("more than the 16777216"), "{said}");
+        let message = bench.fail(tool, arguments).await;
+        assert!(message.contains("more than the 16777216"), "{message}");
     }
 
-    let found = bench.good("search_text", json!({"pattern": "x"})).await;
+    let found = bench.succeed("search_text", json!({"pattern": "x"})).await;
     assert!(text(&found).contains("1 files are binary, too large"));
 }

@@ -1,15 +1,15 @@
 //! Tests of the file tools against a real directory, and against attacks on them. Each test decides
 //! how permission questions are answered, and what happens meanwhile.
 
-mod at_hand;
 mod attacks;
+mod cached_read;
 mod changing;
 mod parallel;
 mod reading;
 
 use super::{FileLocks, FileTools, Readable, Turn};
 use crate::model::CallContext;
-use crate::permits::{Allowed, Decide, Denied, Permits};
+use crate::permits::{Allowed, Authorize, Denied, Permits};
 use crate::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
 use futures_util::future::BoxFuture;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 
 /// Answers a permission question: whether to allow the access.
-type Asked = dyn Fn(&Access) -> bool + Send + Sync;
+type OnAsk = dyn Fn(&Access) -> bool + Send + Sync;
 
 /// A workspace, a directory beside it, and a run's tools.
 pub(super) struct Bench {
@@ -30,16 +30,16 @@ pub(super) struct Bench {
     tools: FileTools,
     locks: Arc<FileLocks>,
     asked: Arc<Mutex<Vec<Access>>>,
-    on_ask: Arc<Asked>,
+    on_ask: Arc<OnAsk>,
 }
 
 struct Decider {
     asked: Arc<Mutex<Vec<Access>>>,
-    on_ask: Arc<Asked>,
+    on_ask: Arc<OnAsk>,
 }
 
-impl Decide for Decider {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+impl Authorize for Decider {
+    fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
         let allowed = (self.on_ask)(&access);
         let denied = Denied(format!("{} is not allowed", access.title));
         self.asked.lock().expect("no test panicked").push(access);
@@ -162,7 +162,7 @@ impl Bench {
 
     /// A call that succeeds.
     #[track_caller]
-    fn good(&self, tool: &str, arguments: Value) -> impl Future<Output = ToolOutput> {
+    fn succeed(&self, tool: &str, arguments: Value) -> impl Future<Output = ToolOutput> {
         let caller = std::panic::Location::caller();
         async move {
             let output = self.call(tool, arguments).await;
@@ -174,7 +174,7 @@ impl Bench {
     }
 
     /// A call that is carried out and fails; returns its message.
-    async fn bad(&self, tool: &str, arguments: Value) -> String {
+    async fn fail(&self, tool: &str, arguments: Value) -> String {
         let output = self.call(tool, arguments).await.expect("it is tried");
         assert!(output.is_error, "{output:?}");
         text(&output).to_owned()
@@ -277,22 +277,22 @@ async fn odd_arguments_are_refused_and_nothing_panics() {
     let arguments = serde_json::json!({
         "path": "a", "start_line": 2, "start_byte": most, "line_count": most,
     });
-    bench.good("read_file", arguments).await;
+    bench.succeed("read_file", arguments).await;
 
     bench
-        .good(
+        .succeed(
             "list_files",
             serde_json::json!({"depth": most, "max_names": most}),
         )
         .await;
 
     let arguments = serde_json::json!({"pattern": "x", "context_lines": most, "max_matches": most});
-    bench.good("search_text", arguments).await;
+    bench.succeed("search_text", arguments).await;
 
     let arguments = serde_json::json!({"path": "a", "start_line": most});
     assert!(
         bench
-            .bad("read_file", arguments)
+            .fail("read_file", arguments)
             .await
             .contains("a has 2 lines")
     );

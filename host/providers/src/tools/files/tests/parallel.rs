@@ -4,7 +4,7 @@
 
 use super::{Bench, FileLocks, FileTools, text};
 use crate::tools::ToolOutput;
-use crate::tools::files::locks::Key;
+use crate::tools::files::locks::FileKey;
 use crate::tools::files::path::open_directory;
 use cap_std::fs::Dir;
 use futures_util::future::{join_all, poll_immediate};
@@ -52,12 +52,12 @@ async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutp
 /// A round of one model response. Returns the messages of the edits that failed.
 async fn round_of_one_answer(bench: &Bench, edits: usize, ordered: bool) -> Vec<String> {
     bench.put("d/f", "<0>");
-    bench.good("read_file", json!({"path": "d/f"})).await;
+    bench.succeed("read_file", json!({"path": "d/f"})).await;
     let paths = ["d/f", "link/f", "/workspace/d/../d/./f"];
     let calls = (0..edits).map(|number| step(paths[number % paths.len()], number));
-    let said = answer(bench, calls.collect(), ordered).await;
-    let failed = said.iter().filter(|said| said.is_error);
-    failed.map(|said| text(said).to_owned()).collect()
+    let outcome = answer(bench, calls.collect(), ordered).await;
+    let failed = outcome.iter().filter(|outcome| outcome.is_error);
+    failed.map(|outcome| text(outcome).to_owned()).collect()
 }
 
 fn linked() -> Bench {
@@ -68,7 +68,7 @@ fn linked() -> Bench {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_edits_of_one_answer_are_made_in_their_order() {
+async fn edits_of_one_response_are_made_in_order() {
     let bench = linked();
     for round in 0..ROUNDS {
         let edits = edits(round);
@@ -79,7 +79,7 @@ async fn the_edits_of_one_answer_are_made_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_turns_some_edit_of_an_answer_is_not_made() {
+async fn without_turns_some_edit_of_a_response_fails() {
     let bench = linked();
     for _ in 0..ROUNDS_OF_CONTROL {
         if !round_of_one_answer(&bench, 12, false).await.is_empty() {
@@ -91,19 +91,19 @@ async fn without_turns_some_edit_of_an_answer_is_not_made() {
 
 /// A failed edit is reported, and later ones go on.
 #[tokio::test]
-async fn an_edit_that_cannot_be_made_stops_no_other() {
+async fn a_failed_edit_does_not_stop_others() {
     let bench = Bench::new();
     bench.put("f", "<0>");
-    bench.good("read_file", json!({"path": "f"})).await;
+    bench.succeed("read_file", json!({"path": "f"})).await;
     let calls = [0, 7, 1].map(|number| step("f", number)).to_vec();
-    let said = answer(&bench, calls, true).await;
-    assert!(!said[0].is_error && !said[2].is_error, "{said:?}");
-    assert!(text(&said[1]).contains("(0 matches)"), "{said:?}");
+    let outcome = answer(&bench, calls, true).await;
+    assert!(!outcome[0].is_error && !outcome[2].is_error, "{outcome:?}");
+    assert!(text(&outcome[1]).contains("(0 matches)"), "{outcome:?}");
     assert_eq!(bench.get("f"), "<2>");
 }
 
 #[tokio::test]
-async fn reading_and_changing_keep_the_order_of_the_answer() {
+async fn reads_and_changes_keep_the_order_of_the_response() {
     let bench = Bench::new();
     bench.put("f", "<0>");
 
@@ -127,16 +127,16 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
         .into_iter()
         .rev()
         .map(|(turn, tool, call)| bench.call_of(&bench.tools, turn, tool, call));
-    let mut said = join_all(calls).await;
-    said.reverse();
+    let mut outcome = join_all(calls).await;
+    outcome.reverse();
 
-    let said: Vec<_> = said
+    let outcome: Vec<_> = outcome
         .into_iter()
-        .map(|said| said.expect("it is tried"))
+        .map(|outcome| outcome.expect("it is tried"))
         .collect();
-    let said: Vec<_> = said.iter().map(text).collect();
+    let outcome: Vec<_> = outcome.iter().map(text).collect();
     assert_eq!(
-        said,
+        outcome,
         ["<0>", "changed f", "<1>", "changed f", "changed f", "<6>"]
     );
 }
@@ -171,7 +171,7 @@ async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: us
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_run_undoes_what_another_changed() {
+async fn concurrent_runs_do_not_undo_each_others_changes() {
     let bench = Arc::new(linked());
 
     for round in 0..ROUNDS {
@@ -184,13 +184,13 @@ async fn no_run_undoes_what_another_changed() {
             let bench = Arc::clone(&bench);
             all.spawn(async move {
                 loop {
-                    let said = change(Arc::clone(&bench), tools.clone(), path, run).await;
-                    if !said.is_error {
+                    let outcome = change(Arc::clone(&bench), tools.clone(), path, run).await;
+                    if !outcome.is_error {
                         break;
                     }
                     // A change that was not made says so, and that the file has to be read again.
-                    let said = text(&said);
-                    assert!(said.contains("it has changed since"), "{said}");
+                    let outcome = text(&outcome);
+                    assert!(outcome.contains("it has changed since"), "{outcome}");
                 }
             });
         }
@@ -228,14 +228,14 @@ async fn without_common_locks_a_change_is_lost() {
 }
 
 impl Bench {
-    fn key(&self, directory: &str, name: &str) -> Key {
+    fn key(&self, directory: &str, name: &str) -> FileKey {
         let root = std::fs::File::open(self.at(".")).expect("the workspace");
         let directory = open_directory(&Dir::from_std_file(root), directory);
-        Key::of(&directory.expect("a directory"), name).expect("a key")
+        FileKey::of(&directory.expect("a directory"), name).expect("a key")
     }
 
     /// Waits until this many calls hold a file's lock or wait for it.
-    async fn until_used(&self, key: &Key, users: usize) {
+    async fn until_used(&self, key: &FileKey, users: usize) {
         let used = async {
             while self.locks.users(key) != users {
                 yield_now().await;
@@ -286,7 +286,7 @@ async fn a_dropped_call_leaves_no_lock_and_no_turn() {
 
     for polls in 0..60 {
         bench.put("f", "<0>");
-        bench.good("read_file", json!({"path": "f"})).await;
+        bench.succeed("read_file", json!({"path": "f"})).await;
 
         let turn = bench.tools.turn("edit_file");
         let next = bench.tools.turn("edit_file").expect("it has a turn");
@@ -314,19 +314,19 @@ async fn a_dropped_call_leaves_no_lock_and_no_turn() {
 }
 
 #[tokio::test]
-async fn nothing_is_locked_while_it_is_asked() {
+async fn no_lock_is_held_during_a_question() {
     let bench = Bench::new();
     bench.put("f", "<0>");
     let locks = Arc::clone(&bench.locks);
     let bench = bench.on_ask(move |access| access.diff.is_none() || locks.len() == 0);
-    bench.good("read_file", json!({"path": "f"})).await;
-    bench.good("edit_file", step("f", 0)).await;
+    bench.succeed("read_file", json!({"path": "f"})).await;
+    bench.succeed("edit_file", step("f", 0)).await;
     assert_eq!(bench.get("f"), "<1>");
 }
 
 /// Between the question and the change, the directory at a path may be replaced by another.
 #[tokio::test]
-async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
+async fn a_directory_exchanged_during_the_question_is_not_written_to() {
     let bench = Bench::new();
 
     for directory in ["d", "other"] {
@@ -341,12 +341,12 @@ async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
         }
         true
     });
-    bench.good("read_file", json!({"path": "d/f"})).await;
+    bench.succeed("read_file", json!({"path": "d/f"})).await;
 
-    let said = bench.bad("edit_file", step("d/f", 0)).await;
+    let outcome = bench.fail("edit_file", step("d/f", 0)).await;
     assert!(
-        said.contains("changed since this change was shown"),
-        "{said}"
+        outcome.contains("changed since this change was shown"),
+        "{outcome}"
     );
 
     assert_eq!(

@@ -12,7 +12,7 @@ async fn a_text_is_read_whole_and_by_ranges() {
     bench.put("a.txt", "one\r\ntwo\nthree");
 
     let whole = bench
-        .good("read_file", json!({"path": "/workspace/a.txt"}))
+        .succeed("read_file", json!({"path": "/workspace/a.txt"}))
         .await;
     assert_eq!(text(&whole), "one\r\ntwo\nthree");
 
@@ -24,11 +24,11 @@ async fn a_text_is_read_whole_and_by_ranges() {
     assert!(digest.starts_with("sha256:") && digest.len() == 71);
 
     let arguments = json!({"path": "a.txt", "start_line": 2, "line_count": 1});
-    let line = bench.good("read_file", arguments).await;
+    let line = bench.succeed("read_file", arguments).await;
     assert_eq!(text(&line), "two\n");
     bench.put("empty", "");
 
-    let empty = bench.good("read_file", json!({"path": "empty"})).await;
+    let empty = bench.succeed("read_file", json!({"path": "empty"})).await;
     assert_eq!(text(&empty), "[the file is empty]");
     assert_eq!(
         bench.asked(),
@@ -49,7 +49,7 @@ async fn a_long_text_says_how_to_read_on() {
 
     for _ in 0..20 {
         let arguments = json!({"path": "long", "start_line": start_line, "start_byte": start_byte});
-        let part = bench.good("read_file", arguments).await;
+        let part = bench.succeed("read_file", arguments).await;
         let words = text(&part);
 
         if structured(&part)["truncated"] == false {
@@ -79,25 +79,25 @@ async fn a_long_text_says_how_to_read_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_named() {
+async fn binary_files_are_described() {
     let bench = Bench::new();
     bench.put("a.png", b"\x89PNG\r\n\x1a\n\0\0");
     bench.put("latin", b"caf\xe9\n");
 
-    let image = bench.good("read_file", json!({"path": "a.png"})).await;
+    let image = bench.succeed("read_file", json!({"path": "a.png"})).await;
     assert_eq!(
         text(&image),
         "a.png is no UTF-8 text: 10 bytes of type image/png."
     );
 
     assert_eq!(structured(&image)["binary"], true);
-    let latin = bench.good("read_file", json!({"path": "latin"})).await;
+    let latin = bench.succeed("read_file", json!({"path": "latin"})).await;
     assert!(text(&latin).contains("no UTF-8 text: 5 bytes"));
 
-    let none = bench.bad("read_file", json!({"path": "b/c"})).await;
+    let none = bench.fail("read_file", json!({"path": "b/c"})).await;
     assert_eq!(none, "b/c: there is no such file or directory");
 
-    let directory = bench.bad("read_file", json!({"path": "."})).await;
+    let directory = bench.fail("read_file", json!({"path": "."})).await;
     assert!(directory.contains("list_files"), "{directory}");
 }
 
@@ -122,16 +122,16 @@ fn tree(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn a_listing_is_sorted_and_leaves_out_what_is_ignored() {
+async fn a_listing_is_sorted_and_omits_ignored_names() {
     let bench = Bench::new();
     tree(&bench);
 
-    let all = bench.good("list_files", json!({})).await;
+    let all = bench.succeed("list_files", json!({})).await;
     let expected = "away@\ninside@\nsrc/binary\nsrc/deep/er/mod.rs\nsrc/keep.log\nsrc/lib.rs\n";
     assert_eq!(text(&all), expected);
 
     let flat = bench
-        .good("list_files", json!({"path": "src/", "depth": 1}))
+        .succeed("list_files", json!({"path": "src/", "depth": 1}))
         .await;
     assert_eq!(
         text(&flat),
@@ -139,21 +139,23 @@ async fn a_listing_is_sorted_and_leaves_out_what_is_ignored() {
     );
 
     let hidden = bench
-        .good("list_files", json!({"hidden": true, "glob": "*.rs"}))
+        .succeed("list_files", json!({"hidden": true, "glob": "*.rs"}))
         .await;
     assert_eq!(
         text(&hidden),
         ".hidden/a.rs\nsrc/deep/er/mod.rs\nsrc/lib.rs\n"
     );
 
-    let glob = bench.good("list_files", json!({"glob": "src/*.rs"})).await;
+    let glob = bench
+        .succeed("list_files", json!({"glob": "src/*.rs"}))
+        .await;
     assert_eq!(text(&glob), "src/lib.rs\n");
 
-    let some = bench.good("list_files", json!({"max_names": 2})).await;
+    let some = bench.succeed("list_files", json!({"max_names": 2})).await;
     assert!(text(&some).starts_with("away@\ninside@\n[truncated: the first 2 names;"));
 
     // An ignored directory is shown when it is named.
-    let target = bench.good("list_files", json!({"path": "target"})).await;
+    let target = bench.succeed("list_files", json!({"path": "target"})).await;
     assert_eq!(text(&target), "target/made.rs\n");
     assert_eq!(bench.asked()[..2], ["read-files .", "read-files src/"]);
 }
@@ -164,7 +166,7 @@ async fn a_search_finds_lines_in_order() {
     tree(&bench);
 
     let found = bench
-        .good("search_text", json!({"pattern": "needle"}))
+        .succeed("search_text", json!({"pattern": "needle"}))
         .await;
     let expected = "src/deep/er/mod.rs\n1: needle\nsrc/keep.log\n1: a needle\nsrc/lib.rs\n\
         7: needle\n\n[1 files are binary, too large or unreadable and were passed over]";
@@ -173,16 +175,16 @@ async fn a_search_finds_lines_in_order() {
     let arguments = json!({
         "pattern": "NEEDLE", "ignore_case": true, "context_lines": 1, "path": "src/lib.rs",
     });
-    let context = bench.good("search_text", arguments).await;
+    let context = bench.succeed("search_text", arguments).await;
     let expected = "src/lib.rs\n2- two\n3: fn Needle() {}\n4- four\n--\n6- six\n7: needle\n";
 
     assert_eq!(text(&context), expected);
     let literal = json!({"pattern": "Needle()", "literal": true, "glob": "*.rs"});
-    let literal = bench.good("search_text", literal).await;
+    let literal = bench.succeed("search_text", literal).await;
 
     assert_eq!(text(&literal), "src/lib.rs\n3: fn Needle() {}\n");
     let none = bench
-        .good("search_text", json!({"pattern": "no[t]here"}))
+        .succeed("search_text", json!({"pattern": "no[t]here"}))
         .await;
     assert!(text(&none).starts_with("[no matches]"));
     assert_eq!(bench.asked()[1], "read-files src/lib.rs");
@@ -203,9 +205,9 @@ async fn ten_thousand_files_are_searched_the_same_each_time() {
 
     for _ in 0..3 {
         let found = bench
-            .good("search_text", json!({"pattern": "needle"}))
+            .succeed("search_text", json!({"pattern": "needle"}))
             .await;
-        let listed = bench.good("list_files", json!({})).await;
+        let listed = bench.succeed("list_files", json!({})).await;
         assert!(text(&found).starts_with("d00/f00000\n1: some needle here\nd00/f00050\n"));
         assert!(text(&found).contains("[truncated: the first 100 matches"));
         assert_eq!(text(&listed).lines().count(), 1_001);
@@ -226,7 +228,7 @@ async fn long_lines_and_large_answers_are_cut() {
     }
 
     let found = bench
-        .good(
+        .succeed(
             "search_text",
             json!({"pattern": "needle", "max_matches": 1_000}),
         )
@@ -244,17 +246,17 @@ async fn long_lines_and_large_answers_are_cut() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_in_no_answer() {
+async fn unreadable_paths_are_in_no_result() {
     let readable = |path: &str, _: &crate::permits::Allowed| !path.starts_with("private/");
     let bench = Bench::with(0, Arc::new(readable));
     bench.put("private/a", "needle\n");
     bench.put("public/a", "needle\n");
 
-    let listed = bench.good("list_files", json!({})).await;
+    let listed = bench.succeed("list_files", json!({})).await;
     assert_eq!(text(&listed), "public/a\n");
 
     let found = bench
-        .good("search_text", json!({"pattern": "needle"}))
+        .succeed("search_text", json!({"pattern": "needle"}))
         .await;
     assert_eq!(text(&found), "public/a\n1: needle\n");
 }
@@ -263,7 +265,7 @@ async fn what_may_not_be_read_is_in_no_answer() {
 async fn a_rule_for_what_is_below_a_directory_covers_listing_it() {
     let bench = Bench::new();
     bench.put("src/a", "");
-    bench.good("list_files", json!({"path": "src"})).await;
+    bench.succeed("list_files", json!({"path": "src"})).await;
 
     let asked = bench.asked.lock().expect("no test panicked").remove(0);
 
@@ -278,7 +280,7 @@ async fn a_rule_for_what_is_below_a_directory_covers_listing_it() {
 }
 
 #[tokio::test]
-async fn denied_is_denied_before_anything_is_read() {
+async fn a_denial_comes_before_any_read() {
     let bench = Bench::new().on_ask(|_| false);
     bench.put("a", "x");
 
@@ -297,7 +299,7 @@ async fn denied_is_denied_before_anything_is_read() {
 
     assert!(
         bench
-            .bad("edit_file", edit)
+            .fail("edit_file", edit)
             .await
             .contains("was not read yet")
     );

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Keeps the first items until their weights reach a bound.
-pub(super) struct First<T> {
+pub(super) struct FirstN<T> {
     max: usize,
-    kept: Mutex<Kept<T>>,
+    kept: Mutex<Collected<T>>,
 }
 
-struct Kept<T> {
+struct Collected<T> {
     things: BTreeMap<String, (usize, T)>,
     weight: usize,
 }
 
-impl<T> First<T> {
+impl<T> FirstN<T> {
     pub(super) fn new(max: usize) -> Self {
-        let kept = Kept {
+        let kept = Collected {
             things: BTreeMap::new(),
             weight: 0,
         };
@@ -35,10 +35,10 @@ impl<T> First<T> {
     }
 
     /// Adds an item, and drops the last ones once those before them reach the bound.
-    pub(super) fn add(&self, path: String, weight: usize, thing: T) {
+    pub(super) fn add(&self, path: String, weight: usize, item: T) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.weight += weight;
-        kept.things.insert(path, (weight, thing));
+        kept.things.insert(path, (weight, item));
 
         while let Some(last) = kept.things.last_entry() {
             let weight = last.get().0;
@@ -56,10 +56,7 @@ impl<T> First<T> {
         let kept = kept.unwrap_or_else(PoisonError::into_inner);
         let full = kept.weight >= self.max;
         let things = kept.things.into_iter();
-        (
-            things.map(|(path, (_, thing))| (path, thing)).collect(),
-            full,
-        )
+        (things.map(|(path, (_, item))| (path, item)).collect(), full)
     }
 }
 
@@ -68,10 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_are_kept_whatever_the_order() {
+    fn the_first_items_are_kept_in_any_order() {
         let paths = ["d", "a", "c", "e", "b"];
         for turn in 0..paths.len() {
-            let first = First::new(3);
+            let first = FirstN::new(3);
 
             for path in paths.iter().cycle().skip(turn).take(paths.len()) {
                 if first.may_have(path) {
@@ -91,7 +88,7 @@ mod tests {
 
     #[test]
     fn weights_count() {
-        let first = First::new(3);
+        let first = FirstN::new(3);
         first.add("b".to_owned(), 2, ());
         first.add("a".to_owned(), 2, ());
         first.add("c".to_owned(), 1, ());

@@ -7,20 +7,20 @@ use serde_json::json;
 impl Bench {
     /// Repeats the cached read until it succeeds: the kernel may refuse while other files are
     /// renamed.
-    fn at_hand(&self, arguments: &str) -> ToolOutput {
-        let answer = || self.tools.at_hand("read_file", arguments, |_| true);
+    fn cached_read(&self, arguments: &str) -> ToolOutput {
+        let answer = || self.tools.cached_read("read_file", arguments, |_| true);
         let answered = std::iter::repeat_with(answer).take(10_000).flatten().next();
         answered.unwrap_or_else(|| panic!("{arguments} has to wait"))
     }
 
     fn waits(&self, arguments: &str) {
-        let answer = self.tools.at_hand("read_file", arguments, |_| true);
+        let answer = self.tools.cached_read("read_file", arguments, |_| true);
         assert!(answer.is_none(), "{arguments}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn it_is_the_same_answer() {
+async fn a_cached_read_returns_the_same_output() {
     let bench = Bench::new();
     bench.put("src/a.txt", "one\ntwo\n".repeat(9_000));
     bench.put("empty", "");
@@ -34,24 +34,24 @@ async fn it_is_the_same_answer() {
         json!({"path": "image"}),
     ] {
         let long = bench.call("read_file", arguments.clone()).await;
-        let short = bench.at_hand(&arguments.to_string());
+        let short = bench.cached_read(&arguments.to_string());
         assert_eq!(Some(short), long.ok(), "{arguments}");
     }
 }
 
 #[tokio::test]
-async fn what_was_read_so_was_seen() {
+async fn a_cached_read_counts_as_seen() {
     let bench = Bench::new();
     bench.put("a", "one");
     let write = json!({"path": "a", "content": "two"});
-    bench.bad("write_file", write.clone()).await;
-    bench.at_hand(r#"{"path": "a"}"#);
-    bench.good("write_file", write).await;
+    bench.fail("write_file", write.clone()).await;
+    bench.cached_read(r#"{"path": "a"}"#);
+    bench.succeed("write_file", write).await;
     assert_eq!(bench.get("a"), "two");
 }
 
 #[test]
-fn what_needs_more_goes_the_long_way() {
+fn unusual_reads_are_not_served_from_the_cache() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     let bench = Bench::new();
@@ -107,11 +107,11 @@ fn what_needs_more_goes_the_long_way() {
 
     let denied = bench
         .tools
-        .at_hand("read_file", r#"{"path": "a"}"#, |_| false);
+        .cached_read("read_file", r#"{"path": "a"}"#, |_| false);
     assert!(denied.is_none());
 
     let other = bench
         .tools
-        .at_hand("list_files", r#"{"path": "src"}"#, |_| true);
+        .cached_read("list_files", r#"{"path": "src"}"#, |_| true);
     assert!(other.is_none());
 }

@@ -20,7 +20,7 @@ const AFTER_FINISH: Duration = if cfg!(test) {
 };
 
 /// A response that is being received.
-pub(super) struct Answer {
+pub(super) struct ResponseStream {
     decoder: Decoder,
     names: Names,
     failures: Failures,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
     failed: Option<ModelError>,
 }
 
-impl Answer {
+impl ResponseStream {
     pub(super) fn new(
         response: reqwest::Response,
         decoder: Decoder,
@@ -116,8 +116,11 @@ impl Answer {
     ) -> Result<(), Fault> {
         let mut events = Vec::new();
         let taken = decode(&mut self.decoder, &mut events);
-        self.ready
-            .extend(events.into_iter().map(|event| named(&self.names, event)));
+        self.ready.extend(
+            events
+                .into_iter()
+                .map(|event| with_original_name(&self.names, event)),
+        );
         taken
     }
 
@@ -130,7 +133,7 @@ impl Answer {
 }
 
 /// Replaces a tool's wire name by its own in an event.
-fn named(names: &Names, mut event: ModelEvent) -> ModelEvent {
+fn with_original_name(names: &Names, mut event: ModelEvent) -> ModelEvent {
     if let ModelEvent::Part(part) = &mut event
         && let PartBody::ToolCall(call) = &mut part.body
     {

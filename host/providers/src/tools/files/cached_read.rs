@@ -5,7 +5,7 @@
 //! follow links. If it refuses, the call goes to [`read`](super::read), which may wait, resolve
 //! links, ask a person, and report what is wrong.
 
-use super::path::Wanted;
+use super::path::RequestedPath;
 use super::{Run, read, reading};
 use crate::tools::ToolOutput;
 use cap_std::fs::Dir;
@@ -32,7 +32,7 @@ pub(super) fn read_file(
     }
 
     let arguments: read::Arguments = serde_json::from_str(arguments).ok()?;
-    let wanted = Wanted::parse(&arguments.path).ok()?;
+    let wanted = RequestedPath::parse(&arguments.path).ok()?;
     let path = wanted.plain()?;
 
     if !is_granted(&reading(path, "read")) {
@@ -40,7 +40,7 @@ pub(super) fn read_file(
     }
 
     let bytes = bytes(run.root().ok()?, path)?;
-    let (digest, answer) = read::answer(path, &bytes, &arguments);
+    let (digest, answer) = read::output(path, &bytes, &arguments);
     run.seen.note(path, digest);
 
     Some(answer)
