@@ -152,7 +152,7 @@ impl Server {
             timeout,
             start_timeout,
         };
-        Ok((server, reach(config).map_err(refuse)?))
+        Ok((server, endpoint(config).map_err(refuse)?))
     }
 
     /// Whether the operator's allow-list contains this tool.
@@ -194,7 +194,7 @@ fn globs(patterns: &[String]) -> Result<GlobSet, String> {
     set.build().map_err(unusable)
 }
 
-fn reach(config: McpConfig) -> Result<Endpoint, String> {
+fn endpoint(config: McpConfig) -> Result<Endpoint, String> {
     match (config.url, config.command.is_empty()) {
         (None, true) => Err(
             "it needs `command = [\"PROGRAM\", \"ARGUMENT\"]` or `url = \"https://…\"`".to_owned(),
@@ -325,15 +325,15 @@ mod tests {
         assert!(plain.allows("anything"));
 
         let set = server("url = 'https://h/mcp?k=1'\ntimeout_s = 5\ntools = ['read_*', 'x']");
-        let (set, reach) = set.unwrap();
+        let (set, endpoint) = set.unwrap();
         assert_eq!(set.timeout, Duration::from_secs(5));
-        assert_eq!(reach.shown(), "https://h/mcp");
+        assert_eq!(endpoint.shown(), "https://h/mcp");
         assert!(set.allows("read_file") && set.allows("x"));
         assert!(!set.allows("write_file") && !set.allows("xy"));
 
         for (text, set) in [("true", true), ("{}", true), ("false", false)] {
-            let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
-            let Endpoint::Http { oauth, .. } = reach else {
+            let (_, endpoint) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
+            let Endpoint::Http { oauth, .. } = endpoint else {
                 panic!("it is an address");
             };
             assert_eq!(oauth, set.then(OAuthConfig::default));

@@ -65,7 +65,7 @@ pub(super) struct OpenError {
     /// Whether the server closed the connection instead of responding.
     pub(super) hung_up: bool,
     /// Set if the server wants authorization.
-    pub(super) wanted: Option<AuthorizationDemand>,
+    pub(super) demand: Option<AuthorizationDemand>,
     /// Set if the server responded that it cannot be asked now; it is running and may be asked
     /// again.
     pub(super) refused: Option<HttpRefusal>,
@@ -79,7 +79,7 @@ impl OpenError {
             may_be_older: false,
             may_be_newer: false,
             hung_up: false,
-            wanted: None,
+            demand: None,
             refused: None,
         }
     }
@@ -416,14 +416,14 @@ async fn open_error(
     }
 
     let refused_twice = matches!(error, ClientInitializeError::LegacyFallbackFailed { .. });
-    let wanted = failure::demand_of_start(error);
+    let demand = failure::demand_of_start(error);
 
     OpenError {
         why,
-        may_be_older: !refused_twice && wanted.is_none(),
+        may_be_older: !refused_twice && demand.is_none(),
         may_be_newer: false,
         hung_up,
-        wanted,
+        demand,
         refused: failure::http_refusal_of_start(server, error),
     }
 }

@@ -45,15 +45,15 @@ pub(super) struct AuthorizationDemand {
 /// Returns the demand if a request failed for lack of authorization.
 pub(super) fn demand_of_request(error: &ServiceError) -> Option<AuthorizationDemand> {
     let challenge = error.auth_challenge().map(str::to_owned);
-    let wanted = challenge.is_some() || error.is_authorization_required();
-    wanted.then_some(AuthorizationDemand { challenge })
+    let demand = challenge.is_some() || error.is_authorization_required();
+    demand.then_some(AuthorizationDemand { challenge })
 }
 
 /// Returns the demand if a connection could not be opened for lack of authorization.
 pub(super) fn demand_of_start(error: &ClientInitializeError) -> Option<AuthorizationDemand> {
     let challenge = error.auth_challenge().map(str::to_owned);
-    let wanted = challenge.is_some() || error.is_authorization_required();
-    wanted.then_some(AuthorizationDemand { challenge })
+    let demand = challenge.is_some() || error.is_authorization_required();
+    demand.then_some(AuthorizationDemand { challenge })
 }
 
 /// Returns the HTTP refusal within an error.

@@ -88,11 +88,11 @@ pub(super) enum ResolvedEndpoint {
 impl ResolvedEndpoint {
     /// Fills the placeholders in. Blocks for as long as the secrets do.
     pub(super) fn new(
-        reach: &Endpoint,
+        endpoint: &Endpoint,
         workspace: Option<&Path>,
         fill: &dyn SecretSource,
     ) -> Result<Self, String> {
-        match reach {
+        match endpoint {
             Endpoint::Command {
                 command,
                 env,
@@ -162,12 +162,12 @@ fn fill_workspace(text: &str, workspace: Option<&Path>) -> Result<String, String
 
 /// Fills the secrets in on a blocking thread.
 pub(super) async fn prepare(
-    reach: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
     workspace: Option<PathBuf>,
     fill: Arc<dyn SecretSource>,
 ) -> Result<ResolvedEndpoint, String> {
     let filled = tokio::task::spawn_blocking(move || {
-        ResolvedEndpoint::new(&reach, workspace.as_deref(), fill.as_ref())
+        ResolvedEndpoint::new(&endpoint, workspace.as_deref(), fill.as_ref())
     });
     filled.await.unwrap_or_else(|_| {
         Err("filling in its secrets failed; the host's log says why".to_owned())
@@ -197,8 +197,8 @@ mod tests {
 
     fn launch(text: &str, workspace: Option<&str>) -> Result<ResolvedEndpoint, String> {
         let config: McpConfig = toml::from_str(text).unwrap();
-        let (_, reach) = Server::new("it", config).unwrap();
-        ResolvedEndpoint::new(&reach, workspace.map(Path::new), &One)
+        let (_, endpoint) = Server::new("it", config).unwrap();
+        ResolvedEndpoint::new(&endpoint, workspace.map(Path::new), &One)
     }
 
     #[test]

@@ -89,10 +89,10 @@ impl McpServers {
                 },
             };
 
-            let reach: &Endpoint = &known.reach;
+            let endpoint: &Endpoint = &known.endpoint;
             logins.push(McpLogin {
                 server,
-                reached: reach.shown(),
+                reached: endpoint.shown(),
                 state,
             });
         }

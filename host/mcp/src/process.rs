@@ -327,10 +327,10 @@ mod tests {
         let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3";
         let (process, _streams) = start(script, &stop).await;
         process.wait().await;
-        let epitaph = process.exit_summary(&NoSecretSource).await;
-        assert!(epitaph.contains("exit status: 3"), "{epitaph}");
-        assert!(epitaph.ends_with("line 11\nline 12"), "{epitaph}");
-        assert!(!epitaph.contains("line 2\n"), "{epitaph}");
+        let exit = process.exit_summary(&NoSecretSource).await;
+        assert!(exit.contains("exit status: 3"), "{exit}");
+        assert!(exit.ends_with("line 11\nline 12"), "{exit}");
+        assert!(!exit.contains("line 2\n"), "{exit}");
     }
 
     /// Redacts one secret.
@@ -361,11 +361,11 @@ mod tests {
             let (process, _streams) = start(&script(fill), &stop).await;
             process.wait().await;
             for secret in ["canary-value", "cana\nry-value"] {
-                let epitaph = process.exit_summary(&Keeping(secret.to_owned())).await;
-                assert!(!epitaph.contains(secret), "{epitaph}");
-                assert!(epitaph.ends_with("last"), "{epitaph}");
-                let rest = epitaph.lines().any(|line| line.starts_with("y-value"));
-                assert!(!rest, "{epitaph}");
+                let exit = process.exit_summary(&Keeping(secret.to_owned())).await;
+                assert!(!exit.contains(secret), "{exit}");
+                assert!(exit.ends_with("last"), "{exit}");
+                let rest = exit.lines().any(|line| line.starts_with("y-value"));
+                assert!(!rest, "{exit}");
             }
         }
     }
@@ -377,9 +377,9 @@ mod tests {
             start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
         drop(stdin);
         process.wait().await;
-        let epitaph = process.exit_summary(&NoSecretSource).await;
-        assert!(epitaph.contains("exit status: 0"), "{epitaph}");
-        assert!(epitaph.contains("bye"), "{epitaph}");
+        let exit = process.exit_summary(&NoSecretSource).await;
+        assert!(exit.contains("exit status: 0"), "{exit}");
+        assert!(exit.contains("bye"), "{exit}");
     }
 
     #[tokio::test]

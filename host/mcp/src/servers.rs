@@ -78,8 +78,8 @@ impl McpServers {
         let mut servers = Vec::new();
 
         for (name, table) in tables {
-            let (server, reach) = Server::new(&name, table)?;
-            servers.push(Arc::new(KnownServer::new(server, reach)));
+            let (server, endpoint) = Server::new(&name, table)?;
+            servers.push(Arc::new(KnownServer::new(server, endpoint)));
         }
 
         let shared = Shared::new(EmbedderSettings::default(), &servers);

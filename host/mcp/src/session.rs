@@ -50,7 +50,7 @@ struct State {
 
 #[derive(Clone)]
 struct CachedTools {
-    listed: Arc<ToolList>,
+    list: Arc<ToolList>,
     until: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ impl ServerSession {
     /// The tools that were last read, if the server was ever connected.
     pub(super) fn cached_tools(&self) -> Option<Arc<ToolList>> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.as_ref().map(|seen| Arc::clone(&seen.listed))
+        seen.as_ref().map(|seen| Arc::clone(&seen.list))
     }
 
     /// Returns the current state.
@@ -122,9 +122,9 @@ impl ServerSession {
         arguments: JsonObject,
     ) -> Result<ToolOutput, ToolError> {
         let connection = self.connection(shared).await?;
-        let listed = self.current_tools(shared, &connection).await?;
+        let list = self.current_tools(shared, &connection).await?;
 
-        let Some(tool) = listed.original(name) else {
+        let Some(tool) = list.original(name) else {
             return Err(ToolError::new(
                 ToolErrorKind::UnknownTool,
                 format!("{} has no tool `{name}`", self.name()),
@@ -192,7 +192,7 @@ impl ServerSession {
                 Err(error) => error,
             };
 
-            let (Some(authority), Some(since), Some(wanted)) =
+            let (Some(authority), Some(since), Some(demand)) =
                 (authority, since, failure::demand_of_request(&error))
             else {
                 return Err(RequestError::Failed(error));
@@ -203,7 +203,7 @@ impl ServerSession {
             }
 
             steps += 1;
-            let authorized = self.authorize(authority, &wanted, since).await;
+            let authorized = self.authorize(authority, &demand, since).await;
             authorized.map_err(RequestError::Unauthorized)?;
         }
     }
@@ -212,11 +212,11 @@ impl ServerSession {
     async fn authorize(
         &self,
         authority: &Authority,
-        wanted: &AuthorizationDemand,
+        demand: &AuthorizationDemand,
         since: u64,
     ) -> Result<(), String> {
         tokio::select! {
-            done = authority.authorize(wanted.challenge.as_deref(), since) => done,
+            done = authority.authorize(demand.challenge.as_deref(), since) => done,
             () = self.closed.cancelled() => Err(self.closed_error().message),
         }
     }
@@ -248,7 +248,7 @@ impl ServerSession {
         let read = self.ask(shared, connection, || {
             Box::pin(connection.list(&self.known.server, shared.fill.as_ref()))
         });
-        let (listed, holds) = match read.await {
+        let (list, holds) = match read.await {
             Ok(read) => read,
             Err(RequestError::Timeout) => return Err(self.timeout_error("list its tools")),
             Err(RequestError::Unauthorized(why)) => return Err(unavailable(why)),
@@ -263,15 +263,15 @@ impl ServerSession {
         };
 
         let seen = CachedTools {
-            listed: Arc::new(listed),
+            list: Arc::new(list),
             until: holds.map(|holds| shared.clock.elapsed().saturating_add(holds)),
         };
 
         unread.done();
-        let listed = Arc::clone(&seen.listed);
+        let list = Arc::clone(&seen.list);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
 
-        Ok(listed)
+        Ok(list)
     }
 
     fn valid_cache(&self, shared: &Shared) -> Option<Arc<ToolList>> {
@@ -279,7 +279,7 @@ impl ServerSession {
         let seen = seen.as_ref()?;
         let now = shared.clock.elapsed();
         let holds = seen.until.is_none_or(|until| now < until);
-        holds.then(|| Arc::clone(&seen.listed))
+        holds.then(|| Arc::clone(&seen.list))
     }
 
     /// Converts a failed request into an error. A connection that may be unusable is given up:
@@ -315,12 +315,12 @@ impl ServerSession {
             Failure::Lost(why) => why,
         };
 
-        let epitaph = if connection.is_closed() {
+        let exit = if connection.is_closed() {
             connection.exit_summary(shared.fill.as_ref()).await
         } else {
             None
         };
-        let why = epitaph.map_or(why.clone(), |epitaph| format!("{why}: {epitaph}"));
+        let why = exit.map_or(why.clone(), |exit| format!("{why}: {exit}"));
         let why = shared.redacted(&why);
 
         self.give_up(&mut *self.state.lock().await, connection, &why, shared);
@@ -337,7 +337,7 @@ impl ServerSession {
 
         state.connection = None;
 
-        if matches!(*self.known.reach, Endpoint::Command { .. }) {
+        if matches!(*self.known.endpoint, Endpoint::Command { .. }) {
             state.last_failure = why.to_owned();
             state.backoff.died(shared.clock.elapsed());
         }
@@ -365,7 +365,7 @@ impl ServerSession {
     /// Gives up the connection to a server over HTTP that remains silent: it may have forgotten the
     /// session, and not every server says so. The state of a program is worth keeping.
     async fn discard_http_connection(&self, connection: &Arc<Connection>) {
-        if matches!(*self.known.reach, Endpoint::Http { .. }) {
+        if matches!(*self.known.endpoint, Endpoint::Http { .. }) {
             let mut state = self.state.lock().await;
             if state.is_current(connection) {
                 state.connection = None;
@@ -390,9 +390,9 @@ impl ServerSession {
             if !connection.is_closed() {
                 return Ok(connection);
             }
-            let epitaph = connection.exit_summary(shared.fill.as_ref()).await;
-            let epitaph = epitaph.unwrap_or_else(|| "it closed the connection".to_owned());
-            let why = shared.redacted(&format!("{}: {epitaph}", self.name()));
+            let exit = connection.exit_summary(shared.fill.as_ref()).await;
+            let exit = exit.unwrap_or_else(|| "it closed the connection".to_owned());
+            let why = shared.redacted(&format!("{}: {exit}", self.name()));
             self.give_up(&mut state, &connection, &why, shared);
         }
 
@@ -418,7 +418,7 @@ impl ServerSession {
                 // responded, so it is running.
                 match &failed.refused {
                     Some(refused) => self.note_retry_after(shared, refused),
-                    None if failed.wanted.is_some() => {}
+                    None if failed.demand.is_some() => {}
                     None => state.backoff.failed(shared.clock.elapsed()),
                 }
                 Err(unavailable(state.last_failure.clone()))
@@ -437,8 +437,8 @@ impl ServerSession {
                 Ok(connection) => return Ok(connection),
                 Err(failed) => failed,
             };
-            let wanted = failed.wanted.take();
-            let (Some(authority), Some(since), Some(wanted)) = (authority, since, wanted) else {
+            let demand = failed.demand.take();
+            let (Some(authority), Some(since), Some(demand)) = (authority, since, demand) else {
                 return Err(failed);
             };
 
@@ -448,11 +448,11 @@ impl ServerSession {
 
             steps += 1;
 
-            if let Err(why) = self.authorize(authority, &wanted, since).await {
-                let wanted = Some(wanted);
+            if let Err(why) = self.authorize(authority, &demand, since).await {
+                let demand = Some(demand);
                 return Err(OpenError {
                     why,
-                    wanted,
+                    demand,
                     ..failed
                 });
             }
@@ -539,7 +539,7 @@ impl ServerSession {
         let root = foreign::caught(async || directories(self.workspace)).await;
         let root = root.map_err(|error| OpenError::not_reached(self.name(), &error.to_string()))?;
         let fill = Arc::clone(&shared.fill);
-        let launch = launch::prepare(Arc::clone(&self.known.reach), root.clone(), fill).await;
+        let launch = launch::prepare(Arc::clone(&self.known.endpoint), root.clone(), fill).await;
         let launch = launch.map_err(|why| OpenError::not_reached(self.name(), &why))?;
 
         let handler = Handler {

@@ -47,7 +47,7 @@ pub(super) struct Shared {
 /// A server, and what is known about it.
 pub(super) struct KnownServer {
     pub(super) server: Server,
-    pub(super) reach: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
     facts: Mutex<ServerFacts>,
 }
 
@@ -105,7 +105,7 @@ impl Shared {
                 url,
                 oauth: Some(oauth),
                 ..
-            } = &*known.reach
+            } = &*known.endpoint
             else {
                 return None;
             };
@@ -136,10 +136,10 @@ impl Shared {
 }
 
 impl KnownServer {
-    pub(super) fn new(server: Server, reach: Endpoint) -> Self {
+    pub(super) fn new(server: Server, endpoint: Endpoint) -> Self {
         Self {
             server,
-            reach: Arc::new(reach),
+            endpoint: Arc::new(endpoint),
             facts: Mutex::default(),
         }
     }

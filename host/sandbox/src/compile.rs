@@ -58,7 +58,7 @@ pub struct Compiler {
 
 impl Compiler {
     /// Compiles in the host's own process, where nothing bounds it: a component whose functions
-    /// look slow to compile is refused. Hand-written code nearly always passes.
+    /// look slow to compile is refused. Genuine agents nearly always pass.
     #[must_use]
     pub fn in_process() -> Self {
         Self {

@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 /// Keeps the first items until their weights reach a bound.
 pub(super) struct FirstN<T> {
     max: usize,
-    kept: Mutex<Collected<T>>,
+    kept: Mutex<Items<T>>,
 }
 
-struct Collected<T> {
+struct Items<T> {
     things: BTreeMap<String, (usize, T)>,
     weight: usize,
 }
 
 impl<T> FirstN<T> {
     pub(super) fn new(max: usize) -> Self {
-        let kept = Collected {
+        let kept = Items {
             things: BTreeMap::new(),
             weight: 0,
         };
