@@ -1,6 +1,6 @@
 //! The MCP server that misbehaves on request, and what the suite asks of it.
 
-use lastword::capability::mcp::{Fill, McpConfig, McpServers};
+use lastword::capability::mcp::{McpConfig, McpServers, SecretSource};
 use lastword::capability::model::CallContext;
 use lastword::capability::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
@@ -113,7 +113,7 @@ impl Drop for Web {
 /// One secret.
 pub(crate) struct One;
 
-impl Fill for One {
+impl SecretSource for One {
     fn fill(&self, text: &str) -> Result<String, String> {
         Ok(text.replace("{{secret:ONE}}", "canary-7f3a"))
     }
