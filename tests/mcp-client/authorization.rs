@@ -2,7 +2,7 @@
 //! secrets that the suite hands out, and a person who consents at once. Knows no server.
 
 use futures_util::future::BoxFuture;
-use lastword::mcp::{Consent, ConsentRequest, Fill, OAuthConfig, OAuthGrant};
+use lastword::mcp::{Consent, ConsentRequest, OAuthConfig, OAuthGrant, SecretSource};
 use serde_json::Value;
 
 /// Where the suite's servers send nobody.
@@ -35,7 +35,7 @@ pub(crate) fn oauth(scenario: &Value) -> Option<OAuthConfig> {
 /// The secrets of a scenario.
 pub(crate) struct Given(pub(crate) Value);
 
-impl Fill for Given {
+impl SecretSource for Given {
     fn fill(&self, text: &str) -> Result<String, String> {
         let mut filled = text.to_owned();
         for (name, value) in self.0.as_object().into_iter().flatten() {

@@ -1,5 +1,8 @@
 //! The MCP server that misbehaves on request, and what the suite asks of it.
 
+use lastword::mcp::{McpConfig, McpServers, SecretSource};
+use lastword::model::CallContext;
+use lastword::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::mcp::{Fill, McpConfig, McpServers};
 use lastword::model::CallContext;
@@ -113,7 +116,7 @@ impl Drop for Web {
 /// One secret.
 pub(crate) struct One;
 
-impl Fill for One {
+impl SecretSource for One {
     fn fill(&self, text: &str) -> Result<String, String> {
         Ok(text.replace("{{secret:ONE}}", "canary-7f3a"))
     }

@@ -6,8 +6,8 @@ use crate::mcp_fake::{PATIENCE, Web, call, context, text};
 use futures_util::future::BoxFuture;
 use lastword::id::WorkspaceId;
 use lastword::mcp::{
-    Consent, ConsentRequest, Fill, McpConfig, McpLoginState, McpServers, OAuthConfig, OAuthGrant,
-    TokenFiles,
+    Consent, ConsentRequest, McpConfig, McpLoginState, McpServers, OAuthConfig, OAuthGrant,
+    SecretSource, TokenFiles,
 };
 use lastword::tools::{ToolError, ToolErrorKind, ToolProvider};
 use lastword_tests::clock::ManualClock;
@@ -275,7 +275,7 @@ async fn tokens_go_to_no_other_address() {
 /// The secret of a client of its own.
 struct Client;
 
-impl Fill for Client {
+impl SecretSource for Client {
     fn fill(&self, text: &str) -> Result<String, String> {
         Ok(text.replace("{{secret:CLIENT}}", "canary-client-secret"))
     }

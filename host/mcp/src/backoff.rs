@@ -1,29 +1,29 @@
-//! When a server that failed may be started again, or asked again. Knows no server and no clock:
-//! it is told the time.
+//! When a server that failed may be started or asked again. It keeps no clock: the caller passes
+//! the time.
 
 use lastword_providers::model::header_wait;
 use lastword_types::clock::UnixMillis;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How long after its first failure a server is left alone.
+/// How long a server is left alone after its first failure.
 pub(super) const FIRST: Duration = Duration::from_secs(1);
 /// The longest that a server is left alone, however often it failed.
 pub(super) const MAX: Duration = Duration::from_secs(60);
-/// A server that was up for this long has not failed to start: it is started again at once.
+/// A server that was connected for this long is started again at once when it ends.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
 
-/// The longest that a call waits because its server asked for it; it is sent then.
+/// The longest that a call waits because its server asked for it; then it is sent.
 const REST_MAX: Duration = Duration::from_secs(30);
 
-/// How long a server asks to be left alone, by its `Retry-After`: seconds or a date. No longer
-/// than a call may wait.
+/// Parses a `Retry-After` header, seconds or a date, into a wait. At most as long as a call may
+/// wait.
 pub(super) fn retry_after(header: &str, now: UnixMillis) -> Option<Duration> {
     let now = UNIX_EPOCH + Duration::from_millis(now.0);
     let rest = header_wait(header, now)?;
     Some(rest.min(REST_MAX))
 }
 
-/// The failures of one server, and what follows from them.
+/// Counts the failures of one server.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
@@ -32,26 +32,27 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// How long it is still left alone; `None` if it may be started.
+    /// Returns how long the server is still left alone; `None` if it may be started.
     pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
         self.not_before
             .checked_sub(now)
             .filter(|wait| !wait.is_zero())
     }
 
-    /// It is up. Earlier failures count until it was up for long enough.
+    /// Notes that the server is connected. Earlier failures count until it was connected for long
+    /// enough.
     pub(super) fn opened(&mut self, now: Duration) {
         self.opened = now;
     }
 
-    /// It could not be started.
+    /// Notes that the server could not be started.
     pub(super) fn failed(&mut self, now: Duration) {
         let doublings = self.failures.min(16);
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + FIRST.saturating_mul(1 << doublings).min(MAX);
     }
 
-    /// It was up and is gone.
+    /// Notes that a connected server ended.
     pub(super) fn died(&mut self, now: Duration) {
         if now.saturating_sub(self.opened) >= HEALTHY {
             *self = Self::default();
@@ -73,22 +74,27 @@ mod tests {
     fn each_failure_doubles_the_wait_up_to_its_bound() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.wait(seconds(0)), None);
+
         let mut now = seconds(0);
+
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             backoff.failed(now);
             assert_eq!(backoff.wait(now), Some(seconds(expected)));
             now += seconds(expected);
             assert_eq!(backoff.wait(now), None, "after {expected} s");
         }
+
         for _ in 0..100 {
             backoff.failed(now);
         }
+
         assert_eq!(backoff.wait(now), Some(MAX));
     }
 
     #[test]
-    fn a_rest_is_read_in_either_form_and_bounded() {
+    fn retry_after_is_parsed_in_either_form_and_bounded() {
         let now = UnixMillis(784_111_777_000);
+
         for (header, rest) in [
             ("7", Some(7)),
             (" 0 ", Some(0)),
@@ -105,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_dies_young_counts_as_one_that_failed() {
+    fn a_server_that_ends_early_counts_as_failed() {
         let mut backoff = Backoff::default();
         backoff.failed(seconds(0));
         backoff.opened(seconds(1));
@@ -114,11 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_period_wipes_the_slate() {
+    fn a_healthy_period_resets_the_backoff() {
         let mut backoff = Backoff::default();
+
         for _ in 0..5 {
             backoff.failed(seconds(0));
         }
+
         backoff.opened(seconds(100));
         backoff.died(seconds(100) + HEALTHY);
         assert_eq!(backoff.wait(seconds(100) + HEALTHY), None);

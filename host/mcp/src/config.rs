@@ -1,5 +1,5 @@
-//! What an operator may set for MCP servers, and whether it makes sense. Knows neither
-//! processes nor the network; secrets are placeholders here.
+//! The settings of MCP servers, and their checks. Secrets are still placeholders here;
+//! [`launch`](super::launch) fills them in.
 
 use super::oauth::{self, OAuthConfig};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -10,9 +10,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a call may take unless the configuration says otherwise.
+/// Default for how long a call may take, in seconds.
 const TIMEOUT_S: u64 = 60;
-/// How long a server may take to be ready unless the configuration says otherwise.
+/// Default for how long a server may take to be ready, in seconds.
 const START_TIMEOUT_S: u64 = 30;
 /// The longest that either may be set to.
 const TIMEOUT_MAX_S: u64 = 24 * 60 * 60;
@@ -41,24 +41,24 @@ pub struct McpConfig {
     /// Variables for the program, beside a few of the host's own such as `PATH` and `HOME`.
     /// Values may hold `{{secret:NAME}}`.
     pub env: BTreeMap<String, String>,
-    /// Where the program runs; otherwise in the host's `HOME`, since a workspace's own files
-    /// must not decide what `npx` and the like start.
+    /// The working directory of the program; the host's `HOME` by default, since a workspace's own
+    /// files must not decide what `npx` and the like start.
     pub directory: Option<PathBuf>,
     /// The address of a server that speaks streamable HTTP.
     pub url: Option<String>,
     /// Headers of every request to it. Values may hold `{{secret:NAME}}`.
     pub headers: BTreeMap<String, String>,
-    /// How the host gets a token for it, if the server asks for one by OAuth: `true`, or a
-    /// table.
+    /// How the host gets a token, if the server asks for one by OAuth: `true`, or a table.
     #[serde(deserialize_with = "oauth::switch_or_table")]
     pub oauth: Option<OAuthConfig>,
-    /// Seconds that a call may take; otherwise 60.
+    /// Seconds that a call may take; 60 by default.
     pub timeout_s: Option<u64>,
-    /// Seconds until the server must be ready; otherwise 30.
+    /// Seconds until the server must be ready; 30 by default.
     pub start_timeout_s: Option<u64>,
-    /// The server's tools that may be seen, with `*` for any characters; otherwise all.
+    /// The server's tools that are shown, with `*` for any characters; all by default.
     pub tools: Option<Vec<String>>,
-    /// Believe the server which of its tools change nothing. Otherwise all of them may.
+    /// Whether to trust the server's word that a tool changes nothing. Otherwise every tool counts
+    /// as one with effects.
     pub trust_read_only: bool,
 }
 
@@ -80,17 +80,17 @@ impl fmt::Debug for McpConfig {
     }
 }
 
-/// A table that cannot be used.
+/// A table of the configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("[mcp.{server}] cannot be used: {reason}")]
 pub struct McpConfigError {
     /// Which table.
     pub server: String,
-    /// What is wrong with it and what would be right.
+    /// What is wrong with it, and what would be right.
     pub reason: String,
 }
 
-/// One server, checked.
+/// The checked settings of one server.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) name: String,
@@ -101,48 +101,50 @@ pub(super) struct Server {
 }
 
 /// How a server is reached. Values still have their placeholders.
-pub(super) enum Reach {
+pub(super) enum Endpoint {
     Command {
         command: Vec<String>,
         env: BTreeMap<String, String>,
         directory: Option<PathBuf>,
     },
-    Web {
+    Http {
         url: String,
         headers: Vec<(HeaderName, String)>,
         oauth: Option<OAuthConfig>,
     },
 }
 
-impl fmt::Debug for Reach {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown())
     }
 }
 
-impl Reach {
-    /// What people recognise it by.
+impl Endpoint {
+    /// The program or the address, for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::Command { command, .. } => command.join(" "),
-            // A query may carry a token.
-            Self::Web { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
+            // The query is left out: it may carry a token.
+            Self::Http { url, .. } => url.split('?').next().unwrap_or_default().to_owned(),
         }
     }
 }
 
 impl Server {
-    /// The server of a table, and how it is reached.
-    pub(super) fn new(name: &str, config: McpConfig) -> Result<(Self, Reach), McpConfigError> {
+    /// Checks a table and returns the server's settings and how it is reached.
+    pub(super) fn new(name: &str, config: McpConfig) -> Result<(Self, Endpoint), McpConfigError> {
         let refuse = |reason: String| McpConfigError {
             server: name.to_owned(),
             reason,
         };
         check_name(name).map_err(refuse)?;
+
         let timeout = seconds("timeout_s", config.timeout_s, TIMEOUT_S).map_err(refuse)?;
         let start_timeout =
             seconds("start_timeout_s", config.start_timeout_s, START_TIMEOUT_S).map_err(refuse)?;
         let allowed = config.tools.as_deref().map(globs).transpose();
+
         let server = Self {
             name: name.to_owned(),
             allowed: allowed.map_err(refuse)?,
@@ -150,10 +152,10 @@ impl Server {
             timeout,
             start_timeout,
         };
-        Ok((server, reach(config).map_err(refuse)?))
+        Ok((server, endpoint(config).map_err(refuse)?))
     }
 
-    /// Whether the operator lets this tool be seen.
+    /// Whether the operator's allow-list contains this tool.
     pub(super) fn allows(&self, tool: &str) -> bool {
         self.allowed
             .as_ref()
@@ -163,12 +165,13 @@ impl Server {
 
 fn check_name(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    match !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
+    if !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(format!(
             "its name is what its tools begin with: use 1 to {NAME_MAX} letters, digits, `_` \
              and `-`"
-        )),
+        ))
     }
 }
 
@@ -182,7 +185,7 @@ fn seconds(what: &str, set: Option<u64>, otherwise: u64) -> Result<Duration, Str
 }
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
-    let unusable = |error: globset::Error| format!("`tools` holds a pattern that is none: {error}");
+    let unusable = |error: globset::Error| format!("`tools` holds an invalid pattern: {error}");
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern).literal_separator(false).build();
@@ -191,7 +194,7 @@ fn globs(patterns: &[String]) -> Result<GlobSet, String> {
     set.build().map_err(unusable)
 }
 
-fn reach(config: McpConfig) -> Result<Reach, String> {
+fn endpoint(config: McpConfig) -> Result<Endpoint, String> {
     match (config.url, config.command.is_empty()) {
         (None, true) => Err(
             "it needs `command = [\"PROGRAM\", \"ARGUMENT\"]` or `url = \"https://…\"`".to_owned(),
@@ -201,11 +204,14 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             if !config.headers.is_empty() {
                 return Err("`headers` are for servers with a `url`; use `env`".to_owned());
             }
+
             if config.oauth.is_some() {
                 return Err("`oauth` is for servers with a `url`; use `env`".to_owned());
             }
+
             check_command(&config.command, &config.env)?;
-            Ok(Reach::Command {
+
+            Ok(Endpoint::Command {
                 command: config.command,
                 env: config.env,
                 directory: config.directory,
@@ -215,9 +221,11 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
             if !config.env.is_empty() || config.directory.is_some() {
                 return Err("`env` and `directory` are for servers with a `command`".to_owned());
             }
+
             check_url(&url)?;
             let headers = config.headers.into_iter().map(header);
             let headers = headers.collect::<Result<Vec<_>, _>>()?;
+
             if let Some(oauth) = &config.oauth {
                 oauth::check(oauth)?;
                 if headers.iter().any(|(name, _)| name == "authorization") {
@@ -227,7 +235,8 @@ fn reach(config: McpConfig) -> Result<Reach, String> {
                     );
                 }
             }
-            Ok(Reach::Web {
+
+            Ok(Endpoint::Http {
                 headers,
                 oauth: config.oauth,
                 url,
@@ -240,14 +249,18 @@ fn check_command(command: &[String], env: &BTreeMap<String, String>) -> Result<(
     if command[0].trim().is_empty() {
         return Err("`command` begins with an empty program".to_owned());
     }
+
     if command.iter().any(|word| word.contains('\0')) {
         return Err("`command` holds a NUL byte".to_owned());
     }
+
     let unusable = env.iter().find(|(name, value)| {
         name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
     });
     match unusable {
-        Some((name, _)) => Err(format!("`env` holds `{name}`, which is no variable")),
+        Some((name, _)) => Err(format!(
+            "`env` holds `{name}`, which is not a valid name of a variable"
+        )),
         None => Ok(()),
     }
 }
@@ -260,11 +273,13 @@ fn check_url(url: &str) -> Result<(), String> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(format!("`url` is no HTTP address; {expected}"));
     }
-    // It would be shown whenever the address is.
+
+    // A password would be shown wherever the address is.
     let authority = uri.authority().map(http::uri::Authority::as_str);
-    match authority.is_some_and(|authority| authority.contains('@')) {
-        true => Err("`url` holds a password: put it into `headers`".to_owned()),
-        false => Ok(()),
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        Err("`url` holds a password: put it into `headers`".to_owned())
+    } else {
+        Ok(())
     }
 }
 
@@ -281,12 +296,14 @@ const OWN_HEADERS: [&str; 7] = [
 
 fn header((name, value): (String, String)) -> Result<(HeaderName, String), String> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
-    let parsed = parsed.map_err(|_| format!("`headers` holds `{name}`, which is no header"))?;
-    match OWN_HEADERS.contains(&parsed.as_str()) {
-        true => Err(format!(
+    let parsed = parsed
+        .map_err(|_| format!("`headers` holds `{name}`, which is not a valid header name"))?;
+    if OWN_HEADERS.contains(&parsed.as_str()) {
+        Err(format!(
             "`headers` holds `{name}`, which the host sets itself"
-        )),
-        false => Ok((parsed, value)),
+        ))
+    } else {
+        Ok((parsed, value))
     }
 }
 
@@ -294,27 +311,29 @@ fn header((name, value): (String, String)) -> Result<(HeaderName, String), Strin
 mod tests {
     use super::*;
 
-    fn server(text: &str) -> Result<(Server, Reach), String> {
+    fn server(text: &str) -> Result<(Server, Endpoint), String> {
         let config = toml::from_str::<McpConfig>(text).map_err(|error| error.to_string())?;
         Server::new("it", config).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn defaults_hold_and_tables_win() {
+    fn tables_override_defaults() {
         let (plain, _) = server("command = ['npx', '-y', 'x']").unwrap();
         assert_eq!(plain.timeout, Duration::from_secs(60));
         assert_eq!(plain.start_timeout, Duration::from_secs(30));
         assert!(!plain.trust_read_only);
         assert!(plain.allows("anything"));
+
         let set = server("url = 'https://h/mcp?k=1'\ntimeout_s = 5\ntools = ['read_*', 'x']");
-        let (set, reach) = set.unwrap();
+        let (set, endpoint) = set.unwrap();
         assert_eq!(set.timeout, Duration::from_secs(5));
-        assert_eq!(reach.shown(), "https://h/mcp");
+        assert_eq!(endpoint.shown(), "https://h/mcp");
         assert!(set.allows("read_file") && set.allows("x"));
         assert!(!set.allows("write_file") && !set.allows("xy"));
+
         for (text, set) in [("true", true), ("{}", true), ("false", false)] {
-            let (_, reach) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
-            let Reach::Web { oauth, .. } = reach else {
+            let (_, endpoint) = server(&format!("url = 'https://h'\noauth = {text}")).unwrap();
+            let Endpoint::Http { oauth, .. } = endpoint else {
                 panic!("it is an address");
             };
             assert_eq!(oauth, set.then(OAuthConfig::default));
@@ -322,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_would() {
+    fn invalid_settings_are_refused_with_a_correction() {
         for (text, expected) in [
             ("", "it needs `command"),
             ("command = ['x']\nurl = 'http://h'", "leave one out"),
@@ -336,7 +355,7 @@ mod tests {
             ("url = 'http://h'\nheaders = {Accept = ''}", "sets itself"),
             ("command = ['x']\ntimeout_s = 0", "timeout_s = 0; expected"),
             ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),
-            ("command = ['x']\ntools = ['[']", "pattern that is none"),
+            ("command = ['x']\ntools = ['[']", "invalid pattern"),
             ("comand = ['x']", "comand"),
             ("command = ['x']\noauth = true", "with a `url`"),
             ("url = 'http://h'\noauth = 1", "`true` or a table"),
@@ -366,6 +385,7 @@ mod tests {
             assert!(error.contains(expected), "`{text}`: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
+
         let error = Server::new("a.b", McpConfig::default()).unwrap_err();
         assert!(error.to_string().starts_with("[mcp.a.b]"), "{error}");
     }

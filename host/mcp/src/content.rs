@@ -1,7 +1,6 @@
-//! What a server answers to a call, as the host's own output: bounded, and without secrets.
-//! Knows no connection.
+//! Converts a server's result of a call into the host's own output: bounded, and without secrets.
 
-use super::launch::Fill;
+use super::launch::SecretSource;
 use super::text;
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,48 +10,53 @@ use lastword_providers::tools::{ToolContent, ToolOutput};
 use rmcp::model::{CallToolResult, ContentBlock, Resource, ResourceContents};
 use serde_json::Value;
 
-/// Bytes of text that an answer may hold; the rest is cut off, and a marker says so.
+/// Bytes of text that a result may hold; the rest is cut off, which a marker says.
 pub const TEXT_MAX: usize = 64 * 1024;
-/// Bytes of pictures, sounds and files that an answer may hold; what goes beyond is left out,
-/// and a marker says so.
+/// Bytes of pictures, sounds and files that a result may hold; what exceeds it is left out, which a
+/// marker says.
 pub const DATA_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of JSON that an answer for programs may have; a larger one is left out, and a marker
-/// says so.
+/// Bytes of structured JSON that a result may have; a larger one is left out, which a marker says.
 pub const STRUCTURED_MAX: usize = 256 * 1024;
-/// Pieces that an answer may have.
+/// Pieces that a result may have.
 const PIECES_MAX: usize = 256;
-/// The longest media type or file name that is kept.
+/// The longest media type or file name that is kept, in bytes.
 const NAME_MAX: usize = 128;
 
-/// An answer in the making, and how much more of it there may be.
-struct Pieces<'a> {
-    fill: &'a dyn Fill,
+/// A result under construction, and how much more it may hold.
+struct OutputBuilder<'a> {
+    fill: &'a dyn SecretSource,
     content: Vec<ToolContent>,
     text_left: usize,
     data_left: usize,
 }
 
-/// The host's form of an answer.
-pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
-    let mut pieces = Pieces {
+/// Converts a server's result into the host's output.
+pub(super) fn tool_output(result: CallToolResult, fill: &dyn SecretSource) -> ToolOutput {
+    let mut pieces = OutputBuilder {
         fill,
         content: Vec::new(),
         text_left: TEXT_MAX,
         data_left: DATA_MAX,
     };
+
     let count = result.content.len();
+
     for block in result.content.into_iter().take(PIECES_MAX) {
         pieces.block(block);
     }
+
     if count > PIECES_MAX {
         pieces.note(&format!("left out: {} more pieces", count - PIECES_MAX));
     }
+
     let mut structured = result.structured_content.map(|value| redact(value, fill));
     if let Some(value) = &structured {
         let text = value.to_string();
+
         if pieces.content.is_empty() {
             pieces.text(&text);
         }
+
         if text.len() > STRUCTURED_MAX {
             pieces.note(&format!(
                 "left out: {} bytes of structured content",
@@ -61,6 +65,7 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
             structured = None;
         }
     }
+
     ToolOutput {
         content: pieces.content,
         structured,
@@ -69,15 +74,15 @@ pub(super) fn output(result: CallToolResult, fill: &dyn Fill) -> ToolOutput {
     }
 }
 
-impl Pieces<'_> {
+impl OutputBuilder<'_> {
     fn block(&mut self, block: ContentBlock) {
         match block {
             ContentBlock::Text(block) => self.text(&block.text),
             ContentBlock::Image(image) => self.data("image", &image.data, &image.mime_type, None),
             ContentBlock::Audio(audio) => self.data("audio", &audio.data, &audio.mime_type, None),
-            ContentBlock::ResourceLink(link) => self.text(&described(&link)),
+            ContentBlock::ResourceLink(link) => self.text(&describe_link(&link)),
             ContentBlock::Resource(embedded) => self.resource(embedded.resource),
-            // The protocol may grow.
+            // The protocol may gain further kinds.
             _ => self.note("left out: content of a kind that this host does not know"),
         }
     }
@@ -101,21 +106,21 @@ impl Pieces<'_> {
         }
     }
 
-    fn text(&mut self, said: &str) {
-        let said = self.fill.redact(said);
-        if said.len() <= self.text_left {
-            self.text_left -= said.len();
-            self.content.push(ToolContent::Text(said));
+    fn text(&mut self, message: &str) {
+        let message = self.fill.redact(message);
+        if message.len() <= self.text_left {
+            self.text_left -= message.len();
+            self.content.push(ToolContent::Text(message));
         } else if self.text_left > 0 {
-            let kept = text::cut(said, self.text_left);
+            let cut_text = text::cut(message, self.text_left);
             self.text_left = 0;
-            self.content.push(ToolContent::Text(kept));
+            self.content.push(ToolContent::Text(cut_text));
         } else {
-            self.note(&format!("truncated: {} more bytes", said.len()));
+            self.note(&format!("truncated: {} more bytes", message.len()));
         }
     }
 
-    /// A marker of the host's own, outside the bound.
+    /// Adds a marker of the host's own, which is outside the bound.
     fn note(&mut self, note: &str) {
         self.content.push(ToolContent::Text(format!("[{note}]")));
     }
@@ -124,7 +129,8 @@ impl Pieces<'_> {
         let media_type = text::prefix(&self.fill.redact(media_type), NAME_MAX).to_owned();
         let name = name.map(|name| self.fill.redact(name));
         let name = name.map(|name| text::prefix(&name, NAME_MAX).to_owned());
-        // Before decoding, so that what is too much takes no memory.
+
+        // Checked before decoding, so that data beyond the bound takes no memory.
         if encoded.len() / 4 * 3 > self.data_left + 2 {
             let bytes = encoded.len() / 4 * 3;
             return self.note(&format!(
@@ -132,17 +138,20 @@ impl Pieces<'_> {
                  most {DATA_MAX}"
             ));
         }
-        let Some(bytes) = decoded(encoded) else {
+
+        let Some(bytes) = decode_base64(encoded) else {
             return self.note(&format!(
                 "left out: {what} of type {media_type}, which is no base64"
             ));
         };
-        // What reads as text may hold what a text may not.
+
+        // Data that is valid text may still contain secrets.
         let bytes = match String::from_utf8(bytes) {
-            Ok(said) => self.fill.redact(&said).into_bytes(),
+            Ok(message) => self.fill.redact(&message).into_bytes(),
             Err(bytes) => bytes.into_bytes(),
         };
         self.data_left = self.data_left.saturating_sub(bytes.len());
+
         self.content.push(ToolContent::Data {
             media_type,
             name,
@@ -159,9 +168,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Returns the bytes of a base64 text in the standard or the URL alphabet, in one line or several;
-/// `None` if it is not one.
-fn decoded(text: &str) -> Option<Vec<u8>> {
+/// Decodes base64 in the standard or the URL alphabet, in one line or several. Returns `None` if
+/// the text is invalid.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let symbols = text.bytes().filter(|symbol| !b"\r\n".contains(symbol));
     let symbols = symbols.map(|symbol| match symbol {
         b'-' => b'+',
@@ -171,32 +180,32 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     BASE64.decode(symbols.collect::<Vec<u8>>()).ok()
 }
 
-/// What there is to know of a resource that was not sent.
-fn described(link: &Resource) -> String {
-    let mut said = format!("{} <{}>", link.name, link.uri);
+/// Describes a resource that was linked and not sent.
+fn describe_link(link: &Resource) -> String {
+    let mut message = format!("{} <{}>", link.name, link.uri);
     if let Some(kind) = &link.mime_type {
-        said.push_str(&format!(" ({kind})"));
+        message.push_str(&format!(" ({kind})"));
     }
     if let Some(description) = &link.description {
-        said.push_str(&format!(": {description}"));
+        message.push_str(&format!(": {description}"));
     }
-    said
+    message
 }
 
-/// The value without secrets, in names and in texts.
-pub(super) fn redact(value: Value, fill: &dyn Fill) -> Value {
+/// Replaces secrets in a JSON value, in names and in strings.
+pub(super) fn redact(value: Value, fill: &dyn SecretSource) -> Value {
     redact_json(value, &|text| fill.redact(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::launch::NoSecrets;
+    use super::super::launch::NoSecretSource;
     use super::*;
     use serde_json::json;
 
     struct Canary;
 
-    impl Fill for Canary {
+    impl SecretSource for Canary {
         fn fill(&self, text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
@@ -206,8 +215,8 @@ mod tests {
         }
     }
 
-    fn read(answer: Value, fill: &dyn Fill) -> ToolOutput {
-        output(serde_json::from_value(answer).unwrap(), fill)
+    fn read(answer: Value, fill: &dyn SecretSource) -> ToolOutput {
+        tool_output(serde_json::from_value(answer).unwrap(), fill)
     }
 
     fn texts(output: &ToolOutput) -> Vec<&str> {
@@ -229,7 +238,8 @@ mod tests {
             {"type": "resource", "resource": {"uri": "demo://t", "text": "inside"}},
             {"type": "resource", "resource": {"uri": "demo://x/b.bin", "blob": "AAE="}},
         ], "structuredContent": {"n": 1}, "isError": true});
-        let output = read(answer, &NoSecrets);
+        let output = read(answer, &NoSecretSource);
+
         assert_eq!(
             texts(&output),
             [
@@ -238,6 +248,7 @@ mod tests {
                 "demo://t\ninside"
             ]
         );
+
         let data = |media_type: &str, name: Option<&str>, bytes: &[u8]| ToolContent::Data {
             media_type: media_type.to_owned(),
             name: name.map(str::to_owned),
@@ -245,6 +256,7 @@ mod tests {
         };
         assert_eq!(output.content[1], data("image/png", None, b"foo"));
         assert_eq!(output.content[2], data("audio/wav", None, b"foob"));
+
         let expected = data("application/octet-stream", Some("b.bin"), &[0, 1]);
         assert_eq!(output.content[5], expected);
         assert_eq!(output.structured, Some(json!({"n": 1})));
@@ -252,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_programs_alone_is_shown_to_the_model_too() {
-        let output = read(json!({"structuredContent": {"n": 1}}), &NoSecrets);
+    fn structured_content_alone_is_also_shown_as_text() {
+        let output = read(json!({"structuredContent": {"n": 1}}), &NoSecretSource);
         assert_eq!(texts(&output), ["{\"n\":1}"]);
         assert!(!output.is_error);
     }
@@ -261,14 +273,17 @@ mod tests {
     #[test]
     fn too_much_text_is_cut_and_says_so() {
         let block = json!({"type": "text", "text": "é".repeat(20 * 1024)});
-        let output = read(json!({"content": [block, block, block]}), &NoSecrets);
+        let output = read(json!({"content": [block, block, block]}), &NoSecretSource);
         let texts = texts(&output);
+
         assert_eq!(texts[0].len(), 40 * 1024);
+
         assert!(
             texts[1].ends_with("[truncated: 16384 more bytes]"),
             "{}",
             &texts[1][24_000..]
         );
+
         assert_eq!(texts[2], "[truncated: 40960 more bytes]");
     }
 
@@ -279,21 +294,25 @@ mod tests {
             json!({"type": "image", "data": data, "mimeType": "image/png"})
         };
         let answer = json!({"content": [block(DATA_MAX - 3), block(30), block(3)]});
-        let output = read(answer, &NoSecrets);
+        let output = read(answer, &NoSecretSource);
+
         assert!(
             matches!(&output.content[0], ToolContent::Data { bytes, .. } if bytes.len() > 8_000_000)
         );
         assert!(
             matches!(&output.content[1], ToolContent::Text(text) if text.contains("image/png"))
         );
+
         let many: Vec<_> = (0..1000)
             .map(|_| json!({"type": "text", "text": "x"}))
             .collect();
-        let output = read(json!({ "content": many }), &NoSecrets);
+        let output = read(json!({ "content": many }), &NoSecretSource);
         assert_eq!(output.content.len(), PIECES_MAX + 1);
+
         let structured = json!({"x": "x".repeat(STRUCTURED_MAX)});
-        let output = read(json!({"structuredContent": structured}), &NoSecrets);
+        let output = read(json!({"structuredContent": structured}), &NoSecretSource);
         assert_eq!(output.structured, None);
+
         assert!(
             texts(&output)
                 .last()
@@ -303,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_rfc_4648_are_read_in_every_spelling() {
+    fn the_vectors_of_rfc_4648_are_decoded_in_every_spelling() {
         for (text, expected) in [
             ("", ""),
             ("Zg==", "f"),
@@ -315,23 +334,24 @@ mod tests {
             ("Zm9vYg", "foob"),
             ("Zm9v\nYmE=", "fooba"),
         ] {
-            let read = decoded(text);
+            let read = decode_base64(text);
             assert_eq!(read.as_deref(), Some(expected.as_bytes()), "{text}");
         }
-        assert_eq!(decoded("-_+/"), Some(vec![0xfb, 0xff, 0xbf]));
+
+        assert_eq!(decode_base64("-_+/"), Some(vec![0xfb, 0xff, 0xbf]));
     }
 
     #[test]
-    fn what_is_no_base64_is_refused() {
+    fn invalid_base64_is_refused() {
         for text in ["Z", "Zm9vY", "Zg==Zg==", "Zm 9v", "Zm9v!", "é"] {
-            assert_eq!(decoded(text), None, "{text}");
+            assert_eq!(decode_base64(text), None, "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_base64_is_said() {
+    fn invalid_base64_is_reported() {
         let block = json!({"type": "audio", "data": "!", "mimeType": "audio/wav"});
-        let output = read(json!({"content": [block]}), &NoSecrets);
+        let output = read(json!({"content": [block]}), &NoSecretSource);
         assert_eq!(
             texts(&output),
             ["[left out: audio of type audio/wav, which is no base64]"]
@@ -339,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_comes_through() {
+    fn secrets_are_redacted_everywhere() {
         let answer = json!({"content": [
             {"type": "text", "text": "a canary"},
             {"type": "image", "data": "Y2FuYXJ5", "mimeType": "image/canary"},
@@ -348,6 +368,7 @@ mod tests {
         ], "structuredContent": {"canary": ["canary"]}});
         let output = read(answer, &Canary);
         assert!(!format!("{output:?}").contains("canary"), "{output:?}");
+
         let bytes = b"canary";
         assert!(!output.content.iter().any(|piece| matches!(
             piece,

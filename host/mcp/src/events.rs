@@ -1,8 +1,8 @@
-//! The streams of a server over HTTP: their events as messages that can be read. Knows no
-//! requests.
+//! Server-sent events of a server over HTTP: decodes the messages in them, so that `rmcp` receives
+//! only readable ones.
 
-use super::decode::{Decoder, MESSAGE_MAX, Received};
-use super::skim::Skim;
+use super::decode::{Decoder, MESSAGE_MAX, ServerMessage};
+use super::message_scan::MessageScan;
 use futures_util::{Stream, StreamExt as _, stream};
 use rmcp::model::RequestId;
 use rmcp::transport::common::client_side_sse::BoxedSseResponse;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Bytes of an event's other fields, and of the names of its fields.
 const FIELDS: usize = 4 * 1024;
 
-/// The events of a stream that may hold the answer to the request `of`.
+/// The events of a stream that may hold the response to the request `of`.
 pub(super) fn events<B, E>(
     bytes: impl Stream<Item = Result<B, E>> + Send + 'static,
     decoder: &Arc<Decoder>,
@@ -23,12 +23,13 @@ where
     B: AsRef<[u8]> + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let mut tamed = Tamed::default();
+    let mut tamed = SseLimiter::default();
     let bytes = bytes.map(move |chunk| chunk.map(|chunk| Cursor::new(tamed.feed(chunk.as_ref()))));
     let decoder = Arc::clone(decoder);
+
     let events = SseStream::from_bytes_stream(bytes).flat_map(move |event| {
         stream::iter(match event {
-            Ok(event) => decoded(event, &decoder, of.as_ref())
+            Ok(event) => decode_event(event, &decoder, of.as_ref())
                 .into_iter()
                 .map(Ok)
                 .collect(),
@@ -38,19 +39,19 @@ where
     events.boxed()
 }
 
-/// A stream of these messages alone.
-pub(super) fn given(messages: &[Received]) -> BoxedSseResponse {
+/// A stream of only these messages.
+pub(super) fn stream_of(messages: &[ServerMessage]) -> BoxedSseResponse {
     let events: Vec<_> = messages.iter().filter_map(event).map(Ok).collect();
     stream::iter(events).boxed()
 }
 
-fn event(message: &Received) -> Option<Sse> {
+fn event(message: &ServerMessage) -> Option<Sse> {
     let data = serde_json::to_string(message).ok()?;
     Some(Sse::default().data(data))
 }
 
-/// The event once for each message in it; without data if there is none.
-fn decoded(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse> {
+/// One event for each message in it; an event without data if there is none.
+fn decode_event(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse> {
     let is_message = matches!(whole.event.as_deref(), None | Some("" | "message"));
     let data = match whole.data.take() {
         Some(data) if is_message && !data.trim().is_empty() => data,
@@ -59,36 +60,40 @@ fn decoded(mut whole: Sse, decoder: &Decoder, of: Option<&RequestId>) -> Vec<Sse
             return vec![whole];
         }
     };
+
     let messages = if data.len() + FIELDS > MESSAGE_MAX {
-        let mut skim = Skim::default();
-        skim.feed(data.as_bytes());
+        let mut scan = MessageScan::default();
+        scan.feed(data.as_bytes());
         let why = format!("it is longer than {MESSAGE_MAX} bytes");
-        decoder.unreadable(&skim, of, &why).into_iter().collect()
+        decoder.unreadable(&scan, of, &why).into_iter().collect()
     } else {
         decoder.decode(data.as_bytes(), of)
     };
+
     let mut events = vec![whole];
     events.extend(messages.iter().filter_map(event));
     events
 }
 
-/// Bytes that the parser of events takes: text, and no event longer than its bound. What goes
-/// beyond it is left out, but for the ends of lines.
+/// Limits the bytes that the parser of events receives: valid text, and no event longer than its
+/// bound. Bytes beyond it are dropped, except line ends.
 #[derive(Default)]
-struct Tamed {
-    /// The beginning of a character whose rest has not come yet.
+struct SseLimiter {
+    /// The start of a character whose rest has not arrived yet.
     begun: Vec<u8>,
     event: usize,
     in_line: bool,
     after_return: bool,
 }
 
-impl Tamed {
+impl SseLimiter {
     fn feed(&mut self, chunk: &[u8]) -> Vec<u8> {
         let mut tamed = Vec::with_capacity(chunk.len());
+
         for &byte in self.text(chunk).as_bytes() {
             let is_second_half = self.after_return && byte == b'\n';
             self.after_return = byte == b'\r';
+
             match byte {
                 b'\n' if is_second_half => {}
                 b'\r' | b'\n' => {
@@ -105,15 +110,18 @@ impl Tamed {
                     }
                 }
             }
+
             tamed.push(byte);
         }
+
         tamed
     }
 
-    /// The chunk as text, from where the last one was cut.
+    /// Returns the chunk as text, together with the rest of the previous one.
     fn text(&mut self, chunk: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.begun);
         bytes.extend_from_slice(chunk);
+
         let cut = match bytes.utf8_chunks().last() {
             Some(last) if !last.invalid().is_empty() => {
                 let begun = std::str::from_utf8(last.invalid());
@@ -136,7 +144,7 @@ mod tests {
         let bytes = b"data: \xc3\xa9 \xff \xf0\x9f\x98\x80 \xe2\x82\r\n\r\n";
         let expected = String::from_utf8_lossy(bytes).into_owned();
         for cut in 0..bytes.len() {
-            let mut tamed = Tamed::default();
+            let mut tamed = SseLimiter::default();
             let mut text = tamed.feed(&bytes[..cut]);
             text.extend(tamed.feed(&bytes[cut..]));
             assert_eq!(text, expected.as_bytes(), "cut at {cut}");
@@ -146,14 +154,17 @@ mod tests {
     #[test]
     fn an_event_without_an_end_takes_a_bounded_memory_and_the_next_one_is_whole() {
         for end in ["\n", "\r", "\r\n"] {
-            let mut tamed = Tamed::default();
+            let mut tamed = SseLimiter::default();
             let mut passed = tamed.feed(b"data: ").len();
+
             for _ in 0..20 {
                 passed += tamed.feed(&vec![b'x'; 1024 * 1024]).len();
             }
+
             assert_eq!(passed, MESSAGE_MAX);
             let next = format!("{end}data: more{end}{end}data: next{end}{end}");
             let rest = format!("{end}{end}{end}data: next{end}{end}");
+
             assert_eq!(
                 String::from_utf8(tamed.feed(next.as_bytes())).unwrap(),
                 rest

@@ -1,72 +1,73 @@
-//! What went wrong with a server, said for people and models. Texts are as long as the
-//! server made them, and may hold what they must not: who passes them on redacts and cuts
-//! them, in this order, since half a secret would not be recognised. Knows no connection.
+//! Failures of a server, worded for people and models. These texts are as long as the server made
+//! them and may contain secrets: the caller redacts and then cuts them, in this order, since half a
+//! secret would not be recognised.
 
 use super::decode::UNREADABLE;
-use super::http::{Failed, HttpError, names_session};
+use super::http::{HttpError, RequestFailure, names_session};
 use lastword_providers::causes;
 use lastword_providers::tools::{ToolError, ToolErrorKind, ToolOutput};
 use rmcp::ServiceError;
 use rmcp::service::ClientInitializeError;
 use std::error::Error;
 
-/// What the failure of a request means.
+/// What the failure of a request means for the connection.
 pub(super) enum Failure {
-    /// The server answered, and refused: that is for the model to read.
+    /// The server responded with a refusal, which the model is to read.
     Refused(ToolOutput),
-    /// The call failed, and nothing beside it.
+    /// Only this call failed.
     Failed(String),
-    /// The server answered that it cannot be asked now.
-    Busy(Refused),
-    /// The connection may be of no more use.
+    /// The server responded that it cannot be asked now.
+    Busy(HttpRefusal),
+    /// The connection may be unusable.
     Lost(String),
-    /// The server wants what this host does not give.
+    /// The server demands something that this host does not do.
     Limit(String),
 }
 
-/// A server over HTTP that answered with a status of failure.
-pub(super) struct Refused {
-    /// What happened, for people.
+/// A server over HTTP responded with an error status.
+pub(super) struct HttpRefusal {
+    /// The message for people.
     pub(super) why: String,
-    /// When it is to be asked again, in the form of the header.
+    /// The value of its `Retry-After` header.
     pub(super) retry_after: Option<String>,
-    /// Whether it may have carried out what it was asked.
+    /// Whether the server may have carried out the request.
     pub(super) may_have_acted: bool,
-    /// Whether what it says is about the session.
+    /// Whether its message is about the session.
     pub(super) names_session: bool,
 }
 
-/// What a server said when it wanted authorization, or more of it.
-pub(super) struct Wanted {
-    /// Its challenge, if there was one.
+/// A server's demand for authorization, or for a wider one.
+pub(super) struct AuthorizationDemand {
+    /// The challenge, if there was one.
     pub(super) challenge: Option<String>,
 }
 
-/// Whether a failed request was one for want of authorization.
-pub(super) fn wanted_of_request(error: &ServiceError) -> Option<Wanted> {
+/// Returns the demand if a request failed for lack of authorization.
+pub(super) fn demand_of_request(error: &ServiceError) -> Option<AuthorizationDemand> {
     let challenge = error.auth_challenge().map(str::to_owned);
-    let wanted = challenge.is_some() || error.is_authorization_required();
-    wanted.then_some(Wanted { challenge })
+    let demand = challenge.is_some() || error.is_authorization_required();
+    demand.then_some(AuthorizationDemand { challenge })
 }
 
-/// Whether a connection did not come about for want of authorization.
-pub(super) fn wanted_of_start(error: &ClientInitializeError) -> Option<Wanted> {
+/// Returns the demand if a connection could not be opened for lack of authorization.
+pub(super) fn demand_of_start(error: &ClientInitializeError) -> Option<AuthorizationDemand> {
     let challenge = error.auth_challenge().map(str::to_owned);
-    let wanted = challenge.is_some() || error.is_authorization_required();
-    wanted.then_some(Wanted { challenge })
+    let demand = challenge.is_some() || error.is_authorization_required();
+    demand.then_some(AuthorizationDemand { challenge })
 }
 
-/// What a server over HTTP refused a request with.
-fn refused(server: &str, error: &(dyn Error + 'static)) -> Option<Refused> {
-    let Some(Failed::Client(HttpError::Refused {
+/// Returns the HTTP refusal within an error.
+fn http_refusal(server: &str, error: &(dyn Error + 'static)) -> Option<HttpRefusal> {
+    let Some(RequestFailure::Client(HttpError::Refused {
         status,
         words,
         retry_after,
-    })) = error.downcast_ref::<Failed>()
+    })) = error.downcast_ref::<RequestFailure>()
     else {
         return None;
     };
-    Some(Refused {
+
+    Some(HttpRefusal {
         why: format!("{server} answered with {words}"),
         retry_after: retry_after.clone(),
         may_have_acted: !status.is_client_error(),
@@ -74,26 +75,30 @@ fn refused(server: &str, error: &(dyn Error + 'static)) -> Option<Refused> {
     })
 }
 
-/// What a server over HTTP refused a connection with.
-pub(super) fn refused_of_start(server: &str, error: &ClientInitializeError) -> Option<Refused> {
+/// Returns the HTTP refusal because of which a connection could not be opened.
+pub(super) fn http_refusal_of_start(
+    server: &str,
+    error: &ClientInitializeError,
+) -> Option<HttpRefusal> {
     match error {
         ClientInitializeError::TransportError { error, .. } => {
-            refused(server, error.error.as_ref())
+            http_refusal(server, error.error.as_ref())
         }
         ClientInitializeError::LegacyFallbackFailed { fallback, .. } => {
-            refused_of_start(server, fallback)
+            http_refusal_of_start(server, fallback)
         }
         _ => None,
     }
 }
 
-/// What became of a request to `server`.
+/// Classifies a failed request to `server`.
 pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
-    if wanted_of_request(error).is_some() {
+    if demand_of_request(error).is_some() {
         return Failure::Lost(unauthorized(server));
     }
+
     match error {
-        // Some servers say so instead of answering 404.
+        // Some servers respond with this error instead of a 404.
         ServiceError::McpError(error)
             if matches!(error.code.0, -32_000 | -32_001)
                 && error.message.to_ascii_lowercase().contains("session") =>
@@ -111,9 +116,9 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
             "{server} refused: {}",
             error.message
         ))),
-        ServiceError::TransportSend(error) => match refused(server, error.error.as_ref()) {
+        ServiceError::TransportSend(error) => match http_refusal(server, error.error.as_ref()) {
             Some(refused) => Failure::Busy(refused),
-            None => Failure::Lost(unreached(server, error.error.as_ref())),
+            None => Failure::Lost(unreachable_message(server, error.error.as_ref())),
         },
         ServiceError::InputRequiredRoundsExceeded { max_rounds } => Failure::Limit(format!(
             "{server} asked for more input {max_rounds} times without coming to an end"
@@ -126,16 +131,17 @@ pub(super) fn of_request(server: &str, error: &ServiceError) -> Failure {
     }
 }
 
-/// Why no connection came about.
+/// Says why a connection could not be opened.
 pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
-    if wanted_of_start(error).is_some() {
+    if demand_of_start(error).is_some() {
         return unauthorized(server);
     }
+
     let why = match error {
         ClientInitializeError::TransportError { error, .. } => {
             let error = error.error.as_ref();
-            return refused(server, error)
-                .map_or_else(|| unreached(server, error), |refused| refused.why);
+            return http_refusal(server, error)
+                .map_or_else(|| unreachable_message(server, error), |refused| refused.why);
         }
         ClientInitializeError::ConnectionClosed(_) => {
             "it closed the connection before it was ready".to_owned()
@@ -146,18 +152,19 @@ pub(super) fn of_start(server: &str, error: &ClientInitializeError) -> String {
         ClientInitializeError::JsonRpcError(error) => format!("it refused: {}", error.message),
         ClientInitializeError::ExpectedInitResponse(_)
         | ClientInitializeError::ExpectedInitResult(_) => {
-            "its first answer is none to the question".to_owned()
+            "its first message is not a response to the request".to_owned()
         }
         other => causes(other as &(dyn Error + 'static)),
     };
+
     format!("{server} did not get ready: {why}")
 }
 
-fn unreached(server: &str, error: &(dyn Error + 'static)) -> String {
+fn unreachable_message(server: &str, error: &(dyn Error + 'static)) -> String {
     format!("{server} cannot be reached: {}", causes(error))
 }
 
-/// A failure in its own words.
+/// The error with its causes.
 pub(super) fn causes_of(error: &ServiceError) -> String {
     causes(error)
 }

@@ -1,9 +1,9 @@
-//! What a server may ask of its client, and the answers: the workspace's directory as its
-//! root, no sampling, and questions to a person only if somebody takes them. What it reports
-//! goes to the log. Knows no connection.
+//! What a server may ask of its client: the workspace's directory as its root, and questions to a
+//! person if the embedder supplies an [`Elicit`]; sampling is refused. What the server reports goes
+//! to the log.
 
-use super::launch::Fill;
-use super::patience::Patience;
+use super::launch::SecretSource;
+use super::pausable_timeout::PausableTimeout;
 use super::text::cut;
 use futures_util::future::BoxFuture;
 use lastword_providers::foreign;
@@ -32,20 +32,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Bytes of a server's log line that are kept.
 const LOG_MAX: usize = 2 * 1024;
 
-/// Somebody who answers what servers ask of a person. Without one, every question is declined.
+/// Puts a server's questions to a person. Without one, every question is declined.
 pub trait Elicit: Send + Sync + 'static {
-    /// The answers by their fields; `None` declines. Fields that are left out get the
-    /// defaults of the question. The time that it takes counts for no call of the same
-    /// workspace to the same server; it is dropped when the call that it belongs to is.
+    /// Returns the answers by field; `None` declines. Omitted fields get the defaults of the
+    /// question. The time that it takes is not counted for any call of the same workspace to the
+    /// same server. Dropped when the call that it belongs to is dropped.
     fn elicit(&self, question: Elicitation) -> BoxFuture<'static, Option<Map<String, Value>>>;
 }
 
-/// What a server asks of a person.
+/// A question of a server to a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Elicitation {
-    /// Which server asks.
+    /// The server that asks.
     pub server: String,
-    /// In whose workspace.
+    /// The workspace that it serves.
     pub workspace: WorkspaceId,
     /// The question, in the server's words.
     pub message: String,
@@ -57,38 +57,41 @@ pub struct Elicitation {
 pub(super) struct Handler {
     pub(super) server: Arc<str>,
     pub(super) workspace: WorkspaceId,
-    pub(super) fill: Arc<dyn Fill>,
+    pub(super) fill: Arc<dyn SecretSource>,
     pub(super) root: Option<PathBuf>,
     pub(super) elicit: Option<Arc<dyn Elicit>>,
-    pub(super) patience: Patience,
-    /// Set once the list of tools is not what it was.
+    pub(super) timeout: PausableTimeout,
+    /// Set when the list of tools has changed.
     pub(super) stale: Arc<AtomicBool>,
-    /// Whether the handshake of older servers is meant.
+    /// Whether to use the handshake of older servers.
     pub(super) handshake: bool,
 }
 
 impl Handler {
-    fn said(&self, text: &str) -> String {
+    fn redacted(&self, text: &str) -> String {
         cut(self.fill.redact(text), LOG_MAX)
     }
 
     async fn ask(&self, request: ElicitRequestParams) -> Option<Map<String, Value>> {
         let elicit = self.elicit.as_ref()?;
+
         let ElicitRequestParams::FormElicitationParams {
             message,
             requested_schema,
             ..
         } = request
         else {
-            // Nobody opens addresses that a server names.
+            // The host opens no addresses that a server names.
             return None;
         };
+
         let schema = serde_json::to_value(requested_schema).ok()?;
-        let _asking = self.patience.asking();
+        let _asking = self.timeout.pause();
+
         let question = Elicitation {
             server: self.server.to_string(),
             workspace: self.workspace,
-            message: self.said(&message),
+            message: self.redacted(&message),
             schema: schema.clone(),
         };
         let answers = foreign::caught(|| elicit.elicit(question)).await;
@@ -96,7 +99,7 @@ impl Handler {
     }
 }
 
-/// The answers, and the schema's defaults for the fields that were left out.
+/// Adds the schema's defaults for omitted fields.
 fn with_defaults(mut answers: Map<String, Value>, schema: &Value) -> Map<String, Value> {
     let fields = schema.get("properties").and_then(Value::as_object);
     for (name, field) in fields.into_iter().flatten() {
@@ -106,13 +109,16 @@ fn with_defaults(mut answers: Map<String, Value>, schema: &Value) -> Map<String,
             answers.insert(name.clone(), default.clone());
         }
     }
+
     answers
 }
 
-/// The address of a directory.
+/// The `file:` URI of a directory.
 fn file_uri(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
+
     let mut uri = "file://".to_owned();
+
     for byte in path.as_os_str().as_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
@@ -121,6 +127,7 @@ fn file_uri(path: &std::path::Path) -> String {
             other => uri.push_str(&format!("%{other:02X}")),
         }
     }
+
     uri
 }
 
@@ -132,13 +139,17 @@ impl ClientHandler for Handler {
     fn get_info(&self) -> ClientConfig {
         let mut capabilities = ClientCapabilities::default();
         capabilities.roots = self.root.is_some().then(RootsCapabilities::default);
+
         let forms = || ElicitationCapability::new().with_form(FormElicitationCapability::new());
         capabilities.elicitation = self.elicit.is_some().then(forms);
+
         let client = Implementation::new("lastword", env!("CARGO_PKG_VERSION"));
         let mut info = ClientConfig::new(capabilities, client);
+
         if self.handshake {
             info.protocol_version = ProtocolVersion::LATEST_WITH_INITIALIZE;
         }
+
         info
     }
 
@@ -180,9 +191,9 @@ impl ClientHandler for Handler {
         progress: ProgressNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        let said = self.said(progress.message.as_deref().unwrap_or_default());
+        let line = self.redacted(progress.message.as_deref().unwrap_or_default());
         let (server, done, total) = (&*self.server, progress.progress, progress.total);
-        tracing::debug!(target: "lastword::mcp", server, done, total, "progress: {said}");
+        tracing::debug!(target: "lastword::mcp", server, done, total, "progress: {line}");
     }
 
     async fn on_logging_message(
@@ -190,20 +201,20 @@ impl ClientHandler for Handler {
         message: LoggingMessageNotificationParam,
         _: NotificationContext<RoleClient>,
     ) {
-        let said = match message.data {
+        let line = match message.data {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let (server, said) = (&*self.server, self.said(&said));
-        // What a server thinks alarming is not yet alarming for the host.
-        tracing::debug!(target: "lastword::mcp", server, level = ?message.level, "{said}");
+        let (server, line) = (&*self.server, self.redacted(&line));
+        // A server's warning need not be one for the host.
+        tracing::debug!(target: "lastword::mcp", server, level = ?message.level, "{line}");
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
         self.stale.store(true, Ordering::Release);
     }
 
-    /// A kind of its own, or one of the protocol's with members that it has not.
+    /// A notification of an unknown kind, or a known one with members that do not fit it.
     async fn on_custom_notification(
         &self,
         notification: CustomNotification,
@@ -212,7 +223,7 @@ impl ClientHandler for Handler {
         if notification.method == ToolListChangedNotificationMethod::VALUE {
             self.stale.store(true, Ordering::Release);
         }
-        let (server, method) = (&*self.server, self.said(&notification.method));
+        let (server, method) = (&*self.server, self.redacted(&notification.method));
         tracing::debug!(target: "lastword::mcp", server, "left aside: notification {method}");
     }
 }
@@ -223,13 +234,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn directories_become_addresses() {
+    fn directories_become_file_uris() {
         let uri = file_uri(std::path::Path::new("/a b/ü#1"));
         assert_eq!(uri, "file:///a%20b/%C3%BC%231");
     }
 
     #[test]
-    fn what_is_left_out_gets_its_default() {
+    fn omitted_fields_get_their_default() {
         let schema = json!({"properties": {
             "name": {"type": "string", "default": "Jo"},
             "age": {"type": "integer", "default": 3},

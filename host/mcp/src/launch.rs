@@ -1,18 +1,18 @@
-//! What a server's configuration comes to for one workspace: placeholders become values, just
-//! before they are used. Starts nothing.
+//! Turns a server's settings into what is needed to reach it for one workspace: placeholders become
+//! values, just before they are used.
 
-use super::config::Reach;
+use super::config::Endpoint;
 use http::{HeaderName, HeaderValue};
 use lastword_providers::secrets::Secrets;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Stands for the workspace's directory.
+/// The placeholder for the workspace's directory.
 const WORKSPACE: &str = "{{workspace}}";
-/// What a placeholder for a secret begins with.
+/// The start of a placeholder for a secret.
 const SECRET: &str = "{{secret:";
-/// The host's variables that a program gets. None of them is a secret by its nature.
+/// The host's variables that a program inherits. None of them holds secrets.
 const INHERITED: [&str; 14] = [
     "HOME",
     "LANG",
@@ -30,21 +30,22 @@ const INHERITED: [&str; 14] = [
     "XDG_CACHE_HOME",
 ];
 
-/// Somebody who knows the secrets.
-pub trait Fill: Send + Sync + 'static {
-    /// The text with a value for every `{{secret:NAME}}`. May block.
+/// A source of secrets.
+pub trait SecretSource: Send + Sync + 'static {
+    /// Replaces every `{{secret:NAME}}` in a text by its value. May block.
     ///
     /// # Errors
-    /// Which secret is missing and what to do, without any value.
+    ///
+    /// Names the missing secret and what to do about it; contains no value.
     fn fill(&self, text: &str) -> Result<String, String>;
 
-    /// The text without the value of any secret. Called in place for whatever a server says: it
-    /// returns at once and does not panic.
+    /// Returns the text without the value of any secret. Called for everything that a server says,
+    /// so it has to return at once and not panic.
     fn redact(&self, text: &str) -> String;
 }
 
-/// Whatever the operator wrote into a server's own settings, they allowed.
-impl Fill for Secrets {
+/// Any secret may be used: the operator names it in the server's settings.
+impl SecretSource for Secrets {
     fn fill(&self, text: &str) -> Result<String, String> {
         self.fill_all(text).map_err(|error| error.to_string())
     }
@@ -54,14 +55,15 @@ impl Fill for Secrets {
     }
 }
 
-/// There are no secrets.
-pub(super) struct NoSecrets;
+/// A source without secrets.
+pub(super) struct NoSecretSource;
 
-impl Fill for NoSecrets {
+impl SecretSource for NoSecretSource {
     fn fill(&self, text: &str) -> Result<String, String> {
-        match text.contains(SECRET) {
-            true => Err("this host has no secrets to fill in".to_owned()),
-            false => Ok(text.to_owned()),
+        if text.contains(SECRET) {
+            Err("this host has no secrets to fill in".to_owned())
+        } else {
+            Ok(text.to_owned())
         }
     }
 
@@ -70,55 +72,59 @@ impl Fill for NoSecrets {
     }
 }
 
-/// Everything that is needed to reach a server. Holds secrets.
-pub(super) enum Launch {
+/// Everything needed to reach a server. Holds secrets.
+pub(super) enum ResolvedEndpoint {
     Command {
         command: Vec<String>,
         env: Vec<(String, String)>,
         directory: PathBuf,
     },
-    Web {
+    Http {
         url: String,
         headers: HashMap<HeaderName, HeaderValue>,
     },
 }
 
-impl Launch {
-    /// Fills everything in. Blocks for as long as the secrets do.
+impl ResolvedEndpoint {
+    /// Fills the placeholders in. Blocks for as long as the secrets do.
     pub(super) fn new(
-        reach: &Reach,
+        endpoint: &Endpoint,
         workspace: Option<&Path>,
-        fill: &dyn Fill,
+        fill: &dyn SecretSource,
     ) -> Result<Self, String> {
-        match reach {
-            Reach::Command {
+        match endpoint {
+            Endpoint::Command {
                 command,
                 env,
                 directory,
             } => {
-                let place = |text: &str| place(text, workspace);
+                let fill_workspace = |text: &str| fill_workspace(text, workspace);
                 let inherited = INHERITED.iter().filter_map(|name| {
                     let value = std::env::var(name).ok()?;
                     Some(((*name).to_owned(), value))
                 });
                 let mut variables: Vec<_> = inherited.collect();
+
                 for (name, value) in env {
                     let value = fill.fill(value).map_err(|why| format!("`{name}`: {why}"))?;
-                    variables.push((name.clone(), place(&value)?));
+                    variables.push((name.clone(), fill_workspace(&value)?));
                 }
+
                 Ok(Self::Command {
                     command: command
                         .iter()
-                        .map(|word| place(word))
+                        .map(|word| fill_workspace(word))
                         .collect::<Result<_, _>>()?,
                     env: variables,
                     directory: match directory {
-                        Some(directory) => PathBuf::from(place(&directory.to_string_lossy())?),
+                        Some(directory) => {
+                            PathBuf::from(fill_workspace(&directory.to_string_lossy())?)
+                        }
                         None => home(),
                     },
                 })
             }
-            Reach::Web { url, headers, .. } => {
+            Endpoint::Http { url, headers, .. } => {
                 let headers = headers.iter().map(|(name, value)| {
                     let value = fill.fill(value).map_err(|why| format!("`{name}`: {why}"))?;
                     let mut value = HeaderValue::from_str(&value)
@@ -126,7 +132,8 @@ impl Launch {
                     value.set_sensitive(true);
                     Ok((name.clone(), value))
                 });
-                Ok(Self::Web {
+
+                Ok(Self::Http {
                     url: url.clone(),
                     headers: headers.collect::<Result<_, String>>()?,
                 })
@@ -135,14 +142,14 @@ impl Launch {
     }
 }
 
-/// A place that belongs to the operator.
+/// A directory that belongs to the operator.
 fn home() -> PathBuf {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|home| home.is_dir())
         .unwrap_or_else(|| PathBuf::from("/"))
 }
 
-fn place(text: &str, workspace: Option<&Path>) -> Result<String, String> {
+fn fill_workspace(text: &str, workspace: Option<&Path>) -> Result<String, String> {
     if !text.contains(WORKSPACE) {
         return Ok(text.to_owned());
     }
@@ -153,14 +160,14 @@ fn place(text: &str, workspace: Option<&Path>) -> Result<String, String> {
     Ok(text.replace(WORKSPACE, directory))
 }
 
-/// The secrets, filled in away from the runtime's threads.
+/// Fills the secrets in on a blocking thread.
 pub(super) async fn prepare(
-    reach: Arc<Reach>,
+    endpoint: Arc<Endpoint>,
     workspace: Option<PathBuf>,
-    fill: Arc<dyn Fill>,
-) -> Result<Launch, String> {
+    fill: Arc<dyn SecretSource>,
+) -> Result<ResolvedEndpoint, String> {
     let filled = tokio::task::spawn_blocking(move || {
-        Launch::new(&reach, workspace.as_deref(), fill.as_ref())
+        ResolvedEndpoint::new(&endpoint, workspace.as_deref(), fill.as_ref())
     });
     filled.await.unwrap_or_else(|_| {
         Err("filling in its secrets failed; the host's log says why".to_owned())
@@ -174,11 +181,12 @@ mod tests {
 
     struct One;
 
-    impl Fill for One {
+    impl SecretSource for One {
         fn fill(&self, text: &str) -> Result<String, String> {
-            match text.contains("{{secret:GONE}}") {
-                true => Err("there is no secret `GONE`".to_owned()),
-                false => Ok(text.replace("{{secret:ONE}}", "canary")),
+            if text.contains("{{secret:GONE}}") {
+                Err("there is no secret `GONE`".to_owned())
+            } else {
+                Ok(text.replace("{{secret:ONE}}", "canary"))
             }
         }
 
@@ -187,26 +195,28 @@ mod tests {
         }
     }
 
-    fn launch(text: &str, workspace: Option<&str>) -> Result<Launch, String> {
+    fn launch(text: &str, workspace: Option<&str>) -> Result<ResolvedEndpoint, String> {
         let config: McpConfig = toml::from_str(text).unwrap();
-        let (_, reach) = Server::new("it", config).unwrap();
-        Launch::new(&reach, workspace.map(Path::new), &One)
+        let (_, endpoint) = Server::new("it", config).unwrap();
+        ResolvedEndpoint::new(&endpoint, workspace.map(Path::new), &One)
     }
 
     #[test]
     fn placeholders_become_values() {
         let text = "command = ['serve', '{{workspace}}/x']\nenv = {TOKEN = 'a {{secret:ONE}}'}";
-        let Launch::Command { command, env, .. } = launch(text, Some("/w")).unwrap() else {
+        let ResolvedEndpoint::Command { command, env, .. } = launch(text, Some("/w")).unwrap()
+        else {
             panic!("it is a command");
         };
         assert_eq!(command, ["serve", "/w/x"]);
         assert!(env.contains(&("TOKEN".to_owned(), "a canary".to_owned())));
+
         let known = |name: &str| INHERITED.contains(&name) || name == "TOKEN";
         assert!(env.iter().all(|(name, _)| known(name)));
         assert!(env.iter().any(|(name, _)| name == "PATH"));
 
         let text = "url = 'http://h/mcp'\nheaders = {Authorization = 'Bearer {{secret:ONE}}'}";
-        let Launch::Web { headers, .. } = launch(text, None).unwrap() else {
+        let ResolvedEndpoint::Http { headers, .. } = launch(text, None).unwrap() else {
             panic!("it is an address");
         };
         assert_eq!(headers[&http::header::AUTHORIZATION], "Bearer canary");
@@ -214,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_values_are_named() {
         let error = |text, workspace| launch(text, workspace).err().unwrap();
         let text = "command = ['x']\nenv = {TOKEN = '{{secret:GONE}}'}";
         assert_eq!(error(text, None), "`TOKEN`: there is no secret `GONE`");
         let text = "command = ['x', '{{workspace}}']";
         assert!(error(text, None).contains("has no directory"));
-        assert!(NoSecrets.fill("{{secret:ONE}}").is_err());
+        assert!(NoSecretSource.fill("{{secret:ONE}}").is_err());
     }
 }

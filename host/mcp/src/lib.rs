@@ -1,6 +1,6 @@
-//! Tools of MCP servers: programs on this machine that speak over stdin and stdout, and
-//! servers that are reached over HTTP. This folder alone names the `rmcp` crate, and none of
-//! that crate's types leaves it. Knows no guest, and no secret before it is needed.
+//! Tools of MCP servers: programs on this machine that speak over stdin and stdout, and servers
+//! that are reached over HTTP. The only crate that uses `rmcp`; none of its types is public here.
+//! The host takes [`McpServers`] as a tool provider.
 //!
 //! A server that is a program runs outside the sandbox, with the rights of the host: only an
 //! operator's own configuration may name one.
@@ -14,27 +14,27 @@ mod events;
 mod failure;
 mod handler;
 mod http;
-mod introduce;
+mod introduction;
 mod launch;
 mod lines;
-mod listed;
 mod login;
+mod message_scan;
 mod names;
 mod oauth;
-mod patience;
+mod pausable_timeout;
 mod process;
 mod repair;
 mod servers;
+mod session;
 mod shared;
-mod skim;
-mod slot;
-mod standing;
+mod sse_ready;
 mod text;
+mod tool_list;
 
 pub use config::{McpConfig, McpConfigError};
 pub use content::{DATA_MAX, STRUCTURED_MAX, TEXT_MAX};
 pub use handler::{Elicit, Elicitation};
-pub use launch::Fill;
+pub use launch::SecretSource;
 pub use login::{McpLogin, McpLoginError, McpLoginState};
 pub use oauth::{Consent, ConsentRequest, OAuthConfig, OAuthGrant, TokenFiles, TokenStore};
 pub use servers::{McpServers, McpState, McpStatus};

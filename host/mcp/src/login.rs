@@ -1,11 +1,10 @@
-//! Consent for servers, apart from any call: given, taken back, and how things stand. Knows
-//! no connection.
+//! A person's consent for servers outside any call: log in, log out, and the current state.
 
-use super::config::Reach;
-use super::oauth::{Authority, Login};
+use super::config::Endpoint;
+use super::oauth::{Authority, LoginState};
 use super::servers::McpServers;
 
-/// How a server stands with its authorization.
+/// The authorization state of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct McpLogin {
     /// The server's name.
@@ -16,34 +15,34 @@ pub struct McpLogin {
     pub state: McpLoginState,
 }
 
-/// What is known of a server's authorization. Whether it still takes a token is known when it
-/// is asked.
+/// What is known of a server's authorization. Whether the server still accepts the token is only
+/// known when it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum McpLoginState {
-    /// It is set up without OAuth.
+    /// It is configured without OAuth.
     NotNeeded,
-    /// The host obtains tokens by itself.
+    /// The host obtains tokens without a person.
     ByItself,
     /// There is a token.
     LoggedIn,
-    /// There is none, and a person has to consent.
+    /// There is no token, and a person has to consent.
     LoggedOut,
-    /// Tokens cannot be read.
+    /// The tokens cannot be read.
     Unknown {
         /// Why.
         failure: String,
     },
 }
 
-/// Why there is no login.
+/// Why a login failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum McpLoginError {
     /// No server has this name.
     #[error("there is no MCP server `{0}`; `[mcp.NAME]` in the settings makes one")]
     Unknown(String),
-    /// It is set up without OAuth.
+    /// The server is configured without OAuth.
     #[error("[mcp.{0}] is set up without OAuth: add `oauth = true` if the server asks for it")]
     NotNeeded(String),
     /// What happened, without secrets.
@@ -52,46 +51,52 @@ pub enum McpLoginError {
 }
 
 impl McpServers {
-    /// Has a person consent for this server, whatever was there before, and keeps the tokens.
-    /// Ends within minutes. Dropping the future gives up and leaves earlier tokens as they are.
+    /// Asks a person to consent for this server, even if there is a token, and stores the new
+    /// tokens. Ends within minutes. Dropping the future gives up and leaves earlier tokens as they
+    /// are.
     ///
     /// # Errors
-    /// [`McpLoginError`]: what is in the way, and what to do.
+    ///
+    /// [`McpLoginError`] says what prevented it, and what to do.
     pub async fn login(&self, server: &str) -> Result<(), McpLoginError> {
         let login = self.authority(server)?.login();
         login.await.map_err(McpLoginError::Failed)
     }
 
-    /// Forgets the tokens of this server. The server is not told.
+    /// Removes the tokens of this server. The server is not notified.
     ///
     /// # Errors
-    /// [`McpLoginError`]: what is in the way, and what to do.
+    ///
+    /// [`McpLoginError`] says what prevented it, and what to do.
     pub async fn logout(&self, server: &str) -> Result<(), McpLoginError> {
         let logout = self.authority(server)?.logout();
         logout.await.map_err(McpLoginError::Failed)
     }
 
-    /// How each server stands, by name. Asks no server.
+    /// Returns the state of each server, by name, without asking any server.
     pub async fn logins(&self) -> Vec<McpLogin> {
         let mut logins = Vec::new();
+
         for known in self.servers.iter() {
             let server = known.server.name.clone();
             let state = match self.shared.authority(&server) {
                 None => McpLoginState::NotNeeded,
-                Some(authority) => match authority.stands().await {
-                    Ok(Login::ByItself) => McpLoginState::ByItself,
-                    Ok(Login::Kept) => McpLoginState::LoggedIn,
-                    Ok(Login::Missing) => McpLoginState::LoggedOut,
+                Some(authority) => match authority.login_state().await {
+                    Ok(LoginState::ByItself) => McpLoginState::ByItself,
+                    Ok(LoginState::TokenStored) => McpLoginState::LoggedIn,
+                    Ok(LoginState::Missing) => McpLoginState::LoggedOut,
                     Err(failure) => McpLoginState::Unknown { failure },
                 },
             };
-            let reach: &Reach = &known.reach;
+
+            let endpoint: &Endpoint = &known.endpoint;
             logins.push(McpLogin {
                 server,
-                reached: reach.shown(),
+                reached: endpoint.shown(),
                 state,
             });
         }
+
         logins
     }
 

@@ -1,36 +1,39 @@
-//! The names under which a server's tools are shown: `server.tool`, of few enough characters
-//! for every model. Knows no server.
+//! The names under which a server's tools are shown: `server.tool`, short enough for every model.
 
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
-/// The longest name of a tool.
+/// The longest name of a tool, in bytes.
 pub(super) const NAME_MAX: usize = 128;
-/// Hexadecimal digits of its digest that a name is marked with.
+/// How many hexadecimal digits of a digest are appended to a name to make it unique.
 const DIGEST_CHARS: usize = 8;
 
-/// What each tool is shown as, in their order. `None` for a name that came before: nobody
-/// could tell which is meant.
-pub(super) fn shown<'a>(
+/// Returns the shown name of each tool, in order. `None` for a repeated name, which would be
+/// ambiguous.
+pub(super) fn shown_names<'a>(
     server: &str,
     tools: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Vec<Option<String>> {
     let mut originals = HashSet::new();
     let mut shared: HashMap<String, usize> = HashMap::new();
+
     for tool in tools.clone() {
         if originals.insert(tool) {
-            *shared.entry(plain(server, tool)).or_default() += 1;
+            *shared.entry(joined(server, tool)).or_default() += 1;
         }
     }
-    // Whoever needs no change keeps its name, whatever order the server lists them in.
+
+    // A name that needs no change is kept, in whatever order the server lists its tools.
     let name = |tool: &str| {
-        let name = plain(server, tool);
+        let name = joined(server, tool);
         let changed = name[server.len() + 1..] != *tool;
-        match name.len() > NAME_MAX || (changed && shared[&name] > 1) {
-            true => marked(&name, tool),
-            false => name,
+        if name.len() > NAME_MAX || (changed && shared[&name] > 1) {
+            with_digest(&name, tool)
+        } else {
+            name
         }
     };
+
     let mut taken = HashSet::new();
     let names = tools.into_iter().map(name);
     names
@@ -38,18 +41,18 @@ pub(super) fn shown<'a>(
         .collect()
 }
 
-fn plain(server: &str, tool: &str) -> String {
+fn joined(server: &str, tool: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let tool = tool.chars().map(|c| if fits(c) { c } else { '_' });
     format!("{server}.{}", tool.collect::<String>())
 }
 
-/// The name with its original's digest, and short enough for it.
-fn marked(name: &str, original: &str) -> String {
+/// Appends the digest of the original name, and shortens the result to the bound.
+fn with_digest(name: &str, original: &str) -> String {
     let mut digest = format!("{:x}", Sha256::digest(original.as_bytes()));
     digest.truncate(DIGEST_CHARS);
     let room = NAME_MAX - digest.len() - 1;
-    // Of ASCII alone, so that every cut is between characters.
+    // The name is ASCII, so every cut is between characters.
     format!("{}-{digest}", &name[..name.len().min(room)])
 }
 
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     fn names(tools: &[&str]) -> Vec<Option<String>> {
-        shown("s", tools.iter().copied())
+        shown_names("s", tools.iter().copied())
     }
 
     #[test]
@@ -72,13 +75,15 @@ mod tests {
     fn what_does_not_fit_is_replaced_and_told_apart() {
         let all = names(&["a b", "a/b", "a_b", "é", ""]);
         let all: Vec<_> = all.into_iter().map(Option::unwrap).collect();
-        // The one that needed no change keeps its name, though it comes last.
+
+        // A name that needs no change is kept, though it comes last.
         assert_eq!(all[2], "s.a_b");
         assert!(all[0].starts_with("s.a_b-") && all[1].starts_with("s.a_b-"));
         assert_ne!(all[0], all[1]);
         assert_eq!(all[3], "s._");
         assert_eq!(all[4], "s.");
-        // And the same again in another order, or without it.
+
+        // The result is the same in another order, or without it.
         for order in [&["a_b", "a/b", "a b"][..], &["a/b", "a b"]] {
             let again = names(order);
             let at = |tool: &str| order.iter().position(|other| *other == tool).unwrap();

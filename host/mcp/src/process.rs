@@ -1,9 +1,9 @@
-//! A server that is a program: started in a process group of its own, and ended with all of
-//! it. Knows its standard streams, and nothing of what goes over them.
+//! A server that is a program: started in a process group of its own, and ended with the whole
+//! group. [`connection`](super::connection) gets its standard streams.
 
-use super::launch::Fill;
+use super::launch::SecretSource;
 use super::text;
-use lastword_providers::tools::{Group, Start, Starter};
+use lastword_providers::tools::{ProcessGroup, SpawnRequest, Spawner};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
@@ -22,53 +22,54 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long a program may take to end by itself once its stdin is closed.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// How long it may take to end once it was asked to by a signal.
+/// How long it may take to end after SIGTERM.
 pub(super) const TERM_GRACE: Duration = Duration::from_secs(1);
 /// How long an error waits for a program's end, to say how it ended.
-const EPITAPH_WAIT: Duration = Duration::from_millis(500);
-/// Lines of stderr that are shown in an error, the last ones.
+const EXIT_WAIT: Duration = Duration::from_millis(500);
+/// Lines of stderr that are shown in an error: the last ones.
 const STDERR_LINES: usize = 10;
-/// Lines of it that are kept: a secret of several lines is found only if its first is there.
+/// Lines of stderr that are kept. More than are shown, since a secret of several lines is only
+/// recognised with its first line.
 const STDERR_LINES_KEPT: usize = 20;
-/// Bytes of a line of stderr that are kept. Of a longer one nothing is: a secret that is cut is
-/// not found any more.
+/// Bytes of a line of stderr that are kept. A longer line is dropped whole, since a secret that is
+/// cut is not recognised.
 const STDERR_LINE_KEPT: usize = 16 * 1024;
-/// Bytes of it that are shown.
+/// Bytes of a line that are shown.
 const STDERR_LINE_MAX: usize = 256;
 
-/// A program under way. Dropping it ends the program, without waiting for it.
+/// A running program. Dropping it ends the program, without waiting for it.
 #[derive(Debug)]
 pub(super) struct Process {
     ended: watch::Receiver<Option<String>>,
-    stderr: Arc<Mutex<Tail>>,
+    stderr: Arc<Mutex<StderrTail>>,
     stop: DropGuard,
 }
 
 /// The last lines of stderr.
 #[derive(Debug, Default)]
-struct Tail(VecDeque<String>);
+struct StderrTail(VecDeque<String>);
 
-/// Its standard streams, for whoever speaks to it.
+/// The standard streams that messages go over.
 pub(super) type Streams = (ChildStdout, ChildStdin);
 
-/// The programs of one workspace and one server, also those whose start was given up.
+/// The programs of one workspace and one server, including those whose start was given up.
 #[derive(Clone)]
 pub(super) struct Processes {
-    starter: Arc<Starter>,
+    spawner: Arc<Spawner>,
     all: TaskTracker,
 }
 
 impl Processes {
-    /// None yet. They are killed when the last copy of `starter` is dropped.
-    pub(super) fn new(starter: Arc<Starter>) -> Self {
+    /// Creates an empty set. The programs are killed when the last copy of `spawner` is dropped.
+    pub(super) fn new(spawner: Arc<Spawner>) -> Self {
         Self {
-            starter,
+            spawner,
             all: TaskTracker::new(),
         }
     }
 
-    /// Starts a program that ends with `stop` at the latest. Dropping the future ends what was
-    /// started meanwhile.
+    /// Starts a program, which ends when `stop` is cancelled. Dropping the future ends the program
+    /// that was started.
     pub(super) async fn start(
         &self,
         server: &str,
@@ -86,26 +87,32 @@ impl Processes {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let stop = stop.child_token();
         let guard = stop.clone().drop_guard();
-        let tail = Arc::new(Mutex::new(Tail::default()));
+        let tail = Arc::new(Mutex::new(StderrTail::default()));
         let (begun, streams) = oneshot::channel();
         let (end, ended) = watch::channel(None);
+
         let supervised = supervise(
-            Arc::clone(&self.starter),
-            Start::unconfined(program, Handle::current()),
+            Arc::clone(&self.spawner),
+            SpawnRequest::unconfined(program, Handle::current()),
             begun,
             stop,
             (server.to_owned(), Arc::clone(&tail)),
         );
-        // Owned by the token, which ends it within its graces, and waited for by `ended`.
+
+        // The task ends the program when its token is cancelled, and [`Processes::ended`] waits for
+        // it.
         self.all.spawn(async move {
             if let Some(how) = supervised.await {
                 end.send_replace(Some(how));
             }
         });
+
         let streams = streams.await;
         let streams = streams.map_err(|_| io::Error::other("the host is ending"))??;
+
         let process = Process {
             ended,
             stderr: tail,
@@ -114,8 +121,8 @@ impl Processes {
         Ok((process, streams))
     }
 
-    /// Waits until all programs are gone that were started. What ends them is their `stop`.
-    pub(super) async fn ended(&self) {
+    /// Waits until all started programs are gone. Their `stop` tokens end them.
+    pub(super) async fn wait(&self) {
         self.all.close();
         self.all.wait().await;
         self.all.reopen();
@@ -123,7 +130,7 @@ impl Processes {
 }
 
 impl Process {
-    /// Ends it, within its graces.
+    /// Ends the program, within its grace periods.
     pub(super) async fn end(self) {
         let mut ended = self.ended.clone();
         drop(self.stop);
@@ -131,46 +138,50 @@ impl Process {
     }
 
     /// Waits until the program and its group are gone.
-    pub(super) async fn ended(&self) {
+    pub(super) async fn wait(&self) {
         let mut ended = self.ended.clone();
         let _supervisor_gone = ended.wait_for(Option::is_some).await;
     }
 
-    /// How it ended and what it said last, for people and without secrets.
-    pub(super) async fn epitaph(&self, fill: &dyn Fill) -> String {
-        let _still_running = tokio::time::timeout(EPITAPH_WAIT, self.ended()).await;
+    /// How the program ended, and its last lines of stderr; for people, and without secrets.
+    pub(super) async fn exit_summary(&self, fill: &dyn SecretSource) -> String {
+        let _still_running = tokio::time::timeout(EXIT_WAIT, self.wait()).await;
         let how = self.ended.borrow().clone();
         let how = how.unwrap_or_else(|| "it closed its stdout and still runs".to_owned());
         let tail = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+
         if tail.0.is_empty() {
             return format!("{how}; it wrote nothing to stderr");
         }
+
         let all = tail.0.iter().map(String::as_str).collect::<Vec<_>>();
         let all = fill.redact(&all.join("\n"));
         let lines = all.lines().map(|line| text::prefix(line, STDERR_LINE_MAX));
         let mut lines = lines.collect::<Vec<_>>();
+
         lines.drain(..lines.len().saturating_sub(STDERR_LINES));
         format!("{how}; its stderr ends with:\n{}", lines.join("\n"))
     }
 }
 
-/// Starts a program, waits for its end or brings it about, and says how it ended; `None` if it
-/// did not begin. The group is killed before its leader is reaped: until then no other process
-/// can have its number. Dropping the future kills it.
+/// Starts a program, waits for its end or ends it, and returns how it ended; `None` if it did not
+/// start. The group is killed before its leader is reaped: until then no other process can have its
+/// number. Dropping the future kills it.
 async fn supervise(
-    starter: Arc<Starter>,
-    start: Start,
+    spawner: Arc<Spawner>,
+    start: SpawnRequest,
     begun: oneshot::Sender<io::Result<Streams>>,
     stop: CancellationToken,
-    (server, tail): (String, Arc<Mutex<Tail>>),
+    (server, tail): (String, Arc<Mutex<StderrTail>>),
 ) -> Option<String> {
-    let started = starter.start(start).await.and_then(|mut group| {
+    let started = spawner.start(start).await.and_then(|mut group| {
         let (streams, stderr) = streams(&mut group)?;
         Ok((group, streams, stderr))
     });
+
     let (group, stderr) = match started {
         Ok((group, streams, stderr)) => {
-            // If the start was given up, `stop` is cancelled and ends it below.
+            // If the start was given up, `stop` is cancelled and ends the program below.
             let _nobody_waits = begun.send(Ok(streams));
             (group, stderr)
         }
@@ -179,31 +190,37 @@ async fn supervise(
             return None;
         }
     };
+
     let stderr = AbortOnDropHandle::new(read_stderr(server, stderr, tail));
     let pidfd = group.pidfd();
-    let exited = exited(pidfd);
+    let exited = leader_exited(pidfd);
+
     tokio::pin!(exited);
     let asked = tokio::select! {
         () = &mut exited => false,
         () = stop.cancelled() => true,
     };
+
     if asked && tokio::time::timeout(GRACE, &mut exited).await.is_err() {
         group.terminate();
         let _killed_below = tokio::time::timeout(TERM_GRACE, &mut exited).await;
     }
-    // The kernel may take a moment to be done with it.
+
+    // The kernel may take a moment to remove it.
     let status = tokio::task::spawn_blocking(move || group.collect());
     let status = status.await.map_err(io::Error::other).flatten();
-    // What it said last is still in the pipe; a descendant that left the group may hold it.
-    let _held = tokio::time::timeout(EPITAPH_WAIT / 2, stderr).await;
+
+    // The last output is still in the pipe, which a descendant that left the group may keep open.
+    let _held = tokio::time::timeout(EXIT_WAIT / 2, stderr).await;
+
     Some(match (asked, status) {
         (true, _) => "it was ended".to_owned(),
         (false, Ok(status)) => format!("it ended with {status}"),
-        (false, Err(error)) => format!("it ended, and nobody knows how: {error}"),
+        (false, Err(error)) => format!("it ended, with an unknown status: {error}"),
     })
 }
 
-fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
+fn streams(group: &mut ProcessGroup) -> io::Result<(Streams, ChildStderr)> {
     let (Some(stdin), Some(stdout), Some(stderr)) = group.streams() else {
         return Err(io::Error::other("its streams were taken"));
     };
@@ -211,15 +228,16 @@ fn streams(group: &mut Group) -> io::Result<(Streams, ChildStderr)> {
     Ok((streams, ChildStderr::from_std(stderr)?))
 }
 
-/// Completes once the first process of a group has ended, and leaves it a zombie.
-async fn exited(pidfd: io::Result<OwnedFd>) {
+/// Completes once the leader of a group has ended, and leaves it a zombie.
+async fn leader_exited(pidfd: io::Result<OwnedFd>) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let watched = pidfd.and_then(|pidfd| Ok((pidfd, signal(SignalKind::child())?)));
     let Ok((pidfd, mut children)) = watched else {
-        // Without news of children its end shows when its group is ended.
+        // Without a pidfd, the end is noticed when the group is ended.
         return std::future::pending().await;
     };
-    // An error means that it is no child any more: it is gone.
+
+    // An error means that it is no longer a child, so it is gone.
     while let Ok(None) = waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         let _every_child = children.recv().await;
     }
@@ -228,12 +246,13 @@ async fn exited(pidfd: io::Result<OwnedFd>) {
 fn read_stderr(
     server: String,
     stderr: ChildStderr,
-    tail: Arc<Mutex<Tail>>,
+    tail: Arc<Mutex<StderrTail>>,
 ) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stderr);
         let mut line = Vec::new();
         let mut goes_on = false;
+
         loop {
             line.clear();
             let bound = u64::try_from(STDERR_LINE_KEPT).unwrap_or(u64::MAX);
@@ -241,27 +260,33 @@ fn read_stderr(
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
+
             let is_rest = std::mem::replace(&mut goes_on, !line.ends_with(b"\n"));
-            let said = match goes_on && line.len() == STDERR_LINE_KEPT {
-                true => format!("[a line of more than {STDERR_LINE_KEPT} bytes]"),
-                false => String::from_utf8_lossy(&line).trim_end().to_owned(),
+
+            let shown = if goes_on && line.len() == STDERR_LINE_KEPT {
+                format!("[a line of more than {STDERR_LINE_KEPT} bytes]")
+            } else {
+                String::from_utf8_lossy(&line).trim_end().to_owned()
             };
-            if said.is_empty() || is_rest {
+
+            if shown.is_empty() || is_rest {
                 continue;
             }
-            tracing::trace!(target: "lastword::mcp", server, bytes = said.len(), "a line on stderr");
+
+            tracing::trace!(target: "lastword::mcp", server, bytes = shown.len(), "a line on stderr");
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             if tail.0.len() == STDERR_LINES_KEPT {
                 tail.0.pop_front();
             }
-            tail.0.push_back(said);
+
+            tail.0.push_back(shown);
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::launch::NoSecrets;
+    use super::super::launch::NoSecretSource;
     use super::*;
     use std::time::Instant;
 
@@ -274,7 +299,7 @@ mod tests {
         started.await.unwrap()
     }
 
-    /// The first line that it says on stdout.
+    /// Reads the first line of stdout.
     async fn first_line(stdout: ChildStdout) -> String {
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line).await;
@@ -287,7 +312,7 @@ mod tests {
         stat.is_ok_and(|stat| !stat.contains(") Z") && !stat.contains(") X"))
     }
 
-    /// Whether a process that was killed is buried before long: the kernel takes a moment.
+    /// Whether a killed process is reaped before long: the kernel takes a moment.
     fn is_gone(pid: &str) -> bool {
         let began = Instant::now();
         while is_there(pid) && began.elapsed() < Duration::from_secs(10) {
@@ -297,21 +322,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_ends_leaves_its_last_words() {
+    async fn an_ended_program_reports_its_last_stderr() {
         let stop = CancellationToken::new();
         let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3";
         let (process, _streams) = start(script, &stop).await;
-        process.ended().await;
-        let epitaph = process.epitaph(&NoSecrets).await;
-        assert!(epitaph.contains("exit status: 3"), "{epitaph}");
-        assert!(epitaph.ends_with("line 11\nline 12"), "{epitaph}");
-        assert!(!epitaph.contains("line 2\n"), "{epitaph}");
+        process.wait().await;
+        let exit = process.exit_summary(&NoSecretSource).await;
+        assert!(exit.contains("exit status: 3"), "{exit}");
+        assert!(exit.ends_with("line 11\nline 12"), "{exit}");
+        assert!(!exit.contains("line 2\n"), "{exit}");
     }
 
-    /// Knows one secret.
+    /// Redacts one secret.
     struct Keeping(String);
 
-    impl Fill for Keeping {
+    impl SecretSource for Keeping {
         fn fill(&self, text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
@@ -324,68 +349,73 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_found_wherever_a_line_is_cut() {
         let stop = CancellationToken::new();
+
         let script = |fill: usize| {
             format!(
                 "head -c {fill} /dev/zero | tr '\\0' x >&2; echo canary-value >&2; \
                  echo 'cana' >&2; echo 'ry-value' >&2; echo last >&2"
             )
         };
+
         for fill in [10, 4090, STDERR_LINE_KEPT - 6] {
             let (process, _streams) = start(&script(fill), &stop).await;
-            process.ended().await;
+            process.wait().await;
             for secret in ["canary-value", "cana\nry-value"] {
-                let epitaph = process.epitaph(&Keeping(secret.to_owned())).await;
-                assert!(!epitaph.contains(secret), "{epitaph}");
-                assert!(epitaph.ends_with("last"), "{epitaph}");
-                let rest = epitaph.lines().any(|line| line.starts_with("y-value"));
-                assert!(!rest, "{epitaph}");
+                let exit = process.exit_summary(&Keeping(secret.to_owned())).await;
+                assert!(!exit.contains(secret), "{exit}");
+                assert!(exit.ends_with("last"), "{exit}");
+                let rest = exit.lines().any(|line| line.starts_with("y-value"));
+                assert!(!rest, "{exit}");
             }
         }
     }
 
     #[tokio::test]
-    async fn a_program_that_heeds_its_stdin_is_not_killed() {
+    async fn a_program_that_ends_with_its_stdin_is_not_killed() {
         let stop = CancellationToken::new();
         let (process, (_stdout, stdin)) =
             start("cat >/dev/null; echo bye >&2; exit 0", &stop).await;
         drop(stdin);
-        process.ended().await;
-        let epitaph = process.epitaph(&NoSecrets).await;
-        assert!(epitaph.contains("exit status: 0"), "{epitaph}");
-        assert!(epitaph.contains("bye"), "{epitaph}");
+        process.wait().await;
+        let exit = process.exit_summary(&NoSecretSource).await;
+        assert!(exit.contains("exit status: 0"), "{exit}");
+        assert!(exit.contains("bye"), "{exit}");
     }
 
     #[tokio::test]
-    async fn a_group_that_heeds_nothing_dies_within_its_graces() {
+    async fn a_group_that_ignores_signals_is_killed_after_its_grace_periods() {
         let stop = CancellationToken::new();
         let script = "trap '' TERM; sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & wait";
         let (process, (stdout, stdin)) = start(script, &stop).await;
         let grandchild = first_line(stdout).await;
+
         assert!(is_there(&grandchild));
         drop(stdin);
+
         let began = Instant::now();
         stop.cancel();
-        process.ended().await;
+        process.wait().await;
         assert!(began.elapsed() < GRACE + TERM_GRACE + Duration::from_secs(5));
         assert!(is_gone(&grandchild), "{grandchild} survived its group");
     }
 
     #[tokio::test]
-    async fn what_a_program_leaves_behind_dies_with_it() {
+    async fn descendants_of_an_ended_program_are_killed() {
         let stop = CancellationToken::new();
         let script = "sh -c 'echo $$; exec sleep 600' & sleep 0.2";
         let (process, (stdout, _stdin)) = start(script, &stop).await;
         let grandchild = first_line(stdout).await;
-        process.ended().await;
+        process.wait().await;
         assert!(is_gone(&grandchild), "{grandchild} survived its parent");
     }
 
     #[test]
-    fn a_runtime_that_ends_takes_the_group_with_it() {
+    fn the_end_of_the_runtime_kills_the_group() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
+
         let grandchild = runtime.block_on(async {
             let stop = CancellationToken::new();
             let script = "trap '' TERM; sh -c 'echo $$; exec sleep 600' & wait";
@@ -394,27 +424,30 @@ mod tests {
             drop((process, stdin));
             grandchild
         });
+
         drop(runtime);
         assert!(is_gone(&grandchild), "{grandchild} survived the host");
     }
 
-    /// The name by which this test, started again, knows that it is to be the host.
+    /// Set in the environment when this test starts itself as the host.
     const HOST: &str = "LASTWORD_TEST_HOST";
 
-    /// The host is killed; it can do nothing about its programs any more.
+    /// A killed host cannot end its programs itself.
     #[tokio::test]
-    async fn a_program_that_heeds_nothing_dies_with_a_host_that_is_killed() {
+    async fn a_program_that_ignores_signals_dies_with_a_killed_host() {
         const NAME: &str = "process::tests::\
-                            a_program_that_heeds_nothing_dies_with_a_host_that_is_killed";
+                            a_program_that_ignores_signals_dies_with_a_killed_host";
+
         if let Ok(place) = std::env::var(HOST) {
             let stop = CancellationToken::new();
             let script = format!(
                 "trap '' TERM; cd {place}; sleep 600 & echo $! $$ > part; mv part pids; sleep 600"
             );
             let (process, _streams) = start(&script, &stop).await;
-            process.ended().await;
+            process.wait().await;
             panic!("the host was not killed");
         }
+
         let place = tempfile::tempdir().unwrap();
         let mut host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", NAME])
@@ -422,8 +455,10 @@ mod tests {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+
         let file = place.path().join("pids");
         let began = Instant::now();
+
         while !file.exists() {
             assert!(
                 began.elapsed() < Duration::from_secs(60),
@@ -431,6 +466,7 @@ mod tests {
             );
             std::thread::yield_now();
         }
+
         let pids = std::fs::read_to_string(&file).unwrap();
         let pids: Vec<_> = pids.split_whitespace().collect();
         assert!(pids.len() == 2 && pids.iter().all(|pid| is_there(pid)));
@@ -443,7 +479,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_of_the_environment_is_inherited_but_what_was_said() {
+    async fn only_configured_variables_are_inherited() {
         let stop = CancellationToken::new();
         let (_process, (stdout, _stdin)) = start("env | grep -c CARGO", &stop).await;
         assert_eq!(first_line(stdout).await, "0");

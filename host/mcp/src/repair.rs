@@ -1,47 +1,47 @@
-//! What a server answered, made to fit the protocol's types where it nearly does: one odd
-//! member costs that member, one odd tool that tool, one odd piece of content its form, and
-//! nothing beside it. Pure: JSON in, JSON out.
+//! Repairs responses of a server that nearly fit the protocol's types: one odd member costs only
+//! that member, one odd tool that tool, one odd piece of content its form. Pure: JSON in, JSON out.
 
-use super::introduce;
+use super::introduction;
 use rmcp::model::{
     CallToolResult, ContentBlock, ErrorCode, ErrorData, InputRequiredResult, ListToolsResult, Tool,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// Where a repaired list of tools names those that were left out of it.
+/// Where a repaired list of tools names those that were left out.
 const LEFT_OUT: &str = "lastword/leftOut";
 
-/// What a request asked for, as far as its answer may have to be repaired.
+/// What a request asked for, as far as its response may need repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// What the server speaks and offers: `initialize` and `server/discover`.
+pub(super) enum RequestKind {
+    /// The server's introduction: `initialize` and `server/discover`.
     Start,
     /// A page of the list of tools.
     Tools,
-    /// A call of a tool.
+    /// The call of a tool.
     Call,
-    /// Anything else; such an answer is passed on as it is.
+    /// Anything else; its response is passed on unchanged.
     Other,
 }
 
-/// The result as the protocol's types take it.
+/// Repairs a result, so that it fits the protocol's types.
 ///
 /// # Errors
-/// What is wrong with it, if nothing of it can be used.
-pub(super) fn result(result: Value, asked: Asked) -> Result<Value, String> {
+///
+/// What is wrong with it, if none of it can be used.
+pub(super) fn result(result: Value, asked: RequestKind) -> Result<Value, String> {
     match asked {
-        Asked::Start => Ok(introduce::start(result)),
-        Asked::Tools => tools(result),
-        Asked::Call => Ok(call(result)),
-        Asked::Other => Ok(result),
+        RequestKind::Start => Ok(introduction::start(result)),
+        RequestKind::Tools => tools(result),
+        RequestKind::Call => Ok(call(result)),
+        RequestKind::Other => Ok(result),
     }
 }
 
-/// The error of an answer, whatever form it has.
+/// Repairs an error of any form.
 pub(super) fn error(error: Value) -> ErrorData {
     let Value::Object(mut members) = error else {
-        return ErrorData::new(ErrorCode::INTERNAL_ERROR, plain(&error), None);
+        return ErrorData::new(ErrorCode::INTERNAL_ERROR, display(&error), None);
     };
     let code = members.get("code").and_then(number);
     let code = code.and_then(|code| i32::try_from(code).ok());
@@ -49,11 +49,12 @@ pub(super) fn error(error: Value) -> ErrorData {
         Some(Value::String(message)) => message.clone(),
         _ => Value::Object(members.clone()).to_string(),
     };
+
     let code = code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode);
     ErrorData::new(code, message, members.remove("data"))
 }
 
-/// Takes from a list of tools the names of those that were left out of it.
+/// Takes the names of the omitted tools out of a repaired list.
 pub(super) fn take_left_out(list: &mut ListToolsResult) -> Vec<String> {
     let meta = list.meta.as_mut();
     let names = meta.and_then(|meta| meta.remove(LEFT_OUT));
@@ -73,28 +74,33 @@ fn tools(result: Value) -> Result<Value, String> {
     };
     let mut tools = Vec::with_capacity(offered.len());
     let mut left_out: Vec<String> = Vec::new();
+
     for (at, offered) in offered.into_iter().enumerate() {
         match tool(offered) {
             Ok(tool) => tools.push(tool),
             Err(why) => left_out.push(format!("number {}: {why}", at + 1)),
         }
     }
+
     if let Some(cursor) = list.get("nextCursor").and_then(number) {
         list.insert("nextCursor".to_owned(), json!(cursor.to_string()));
     }
+
     keep(&mut list, &["nextCursor", "ttlMs", "cacheScope", "_meta"]);
     list.insert("tools".to_owned(), json!([]));
-    fit::<ListToolsResult>(&mut list, &["tools"]);
+    drop_unreadable::<ListToolsResult>(&mut list, &["tools"]);
     list.insert("tools".to_owned(), Value::Array(tools));
-    // What the server itself may have put there counts for nothing.
+
+    // A value that the server itself put there is overwritten.
     let meta = list.entry("_meta").or_insert_with(|| json!({}));
     if let Value::Object(meta) = meta {
         meta.insert(LEFT_OUT.to_owned(), json!(left_out));
     }
+
     Ok(Value::Object(list))
 }
 
-/// A tool, without the members that cannot be read and that are not needed to call it.
+/// Repairs a tool, by dropping the unreadable members that are not needed to call it.
 fn tool(tool: Value) -> Result<Value, String> {
     let Value::Object(mut members) = tool else {
         return Err(format!("it is {}, not a tool", kind(&tool)));
@@ -104,15 +110,17 @@ fn tool(tool: Value) -> Result<Value, String> {
         Some(Value::String(_)) | None => return Err("it has no name".to_owned()),
         Some(other) => return Err(format!("its name is {}", kind(other))),
     };
+
     match members.get("inputSchema") {
         Some(Value::Object(_)) => {}
-        // The server checks what it is called with; anything may be tried.
+        // The server checks the arguments itself, so without a schema anything may be tried.
         None | Some(Value::Null | Value::Bool(true)) => {
             members.insert("inputSchema".to_owned(), json!({"type": "object"}));
         }
         Some(other) => return Err(format!("`{name}` has {} as its schema", kind(other))),
     }
-    fit::<Tool>(&mut members, &["name", "inputSchema"]);
+
+    drop_unreadable::<Tool>(&mut members, &["name", "inputSchema"]);
     Ok(Value::Object(members))
 }
 
@@ -120,17 +128,19 @@ fn call(result: Value) -> Value {
     let mut members = match result {
         Value::Object(members) => members,
         Value::Null => Map::new(),
-        other => return json!({"content": [text(&plain(&other))]}),
+        other => return json!({"content": [text(&display(&other))]}),
     };
+
     match members.get("resultType").and_then(Value::as_str) {
         Some("input_required") => {
-            fit::<InputRequiredResult>(&mut members, &["resultType", "inputRequests"]);
+            drop_unreadable::<InputRequiredResult>(&mut members, &["resultType", "inputRequests"]);
             return Value::Object(members);
         }
-        // It is named as what it is: nothing here follows tasks.
+        // It is left as it is, and reported as a task: this host does not follow tasks.
         Some("task") => return Value::Object(members),
         _ => {}
     }
+
     const KNOWN: [&str; 5] = [
         "content",
         "structuredContent",
@@ -138,6 +148,7 @@ fn call(result: Value) -> Value {
         "_meta",
         "resultType",
     ];
+
     if !KNOWN[..3].iter().any(|name| members.contains_key(*name)) {
         let mut rest = members.clone();
         rest.retain(|name, _| !KNOWN.contains(&name.as_str()));
@@ -145,6 +156,7 @@ fn call(result: Value) -> Value {
             members.insert("structuredContent".to_owned(), Value::Object(rest));
         }
     }
+
     let content = match members.remove("content") {
         Some(Value::Array(blocks)) => blocks,
         Some(Value::Null) | None => vec![],
@@ -152,6 +164,7 @@ fn call(result: Value) -> Value {
     };
     let mut content: Vec<Value> = content.into_iter().map(block).collect();
     is_error(&mut members, &mut content);
+
     if let Some(other) = members.remove("resultType")
         && other != "complete"
         && !other.is_null()
@@ -160,13 +173,15 @@ fn call(result: Value) -> Value {
             "[a result of the type {other}, which this host does not know]"
         )));
     }
+
     keep(&mut members, &KNOWN);
     members.insert("content".to_owned(), Value::Array(content));
-    fit::<CallToolResult>(&mut members, &["content", "structuredContent"]);
+    drop_unreadable::<CallToolResult>(&mut members, &["content", "structuredContent"]);
+
     Value::Object(members)
 }
 
-/// Reads what servers write for a truth value; names what is none.
+/// Reads the values that servers use for a boolean, and adds a note for any other.
 fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
     let Some(said) = members.remove("isError") else {
         return;
@@ -178,22 +193,25 @@ fn is_error(members: &mut Map<String, Value>, content: &mut Vec<Value>) {
         Value::Number(number) => number.as_i64().map(|number| number != 0),
         _ => None,
     };
+
     match read {
         Some(read) => _ = members.insert("isError".to_owned(), json!(read)),
-        None => content.push(text(&format!("[`isError` is no truth value: {said}]"))),
+        None => content.push(text(&format!("[`isError` is not a boolean: {said}]"))),
     }
 }
 
-/// A piece of content; one of an unknown kind, or one that cannot be read, becomes text that
-/// shows it.
+/// Repairs a piece of content; one of an unknown kind, or one that cannot be read, becomes text
+/// that shows it.
 fn block(block: Value) -> Value {
     if ContentBlock::deserialize_from(&block) {
         return block;
     }
+
     let Value::Object(mut members) = block else {
-        return text(&plain(&block));
+        return text(&display(&block));
     };
     let kind = members.get("type").and_then(Value::as_str);
+
     let needed: &[&str] = match kind {
         Some("text") => &["type", "text"],
         Some("image" | "audio") => &["type", "data", "mimeType"],
@@ -201,7 +219,9 @@ fn block(block: Value) -> Value {
         Some("resource") => &["type", "resource"],
         _ => &["type"],
     };
+
     let whole = Value::Object(members.clone());
+
     if let Some(Value::Object(resource)) = members.get_mut("resource") {
         resource.retain(|name, value| match name.as_str() {
             "uri" | "text" | "blob" => true,
@@ -210,7 +230,8 @@ fn block(block: Value) -> Value {
             _ => false,
         });
     }
-    fit::<ContentBlock>(&mut members, needed);
+
+    drop_unreadable::<ContentBlock>(&mut members, needed);
     let repaired = Value::Object(members);
     match (ContentBlock::deserialize_from(&repaired), kind_of(&whole)) {
         (true, _) => repaired,
@@ -221,19 +242,25 @@ fn block(block: Value) -> Value {
     }
 }
 
-/// Drops the members with which `T` cannot be read, but for those that it needs.
-pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed: &[&str]) {
+/// Drops the members because of which `T` cannot be read, except those that it needs.
+pub(super) fn drop_unreadable<T: DeserializeOwned>(
+    members: &mut Map<String, Value>,
+    needed: &[&str],
+) {
     let whole = Value::Object(std::mem::take(members));
     let fits = T::deserialize_from(&whole);
     let Value::Object(whole) = whole else { return };
+
     if fits {
         *members = whole;
         return;
     }
+
     let (mut base, others): (Map<_, _>, Map<_, _>) = whole
         .into_iter()
         .partition(|(name, _)| needed.contains(&name.as_str()));
-    let mut kept = Vec::new();
+    let mut readable = Vec::new();
+
     for (name, value) in others {
         base.insert(name.clone(), value);
         let candidate = Value::Object(std::mem::take(&mut base));
@@ -242,13 +269,14 @@ pub(super) fn fit<T: DeserializeOwned>(members: &mut Map<String, Value>, needed:
             base = candidate;
         }
         let value = base.remove(&name);
-        kept.extend(value.filter(|_| fits).map(|value| (name, value)));
+        readable.extend(value.filter(|_| fits).map(|value| (name, value)));
     }
-    base.extend(kept);
+
+    base.extend(readable);
     *members = base;
 }
 
-/// Whether a value can be read as this.
+/// Whether a value can be read as this type.
 pub(super) trait DeserializeFrom: DeserializeOwned {
     fn deserialize_from(value: &Value) -> bool {
         Self::deserialize(value).is_ok()
@@ -265,19 +293,19 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// A text as it is, anything else as JSON.
-pub(super) fn plain(value: &Value) -> String {
+/// A string as it is, anything else as JSON.
+pub(super) fn display(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-/// A whole number, also as a text or with a fraction of zero.
+/// An integer, also in the form of a string or with a fraction of zero.
 fn number(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => text.parse().ok(),
-        // Whatever is above 2^53 is not exact, and no code or page.
+        // A number above 2^53 is not exact, and neither a code nor a page.
         #[expect(
             clippy::cast_possible_truncation,
             reason = "it has no fraction and fits"
@@ -309,12 +337,14 @@ mod tests {
     use super::*;
 
     fn list(tools: &Value) -> ListToolsResult {
-        serde_json::from_value(result(json!({ "tools": tools }), Asked::Tools).unwrap()).unwrap()
+        serde_json::from_value(result(json!({ "tools": tools }), RequestKind::Tools).unwrap())
+            .unwrap()
     }
 
     #[test]
     fn one_odd_tool_hides_no_other() {
         let good = json!({"name": "good", "inputSchema": {"type": "object"}});
+
         for (odd, left_out) in [
             (json!({"inputSchema": {}}), "has no name"),
             (json!({"name": "", "inputSchema": {}}), "has no name"),
@@ -352,6 +382,7 @@ mod tests {
             assert_eq!(take_left_out(&mut list), [""; 0]);
             list.tools.remove(0)
         };
+
         for (name, value) in [
             ("annotations", json!("none")),
             ("annotations", json!({"readOnlyHint": "yes"})),
@@ -367,13 +398,16 @@ mod tests {
             assert!(tool.input_schema.contains_key("properties"), "{name}");
             assert_eq!(tool.annotations, None);
         }
+
         for (name, value) in [("title", json!(1)), ("description", json!([]))] {
             assert_eq!(with(name, value).name, "odd");
         }
+
         for schema in [json!(null), json!(true)] {
             let tool = with("inputSchema", schema);
             assert_eq!(json!(*tool.input_schema), json!({"type": "object"}));
         }
+
         let list = list(&json!([{"name": "bare"}]));
         assert_eq!(
             json!(*list.tools[0].input_schema),
@@ -385,17 +419,19 @@ mod tests {
     fn an_odd_page_is_still_a_page() {
         let page = json!({"tools": [], "nextCursor": 5, "ttlMs": "soon", "cacheScope": 1,
             "_meta": [], "contents": [], "resultType": 3});
-        let page = result(page, Asked::Tools).unwrap();
+        let page = result(page, RequestKind::Tools).unwrap();
         let page: ListToolsResult = serde_json::from_value(page).unwrap();
+
         assert_eq!(page.next_cursor.as_deref(), Some("5"));
         assert_eq!(page.ttl_ms, None);
+
         for none in [json!({}), json!({"tools": {}}), json!([]), json!(null)] {
-            assert!(result(none, Asked::Tools).is_err());
+            assert!(result(none, RequestKind::Tools).is_err());
         }
     }
 
     fn called(answer: Value) -> CallToolResult {
-        serde_json::from_value(result(answer, Asked::Call).unwrap()).unwrap()
+        serde_json::from_value(result(answer, RequestKind::Call).unwrap()).unwrap()
     }
 
     fn texts(result: &CallToolResult) -> Vec<&str> {
@@ -436,11 +472,13 @@ mod tests {
         assert_eq!(called(json!(null)).content, []);
         assert_eq!(called(json!({})).content, []);
         assert_eq!(texts(&called(json!({"content": "x"}))), ["x"]);
+
         let old = called(json!({"toolResult": {"n": 1}}));
         assert_eq!(
             old.structured_content,
             Some(json!({"toolResult": {"n": 1}}))
         );
+
         for (said, read) in [
             (json!("true"), Some(true)),
             (json!("False"), Some(false)),
@@ -452,9 +490,11 @@ mod tests {
                 read
             );
         }
+
         let odd = called(json!({"content": [], "isError": {}, "_meta": 1, "resultType": "odd"}));
         assert!(texts(&odd)[0].contains("isError") && texts(&odd)[1].contains("odd"));
-        // What makes it look like something else does not make it that.
+
+        // Members of other results do not make it one of these.
         let odd = called(json!({"content": [], "action": "accept", "messages": []}));
         assert_eq!(odd.content, []);
     }
@@ -465,14 +505,17 @@ mod tests {
             let error = super::error(error);
             (error.code.0, error.message.to_string())
         };
+
         assert_eq!(
             read(json!({"code": -5, "message": "m"})),
             (-5, "m".to_owned())
         );
+
         assert_eq!(
             read(json!({"code": "-5", "message": "m"})),
             (-5, "m".to_owned())
         );
+
         assert_eq!(read(json!("broken")), (-32_603, "broken".to_owned()));
         assert_eq!(read(json!({"why": 1})), (-32_603, "{\"why\":1}".to_owned()));
     }

@@ -1,12 +1,12 @@
-//! The tools of all configured servers, as the host asks for them. Each workspace has
-//! connections of its own. Knows neither protocol nor process.
+//! The tools of all configured servers, as a [`ToolProvider`] of the host. Each workspace has
+//! connections of its own.
 
 use super::config::{McpConfig, McpConfigError, Server};
 use super::handler::Elicit;
-use super::launch::Fill;
+use super::launch::SecretSource;
 use super::oauth::{Consent, TokenFiles, TokenStore};
-use super::shared::{Brought, Known, Shared};
-use super::slot::{Doing, Slot};
+use super::session::{ServerSession, SessionStatus};
+use super::shared::{EmbedderSettings, KnownServer, Shared};
 use futures_util::future::{BoxFuture, join_all};
 use lastword_providers::model::CallContext;
 use lastword_providers::tools::{
@@ -24,71 +24,73 @@ use std::time::Duration;
 
 /// The servers of an operator's configuration, and every workspace's connections to them.
 ///
-/// A connection is made when a workspace first needs it and belongs to that workspace alone.
-/// Its tools are called `server.tool`. A server that cannot be reached is an error value; it
-/// is tried again at most once per back-off.
+/// A connection is opened when a workspace first needs it, and belongs to that workspace alone. Its
+/// tools are called `server.tool`. An unreachable server is an error value; it is tried again at
+/// most once per back-off.
 #[derive(Clone)]
 pub struct McpServers {
-    pub(super) servers: Arc<Vec<Arc<Known>>>,
+    pub(super) servers: Arc<Vec<Arc<KnownServer>>>,
     pub(super) shared: Arc<Shared>,
-    /// Those of the servers and of what they are attached to as well.
+    /// The connections of these servers and of those attached to a host.
     connections: Arc<Mutex<HashMap<WorkspaceId, Connections>>>,
 }
 
-/// One workspace's connections, in the servers' order, with what they were made with.
+/// One workspace's sessions, in the servers' order, with what they were created with.
 #[derive(Clone)]
 struct Connections {
     shared: Arc<Shared>,
-    slots: Vec<Arc<Slot>>,
+    sessions: Vec<Arc<ServerSession>>,
 }
 
-/// How a workspace stands with one server.
+/// A workspace's state of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct McpStatus {
     /// The server's name.
     pub server: String,
-    /// What is with it.
+    /// The state of the connection.
     pub state: McpState,
-    /// How many tools were last seen.
+    /// How many tools it had when they were last read.
     pub tools: usize,
-    /// What it offered beside them and could not be used, and why; without secrets. At most a
-    /// few dozen.
+    /// The tools that cannot be used, and why; without secrets. At most a few dozen.
     pub left_out: Vec<String>,
 }
 
-/// What is with a server.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum McpState {
     /// It was not needed yet.
     Idle,
-    /// It is being started or asked.
+    /// It is being opened, or a request decides on its state.
     Starting,
-    /// There is a connection.
+    /// The server is connected.
     Serving {
-        /// The protocol that was agreed on, such as `2025-11-25`.
+        /// The negotiated version of the protocol, such as `2025-11-25`.
         protocol: Option<String>,
     },
-    /// It failed.
+    /// The server failed.
     Failed {
         /// What happened, without secrets.
         failure: String,
-        /// How long it is still left alone.
+        /// How long until it may be tried again.
         retry: Duration,
     },
 }
 
 impl McpServers {
-    /// The servers of these tables, by their names. Starts nothing yet.
+    /// Creates the servers from tables by name. Starts nothing yet.
     ///
     /// # Errors
+    ///
     /// [`McpConfigError`] for a table that cannot be used.
     pub fn new(tables: BTreeMap<String, McpConfig>) -> Result<Self, McpConfigError> {
         let mut servers = Vec::new();
+
         for (name, table) in tables {
-            let (server, reach) = Server::new(&name, table)?;
-            servers.push(Arc::new(Known::new(server, reach)));
+            let (server, endpoint) = Server::new(&name, table)?;
+            servers.push(Arc::new(KnownServer::new(server, endpoint)));
         }
-        let shared = Shared::new(Brought::default(), &servers);
+
+        let shared = Shared::new(EmbedderSettings::default(), &servers);
         Ok(Self {
             servers: Arc::new(servers),
             shared: Arc::new(shared),
@@ -96,19 +98,20 @@ impl McpServers {
         })
     }
 
-    /// Takes secrets from here, and keeps them out of everything that servers say.
+    /// Sets the source of secrets, which are also redacted from everything that servers say.
     #[must_use]
-    pub fn secrets(self, fill: Arc<dyn Fill>) -> Self {
+    pub fn secrets(self, fill: Arc<dyn SecretSource>) -> Self {
         self.with(|brought| brought.fill = Some(fill))
     }
 
-    /// Takes its time from here.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|brought| brought.clock = Some(clock))
     }
 
-    /// Knows from here where a workspace is, for `{{workspace}}` and for servers that ask.
+    /// Sets how a workspace's directory is found, for `{{workspace}}` and for servers that ask for
+    /// it.
     #[must_use]
     pub fn directories(
         self,
@@ -123,22 +126,22 @@ impl McpServers {
         self.with(|brought| brought.elicit = Some(elicit))
     }
 
-    /// Lets a person consent where a server asks for it in the middle of a call. Otherwise
-    /// such a call is an error that says how to log in.
+    /// Lets a person consent when a server asks for it during a call. Otherwise such a call is an
+    /// error that says how to log in.
     #[must_use]
     pub fn consent(self, consent: Arc<dyn Consent>) -> Self {
         self.with(|brought| brought.consent = Some(consent))
     }
 
-    /// Keeps tokens here. Otherwise they are in the host's data directory, or end with this
-    /// value if there is no host.
+    /// Sets the store of tokens. By default it is in the host's data directory, or in memory if
+    /// there is no host.
     #[must_use]
     pub fn tokens(self, tokens: Arc<dyn TokenStore>) -> Self {
         self.with(|brought| brought.tokens = Some(tokens))
     }
 
     /// The same servers with another setting, and no connections yet.
-    fn with(self, change: impl FnOnce(&mut Brought)) -> Self {
+    fn with(self, change: impl FnOnce(&mut EmbedderSettings)) -> Self {
         let mut brought = self.shared.brought.clone();
         change(&mut brought);
         Self {
@@ -148,22 +151,24 @@ impl McpServers {
         }
     }
 
-    /// How a workspace stands with each server.
+    /// Returns the workspace's state of each server.
     #[must_use]
     pub fn status(&self, workspace: WorkspaceId) -> Vec<McpStatus> {
         let connections = self.lock().get(&workspace).cloned();
         let now = connections.as_ref().map(|of| of.shared.clock.elapsed());
         let now = now.unwrap_or_default();
         let servers = self.servers.iter().enumerate();
+
         let statuses = servers.map(|(at, known)| {
-            let slot = connections.as_ref().map(|of| &of.slots[at]);
-            let state = match slot.map_or(Doing::Nothing, |slot| slot.doing(now)) {
-                Doing::Nothing => McpState::Idle,
-                Doing::Starting => McpState::Starting,
-                Doing::Serving { protocol } => McpState::Serving { protocol },
-                Doing::Waiting { failure, retry } => McpState::Failed { failure, retry },
+            let session = connections.as_ref().map(|of| &of.sessions[at]);
+            let state = match session.map_or(SessionStatus::Idle, |session| session.status(now)) {
+                SessionStatus::Idle => McpState::Idle,
+                SessionStatus::Starting => McpState::Starting,
+                SessionStatus::Serving { protocol } => McpState::Serving { protocol },
+                SessionStatus::Waiting { failure, retry } => McpState::Failed { failure, retry },
             };
-            let seen = slot.and_then(|slot| slot.seen());
+
+            let seen = session.and_then(|session| session.cached_tools());
             McpStatus {
                 server: known.server.name.clone(),
                 state,
@@ -174,27 +179,27 @@ impl McpServers {
         statuses.collect()
     }
 
-    /// Carries a call out for a workspace, without asking anybody: that is the host's part.
+    /// Carries out a call for a workspace, without asking for permission: the host has done that.
     pub fn call_tool(
         &self,
         workspace: WorkspaceId,
         tool: &str,
         arguments: Value,
     ) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {
-        let found = self.slot_of(workspace, tool);
+        let found = self.session_of(workspace, tool);
         let tool = tool.to_owned();
         Box::pin(async move {
-            let (shared, slot) = found?;
-            slot.call(&shared, &tool, object(arguments)?).await
+            let (shared, session) = found?;
+            session.call(&shared, &tool, object(arguments)?).await
         })
     }
 
-    /// What a tool's name belongs to, and what it was made with.
-    fn slot_of(
+    /// Returns the session of the server that a tool belongs to, and what it was created with.
+    fn session_of(
         &self,
         workspace: WorkspaceId,
         tool: &str,
-    ) -> Result<(Arc<Shared>, Arc<Slot>), ToolError> {
+    ) -> Result<(Arc<Shared>, Arc<ServerSession>), ToolError> {
         let server = tool.split_once('.').map(|(server, _)| server);
         let at = self
             .servers
@@ -205,18 +210,24 @@ impl McpServers {
             ToolError::new(ToolErrorKind::UnknownTool, why)
         })?;
 
-        let Connections { shared, slots } = self.connections_of(workspace);
-        Ok((shared, Arc::clone(&slots[at])))
+        let Connections { shared, sessions } = self.connections_of(workspace);
+        Ok((shared, Arc::clone(&sessions[at])))
     }
 
     fn connections_of(&self, workspace: WorkspaceId) -> Connections {
         let mut connections = self.lock();
         let connections = connections.entry(workspace).or_insert_with(|| {
             let servers = self.servers.iter();
-            let slot = |known| Arc::new(Slot::new(Arc::clone(known), workspace, &self.shared));
+            let session = |known| {
+                Arc::new(ServerSession::new(
+                    Arc::clone(known),
+                    workspace,
+                    &self.shared,
+                ))
+            };
             Connections {
                 shared: Arc::clone(&self.shared),
-                slots: servers.map(slot).collect(),
+                sessions: servers.map(session).collect(),
             }
         });
         connections.clone()
@@ -245,9 +256,9 @@ impl fmt::Debug for McpServers {
 }
 
 impl ToolProvider for McpServers {
-    /// These servers with the host's secrets, clock and directories, and a folder for tokens in its
-    /// data directory, each unless it was set. [`McpServers::status`] of these servers tells of the
-    /// attached ones, too.
+    /// Returns these servers with the host's secrets, clock and directories, and a folder for
+    /// tokens in its data directory, each unless it is set. [`McpServers::status`] of these servers
+    /// also reports the connections of the attached ones.
     fn attach(&self, host: &HostContext) -> Option<Arc<dyn ToolProvider>> {
         let connections = Arc::clone(&self.connections);
         let attached = self.clone().with(|brought| {
@@ -267,28 +278,31 @@ impl ToolProvider for McpServers {
         }))
     }
 
-    /// Each server has a time of its own to answer in.
+    /// No common timeout: each server has its own.
     fn listing_timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// The tools of every server that is there. Of one that is not, those that were last seen:
-    /// whoever calls them learns what is wrong.
+    /// The tools of every reachable server. For an unreachable one those that were last read, so
+    /// that a call reports the failure.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>> {
-        let Connections { shared, slots } = self.connections_of(context.workspace);
+        let Connections { shared, sessions } = self.connections_of(context.workspace);
+
         Box::pin(async move {
-            let listed = join_all(slots.iter().map(|slot| slot.tools(&shared))).await;
+            let listed = join_all(sessions.iter().map(|session| session.tools(&shared))).await;
             let mut tools = Vec::new();
-            for (slot, listed) in slots.iter().zip(listed) {
+
+            for (session, listed) in sessions.iter().zip(listed) {
                 let listed = listed.map_or_else(
                     |error| {
                         tracing::warn!(target: "lastword::mcp", "no tools: {error}");
-                        slot.seen()
+                        session.cached_tools()
                     },
                     Some,
                 );
                 tools.extend(listed.iter().flat_map(|listed| listed.tools.clone()));
             }
+
             Ok(tools)
         })
     }
@@ -300,8 +314,8 @@ impl ToolProvider for McpServers {
     fn close(&self, workspace: WorkspaceId) -> BoxFuture<'static, ()> {
         let closed = self.lock().remove(&workspace);
         Box::pin(async move {
-            let slots = closed.iter().flat_map(|of| &of.slots);
-            join_all(slots.map(|slot| slot.close())).await;
+            let sessions = closed.iter().flat_map(|of| &of.sessions);
+            join_all(sessions.map(|session| session.close())).await;
         })
     }
 }

@@ -1,13 +1,15 @@
-//! What all connections to all servers share, and what is learnt of each server. Knows no
-//! connection.
+//! What the connections to all servers share, and what is known of each server.
 
-use super::config::{Reach, Server};
+use super::config::{Endpoint, Server};
 use super::handler::Elicit;
-use super::launch::{Fill, NoSecrets};
-use super::oauth::{Authority, Consent, Forgetful, Kept, Redacting, Setting, TokenStore};
+use super::launch::{NoSecretSource, SecretSource};
+use super::oauth::{
+    Authority, AuthoritySettings, Consent, InMemoryTokenStore, RedactedValues, RedactingSecrets,
+    TokenStore,
+};
 use super::text::{ERROR_MAX, cut};
 use lastword_os::clock::SystemClock;
-use lastword_providers::tools::Starter;
+use lastword_providers::tools::Spawner;
 use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
 use std::collections::HashMap;
@@ -15,140 +17,146 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Where a workspace is.
+/// Returns the directory of a workspace.
 pub(super) type Directories = Arc<dyn Fn(WorkspaceId) -> Option<PathBuf> + Send + Sync>;
 
-/// What an embedder brings. What is not set is the host's, once the servers are attached to one.
+/// The settings of an embedder. Those that are not set are the host's once the servers are attached
+/// to one.
 #[derive(Clone, Default)]
-pub(super) struct Brought {
-    pub(super) fill: Option<Arc<dyn Fill>>,
+pub(super) struct EmbedderSettings {
+    pub(super) fill: Option<Arc<dyn SecretSource>>,
     pub(super) clock: Option<Arc<dyn Clock>>,
     pub(super) directories: Option<Directories>,
     pub(super) elicit: Option<Arc<dyn Elicit>>,
     pub(super) consent: Option<Arc<dyn Consent>>,
     pub(super) tokens: Option<Arc<dyn TokenStore>>,
-    /// The soft limit of programs' descriptors, if it is not the host's.
+    /// The soft limit on a program's descriptors, if it is not the host's.
     pub(super) descriptors: Option<u64>,
 }
 
-/// What all connections share.
+/// The parts that all connections share.
 pub(super) struct Shared {
-    pub(super) brought: Brought,
+    pub(super) brought: EmbedderSettings,
     pub(super) directories: Directories,
-    /// Knows the operator's secrets, and all tokens beside.
-    pub(super) fill: Arc<dyn Fill>,
+    /// Redacts the operator's secrets and all tokens.
+    pub(super) fill: Arc<dyn SecretSource>,
     pub(super) clock: Arc<dyn Clock>,
     /// Starts the servers that are programs.
-    pub(super) starter: Arc<Starter>,
+    pub(super) spawner: Arc<Spawner>,
     authorities: HashMap<String, Authority>,
 }
 
-/// A server, and what was learnt about it.
-pub(super) struct Known {
+/// A server, and what is known about it.
+pub(super) struct KnownServer {
     pub(super) server: Server,
-    pub(super) reach: Arc<Reach>,
-    learnt: Mutex<Learnt>,
+    pub(super) endpoint: Arc<Endpoint>,
+    facts: Mutex<ServerFacts>,
 }
 
 #[derive(Default)]
-struct Learnt {
-    spoken: Spoken,
-    rests_until: Duration,
+struct ServerFacts {
+    spoken: ProtocolKind,
+    rest_until: Duration,
 }
 
-/// Which protocol a server speaks.
+/// The protocol that a server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Spoken {
-    /// It has not answered yet.
+pub(super) enum ProtocolKind {
+    /// It has not responded yet.
     #[default]
     Unknown,
-    /// One before 2026-07-28, or it hung up when it was asked.
+    /// A version before 2026-07-28; also assumed if it hung up on the probe.
     Older,
-    /// One since.
+    /// Version 2026-07-28 or later.
     Newer,
 }
 
 impl Shared {
-    pub(super) fn new(brought: Brought, servers: &[Arc<Known>]) -> Self {
-        let kept = Arc::new(Kept::default());
-        let fill: Arc<dyn Fill> = Arc::new(Redacting {
-            operator: brought.fill.clone().unwrap_or_else(|| Arc::new(NoSecrets)),
-            kept: Arc::clone(&kept),
+    pub(super) fn new(brought: EmbedderSettings, servers: &[Arc<KnownServer>]) -> Self {
+        let redacted_values = Arc::new(RedactedValues::default());
+        let operator = brought.fill.clone();
+        let fill: Arc<dyn SecretSource> = Arc::new(RedactingSecrets {
+            operator: operator.unwrap_or_else(|| Arc::new(NoSecretSource)),
+            redacted_values: Arc::clone(&redacted_values),
         });
+
         let clock = brought.clock.clone().unwrap_or_else(SystemClock::shared);
         let directories = brought.directories.clone();
         let tokens = brought.tokens.clone();
-        let setting = Setting {
+        let setting = AuthoritySettings {
             consent: brought.consent.clone(),
-            tokens: tokens.unwrap_or_else(|| Arc::new(Forgetful::default())),
+            tokens: tokens.unwrap_or_else(|| Arc::new(InMemoryTokenStore::default())),
             fill: Arc::clone(&fill),
-            kept,
+            redacted_values,
             clock: Arc::clone(&clock),
         };
+
         let authorities = servers.iter().filter_map(|known| {
-            let Reach::Web {
+            let Endpoint::Http {
                 url,
                 oauth: Some(oauth),
                 ..
-            } = &*known.reach
+            } = &*known.endpoint
             else {
                 return None;
             };
+
             let name = &known.server.name;
             let authority = Authority::new(name, url, oauth, setting.clone());
             Some((name.clone(), authority))
         });
+
         Self {
             authorities: authorities.collect(),
             clock,
             directories: directories.unwrap_or_else(|| Arc::new(|_| None)),
-            starter: Arc::new(Starter::with_descriptors(brought.descriptors)),
+            spawner: Arc::new(Spawner::with_descriptors(brought.descriptors)),
             brought,
             fill,
         }
     }
 
-    /// What may be said of a failure.
-    pub(super) fn said(&self, why: &str) -> String {
+    /// Returns an error text without secrets, and cut to its bound.
+    pub(super) fn redacted(&self, why: &str) -> String {
         cut(self.fill.redact(why), ERROR_MAX)
     }
 
-    /// Who authorizes this host at a server, if it is by OAuth.
+    /// The authorization of a server, if it is configured with OAuth.
     pub(super) fn authority(&self, server: &str) -> Option<&Authority> {
         self.authorities.get(server)
     }
 }
 
-impl Known {
-    pub(super) fn new(server: Server, reach: Reach) -> Self {
+impl KnownServer {
+    pub(super) fn new(server: Server, endpoint: Endpoint) -> Self {
         Self {
             server,
-            reach: Arc::new(reach),
-            learnt: Mutex::default(),
+            endpoint: Arc::new(endpoint),
+            facts: Mutex::default(),
         }
     }
 
-    fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    fn facts(&self) -> MutexGuard<'_, ServerFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the server is to be asked first.
-    pub(super) fn spoken(&self) -> Spoken {
-        self.learnt().spoken
+    /// The protocol by which the server is asked first.
+    pub(super) fn spoken(&self) -> ProtocolKind {
+        self.facts().spoken
     }
 
-    pub(super) fn set_spoken(&self, spoken: Spoken) {
-        self.learnt().spoken = spoken;
+    pub(super) fn set_spoken(&self, spoken: ProtocolKind) {
+        self.facts().spoken = spoken;
     }
 
     /// How long the server still wants to be left alone.
-    pub(super) fn rests(&self, now: Duration) -> Option<Duration> {
-        let rest = self.learnt().rests_until.saturating_sub(now);
+    pub(super) fn rest_remaining(&self, now: Duration) -> Option<Duration> {
+        let rest = self.facts().rest_until.saturating_sub(now);
         (!rest.is_zero()).then_some(rest)
     }
 
-    /// The server wants to be left alone until then.
+    /// Leaves the server alone until then.
     pub(super) fn rest_until(&self, until: Duration) {
-        self.learnt().rests_until = until;
+        self.facts().rest_until = until;
     }
 }

@@ -1,7 +1,6 @@
-//! Texts of servers, cut to what people and models can use. Knows nothing of where they
-//! come from.
+//! Cuts the texts of servers to what people and models can use.
 
-/// The longest text of an error: what happened, and the last lines of a program.
+/// The longest error text, in bytes: what happened, and the last lines of a program.
 pub(super) const ERROR_MAX: usize = 4 * 1024;
 
 /// The longest prefix of at most `max` bytes that ends between characters.
@@ -14,9 +13,9 @@ pub(super) fn cut(text: String, max: usize) -> String {
     if text.len() <= max {
         return text;
     }
-    let kept = prefix(&text, max);
-    let missing = text.len() - kept.len();
-    format!("{kept}\n[truncated: {missing} more bytes]")
+    let start = prefix(&text, max);
+    let missing = text.len() - start.len();
+    format!("{start}\n[truncated: {missing} more bytes]")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The machine's clock, with timers that are on time after the machine slept or its clock was set.
+//! The machine's clock. Its timers fire on time even after the machine was suspended or its clock
+//! was set.
 
 use futures_util::future::BoxFuture;
 use lastword_types::clock::{Clock, READ_AGAIN, UnixMillis};
@@ -13,16 +14,16 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
-/// The machine's own clock, with tokio's timer: the default.
+/// The machine's own clock with tokio's timers; the default clock of a host.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
-    /// Whose timers serve sleeps that no runtime polls.
+    /// The runtime whose timers serve sleeps that are polled outside any runtime.
     timers: Option<Handle>,
 }
 
 impl SystemClock {
-    /// A shared handle on the machine's clock.
+    /// Returns a shared handle to the machine's clock.
     #[must_use]
     pub fn shared() -> Arc<dyn Clock> {
         Arc::new(Self {
@@ -31,7 +32,7 @@ impl SystemClock {
         })
     }
 
-    /// The same for sleeps that may be polled outside any runtime, too.
+    /// Returns a clock whose sleeps may also be polled outside any runtime; `timers` serves those.
     pub fn with(timers: Handle) -> Arc<dyn Clock> {
         Arc::new(Self {
             start: Instant::now(),
@@ -51,13 +52,14 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, time: UnixMillis) -> BoxFuture<'static, ()> {
-        let otherwise = self.sleep(time.after(self.now()).min(READ_AGAIN));
-        // Set now, so that no change of the clock from here on is missed.
+        let fallback = self.sleep(time.after(self.now()).min(READ_AGAIN));
+        // Set before the future is returned, so that no change of the clock from here on is missed.
         let timer = timer_at(time);
+
         Box::pin(async move {
-            let gone_off = async { goes_off(timer?).await };
-            if gone_off.await.is_err() {
-                otherwise.await;
+            let fired = async { fires(timer?).await };
+            if fired.await.is_err() {
+                fallback.await;
             }
         })
     }
@@ -65,11 +67,12 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let until = tokio::time::Instant::now().checked_add(duration);
         let timers = self.timers.clone();
+
         Box::pin(async move {
             let Some(until) = until else {
                 return std::future::pending().await;
             };
-            // Made where it is polled: making one takes a runtime.
+            // Created when it is polled first, since creating one needs a runtime.
             let sleep = {
                 let outside = timers.filter(|_| Handle::try_current().is_err());
                 let _timers = outside.as_ref().map(Handle::enter);
@@ -80,18 +83,20 @@ impl Clock for SystemClock {
     }
 }
 
-/// A timer of the kernel's wall clock: it goes off when that shows the time, also if the machine
-/// was asleep meanwhile, and when the clock is set.
+/// Returns a kernel timer on the wall clock. It fires when the clock shows `time`, even if the
+/// machine was suspended meanwhile, and whenever the clock is set.
 fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
     let timer = timerfd_create(
         TimerfdClockId::Realtime,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
     )?;
+
     let at = Timespec {
         tv_sec: i64::try_from(time.0 / 1000).unwrap_or(i64::MAX),
-        // No time at all would disarm it.
+        // Zero would disarm the timer.
         tv_nsec: (time.0 % 1000 * 1_000_000).max(1) as _,
     };
+
     let once = Itimerspec {
         it_interval: Timespec {
             tv_sec: 0,
@@ -99,12 +104,13 @@ fn timer_at(time: UnixMillis) -> std::io::Result<OwnedFd> {
         },
         it_value: at,
     };
+
     let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     timerfd_settime(&timer, flags, &once)?;
     Ok(timer)
 }
 
-async fn goes_off(timer: OwnedFd) -> std::io::Result<()> {
+async fn fires(timer: OwnedFd) -> std::io::Result<()> {
     #[expect(
         deprecated,
         reason = "its successor is unsafe, for descriptors that are not owned; this one is"
@@ -119,20 +125,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_time_of_day_is_waited_for_and_one_that_is_past_is_not() {
+    async fn sleeping_until_a_past_time_returns_at_once_and_a_future_one_waits() {
         let clock = SystemClock::shared();
         clock.sleep_until(UnixMillis(0)).await;
+
         let soon = UnixMillis(clock.now().0 + 30);
         clock.sleep_until(soon).await;
         assert!(clock.now() >= soon, "it came early");
+
         let far = clock.sleep_until(UnixMillis(u64::MAX));
         assert_eq!(futures_util::future::poll_immediate(far).await, None);
-        let gone_off = goes_off(timer_at(soon).expect("a timer")).await;
-        assert!(gone_off.is_ok(), "the kernel has such timers");
+
+        let fired = fires(timer_at(soon).expect("a timer")).await;
+        assert!(fired.is_ok(), "the kernel has such timers");
     }
 
     #[tokio::test]
-    async fn a_sleep_is_begun_on_any_thread() {
+    async fn a_sleep_can_be_created_on_any_thread() {
         let clock = SystemClock::shared();
         let plain = std::thread::spawn(move || {
             let short = clock.sleep(Duration::from_millis(1));

@@ -1,5 +1,5 @@
-//! What lastword takes from the machine: its clock, files that a person names, and the removal
-//! of trees that a guest may have built.
+//! What lastword takes from the operating system: the clock, files that a person names, and the
+//! removal of directory trees that a guest may have built.
 
 pub mod clock;
 pub mod file;

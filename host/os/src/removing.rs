@@ -1,5 +1,5 @@
-//! Removes what a guest or a command has left, however deep they nested it: with a bounded
-//! number of descriptors, without recursion, and never outside. Knows not who left it.
+//! Removes a tree that a guest or a command has left, however deeply it is nested: with a bounded
+//! number of descriptors, without recursion, and never outside the tree.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat, unlinkat};
@@ -7,15 +7,15 @@ use std::ffi::CString;
 use std::io;
 use std::path::Path;
 
-/// Directories that are open at once, the deepest ones; those above are opened again on the
-/// way back.
+/// How many directories are open at once. These are the deepest ones; those above are opened again
+/// on the way back.
 const OPEN_MAX: usize = 16;
 
-/// A directory on the way from the top to where the removal is.
+/// A directory on the path from the top of the tree to the one being emptied.
 struct Level {
-    /// Device and number, by which it is known when it is come back to.
+    /// Device and inode number, which identify the directory when it is opened again.
     identity: (u64, u64),
-    /// Its name in the one above.
+    /// The name in the parent directory.
     name: CString,
     open: Option<Dir>,
 }
@@ -30,16 +30,18 @@ impl Level {
         })
     }
 
-    /// Opens it again, from the one below it. Somebody may have moved that one elsewhere, and
-    /// what is elsewhere is not to be removed.
+    /// Opens the directory again, as the parent of `below`. Fails if `below` was moved meanwhile,
+    /// since its new parent must not be emptied.
     fn reenter(&mut self, below: &Level) -> io::Result<()> {
         if self.open.is_some() {
             return Ok(());
         }
+
         let opened = open(below.directory()?.fd()?, c"..")?;
         if identity(&opened)? != self.identity {
             return Err(io::Error::other("it was moved while it was removed"));
         }
+
         self.open = Some(Dir::new(opened)?);
         Ok(())
     }
@@ -49,7 +51,7 @@ impl Level {
         self.open.as_ref().ok_or_else(closed)
     }
 
-    /// Removes what is in it up to the first directory that is not empty, and answers its name.
+    /// Removes entries up to the first directory that is not empty, and returns its name.
     fn clear(&mut self) -> io::Result<Option<CString>> {
         let Some(directory) = &mut self.open else {
             return Ok(None);
@@ -60,6 +62,7 @@ impl Level {
             if name == c"." || name == c".." {
                 continue;
             }
+
             let at = directory.fd()?;
             let kind = match entry.file_type() {
                 FileType::Unknown => {
@@ -68,12 +71,14 @@ impl Level {
                 }
                 known => known,
             };
+
             if kind != FileType::Directory {
                 unlinkat(at, name, AtFlags::empty())?;
             } else if unlinkat(at, name, AtFlags::REMOVEDIR).is_err() {
                 return Ok(Some(name.to_owned()));
             }
         }
+
         Ok(None)
     }
 }
@@ -91,7 +96,8 @@ fn identity(directory: &OwnedFd) -> io::Result<(u64, u64)> {
 /// Removes a directory with everything in it. Links are removed, not followed. Blocks.
 ///
 /// # Errors
-/// The first entry that cannot be removed ends it; what is left is left.
+///
+/// The first entry that cannot be removed ends the removal; the remaining ones stay.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let top = CString::new(path.as_os_str().as_encoded_bytes())?;
     let mut levels = vec![Level::enter(CWD.as_fd(), top)?];
@@ -104,12 +110,14 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
             }
             continue;
         }
+
         let Some(cleared) = levels.pop() else { break };
         if let Some(above) = levels.last_mut() {
             above.reenter(&cleared)?;
             unlinkat(above.directory()?.fd()?, &cleared.name, AtFlags::REMOVEDIR)?;
         }
     }
+
     std::fs::remove_dir(path)
 }
 
@@ -121,7 +129,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
-    /// Says to the process that this test starts that it is that process.
+    /// Set in the environment of the process that the test starts, so that it knows its role.
     const ALONE: &str = "LASTWORD_TEST_REMOVES_ALONE";
     const DEPTH: usize = 15_000;
 
@@ -132,9 +140,11 @@ mod tests {
         folder
     }
 
-    /// Directories one in the other, each with files before and behind the next.
+    /// Nests directories, each with a file that sorts before the next directory and one that sorts
+    /// after it.
     fn nest(top: &Path, depth: usize) {
         let mut at = rustix::fs::open(top, OFlags::DIRECTORY, Mode::empty()).unwrap();
+
         for _ in 0..depth {
             for file in [c"a", c"z"] {
                 let flags = OFlags::CREATE | OFlags::WRONLY;
@@ -145,45 +155,51 @@ mod tests {
         }
     }
 
-    /// In a process of its own: the bound of descriptors is the whole process's.
+    /// Runs in a process of its own, since the limit on descriptors is that of the whole process.
     #[test]
-    fn what_is_nested_deep_needs_neither_stack_nor_descriptors() {
+    fn removing_deep_trees_needs_neither_stack_nor_descriptors() {
         if std::env::var_os(ALONE).is_none() {
-            let name = "removing::tests::what_is_nested_deep_needs_neither_stack_nor_descriptors";
+            let name = "removing::tests::removing_deep_trees_needs_neither_stack_nor_descriptors";
             let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
             alone
                 .args(["--exact", name, "--test-threads=1"])
                 .env(ALONE, "1");
             let output = alone.output().unwrap();
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success(), "{:?}: {said}", output.status);
-            assert!(said.contains("1 passed"), "{said}");
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{:?}: {stdout}", output.status);
+            assert!(stdout.contains("1 passed"), "{stdout}");
             return;
         }
+
         let top = folder("deep");
         nest(&top, DEPTH);
+
         let most = Rlimit {
             current: Some(48),
             ..getrlimit(Resource::Nofile)
         };
         setrlimit(Resource::Nofile, most).unwrap();
+
         let removing = top.clone();
         let small = std::thread::Builder::new().stack_size(64 << 10);
         let removed = small.spawn(move || remove_tree(&removing)).unwrap();
+
         removed.join().unwrap().unwrap();
         assert!(!top.exists());
     }
 
     #[test]
-    fn what_is_wide_goes_and_what_links_lead_to_stays() {
+    fn removes_wide_trees_but_not_the_targets_of_links() {
         let (top, other) = (folder("wide"), folder("other"));
         std::fs::write(other.join("kept"), "").unwrap();
+
         for at in 0..40 {
             let below = top.join(format!("{at}"));
             std::fs::create_dir(&below).unwrap();
             nest(&below, at);
             symlink(&other, below.join("link")).unwrap();
         }
+
         symlink(&other, top.join("link")).unwrap();
         remove_tree(&top).unwrap();
         assert!(!top.exists());
@@ -192,29 +208,33 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_no_directory_to_remove() {
+    fn does_not_remove_a_tree_through_a_link() {
         let (top, other) = (folder("links"), folder("target"));
         std::fs::write(other.join("kept"), "").unwrap();
         symlink(&other, top.join("link")).unwrap();
         assert!(remove_tree(&top.join("link")).is_err());
         assert!(other.join("kept").exists());
         assert!(remove_tree(&top.join("nothing")).is_err());
+
         for folder in [top, other] {
             remove_tree(&folder).unwrap();
         }
     }
 
     #[test]
-    fn what_was_moved_away_is_not_come_back_to() {
+    fn does_not_follow_a_directory_that_was_moved_away() {
         let (top, other) = (folder("moved"), folder("elsewhere"));
         std::fs::write(other.join("kept"), "").unwrap();
         std::fs::create_dir_all(top.join("a/b")).unwrap();
+
         let mut above = Level::enter(CWD.as_fd(), name_of(&top.join("a"))).unwrap();
         let below = Level::enter(above.directory().unwrap().fd().unwrap(), c"b".to_owned());
         let below = below.unwrap();
+
         above.open = None;
         std::fs::rename(top.join("a/b"), other.join("b")).unwrap();
         assert!(above.reenter(&below).is_err());
+
         for folder in [top, other] {
             remove_tree(&folder).unwrap();
         }

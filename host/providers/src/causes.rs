@@ -1,18 +1,19 @@
-//! What is behind an error, in one line. Knows no kind of error.
+//! An error's causes in one line.
 
-/// An error and its causes, each said once.
+/// Returns an error and its causes in one line, without repetitions.
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut said = error.to_string();
+    let mut chain = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        if !said.contains(&text) {
-            said.push_str(": ");
-            said.push_str(&text);
+        if !chain.contains(&text) {
+            chain.push_str(": ");
+            chain.push_str(&text);
         }
         cause = error.source();
     }
-    said
+
+    chain
 }
 
 #[cfg(test)]
@@ -20,14 +21,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_are_said_once() {
+    fn causes_are_not_repeated() {
         let inner = std::io::Error::other("refused");
         let outer = std::io::Error::other(inner);
         assert_eq!(causes(&outer), "refused");
     }
 
     #[test]
-    fn every_cause_is_said() {
+    fn every_cause_is_listed() {
         #[derive(Debug, thiserror::Error)]
         #[error("no answer")]
         struct NoAnswer(#[source] std::io::Error);

@@ -1,7 +1,7 @@
-//! What agents reach outside of the sandbox: models, the network behind a guard, secrets that
-//! are put into requests, and tools for files and commands.
+//! What agents reach outside of the sandbox: models, guarded HTTP requests, secrets that are filled
+//! into requests, and tools for files and commands.
 //!
-//! Everything here can be used without a guest: none of it knows the sandbox or the store.
+//! Independent of the sandbox and the store, so that everything here can be used without a guest.
 
 mod causes;
 pub mod foreign;

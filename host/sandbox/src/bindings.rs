@@ -1,5 +1,5 @@
-//! The Rust side of the WIT package: the only `bindgen!` of the host. Generated; the WIT files
-//! are the documentation.
+//! The Rust side of the WIT package: the only `bindgen!` of the host. The WIT files are the
+//! documentation.
 
 wasmtime::component::bindgen!({
     path: "../../wit",

@@ -1,11 +1,11 @@
-//! Compiling components that are not trusted: in a process of its own with bounds on memory and
-//! time, if the embedder names a program for it, or in this one if the component looks cheap enough.
-//! Knows nothing of what a component does; the other process is [`worker`](super::worker).
+//! Compiles components that are not trusted: in a process of its own with bounds on memory and time
+//! if the embedder names a program for it, or in this process if the component looks cheap enough.
+//! The other end of that process is [`worker`](super::worker).
 
-use super::component::blocking;
+use super::component::run_blocking;
 use super::cost::check_cost;
 use super::memory::Memory;
-use super::worker::{Answer, Task};
+use super::worker::{CompileTask, Reply};
 use super::{ComponentError, Engine};
 use lastword_types::clock::Clock;
 use std::ffi::OsString;
@@ -18,25 +18,25 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
-/// Bytes of memory for one compilation, and how long it may take, unless told otherwise.
+/// Default bounds on one compilation: bytes of memory, and time.
 const MEMORY_BYTES: u64 = 2 << 30;
 const TIME: Duration = Duration::from_secs(120);
-/// Processes that compile at the same time.
+/// How many processes compile at the same time.
 const WORKERS_MAX: usize = 2;
-/// Which part of the memory that this process may have one compilation gets at the most.
+/// One compilation gets at most this fraction (one in two) of the memory that this process may use.
 const MEMORY_SHARE: u64 = 2;
-/// Variables that a program may need to begin at all. No other one is handed on.
+/// Variables that a program may need to start at all. No others are passed on.
 const INHERITED: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
-/// Bytes of what a program says on standard error that an error repeats.
+/// How many bytes of the program's standard error an error message repeats.
 const WORDS_MAX: usize = 400;
 
 /// Where components are compiled that the cache does not have.
 ///
-/// Compiling cannot be interrupted, and a component of half a megabyte can be made so that it takes
-/// minutes and gigabytes. A process of its own bounds both, ends with the host, with the load that
-/// waits for it, and without harm to runs. It is any program that calls
-/// [`compile_worker`](crate::compile_worker) when it is started with these arguments; two of them
-/// run at the same time at the most.
+/// Compiling cannot be interrupted, and a component of half a megabyte can be made to take minutes
+/// and gigabytes. A process of its own bounds both, and it ends with the host and with the load
+/// that waits for it, without harm to runs. It is any program that calls
+/// [`compile_worker`](crate::compile_worker) when it is started with these arguments; at most two
+/// of them run at the same time.
 #[derive(Clone, Debug)]
 pub struct Compiler {
     program: Option<(PathBuf, Vec<OsString>)>,
@@ -45,8 +45,8 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// In the host's own process, where nothing bounds it: a component is refused whose functions
-    /// look as if they took long. What passes has nearly always been written to be run.
+    /// Compiles in the host's own process, where nothing bounds it: a component whose functions
+    /// look slow to compile is refused. Genuine agents nearly always pass.
     #[must_use]
     pub fn in_process() -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Compiler {
         }
     }
 
-    /// In processes of this program.
+    /// Compiles in processes of this program.
     #[must_use]
     pub fn worker(program: impl Into<PathBuf>) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Compiler {
         }
     }
 
-    /// Adds an argument to those that the program is started with.
+    /// Adds an argument that the program is started with.
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         if let Some((_, arguments)) = &mut self.program {
@@ -74,15 +74,15 @@ impl Compiler {
         self
     }
 
-    /// Bytes of memory that one compilation may take, at the most a half of what the machine or the
-    /// control group has. Default 2 GiB. Not for the host's own process.
+    /// Bytes of memory that one compilation may take, at most half of what the machine or the
+    /// control group has. Default 2 GiB. Does not apply in the host's own process.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes;
         self
     }
 
-    /// How long one compilation may take. Default 120 s. Not for the host's own process.
+    /// How long one compilation may take. Default 120 s. Does not apply in the host's own process.
     #[must_use]
     pub fn time(mut self, time: Duration) -> Self {
         self.time = time;
@@ -90,7 +90,7 @@ impl Compiler {
     }
 }
 
-/// Compiles for one host.
+/// The compiler of one host: the settings, and a semaphore over the processes.
 pub struct Compilers {
     settings: Compiler,
     memory_bytes: u64,
@@ -99,7 +99,8 @@ pub struct Compilers {
 }
 
 impl Compilers {
-    /// A compiler with these settings; a child may use a share of the machine's memory at the most.
+    /// Creates the compiler of a host. The bound on memory is reduced to a share of what the
+    /// machine has.
     pub fn new(settings: Compiler, clock: Arc<dyn Clock>) -> Self {
         let share = Memory::of_process().map(|memory| memory.bytes() / MEMORY_SHARE);
         Self {
@@ -110,8 +111,8 @@ impl Compilers {
         }
     }
 
-    /// Compiles a component, and hands the artifact to `keep`. Dropping the future ends a process
-    /// that compiles; a compilation in this process goes on, up to and with `keep`.
+    /// Compiles a component and passes the artifact to `keep`. Dropping the future ends a process
+    /// that compiles; a compilation in this process goes on, including `keep`.
     pub(super) async fn compile<T: Send + 'static>(
         &self,
         engine: &Arc<Engine>,
@@ -120,21 +121,22 @@ impl Compilers {
     ) -> Result<T, ComponentError> {
         let Some((program, arguments)) = &self.settings.program else {
             let engine = Arc::clone(engine);
-            let compiling = blocking(move || {
+            let compiling = run_blocking(move || {
                 check_cost(&wasm)?;
                 let artifact = engine.wasmtime().precompile_component(&wasm);
                 let refused =
-                    |error: wasmtime::Error| ComponentError::of_compiler(&format!("{error:#}"));
+                    |error: wasmtime::Error| ComponentError::from_compiler(&format!("{error:#}"));
                 keep(&artifact.map_err(refused)?)
             });
             return compiling.await;
         };
-        let artifact = self.work(engine, program, arguments, &wasm).await?;
-        blocking(move || keep(&artifact)).await
+
+        let artifact = self.run_worker(engine, program, arguments, &wasm).await?;
+        run_blocking(move || keep(&artifact)).await
     }
 
-    /// The artifact, from a process of its own.
-    async fn work(
+    /// Compiles in a process of its own and returns the artifact.
+    async fn run_worker(
         &self,
         engine: &Engine,
         program: &Path,
@@ -144,14 +146,17 @@ impl Compilers {
         let _turn = self.turns.acquire().await;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
+
         for name in INHERITED {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
-        let task = Task {
+
+        let task = CompileTask {
             memory_bytes: self.memory_bytes,
             wasm,
         };
-        let working = hand_over(command, &task);
+        let working = run_process(command, &task);
+
         let output = tokio::select! {
             output = working => output.map_err(|error| {
                 ComponentError::Compiler(format!("{} cannot be run: {error}", program.display()))
@@ -161,43 +166,44 @@ impl Compilers {
                 return Err(ComponentError::CompileTime { seconds });
             }
         };
-        self.read(engine, output)
+        self.artifact(engine, output)
     }
 
-    fn read(&self, engine: &Engine, output: Output) -> Result<Vec<u8>, ComponentError> {
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    fn artifact(&self, engine: &Engine, output: Output) -> Result<Vec<u8>, ComponentError> {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let too_large = ComponentError::CompileMemory {
             bytes: self.memory_bytes,
         };
-        match Answer::read(output.stdout) {
-            Some(Answer::Compiled {
+
+        match Reply::read(output.stdout) {
+            Some(Reply::Compiled {
                 engine: by,
                 artifact,
             }) if by == engine.hash() => Ok(artifact),
-            Some(Answer::Compiled { .. }) => Err(ComponentError::Compiler(
+            Some(Reply::Compiled { .. }) => Err(ComponentError::Compiler(
                 "its program is of another version of lastword, or of another build".to_owned(),
             )),
-            Some(Answer::Refused(error)) if says_memory(&error) => Err(too_large),
-            Some(Answer::Refused(error)) => Err(ComponentError::of_compiler(&error)),
-            None if says_memory(&words) || was_killed(output.status) => Err(too_large),
+            Some(Reply::Refused(error)) if mentions_memory(&error) => Err(too_large),
+            Some(Reply::Refused(error)) => Err(ComponentError::from_compiler(&error)),
+            None if mentions_memory(&stderr) || was_killed(output.status) => Err(too_large),
             None => {
-                let words = words.trim();
-                let from = words.ceil_char_boundary(words.len().saturating_sub(WORDS_MAX));
-                let (words, status) = (&words[from..], output.status);
+                let stderr = stderr.trim();
+                let from = stderr.ceil_char_boundary(stderr.len().saturating_sub(WORDS_MAX));
+                let (stderr, status) = (&stderr[from..], output.status);
                 Err(ComponentError::Compiler(format!(
-                    "it ended with {status}: {words}"
+                    "it ended with {status}: {stderr}"
                 )))
             }
         }
     }
 }
 
-/// Starts a process, gives it its task and waits for what it answers. It is killed with the
-/// future, and ends by itself once the other end of its standard input is gone.
-async fn hand_over(mut command: Command, task: &Task<'_>) -> io::Result<Output> {
+/// Starts a process, writes its task, and returns its output. Dropping the future kills the
+/// process; it also ends by itself once the other end of its standard input is closed.
+async fn run_process(mut command: Command, task: &CompileTask<'_>) -> io::Result<Output> {
     let mut child = command
         .current_dir("/")
-        // What a terminal sends to the host is not for it.
+        // A signal that a terminal sends to the host's group is not meant for the worker.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -211,24 +217,25 @@ async fn hand_over(mut command: Command, task: &Task<'_>) -> io::Result<Output> 
             input.write_all(task.wasm).await?;
             input.flush().await
         };
-        // One that ended instead has said why.
+        // A process that ended early has said why on its output, which is read below.
         let _why_is_read = given.await;
     }
+
     let output = child.wait_with_output().await;
     drop(lifeline);
     output
 }
 
-fn says_memory(words: &str) -> bool {
+fn mentions_memory(stderr: &str) -> bool {
     let known = [
         "memory allocation of",
         "Cannot allocate memory",
         "out of memory",
     ];
-    known.iter().any(|known| words.contains(known))
+    known.iter().any(|known| stderr.contains(known))
 }
 
-/// As the kernel does where memory is short.
+/// Whether the kernel killed the process, as it does where memory is short.
 fn was_killed(status: ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     status.signal() == Some(9)

@@ -1,7 +1,7 @@
-//! From bytes to something that can be instantiated: inspected, compiled or found in the
-//! cache, linked. Knows nothing of what the host's functions do.
+//! From bytes to a component that can be instantiated: [`inspect`] checks it, the cache or the
+//! compiler gives the artifact, and the linker resolves its imports.
 
-use super::cache::{Cache, compiled};
+use super::cache::{Cache, load_artifact};
 use super::compile::Compilers;
 use super::inspect::{Inspection, inspect};
 use super::wasi::GuestState;
@@ -39,7 +39,7 @@ impl fmt::Debug for Digest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComponentError {
-    /// The bytes do not begin like WebAssembly.
+    /// The bytes do not begin like a WebAssembly file.
     #[error(
         "this is not a WebAssembly file; build the agent with `cargo build --release --target wasm32-wasip2` and name the .wasm that it writes"
     )]
@@ -49,28 +49,28 @@ pub enum ComponentError {
         "this is a core WebAssembly module, not a component; build it for the target `wasm32-wasip2`, which makes components, instead of `wasm32-wasip1` or `wasm32-unknown-unknown`"
     )]
     CoreModule,
-    /// A component that is no agent.
+    /// A component that is not an agent.
     #[error(
         "this component is not an agent: it does not export `{WIT_PACKAGE}/turn@{WIT_VERSION}` (it exports {}); write it against lastword's agent SDK",
-        list(exports)
+        quoted_list(exports)
     )]
     OtherWorld {
-        /// What it exports instead.
+        /// What it exports instead of `turn`.
         exports: Vec<String>,
     },
-    /// An agent of another version of the WIT package.
+    /// An agent built for another version of the WIT package.
     #[error(
         "this agent was built for another version of `{WIT_PACKAGE}`: it has {}, and this host speaks {WIT_VERSION}; build it with an SDK of that version, or use another lastword",
-        list(found)
+        quoted_list(found)
     )]
     WrongVersion {
-        /// The names with their versions.
+        /// The interfaces with their versions.
         found: Vec<String>,
     },
-    /// The component imports what this host does not have.
+    /// The component imports what this host does not offer.
     #[error(
         "this component imports what the host does not offer: {}; build the agent without it",
-        list(names)
+        quoted_list(names)
     )]
     MissingImports {
         /// The names of the imports.
@@ -81,16 +81,16 @@ pub enum ComponentError {
         "this component uses the component model's async functions, which this host does not run; build it with sync functions (componentize-py: a sync world; componentize-qjs: `--sync`)"
     )]
     Async,
-    /// Too many bytes.
+    /// The component is too large.
     #[error("this component has {bytes} bytes; at most {COMPONENT_BYTES_MAX} are loaded")]
     TooLarge {
-        /// How many it has.
+        /// How many bytes it has.
         bytes: u64,
     },
     /// The bytes are not valid.
     #[error("this component is damaged or invalid: {0}; build it again")]
     Invalid(String),
-    /// Compiling it took too much memory.
+    /// Compiling the component took too much memory.
     #[error(
         "compiling this component takes more than the {} MiB of memory that it may; build it with smaller functions, or raise the bound on compiling if you trust it",
         bytes >> 20
@@ -99,7 +99,7 @@ pub enum ComponentError {
         /// How many bytes it may take.
         bytes: u64,
     },
-    /// Compiling it took too long.
+    /// Compiling the component took too long.
     #[error(
         "compiling this component takes longer than the {seconds} s that it may; build it with smaller functions, or raise the bound on compiling if you trust it"
     )]
@@ -107,12 +107,13 @@ pub enum ComponentError {
         /// How long it may take.
         seconds: u64,
     },
-    /// It looks too costly to be compiled in the host's own process, where nothing bounds that.
+    /// The component looks too costly to compile in the host's own process, where nothing bounds
+    /// that.
     #[error(
         "this component looks too costly to compile inside the host: {0}; build it with smaller functions, or have the host compile in a process of its own"
     )]
     CompileCost(String),
-    /// The process that compiles could not do its work, whatever the component is.
+    /// The process that compiles failed, for a reason that does not lie in the component.
     #[error("the process that compiles components failed: {0}")]
     Compiler(String),
     /// A function has another type than the host's.
@@ -127,7 +128,7 @@ pub enum ComponentError {
     Describe(String),
 }
 
-fn list(names: &[String]) -> String {
+fn quoted_list(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
     }
@@ -135,7 +136,7 @@ fn list(names: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// A component that can be instantiated, any number of times.
+/// A component that can be instantiated any number of times.
 pub struct Loaded<T: 'static> {
     pub(super) pre: InstancePre<GuestState<T>>,
     pub(super) turn: turn::GuestIndices,
@@ -144,14 +145,13 @@ pub struct Loaded<T: 'static> {
     pub digest: Digest,
     /// What the component imports and exports.
     pub inspection: Inspection,
-    /// Whether the cache had it.
+    /// Whether it came from the cache.
     pub cached: bool,
 }
 
 impl<T: Send + 'static> Loaded<T> {
-    /// Inspects, compiles unless the cache has it, and links; what is compiled is cached before
-    /// anything else is done with it. Dropping the future ends
-    /// a process that compiles.
+    /// Inspects, compiles unless the cache has it, and links. The artifact is cached before
+    /// anything else is done with it. Dropping the future ends a process that compiles.
     pub async fn load(
         engine: &Arc<Engine>,
         linker: &Linker<GuestState<T>>,
@@ -163,31 +163,37 @@ impl<T: Send + 'static> Loaded<T> {
             let bytes = wasm.len() as u64;
             return Err(ComponentError::TooLarge { bytes });
         }
+
         let wasm: Arc<[u8]> = wasm.into();
-        let looked = {
+        let lookup = {
             let (engine, wasm) = (Arc::clone(engine), Arc::clone(&wasm));
             let cache = cache.map(Path::to_owned);
-            blocking(move || Looked::at(&engine, cache.as_deref(), &wasm))
+            run_blocking(move || CacheLookup::new(&engine, cache.as_deref(), &wasm))
         };
-        let mut looked = looked.await?;
-        let (inspection, digest) = (looked.inspection.clone(), looked.digest);
-        let found = looked.found.take();
+        let mut lookup = lookup.await?;
+        let (inspection, digest) = (lookup.inspection.clone(), lookup.digest);
+        let found = lookup.found.take();
         let cached = found.is_some();
+
         let component = match found {
             Some(component) => component,
             None => {
-                let engine_too = Arc::clone(engine);
-                let keep = move |artifact: &[u8]| looked.keep(&engine_too, artifact);
+                let for_artifact = Arc::clone(engine);
+                let keep = move |artifact: &[u8]| lookup.load_and_cache(&for_artifact, artifact);
                 compilers.compile(engine, wasm, keep).await?
             }
         };
+
         let mismatch = |error: wasmtime::Error| ComponentError::Mismatch(format!("{error:#}"));
         let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
         let turn = turn::GuestIndices::new(&pre).map_err(mismatch)?;
-        let epilogue = match inspection.has_epilogue() {
-            true => Some(epilogue::GuestIndices::new(&pre).map_err(mismatch)?),
-            false => None,
+
+        let epilogue = if inspection.has_epilogue() {
+            Some(epilogue::GuestIndices::new(&pre).map_err(mismatch)?)
+        } else {
+            None
         };
+
         Ok(Self {
             pre,
             turn,
@@ -198,25 +204,26 @@ impl<T: Send + 'static> Loaded<T> {
         })
     }
 
-    /// Whether the agent brings closing words.
+    /// Whether the agent exports an epilogue.
     pub fn has_epilogue(&self) -> bool {
         self.epilogue.is_some()
     }
 }
 
-/// What is known of a component before it is compiled.
-struct Looked {
+/// A component that is inspected and looked up in the cache, but not compiled.
+struct CacheLookup {
     inspection: Inspection,
     digest: Digest,
     cache: Option<Cache>,
-    /// What the cache has.
+    /// The component from the cache.
     found: Option<Component>,
 }
 
-impl Looked {
-    fn at(engine: &Engine, cache: Option<&Path>, wasm: &[u8]) -> Result<Self, ComponentError> {
+impl CacheLookup {
+    fn new(engine: &Engine, cache: Option<&Path>, wasm: &[u8]) -> Result<Self, ComponentError> {
         let inspection = inspect(wasm)?;
         let digest = Digest::of(wasm);
+
         let cache = cache.and_then(|directory| {
             Cache::open(directory)
                 .inspect_err(|error| {
@@ -226,6 +233,7 @@ impl Looked {
                 .ok()
         });
         let found = cache.as_ref().and_then(|cache| cache.load(engine, &digest));
+
         Ok(Self {
             inspection,
             digest,
@@ -234,10 +242,10 @@ impl Looked {
         })
     }
 
-    fn keep(self, engine: &Engine, artifact: &[u8]) -> Result<Component, ComponentError> {
-        let component = compiled(engine, artifact);
+    fn load_and_cache(self, engine: &Engine, artifact: &[u8]) -> Result<Component, ComponentError> {
+        let component = load_artifact(engine, artifact);
         let component =
-            component.map_err(|error| ComponentError::of_compiler(&format!("{error:#}")))?;
+            component.map_err(|error| ComponentError::from_compiler(&format!("{error:#}")))?;
         if let Some(cache) = &self.cache {
             cache.store(engine, &self.digest, artifact);
         }
@@ -246,18 +254,18 @@ impl Looked {
 }
 
 impl ComponentError {
-    /// What the compiler says of a component.
-    pub(super) fn of_compiler(words: &str) -> Self {
-        if words.contains("async") {
+    /// Classifies an error of the compiler.
+    pub(super) fn from_compiler(message: &str) -> Self {
+        if message.contains("async") {
             return Self::Async;
         }
-        Self::Invalid(words.to_owned())
+        Self::Invalid(message.to_owned())
     }
 }
 
-pub(super) async fn blocking<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ComponentError> + Send + 'static,
 ) -> Result<T, ComponentError> {
-    let failed = |error| ComponentError::Compiler(format!("it broke off: {error}"));
+    let failed = |error| ComponentError::Compiler(format!("its thread failed: {error}"));
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }

@@ -1,41 +1,43 @@
-//! The one constructor of an engine: which features of WebAssembly are on, how instances are
-//! pooled, and what happens where the pool does not fit.
+//! The only constructor of an engine: which features of WebAssembly are on, how instances are
+//! pooled, and the fallback if the pool does not fit into the address space.
 
-use super::interrupt::{Interrupt, Interrupter, Live};
+use super::interrupt::{Interrupt, Interrupter, LiveGuard};
 use super::memory::Memory;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Bytes of a guest's stack, host futures that it is parked in included.
+/// Bytes of a guest's stack, including the host futures that it waits in.
 const STACK_BYTES: usize = 2 << 20;
-/// Bytes of it that WebAssembly may use; what is left is the host's.
+/// The part of the stack that WebAssembly may use; the rest is for host functions.
 const WASM_STACK_BYTES: usize = 1 << 20;
-/// Memory mappings of one live run: two for its stack, four for its memories, and a margin.
+/// Memory mappings of one live run: two for its stack, four for its memories, and one to spare.
 const MAPPINGS_PER_RUN: u64 = 7;
-/// Mappings left to the rest of the process.
+/// Mappings that are left to the rest of the process.
 const MAPPINGS_RESERVED: u64 = 4000;
-/// Bytes that the host itself needs, and one run beside its linear memory: its stack, its calls,
-/// and what it said that is not on disk yet.
+/// Bytes that the host itself needs, and that one run needs beside its linear memory: its stack,
+/// its calls, and output that is not on disk yet.
 const HOST_BYTES: u64 = 128 << 20;
 const RUN_BYTES: u64 = 16 << 20;
-/// Stores beside the runs': one that describes itself, and one that a benchmark sets up.
+/// Stores beside those of the runs: one for a component that describes itself, and one that a
+/// benchmark sets up.
 const SPARE: u32 = 2;
 
-/// Slots that keep their pages for the next guest, and how many bytes of memory, tables and
-/// stack each: clearing so much costs less than giving it back and faulting it in again.
+/// How many slots keep their pages for the next guest, and how many bytes of memory, tables and
+/// stack each keeps. Clearing this much costs less than returning it to the kernel and faulting it
+/// in again.
 const WARM_SLOTS: u32 = 64;
 const KEEP_MEMORY_BYTES: usize = 128 << 10;
 const KEEP_TABLE_BYTES: usize = 16 << 10;
 const KEEP_STACK_BYTES: usize = 32 << 10;
 
-/// Why there is no engine.
+/// Why the engine could not be created.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the WebAssembly engine on this machine: {0}")]
 pub struct EngineError(String);
 
-/// What an engine is sized by.
+/// Settings that an engine is sized by.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
     /// How many runs there may be at the same time.
@@ -46,21 +48,23 @@ pub struct EngineOptions {
     pub run_bytes: u64,
 }
 
-/// Runs at the same time.
+/// How many runs there may be at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentRuns {
-    /// So many, whatever memory they may come to need.
+    /// This many, whatever memory they may come to need.
     Exactly(u32),
-    /// So many, or as many as the memory holds that this process may have.
+    /// At most this many, fewer if the memory of this process holds fewer.
     AtMost(u32),
 }
 
 impl ConcurrentRuns {
-    /// How many, where each may have this much linear memory; says it where memory bounds them.
+    /// Returns how many runs of `run_bytes` linear memory each are allowed. Logs it if memory is
+    /// the bound.
     fn in_memory(self, run_bytes: u64) -> u32 {
         let memory = Memory::of_process();
-        let fit = memory.map_or(u32::MAX, |memory| runs_in(memory.bytes(), run_bytes));
+        let fit = memory.map_or(u32::MAX, |memory| runs_by_memory(memory.bytes(), run_bytes));
         let memory = memory.map(|memory| memory.to_string()).unwrap_or_default();
+
         match self {
             Self::Exactly(asked) => {
                 if asked > fit {
@@ -78,25 +82,26 @@ impl ConcurrentRuns {
     }
 }
 
-/// How many runs fit into this much memory, one at the least.
-fn runs_in(memory_bytes: u64, run_bytes: u64) -> u32 {
+/// How many runs fit into this much memory; at least one.
+fn runs_by_memory(memory_bytes: u64, run_bytes: u64) -> u32 {
     let runs = memory_bytes.saturating_sub(HOST_BYTES) / run_bytes.saturating_add(RUN_BYTES);
     u32::try_from(runs).unwrap_or(u32::MAX).max(1)
 }
 
 /// The engine, and the thread that can stop its guests.
 pub struct Engine {
-    // Before the engine, so that its thread ends first.
+    // Declared before the engine, so that its thread ends first.
     interrupter: Interrupter,
     engine: wasmtime::Engine,
     concurrent_runs: u32,
 }
 
 impl Engine {
-    /// Pools instances if the machine has the address space, allocates on demand otherwise.
+    /// Creates an engine. It pools instances if the machine has the address space, and allocates on
+    /// demand otherwise.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let asked = options.concurrent_runs.in_memory(options.run_bytes);
-        let concurrent_runs = asked.min(runs_that_fit());
+        let concurrent_runs = asked.min(runs_by_mappings());
         if concurrent_runs < asked {
             tracing::warn!(
                 asked,
@@ -104,9 +109,11 @@ impl Engine {
                 "fewer concurrent runs than asked for: vm.max_map_count is too low for more"
             );
         }
+
         let pool = pool(concurrent_runs + SPARE, options.memory_bytes);
         let mut config = config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+
         let engine = wasmtime::Engine::new(&config).or_else(|error| {
             tracing::warn!(%error, "no room for a pool of instances; each run allocates its own");
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
@@ -115,6 +122,7 @@ impl Engine {
         let engine = engine.map_err(|error| EngineError(format!("{error:#}")))?;
         let interrupter = Interrupter::start(engine.weak())
             .map_err(|error| EngineError(format!("no thread can be started: {error}")))?;
+
         Ok(Self {
             interrupter,
             engine,
@@ -122,7 +130,7 @@ impl Engine {
         })
     }
 
-    /// What the engine's artifacts are known by, the same in every process of this build.
+    /// Identifies the artifacts of this engine; the same in every process of this build.
     pub(super) fn hash(&self) -> u64 {
         hash(&self.engine)
     }
@@ -136,12 +144,12 @@ impl Engine {
         self.concurrent_runs
     }
 
-    /// Stops a guest, wherever it is.
+    /// Stops a guest, wherever it is. Returns at once.
     pub fn stop(&self, interrupt: &Arc<Interrupt>) {
         self.interrupter.stop(interrupt);
     }
 
-    pub(super) fn live(&self) -> Live {
+    pub(super) fn live(&self) -> LiveGuard {
         self.interrupter.live()
     }
 
@@ -150,21 +158,22 @@ impl Engine {
     }
 }
 
-/// What an engine's artifacts are known by. How instances are allocated is no part of it.
+/// Identifies the artifacts of an engine. The allocation strategy does not matter for it.
 pub(super) fn hash(engine: &wasmtime::Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
 }
 
-/// All that artifacts depend on.
+/// The settings that artifacts depend on.
 pub(super) fn config() -> Config {
     let mut config = Config::new();
     // Without concurrency support a call runs on a plain fiber, and dropping its future
     // unwinds the fiber and the host call that it waits for at once.
     config.epoch_interruption(true).concurrency_support(false);
-    // What no guest language needs is attack surface. Threads, gc, function references and
-    // exceptions are not even built in.
+
+    // A feature that no guest language needs is attack surface. Threads, gc, function references
+    // and exceptions are not even built in.
     config.wasm_memory64(false).wasm_relaxed_simd(false);
     config
         .async_stack_size(STACK_BYTES)
@@ -184,17 +193,18 @@ fn pool(stores: u32, memory_bytes: usize) -> PoolingAllocationConfig {
         .max_tables_per_component(3)
         .max_memory_size(memory_bytes)
         .max_unused_warm_slots(WARM_SLOTS)
-        // Where the kernel tells which pages a guest wrote, only those are cleared.
+        // Where the kernel reports which pages a guest wrote, only those are cleared.
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
         .table_keep_resident(KEEP_TABLE_BYTES)
         .async_stack_keep_resident(KEEP_STACK_BYTES);
+
     pool
 }
 
-/// A process that maps more regions than the kernel allows dies inside malloc, so the number
-/// of runs is bounded by it beforehand.
-fn runs_that_fit() -> u32 {
+/// How many runs fit into the kernel's limit on memory mappings. A process that exceeds it dies
+/// inside malloc, so the number is bounded beforehand.
+fn runs_by_mappings() -> u32 {
     let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok())
@@ -208,15 +218,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_that_take_all_they_may_fit_into_the_memory() {
-        assert_eq!(runs_in(600 << 20, 128 << 20), 3);
-        assert_eq!(runs_in(600 << 20, 16 << 20), 14);
-        assert_eq!(runs_in(64 << 20, 128 << 20), 1);
-        assert_eq!(runs_in(u64::MAX, 0), u32::MAX);
+    fn memory_bounds_the_number_of_runs() {
+        assert_eq!(runs_by_memory(600 << 20, 128 << 20), 3);
+        assert_eq!(runs_by_memory(600 << 20, 16 << 20), 14);
+        assert_eq!(runs_by_memory(64 << 20, 128 << 20), 1);
+        assert_eq!(runs_by_memory(u64::MAX, 0), u32::MAX);
     }
 
     #[test]
-    fn a_number_that_was_asked_for_is_not_made_smaller_by_memory() {
+    fn an_exact_number_is_not_reduced_by_memory() {
         assert_eq!(ConcurrentRuns::Exactly(7).in_memory(u64::MAX), 7);
         assert_eq!(ConcurrentRuns::AtMost(7).in_memory(u64::MAX), 1);
     }

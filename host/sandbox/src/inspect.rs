@@ -1,13 +1,13 @@
-//! A look at a component before it is compiled: what it asks for and what it offers, by name.
-//! Knows the names that the host links, not their types; those are checked when it is linked.
+//! Inspects a component before it is compiled: what it imports and exports, by name. Types are
+//! checked later, when [`component`](super::component) links it.
 
 use super::ComponentError;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The WIT package that agents are built against.
 pub const WIT_PACKAGE: &str = "lastword:agent";
-/// The version of it that this host speaks. A component may be built against any version
-/// that semver calls compatible.
+/// The version of it that this host offers. A component may be built against any version that
+/// semver calls compatible.
 pub const WIT_VERSION: &str = "0.1.0";
 
 const OURS: [&str; 9] = [
@@ -22,8 +22,8 @@ const OURS: [&str; 9] = [
     "turn",
 ];
 
-/// The WASI interfaces that are linked, without version; any 0.2 is compatible. Sockets are
-/// there because guests in some languages import them, and every operation on them is denied.
+/// The WASI interfaces that are linked, without version; any 0.2 is compatible. Sockets are among
+/// them because guests in some languages import them, but every operation on them is denied.
 const WASI: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -68,14 +68,14 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Whether the agent brings closing words.
+    /// Whether the agent exports an epilogue.
     #[must_use]
     pub fn has_epilogue(&self) -> bool {
         self.exports.iter().any(|name| is_ours(name, "epilogue"))
     }
 }
 
-/// Looks at a component's outermost layer and refuses what the host cannot serve.
+/// Inspects the outermost layer of a component and refuses one that the host cannot serve.
 pub(super) fn inspect(wasm: &[u8]) -> Result<Inspection, ComponentError> {
     if wasm.len() < 8 || !wasm.starts_with(b"\0asm") {
         return Err(ComponentError::NotWasm);
@@ -92,7 +92,9 @@ fn names(wasm: &[u8]) -> Result<Inspection, ComponentError> {
         bytes: wasm.len() as u64,
         ..Inspection::default()
     };
+
     let mut depth = 0_u32;
+
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(invalid)? {
             Payload::Version {
@@ -120,6 +122,7 @@ fn names(wasm: &[u8]) -> Result<Inspection, ComponentError> {
             _ => {}
         }
     }
+
     Ok(found)
 }
 
@@ -127,6 +130,7 @@ fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
     if exports.iter().any(|name| is_ours(name, "turn")) {
         return Ok(());
     }
+
     match exports
         .iter()
         .find(|name| split(name).0 == format!("{WIT_PACKAGE}/turn"))
@@ -143,8 +147,10 @@ fn check_exports(exports: &[String]) -> Result<(), ComponentError> {
 fn check_imports(imports: &[String]) -> Result<(), ComponentError> {
     let prefix = format!("{WIT_PACKAGE}/");
     let (mut missing, mut other_version) = (Vec::new(), Vec::new());
+
     for name in imports {
         let (interface, version) = split(name);
+
         if let Some(short) = interface.strip_prefix(&prefix) {
             match (OURS.contains(&short), is_compatible(version, WIT_VERSION)) {
                 (true, true) => {}
@@ -157,14 +163,17 @@ fn check_imports(imports: &[String]) -> Result<(), ComponentError> {
             missing.push(name.clone());
         }
     }
+
     if !other_version.is_empty() {
         return Err(ComponentError::WrongVersion {
             found: other_version,
         });
     }
+
     if !missing.is_empty() {
         return Err(ComponentError::MissingImports { names: missing });
     }
+
     Ok(())
 }
 
@@ -180,8 +189,8 @@ fn split(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a component built against `found` links with `ours`: the same major version, and
-/// before 1.0 the same minor version. What is newer by a patch adds nothing to a WIT package.
+/// Whether a component built against `found` links with `ours`: the same major version, and before
+/// 1.0 the same minor version. A newer patch version adds nothing to a WIT package.
 fn is_compatible(found: Option<&str>, ours: &str) -> bool {
     let Some(found) = found else { return false };
     let track = |version: &str| {

@@ -1,6 +1,5 @@
-//! One call into a fresh instance: set up, raced against its stop switch, torn down. A store
-//! serves one call and is never entered again. Generic over the host's data; knows nothing of
-//! what that is.
+//! One call into a fresh instance: set up, raced against its stop switch, torn down. A store serves
+//! one call and is never entered again. Generic over the host's data.
 
 use super::bindings::exports::lastword::agent::{epilogue, turn};
 use super::wasi::GuestState;
@@ -12,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
 use wasmtime::component::{Instance, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -21,33 +19,33 @@ const HOSTCALL_BYTES: usize = 8 << 20;
 /// Handles that a guest may hold at once.
 pub(super) const HANDLES_MAX: usize = 4096;
 
-/// How a call ended when it did not return.
+/// Why a call did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It was stopped.
+    /// The call was stopped.
     Interrupted,
     /// WebAssembly trapped.
     Trap {
         /// The trap's name.
         kind: &'static str,
-        /// Where it happened, as far as the component's names tell it.
+        /// The innermost function, if the component has names.
         place: String,
     },
-    /// The guest exited the process that it does not have.
+    /// The guest called `exit`.
     Exit(i32),
     /// The stack overflowed.
     StackOverflow,
-    /// It trapped or could not begin after its memory limit had refused it.
+    /// It trapped, or could not start, after its memory limit had refused it memory.
     OutOfMemory,
-    /// It passed one of the bounds on what a host call may carry or hold.
+    /// It exceeded a bound on what a host call may carry or hold.
     Limit(String),
-    /// The host could not carry the call out.
+    /// The host failed.
     Host(String),
 }
 
-/// What is left of a call.
-pub struct Called<T, R> {
-    /// The host's data, taken out of the store when the instance was gone.
+/// The result of a call.
+pub struct CallResult<T, R> {
+    /// The host's data, taken out of the store after the instance was dropped.
     pub state: Option<GuestState<T>>,
     /// What the call returned, or how it failed.
     pub outcome: Result<R, Fault>,
@@ -55,7 +53,7 @@ pub struct Called<T, R> {
     pub busy: Duration,
 }
 
-/// Which export is called.
+/// An export that can be called.
 pub trait Call<T: 'static>: Send {
     type Output: Send;
 
@@ -67,7 +65,7 @@ pub trait Call<T: 'static>: Send {
     ) -> impl Future<Output = wasmtime::Result<Self::Output>> + Send + 'a;
 }
 
-/// No export: what a guest costs before it does anything.
+/// Calls no export: measures what a guest costs before it does anything.
 pub struct CallNothing;
 
 impl<T: Send + 'static> Call<T> for CallNothing {
@@ -122,9 +120,9 @@ impl<T: Send + 'static> Call<T> for CallRun {
 
 /// `epilogue.close`, of a component that exports it.
 pub struct CallClose {
-    /// What interrupted the run.
+    /// Why the run was interrupted.
     pub interruption: epilogue::Interruption,
-    /// The parts of the message that was open.
+    /// The parts of the open message.
     pub said: Vec<epilogue::Part>,
 }
 
@@ -146,11 +144,12 @@ impl<T: Send + 'static> Call<T> for CallClose {
     }
 }
 
-/// Instantiates and calls, until the call returns or the switch is thrown. `beside` is polled
-/// along with the call and may throw the switch; it never ends the call by itself.
+/// Instantiates a component and calls an export, until the call returns or the switch is thrown.
+/// `beside` is polled along with the call and may throw the switch, but never ends the call by
+/// itself.
 ///
-/// When this returns the guest is gone. Dropping the future has the same effect, without the
-/// host's data coming back.
+/// The instance is gone when this returns. Dropping the future has the same effect, but the host's
+/// data is lost.
 pub async fn call<T: Send + 'static, C: Call<T>>(
     engine: &Engine,
     loaded: &Loaded<T>,
@@ -158,30 +157,35 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
     interrupt: &Arc<Interrupt>,
     beside: impl Future<Output = Infallible> + Send,
     export: C,
-) -> Called<T, C::Output> {
+) -> CallResult<T, C::Output> {
     let guest = interrupt.enter();
     let mut busy = Duration::ZERO;
+
     let mut store = match store(engine, state, interrupt) {
         Ok(store) => store,
         Err(error) => {
             let outcome = Err(Fault::Host(format!("{error:#}")));
-            return Called {
+            return CallResult {
                 state: None,
                 outcome,
                 busy,
             };
         }
     };
+
     let live = engine.live();
+
     let result = {
         let body = async {
             let instance = loaded.pre.instantiate_async(&mut store).await?;
             export.call(loaded, &mut store, &instance).await
         };
-        let body = pin!(Timed {
+
+        let body = pin!(PollTimer {
             busy: &mut busy,
             future: pin!(body)
         });
+
         tokio::select! {
             biased;
             () = interrupt.stopped() => None,
@@ -189,21 +193,24 @@ pub async fn call<T: Send + 'static, C: Call<T>>(
             result = body => Some(result),
         }
     };
+
     drop(live);
     let mut state = store.into_data();
     drop(guest);
+
     let outcome = match result {
         None => Err(Fault::Interrupted),
-        Some(result) => result.map_err(|error| fault(&error, state.limiter().refused())),
+        Some(result) => result.map_err(|error| classify(&error, state.limiter().refused())),
     };
-    Called {
+
+    CallResult {
         state: Some(state),
         outcome,
         busy,
     }
 }
 
-/// What the epoch callback answers for a guest that is to stop.
+/// The error that the epoch callback returns for a guest that is to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
@@ -217,60 +224,71 @@ fn store<T: Send + 'static>(
     store.limiter(|state| state.limiter());
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES_MAX);
+
     let (interrupt, ticks) = (Arc::clone(interrupt), engine.ticks());
     let mut last = ticks.load(Ordering::Acquire);
+
     store.epoch_deadline_callback(move |_| {
         if interrupt.is_stopping() {
             return Err(wasmtime::Error::new(Interrupted));
         }
+
         let now = ticks.load(Ordering::Acquire);
         if now == last {
-            // Somebody else's interrupt: it costs this guest a look and nothing more.
+            // The interrupt was for another guest: this one goes on.
             return Ok(UpdateDeadline::Continue(1));
         }
+
         last = now;
         Ok(UpdateDeadline::YieldCustom(
             1,
             Box::pin(tokio::task::yield_now()),
         ))
     });
-    // The default of 0 would trap at once, and what runs before the call counts as well.
+
+    // The default of 0 would trap at once, and instantiation counts as well.
     store.set_epoch_deadline(1);
     Ok(store)
 }
 
-fn fault(error: &wasmtime::Error, refused: bool) -> Fault {
+fn classify(error: &wasmtime::Error, refused: bool) -> Fault {
     if error.is::<Interrupted>() {
         return Fault::Interrupted;
     }
+
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
         return Fault::Exit(exit.0);
     }
+
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::StackOverflow) {
         return Fault::StackOverflow;
     }
+
     if refused {
         return Fault::OutOfMemory;
     }
+
     let Some(trap) = trap else {
         let text = format!("{error:#}");
+
         return if is_bound(error, &text) {
             Fault::Limit(text)
         } else {
             Fault::Host(text)
         };
     };
+
     Fault::Trap {
         kind: trap_kind(*trap),
-        place: place(error),
+        place: innermost_function(error),
     }
 }
 
-/// Whether an error without a trap says that the guest met a bound of the engine's.
+/// Whether an error without a trap says that the guest reached a limit of the engine.
 ///
-/// Of the host's own table wasmtime has a type. The other bounds it tells in words alone
-/// (`bail!`), which are pinned with its version: look at them where that changes.
+/// For the host's own table wasmtime has an error type. It reports the other limits only as text
+/// (`bail!`), which is pinned with its version: check the texts when the version changes.
 fn is_bound(error: &wasmtime::Error, text: &str) -> bool {
     let is_full = |cause: &(dyn std::error::Error + 'static)| {
         matches!(cause.downcast_ref(), Some(ResourceTableError::Full))
@@ -280,10 +298,11 @@ fn is_bound(error: &wasmtime::Error, text: &str) -> bool {
         "fuel allocated for hostcalls",
         // Instances, memories and tables of one store.
         "resource limit exceeded",
-        // The guest's own handles: as many as an index counts, or as the store may have.
+        // The guest's own handles, limited by their index and per store.
         "cannot allocate another handle",
         "store handle limit exceeded",
     ];
+
     error.chain().any(is_full) || words.iter().any(|words| text.contains(words))
 }
 
@@ -303,8 +322,8 @@ fn trap_kind(trap: Trap) -> &'static str {
     }
 }
 
-/// The innermost function of the guest, where it has names.
-fn place(error: &wasmtime::Error) -> String {
+/// The innermost function of the guest, if the component has names.
+fn innermost_function(error: &wasmtime::Error) -> String {
     let frames = error.downcast_ref::<wasmtime::WasmBacktrace>();
     let names = frames.into_iter().flat_map(wasmtime::WasmBacktrace::frames);
     names
@@ -314,13 +333,13 @@ fn place(error: &wasmtime::Error) -> String {
         .unwrap_or_default()
 }
 
-/// Sums the time in which a future was polled.
-struct Timed<'b, F> {
+/// Measures the time in which a future is polled.
+struct PollTimer<'b, F> {
     busy: &'b mut Duration,
     future: F,
 }
 
-impl<F: Future + Unpin> Future for Timed<'_, F> {
+impl<F: Future + Unpin> Future for PollTimer<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -336,11 +355,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_of_the_engine_are_told_from_its_other_errors() {
-        let is_limit = |error: wasmtime::Error| matches!(fault(&error, false), Fault::Limit(_));
+    fn limits_of_the_engine_are_told_apart_from_its_other_errors() {
+        let is_limit = |error: wasmtime::Error| matches!(classify(&error, false), Fault::Limit(_));
         assert!(is_limit(ResourceTableError::Full.into()));
         let wrapped = wasmtime::Error::from(ResourceTableError::Full).context("while opening");
         assert!(is_limit(wrapped));
+
         for bound in [
             "fuel allocated for hostcalls has been exhausted",
             "resource limit exceeded: memory count too high at 33",
@@ -349,6 +369,7 @@ mod tests {
         ] {
             assert!(is_limit(wasmtime::Error::msg(bound)), "{bound}");
         }
+
         assert!(!is_limit(ResourceTableError::NotPresent.into()));
         for other in ["unknown handle index 7", "handle is not a stream"] {
             assert!(!is_limit(wasmtime::Error::msg(other)), "{other}");

@@ -1,8 +1,8 @@
-//! Stopping a guest wherever it is: a flag that its epoch callback reads, a token that ends
-//! its host calls, and a thread that bumps the engine's epoch until the guest is gone.
+//! Stops a guest wherever it is: a flag that its epoch callback reads, a token that ends its host
+//! calls, and a thread that bumps the engine's epoch until the guest is gone.
 //!
-//! A bump is engine-wide and is never itself the kill: it makes every guest look at its own
-//! flag. Knows nothing of why a guest is stopped.
+//! A bump concerns the whole engine and kills nothing by itself: it makes every guest check its own
+//! flag.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,23 +11,23 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmtime::EngineWeak;
 
-/// How often a guest that computes lets others have its thread.
+/// How often a guest that computes yields its thread.
 const TICK: Duration = Duration::from_millis(5);
-/// How often the epoch is bumped while a stopped guest is still there.
+/// How often the epoch is bumped while a stopped guest is still running.
 const REPEAT: Duration = Duration::from_micros(100);
 
 /// One guest's stop switch.
 #[derive(Debug, Default)]
 pub struct Interrupt {
     stopping: AtomicBool,
-    /// A guest is there that has to be bumped.
+    /// Whether there is a guest that has to be bumped.
     guest: AtomicBool,
-    /// Ends the call future, and with it whatever host call the guest is parked in.
+    /// Ends the future of the call, and with it the host call that the guest waits in.
     token: CancellationToken,
 }
 
 impl Interrupt {
-    /// A flag that is not set.
+    /// Creates a switch that is not thrown.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -42,12 +42,13 @@ impl Interrupt {
         self.token.cancelled().await;
     }
 
-    /// A guest is there until the answer is dropped. Whoever lets it in looks at
-    /// [`Interrupt::stopped`] before it does anything: no bump follows a stop that came first.
-    pub(super) fn enter(self: &Arc<Self>) -> Present {
+    /// Marks the guest as present until the returned guard is dropped. The caller checks
+    /// [`Interrupt::stopped`] before the guest does anything: a stop that came earlier is followed
+    /// by no bump.
+    pub(super) fn enter(self: &Arc<Self>) -> GuestGuard {
         self.guest.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        Present(Arc::clone(self))
+        GuestGuard(Arc::clone(self))
     }
 
     fn has_guest(&self) -> bool {
@@ -55,17 +56,17 @@ impl Interrupt {
     }
 }
 
-/// Says that the guest is gone, also when the future that held it is dropped.
-pub(super) struct Present(Arc<Interrupt>);
+/// Marks the guest as gone when it is dropped, also with the future that holds it.
+pub(super) struct GuestGuard(Arc<Interrupt>);
 
-impl Drop for Present {
+impl Drop for GuestGuard {
     fn drop(&mut self) {
         self.0.guest.store(false, Ordering::SeqCst);
     }
 }
 
-/// The engine's one thread: bumps for those who are to stop, ticks for fairness while any
-/// guest is live, and sleeps otherwise.
+/// The engine's one thread. It bumps the epoch while a guest is to stop, ticks for fairness while
+/// any guest is live, and sleeps otherwise.
 pub(super) struct Interrupter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -73,7 +74,8 @@ pub(super) struct Interrupter {
 
 struct Shared {
     engine: EngineWeak,
-    /// Rises with each tick, so that a guest yields at ticks and not at others' interrupts.
+    /// Rises with each tick, so that a guest yields at ticks and not when another guest is
+    /// interrupted.
     ticks: Arc<AtomicU64>,
     live: AtomicUsize,
     inner: Mutex<Inner>,
@@ -92,10 +94,10 @@ impl Shared {
     }
 }
 
-/// Keeps the ticks going while a guest is live.
-pub(super) struct Live(Arc<Shared>);
+/// Keeps the ticks going until it is dropped.
+pub(super) struct LiveGuard(Arc<Shared>);
 
-impl Drop for Live {
+impl Drop for LiveGuard {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, Ordering::AcqRel);
     }
@@ -113,7 +115,8 @@ impl Interrupter {
         let body = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("lastword-epoch".to_owned())
-            .spawn(move || bump(&body))?;
+            .spawn(move || bump_epochs(&body))?;
+
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -124,29 +127,32 @@ impl Interrupter {
         Arc::clone(&self.shared.ticks)
     }
 
-    /// A guest is live until the answer is dropped.
-    pub(super) fn live(&self) -> Live {
+    /// Keeps the ticks going until the returned guard is dropped.
+    pub(super) fn live(&self) -> LiveGuard {
         if self.shared.live.fetch_add(1, Ordering::AcqRel) == 0 {
             // Under the lock, so that the thread is either before its check or asleep.
             drop(self.shared.lock());
             self.shared.woken.notify_one();
         }
-        Live(Arc::clone(&self.shared))
+        LiveGuard(Arc::clone(&self.shared))
     }
 
-    /// Stops a guest, wherever it is. Returns at once; the guest goes within microseconds
-    /// to milliseconds. Where none is, or is any more, none gets to begin.
+    /// Stops a guest, wherever it is. Returns at once; the guest ends within microseconds to
+    /// milliseconds. A guest that has not started yet will not start.
     pub(super) fn stop(&self, interrupt: &Arc<Interrupt>) {
         interrupt.stopping.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         interrupt.token.cancel();
         fence(Ordering::SeqCst);
+
         if !interrupt.has_guest() {
             return;
         }
+
         if let Some(engine) = self.shared.engine.upgrade() {
             engine.increment_epoch();
         }
+
         self.shared.lock().stopping.push(Arc::clone(interrupt));
         self.shared.woken.notify_one();
     }
@@ -164,13 +170,14 @@ impl Drop for Interrupter {
     }
 }
 
-fn bump(shared: &Shared) {
+fn bump_epochs(shared: &Shared) {
     let mut ticked = Instant::now();
     let mut inner = shared.lock();
     while !inner.closed {
         inner.stopping.retain(|interrupt| interrupt.has_guest());
         let stopping = !inner.stopping.is_empty();
         let live = shared.live.load(Ordering::Acquire) > 0;
+
         if !stopping && !live {
             inner = shared
                 .woken
@@ -178,17 +185,20 @@ fn bump(shared: &Shared) {
                 .unwrap_or_else(PoisonError::into_inner);
             continue;
         }
+
         let wait = if stopping { REPEAT } else { TICK };
         inner = shared
             .woken
             .wait_timeout(inner, wait)
             .unwrap_or_else(PoisonError::into_inner)
             .0;
+
         let tick = ticked.elapsed() >= TICK;
         if tick {
             ticked = Instant::now();
             shared.ticks.fetch_add(1, Ordering::Release);
         }
+
         if tick || !inner.stopping.is_empty() {
             let Some(engine) = shared.engine.upgrade() else {
                 return;
@@ -216,22 +226,25 @@ mod tests {
     }
 
     #[test]
-    fn only_a_guest_that_is_there_is_bumped() {
+    fn only_a_live_guest_is_bumped() {
         let (_engine, interrupter) = interrupter();
         let queued = Interrupt::new();
         interrupter.stop(&queued);
         assert!(queued.is_stopping());
         assert_eq!(stopping(&interrupter), 0, "it never had a guest");
+
         let ended = Interrupt::new();
         drop(ended.enter());
         interrupter.stop(&ended);
         assert_eq!(stopping(&interrupter), 0, "its guest was gone before");
+
         let running = Interrupt::new();
         let guest = running.enter();
         interrupter.stop(&running);
         assert_eq!(stopping(&interrupter), 1, "its guest is still there");
         drop(guest);
-        // The thread forgets it when it looks next, which it does until then.
+
+        // The thread removes it at its next round.
         while stopping(&interrupter) > 0 {
             std::thread::yield_now();
         }

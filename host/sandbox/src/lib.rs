@@ -1,5 +1,6 @@
-//! Where guests run: one engine, one store per run, limits, and the means to stop a guest
-//! wherever it is. The only place that names wasmtime; knows neither runs nor stores of data.
+//! Where guests run: one engine, one store per run, limits, and the means to stop a guest at any
+//! time. The only crate that uses wasmtime. It is generic over the host's data and functions, which
+//! `lastword` provides.
 
 #[expect(
     missing_docs,
@@ -30,18 +31,18 @@ pub use worker::compile_worker;
 pub use compile::Compilers;
 pub use component::Loaded;
 pub use engine::{ConcurrentRuns, Engine, EngineOptions};
-pub use instance::{CallClose, CallDescribe, CallNothing, CallRun, Called, Fault, call};
+pub use instance::{CallClose, CallDescribe, CallNothing, CallResult, CallRun, Fault, call};
 pub use interrupt::Interrupt;
 pub use limits::Limiter;
 pub use wasi::{
     Directory, Files, GuestLines, GuestState, LineSource, Outgoing, OutgoingBody, OutgoingError,
 };
 
-/// What capabilities need of the engine's types.
+/// The types of the engine that host functions need.
 pub use wasmtime::Result as HostResult;
 pub use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 
-/// A linker with WASI and nothing of the host's own yet.
+/// Creates a linker with WASI, and nothing of the host's own yet.
 pub fn linker<T: Send + 'static>(engine: &Engine) -> HostResult<Linker<GuestState<T>>> {
     let mut linker = Linker::new(engine.wasmtime());
     wasi::link(&mut linker)?;

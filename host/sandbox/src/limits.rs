@@ -1,15 +1,16 @@
-//! What a guest may take of the host's memory, summed over everything in its store.
+//! Limits on a run: memory, output, files, time, tokens, cost; and the limiter that holds
+//! everything in one store to its memory.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
-/// Limits of one run's sandbox. Each has a default; none can be switched off.
+/// Limits of one run. Each has a default.
 ///
-/// As JSON they are what [`Limits::to_named`] makes: numbers by their names, times in
-/// microseconds (`deadline_us`), `null` for no bound. One that is left out has its default; a name
-/// that is not known is an error.
+/// As JSON they are what [`Limits::to_named`] returns: numbers by their names, times in
+/// microseconds (`deadline_us`), `null` for no bound. A missing one has its default; an unknown
+/// name is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "BTreeMap<String, Option<u64>>",
@@ -18,63 +19,62 @@ use wasmtime::ResourceLimiter;
 #[non_exhaustive]
 pub struct Limits {
     /// Bytes of linear memory, summed over all memories. Default 128 MiB, which is also the
-    /// most: clearing that much at once takes about 100 ms, during which no guest can be
+    /// maximum: clearing this much at once takes about 100 ms, during which no guest can be
     /// stopped.
     pub memory_bytes: u64,
-    /// Elements of tables, summed. Default 1 million.
+    /// Elements of tables, summed over all tables. Default 1 million.
     pub table_elements: u64,
-    /// Bytes of text, reasoning, arguments, results, titles and summaries that one run may say.
-    /// On disk they take up to twelve times as much: once in the log and once in the messages,
-    /// both as JSON. Default 16 MiB.
+    /// Bytes of text, reasoning, arguments, results, titles and summaries that one run may produce.
+    /// On disk they take up to twelve times as much: once in the log and once in the messages, both
+    /// as JSON. Default 16 MiB.
     pub output_bytes: u64,
     /// Entries that one run may make in its session's log: one for what it appends between two
-    /// commits, for a part, a result, a message's beginning and end, a title. Beside what is said
-    /// in it, one takes at most 1 KiB on disk. Default 500,000.
+    /// commits, for a part, a result, the start and end of a message, a title. Beside its content,
+    /// an entry takes at most 1 KiB on disk. Default 500,000.
     pub log_entries: u64,
     /// Bytes of files that one run may write, in the workspace and in `/tmp` together. Each file,
-    /// directory and link that a guest makes counts for 4 KiB. Its messages may hold as many
-    /// bytes of data parts beside that, such as images.
-    /// Default 256 MiB.
+    /// directory and link that a guest creates counts for 4 KiB. Its messages may hold as many
+    /// bytes of data parts, such as images, beside that. Default 256 MiB.
     pub written_bytes: u64,
-    /// File descriptors of the host that a guest may hold at once, by the files and directories
-    /// that it has open, `/workspace` and `/tmp` among them. One more is refused with
-    /// `insufficient-memory`. All guests together have half of the process's limit, whatever
-    /// each may have. Default 64.
+    /// File descriptors of the host that a guest may hold at once through its open files and
+    /// directories, including `/workspace` and `/tmp`. One more is refused with
+    /// `insufficient-memory`. All guests together have half of the process's limit, whatever each
+    /// may have. Default 64.
     pub descriptors: u32,
     /// How long a run may take once it is running. Default 30 minutes; `None` is no deadline.
     pub deadline: Option<Duration>,
-    /// How often a session may be woken by a time in a row, without a prompt or an answer of a
+    /// How often in a row a session may be woken by a time, without a prompt or an answer of a
     /// person in between. The limits on output, files, tokens, cost, tool calls and the deadline
-    /// go on over these runs; the run that would wait for one time more ends with
-    /// `limit(wakes)`. Default 1,000.
+    /// span these runs; the run that would wait once more ends with `limit(wakes)`. Default 1,000.
     pub wakes: u32,
-    /// How long a run that is stopped may go on to bring its work to an end; host calls
-    /// answer `cancelled` meanwhile. Default 0.
+    /// How long a stopped run may go on to finish its work; host calls return `cancelled`
+    /// meanwhile. Default 0.
     pub grace: Duration,
-    /// How long whoever waits for a run's end waits for the finishing write. Default 5 s.
+    /// How long a caller that awaits the end of a run waits for the finishing write. Default 5 s.
     pub finish_deadline: Duration,
     /// How long an epilogue may take. Default 200 ms.
     pub epilogue: Duration,
-    /// Bytes of state that one agent may keep per session, and as much per workspace.
-    /// Default 1 MiB.
+    /// Bytes of state that one agent may store per session, and the same per workspace. Default 1
+    /// MiB.
     pub state_bytes: u64,
-    /// Prompts of one session that may wait. Default 100.
+    /// How many prompts of one session may be queued. Default 100.
     pub queue: u32,
-    /// Tokens that the models of one run, and of those that it starts, may read and write
-    /// together. What goes beyond ends the run with `limit(tokens)`. Default: no bound.
+    /// Tokens that the models of one run, and of the runs it starts, may read and write together.
+    /// Exceeding it ends the run with `limit(tokens)`. Default: no limit.
     pub tokens: Option<u64>,
-    /// What they may cost, in millionths of a US dollar, where prices are known:
-    /// `limit(cost)`. Default: no bound.
+    /// What these models may cost, in millionths of a US dollar, where prices are known. Exceeding
+    /// it ends the run with `limit(cost)`. Default: no limit.
     pub cost_micros: Option<u64>,
-    /// Tool calls of one run and of those that it starts: `limit(tool-calls)`. Default 1,000.
+    /// Tool calls of one run and of the runs it starts. Exceeding it ends the run with
+    /// `limit(tool-calls)`. Default 1,000.
     pub tool_calls: u32,
-    /// How many runs may stand above one another: a run that a user asked for is at 0, one
-    /// that it started at 1. Default 3.
+    /// How deeply runs may start runs: a run that a user asked for is at depth 0, one that it
+    /// started at 1. Default 3.
     pub child_depth: u32,
 }
 
 impl Limits {
-    /// Limits by their names; times in microseconds, and no number for no bound.
+    /// Returns the limits by name; times in microseconds, `None` for no limit.
     #[must_use]
     pub fn to_named(&self) -> BTreeMap<String, Option<u64>> {
         let Limits {
@@ -96,6 +96,7 @@ impl Limits {
             log_entries,
             wakes,
         } = *self;
+
         let micros = |time: Duration| Some(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         let named = [
             ("memory_bytes", Some(memory_bytes)),
@@ -119,13 +120,14 @@ impl Limits {
         named.map(|(name, most)| (name.to_owned(), most)).into()
     }
 
-    /// Limits with those that are named in the place of their own; `None` for a name that is not
-    /// known, or that takes another number.
+    /// Replaces the limits that `named` contains. Returns `None` for an unknown name, or a value
+    /// that does not fit.
     #[must_use]
     pub fn with_named(mut self, named: &BTreeMap<String, Option<u64>>) -> Option<Self> {
         for (name, most) in named {
             let count = || u32::try_from((*most)?).ok();
             let time = most.map(Duration::from_micros);
+
             match name.as_str() {
                 "memory_bytes" => self.memory_bytes = (*most)?,
                 "table_elements" => self.table_elements = (*most)?,
@@ -147,6 +149,7 @@ impl Limits {
                 _ => return None,
             }
         }
+
         Some(self)
     }
 }
@@ -165,7 +168,7 @@ impl TryFrom<BTreeMap<String, Option<u64>>> for Limits {
     }
 }
 
-/// A limit that this version does not know, or a number that it cannot have.
+/// An unknown limit, or a number that is invalid for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a limit has a name that is not known, or a number that it cannot have")]
 pub struct UnknownLimit;
@@ -195,105 +198,105 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of linear memory, at most 128 MiB.
+    /// Sets the bytes of linear memory, at most 128 MiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory_bytes = bytes.min(128 << 20);
         self
     }
 
-    /// How long a run may take once it is running.
+    /// Sets how long a run may take once it is running.
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long a run that is stopped may go on.
+    /// Sets how long a stopped run may go on.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// How long whoever waits for a run's end waits for the finishing write.
+    /// Sets how long a caller that awaits the end of a run waits for the finishing write.
     #[must_use]
     pub fn finish_deadline(mut self, deadline: Duration) -> Self {
         self.finish_deadline = deadline;
         self
     }
 
-    /// Bytes that one run may say.
+    /// Sets the bytes of output that one run may produce.
     #[must_use]
     pub fn output_bytes(mut self, bytes: u64) -> Self {
         self.output_bytes = bytes;
         self
     }
 
-    /// Entries that one run may make in its session's log.
+    /// Sets the entries that one run may make in its session's log.
     #[must_use]
     pub fn log_entries(mut self, entries: u64) -> Self {
         self.log_entries = entries;
         self
     }
 
-    /// How often a session may be woken by a time in a row.
+    /// Sets how often in a row a session may be woken by a time.
     #[must_use]
     pub fn wakes(mut self, wakes: u32) -> Self {
         self.wakes = wakes;
         self
     }
 
-    /// Bytes of files that one run may write.
+    /// Sets the bytes of files that one run may write.
     #[must_use]
     pub fn written_bytes(mut self, bytes: u64) -> Self {
         self.written_bytes = bytes;
         self
     }
 
-    /// File descriptors of the host that a guest may hold at once.
+    /// Sets the file descriptors of the host that a guest may hold at once.
     #[must_use]
     pub fn descriptors(mut self, descriptors: u32) -> Self {
         self.descriptors = descriptors;
         self
     }
 
-    /// Bytes of state that one agent may keep per session, and as much per workspace.
+    /// Sets the bytes of state that one agent may store per session, and per workspace.
     #[must_use]
     pub fn state_bytes(mut self, bytes: u64) -> Self {
         self.state_bytes = bytes;
         self
     }
 
-    /// Tokens that a run's models may read and write together.
+    /// Sets the tokens that a run's models may read and write together.
     #[must_use]
     pub fn tokens(mut self, tokens: Option<u64>) -> Self {
         self.tokens = tokens;
         self
     }
 
-    /// What a run's models may cost, in millionths of a US dollar.
+    /// Sets what a run's models may cost, in millionths of a US dollar.
     #[must_use]
     pub fn cost_micros(mut self, cost: Option<u64>) -> Self {
         self.cost_micros = cost;
         self
     }
 
-    /// Tool calls of one run.
+    /// Sets the tool calls of one run.
     #[must_use]
     pub fn tool_calls(mut self, calls: u32) -> Self {
         self.tool_calls = calls;
         self
     }
 
-    /// How many runs may stand above one another.
+    /// Sets how deeply runs may start runs.
     #[must_use]
     pub fn child_depth(mut self, depth: u32) -> Self {
         self.child_depth = depth;
         self
     }
 
-    /// Prompts of one session that may wait.
+    /// Sets how many prompts of one session may be queued.
     #[must_use]
     pub fn queue(mut self, prompts: u32) -> Self {
         self.queue = prompts;
@@ -308,8 +311,8 @@ const MEMORIES_MAX: usize = 8;
 /// Tables of one store.
 const TABLES_MAX: usize = 32;
 
-/// Counts what one store has taken. Refuses by answering that growing failed, which a guest
-/// may handle; if it traps instead, it ran out of memory.
+/// Counts the memory and tables of one store. A refusal makes the growth fail, which a guest may
+/// handle; if it traps instead, it ran out of memory.
 #[derive(Debug)]
 pub struct Limiter {
     memory_max: usize,
@@ -321,7 +324,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A limiter for one store.
+    /// Creates the limiter of one store.
     pub fn new(limits: &Limits) -> Self {
         let fit = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Self {
@@ -334,12 +337,12 @@ impl Limiter {
         }
     }
 
-    /// Bytes of linear memory at the highest.
+    /// The highest number of bytes of linear memory so far.
     pub fn peak(&self) -> u64 {
         self.peak as u64
     }
 
-    /// Whether the guest asked for more than it may have.
+    /// Whether the guest was refused memory or table elements.
     pub fn refused(&self) -> bool {
         self.refused
     }
@@ -375,6 +378,7 @@ impl ResourceLimiter for Limiter {
             self.refused = true;
             return Ok(false);
         }
+
         self.elements = sum;
         Ok(true)
     }

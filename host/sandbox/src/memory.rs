@@ -1,26 +1,27 @@
-//! How much memory this process may have: the machine's, or less where its control group, of
-//! version 1 or 2, or one above it has a limit. Knows nothing of what it is used for.
+//! How much memory this process may use: that of the machine, or less if its control group (version
+//! 1 or 2) or one above it has a limit.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What bounds the memory.
+/// The bound on the memory of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// The limit of a control group, in bytes.
     Group(u64),
-    /// What the machine has, in bytes.
+    /// The memory of the machine, in bytes.
     Machine(u64),
 }
 
 impl Memory {
-    /// What this process may have; `None` if the system does not say.
+    /// Returns the bound, or `None` if the system does not report it.
     pub(crate) fn of_process() -> Option<Self> {
         let read = |path: &Path| std::fs::read_to_string(path).ok();
         let of = |name: &str| read(&Path::new("/proc").join(name));
-        let machine = of("meminfo").as_deref().and_then(total);
+        let machine = of("meminfo").as_deref().and_then(machine_bytes);
         let groups = of("self/cgroup").zip(of("self/mountinfo"));
-        let group = groups.and_then(|(groups, mounts)| limit(&groups, &mounts, read));
+        let group = groups.and_then(|(groups, mounts)| group_bytes(&groups, &mounts, read));
+
         match (group, machine) {
             (Some(group), machine) if machine.is_none_or(|machine| group < machine) => {
                 Some(Self::Group(group))
@@ -46,8 +47,8 @@ impl fmt::Display for Memory {
     }
 }
 
-/// The machine's memory.
-fn total(meminfo: &str) -> Option<u64> {
+/// Returns the machine's memory in bytes.
+fn machine_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -55,11 +56,11 @@ fn total(meminfo: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The smallest limit of the group that a process is in and of those above it. `groups` is its
+/// Returns the smallest limit of a process's control group and of those above it. `groups` is its
 /// `/proc/self/cgroup`, `mounts` its `/proc/self/mountinfo`.
-fn limit(groups: &str, mounts: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
+fn group_bytes(groups: &str, mounts: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let limits = mounts.lines().filter_map(|mount| {
-        let (group, top, file) = place(groups, mount)?;
+        let (group, top, file) = limit_file(groups, mount)?;
         let up = group.ancestors().take_while(|at| at.starts_with(&top));
         let limits = up.filter_map(|at| read(&at.join(file))?.trim().parse::<u64>().ok());
         limits.min()
@@ -67,33 +68,37 @@ fn limit(groups: &str, mounts: &str, read: impl Fn(&Path) -> Option<String>) -> 
     limits.min()
 }
 
-/// Where a mounted hierarchy has the process's group, where it is mounted, and the name of a
-/// limit there, if it has any.
-fn place(groups: &str, mount: &str) -> Option<(PathBuf, PathBuf, &'static str)> {
+/// Returns the process's group in a mounted hierarchy, the mount point, and the name of the file
+/// with the limit; `None` if the mount has no such limit.
+fn limit_file(groups: &str, mount: &str) -> Option<(PathBuf, PathBuf, &'static str)> {
     let (mounted, kind) = mount.split_once(" - ")?;
     let mut kind = kind.split(' ');
     let (name, options) = (kind.next()?, kind.nth(1)?);
+
     let (file, controller) = match name {
         "cgroup2" => ("memory.max", ""),
-        "cgroup" if has(options, "memory") => ("memory.limit_in_bytes", "memory"),
+        "cgroup" if contains_word(options, "memory") => ("memory.limit_in_bytes", "memory"),
         _ => return None,
     };
+
     let group = groups.lines().find_map(|line| {
         let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
         let is_it = match controller {
             "" => controllers.is_empty(),
-            _ => has(controllers, controller),
+            _ => contains_word(controllers, controller),
         };
         is_it.then_some(group)
     })?;
+
     let mut mounted = mounted.split(' ').skip(3);
     let (root, top) = (mounted.next()?, PathBuf::from(mounted.next()?));
-    // In a container that does not see its own place, what is mounted is its group.
+
+    // A container that does not see its own position has its group mounted as the root.
     let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
     Some((top.join(below), top, file))
 }
 
-fn has(list: &str, word: &str) -> bool {
+fn contains_word(list: &str, word: &str) -> bool {
     list.split(',').any(|one| one == word)
 }
 
@@ -106,7 +111,7 @@ mod tests {
     const V2: &str = "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
 
     fn check(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
-        limit(groups, mounts, |path| {
+        group_bytes(groups, mounts, |path| {
             let file = files.iter().find(|(name, _)| Path::new(name) == path);
             file.map(|(_, text)| format!("{text}\n"))
         })
@@ -117,14 +122,17 @@ mod tests {
         let groups = "0::/system.slice/lastword.service\n";
         let own = "/sys/fs/cgroup/system.slice/lastword.service/memory.max";
         let above = "/sys/fs/cgroup/system.slice/memory.max";
+
         assert_eq!(
             check(groups, V2, &[(own, "600"), (above, "max")]),
             Some(600)
         );
+
         assert_eq!(
             check(groups, V2, &[(own, "max"), (above, "500")]),
             Some(500)
         );
+
         assert_eq!(check(groups, V2, &[(own, "max"), (above, "max")]), None);
         assert_eq!(check(groups, V2, &[]), None);
     }
@@ -146,9 +154,11 @@ mod tests {
         let groups = "4:memory:/docker/1234\n";
         let mounts = "35 31 0:32 /docker/1234 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory";
         let limit = ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "600");
+
         assert_eq!(check(groups, mounts, &[limit]), Some(600));
         let below = "4:memory:/docker/1234/in\n";
         let of_below = ("/sys/fs/cgroup/memory/in/memory.limit_in_bytes", "500");
+
         assert_eq!(check(below, mounts, &[limit, of_below]), Some(500));
         let elsewhere = "4:memory:/../other\n";
         assert_eq!(check(elsewhere, mounts, &[limit]), Some(600));
@@ -157,10 +167,10 @@ mod tests {
     #[test]
     fn the_machine_has_memory() {
         assert_eq!(
-            total("MemTotal:       16 kB\nMemFree: 1 kB\n"),
+            machine_bytes("MemTotal:       16 kB\nMemFree: 1 kB\n"),
             Some(16 << 10)
         );
-        assert_eq!(total("MemFree: 1 kB\n"), None);
+        assert_eq!(machine_bytes("MemFree: 1 kB\n"), None);
         assert!(Memory::of_process().is_some_and(|memory| memory.bytes() > 0));
     }
 }

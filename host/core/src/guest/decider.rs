@@ -7,7 +7,7 @@ use crate::guest::questions::{Asker, Covers, Questions};
 use futures_util::future::BoxFuture;
 use lastword_providers::foreign::Foreign;
 use lastword_providers::model::CallContext;
-use lastword_providers::permits::{Allowed, Decide, Decision, Denied, PermissionPolicy};
+use lastword_providers::permits::{Allowed, Authorize, Decision, Denied, PermissionPolicy};
 use lastword_providers::tools::Effects;
 use lastword_store::Store;
 use lastword_types::clock::Clock;
@@ -45,8 +45,8 @@ pub(crate) struct CallPermits {
     pub(crate) effects: Effects,
 }
 
-impl Decide for CallPermits {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+impl Authorize for CallPermits {
+    fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
         let run = Arc::clone(&self.run);
         let call = self.call.clone();
         let begins = (self.effects == Effects::Some)

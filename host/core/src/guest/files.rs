@@ -1,6 +1,6 @@
 //! The workspace's files as a guest sees them: which directories, and whether to write.
 
-use lastword_sandbox::descriptors::Held;
+use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{Directory, Files};
 use lastword_types::permission::{Authority, Capability};
 use std::fs::File;
@@ -16,7 +16,7 @@ pub(crate) fn of_run(
     authority: &Authority,
     tmp: PathBuf,
     written: Arc<AtomicU64>,
-    held: Held,
+    held: GuestDescriptors,
 ) -> Files {
     let granted = workspace.filter(|_| authority.has_all(Capability::ReadFiles));
     let directory = granted.map(|file| Directory {

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use lastword_os::clock::SystemClock;
     use lastword_providers::http::{HostPatterns, HttpOptions, Resolver};
-    use lastword_providers::permits::{Allowed, Decide, Denied};
+    use lastword_providers::permits::{Allowed, Authorize, Denied};
     use lastword_providers::secrets::Secrets;
     use lastword_types::permission::Access;
     use std::net::{IpAddr, Ipv4Addr};
@@ -155,8 +155,8 @@ mod tests {
     /// Allows everything.
     struct AllowAll;
 
-    impl Decide for AllowAll {
-        fn decide(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+    impl Authorize for AllowAll {
+        fn authorize(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             Box::pin(std::future::ready(Ok(Allowed::Once)))
         }
     }
@@ -207,8 +207,8 @@ mod tests {
         }
     }
 
-    impl Decide for Undecided {
-        fn decide(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+    impl Authorize for Undecided {
+        fn authorize(&self, _: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             let (asked, dismiss) = (self.asked.clone(), Dismiss(self.dismissed.clone()));
             Box::pin(async move {
                 asked.notify_one();

@@ -13,7 +13,7 @@ use crate::guest::{Capabilities, part_from_guest, part_to_guest};
 use futures_util::FutureExt;
 use lastword_sandbox::bindings::exports::lastword::agent::{epilogue, turn};
 use lastword_sandbox::{
-    CallClose, CallRun, Called, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
+    CallClose, CallResult, CallRun, Fault, Files, GuestLines, GuestState, Interrupt, Limiter, call,
 };
 use lastword_store::{Latch, RunOutputBuffer, Sealed, StoreError};
 use lastword_types::session::{FinishReason, PartBody};
@@ -220,7 +220,7 @@ fn conclude(
     output: &Arc<RunOutputBuffer>,
     journal: &Journal,
     meter: &Meter,
-    called: Called<Capabilities, Answer>,
+    called: CallResult<Capabilities, Answer>,
 ) -> (RunUsage, Option<Wait>) {
     let live = &job.live;
     let mut wait = None;

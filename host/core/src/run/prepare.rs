@@ -21,7 +21,7 @@ use lastword_providers::model::{CallContext, ModelProvider};
 use lastword_providers::permits::{Allowed, PermissionPolicy, Permits};
 use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{Effects, FileTools};
-use lastword_sandbox::descriptors::Held;
+use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{GuestLines, GuestState, Limiter, Limits, Outgoing};
 use lastword_store::{RunOutputBuffer, StateOwner};
 use lastword_types::clock::Clock;
@@ -60,7 +60,10 @@ impl Dispatcher {
 
     /// Takes out what the embedder brought: it may hold this host, which would never go.
     pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
-        (std::mem::take(&mut *self.bring()), self.http.let_go())
+        (
+            std::mem::take(&mut *self.bring()),
+            self.http.take_resolver(),
+        )
     }
 
     fn bring(&self) -> MutexGuard<'_, Brought> {
@@ -199,7 +202,7 @@ pub(super) fn prepare(
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
-    let held = Held::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
+    let held = GuestDescriptors::new(Arc::clone(&dispatcher.descriptors), job.limits.descriptors);
     let files = files::of_run(directory.as_ref(), means.authority(), tmp, written, held);
     let capabilities = Capabilities {
         transcript: Transcript {

@@ -1,17 +1,17 @@
 //! The authorization of one server: the client that carries its token, and when a new one is
-//! obtained. One attempt at a time, and no more than a few without an answer in between. Knows
-//! no workspace; how a token is obtained is `flow`'s.
+//! obtained. One attempt at a time, and only a few without a successful call in between.
+//! [`flow`](super::flow) obtains the token.
 
 use super::super::decode::Decoder;
 use super::super::http::HttpClient;
-use super::super::launch::Fill;
+use super::super::launch::SecretSource;
 use super::super::text::{ERROR_MAX, cut};
 use super::config::{OAuthConfig, OAuthGrant};
 use super::consent::Consent;
-use super::kept::Kept;
-use super::shelf::{Record, Shelf};
-use super::store::{Forgetful, TokenStore};
-use super::web::Web;
+use super::credential_records::{CredentialRecords, Record};
+use super::oauth_http::OAuthHttp;
+use super::redacted_values::RedactedValues;
+use super::store::{InMemoryTokenStore, TokenStore};
 use lastword_providers::causes;
 use lastword_providers::model::within_origin;
 use lastword_types::clock::Clock;
@@ -24,29 +24,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// Authorizations for one server without an answered call in between.
+/// How many authorizations there may be for one server without a successful call in between.
 pub(crate) const STEPS_MAX: u32 = 3;
 /// How long a person has to consent.
 const CONSENT_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What an authority is made of.
+/// What the authorities of all servers share.
 #[derive(Clone)]
-pub(crate) struct Setting {
+pub(crate) struct AuthoritySettings {
     pub(crate) consent: Option<Arc<dyn Consent>>,
     pub(crate) tokens: Arc<dyn TokenStore>,
-    pub(crate) fill: Arc<dyn Fill>,
-    pub(crate) kept: Arc<Kept>,
+    pub(crate) fill: Arc<dyn SecretSource>,
+    pub(crate) redacted_values: Arc<RedactedValues>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// How a server stands with its authorization.
+/// The authorization state of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Login {
-    /// Nobody has to consent.
+pub(crate) enum LoginState {
+    /// No person has to consent.
     ByItself,
     /// There is a token.
-    Kept,
-    /// There is none.
+    TokenStored,
+    /// There is no token.
     Missing,
 }
 
@@ -55,39 +55,46 @@ pub(crate) struct Authority {
     pub(super) server: String,
     pub(super) url: String,
     pub(super) config: OAuthConfig,
-    pub(super) setting: Setting,
-    pub(super) shelf: Shelf,
-    pub(super) web: Arc<Web>,
-    /// The client of all connections, once one was needed.
+    pub(super) setting: AuthoritySettings,
+    pub(super) records: CredentialRecords,
+    pub(super) oauth_http: Arc<OAuthHttp>,
+    /// The client of all connections, created when it is first needed.
     client: Mutex<Option<AuthClient<HttpClient>>>,
-    /// Attempts since a call was answered. Held during an attempt.
+    /// Attempts since the last successful call. Locked during an attempt.
     steps: Mutex<u32>,
     /// How often a token was obtained.
     obtained: AtomicU64,
 }
 
 impl Authority {
-    pub(crate) fn new(server: &str, url: &str, config: &OAuthConfig, setting: Setting) -> Self {
-        // A token of the host's own is had again without anybody: it is written nowhere.
+    pub(crate) fn new(
+        server: &str,
+        url: &str,
+        config: &OAuthConfig,
+        setting: AuthoritySettings,
+    ) -> Self {
+        // A token of the host's own can be obtained again without a person, so it is not written to
+        // disk.
         let store = match config.grant {
             OAuthGrant::AuthorizationCode => Arc::clone(&setting.tokens),
-            OAuthGrant::ClientCredentials => Arc::new(Forgetful::default()),
+            OAuthGrant::ClientCredentials => Arc::new(InMemoryTokenStore::default()),
         };
+
         Self {
             server: server.to_owned(),
             url: url.to_owned(),
             config: config.clone(),
-            shelf: Shelf {
+            records: CredentialRecords {
                 server: server.to_owned(),
                 url: url.to_owned(),
                 client_id: config.client_id.clone(),
                 store,
-                kept: Arc::clone(&setting.kept),
+                redacted_values: Arc::clone(&setting.redacted_values),
                 registered: None,
             },
-            web: Arc::new(Web {
+            oauth_http: Arc::new(OAuthHttp {
                 secure: url.starts_with("https:"),
-                kept: Arc::clone(&setting.kept),
+                redacted_values: Arc::clone(&setting.redacted_values),
             }),
             setting,
             client: Mutex::default(),
@@ -96,17 +103,19 @@ impl Authority {
         }
     }
 
-    /// Which token is the newest. To be read before a request, for [`Authority::authorize`].
+    /// The number of the current token. Read before a request, to be passed to
+    /// [`Authority::authorize`].
     pub(crate) fn obtained(&self) -> u64 {
         self.obtained.load(Ordering::Acquire)
     }
 
-    /// A client that sends the token, if there is one, and refreshes it.
+    /// Returns a client that sends the token, if there is one, and refreshes it.
     pub(crate) async fn client(&self) -> Result<AuthClient<HttpClient>, String> {
-        let client = self.unsettled().await?;
+        let client = self.unconfigured_client().await?;
         let mut manager = client.auth_manager.lock().await;
-        let record = self.shelf.record().await?;
+        let record = self.records.record().await?;
         let configured = manager.get_credentials().await.ok().map(|(id, _)| id);
+
         if let (Some(credentials), Some(_)) = (&record.credentials, record.token())
             && configured.as_ref() != Some(&credentials.client_id)
         {
@@ -117,37 +126,44 @@ impl Authority {
                 known.map_err(|error| causes(&error))?;
             }
         }
+
         drop(manager);
         Ok(client)
     }
 
-    async fn unsettled(&self) -> Result<AuthClient<HttpClient>, String> {
+    async fn unconfigured_client(&self) -> Result<AuthClient<HttpClient>, String> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let manager = self.manager(self.shelf.clone()).await?;
-        // Each connection brings a decoder of its own.
+
+        let manager = self.manager(self.records.clone()).await?;
+        // This decoder is a placeholder: each connection brings its own.
         let decoder = Arc::new(Decoder::new(&self.server, &self.setting.fill));
         let http = HttpClient::new(within_origin(&self.url)?, decoder);
         let new = AuthClient::new(http, manager);
+
         Ok(client.insert(new).clone())
     }
 
-    pub(super) async fn manager(&self, shelf: Shelf) -> Result<AuthorizationManager, String> {
-        let web: Arc<dyn OAuthHttpClient> = Arc::clone(&self.web) as _;
-        let manager = AuthorizationManager::new_with_oauth_http_client(&self.url, web).await;
+    pub(super) async fn manager(
+        &self,
+        records: CredentialRecords,
+    ) -> Result<AuthorizationManager, String> {
+        let oauth_http: Arc<dyn OAuthHttpClient> = Arc::clone(&self.oauth_http) as _;
+        let manager = AuthorizationManager::new_with_oauth_http_client(&self.url, oauth_http).await;
         let mut manager = manager.map_err(|error| causes(&error))?;
-        manager.set_credential_store(shelf);
+        manager.set_credential_store(records);
         Ok(manager)
     }
 
-    /// A client that the authorization server knows already.
+    /// The registration of a client that the authorization server already knows.
     pub(super) fn known(&self, record: &Record, id: &str) -> Result<OAuthClientConfig, String> {
         let secret = match &self.config.client_secret {
             Some(secret) => Some(self.setting.fill.fill(secret)?),
             None => record.registered.client_secret.clone(),
         };
+
         let redirect = match record.registered.redirect_uri.as_str() {
             "" => self.url.as_str(),
             redirect => redirect,
@@ -159,19 +175,22 @@ impl Authority {
         })
     }
 
-    /// Obtains a token that the server takes, after it answered with this challenge to a
-    /// request that was sent with the token of `since`. Ends within minutes.
+    /// Obtains a new token, after the server responded with `challenge` to a request that was sent
+    /// with token number `since`. Ends within minutes.
     pub(crate) async fn authorize(
         &self,
         challenge: Option<&str>,
         since: u64,
     ) -> Result<(), String> {
         let mut steps = self.steps.lock().await;
+
         if self.obtained() != since {
-            // Somebody else was asked the same meanwhile.
+            // Another call has obtained a token meanwhile.
             return Ok(());
         }
+
         self.refuse_repetition(challenge).await?;
+
         if *steps == STEPS_MAX {
             return Err(format!(
                 "{} asks for authorization again and again: it was given {STEPS_MAX} times \
@@ -179,14 +198,16 @@ impl Authority {
                 self.server
             ));
         }
+
         if self.config.grant == OAuthGrant::AuthorizationCode && self.setting.consent.is_none() {
-            return Err(self.nobody(challenge).await);
+            return Err(self.no_consent_error(challenge).await);
         }
+
         *steps += 1;
         self.obtain(challenge).await
     }
 
-    /// Obtains a token now, whatever there was.
+    /// Obtains a token now, even if there is one.
     pub(crate) async fn login(&self) -> Result<(), String> {
         let mut steps = self.steps.lock().await;
         self.obtain(None).await?;
@@ -196,62 +217,68 @@ impl Authority {
 
     async fn obtain(&self, challenge: Option<&str>) -> Result<(), String> {
         let obtained = tokio::select! {
-            obtained = self.flow(challenge) => obtained,
+            obtained = self.obtain_token(challenge) => obtained,
             () = self.setting.clock.sleep(CONSENT_MAX) => Err(format!(
-                "nobody consented within {} minutes", CONSENT_MAX.as_secs() / 60
+                "no person consented within {} minutes", CONSENT_MAX.as_secs() / 60
             )),
         };
+
         let manager = obtained.map_err(|why| {
             let why = self.setting.fill.redact(&why);
             format!("{} is not authorized: {}", self.server, cut(why, ERROR_MAX))
         })?;
-        let client = self.unsettled().await?;
+
+        let client = self.unconfigured_client().await?;
         *client.auth_manager.lock().await = manager;
         self.obtained.fetch_add(1, Ordering::AcqRel);
+
         Ok(())
     }
 
-    /// A call was answered: what it took is forgiven.
-    pub(crate) async fn answered(&self) {
+    /// Notes a successful call, which resets the count of attempts.
+    pub(crate) async fn call_succeeded(&self) {
         *self.steps.lock().await = 0;
     }
 
-    /// Gives up the token.
+    /// Removes the token.
     pub(crate) async fn logout(&self) -> Result<(), String> {
         let _nothing_under_way = self.steps.lock().await;
-        self.shelf.forget().await
+        self.records.remove_record().await
     }
 
-    /// How it stands, as far as that is known here.
-    pub(crate) async fn stands(&self) -> Result<Login, String> {
+    /// Returns the state of the authorization, without asking the server.
+    pub(crate) async fn login_state(&self) -> Result<LoginState, String> {
         if self.config.grant == OAuthGrant::ClientCredentials {
-            return Ok(Login::ByItself);
+            return Ok(LoginState::ByItself);
         }
-        let record = self.shelf.record().await?;
+        let record = self.records.record().await?;
         Ok(match record.token() {
-            Some(_) => Login::Kept,
-            None => Login::Missing,
+            Some(_) => LoginState::TokenStored,
+            None => LoginState::Missing,
         })
     }
 
-    /// A server that wants what it was given would ask for it without end.
+    /// Fails if the server wants the scopes that were already granted, since it would ask for them
+    /// again and again.
     async fn refuse_repetition(&self, challenge: Option<&str>) -> Result<(), String> {
         let Some(lacking) = self.lacking(challenge) else {
             return Ok(());
         };
-        let record = self.shelf.record().await?;
+        let record = self.records.record().await?;
         let granted = record.granted();
-        match !lacking.is_empty() && lacking.iter().all(|scope| granted.contains(scope)) {
-            true => Err(format!(
+
+        if !lacking.is_empty() && lacking.iter().all(|scope| granted.contains(scope)) {
+            Err(format!(
                 "{} asks for the scopes that it was granted: {}; ask those who run it",
                 self.server,
                 cut(lacking.join(" "), ERROR_MAX)
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 
-    /// The scopes that a challenge finds missing, if that is what it says.
+    /// The scopes that a challenge reports as missing, if it does.
     fn lacking(&self, challenge: Option<&str>) -> Option<Vec<String>> {
         let url = self.url.parse().ok()?;
         let parsed = WWWAuthenticateParams::parse(challenge?, &url);
@@ -260,29 +287,32 @@ impl Authority {
         Some(scopes.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// Nobody is there to consent: what to do, and what is to be asked for then.
-    async fn nobody(&self, challenge: Option<&str>) -> String {
+    /// The error if no person can consent: what to do, and which scopes to ask for then.
+    async fn no_consent_error(&self, challenge: Option<&str>) -> String {
         let server = &self.server;
         let lacking = self.lacking(challenge).unwrap_or_default();
         if !lacking.is_empty()
-            && let Ok(mut record) = self.shelf.record().await
+            && let Ok(mut record) = self.records.record().await
         {
             record.wanted = union([record.wanted.as_slice(), &lacking]);
-            if let Err(why) = self.shelf.put(record).await {
+            if let Err(why) = self.records.save_record(record).await {
                 tracing::warn!(target: "lastword::mcp", server, "{why}");
             }
         }
-        let more = match lacking.is_empty() {
-            true => String::new(),
-            false => format!(" to more ({})", cut(lacking.join(" "), 200)),
+
+        let more = if lacking.is_empty() {
+            String::new()
+        } else {
+            format!(" to more ({})", cut(lacking.join(" "), 200))
         };
+
         let why =
             format!("{server} needs a person's consent{more}: log in to {server}, then ask again");
         self.setting.fill.redact(&why)
     }
 }
 
-/// All of them, each once, in their order.
+/// Concatenates the lists, without duplicates.
 pub(super) fn union<const N: usize>(lists: [&[String]; N]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for scope in lists.into_iter().flatten() {

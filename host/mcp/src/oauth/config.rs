@@ -1,5 +1,4 @@
-//! The setting `oauth` of one server, and whether it makes sense. Knows no protocol; secrets
-//! are placeholders here.
+//! The setting `oauth` of one server, and its checks. Secrets are still placeholders here.
 
 use http::Uri;
 use serde::de::value::MapAccessDeserializer;
@@ -30,13 +29,13 @@ use std::fmt;
 pub struct OAuthConfig {
     /// On whose behalf the host acts.
     pub grant: OAuthGrant,
-    /// The id that the authorization server knows this host by.
+    /// The id under which the authorization server knows this host.
     pub client_id: Option<String>,
-    /// The secret that belongs to it: a placeholder, `{{secret:NAME}}`.
+    /// The secret of that id: a placeholder, `{{secret:NAME}}`.
     pub client_secret: Option<String>,
     /// The address of a client ID metadata document that describes this host.
     pub client_metadata_url: Option<String>,
-    /// What is asked for at first; otherwise what the server says that it takes.
+    /// The scopes that are asked for at first; by default those that the server advertises.
     pub scopes: Vec<String>,
 }
 
@@ -45,10 +44,10 @@ pub struct OAuthConfig {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OAuthGrant {
-    /// A person's, who consents once: `authorization-code`.
+    /// On behalf of a person, who consents once: `authorization-code`.
     #[default]
     AuthorizationCode,
-    /// Its own, without anybody: `client-credentials`.
+    /// On its own behalf, without a person: `client-credentials`.
     ClientCredentials,
 }
 
@@ -90,7 +89,7 @@ pub(crate) fn switch_or_table<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(Either)
 }
 
-/// What is wrong with it and what would be right.
+/// Checks the setting. An error says what is wrong, and what would be right.
 pub(crate) fn check(config: &OAuthConfig) -> Result<(), String> {
     let secret = config.client_secret.as_deref();
     if secret.is_some_and(|secret| !secret.contains("{{secret:")) {
@@ -100,27 +99,32 @@ pub(crate) fn check(config: &OAuthConfig) -> Result<(), String> {
                 .to_owned(),
         );
     }
+
     if secret.is_some() && config.client_id.is_none() {
         return Err("`oauth` has a `client_secret` and no `client_id`: add it".to_owned());
     }
+
     if config.grant == OAuthGrant::ClientCredentials && secret.is_none() {
         return Err(
             "`grant = \"client-credentials\"` of `oauth` needs `client_id` and `client_secret`"
                 .to_owned(),
         );
     }
+
     let odd = |scope: &&String| scope.is_empty() || scope.contains(char::is_whitespace);
     if let Some(scope) = config.scopes.iter().find(odd) {
         return Err(format!(
             "`scopes` of `oauth` holds `{scope}`: each scope is one word"
         ));
     }
+
     let document = config.client_metadata_url.as_deref();
-    match document.is_some_and(|document| !is_document(document)) {
-        true => Err("`client_metadata_url` of `oauth` has to be like \
+    if document.is_some_and(|document| !is_document(document)) {
+        Err("`client_metadata_url` of `oauth` has to be like \
                      https://example.com/lastword.json"
-            .to_owned()),
-        false => Ok(()),
+            .to_owned())
+    } else {
+        Ok(())
     }
 }
 

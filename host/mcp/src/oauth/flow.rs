@@ -1,68 +1,79 @@
-//! How a token is obtained: discovery, who this host is, a person's consent, and the exchange.
-//! Each call is one attempt. Knows neither when nor how often.
+//! How a token is obtained: discovery, registration of this host, a person's consent, and the
+//! exchange. Each call is one attempt; [`authority`](super::authority) decides when and how often.
 
 use super::authority::{Authority, union};
 use super::config::OAuthGrant;
 use super::consent::{Consent, ConsentRequest};
-use super::shelf::{Record, Registered};
+use super::credential_records::{Record, Registration};
 use lastword_providers::{causes, foreign};
 use rmcp::transport::auth::{
     AuthError, AuthorizationCallback, AuthorizationManager, AuthorizationMetadataResolution,
     ClientCredentialsConfig, OAuthClientConfig,
 };
 
-/// What this host is called where it registers itself.
+/// The name under which this host registers itself.
 const NAME: &str = "lastword";
-/// The scope of tokens that outlast a person's presence.
+/// The scope of tokens that remain valid in a person's absence.
 const OFFLINE: &str = "offline_access";
 
 impl Authority {
-    /// One attempt. Its token is kept; the manager knows how to refresh it.
-    pub(super) async fn flow(
+    /// Obtains a token once and stores it. Returns the manager, which can refresh it.
+    pub(super) async fn obtain_token(
         &self,
         challenge: Option<&str>,
     ) -> Result<AuthorizationManager, String> {
-        let mut manager = self.manager(self.shelf.clone()).await?;
+        let mut manager = self.manager(self.records.clone()).await?;
         let found = manager.resolve_metadata_from_challenge(challenge).await;
         let found = found.map_err(|error| causes(&error))?;
-        self.web.check(&found.metadata.authorization_endpoint)?;
-        self.web.check(&found.metadata.token_endpoint)?;
+
+        self.oauth_http
+            .check(&found.metadata.authorization_endpoint)?;
+        self.oauth_http.check(&found.metadata.token_endpoint)?;
         manager.set_metadata(found.metadata.clone());
-        let record = self.record_of(&found).await?;
+
+        let record = self.record_for(&found).await?;
+
         match self.config.grant {
-            OAuthGrant::ClientCredentials => self.by_itself(&mut manager, &record).await?,
+            OAuthGrant::ClientCredentials => {
+                self.client_credentials_grant(&mut manager, &record).await?
+            }
             OAuthGrant::AuthorizationCode => {
                 refuse_without_pkce(&found)?;
-                self.by_consent(&mut manager, &found, record).await?;
+                self.authorization_code_grant(&mut manager, &found, record)
+                    .await?;
             }
         }
+
         Ok(manager)
     }
 
-    /// What is kept, unless another authorization server issued it: nothing of one goes to
-    /// another.
-    async fn record_of(&self, found: &AuthorizationMetadataResolution) -> Result<Record, String> {
-        let record = self.shelf.record().await?;
+    /// Loads the stored record, unless another authorization server issued it: credentials of one
+    /// server are not sent to another.
+    async fn record_for(&self, found: &AuthorizationMetadataResolution) -> Result<Record, String> {
+        let record = self.records.record().await?;
         let issuer = found.metadata.issuer.as_deref();
         if record.credentials.is_none() || record.issuer() == issuer {
             return Ok(record);
         }
-        self.shelf.forget().await?;
-        self.shelf.record().await
+        self.records.remove_record().await?;
+        self.records.record().await
     }
 
-    async fn by_itself(
+    async fn client_credentials_grant(
         &self,
         manager: &mut AuthorizationManager,
         record: &Record,
     ) -> Result<(), String> {
         let mut scopes = manager.select_initial_scopes(&[]).await;
-        // There is nobody whose absence it could mean.
+        // Without a person, the scope has no meaning.
         scopes.retain(|scope| scope != OFFLINE);
-        let scopes = match self.config.scopes.is_empty() {
-            true => union([record.granted(), &scopes]),
-            false => union([&self.config.scopes, record.granted()]),
+
+        let scopes = if self.config.scopes.is_empty() {
+            union([record.granted(), &scopes])
+        } else {
+            union([&self.config.scopes, record.granted()])
         };
+
         let secret = self.config.client_secret.as_deref().unwrap_or_default();
         let credentials = ClientCredentialsConfig::ClientSecret {
             client_id: self.config.client_id.clone().unwrap_or_default(),
@@ -70,6 +81,7 @@ impl Authority {
             scopes,
             resource: Some(self.url.clone()),
         };
+
         let obtained = async {
             manager.validate_client_credentials_metadata(&credentials)?;
             manager.configure_client_credentials(&credentials)?;
@@ -77,56 +89,62 @@ impl Authority {
         };
         let obtained: Result<_, AuthError> = obtained.await;
         obtained.map_err(|error| causes(&error))?;
+
         Ok(())
     }
 
-    async fn by_consent(
+    async fn authorization_code_grant(
         &self,
         manager: &mut AuthorizationManager,
         found: &AuthorizationMetadataResolution,
         record: Record,
     ) -> Result<(), String> {
         let consent = self.setting.consent.as_ref();
-        let consent = consent.ok_or("this host has nobody who consents")?;
+        let consent = consent.ok_or("this host cannot ask a person for consent")?;
         let redirect = foreign::caught(async || consent.redirect_uri()).await;
         let redirect = redirect.map_err(|error| format!("there is no consent: {error}"))?;
         let scopes = self.scopes(manager, &record).await;
-        let client = self.client_of(manager, found, &record, &redirect, &scopes);
+        let client = self.registration(manager, found, &record, &redirect, &scopes);
         let client = client.await?;
-        let mut shelf = self.shelf.clone();
-        shelf.registered = Some(Registered {
+        let mut records = self.records.clone();
+
+        records.registered = Some(Registration {
             redirect_uri: redirect,
             client_secret: match self.config.client_secret {
-                // The operator's own stays where they put it.
+                // The operator's own secret is not stored; it stays in their configuration.
                 Some(_) => None,
                 None => client.client_secret.clone(),
             },
         });
-        manager.set_credential_store(shelf);
+
+        manager.set_credential_store(records);
         let configured = manager.configure_client(client);
         configured.map_err(|error| causes(&error))?;
-        let callback = self.ask(manager, consent.as_ref(), scopes).await?;
+
+        let callback = self.ask_consent(manager, consent.as_ref(), scopes).await?;
         let (code, state) = (&callback.code, &callback.csrf_token);
         let issuer = callback.issuer.as_deref();
         let exchanged = manager.exchange_code_for_token_with_issuer(code, state, issuer);
+
         exchanged.await.map_err(|error| causes(&error))?;
         Ok(())
     }
 
-    /// What is asked for: what was granted before and what is missing now, or what the
-    /// operator or else the server says.
+    /// The scopes to ask for: those granted before with those missing now, or else those of the
+    /// operator, or else those that the server advertises.
     async fn scopes(&self, manager: &AuthorizationManager, record: &Record) -> Vec<String> {
         let challenged = manager.select_initial_scopes(&[]).await;
         let first = record.granted().is_empty() && record.wanted.is_empty();
-        match first && !self.config.scopes.is_empty() {
-            true => self.config.scopes.clone(),
-            false => union([record.granted(), &record.wanted, &challenged]),
+        if first && !self.config.scopes.is_empty() {
+            self.config.scopes.clone()
+        } else {
+            union([record.granted(), &record.wanted, &challenged])
         }
     }
 
-    /// Who this host is: as the operator says, by its document, as it registered before, or
-    /// as it registers now.
-    async fn client_of(
+    /// This host's registration: as the operator configured it, by its metadata document, as it
+    /// registered before, or by registering now.
+    async fn registration(
         &self,
         manager: &mut AuthorizationManager,
         found: &AuthorizationMetadataResolution,
@@ -140,6 +158,7 @@ impl Authority {
             .get("client_id_metadata_document_supported")
             .and_then(serde_json::Value::as_bool)
             .unwrap_or_default();
+
         let document = self.config.client_metadata_url.as_ref();
         let chosen = self.config.client_id.as_ref();
         if let Some(id) = chosen.or(document.filter(|_| takes_documents)) {
@@ -150,13 +169,16 @@ impl Authority {
             }
             return Ok(known);
         }
+
         if let Some(credentials) = &record.credentials
             && record.registered.redirect_uri == redirect
         {
             return self.known(record, &credentials.client_id);
         }
+
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let registered = manager.register_client(NAME, redirect, &scopes).await;
+
         registered.map_err(|error| {
             let why = causes(&error);
             let server = &self.server;
@@ -167,8 +189,8 @@ impl Authority {
         })
     }
 
-    /// Asks a person, and reads what comes back.
-    async fn ask(
+    /// Asks a person for consent, and reads the address that comes back.
+    async fn ask_consent(
         &self,
         manager: &AuthorizationManager,
         consent: &dyn Consent,
@@ -176,6 +198,7 @@ impl Authority {
     ) -> Result<AuthorizationCallback, String> {
         let words: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let address = manager.get_authorization_url(&words).await;
+
         let request = ConsentRequest {
             server: self.server.clone(),
             address: address.map_err(|error| causes(&error))?,
@@ -183,31 +206,35 @@ impl Authority {
         };
         let answered = foreign::caught(|| consent.consent(request)).await;
         let back = answered.map_err(|error| format!("there is no consent: {error}"))??;
+
         if let Some(refusal) = refusal_of(&back) {
             return Err(format!("consent was refused: {refusal}"));
         }
+
         let callback = AuthorizationCallback::from_redirect_url(&back);
         let callback = callback.map_err(|error| causes(&error))?;
-        self.setting.kept.learn([callback.code.as_str()]);
+        self.setting.redacted_values.add([callback.code.as_str()]);
+
         Ok(callback)
     }
 }
 
-/// Servers that publish what they do have to say that they do this.
+/// Refuses an authorization server whose metadata does not list PKCE.
 fn refuse_without_pkce(found: &AuthorizationMetadataResolution) -> Result<(), String> {
     let methods = found.metadata.code_challenge_methods_supported.as_ref();
     let offered = methods.is_some_and(|methods| methods.iter().any(|method| method == "S256"));
-    match offered || !found.source.is_discovered() {
-        true => Ok(()),
-        false => Err(
+    if offered || !found.source.is_discovered() {
+        Ok(())
+    } else {
+        Err(
             "its authorization server does not say that it offers PKCE with S256, without which \
              a code could be used by whoever sees it"
                 .to_owned(),
-        ),
+        )
     }
 }
 
-/// The error that an authorization server sends a person back with, in its own short words.
+/// The error in a redirect, as the authorization server's short code.
 fn refusal_of(back: &str) -> Option<&str> {
     let query = back.split_once('?')?.1;
     let query = query.split('#').next().unwrap_or_default();

@@ -1,20 +1,20 @@
-//! Authorization by OAuth, for servers over HTTP that ask for it: who consents, where tokens
-//! are kept, and how one is obtained. The protocol is `rmcp`'s; what it may do and whom it may
-//! reach is decided here. Knows no workspace and no connection.
+//! Authorization by OAuth, for servers over HTTP that ask for it: consent, the storage of tokens,
+//! and how they are obtained. `rmcp` implements the protocol; this module decides what it may do
+//! and which addresses it may reach.
 
 mod authority;
 mod config;
 mod consent;
+mod credential_records;
 mod flow;
-mod kept;
-mod shelf;
+mod oauth_http;
+mod redacted_values;
 mod store;
-mod web;
 
-pub(super) use authority::{Authority, Login, STEPS_MAX, Setting};
+pub(super) use authority::{Authority, AuthoritySettings, LoginState, STEPS_MAX};
 pub(super) use config::{check, switch_or_table};
-pub(super) use kept::{Kept, Redacting};
-pub(super) use store::Forgetful;
+pub(super) use redacted_values::{RedactedValues, RedactingSecrets};
+pub(super) use store::InMemoryTokenStore;
 
 pub use config::{OAuthConfig, OAuthGrant};
 pub use consent::{Consent, ConsentRequest};

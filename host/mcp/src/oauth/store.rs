@@ -1,5 +1,5 @@
-//! Where tokens are between one host and the next: files of the user's own, or an embedder's
-//! store. Knows not what is in them.
+//! Where tokens are stored between two runs of a host: files of the user's own, or an embedder's
+//! store.
 
 use std::collections::HashMap;
 use std::fs::DirBuilder;
@@ -8,31 +8,34 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of one server's tokens at the most.
+/// The largest text of one server, in bytes.
 const TOKENS_MAX: u64 = 256 << 10;
 
 /// The folder of tokens in a data directory.
 const FOLDER: &str = "mcp-tokens";
 
-/// A store of secrets, one text for each server. Its methods may block. Errors must not hold
-/// the text.
+/// A store of secrets, one text for each server. Its methods may block. Errors must not contain the
+/// text.
 pub trait TokenStore: Send + Sync + 'static {
-    /// The text of this server, if there is one.
+    /// Loads the text of this server, if there is one.
     ///
     /// # Errors
-    /// The store cannot be read.
+    ///
+    /// If the store cannot be read.
     fn load(&self, server: &str) -> io::Result<Option<String>>;
 
-    /// Keeps the text in the place of an earlier one.
+    /// Stores the text, replacing an earlier one.
     ///
     /// # Errors
-    /// The store cannot be written.
+    ///
+    /// If the store cannot be written.
     fn save(&self, server: &str, tokens: &str) -> io::Result<()>;
 
-    /// Forgets it; it is no error if there is none.
+    /// Removes the text; it is no error if there is none.
     ///
     /// # Errors
-    /// The store cannot be written.
+    ///
+    /// If the store cannot be written.
     fn clear(&self, server: &str) -> io::Result<()>;
 }
 
@@ -43,7 +46,7 @@ pub struct TokenFiles {
 }
 
 impl TokenFiles {
-    /// The files of this folder, which is made when the first token is kept.
+    /// Uses the files of this folder, which is created when the first token is stored.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -51,7 +54,7 @@ impl TokenFiles {
         }
     }
 
-    /// The folder of a data directory where a host keeps tokens unless it is told otherwise.
+    /// The folder in a data directory where a host stores tokens by default.
     #[must_use]
     pub fn of_data_dir(data_dir: &Path) -> Self {
         Self::new(data_dir.join(FOLDER))
@@ -70,13 +73,14 @@ impl TokenStore for TokenFiles {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
-        // Whoever else may write it could send this user's requests with a token of theirs.
+        // Anyone else who can write the file could make this user's requests carry their own token.
         if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
             return Err(io::Error::other(format!(
-                "{} is no file that only you can read; remove it, and log in again",
+                "{} is not a file that only you can read; remove it, and log in again",
                 self.path(server).display()
             )));
         }
+
         let mut text = String::new();
         file.take(TOKENS_MAX).read_to_string(&mut text)?;
         Ok(Some(text))
@@ -87,11 +91,14 @@ impl TokenStore for TokenFiles {
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)?;
-        // Nobody reads half of it, and nobody else reads it at any time.
+
+        // Written by renaming, so that it is never read half written, and created readable for this
+        // user only.
         let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
         draft.write_all(tokens.as_bytes())?;
         draft.as_file().sync_all()?;
         draft.persist(self.path(server))?;
+
         Ok(())
     }
 
@@ -103,11 +110,11 @@ impl TokenStore for TokenFiles {
     }
 }
 
-/// Tokens that end with the process.
+/// Keeps tokens in memory, until the process ends.
 #[derive(Default)]
-pub(crate) struct Forgetful(Mutex<HashMap<String, String>>);
+pub(crate) struct InMemoryTokenStore(Mutex<HashMap<String, String>>);
 
-impl TokenStore for Forgetful {
+impl TokenStore for InMemoryTokenStore {
     fn load(&self, server: &str) -> io::Result<Option<String>> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(tokens.get(server).cloned())

@@ -1,9 +1,9 @@
-//! Which addresses are the public internet's: all others are somebody's own network, or nobody's.
-//! Knows no names and connects to nothing.
+//! Which addresses belong to the public internet. All others belong to a private network, or are
+//! reserved.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is not public; `None` for one that is.
+/// Why an address is not public; `None` for a public one.
 pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => v4(address),
@@ -11,7 +11,7 @@ pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Networks that no request for the public internet may reach: network, bits, what it is.
+/// Networks that are not public: network, bits, name.
 const V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),
@@ -21,7 +21,7 @@ const V4: [([u8; 4], u32, &str); 17] = [
         "an address of a provider's own network",
     ),
     ([127, 0, 0, 0], 8, "a loopback address"),
-    // Hands out a virtual machine's settings, like the link-local ones of other clouds.
+    // Serves a virtual machine's settings, like the link-local addresses of other clouds.
     ([168, 63, 129, 16], 32, "a cloud's own address"),
     ([169, 254, 0, 0], 16, "a link-local address"),
     ([172, 16, 0, 0], 12, "a private address"),
@@ -74,21 +74,26 @@ fn v6(address: Ipv6Addr) -> Option<&'static str> {
     if let Some(inner) = address.to_ipv4_mapped() {
         return v4(inner);
     }
+
     if address.is_loopback() {
         return Some("a loopback address");
     }
+
     if address.is_unspecified() {
         return Some("an unspecified address");
     }
+
     let bits = (address.to_bits() >> 64) as u64;
     let found = V6.iter().find(|(network, length, _)| {
         let mask = u64::MAX << (64 - length);
         bits & mask == *network
     });
+
     if let Some((_, _, what)) = found {
         return Some(what);
     }
-    // Whatever was never given out, IPv4-compatible addresses among it.
+
+    // Everything outside 2000::/3 is unassigned, IPv4-compatible addresses among it.
     (bits >> 61 != 1).then_some("a reserved address")
 }
 
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_others_are_not_and_are_called_what_they_are() {
+    fn other_addresses_are_not_public_and_are_named() {
         for (address, what) in [
             ("0.0.0.0", "unspecified"),
             ("0.1.2.3", "unspecified"),
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn no_length_shifts_by_all_bits() {
+    fn prefix_lengths_never_shift_by_all_bits() {
         assert!(V4.iter().all(|(_, length, _)| (1..=32).contains(length)));
         assert!(V6.iter().all(|(_, length, _)| (1..=64).contains(length)));
     }

@@ -1,5 +1,5 @@
-//! The body of an answer, piece by piece: ended when it is too long, too slow or too late, and
-//! without the secrets that went out with the request.
+//! The body of a response, chunk by chunk: aborted when it is too long, too slow or too late, and
+//! without the secrets that the request carried.
 
 use super::error::{HttpError, HttpErrorKind};
 use crate::secrets::RedactedStream;
@@ -10,26 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// An answer's body. Dropping it ends the request.
+/// The body of a response. Dropping it ends the request.
 pub struct Body {
     pub(super) response: reqwest::Response,
     /// The `host:port` that it comes from.
     pub(super) target: String,
     pub(super) clock: Arc<dyn Clock>,
     /// Completes when the request's time is over.
-    pub(super) over: BoxFuture<'static, ()>,
+    pub(super) deadline: BoxFuture<'static, ()>,
     /// How long it may pause.
     pub(super) idle: Duration,
-    /// Bytes that may still come.
-    pub(super) left: u64,
+    /// Bytes that may still be received.
+    pub(super) remaining: u64,
     pub(super) redacted: Option<RedactedStream>,
     pub(super) ended: bool,
-    /// The run's permission to have one more request under way.
-    pub(super) _slot: OwnedSemaphorePermit,
+    /// The run's permit for one more request in flight.
+    pub(super) _permit: OwnedSemaphorePermit,
 }
 
 impl Body {
-    /// The next bytes; `None` at the end. After an error there is nothing more.
+    /// Returns the next bytes; `None` at the end, and after an error.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         while !self.ended {
             let Some(bytes) = self.receive().await.inspect_err(|_| self.ended = true)? else {
@@ -38,6 +38,7 @@ impl Body {
                 let held = held.filter(|held| !held.is_empty());
                 return Ok(held.map(Bytes::from));
             };
+
             let Some(redacted) = &mut self.redacted else {
                 return Ok(Some(bytes));
             };
@@ -46,12 +47,14 @@ impl Body {
                 return Ok(Some(seen.into()));
             }
         }
+
         Ok(None)
     }
 
-    /// What came, within the bounds; never empty.
+    /// Returns the next bytes within the bounds, never empty.
     async fn receive(&mut self) -> Result<Option<Bytes>, HttpError> {
         let paused = self.clock.sleep(self.idle);
+
         let next = async {
             loop {
                 match self.response.chunk().await {
@@ -60,9 +63,10 @@ impl Body {
                 }
             }
         };
+
         let next = tokio::select! {
             biased;
-            () = &mut self.over => return Err(too_late(&self.target)),
+            () = &mut self.deadline => return Err(too_late(&self.target)),
             next = next => next,
             () = paused => {
                 let message = format!("{} sent nothing for {:?}", self.target, self.idle);
@@ -71,10 +75,12 @@ impl Body {
         };
         let bytes = next.map_err(|error| HttpError::of(&error, &self.target))?;
         let length = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        match self.left.checked_sub(length) {
-            Some(left) => self.left = left,
+
+        match self.remaining.checked_sub(length) {
+            Some(remaining) => self.remaining = remaining,
             None => return Err(too_long(&self.target)),
         }
+
         Ok(bytes)
     }
 }

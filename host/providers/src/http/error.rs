@@ -1,54 +1,54 @@
-//! Why a request came to nothing, for people, for models and for guests. Never holds a header,
-//! a body or a secret.
+//! Why a request failed, for people, for models and for guests. Never contains a header, a body or
+//! a secret.
 
 use crate::permits::Denied;
 use crate::tools::{ToolError, ToolErrorKind};
 
-/// A request that came to nothing.
+/// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HttpError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: HttpErrorKind,
     /// What happened and what to do.
     pub message: String,
 }
 
-/// What kind of failure.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpErrorKind {
-    /// The address is none that the host asks.
+    /// The address is not one that the host sends requests to.
     Url,
     /// A header that a guest may not set, or that cannot be sent.
     Header,
-    /// Nobody allowed it.
+    /// The request was not allowed.
     Denied,
-    /// The name leads to an address that is not public.
+    /// The name resolves to an address that is not public.
     Private,
-    /// The name leads nowhere.
+    /// The name cannot be resolved.
     Resolve,
-    /// Nobody answers there.
+    /// No connection could be made.
     Connect,
-    /// There is no secure connection to it.
+    /// The TLS handshake failed.
     Tls,
-    /// What is sent is more than may be.
+    /// The request's body is larger than allowed.
     RequestBytes,
-    /// The answer's headers are more than may be.
+    /// The response's headers are larger than allowed.
     ResponseHeaders,
-    /// The answer's body is more than may be.
+    /// The response's body is larger than allowed.
     ResponseBytes,
-    /// What came is no answer, or it broke off.
+    /// The response is invalid, or was cut off.
     Protocol,
-    /// The answer is compressed or cut in a way that secrets could not be found in.
+    /// The response has an encoding or a range in which secrets could not be found.
     Coding,
     /// It took too long.
     Timeout,
-    /// The run has too many requests under way.
+    /// The run has too many requests in flight.
     Busy,
 }
 
 impl HttpError {
-    /// A failure of this kind.
+    /// Creates an error of this kind.
     pub fn new(kind: HttpErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -56,32 +56,35 @@ impl HttpError {
         }
     }
 
-    /// What reqwest says of it, without the address, which may hold more than it should.
+    /// Converts an error of reqwest, without the address, which may hold secrets.
     pub(super) fn of(error: &reqwest::Error, target: &str) -> Self {
         let secure = caused_by(error, |cause| cause.is::<rustls::Error>());
         if let Some(reason) = secure {
             let message = format!("there is no secure connection to {target}: {reason}");
             return Self::new(HttpErrorKind::Tls, message);
         }
+
         let system = caused_by(error, |cause| cause.is::<std::io::Error>());
         let reason = system.map_or(String::new(), |reason| format!(": {reason}"));
+
         let (kind, what) = match () {
             () if error.is_timeout() => (HttpErrorKind::Timeout, "does not take the connection"),
             () if error.is_connect() => (HttpErrorKind::Connect, "cannot be reached"),
             () => (HttpErrorKind::Protocol, "broke off, or did not speak HTTP"),
         };
+
         Self::new(kind, format!("{target} {what}{reason}"))
     }
 }
 
-/// The first of an error's causes that is one of these, as text.
+/// Returns the text of the first cause that matches.
 fn caused_by(
     error: &reqwest::Error,
     is: impl Fn(&(dyn std::error::Error + 'static)) -> bool,
 ) -> Option<String> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        // Errors of I/O wrap what says more, and each other, and are no source of it.
+        // An I/O error wraps another error without naming it as its source.
         let within = std::iter::successors(Some(error), |error| {
             let wraps = error.downcast_ref::<std::io::Error>()?.get_ref()?;
             Some(wraps as &(dyn std::error::Error + 'static))
@@ -92,6 +95,7 @@ fn caused_by(
         }
         cause = error.source();
     }
+
     None
 }
 

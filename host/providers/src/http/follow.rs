@@ -1,8 +1,8 @@
-//! Redirects, for the host's own tools: each hop is a request of its own, allowed and checked as
-//! if it were the first. What is meant for one host never goes to the next.
+//! Redirects, for the host's own tools. Each hop is a request of its own, allowed and checked like
+//! the first; confidential headers are only sent to their own origin.
 
 use super::error::{HttpError, HttpErrorKind};
-use super::guarded::{Guarded, Over, Request, Response};
+use super::guarded::{Deadline, Guarded, Request, Response};
 use super::target::Target;
 use crate::permits::Permits;
 use crate::secrets::placeholders;
@@ -11,12 +11,12 @@ use http::{HeaderMap, Method, StatusCode, header};
 use lastword_types::id::RunId;
 use reqwest::Url;
 
-/// Redirects of one request.
+/// How many redirects of one request are followed.
 const HOPS_MAX: usize = 5;
 
 impl Guarded {
-    /// Sends a request without a body and follows where it is sent on to. All hops together
-    /// have the time of one request.
+    /// Sends a request without a body and follows its redirects. All hops together have the time of
+    /// one request.
     pub async fn follow(
         &self,
         run: RunId,
@@ -25,7 +25,8 @@ impl Guarded {
         mut headers: HeaderMap,
         permits: &Permits,
     ) -> Result<Response, HttpError> {
-        let mut over: Over = None;
+        let mut deadline: Deadline = None;
+
         for _ in 0..=HOPS_MAX {
             let request = Request {
                 method: method.clone(),
@@ -33,26 +34,33 @@ impl Guarded {
                 headers: headers.clone(),
                 body: futures_util::stream::empty().boxed(),
             };
-            let mut response = self.send_before(&mut over, run, request, permits).await?;
+            let mut response = self
+                .send_within(&mut deadline, run, request, permits)
+                .await?;
             let Some(next) = location(&response)? else {
                 return Ok(response);
             };
-            // The time that is left is the next hop's.
-            let left = std::mem::replace(&mut response.body.over, std::future::pending().boxed());
-            over = Some(left);
+
+            // The next hop gets the remaining time.
+            let remaining =
+                std::mem::replace(&mut response.body.deadline, std::future::pending().boxed());
+            deadline = Some(remaining);
             drop(response);
+
             let (from, to) = (Target::of(&mut url)?, next);
             url = to;
+
             if !Target::of(&mut url)?.is_same_origin(&from) {
                 drop_confidential(&mut headers);
             }
         }
+
         let message = format!("there were more than {HOPS_MAX} redirects");
         Err(HttpError::new(HttpErrorKind::Protocol, message))
     }
 }
 
-/// Where an answer sends its reader.
+/// The address that a response redirects to.
 fn location(response: &Response) -> Result<Option<Url>, HttpError> {
     let redirects = [
         StatusCode::MOVED_PERMANENTLY,
@@ -61,18 +69,20 @@ fn location(response: &Response) -> Result<Option<Url>, HttpError> {
         StatusCode::TEMPORARY_REDIRECT,
         StatusCode::PERMANENT_REDIRECT,
     ];
+
     let location = response.headers.get(header::LOCATION);
     let Some(location) = location.filter(|_| redirects.contains(&response.status)) else {
         return Ok(None);
     };
     let next = location.to_str().ok();
     let next = next.and_then(|next| response.url.join(next).ok());
-    let message = "a redirect leads to what is no address";
+    let message = "a redirect has an invalid address";
+
     next.map(Some)
         .ok_or_else(|| HttpError::new(HttpErrorKind::Protocol, message))
 }
 
-/// Removes what was meant for one host alone.
+/// Removes headers that are meant for one origin only.
 fn drop_confidential(headers: &mut HeaderMap) {
     let meant: Vec<_> = headers
         .iter()
@@ -84,6 +94,7 @@ fn drop_confidential(headers: &mut HeaderMap) {
         })
         .map(|(name, _)| name.clone())
         .collect();
+
     for name in meant {
         headers.remove(name);
     }

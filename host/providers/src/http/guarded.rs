@@ -1,5 +1,6 @@
-//! The one way of agents' requests to the network: allowed, resolved once, checked, sent to what
-//! was checked. Follows no redirect and keeps no connection for a second request.
+//! The client of agents' requests: each is checked for permission, its name is resolved once, the
+//! addresses are checked, and the connection goes to the checked addresses. Follows no redirects
+//! and keeps no connections.
 
 use super::address::why_not_public;
 use super::body::{Body, too_late, too_long};
@@ -27,14 +28,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-/// Requests that one run may have under way, those that wait for a person among them.
+/// How many requests one run may have in flight, including those that wait for a person.
 const REQUESTS_MAX: usize = 16;
-/// Addresses of one name that are tried.
+/// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 16;
-/// What a request says of who sends it, unless it says so itself.
+/// The `User-Agent` of requests that set none.
 const USER_AGENT: &str = concat!("lastword/", env!("CARGO_PKG_VERSION"));
 
-/// The client of all runs of a host. A cloneable handle.
+/// The HTTP client of all runs of a host. A cloneable handle.
 #[derive(Clone)]
 pub struct Guarded {
     inner: Arc<Inner>,
@@ -42,44 +43,44 @@ pub struct Guarded {
 
 struct Inner {
     options: HttpOptions,
-    /// The embedder's, until the host is shut down.
+    /// The embedder's resolver, until the host is shut down.
     resolver: Mutex<Arc<dyn Resolver>>,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
-    /// Reads the system's certificates once, when they are first needed.
+    /// The TLS settings; the system's certificates are read once, when they are first needed.
     secure: OnceCell<rustls::ClientConfig>,
     runs: Mutex<HashMap<RunId, Weak<Semaphore>>>,
 }
 
-/// A request as it is asked for.
+/// A request.
 pub struct Request {
     /// The method.
     pub method: Method,
     /// The absolute address.
     pub url: Url,
-    /// Values may have placeholders for secrets.
+    /// Values may contain placeholders for secrets.
     pub headers: HeaderMap,
     /// Read to its end before anything is sent.
     pub body: BoxStream<'static, Result<Bytes, HttpError>>,
 }
 
-/// An answer whose body has yet to come.
+/// A response whose body has not been read yet.
 pub struct Response {
-    /// The status of the answer.
+    /// The status.
     pub status: StatusCode,
-    /// The headers of the answer, without secrets.
+    /// The headers, without secrets.
     pub headers: HeaderMap,
-    /// Where it came from.
+    /// The address that it came from.
     pub url: Url,
     /// The body, as it arrives.
     pub body: Body,
 }
 
-/// When a request, and those that it is redirected to, must be over.
-pub(super) type Over = Option<BoxFuture<'static, ()>>;
+/// Completes at the deadline of a request and of its redirects.
+pub(super) type Deadline = Option<BoxFuture<'static, ()>>;
 
 impl Guarded {
-    /// A client that keeps to these options and puts these secrets in.
+    /// Creates a client with these options, which fills in these secrets.
     pub fn new(mut options: HttpOptions, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let resolver = std::mem::replace(&mut options.resolver, options::system());
         Self {
@@ -94,88 +95,96 @@ impl Guarded {
         }
     }
 
-    /// Takes out what an embedder brought.
-    pub fn let_go(&self) -> Arc<dyn Resolver> {
+    /// Takes the embedder's resolver out, when the host is shut down.
+    pub fn take_resolver(&self) -> Arc<dyn Resolver> {
         let resolver = self.inner.resolver.lock();
         let mut resolver = resolver.unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut resolver, options::system())
     }
 
-    /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping
-    /// the future, or the answer's body, ends the request.
+    /// Sends a request on a run's behalf, once it is allowed. May wait for a person. Dropping the
+    /// future, or the response's body, ends the request.
     pub async fn send(
         &self,
         run: RunId,
         request: Request,
         permits: &Permits,
     ) -> Result<Response, HttpError> {
-        self.send_before(&mut None, run, request, permits).await
+        self.send_within(&mut None, run, request, permits).await
     }
 
-    /// The same with a time that began with an earlier request, or begins with this.
-    pub(super) async fn send_before(
+    /// The same, with the deadline of an earlier request, or a new one.
+    pub(super) async fn send_within(
         &self,
-        over: &mut Over,
+        deadline: &mut Deadline,
         run: RunId,
         mut request: Request,
         permits: &Permits,
     ) -> Result<Response, HttpError> {
         let target = Target::of(&mut request.url)?;
         rules::check(&request.method, &request.headers)?;
-        let slot = self.slot(run)?;
+
+        let permit = self.permit(run)?;
         let title = title(&request.method, &request.url);
         let mut access = Access::new(Capability::Network, &target.text, title);
+
         if let Some(query) = request.url.query() {
             access = access.details(&format!("query: {query}"));
         }
+
         permits.require(access).await?;
         let names = self
             .inner
             .allowed_secrets(&request.headers, &target, permits)
             .await?;
-        let mut waits = over
+
+        let mut waits = deadline
             .take()
             .unwrap_or_else(|| self.inner.clock.sleep(self.inner.options.total));
         let carried = !names.is_empty();
         let is_head = request.method == Method::HEAD;
         let url = request.url.clone();
+
         let sent = tokio::select! {
             biased;
             () = &mut waits => return Err(too_late(&target.text)),
-            sent = self.inner.carry_out(request, &target, &names) => sent?,
+            sent = self.inner.send_checked(request, &target, &names) => sent?,
         };
-        let answer = Answer {
+
+        let answer = RawResponse {
             sent,
             target,
             url,
             carried,
             is_head,
         };
-        answer.check(&self.inner, waits, slot)
+        answer.check(&self.inner, waits, permit)
     }
 
-    /// Room for one more request of a run.
-    fn slot(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
+    /// Takes a permit for one more request of a run.
+    fn permit(&self, run: RunId) -> Result<OwnedSemaphorePermit, HttpError> {
         let mut runs = self
             .inner
             .runs
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         runs.retain(|_, requests| requests.strong_count() > 0);
+
         let requests = runs.get(&run).and_then(Weak::upgrade).unwrap_or_else(|| {
             let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
             runs.insert(run, Arc::downgrade(&requests));
             requests
         });
+
         requests.try_acquire_owned().map_err(|_| {
-            let message = format!("a run has at most {REQUESTS_MAX} requests under way");
+            let message = format!("a run has at most {REQUESTS_MAX} requests in flight");
             HttpError::new(HttpErrorKind::Busy, message)
         })
     }
 }
 
 impl Inner {
-    /// The secrets that a request's headers name, once each of them may go to the target.
+    /// Returns the secrets that the headers name, after a permission check of each for the target.
     async fn allowed_secrets(
         &self,
         headers: &HeaderMap,
@@ -183,13 +192,15 @@ impl Inner {
         permits: &Permits,
     ) -> Result<BTreeSet<String>, HttpError> {
         let mut names = BTreeSet::new();
+
         for value in headers.values() {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let found = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
+            let found = placeholders(&text).map_err(|error| invalid_header(error.to_string()))?;
             names.extend(found.into_iter().map(str::to_owned));
         }
+
         for name in &names {
-            if !self.secrets.may_go_to(name, &target.text) {
+            if !self.secrets.is_allowed_for(name, &target.text) {
                 let message = format!(
                     "no secret `{name}` may be sent to {}; an operator says where with `hosts` \
                      in [secrets.{name}]",
@@ -197,16 +208,18 @@ impl Inner {
                 );
                 return Err(HttpError::new(HttpErrorKind::Denied, message));
             }
+
             let title = format!("send the secret `{name}` to {}", target.text);
-            // The target does not say where it goes.
+            // For this request only, since the target does not say which path it goes to.
             let access = Access::new(Capability::Secrets, name, title).once();
             permits.require(access).await?;
         }
+
         Ok(names)
     }
 
-    /// Everything between the permission and the answer's headers.
-    async fn carry_out(
+    /// Everything between the permission and the response's headers.
+    async fn send_checked(
         &self,
         request: Request,
         target: &Target,
@@ -215,20 +228,24 @@ impl Inner {
         let body = self.collect(request.body).await?;
         let addresses = self.addresses(target).await?;
         let mut headers = request.headers;
+
         if !names.is_empty() {
             self.check_transport(target, &addresses)?;
             headers = self.fill(&headers)?;
-            // What comes back must be readable, so that secrets can be found in it.
+            // The response must not be compressed, so that secrets can be found in it.
             headers.remove(header::ACCEPT_ENCODING);
-            // And come whole: a value is not found in its pieces.
+            // And it must be whole, since a secret is not found in parts of it.
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
+
         let client = self.client(target, addresses).await?;
         let mut sent = client.request(request.method, request.url).headers(headers);
+
         if !body.is_empty() {
             sent = sent.body(body);
         }
+
         let sent = sent.send().await;
         sent.map_err(|error| HttpError::of(&error, &target.text))
     }
@@ -239,6 +256,7 @@ impl Inner {
     ) -> Result<Bytes, HttpError> {
         let most = self.options.request_bytes;
         let mut bytes = Vec::new();
+
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;
             if bytes.len() + chunk.len() > most {
@@ -247,6 +265,7 @@ impl Inner {
             }
             bytes.extend_from_slice(&chunk);
         }
+
         Ok(bytes.into())
     }
 
@@ -254,7 +273,7 @@ impl Inner {
         Arc::clone(&self.resolver.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The addresses of a host, if all of them may be reached.
+    /// Returns the addresses of a host, if all of them may be reached.
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, HttpError> {
         let found = match target.address {
             Some(address) => vec![address],
@@ -264,13 +283,16 @@ impl Inner {
                 found.ok().and_then(Result::ok).unwrap_or_default()
             }
         };
+
         if found.is_empty() {
             let message = format!("the name {} has no address", target.host);
             return Err(HttpError::new(HttpErrorKind::Resolve, message));
         }
+
         for address in &found {
             self.check_address(target, *address)?;
         }
+
         let found = found.into_iter().take(ADDRESSES_MAX);
         Ok(found
             .map(|address| SocketAddr::new(address, target.port))
@@ -281,20 +303,22 @@ impl Inner {
         let Some(what) = why_not_public(address) else {
             return Ok(());
         };
-        match self.is_private(target, address) {
-            true => Ok(()),
-            false => Err(HttpError::new(
+
+        if self.is_private(target, address) {
+            Ok(())
+        } else {
+            Err(HttpError::new(
                 HttpErrorKind::Private,
                 format!(
                     "{} leads to {what}, not to the public internet; an operator who means it \
                      names the host and port as private",
                     target.text
                 ),
-            )),
+            ))
         }
     }
 
-    /// Whether an operator named the host or the address as private.
+    /// Whether the operator listed the host or the address as private.
     fn is_private(&self, target: &Target, address: IpAddr) -> bool {
         let private = &self.options.private;
         let address = SocketAddr::new(address.to_canonical(), target.port);
@@ -302,62 +326,68 @@ impl Inner {
             && (private.covers(&target.text) || private.covers(&address.to_string()))
     }
 
-    /// Secrets travel encrypted, or stay on this machine.
+    /// Secrets are sent encrypted, or only within this machine.
     fn check_transport(&self, target: &Target, to: &[SocketAddr]) -> Result<(), HttpError> {
         let stays = |to: &SocketAddr| {
             to.ip().to_canonical().is_loopback() && self.is_private(target, to.ip())
         };
-        match target.secure || to.iter().all(stays) {
-            true => Ok(()),
-            false => Err(HttpError::new(
+        if target.secure || to.iter().all(stays) {
+            Ok(())
+        } else {
+            Err(HttpError::new(
                 HttpErrorKind::Denied,
                 format!(
                     "secrets are not sent to {} over `http`; use `https`",
                     target.text
                 ),
-            )),
+            ))
         }
     }
 
     fn fill(&self, headers: &HeaderMap) -> Result<HeaderMap, HttpError> {
         let mut filled = HeaderMap::with_capacity(headers.len());
+
         for (name, value) in headers {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let names = placeholders(&text).map_err(|error| unfit_header(error.to_string()))?;
+            let names = placeholders(&text).map_err(|error| invalid_header(error.to_string()))?;
             if names.is_empty() {
                 filled.append(name, value.clone());
                 continue;
             }
-            // All of them were allowed before the name was resolved.
+
+            // Their use was allowed before the name was resolved.
             let text = self.secrets.fill(&text, &|_| Ok(()));
-            let text = text.map_err(|error| unfit_header(error.to_string()))?;
+            let text = text.map_err(|error| invalid_header(error.to_string()))?;
             let value = HeaderValue::from_str(text.expose_secret());
+
             let mut value = value.map_err(|_| {
-                unfit_header(format!(
+                invalid_header(format!(
                     "a secret for `{name}` has characters that no header may"
                 ))
             })?;
             value.set_sensitive(true);
             filled.append(name, value);
         }
+
         Ok(filled)
     }
 
-    /// A client for one request, which knows no address but those that were checked.
+    /// Creates a client for one request, which only connects to the checked addresses.
     async fn client(
         &self,
         target: &Target,
         to: Vec<SocketAddr>,
     ) -> Result<reqwest::Client, HttpError> {
         let broken = |reason: String| HttpError::new(HttpErrorKind::Tls, reason);
-        let tls = match target.secure {
-            true => self
-                .secure
+        let tls = if target.secure {
+            self.secure
                 .get_or_try_init(|| read_certificates(self.options.roots.clone()))
                 .await?
-                .clone(),
-            false => tls::config(Trust::Nobody, &[]).map_err(|error| broken(error.to_string()))?,
+                .clone()
+        } else {
+            tls::config(Trust::None, &[]).map_err(|error| broken(error.to_string()))?
         };
+
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .no_proxy()
@@ -369,7 +399,8 @@ impl Inner {
             .pool_max_idle_per_host(0)
             .tcp_nodelay(true)
             .user_agent(USER_AGENT)
-            .dns_resolver(Pinned(to));
+            .dns_resolver(CheckedAddresses(to));
+
         client
             .build()
             .map_err(|_| broken("cannot set up a connection".to_owned()))
@@ -387,41 +418,42 @@ async fn read_certificates(
     };
     let config = read.map_err(|error| failed(error.to_string()))?;
     let mut config = config.map_err(|error| failed(error.to_string()))?;
-    // Nothing of a connection is kept, so that no run is recognised by another's.
+
+    // No TLS sessions are resumed, so that a server cannot link two runs.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
 }
 
-fn unfit_header(reason: String) -> HttpError {
+fn invalid_header(reason: String) -> HttpError {
     HttpError::new(HttpErrorKind::Header, reason)
 }
 
-/// Answers every name with the addresses that were checked.
-struct Pinned(Vec<SocketAddr>);
+/// Resolves every name to the checked addresses.
+struct CheckedAddresses(Vec<SocketAddr>);
 
-impl reqwest::dns::Resolve for Pinned {
+impl reqwest::dns::Resolve for CheckedAddresses {
     fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let addresses: reqwest::dns::Addrs = Box::new(self.0.clone().into_iter());
         Box::pin(std::future::ready(Ok(addresses)))
     }
 }
 
-/// The headers of an answer, before anybody sees them.
-struct Answer {
+/// The headers of a response, before they are redacted.
+struct RawResponse {
     sent: reqwest::Response,
     target: Target,
     url: Url,
-    /// The request carried secrets.
+    /// Whether the request carried secrets.
     carried: bool,
     is_head: bool,
 }
 
-impl Answer {
+impl RawResponse {
     fn check(
         self,
         inner: &Inner,
-        over: BoxFuture<'static, ()>,
-        slot: OwnedSemaphorePermit,
+        deadline: BoxFuture<'static, ()>,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Response, HttpError> {
         let target = &self.target.text;
         let mut headers = self.sent.headers().clone();
@@ -429,25 +461,30 @@ impl Answer {
             let message = format!("{target} sent more headers than an answer may have");
             return Err(HttpError::new(HttpErrorKind::ResponseHeaders, message));
         }
+
         let announced = self.sent.content_length().filter(|_| !self.is_head);
         if announced.is_some_and(|bytes| bytes > inner.options.response_bytes) {
             return Err(too_long(target));
         }
+
         if self.carried {
             if self.sent.status() == StatusCode::PARTIAL_CONTENT {
                 let message =
                     format!("{target} sent a part of its answer, which was not asked for");
                 return Err(HttpError::new(HttpErrorKind::Coding, message));
             }
+
             let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
             if codings.any(|coding| coding != "identity") {
                 let message =
                     format!("{target} compressed its answer in a way that was not asked for");
                 return Err(HttpError::new(HttpErrorKind::Coding, message));
             }
+
             headers.remove(header::CONTENT_LENGTH);
             redact(&inner.secrets, &mut headers);
         }
+
         Ok(Response {
             status: self.sent.status(),
             headers,
@@ -456,12 +493,12 @@ impl Answer {
                 target: self.target.text,
                 response: self.sent,
                 clock: Arc::clone(&inner.clock),
-                over,
+                deadline,
                 idle: inner.options.idle,
-                left: inner.options.response_bytes,
+                remaining: inner.options.response_bytes,
                 redacted: self.carried.then(|| inner.secrets.redacted_stream()),
                 ended: false,
-                _slot: slot,
+                _permit: permit,
             },
         })
     }

@@ -1,16 +1,16 @@
-//! Which hosts an operator means: patterns such as `api.example.com` and `*.example.com:8443`,
-//! the same as in the rules for `network`. Knows no address and connects to nothing.
+//! Patterns of hosts such as `api.example.com` and `*.example.com:8443`, as in the rules for
+//! `network`.
 
 use lastword_types::permission::{Capability, Rule};
 
-/// Patterns of one list.
+/// How many patterns one list may have.
 const PATTERNS_MAX: usize = 256;
 
 /// A list of hosts and ports. A pattern without a port stands for the ports 80 and 443.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostPatterns(Vec<Rule>);
 
-/// Words that are no pattern of hosts.
+/// A text that is not a host pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{pattern}` names no host: {reason}; write something like api.example.com, \
@@ -22,14 +22,16 @@ pub struct InvalidHostPattern {
 }
 
 impl HostPatterns {
-    /// A list of patterns.
+    /// Parses a list of patterns.
     ///
     /// # Errors
-    /// [`InvalidHostPattern`], with the first that is none.
+    ///
+    /// [`InvalidHostPattern`] for the first invalid one.
     pub fn new<P: AsRef<str>>(
         patterns: impl IntoIterator<Item = P>,
     ) -> Result<Self, InvalidHostPattern> {
         let mut rules = Vec::new();
+
         for pattern in patterns {
             if rules.len() == PATTERNS_MAX {
                 let reason = format!("a list has at most {PATTERNS_MAX} patterns");
@@ -37,16 +39,17 @@ impl HostPatterns {
             }
             rules.push(rule(pattern.as_ref())?);
         }
+
         Ok(Self(rules))
     }
 
-    /// Whether `host:port` is in the list.
+    /// Whether the list contains `host:port`.
     pub fn covers(&self, target: &str) -> bool {
         let mut rules = self.0.iter();
         rules.any(|rule| rule.covers(Capability::Network, target))
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -56,12 +59,15 @@ fn rule(pattern: &str) -> Result<Rule, InvalidHostPattern> {
     let strange = |character: char| {
         character.is_whitespace() || character.is_control() || "/@?#\\".contains(character)
     };
+
     if pattern.contains("://") {
         return Err(invalid(pattern, "it has a scheme"));
     }
+
     if let Some(character) = pattern.chars().find(|character| strange(*character)) {
         return Err(invalid(pattern, format!("{character:?} is in no host")));
     }
+
     Rule::only(Capability::Network, pattern).map_err(|error| invalid(pattern, error.to_string()))
 }
 
@@ -80,6 +86,7 @@ mod tests {
     fn a_pattern_covers_what_it_names() {
         let patterns = ["a.example", "*.b.example:8443", "[::1]:9", "10.0.0.1:80"];
         let list = HostPatterns::new(patterns).unwrap();
+
         for yes in [
             "a.example:443",
             "a.example:80",
@@ -89,6 +96,7 @@ mod tests {
         ] {
             assert!(list.covers(yes), "{yes}");
         }
+
         for no in [
             "a.example:8443",
             "x.a.example:443",
@@ -101,11 +109,12 @@ mod tests {
         ] {
             assert!(!list.covers(no), "{no}");
         }
+
         assert!(!HostPatterns::default().covers("a.example:443"));
     }
 
     #[test]
-    fn what_names_no_host_is_refused() {
+    fn invalid_host_patterns_are_refused() {
         for bad in [
             "https://a.example",
             "a.example/path",
@@ -116,6 +125,7 @@ mod tests {
         ] {
             assert!(HostPatterns::new([bad]).is_err(), "{bad:?}");
         }
+
         assert!(HostPatterns::new(vec!["a"; PATTERNS_MAX + 1]).is_err());
     }
 }

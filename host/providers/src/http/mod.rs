@@ -1,5 +1,5 @@
-//! Requests of agents to the network, guarded: allowed by host and port, sent to addresses that
-//! were checked, bounded in time and size, without the secrets that they carry coming back.
+//! Guarded HTTP requests of agents: allowed by host and port, sent to checked addresses, bounded in
+//! time and size, and with the secrets that they carry redacted from the response.
 
 mod address;
 mod body;

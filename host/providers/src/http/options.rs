@@ -1,5 +1,5 @@
-//! What an embedder may set for requests of agents: which private places they may reach, who
-//! resolves names, and how long and how large a request may be.
+//! Settings for agents' requests: which private hosts they may reach, how names are resolved, and
+//! the bounds on time and size.
 
 use super::hosts::HostPatterns;
 use futures_util::future::BoxFuture;
@@ -10,17 +10,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who finds the addresses of a name. Asked once per request, and once more per redirect.
+/// Resolves names. Called once per request, and once per redirect.
 pub trait Resolver: Send + Sync + 'static {
-    /// All addresses of a name.
+    /// Returns all addresses of a name.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
 /// The machine's own resolver.
 #[derive(Debug)]
-struct System;
+struct SystemResolver;
 
-impl Resolver for System {
+impl Resolver for SystemResolver {
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let host = host.to_owned();
         Box::pin(async move {
@@ -30,12 +30,12 @@ impl Resolver for System {
     }
 }
 
-/// The machine's own resolver, for all.
+/// Returns the machine's own resolver.
 pub(super) fn system() -> Arc<dyn Resolver> {
-    Arc::new(System)
+    Arc::new(SystemResolver)
 }
 
-/// How agents' requests are made. The defaults reach the public internet and nothing else.
+/// Settings for agents' requests. By default they reach only the public internet.
 #[derive(Clone)]
 pub struct HttpOptions {
     pub(super) private: HostPatterns,
@@ -64,14 +64,14 @@ impl Default for HttpOptions {
 }
 
 impl HttpOptions {
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which names or addresses may lead to the machine itself or to a private network:
-    /// `ollama.internal:11434`, `127.0.0.1:8080`. The grant of `network` is needed besides.
+    /// Sets which names or addresses may lead to the machine itself or to a private network, such
+    /// as `ollama.internal:11434` or `127.0.0.1:8080`. The grant of `network` is needed as well.
     /// Default: none.
     #[must_use]
     pub fn private(mut self, patterns: HostPatterns) -> Self {
@@ -79,52 +79,52 @@ impl HttpOptions {
         self
     }
 
-    /// Who resolves names. Default: the machine.
+    /// Sets the resolver. Default: the machine's.
     #[must_use]
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = resolver;
         self
     }
 
-    /// One more authority whose certificates are trusted, beside the machine's: its own
-    /// certificate in DER, as an office or a test has one. If it is none, every request over
-    /// `https` fails and says so. May be called more than once. Default: none.
+    /// Adds a trusted certificate authority beside the machine's: its certificate in DER. If that
+    /// is invalid, every request over `https` fails with an error that says so. May be called more
+    /// than once. Default: none.
     #[must_use]
     pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.roots.push(CertificateDer::from(der.into()));
         self
     }
 
-    /// How long a request may take from when it was allowed to the end of its answer.
-    /// Default 30 s.
+    /// Sets how long a request may take from its permission to the end of its response. Default 30
+    /// s.
     #[must_use]
     pub fn total(mut self, time: Duration) -> Self {
         self.total = time;
         self
     }
 
-    /// How long a connection may take to come about. Default 10 s.
+    /// Sets how long connecting may take. Default 10 s.
     #[must_use]
     pub fn connect(mut self, time: Duration) -> Self {
         self.connect = time;
         self
     }
 
-    /// How long an answer may pause. Default 10 s.
+    /// Sets how long a response may pause. Default 10 s.
     #[must_use]
     pub fn idle(mut self, time: Duration) -> Self {
         self.idle = time;
         self
     }
 
-    /// Bytes of the largest body that is sent. Default 8 MiB.
+    /// Sets the bytes of the largest request body. Default 8 MiB.
     #[must_use]
     pub fn request_bytes(mut self, bytes: usize) -> Self {
         self.request_bytes = bytes;
         self
     }
 
-    /// Bytes of the largest body that is received, after decompression. Default 16 MiB.
+    /// Sets the bytes of the largest response body, after decompression. Default 16 MiB.
     #[must_use]
     pub fn response_bytes(mut self, bytes: u64) -> Self {
         self.response_bytes = bytes;

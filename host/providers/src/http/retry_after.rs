@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-/// What the text of a `retry-after` asks for: seconds, or the time until a date.
+/// The wait that a `retry-after` asks for: seconds, or the time until a date.
 pub fn header_wait(text: &str, now: SystemTime) -> Option<Duration> {
     let date = || {
         let until = httpdate::parse_http_date(text.trim()).ok()?;
-        // A moment that is over asks for no wait.
+        // A date in the past asks for no wait.
         Some(until.duration_since(now).unwrap_or(Duration::ZERO))
     };
     seconds(text).or_else(date)

@@ -1,16 +1,15 @@
-//! Which headers a guest may set: none that say where a message begins, ends or goes. Sends
-//! nothing.
+//! Which headers a guest may set: none that affect where a message begins, ends or goes.
 
 use super::error::{HttpError, HttpErrorKind};
 use http::{HeaderMap, HeaderName, Method};
 
-/// Bytes of all headers of a request, and of an answer.
+/// Bytes of all headers of a request, and of a response.
 pub(super) const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Headers of a request.
+/// How many headers a request may have.
 const HEADERS_MAX: usize = 128;
 
-/// What only the host sets; everything that begins with `proxy-` besides.
-const OURS: [&str; 11] = [
+/// Headers that only the host sets, beside all that begin with `proxy-`.
+const HOST_HEADERS: [&str; 11] = [
     "connection",
     "content-length",
     "expect",
@@ -24,24 +23,28 @@ const OURS: [&str; 11] = [
     "via",
 ];
 
-/// Refuses what a guest may not set.
+/// Refuses a request with headers that a guest may not set.
 pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpError> {
     let refused = |message: String| HttpError::new(HttpErrorKind::Header, message);
+
     if [Method::CONNECT, Method::TRACE].contains(method) {
         return Err(refused(format!("requests with {method} are not sent")));
     }
+
     if headers.len() > HEADERS_MAX {
         return Err(refused(format!(
             "a request has at most {HEADERS_MAX} headers"
         )));
     }
+
     if size(headers) > HEADER_BYTES_MAX {
         let most = HEADER_BYTES_MAX;
         return Err(refused(format!(
             "a request's headers have at most {most} bytes"
         )));
     }
-    match headers.keys().find(|name| is_ours(name)) {
+
+    match headers.keys().find(|name| is_host_header(name)) {
         Some(name) => Err(refused(format!(
             "the header `{name}` is the host's to set; leave it out"
         ))),
@@ -49,11 +52,11 @@ pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), HttpErro
     }
 }
 
-fn is_ours(name: &HeaderName) -> bool {
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+fn is_host_header(name: &HeaderName) -> bool {
+    HOST_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
 }
 
-/// Bytes of headers as they are sent.
+/// Bytes of the headers on the wire.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     let lines = headers.iter();
     lines
@@ -77,14 +80,15 @@ mod tests {
     }
 
     #[test]
-    fn what_frames_and_routes_a_message_is_the_hosts() {
-        for name in OURS
+    fn framing_and_routing_headers_are_refused() {
+        for name in HOST_HEADERS
             .iter()
             .chain(&["proxy-connection", "proxy-authorization"])
         {
             let error = check(&Method::GET, &headers(&[("accept", "*"), (name, "x")])).unwrap_err();
             assert!(error.message.contains(name), "{error}");
         }
+
         let fine = [("accept", "*/*"), ("authorization", "x"), ("cookie", "y")];
         assert_eq!(check(&Method::GET, &headers(&fine)), Ok(()));
         assert!(check(&Method::CONNECT, &headers(&fine)).is_err());
@@ -93,11 +97,14 @@ mod tests {
     #[test]
     fn headers_are_bounded() {
         let mut many = HeaderMap::new();
+
         for _ in 0..=HEADERS_MAX {
             many.append("a", HeaderValue::from_static("x"));
         }
+
         assert!(check(&Method::GET, &many).is_err());
         let value = HeaderValue::try_from("x".repeat(HEADER_BYTES_MAX)).unwrap();
+
         assert!(
             check(
                 &Method::GET,
@@ -108,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_s_end_is_in_no_value() {
+    fn values_contain_no_line_ends() {
         for bad in ["a\r\nhost: b", "a\nb", "a\rb", "a\0b"] {
             assert!(HeaderValue::from_str(bad).is_err(), "{bad:?}");
         }

@@ -1,4 +1,4 @@
-//! Where a request goes, as it is decided: one spelling for each host. Connects to nothing.
+//! The target of a request in its normal form, as permissions are decided on it.
 
 use super::error::{HttpError, HttpErrorKind};
 use reqwest::Url;
@@ -6,58 +6,69 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the longest address.
 const URL_BYTES_MAX: usize = 8 << 10;
-/// Bytes of an address that people are shown when they are asked.
+/// Bytes of an address in a question to a person.
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// `host:port`, as rules and people see it.
+    /// `host:port`, as in rules and messages.
     pub(super) text: String,
     pub(super) host: String,
     pub(super) port: u16,
-    /// Of a host that is an address and no name.
+    /// The address, if the host is an IP address and not a name.
     pub(super) address: Option<IpAddr>,
-    /// Whether it is spoken to over `https`.
+    /// Whether the scheme is `https`.
     pub(super) secure: bool,
 }
 
 impl Target {
-    /// Where an address leads. What has several spellings gets one: numbers become addresses,
-    /// letters small, and a dot at the end goes.
+    /// Returns the target of an address and normalises it: numeric forms become IP addresses,
+    /// letters lower case, and a trailing dot is removed.
     pub(super) fn of(url: &mut Url) -> Result<Self, HttpError> {
         let unfit = |reason: &str| HttpError::new(HttpErrorKind::Url, reason);
+
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(unfit("the address is longer than 8 KiB"));
         }
+
         let secure = match url.scheme() {
             "https" => true,
             "http" => false,
             _ => return Err(unfit("only `http` and `https` addresses can be asked")),
         };
+
         if !url.username().is_empty() || url.password().is_some() {
             return Err(unfit(
                 "the address holds a user's name; send an `authorization` header instead",
             ));
         }
+
         let no_host = || unfit("the address has no host");
+
         if let Some(name) = url.host_str().and_then(|host| host.strip_suffix('.')) {
             let name = name.to_owned();
             url.set_host(Some(&name)).map_err(|_| no_host())?;
         }
+
         url.set_fragment(None);
         let host = url.host_str().filter(|host| !host.is_empty());
         let host = host.ok_or_else(no_host)?.to_owned();
+
         if host.ends_with('.') {
             return Err(no_host());
         }
+
         let port = url.port_or_known_default().filter(|port| *port != 0);
         let port = port.ok_or_else(|| unfit("the address has no port"))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address = match host.starts_with('[') {
-            true => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            false => bare.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+
+        let address = if host.starts_with('[') {
+            bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        } else {
+            bare.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
         };
+
         Ok(Self {
             text: format!("{host}:{port}"),
             host,
@@ -73,7 +84,7 @@ impl Target {
     }
 }
 
-/// One line for people: the method and the address without what may hold a key.
+/// One line for people: the method, and the address without parts that may hold a key.
 pub(super) fn title(method: &http::Method, url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -85,7 +96,7 @@ pub(super) fn title(method: &http::Method, url: &Url) -> String {
     title
 }
 
-/// Whether an address is on this machine: a name or a number that leads nowhere else.
+/// Whether an address is on this machine: `localhost` or a loopback address.
 pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -133,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused() {
+    fn invalid_addresses_are_refused() {
         for text in [
             "ftp://a.example",
             "file:///etc/passwd",
@@ -152,11 +163,12 @@ mod tests {
         ] {
             assert!(target(text).is_err(), "{text}: {:?}", target(text));
         }
+
         assert!(target(&format!("http://a.example/{}", "x".repeat(9000))).is_err());
     }
 
     #[test]
-    fn people_are_shown_no_query_and_not_too_much() {
+    fn titles_have_no_query_and_are_bounded() {
         let url = Url::parse("https://a.example/search?key=value").unwrap();
         assert_eq!(
             title(&http::Method::GET, &url),

@@ -1,7 +1,7 @@
-//! The guarded client against a hostile server and a resolver that lies.
+//! Tests the guarded client against a hostile server and a changing resolver.
 
 use super::guarded::Request;
-use super::hostile::{Fickle, Hostile, Reply, client, client_with, ok, status};
+use super::hostile::{ChangingResolver, HostileServer, Reply, client, client_with, ok, status};
 use super::{Guarded, HttpError, HttpErrorKind, HttpOptions, Response};
 use crate::permits::testing::Scripted;
 use crate::secrets::Secrets;
@@ -13,14 +13,15 @@ use lastword_types::id::RunId;
 use reqwest::Url;
 use std::time::Duration;
 
-/// What came of a request: its status, headers and body.
-type Got = Result<(u16, HeaderMap, String), HttpError>;
+/// The outcome of a request: status, headers and body.
+type Outcome = Result<(u16, HeaderMap, String), HttpError>;
 
 fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
     let headers = headers.iter().map(|(name, value)| {
         let value = HeaderValue::from_str(value).unwrap();
         (HeaderName::from_static(name), value)
     });
+
     Request {
         method: Method::GET,
         url: Url::parse(url).unwrap(),
@@ -29,7 +30,7 @@ fn request(url: &str, headers: &[(&'static str, &str)]) -> Request {
     }
 }
 
-async fn read(response: Result<Response, HttpError>) -> Got {
+async fn read(response: Result<Response, HttpError>) -> Outcome {
     let mut response = response?;
     let mut body = Vec::new();
     while let Some(bytes) = response.body.chunk().await? {
@@ -39,43 +40,50 @@ async fn read(response: Result<Response, HttpError>) -> Got {
     Ok((response.status.as_u16(), response.headers, body))
 }
 
-async fn get(client: &Guarded, request: Request) -> Got {
+async fn get(client: &Guarded, request: Request) -> Outcome {
     let permits = Scripted::new(true).permits();
     read(client.send(RunId::generate(), request, &permits).await).await
 }
 
-async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -> Got {
+async fn follow(client: &Guarded, url: &str, headers: &[(&'static str, &str)]) -> Outcome {
     let permits = Scripted::new(true).permits();
+
     let Request {
         method,
         url,
         headers,
         ..
     } = request(url, headers);
+
     let run = RunId::generate();
     read(client.follow(run, method, url, headers, &permits).await).await
 }
 
-fn kind(got: Got) -> HttpErrorKind {
+fn kind(got: Outcome) -> HttpErrorKind {
     got.unwrap_err().kind
 }
 
 #[tokio::test]
 async fn a_request_goes_out_and_its_answer_comes_back() {
-    let server = Hostile::serve(|_| ok("x-here: yes\r\n", "hello")).await;
+    let server = HostileServer::serve(|_| ok("x-here: yes\r\n", "hello")).await;
     let target = format!("a.example:{}", server.port);
     let client = client(std::slice::from_ref(&target), Secrets::none());
     let scripted = Scripted::new(true);
     let mut asked = request(&format!("http://{target}/p?q=1"), &[("x-mine", "1")]);
+
     asked.method = Method::POST;
     asked.body = futures_util::stream::iter([Ok(Bytes::from_static(b"a body"))]).boxed();
+
     let permits = scripted.permits();
     let sent = client.send(RunId::generate(), asked, &permits);
     let (status, headers, body) = read(sent.await).await.unwrap();
+
     assert_eq!((status, body.as_str()), (200, "hello"));
     assert_eq!(headers["x-here"], "yes");
+
     let seen = &server.asked()[0];
     assert!(seen.starts_with("POST /p?q=1 HTTP/1.1\r\n"), "{seen}");
+
     for part in [
         format!("host: {target}\r\n"),
         "content-length: 6\r\n".to_owned(),
@@ -84,6 +92,7 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
     ] {
         assert!(seen.to_lowercase().contains(&part), "{part:?}: {seen}");
     }
+
     let asked = scripted.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].target, target);
@@ -91,10 +100,11 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
 }
 
 #[tokio::test]
-async fn what_leads_to_this_machine_is_refused_in_every_form() {
-    let server = Hostile::serve(|_| ok("", "secret")).await;
+async fn private_addresses_are_refused_in_every_form() {
+    let server = HostileServer::serve(|_| ok("", "secret")).await;
     let port = server.port;
     let client = client(&[], Secrets::none());
+
     for host in [
         "127.0.0.1",
         "2130706433",
@@ -113,22 +123,24 @@ async fn what_leads_to_this_machine_is_refused_in_every_form() {
         let got = get(&client, request(&url, &[])).await;
         assert_eq!(kind(got), HttpErrorKind::Private, "{url}");
     }
+
     assert_eq!(server.asked(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_name_is_resolved_once_and_all_its_addresses_count() {
-    let server = Hostile::serve(|_| ok("", "hello")).await;
+    let server = HostileServer::serve(|_| ok("", "hello")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
-    // It is public when it is checked and private afterwards, or public among others.
+
+    // The address is public when it is checked and private afterwards, or public among others.
     for answers in [
         [&["192.0.2.1", "127.0.0.1"][..], &["127.0.0.1"][..]],
         [&["1.1.1.1", "127.0.0.1"], &["1.1.1.1"]],
         [&["2606:4700::1111", "::ffff:10.0.0.1"], &["1.1.1.1"]],
         [&[], &["127.0.0.1"]],
     ] {
-        let resolver = Fickle::new(&answers);
+        let resolver = ChangingResolver::new(&answers);
         let options = HttpOptions::new().resolver(resolver.clone());
         let client = client_with(options, &[], Secrets::none());
         let kind = kind(get(&client, request(&url, &[])).await);
@@ -140,23 +152,27 @@ async fn a_name_is_resolved_once_and_all_its_addresses_count() {
         };
         assert_eq!((kind, resolver.asked()), (expected, 1));
     }
-    // What was checked is what is connected to: the second answer would lead nowhere.
-    let resolver = Fickle::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
+
+    // The connection goes to the checked address: the second answer would fail.
+    let resolver = ChangingResolver::new(&[&["127.0.0.1"], &["127.0.0.2"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &[target], Secrets::none());
     let (_, _, body) = get(&client, request(&url, &[])).await.unwrap();
+
     assert_eq!((body.as_str(), resolver.asked()), ("hello", 1));
 }
 
 #[tokio::test]
-async fn what_is_not_allowed_is_not_even_resolved() {
-    let resolver = Fickle::new(&[&["127.0.0.1"]]);
+async fn denied_names_are_not_resolved() {
+    let resolver = ChangingResolver::new(&[&["127.0.0.1"]]);
     let options = HttpOptions::new().resolver(resolver.clone());
     let client = client_with(options, &["*".to_owned()], Secrets::none());
     let permits = Scripted::new(false).permits();
     let asked = request("http://a.example/", &[]);
     let got = read(client.send(RunId::generate(), asked, &permits).await).await;
+
     assert_eq!(kind(got), HttpErrorKind::Denied);
+
     for header in [
         "host",
         "transfer-encoding",
@@ -166,6 +182,7 @@ async fn what_is_not_allowed_is_not_even_resolved() {
         let got = get(&client, request("http://a.example/", &[(header, "0")])).await;
         assert_eq!(kind(got), HttpErrorKind::Header, "{header}");
     }
+
     assert_eq!(resolver.asked(), 0);
 }
 
@@ -173,8 +190,8 @@ const VALUE: &str = "canary-0123456789";
 
 #[tokio::test]
 async fn a_secret_goes_out_and_never_comes_back() {
-    // Echoes what came, in pieces that cut the value everywhere.
-    let server = Hostile::serve(|asked| {
+    // Echoes the request, in pieces that cut the value everywhere.
+    let server = HostileServer::serve(|asked| {
         let head = "HTTP/1.1 200 OK\r\nx-echo: Bearer canary-0123456789\r\n\r\n";
         let mut pieces = vec![head.as_bytes().to_vec()];
         pieces.extend(asked.as_bytes().chunks(3).map(<[u8]>::to_vec));
@@ -186,7 +203,9 @@ async fn a_secret_goes_out_and_never_comes_back() {
         std::slice::from_ref(&target),
         secrets(&[("key", VALUE, &target)]),
     );
+
     let scripted = Scripted::new(true);
+
     let asked = request(
         &format!("http://{target}/"),
         &[
@@ -194,20 +213,24 @@ async fn a_secret_goes_out_and_never_comes_back() {
             ("accept-encoding", "br"),
         ],
     );
+
     let permits = scripted.permits();
     let sent = client.send(RunId::generate(), asked, &permits);
     let (_, headers, body) = read(sent.await).await.unwrap();
     let seen = &server.asked()[0];
+
     assert!(
         seen.contains("authorization: Bearer canary-0123456789\r\n"),
         "{seen}"
     );
+
     assert!(!seen.contains(": br\r\n"), "{seen}");
     assert_eq!(headers["x-echo"], "Bearer [secret key]");
     assert!(
         body.contains("authorization: Bearer [secret key]\r\n"),
         "{body}"
     );
+
     assert!(!body.contains(VALUE));
     let targets: Vec<_> = scripted.asked().into_iter().map(|a| a.target).collect();
     assert_eq!(targets, [target, "key".to_owned()]);
@@ -215,7 +238,7 @@ async fn a_secret_goes_out_and_never_comes_back() {
 
 #[tokio::test]
 async fn a_secret_goes_nowhere_else() {
-    let server = Hostile::serve(|_| ok("", "")).await;
+    let server = HostileServer::serve(|_| ok("", "")).await;
     let port = server.port;
     let named = [format!("a.example:{port}"), format!("b.example:{port}")];
     let known = secrets(&[("key", VALUE, &named[0])]);
@@ -223,6 +246,7 @@ async fn a_secret_goes_nowhere_else() {
     let denied = |value: &'static str, host: &str| {
         request(&format!("http://{host}:{port}/"), &[("x-key", value)])
     };
+
     for (value, host, expected) in [
         ("{{secret:key}}", "b.example", HttpErrorKind::Denied),
         ("{{secret:other}}", "a.example", HttpErrorKind::Denied),
@@ -233,14 +257,16 @@ async fn a_secret_goes_nowhere_else() {
         assert_eq!(error.kind, expected, "{value} to {host}");
         assert!(!error.message.contains(VALUE));
     }
-    // Not unencrypted over a network, even to a host that is named.
+
+    // Not unencrypted over a network, even to a host that is listed.
     for address in ["1.1.1.1", "10.0.0.1"] {
-        let options = HttpOptions::new().resolver(Fickle::new(&[&[address]]));
+        let options = HttpOptions::new().resolver(ChangingResolver::new(&[&[address]]));
         let elsewhere = client_with(options, &named, known.clone());
         let got = get(&elsewhere, denied("{{secret:key}}", "a.example")).await;
         assert_eq!(kind(got), HttpErrorKind::Denied, "{address}");
     }
-    // A value that no header may hold is refused without being shown.
+
+    // A value that is invalid in a header is refused without being shown.
     let broken = secrets(&[("key", "canary\r\nx: y", &named[0])]);
     let error = get(
         &client(&named, broken),
@@ -248,21 +274,24 @@ async fn a_secret_goes_nowhere_else() {
     )
     .await;
     let error = error.unwrap_err();
+
     assert!(!error.message.contains("canary"), "{error}");
     assert_eq!(server.asked(), [""; 0]);
 }
 
 #[tokio::test]
 async fn compressed_answers_are_read_or_refused() {
-    let server = Hostile::serve(|_| ok("content-encoding: br\r\n", "canary")).await;
+    let server = HostileServer::serve(|_| ok("content-encoding: br\r\n", "canary")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
     let client = client(
         std::slice::from_ref(&target),
         secrets(&[("key", VALUE, &target)]),
     );
+
     let with_key = request(&url, &[("x-key", "{{secret:key}}")]);
     assert_eq!(kind(get(&client, with_key).await), HttpErrorKind::Coding);
+
     let (_, headers, body) = get(&client, request(&url, &[])).await.unwrap();
     assert_eq!(
         (headers["content-encoding"].as_bytes(), &*body),
@@ -271,9 +300,9 @@ async fn compressed_answers_are_read_or_refused() {
 }
 
 #[tokio::test]
-async fn every_coding_of_an_answer_to_a_secret_is_looked_at() {
+async fn every_encoding_of_a_response_is_redacted_or_refused() {
     let twice = "content-encoding: identity\r\ncontent-encoding: br\r\n";
-    let server = Hostile::serve(move |_| ok(twice, "canary")).await;
+    let server = HostileServer::serve(move |_| ok(twice, "canary")).await;
     let target = format!("a.example:{}", server.port);
     let known = secrets(&[("key", VALUE, &target)]);
     let client = client(std::slice::from_ref(&target), known);
@@ -282,8 +311,8 @@ async fn every_coding_of_an_answer_to_a_secret_is_looked_at() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_secret_is_not_had_in_pieces() {
-    let server = Hostile::serve(|_| status("206 Partial Content", "", "canary")).await;
+async fn requests_with_secrets_have_no_range() {
+    let server = HostileServer::serve(|_| status("206 Partial Content", "", "canary")).await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
     let known = secrets(&[("key", VALUE, &target)]);
@@ -291,9 +320,11 @@ async fn an_answer_to_a_secret_is_not_had_in_pieces() {
     let range = [("range", "bytes=0-3"), ("if-range", "\"a\"")];
     let with_key = [&range[..], &[("x-key", "{{secret:key}}")]].concat();
     let got = get(&client, request(&url, &with_key)).await;
+
     assert_eq!(kind(got), HttpErrorKind::Coding);
     let (status, _, body) = get(&client, request(&url, &range)).await.unwrap();
     assert_eq!((status, &*body), (206, "canary"), "without one it may");
+
     let asked = server.asked();
     let ranges = asked
         .iter()
@@ -323,16 +354,17 @@ const ZEROS: [u8; 96] = {
 };
 
 #[tokio::test]
-async fn an_answer_is_as_long_as_it_is_when_read() {
-    let server = Hostile::serve(|_| {
+async fn responses_have_their_decoded_length() {
+    let server = HostileServer::serve(|_| {
         let head = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 96\r\n\r\n";
         Reply::Pieces(vec![head.as_bytes().to_vec(), ZEROS.to_vec()])
     });
     let server = server.await;
     let target = format!("a.example:{}", server.port);
     let url = format!("http://{target}/");
+
     for (most, fits) in [(65_536, true), (65_535, false)] {
-        let options = HttpOptions::new().resolver(Fickle::new(&[&["127.0.0.1"]]));
+        let options = HttpOptions::new().resolver(ChangingResolver::new(&[&["127.0.0.1"]]));
         let options = options.response_bytes(most);
         let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
         match get(&client, request(&url, &[])).await {
@@ -347,9 +379,10 @@ async fn an_answer_is_as_long_as_it_is_when_read() {
 
 #[tokio::test]
 async fn each_redirect_is_checked_anew() {
-    let server = Hostile::serve(|asked| {
+    let server = HostileServer::serve(|asked| {
         let port = asked.split("host: a.example:").nth(1);
         let port = port.and_then(|rest| rest.lines().next()).unwrap_or("1");
+
         let to = match asked.split(' ').nth(1).unwrap_or_default() {
             "/here" => "/there".to_owned(),
             "/away" => format!("http://b.example:{port}/there"),
@@ -358,6 +391,7 @@ async fn each_redirect_is_checked_anew() {
             "/round" => "/round".to_owned(),
             _ => return ok("", "there"),
         };
+
         status("302 Found", &format!("location: {to}\r\n"), "")
     });
     let server = server.await;
@@ -365,6 +399,7 @@ async fn each_redirect_is_checked_anew() {
     let named = [format!("a.example:{port}"), format!("b.example:{port}")];
     let client = client(&named, secrets(&[("key", VALUE, &named[0])]));
     let url = |path: &str| format!("http://a.example:{port}{path}");
+
     let headers = [
         ("authorization", "Basic x"),
         ("cookie", "c=1"),
@@ -373,20 +408,24 @@ async fn each_redirect_is_checked_anew() {
     ];
     let (_, _, body) = follow(&client, &url("/here"), &headers).await.unwrap();
     assert_eq!(body, "there");
+
     let asked = server.asked();
     assert!(asked[1].contains("authorization: Basic x") && asked[1].contains(VALUE));
 
     let (_, _, body) = follow(&client, &url("/away"), &headers).await.unwrap();
     assert_eq!(body, "there");
+
     let asked = server.asked();
     let last = asked[asked.len() - 1].to_lowercase();
     assert!(
         last.contains("host: b.example") && last.contains("x-mine: 1"),
         "{last}"
     );
+
     for gone in ["authorization", "cookie", "x-key", VALUE] {
         assert!(!last.contains(gone), "{gone} went along: {last}");
     }
+
     for (path, expected) in [
         ("/private", HttpErrorKind::Private),
         ("/scheme", HttpErrorKind::Url),
@@ -395,16 +434,18 @@ async fn each_redirect_is_checked_anew() {
         let got = follow(&client, &url(path), &[]).await;
         assert_eq!(kind(got), expected, "{path}");
     }
-    // A guest's own request is not followed at all.
+
+    // A guest's own request is not redirected.
     let (status, headers, _) = get(&client, request(&url("/private"), &[])).await.unwrap();
     assert_eq!((status, headers.contains_key("location")), (302, true));
 }
 
 #[tokio::test]
-async fn what_has_no_end_is_ended() {
+async fn endless_responses_are_aborted() {
     let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-    let server = Hostile::serve(move |asked| {
+    let server = HostileServer::serve(move |asked| {
         let head = head.clone();
+
         match asked.split(' ').nth(1).unwrap_or_default() {
             "/endless" => Reply::Endless(head, vec![b'x'; 4096]),
             "/announced" => {
@@ -422,13 +463,15 @@ async fn what_has_no_end_is_ended() {
     });
     let server = server.await;
     let target = format!("a.example:{}", server.port);
+
     let options = HttpOptions::new()
-        .resolver(Fickle::new(&[&["127.0.0.1"]]))
+        .resolver(ChangingResolver::new(&[&["127.0.0.1"]]))
         .response_bytes(1 << 20)
         .request_bytes(1000)
         .idle(Duration::from_millis(300))
         .total(Duration::from_secs(3));
     let client = client_with(options, std::slice::from_ref(&target), Secrets::none());
+
     for (path, expected) in [
         ("/endless", HttpErrorKind::ResponseBytes),
         ("/announced", HttpErrorKind::ResponseBytes),
@@ -442,12 +485,15 @@ async fn what_has_no_end_is_ended() {
         let got = get(&client, request(&format!("http://{target}{path}"), &[])).await;
         assert_eq!(kind(got), expected, "{path}");
     }
-    // A pause is ended long before the whole time is over.
+
+    // A pause ends the request long before its whole time is over.
     let paused = get(&client, request(&format!("http://{target}/silent"), &[])).await;
     let paused = paused.unwrap_err().message;
     assert!(paused.contains("sent nothing for 300ms"), "{paused}");
+
     let mut asked = request(&format!("http://{target}/endless"), &[]);
     asked.method = Method::POST;
+
     let chunk = || async { Ok(Bytes::from_static(&[0; 100])) };
     asked.body = futures_util::stream::repeat_with(chunk)
         .then(|chunk| chunk)
@@ -456,14 +502,15 @@ async fn what_has_no_end_is_ended() {
 }
 
 #[tokio::test]
-async fn a_run_has_so_many_requests_under_way_and_no_more() {
-    let server = Hostile::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
+async fn requests_of_a_run_are_bounded() {
+    let server = HostileServer::serve(|_| Reply::Hang(b"HTTP/1.1 200 OK\r\n\r\n".into())).await;
     let target = format!("a.example:{}", server.port);
     let client = client(std::slice::from_ref(&target), Secrets::none());
     let permits = Scripted::new(true).permits();
     let (run, other) = (RunId::generate(), RunId::generate());
     let url = format!("http://{target}/");
     let mut held = Vec::new();
+
     for _ in 0..16 {
         held.push(
             client
@@ -472,17 +519,20 @@ async fn a_run_has_so_many_requests_under_way_and_no_more() {
                 .unwrap(),
         );
     }
+
     let refused = client.send(run, request(&url, &[]), &permits).await;
     assert_eq!(
         refused.err().map(|error| error.kind),
         Some(HttpErrorKind::Busy)
     );
+
     assert!(
         client
             .send(other, request(&url, &[]), &permits)
             .await
             .is_ok()
     );
+
     held.pop();
     assert!(client.send(run, request(&url, &[]), &permits).await.is_ok());
 }

@@ -1,5 +1,5 @@
-//! What an operator may set for each model service, as the tables of a configuration file.
-//! `super::endpoint` makes addresses and keys of them.
+//! An operator's settings for each model service, as the tables of a configuration file.
+//! [`endpoint`](super::endpoint) turns them into addresses and keys.
 
 use super::prices::ModelPrice;
 use serde::Deserialize;
@@ -36,47 +36,47 @@ pub struct ModelsConfig {
     pub gemini: ServiceConfig,
     /// For `ollama:NAME`.
     pub ollama: ServiceConfig,
-    /// What models cost whose services do not say it, by their names in requests, with or
-    /// without the service.
+    /// Prices of models whose services do not report a cost, by the models' names in requests, with
+    /// or without the service.
     pub prices: BTreeMap<String, ModelPrice>,
 }
 
-/// One service's table. What is absent comes from the environment; what is there wins over it.
+/// The table of one service. Settings win over the environment, which fills the gaps.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceConfig {
-    /// Where the service is; otherwise `<SERVICE>_BASE_URL` (for Ollama also `OLLAMA_HOST`),
-    /// or the service's public address. Ollama is spoken to in its own format, or in `OpenAI`'s
-    /// if the address ends in `/v1`.
+    /// The address of the service; by default `<SERVICE>_BASE_URL` (for Ollama also `OLLAMA_HOST`),
+    /// or the service's public address. Ollama is used in its own format, or in `OpenAI`'s if the
+    /// address ends in `/v1`.
     pub base_url: Option<String>,
-    /// The variable that holds the key; otherwise `<SERVICE>_API_KEY`.
+    /// The variable that holds the key; by default `<SERVICE>_API_KEY`.
     pub api_key_env: Option<String>,
-    /// A file that holds the key and nothing else; instead of `api_key_env`.
+    /// A file that holds only the key; instead of `api_key_env`.
     pub api_key_file: Option<PathBuf>,
-    /// Seconds without an event after which an answer counts as hung; otherwise 60.
+    /// Seconds without an event after which a response counts as hung; 60 by default.
     pub idle_timeout_s: Option<u64>,
-    /// The same before the first event, when a model may still be loading; otherwise 120.
+    /// The same before the first event, when a model may still be loading; 120 by default.
     pub first_event_timeout_s: Option<u64>,
-    /// The windows of the service's models in tokens, where the service does not tell them or
-    /// shall have them smaller. Ollama is told the size, too.
+    /// The context windows of the service's models in tokens, where the service does not report
+    /// them, or to make them smaller. Ollama is told the size, too.
     pub context_tokens: Option<ContextTokens>,
 }
 
-/// The windows of a service's models, in tokens.
+/// The context windows of a service's models, in tokens.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a number of tokens above 0, or a table of models with one each"
 )]
 pub enum ContextTokens {
-    /// The same for all of them.
+    /// The same for all models.
     All(NonZeroU32),
-    /// By their names at the service.
+    /// By the models' names at the service.
     Each(BTreeMap<String, NonZeroU32>),
 }
 
 impl ContextTokens {
-    /// The window of a model, if it is among them.
+    /// The window of a model, if it is listed.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<u32> {
         let size = match self {
@@ -90,12 +90,12 @@ impl ContextTokens {
 /// A configuration of models that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelConfigError {
-    /// A spec that is not `PROVIDER:NAME`, or names nobody.
+    /// A spec that is not `PROVIDER:NAME`, or with an unknown provider.
     #[error("`{spec}` names no model: {reason}")]
     Spec {
-        /// As it was given.
+        /// The spec as it was given.
         spec: String,
-        /// What is wrong with it and what would be right.
+        /// What is wrong with it, and what would be right.
         reason: String,
     },
     /// An address that is not an HTTP URL.
@@ -104,7 +104,7 @@ pub enum ModelConfigError {
          expected something like http://127.0.0.1:8080/v1"
     )]
     BaseUrl {
-        /// As it was given.
+        /// The address as it was given.
         text: String,
         /// The variable or setting that it came from.
         origin: String,
@@ -114,32 +114,32 @@ pub enum ModelConfigError {
     /// A key file that cannot be used.
     #[error("failed to read the key file {} of [models.{service}]: {reason}", path.display())]
     KeyFile {
-        /// Whose key.
+        /// The service of the key.
         service: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// A price that is none.
+    /// An invalid price.
     #[error(
         "[models.prices.\"{model}\"] says {what} = {text}; expected US dollars per million \
          tokens, from 0 to 1000000"
     )]
     Price {
-        /// Of which model.
+        /// The model.
         model: String,
         /// `input` or `output`.
         what: &'static str,
-        /// As it was given.
+        /// The price as it was given.
         text: String,
     },
     /// A script that cannot be used.
     #[error("failed to load the script {}: {reason}", path.display())]
     Script {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where in it and why.
+        /// Where in it, and why.
         reason: String,
     },
 }
@@ -155,8 +155,10 @@ mod tests {
             config.map(|config| config.openai.context_tokens.and_then(|size| size.of(model)))
         };
         assert_eq!(of("[openai]\ncontext_tokens = 512", "m"), Ok(Some(512)));
+
         let each = "[openai.context_tokens]\nm = 512";
         assert_eq!((of(each, "m"), of(each, "n")), (Ok(Some(512)), Ok(None)));
+
         for wrong in ["0", "-1", "'512'", "{ m = 0 }", "4294967296"] {
             let error = of(&format!("[openai]\ncontext_tokens = {wrong}"), "m").unwrap_err();
             assert!(error.contains("a number of tokens above 0"), "{error}");

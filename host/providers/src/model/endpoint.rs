@@ -1,5 +1,5 @@
-//! Where a model service is, and with which key it is asked: the operator's tables over the
-//! environment. Reads variables and key files; knows no wire format and sends nothing.
+//! The address and the key of a model service: the operator's tables over the environment. Reads
+//! variables and key files, and sends nothing.
 
 use super::config::{ContextTokens, ModelConfigError, ModelsConfig, ServiceConfig};
 use super::guard::GuardLimits;
@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::time::Duration;
 
-/// The services that come along.
+/// The built-in services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Service {
     OpenAi,
@@ -22,7 +22,7 @@ pub(super) enum Service {
 impl Service {
     pub(super) const ALL: [Self; 4] = [Self::OpenAi, Self::Anthropic, Self::Gemini, Self::Ollama];
 
-    /// The word before the colon of a model's spec.
+    /// The part of a model's spec before the colon.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
@@ -78,16 +78,16 @@ impl Service {
     }
 }
 
-/// Where variables are looked up; the process's environment, except in tests.
+/// Looks up a variable; in the process's environment, except in tests.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Everything that is needed to reach one service.
+/// Everything needed to reach one service.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     pub(super) service: Service,
     /// Ends in a slash.
     pub(super) base_url: Url,
-    /// The name of the variable, or of the file, that the key comes from.
+    /// The name of the variable or the file that the key comes from.
     pub(super) key_origin: String,
     key: Option<SecretString>,
     pub(super) limits: GuardLimits,
@@ -114,13 +114,17 @@ impl Endpoint {
                 (key, variable.to_owned())
             }
         };
+
         let mut limits = GuardLimits::default();
+
         if let Some(seconds) = table.idle_timeout_s {
             limits.idle = Duration::from_secs(seconds.max(1));
         }
+
         if let Some(seconds) = table.first_event_timeout_s {
             limits.first_event = Duration::from_secs(seconds.max(1));
         }
+
         Ok(Self {
             service,
             base_url: base_url(service, table, lookup)?,
@@ -131,10 +135,11 @@ impl Endpoint {
         })
     }
 
-    /// The key to send; `None` where none is needed.
+    /// Returns the key to send; `None` where none is needed.
     ///
     /// # Errors
-    /// [`ModelErrorKind::Unauthorized`] when one is needed and missing.
+    ///
+    /// [`ModelErrorKind::Unauthorized`] if one is needed and missing.
     pub(super) fn key(&self) -> Result<Option<&str>, ModelError> {
         match &self.key {
             Some(key) => Ok(Some(key.expose_secret())),
@@ -151,13 +156,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether Ollama is spoken to in `OpenAI`'s format, as an address with `/v1` says.
+    /// Whether Ollama is used in `OpenAI`'s format, which an address with `/v1` says.
     pub(super) fn is_openai_compatible(&self) -> bool {
         let versioned = self.base_url.path().trim_end_matches('/').ends_with("/v1");
         self.service == Service::OpenAi || self.service == Service::Ollama && versioned
     }
 
-    /// Whether the server is on this machine, where no proxy belongs in between.
+    /// Whether the server is on this machine, so that no proxy is used.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback(&self.base_url)
     }
@@ -185,6 +190,7 @@ fn base_url(
         let origin = format!("base_url of [models.{}]", service.word());
         return parse_base_url(service, text, origin);
     }
+
     for variable in service.address_variables() {
         let text = lookup(variable).unwrap_or_default();
         match text.trim() {
@@ -195,11 +201,12 @@ fn base_url(
             text => return parse_base_url(service, text, (*variable).to_owned()),
         }
     }
+
     parse_base_url(service, service.public_address(), "built in".to_owned())
 }
 
-/// Takes addresses with and without the version segment, since the services' own clients
-/// disagree about which to write.
+/// Parses an address with or without the version segment, since the services' own clients disagree
+/// about it.
 fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, ModelConfigError> {
     let invalid = |reason: String| ModelConfigError::BaseUrl {
         text: text.to_owned(),
@@ -210,7 +217,8 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid(format!("its scheme is `{}`", url.scheme())));
     }
-    // A password in an address would be shown whenever the address is.
+
+    // A password in an address would be shown wherever the address is.
     if !url.username().is_empty() || url.password().is_some() {
         let (text, reason) = ("(hidden)".to_owned(), "it contains a password".to_owned());
         return Err(ModelConfigError::BaseUrl {
@@ -219,19 +227,23 @@ fn parse_base_url(service: Service, text: &str, origin: String) -> Result<Url, M
             reason,
         });
     }
+
     let path = url.path().trim_end_matches('/').to_owned();
     let last = path.rsplit('/').next().unwrap_or_default();
     let versioned = last.starts_with('v') && last[1..].starts_with(|c: char| c.is_ascii_digit());
+
     // Gateways put OpenAI's API under paths of every shape; only a bare host is completed.
     let complete = versioned || (service == Service::OpenAi && !path.is_empty());
     url.set_path(&match service.version().filter(|_| !complete) {
         None => format!("{path}/"),
         Some(version) => format!("{path}/{version}/"),
     });
+
     Ok(url)
 }
 
-/// Ollama's own variable holds what its server listens on: `0.0.0.0`, `:11434`, `host:port`.
+/// Normalises Ollama's own variable, which holds what its server listens on: `0.0.0.0`, `:11434`,
+/// `host:port`.
 fn ollama_host(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let rest = rest.trim_end_matches('/');
@@ -239,10 +251,12 @@ fn ollama_host(text: &str) -> String {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port),
         _ => (rest, "11434"),
     };
+
     let host = match host {
         "" | "0.0.0.0" | "[::]" => "127.0.0.1",
         host => host,
     };
+
     format!("{scheme}://{host}:{port}")
 }
 
@@ -269,6 +283,7 @@ mod tests {
     #[test]
     fn addresses_are_completed() {
         use Service::{Anthropic, Gemini, OpenAi};
+
         for (service, text, expected) in [
             (OpenAi, "http://h:1", "http://h:1/v1/"),
             (OpenAi, "http://h/v1", "http://h/v1/"),
@@ -295,6 +310,7 @@ mod tests {
             let found = address(Service::Ollama, "OLLAMA_HOST", text);
             assert_eq!(found, expected, "{text}");
         }
+
         let found = address(Service::Ollama, "OLLAMA_BASE_URL", "http://box:1/v1");
         assert_eq!(found, "http://box:1/v1/");
     }
@@ -307,6 +323,7 @@ mod tests {
             idle_timeout_s: Some(7),
             ..ServiceConfig::default()
         };
+
         let variables = [
             ("OPENAI_BASE_URL", "http://elsewhere"),
             ("OPENAI_API_KEY", "sk-wrong"),
@@ -333,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_its_origin() {
+    fn unusable_settings_are_refused_with_their_origin() {
         let error = |text: &str| {
             let variables = [("OPENAI_BASE_URL", text)];
             let error = Endpoint::new(

@@ -1,6 +1,5 @@
-//! What every provider gets, whatever it speaks: a limit on silence, another try before
-//! anything was said, and proof that an answer is whole. Knows no wire format and no
-//! provider, and takes its time from the host's clock.
+//! A wrapper of every model provider: a limit on silence, retries before anything was delivered,
+//! and a check that the stream is complete. Takes its time from the host's clock.
 
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
@@ -20,16 +19,16 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// The wait before the second attempt; it doubles with each further one.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 
-/// The longest wait that a service may ask for. A request that would have to wait longer
-/// fails at once, and says so.
+/// The longest wait that a service may ask for. A request that would have to wait longer fails at
+/// once, and says so.
 pub const WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// How much silence a [`Guard`] bears.
+/// The longest silence that a [`Guard`] allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardLimits {
-    /// From the request to the first event; 120 s unless set, for a model may be loading.
+    /// From the request to the first event; 120 s by default, since a model may be loading.
     pub first_event: Duration,
-    /// Between two events; 60 s unless set.
+    /// Between two events; 60 s by default.
     pub idle: Duration,
 }
 
@@ -44,18 +43,18 @@ impl Default for GuardLimits {
 
 /// A provider whose streams neither hang nor end early unnoticed.
 ///
-/// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty
-///   text or reasoning is a sign of life: it restarts the limit and is not delivered.
-/// * A failure that may pass (429, 5xx, no connection, one that broke) is tried again,
-///   [`ATTEMPTS_MAX`] times in all, as long as nothing was delivered, and not before the time
-///   that the service asks for. [`ModelEvent::Retrying`] says so. Silence is not tried again:
-///   the server may still be at work on the first request.
-/// * A stream that ends without [`ModelEvent::Finish`] ends with
-///   [`ModelErrorKind::Truncated`]; nothing follows a finish or an error.
+/// * Silence beyond [`GuardLimits`] ends the stream with [`ModelErrorKind::Idle`]. An empty text or
+///   reasoning restarts the limit and is not delivered.
+/// * A transient failure (429, 5xx, no connection, a broken one) is retried, for [`ATTEMPTS_MAX`]
+///   attempts in all, as long as nothing was delivered, and not before the time that the service
+///   asks for. [`ModelEvent::Retrying`] reports it. Silence is not retried: the server may still be
+///   working on the first request.
+/// * A stream that ends without [`ModelEvent::Finish`] ends with [`ModelErrorKind::Truncated`];
+///   nothing follows a finish or an error.
 ///
-/// [`ModelProvider::complete`] resolves with the first event at hand, and fails with the first
-/// failure that is not tried again. Dropping its future, or the stream, drops the provider's,
-/// and with it the request.
+/// [`ModelProvider::complete`] resolves when the first event has arrived, and fails with the first
+/// failure that is not retried. Dropping its future, or the stream, drops the provider's, and with
+/// it the request.
 #[derive(Clone)]
 pub struct Guard {
     provider: Arc<dyn ModelProvider>,
@@ -64,7 +63,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Guards `provider`, with time from `clock`.
+    /// Wraps `provider`, with time from `clock`.
     #[must_use]
     pub fn new(
         provider: Arc<dyn ModelProvider>,
@@ -113,15 +112,15 @@ impl Guard {
         Ok((first, stream))
     }
 
-    /// The next event that says something.
+    /// Returns the next event that is not empty.
     async fn next(
         &self,
         stream: &mut ModelStream,
-        mut silence: Silence,
+        mut silence: SilenceLimit,
     ) -> Result<ModelEvent, ModelError> {
         loop {
             match silence.bounds(stream.next()).await? {
-                Some(Ok(event)) if is_sign_of_life(&event) => {
+                Some(Ok(event)) if is_keep_alive(&event) => {
                     silence = self.silence(self.limits.idle);
                 }
                 Some(item) => return item,
@@ -130,15 +129,15 @@ impl Guard {
         }
     }
 
-    fn silence(&self, limit: Duration) -> Silence {
-        Silence {
+    fn silence(&self, limit: Duration) -> SilenceLimit {
+        SilenceLimit {
             limit,
-            over: self.clock.sleep(limit),
+            elapsed: self.clock.sleep(limit),
         }
     }
 }
 
-/// One completion, over all of its attempts.
+/// The state of one completion over all of its attempts.
 struct Attempts {
     guard: Guard,
     context: CallContext,
@@ -155,7 +154,7 @@ enum State {
         attempt: u32,
         backoff: Duration,
     },
-    /// The service answers.
+    /// The service is responding.
     Answering(ModelStream),
     /// A finish or an error was delivered.
     Over,
@@ -181,7 +180,7 @@ impl Attempts {
                             self.state = State::Answering(rest);
                             Ok(first)
                         }
-                        Err(error) => self.again(error, attempt, backoff),
+                        Err(error) => self.retry(error, attempt, backoff),
                     }
                 }
                 State::Answering(mut rest) => {
@@ -192,37 +191,45 @@ impl Attempts {
                 }
                 State::Over => return None,
             };
+
             if matches!(item, Ok(ModelEvent::Finish(_)) | Err(_)) {
                 self.state = State::Over;
             }
+
             return Some((item, self));
         }
     }
 
-    /// What follows a failed attempt: another one, which is told first, or its failure.
-    fn again(
+    /// After a failed attempt: schedules another one and returns the event that reports it, or
+    /// returns its failure.
+    fn retry(
         &mut self,
         mut error: ModelError,
         attempt: u32,
         backoff: Duration,
     ) -> Result<ModelEvent, ModelError> {
         use ModelErrorKind::{RateLimited, Truncated, Unavailable};
+
         let may_pass = matches!(error.kind, RateLimited | Truncated | Unavailable);
         if attempt == ATTEMPTS_MAX || !may_pass {
             return Err(error);
         }
+
         let wait = error.retry_after.unwrap_or(backoff);
         if wait > WAIT_MAX {
             let asked = wait.as_secs();
             error.message = format!("{} (it asks to wait {asked} s)", error.message);
             return Err(error);
         }
+
         tracing::debug!(attempt, ?wait, %error, "a model request is tried again");
+
         self.state = State::Waiting {
             wait,
             attempt: attempt + 1,
             backoff: backoff.saturating_mul(2),
         };
+
         Ok(ModelEvent::Retrying(Retrying {
             attempt,
             cause: error.message,
@@ -231,18 +238,18 @@ impl Attempts {
     }
 }
 
-/// A silence that may not last longer than its limit.
-struct Silence {
+/// Bounds a silence.
+struct SilenceLimit {
     limit: Duration,
-    over: BoxFuture<'static, ()>,
+    elapsed: BoxFuture<'static, ()>,
 }
 
-impl Silence {
+impl SilenceLimit {
     async fn bounds<T>(
         &mut self,
         future: impl Future<Output = T> + Unpin,
     ) -> Result<T, ModelError> {
-        match select(future, &mut self.over).await {
+        match select(future, &mut self.elapsed).await {
             Either::Left((output, _)) => Ok(output),
             Either::Right(_) => Err(ModelError::new(
                 ModelErrorKind::Idle,
@@ -286,7 +293,7 @@ impl fmt::Debug for Guard {
     }
 }
 
-fn is_sign_of_life(event: &ModelEvent) -> bool {
+fn is_keep_alive(event: &ModelEvent) -> bool {
     matches!(event, ModelEvent::Text(text) | ModelEvent::Reasoning(text) if text.is_empty())
 }
 
@@ -304,7 +311,7 @@ mod tests {
     use super::super::testing::{LeapClock, ask, drain};
     use super::*;
 
-    // Time is tokio's, paused: it moves on only when everybody waits for it, and then at once.
+    // Time is tokio's, paused: it advances only when all tasks are idle, and then at once.
 
     fn text(text: &str) -> Step {
         Step::Text(text.to_owned())
@@ -322,7 +329,7 @@ mod tests {
         Guard::new(Arc::new(script), Arc::new(clock.clone()), limits)
     }
 
-    /// Asks once; what came, what ended it, how many requests it took, and how long.
+    /// Sends one request; returns the events, the error, the number of requests, and the seconds.
     async fn run(
         replies: impl IntoIterator<Item = Reply>,
     ) -> (Vec<ModelEvent>, Option<ModelErrorKind>, usize, f32) {
@@ -332,6 +339,7 @@ mod tests {
             Ok(stream) => drain(stream).await,
             Err(error) => (Vec::new(), Some(error)),
         };
+
         let seconds = clock.elapsed().as_secs_f32();
         let kind = error.map(|error| error.kind);
         (events, kind, script.requests().len(), seconds)
@@ -341,25 +349,26 @@ mod tests {
     async fn a_whole_answer_passes_unchanged() {
         let (events, error, requests, _) = run([Reply::new([text("a"), text("b")])]).await;
         let end = ModelEvent::Finish(ModelFinish::EndTurn);
-        let said = |text: &str| ModelEvent::Text(text.to_owned());
-        assert_eq!(events, [said("a"), said("b"), end]);
+        let piece = |text: &str| ModelEvent::Text(text.to_owned());
+        assert_eq!(events, [piece("a"), piece("b"), end]);
         assert_eq!((error, requests), (None, 1));
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_with_growing_waits() {
+    async fn transient_failures_are_retried_with_growing_waits() {
         let busy = || fail(ModelErrorKind::Unavailable, None);
         let (events, error, requests, seconds) = run([busy(), busy(), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
         assert!((1.5..1.6).contains(&seconds), "{seconds}");
-        let told = |attempt, millis| {
+
+        let notice = |attempt, millis| {
             ModelEvent::Retrying(Retrying {
                 attempt,
                 cause: "as written".to_owned(),
                 wait: Duration::from_millis(millis),
             })
         };
-        assert_eq!(events[..2], [told(1, 500), told(2, 1000)]);
+        assert_eq!(events[..2], [notice(1, 500), notice(2, 1000)]);
         assert_eq!(events.len(), 4);
 
         let (_, error, requests, _) = run([busy()]).await;
@@ -368,26 +377,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_breaks_before_its_first_word_is_asked_for_again() {
+    async fn a_response_that_breaks_before_its_first_event_is_retried() {
         let broken = Reply::new([Step::Truncate]);
         let (events, error, requests, _) = run([broken, Reply::text("a")]).await;
         assert_eq!((events.len(), error, requests), (3, None, 2));
     }
 
     #[tokio::test]
-    async fn the_servers_own_wait_is_kept_within_bounds() {
+    async fn the_servers_wait_is_respected_within_bounds() {
         let busy = |seconds| fail(ModelErrorKind::RateLimited, Some(seconds));
         let (_, error, requests, seconds) = run([busy(7), busy(120), Reply::text("a")]).await;
         assert_eq!((error, requests), (None, 3));
         assert!((127.0..127.1).contains(&seconds), "{seconds}");
-        // Nothing is sent before the time: what would take too long fails at once.
+        // A wait that is too long fails at once.
         let (_, error, requests, seconds) = run([busy(121), Reply::text("a")]).await;
         assert_eq!((error, requests), (Some(ModelErrorKind::RateLimited), 1));
         assert!(seconds < 0.1, "{seconds}");
     }
 
     #[tokio::test]
-    async fn what_will_not_pass_is_not_tried_again() {
+    async fn permanent_failures_are_not_retried() {
         for kind in [
             ModelErrorKind::Unauthorized,
             ModelErrorKind::Rejected,
@@ -400,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_tried_again_once_something_was_said() {
+    async fn nothing_is_retried_after_the_first_event() {
         let error = ModelError::new(ModelErrorKind::Unavailable, "gone");
         let (events, error, requests, _) = run([Reply::new([text("a"), Step::Fail(error)])]).await;
         assert_eq!((events.len(), requests), (1, 1));
@@ -420,7 +429,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sign_of_life_is_not_delivered_but_counts() {
+    async fn a_keep_alive_restarts_the_limit_and_is_not_delivered() {
         let pause = || Step::Delay(Duration::from_secs(55));
         let steps = [text("a"), pause(), text(""), pause(), text("b")];
         let (events, error, _, _) = run([Reply::new(steps)]).await;
@@ -435,8 +444,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_follows_a_finish_and_it_lets_the_provider_go() {
+    async fn nothing_follows_a_finish_and_the_stream_is_dropped() {
         struct Chatty;
+
         impl ModelProvider for Chatty {
             fn complete(
                 &self,
@@ -455,9 +465,11 @@ mod tests {
                 Vec::new()
             }
         }
+
         let limits = GuardLimits::default();
         let guard = Guard::new(Arc::new(Chatty), Arc::new(LeapClock::default()), limits);
         let (events, error) = drain(ask(&guard, "").await.unwrap()).await;
+
         assert_eq!((events.len(), error), (1, None));
     }
 
@@ -466,6 +478,7 @@ mod tests {
         let clock = LeapClock::default();
         let script = Scripted::new([Reply::new([text("a"), Step::Hang])]);
         let mut stream = ask(&guard(&script, &clock), "").await.unwrap();
+
         assert!(stream.next().await.is_some());
         drop(stream);
         assert_eq!(script.abandoned(), 1);
@@ -473,6 +486,7 @@ mod tests {
         let script = Scripted::new([Reply::new([Step::Hang])]);
         let asked = guard(&script, &clock);
         let mut begin = Box::pin(ask(&asked, ""));
+
         assert!((&mut begin).now_or_never().is_none());
         drop(begin);
         assert_eq!(script.abandoned(), 1);

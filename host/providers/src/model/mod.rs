@@ -1,5 +1,4 @@
-//! Asking a model: what an embedder brings, the providers that come along, and the guest's
-//! side of it.
+//! Language models: the trait that an embedder implements, the registry, and the built-in services.
 
 mod config;
 #[cfg(feature = "models")]

@@ -1,6 +1,5 @@
-//! The embedder's registry of models: which provider a spec such as `openai:NAME` means, and
-//! which model is meant when none is named. Knows neither wire formats nor who may ask; that
-//! is for grants to decide before a request comes here.
+//! The embedder's registry of models: resolves a spec such as `openai:NAME`, or the default, to a
+//! provider. Grants decide beforehand which models an agent may use.
 
 use super::config::ModelConfigError;
 #[cfg(feature = "models")]
@@ -24,19 +23,19 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The word before the colon of a spec that names a script file.
+/// The provider in a spec that names a script file.
 const SCRIPTED: &str = "scripted";
 
 /// All the models that agents may be given, behind one [`ModelProvider`].
 ///
-/// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` come along, with
-/// keys and addresses from the environment or a configuration, unless the crate's feature `models`
-/// is off; `scripted:FILE` plays a script
-/// ([`Scripted`]), but only as the default that the embedder chose, so that no guest makes
-/// the host open files; [`Models::provider`] adds others, under any name. A name without a
-/// provider belongs to the default model's.
+/// A spec is `PROVIDER:NAME`. `openai`, `anthropic`, `gemini` and `ollama` are built in, with keys
+/// and addresses from the environment or a configuration, unless the crate's feature `models` is
+/// off; `scripted:FILE` plays a script ([`Scripted`]), but only as the default that the embedder
+/// chose, so that no guest makes the host open files; [`Models::provider`] adds others under any
+/// name. A name without a provider belongs to the default model's.
 ///
-/// Every provider is guarded ([`Guard`]): bounded silence, retries, proof of wholeness.
+/// Every provider is wrapped in a [`Guard`]: bounded silence, retries, and a check for
+/// completeness.
 ///
 /// ```
 /// # extern crate lastword_providers as lastword;
@@ -61,7 +60,8 @@ pub struct Models {
 }
 
 impl Models {
-    /// No models at all: every request is answered with [`ModelErrorKind::UnknownModel`].
+    /// Creates a registry without models: every request fails with
+    /// [`ModelErrorKind::UnknownModel`].
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -74,24 +74,25 @@ impl Models {
         }
     }
 
-    /// The services that come along, with keys and addresses from `OPENAI_API_KEY`,
+    /// Creates a registry of the built-in services, with keys and addresses from `OPENAI_API_KEY`,
     /// `OPENAI_BASE_URL`, `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY`,
     /// `GEMINI_BASE_URL`, `OLLAMA_BASE_URL` (or `OLLAMA_HOST`) and `OLLAMA_API_KEY`.
     ///
-    /// A key that is missing is an error of the request that needs it, not of this.
+    /// A missing key is an error of the request that needs it, and not of this function.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for an address that is none.
+    ///
+    /// [`ModelConfigError`] for an invalid address.
     #[cfg(feature = "models")]
     pub fn from_env() -> Result<Self, ModelConfigError> {
         Self::with_config(&ModelsConfig::default())
     }
 
-    /// The services that come along, as configured; the environment fills the gaps.
+    /// Creates a registry of the built-in services as configured; the environment fills the gaps.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be
-    /// used.
+    ///
+    /// [`ModelConfigError`] for an address, key file, price or default model that cannot be used.
     #[cfg(feature = "models")]
     pub fn with_config(config: &ModelsConfig) -> Result<Self, ModelConfigError> {
         Self::with_lookup(config, &|name| std::env::var(name).ok())
@@ -103,42 +104,48 @@ impl Models {
             prices: Prices::new(&config.prices)?,
             ..Self::none()
         };
+
         for service in Service::ALL {
             let endpoint = Endpoint::new(service, service.table(config), lookup)?;
             let limits = endpoint.limits;
             let remote = Arc::new(Remote::new(endpoint));
             models.services.0.insert(service.word(), (remote, limits));
         }
+
         match &config.default {
             Some(spec) => models.model(spec),
             None => Ok(models),
         }
     }
 
-    /// Adds a provider, whose models are then `name:MODEL`; it hides one that comes along.
+    /// Adds a provider, whose models are then `name:MODEL`; it replaces a built-in one of the same
+    /// name.
     #[must_use]
     pub fn provider(mut self, name: impl Into<String>, provider: impl ModelProvider) -> Self {
         self.providers.insert(name.into(), Arc::new(provider));
         self
     }
 
-    /// Chooses the model of requests that name none.
+    /// Sets the model of requests that name none.
     ///
     /// # Errors
-    /// [`ModelConfigError`] for a spec that names no known provider, or a script that cannot
-    /// be loaded. Whether a service has such a model, only a request shows.
+    ///
+    /// [`ModelConfigError`] for a spec with an unknown provider, or a script that cannot be loaded.
+    /// Whether the service has such a model, only a request shows.
     pub fn model(mut self, spec: &str) -> Result<Self, ModelConfigError> {
         let invalid = |reason: String| ModelConfigError::Spec {
             spec: spec.to_owned(),
             reason,
         };
+
         let split = spec.split_once(':').filter(|(_, name)| !name.is_empty());
         let Some((provider, name)) = split else {
             return Err(invalid(format!(
                 "expected PROVIDER:NAME with one of {}",
-                self.known()
+                self.provider_names()
             )));
         };
+
         let known = self.providers.contains_key(provider) || self.services.has(provider);
         if provider == SCRIPTED && !known {
             let script = Scripted::load(Path::new(name))?.clock(self.clock.clone());
@@ -146,6 +153,7 @@ impl Models {
         } else if !known {
             return Err(invalid(self.no_such_provider(provider)));
         }
+
         self.default = Some(spec.to_owned());
         Ok(self)
     }
@@ -160,34 +168,37 @@ impl Models {
         self
     }
 
-    /// The script behind the default `scripted:FILE`, to see what it was asked.
+    /// The script of the default `scripted:FILE`, to inspect its requests.
     #[must_use]
     pub fn script(&self) -> Option<&Scripted> {
         let (provider, name) = self.default.as_deref()?.split_once(':')?;
         self.scripts.get(name).filter(|_| provider == SCRIPTED)
     }
 
-    /// Who answers for `spec`, guarded, and under which name he knows the model. The default
-    /// model is named by an empty spec.
+    /// Returns the guarded provider of `spec` and the model's name at that provider. An empty spec
+    /// is the default model.
     ///
     /// # Errors
-    /// [`ModelErrorKind::UnknownModel`] when nobody does, and
-    /// [`ModelErrorKind::Unauthorized`] when the service's key is missing.
+    ///
+    /// [`ModelErrorKind::UnknownModel`] if no provider has it, and [`ModelErrorKind::Unauthorized`]
+    /// if the service's key is missing.
     pub fn resolve(&self, spec: &str) -> Result<(Arc<dyn ModelProvider>, String), ModelError> {
         let unknown = |message| ModelError::new(ModelErrorKind::UnknownModel, message);
-        let whole = self.whole(spec);
+        let whole = self.qualified(spec);
         if whole.is_empty() {
             return Err(unknown(format!(
                 "no model is chosen: name one, such as openai:NAME; known are {}",
-                self.known()
+                self.provider_names()
             )));
         }
+
         let Some((provider, name)) = whole.split_once(':') else {
             return Err(unknown(format!(
                 "`{whole}` does not say whose model it is: write PROVIDER:{whole} with one of {}",
-                self.known()
+                self.provider_names()
             )));
         };
+
         let (found, limits): (Arc<dyn ModelProvider>, _) =
             if let Some(provider) = self.providers.get(provider) {
                 (provider.clone(), GuardLimits::default())
@@ -201,12 +212,13 @@ impl Models {
             } else {
                 return Err(unknown(self.no_such_provider(provider)));
             };
+
         let guard = Guard::new(found, self.clock.clone(), limits);
         Ok((Arc::new(guard), name.to_owned()))
     }
 
-    /// A spec with its provider, as far as the default says it; empty if there is no default.
-    fn whole(&self, spec: &str) -> String {
+    /// Adds the default's provider to a spec without one; empty if there is no default.
+    fn qualified(&self, spec: &str) -> String {
         match (spec, &self.default) {
             ("", default) => default.clone().unwrap_or_default(),
             (name, Some(default)) if !name.contains(':') => {
@@ -218,25 +230,29 @@ impl Models {
     }
 
     fn no_such_provider(&self, provider: &str) -> String {
-        format!("no provider `{provider}`; known are {}", self.known())
+        format!(
+            "no provider `{provider}`; known are {}",
+            self.provider_names()
+        )
     }
 
-    fn known(&self) -> String {
+    fn provider_names(&self) -> String {
         let names = self.providers.keys().map(String::as_str);
         let names = names.chain(self.services.names());
         let names: Vec<String> = names.map(|name| format!("{name}:NAME")).collect();
-        match names.is_empty() {
-            true => "scripted:FILE".to_owned(),
-            false => format!("{}, scripted:FILE", names.join(", ")),
+        if names.is_empty() {
+            "scripted:FILE".to_owned()
+        } else {
+            format!("{}, scripted:FILE", names.join(", "))
         }
     }
 }
 
-/// The services that come along, by their names; none without the feature `models`.
+/// The built-in services by their names; none without the feature `models`.
 #[derive(Clone, Default)]
 struct Services(#[cfg(feature = "models")] BTreeMap<&'static str, (Arc<Remote>, GuardLimits)>);
 
-/// A service as a provider, with its bounds, or why it cannot be asked.
+/// A service as a provider, with its limits, or why it cannot be used.
 type Found = Result<(Arc<dyn ModelProvider>, GuardLimits), ModelError>;
 
 #[cfg(feature = "models")]
@@ -282,8 +298,8 @@ impl ModelProvider for Models {
             Ok((provider, name)) => {
                 request.model = Some(name);
                 let answer = provider.complete(context, request);
-                match self.prices.find(&self.whole(&spec)) {
-                    Some(price) => answer.map_ok(move |stream| price.applied(stream)).boxed(),
+                match self.prices.find(&self.qualified(&spec)) {
+                    Some(price) => answer.map_ok(move |stream| price.add_cost(stream)).boxed(),
                     None => answer,
                 }
             }
@@ -291,19 +307,23 @@ impl ModelProvider for Models {
         }
     }
 
-    /// The default, and what added providers list. Services are not asked for their models.
+    /// The default, and the models that added providers list. Services are not asked for their
+    /// models.
     fn models(&self) -> Vec<ModelInfo> {
         let mut all = Vec::new();
+
         for (provider, found) in &self.providers {
             for model in found.models() {
                 let name = format!("{provider}:{}", model.name);
                 all.push(ModelInfo { name, ..model });
             }
         }
+
         let Some(default) = &self.default else {
             return all;
         };
         let listed = all.iter().position(|model| model.name == *default);
+
         let first = match listed {
             Some(place) => all.remove(place),
             None => ModelInfo {
@@ -333,7 +353,7 @@ impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Models")
             .field("default", &self.default)
-            .field("known", &self.known())
+            .field("known", &self.provider_names())
             .finish_non_exhaustive()
     }
 }
@@ -363,6 +383,7 @@ mod tests {
         let models = models(&[("OPENAI_API_KEY", "k")])
             .model("openai:gpt")
             .unwrap();
+
         for (spec, name) in [
             ("", "gpt"),
             ("openai:o", "o"),
@@ -374,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_answers_for_is_refused_with_advice() {
+    fn unknown_models_are_refused_with_advice() {
         let none = Models::none();
         assert_eq!(refusal(&none, "").kind, ModelErrorKind::UnknownModel);
         assert!(refusal(&none, "gpt").message.contains("scripted:FILE"));
@@ -385,6 +406,7 @@ mod tests {
             unknown.message.contains("no provider `llama3`"),
             "{unknown}"
         );
+
         assert!(unknown.message.contains("ollama:NAME"), "{unknown}");
         let missing = refusal(&models, "anthropic:claude");
         assert_eq!(missing.kind, ModelErrorKind::Unauthorized);
@@ -392,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_that_cannot_be_is_refused_at_once() {
+    fn an_invalid_default_is_refused_at_once() {
         for (spec, expected) in [
             ("gpt", "expected PROVIDER:NAME"),
             ("openai:", "expected PROVIDER:NAME"),
@@ -416,6 +438,7 @@ mod tests {
         let models = Models::none()
             .provider("a", script.clone())
             .provider("b", script);
+
         let names = |models: &Models| -> Vec<String> {
             models
                 .models()
@@ -424,8 +447,10 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(&models), ["a:script", "b:script"]);
+
         let models = models.model("b:script").unwrap();
         assert_eq!(names(&models), ["b:script", "a:script"]);
+
         let models = models.model("b:other").unwrap();
         assert_eq!(names(&models), ["b:other", "a:script", "b:script"]);
     }
@@ -436,9 +461,11 @@ mod tests {
         let script = Scripted::new([Reply::new(broken)]);
         let models = Models::none().provider("demo", script.clone());
         let mut request = request("hi");
+
         request.model = Some("demo:m2".to_owned());
         let stream = models.complete(context(), request).await.unwrap();
         let error = drain(stream).await.1.unwrap();
+
         assert_eq!(error.kind, ModelErrorKind::Truncated);
         assert_eq!(script.requests()[0].model.as_deref(), Some("m2"));
     }
@@ -457,6 +484,7 @@ mod tests {
         let text = "[prices.'demo:m']\ninput = 0.15\noutput = 1\n";
         let models = Models::with_lookup(&toml::from_str(text).unwrap(), &|_| None).unwrap();
         let models = models.provider("demo", Scripted::new(replies));
+
         for (model, cost) in [("demo:m", 8), ("demo:m", 4), ("demo:other", 0)] {
             let mut request = request("hi");
             request.model = Some(model.to_owned());
@@ -471,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_that_is_none_is_refused() {
+    fn an_invalid_price_is_refused() {
         for (price, expected) in [
             ("input = -1\noutput = 1", "input = -1"),
             ("input = 1\noutput = nan", "output = NaN"),
@@ -480,6 +508,7 @@ mod tests {
             let error = Models::with_lookup(&config, &|_| None).err().unwrap();
             assert!(error.to_string().contains(expected), "{error}");
         }
+
         for text in ["input = 1", "input = 1\noutput = 1\nper = 2", "input = 'x'"] {
             let config = toml::from_str::<ModelsConfig>(&format!("[prices.m]\n{text}"));
             assert!(config.is_err(), "{text}");
@@ -490,8 +519,10 @@ mod tests {
     async fn a_script_file_is_played() {
         let folder = std::env::temp_dir().join(format!("lastword-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).unwrap();
+
         let file = folder.join("script.toml");
         std::fs::write(&file, "[[reply]]\nsteps = [{ text = 'Hello.' }]\n").unwrap();
+
         let models = Models::none()
             .model(&format!("scripted:{}", file.display()))
             .unwrap();
@@ -499,6 +530,7 @@ mod tests {
 
         let mut request = request("hi");
         request.model = None;
+
         let stream = models.complete(context(), request).await.unwrap();
         assert_eq!(drain(stream).await.0.len(), 2);
         assert_eq!(models.script().unwrap().requests().len(), 1);

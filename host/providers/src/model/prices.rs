@@ -1,5 +1,5 @@
-//! What models cost, where the operator says so and the service does not: prices by model,
-//! and what counted tokens come to. Knows no service.
+//! Prices of models that the operator sets where the service reports no cost, and the cost of
+//! counted tokens.
 
 #[cfg(feature = "models")]
 use super::config::ModelConfigError;
@@ -9,23 +9,23 @@ use lastword_types::session::Usage;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// Dollars per million tokens that a price may be at the most.
+/// The highest price in dollars per million tokens.
 #[cfg(feature = "models")]
 const DOLLARS_MAX: f64 = 1e6;
-/// Units of a kept price in a millionth of a dollar per token, so that sums are exact.
+/// Stored units in a millionth of a dollar per token, so that sums are exact.
 const UNITS: u128 = 1_000_000;
 
-/// What one model costs, in US dollars per million tokens; to the millionth of a dollar.
+/// The price of one model in US dollars per million tokens, to the millionth of a dollar.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrice {
-    /// Of what it reads.
+    /// For input tokens.
     pub input: f64,
-    /// Of what it writes.
+    /// For output tokens.
     pub output: f64,
 }
 
-/// A price that was checked, in [`UNITS`] per token.
+/// A checked price, in [`UNITS`] per token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Price {
     input: u128,
@@ -33,7 +33,7 @@ pub(super) struct Price {
 }
 
 impl Price {
-    /// What these tokens cost, rounded up to a millionth of a dollar.
+    /// The cost of these tokens, rounded up to a millionth of a dollar.
     fn of(self, usage: Usage) -> u64 {
         let read = self.input.saturating_mul(usage.input_tokens.into());
         let written = self.output.saturating_mul(usage.output_tokens.into());
@@ -41,8 +41,8 @@ impl Price {
         u64::try_from(cost).unwrap_or(u64::MAX)
     }
 
-    /// The same stream, its usage with what it costs unless the provider said so itself.
-    pub(super) fn applied(self, stream: ModelStream) -> ModelStream {
+    /// Adds the cost to the usage in a stream, unless the provider reported it.
+    pub(super) fn add_cost(self, stream: ModelStream) -> ModelStream {
         let priced = stream.map(move |event| match event {
             Ok(ModelEvent::Usage(mut usage)) if usage.cost_micros == 0 => {
                 usage.cost_micros = self.of(usage);
@@ -54,12 +54,12 @@ impl Price {
     }
 }
 
-/// The prices of models, by their names.
+/// Prices by the models' names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Prices(BTreeMap<String, Price>);
 
 impl Prices {
-    /// Checks what was configured.
+    /// Checks the configured prices.
     #[cfg(feature = "models")]
     pub(super) fn new(configured: &BTreeMap<String, ModelPrice>) -> Result<Self, ModelConfigError> {
         let checked = configured.iter().map(|(model, price)| {
@@ -88,6 +88,7 @@ fn checked(model: &str, what: &'static str, dollars: f64) -> Result<u128, ModelC
             text: dollars.to_string(),
         });
     }
+
     // Dollars per million tokens are millionths of a dollar per token.
     Ok((dollars * UNITS as f64).round() as u128)
 }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_price_is_refused() {
+    fn invalid_prices_are_refused() {
         for wrong in [-0.01, f64::NAN, f64::INFINITY, 1e6 + 1.0] {
             for (input, output, what) in [(wrong, 0.0, "input"), (0.0, wrong, "output")] {
                 let error = prices("m", input, output).unwrap_err().to_string();

@@ -1,5 +1,4 @@
-//! What an embedder brings to let agents ask a model: the trait and its plain data.
-//! Knows no provider, no wire format and no guest.
+//! The trait that an embedder implements to let agents use a model, and its plain data.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -25,34 +24,33 @@ pub struct CallContext {
 
 /// A source of model completions.
 ///
-/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping a stream
-/// must end the request: that is how a cancel reaches the model's server. A panic is an error of
-/// that one call. A completion may take as long as its run; [`Guard`](super::Guard) bounds silence.
+/// Its futures run on the embedder's runtime, never on a guest's stack. Dropping a stream must end
+/// the request: that is how a cancel reaches the model's server. A panic is an error of that one
+/// call. A completion may take as long as its run; [`Guard`](super::Guard) bounds silence.
 pub trait ModelProvider: Send + Sync + 'static {
-    /// Begins a completion. `request.model` is always set, to one of [`ModelProvider::models`]
-    /// or to what the guest asked for.
+    /// Starts a completion. `request.model` is always set, to one of [`ModelProvider::models`] or
+    /// to the model that the guest asked for.
     fn complete(
         &self,
         context: CallContext,
         request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ModelError>>;
 
-    /// The models that may be named, the default first. Called on a thread of its own, once for
-    /// each request, and given 5 seconds.
+    /// Returns the models that may be named, the default first. Called on a thread of its own, once
+    /// for each request, and given 5 seconds.
     fn models(&self) -> Vec<ModelInfo>;
 
-    /// The window of a model in tokens, as far as it is known or the service tells it. May ask
-    /// over the network, within 10 seconds. Default: what [`ModelProvider::models`] says.
+    /// Returns the context window of a model in tokens, if it is known or the service reports it.
+    /// May ask over the network, within 10 seconds. Default: as [`ModelProvider::models`] says.
     fn context_tokens(&self, model: &str) -> BoxFuture<'static, Option<u32>> {
         let found = self.models().into_iter().find(|info| info.name == model);
         let size = found.and_then(|info| info.context_tokens);
         Box::pin(std::future::ready(size))
     }
 
-    /// Whether `model` can make use of the bytes of a part of this type. Those that it cannot
-    /// are not loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in
-    /// the request all the same. Called as [`ModelProvider::models`] is. Default: images and
-    /// PDFs.
+    /// Whether `model` can use the bytes of a part of this type. Bytes that it cannot use are not
+    /// loaded, and do not count against [`REQUEST_BYTES_MAX`]; the part itself is in the request
+    /// all the same. Called like [`ModelProvider::models`]. Default: images and PDFs.
     fn takes(&self, model: &str, media_type: &str) -> bool {
         let _ = model;
         let media_type = bare(media_type);
@@ -60,21 +58,21 @@ pub trait ModelProvider: Send + Sync + 'static {
     }
 }
 
-/// Bytes of data parts in one request at the most, all together.
+/// Bytes of all data parts in one request.
 pub const REQUEST_BYTES_MAX: usize = 20 << 20;
 
-/// Bytes by the parts' [`BlobId`].
+/// Bytes by the [`BlobId`] of their part.
 pub type Blobs = BTreeMap<BlobId, Arc<[u8]>>;
 
-/// A media type without its parameters, in lower case.
+/// Returns a media type without its parameters, in lower case.
 pub(in crate::model) fn bare(media_type: &str) -> String {
     let bare = media_type.split(';').next().unwrap_or_default();
     bare.trim().to_ascii_lowercase()
 }
 
-/// The events of one completion. It must end with [`ModelEvent::Finish`]; a stream that
-/// ends without one is taken for a broken connection, never for a whole answer. An empty text
-/// or reasoning says that the service is still at work.
+/// The events of one completion. It has to end with [`ModelEvent::Finish`]; a stream that ends
+/// without one counts as a broken connection. An empty text or reasoning says that the service is
+/// still working.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 
 /// A model that a provider offers.
@@ -82,42 +80,42 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
 pub struct ModelInfo {
     /// The name that a request carries.
     pub name: String,
-    /// Who serves it, such as `openai`.
+    /// The provider, such as `openai`.
     pub provider: String,
-    /// Its window in tokens, if known.
+    /// Its context window in tokens, if known.
     pub context_tokens: Option<u32>,
 }
 
-/// One request for a completion, with the whole history that the model shall see.
+/// One request for a completion, with the whole history that the model is to see.
 ///
-/// Its JSON has the names of the fields, and the bytes of `blobs` in base64; what is left out has
-/// its default.
+/// Its JSON has the names of the fields, and the bytes of `blobs` in base64; a field that is left
+/// out has its default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelRequest {
-    /// Which model.
+    /// The model.
     pub model: Option<String>,
-    /// Instructions that stand before the messages.
+    /// Instructions before the messages.
     pub system: Option<String>,
     /// In time order.
     pub messages: Vec<ModelMessage>,
-    /// The bytes of the data parts of users and of tools' results, as far as the provider
-    /// [takes](ModelProvider::takes) them; [`REQUEST_BYTES_MAX`] at the most.
+    /// The bytes of the data parts of users and of tools' results, if the provider
+    /// [takes](ModelProvider::takes) them; at most [`REQUEST_BYTES_MAX`].
     #[serde(with = "in_base64")]
     pub blobs: Blobs,
     /// Tools that the model may call.
     pub tools: Vec<ToolSpec>,
-    /// Whether the model is to call a tool, and which one. Default: as the service does it.
+    /// Whether the model is to call a tool, and which one. Default: the service decides.
     pub tool_choice: Option<ToolChoice>,
-    /// A JSON schema for the answer, as JSON text.
+    /// A JSON schema for the response, as JSON text.
     pub output_schema: Option<String>,
     /// Texts at which to stop.
     pub stop: Vec<String>,
-    /// The most tokens to write.
+    /// The highest number of tokens to write.
     pub max_output_tokens: Option<u32>,
     /// 0 is the most predictable.
     pub temperature: Option<f32>,
-    /// What only this provider knows.
+    /// Options that only this provider knows.
     pub extra: Extra,
 }
 
@@ -152,20 +150,20 @@ mod in_base64 {
 lastword_types::open_words! {
     /// Whether a model is to call tools.
     pub enum ToolChoice {
-        /// As it thinks best.
+        /// The model decides.
         Auto = "auto",
-        /// None.
+        /// It may call none.
         None = "none",
-        /// One at the least, whichever it likes.
+        /// It has to call at least one, of its choice.
         Required = "required",
         ..
-        /// The one of this name.
+        /// It has to call the one of this name.
         Tool,
     }
 }
 
 lastword_types::open_words! {
-    /// Why a model's answer ends.
+    /// Why a model's response ends.
     pub enum ModelFinish {
         /// The model had nothing more to say.
         EndTurn = "end_turn",
@@ -184,9 +182,9 @@ lastword_types::open_words! {
 /// A message as a model sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelMessage {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said. Parts that are for people only (`finish`) are left out.
+    /// The contents. Parts that are for people only (`finish`) are left out.
     pub parts: Vec<Part>,
 }
 
@@ -201,17 +199,17 @@ pub struct ToolSpec {
     pub parameters: String,
 }
 
-/// What a model says, piece by piece.
+/// A piece of a model's response.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ModelEvent {
-    /// A piece of the answer.
+    /// A piece of text.
     Text(String),
-    /// A piece of its reasoning.
+    /// A piece of reasoning.
     Reasoning(String),
-    /// A whole part: a tool call, or what only the provider knows.
+    /// A whole part: a tool call, or data that only the provider understands.
     Part(Part),
-    /// Bytes, such as an image. The host keeps them and hands the agent a data part.
+    /// Bytes, such as an image. The host stores them and gives the agent a data part.
     Data {
         /// Such as `image/png`.
         media_type: String,
@@ -220,36 +218,36 @@ pub enum ModelEvent {
         /// At most 8 MiB.
         bytes: Arc<[u8]>,
     },
-    /// Tokens counted; at most one per completion.
+    /// The token counts; at most once per completion.
     Usage(Usage),
-    /// The request failed before anything was said, and will be sent again.
+    /// The request failed before anything was delivered, and will be sent again.
     Retrying(Retrying),
-    /// The end of the answer and its reason.
+    /// The end of the response and its reason.
     Finish(ModelFinish),
 }
 
-/// A request that failed and is sent again.
+/// A failed request that is sent again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retrying {
-    /// Which attempt failed, from 1.
+    /// The number of the failed attempt, from 1.
     pub attempt: u32,
     /// Why, for people.
     pub cause: String,
-    /// How long after that it is sent again.
+    /// How long until it is sent again.
     pub wait: Duration,
 }
 
-/// Why a completion could not be had.
+/// Why a completion failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ModelError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: ModelErrorKind,
-    /// What happened and what to do, for people. Never holds a key.
+    /// What happened and what to do, for people. Never contains a key.
     pub message: String,
     /// How long the server asks to wait, if it does.
     pub retry_after: Option<Duration>,
-    /// The model's window in tokens, where [`ModelErrorKind::ContextOverflow`] names it.
+    /// The model's context window in tokens, if [`ModelErrorKind::ContextOverflow`] reports it.
     pub context_tokens: Option<u32>,
 }
 
@@ -262,23 +260,23 @@ pub enum ModelErrorKind {
     Unauthorized,
     /// The server refuses for now (429): `limit`, retryable.
     RateLimited,
-    /// The server cannot be reached or answers 5xx: `unavailable`, retryable.
+    /// The server cannot be reached, or responds with 5xx: `unavailable`, retryable.
     Unavailable,
-    /// The request is refused as it is: `invalid`.
+    /// The request is invalid: `invalid`.
     Rejected,
     /// The conversation does not fit the model's window: `limit`, with the reason
     /// `context-overflow`.
     ContextOverflow,
-    /// The answer cannot be read: `internal`.
+    /// The response cannot be read: `internal`.
     Garbled,
     /// The stream ended before its end marker: `unavailable`.
     Truncated,
-    /// Nothing came for too long: `timeout`.
+    /// Nothing was received for too long: `timeout`.
     Idle,
 }
 
 impl ModelError {
-    /// An error of this kind.
+    /// Creates an error of this kind.
     #[must_use]
     pub fn new(kind: ModelErrorKind, message: impl Into<String>) -> Self {
         Self {
@@ -304,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_read_as_it_was_written() {
+    fn a_request_survives_a_round_trip_through_json() {
         let request = ModelRequest {
             model: Some("m".to_owned()),
             system: Some("Be brief".to_owned()),
@@ -325,6 +323,7 @@ mod tests {
             temperature: Some(0.7),
             extra: [("seed".to_owned(), "7".to_owned())].into(),
         };
+
         let json = serde_json::to_value(&request).expect("a request is JSON");
         assert_eq!(json["tool_choice"], "look");
         assert_eq!(json["blobs"]["ab"], "AP8=");
@@ -333,6 +332,7 @@ mod tests {
             serde_json::from_str("{}").ok(),
             Some(ModelRequest::default())
         );
+
         let odd = r#"{"blobs":{"ab":"not base64"}}"#;
         assert!(serde_json::from_str::<ModelRequest>(odd).is_err());
     }

@@ -1,5 +1,4 @@
-//! Script files as they are written: TOML, checked step by step, with the line of every
-//! mistake. Knows their words, not how they are played.
+//! Parses script files: TOML, checked step by step, with the line of every mistake.
 
 use super::config::ModelConfigError;
 use super::provider::{ModelError, ModelErrorKind};
@@ -10,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 use toml::Spanned;
 
-/// The most steps of one reply, with repetitions counted.
+/// The highest number of steps of one reply, with repetitions counted.
 const STEPS_MAX: usize = 100_000;
 
 pub(super) fn load(path: &Path) -> Result<Vec<Reply>, ModelConfigError> {
@@ -27,14 +26,16 @@ fn parse(text: &str) -> Result<Vec<Reply>, String> {
     if script.reply.is_empty() {
         return Err("it has no [[reply]]".to_owned());
     }
+
     let replies = script.reply.into_iter().map(|reply| {
         let mut steps = Vec::new();
         for line in reply.steps {
             let at = text[..line.span().start].matches('\n').count() + 1;
             line.into_inner()
-                .spell_out(&mut steps)
+                .expand(&mut steps)
                 .map_err(|reason| format!("line {at}: {reason}"))?;
         }
+
         Ok(Reply {
             when: reply.when,
             steps,
@@ -96,10 +97,11 @@ enum ErrorWord {
 }
 
 impl StepTable {
-    fn spell_out(self, steps: &mut Vec<Step>) -> Result<(), String> {
+    fn expand(self, steps: &mut Vec<Step>) -> Result<(), String> {
         let repeat = self.repeat.unwrap_or(1);
         let delay = self.delay_ms.map(Duration::from_millis);
         let mut once = Vec::new();
+
         match self.single_act(delay)? {
             Some(echo @ Step::Echo(_)) => once.push(echo),
             act => {
@@ -107,18 +109,22 @@ impl StepTable {
                 once.extend(act);
             }
         }
+
         if once.len().saturating_mul(repeat) > STEPS_MAX.saturating_sub(steps.len()) {
             return Err(format!("a reply has at most {STEPS_MAX} steps"));
         }
+
         for _ in 0..repeat {
             steps.extend_from_slice(&once);
         }
+
         Ok(())
     }
 
-    /// What the step does beside waiting; it may do only one thing.
+    /// What the step does apart from waiting; it may do only one thing.
     fn single_act(self, delay: Option<Duration>) -> Result<Option<Step>, String> {
         let failure = self.error.map(|word| word.step(self.retry_after_ms));
+
         let call = self.tool_call.map(|call| Step::ToolCall {
             name: call.name,
             arguments: match call.arguments {
@@ -127,6 +133,7 @@ impl StepTable {
                 arguments => arguments.to_string(),
             },
         });
+
         let acts = [
             self.text.map(Step::Text),
             self.reasoning.map(Step::Reasoning),
@@ -161,6 +168,7 @@ impl ErrorWord {
             Self::Idle => (ModelErrorKind::Idle, "idle"),
             Self::Truncated => return Step::Truncate,
         };
+
         let message = format!("the script fails here, as it was written: {word}");
         Step::Fail(ModelError {
             retry_after: retry_after_ms.map(Duration::from_millis),
@@ -174,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_script_is_spelled_out() {
+    fn a_script_is_expanded() {
         let replies = parse(
             r#"
             [[reply]]
@@ -196,7 +204,9 @@ mod tests {
             name: "t".to_owned(),
             arguments: arguments.to_owned(),
         };
+
         assert_eq!(replies[0].when.as_deref(), Some("sea"));
+
         assert_eq!(
             replies[0].steps[..7],
             [
@@ -209,6 +219,7 @@ mod tests {
                 Step::Echo(Duration::from_millis(7)),
             ]
         );
+
         let Step::Fail(error) = &replies[0].steps[7] else {
             panic!("expected a failure");
         };

@@ -1,6 +1,5 @@
-//! A model that says what it was told to, for tests and demonstrations: the same events on
-//! every run, failures and silences included, and a record of what it was asked. Knows no
-//! network; its delays are the host's clock's.
+//! A scripted model for tests and demonstrations: the same events on every run, including failures
+//! and silences, and a record of its requests. Needs no network; delays are by the host's clock.
 
 use super::provider::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
@@ -19,9 +18,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many requests are remembered, the latest.
+/// How many requests are remembered; the latest.
 const REQUESTS_MAX: usize = 1024;
-/// How many of them with the bytes of their data parts, the latest.
+/// How many of them keep the bytes of their data parts; the latest.
 const REQUESTS_WITH_BYTES_MAX: usize = 4;
 
 /// A provider that follows a script. Clones share the script's place and its record.
@@ -66,7 +65,7 @@ pub struct Scripted {
     clock: Arc<dyn Clock>,
 }
 
-/// One answer of a script.
+/// One reply of a script.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     /// A text that must occur in the last user message.
@@ -75,12 +74,12 @@ pub struct Reply {
     pub steps: Vec<Step>,
 }
 
-/// One step of an answer.
+/// One step of a reply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Says a piece of text.
+    /// Emits a piece of text.
     Text(String),
-    /// Thinks a piece of text.
+    /// Emits a piece of reasoning.
     Reasoning(String),
     /// Calls a tool.
     ToolCall {
@@ -89,24 +88,24 @@ pub enum Step {
         /// The arguments, as JSON text.
         arguments: String,
     },
-    /// Counts tokens.
+    /// Reports a token count.
     Usage(Usage),
-    /// Says nothing for so long.
+    /// Waits for this long.
     Delay(Duration),
-    /// Says the last user message, word by word, with this delay before each.
+    /// Emits the last user message, word by word, with this delay before each.
     Echo(Duration),
-    /// Ends the answer with this reason.
+    /// Ends the reply with this reason.
     Finish(String),
-    /// Fails.
+    /// Fails with this error.
     Fail(ModelError),
     /// Ends the stream without a finish, as a broken connection does.
     Truncate,
-    /// Says nothing more, for ever.
+    /// Never continues.
     Hang,
 }
 
 impl Reply {
-    /// A reply of these steps.
+    /// Creates a reply of these steps.
     #[must_use]
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self {
@@ -115,13 +114,13 @@ impl Reply {
         }
     }
 
-    /// A reply of one text.
+    /// Creates a reply of one text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self::new([Step::Text(text.into())])
     }
 
-    /// Keeps this reply for prompts in which `text` occurs.
+    /// Limits this reply to prompts that contain `text`.
     #[must_use]
     pub fn when(mut self, text: impl Into<String>) -> Self {
         self.when = Some(text.into());
@@ -143,7 +142,7 @@ struct Record {
 }
 
 impl Scripted {
-    /// A provider that gives these replies, with delays by the machine's clock.
+    /// Creates a provider with these replies, and with delays by the machine's clock.
     #[must_use]
     pub fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies: Vec<Reply> = replies.into_iter().collect();
@@ -152,6 +151,7 @@ impl Scripted {
             requests: VecDeque::new(),
             abandoned: 0,
         });
+
         Self {
             shared: Arc::new(Shared { replies, record }),
             clock: SystemClock::shared(),
@@ -161,6 +161,7 @@ impl Scripted {
     /// Reads a script file.
     ///
     /// # Errors
+    ///
     /// What is wrong with the file, and in which line.
     pub fn load(path: &Path) -> Result<Self, super::ModelConfigError> {
         script_file::load(path).map(Self::new)
@@ -173,14 +174,14 @@ impl Scripted {
         self
     }
 
-    /// The requests so far, in order; of very many, the latest 1024. Only the latest four
-    /// still have the bytes of their data parts.
+    /// The requests so far, in order; at most the latest 1024. Only the latest four still have the
+    /// bytes of their data parts.
     #[must_use]
     pub fn requests(&self) -> Vec<ModelRequest> {
         self.shared.record().requests.iter().cloned().collect()
     }
 
-    /// How many streams were dropped before they ended: the requests that a cancel reached.
+    /// How many streams were dropped before they ended, as when a cancel reaches the request.
     #[must_use]
     pub fn abandoned(&self) -> usize {
         self.shared.record().abandoned
@@ -196,14 +197,17 @@ impl Shared {
         let matching = |reply: &Reply| reply.when.as_ref().is_some_and(|w| prompt.contains(w));
         let special = self.replies.iter().any(matching);
         let mut record = self.record();
+
         if record.requests.len() == REQUESTS_MAX {
             record.requests.pop_front();
         }
+
         record.requests.push_back(request.clone());
         let mut latest = record.requests.iter_mut().rev();
         if let Some(older) = latest.nth(REQUESTS_WITH_BYTES_MAX) {
             older.blobs.clear();
         }
+
         let candidates = self.replies.iter().enumerate().filter(|(_, reply)| {
             if special {
                 matching(reply)
@@ -213,6 +217,7 @@ impl Shared {
         });
         let (index, reply) = candidates.min_by_key(|(index, _)| record.uses[*index])?;
         record.uses[index] += 1;
+
         Some(reply.clone())
     }
 }
@@ -252,16 +257,18 @@ impl Scripted {
                 step => steps.push_back(step),
             }
         }
+
         let calls = steps.iter().any(|s| matches!(s, Step::ToolCall { .. }));
         let reason = if calls { "tool_use" } else { "end_turn" };
         steps.push_back(Step::Finish(reason.to_owned()));
-        let playing = Playing {
+
+        let playing = PlayedStream {
             steps,
             clock: self.clock.clone(),
             shared: self.shared.clone(),
             ended: false,
         };
-        stream::unfold(playing, Playing::next).boxed()
+        stream::unfold(playing, PlayedStream::next).boxed()
     }
 }
 
@@ -273,15 +280,15 @@ impl fmt::Debug for Scripted {
     }
 }
 
-/// A stream that is being played; dropped early, it is counted.
-struct Playing {
+/// A stream that is being played; it is counted if it is dropped early.
+struct PlayedStream {
     steps: VecDeque<Step>,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     ended: bool,
 }
 
-impl Playing {
+impl PlayedStream {
     async fn next(mut self) -> Option<(Result<ModelEvent, ModelError>, Self)> {
         loop {
             let event = match self.steps.pop_front()? {
@@ -306,7 +313,7 @@ impl Playing {
                 Step::Reasoning(text) => ModelEvent::Reasoning(text),
                 Step::Usage(usage) => ModelEvent::Usage(usage),
                 Step::ToolCall { name, arguments } => ModelEvent::Part(tool_call(name, arguments)),
-                // Spelled out as texts and delays before the stream began.
+                // Expanded into texts and delays before the stream started.
                 Step::Echo(_) => continue,
             };
             return Some((Ok(event), self));
@@ -319,7 +326,7 @@ impl Playing {
     }
 }
 
-impl Drop for Playing {
+impl Drop for PlayedStream {
     fn drop(&mut self) {
         if !self.ended {
             self.shared.record().abandoned += 1;
@@ -345,6 +352,7 @@ fn last_prompt(request: &ModelRequest) -> String {
 fn tool_call(name: String, input: String) -> Part {
     let finished = serde_json::from_str::<serde::de::IgnoredAny>(&input).is_ok();
     let id = format!("call_{}", uuid::Uuid::now_v7().simple());
+
     let call = ToolCall {
         id,
         name,
@@ -361,7 +369,7 @@ mod tests {
     use super::super::testing::{LeapClock, ask, drain, request};
     use super::*;
 
-    fn said(events: &[ModelEvent]) -> String {
+    fn joined_text(events: &[ModelEvent]) -> String {
         let texts = events.iter().filter_map(|event| match event {
             ModelEvent::Text(text) => Some(text.as_str()),
             _ => None,
@@ -372,7 +380,7 @@ mod tests {
     async fn answer(script: &Scripted, prompt: &str) -> String {
         let (events, error) = drain(ask(script, prompt).await.unwrap()).await;
         assert_eq!(error, None);
-        said(&events)
+        joined_text(&events)
     }
 
     #[tokio::test]
@@ -410,6 +418,7 @@ mod tests {
         };
         let script = Scripted::new([Reply::new([call])]);
         let mut ids = Vec::new();
+
         for _ in 0..2 {
             let (events, _) = drain(ask(&script, "").await.unwrap()).await;
             let [ModelEvent::Part(part), ModelEvent::Finish(reason)] = events.as_slice() else {
@@ -422,6 +431,7 @@ mod tests {
             assert!(call.finished);
             ids.push(call.id.clone());
         }
+
         assert_ne!(ids[0], ids[1]);
     }
 
@@ -433,6 +443,7 @@ mod tests {
             stream.next().await,
             Some(Ok(ModelEvent::Text("a".to_owned())))
         );
+
         assert!(stream.next().now_or_never().is_none());
         assert_eq!(script.abandoned(), 0);
         drop(stream);
@@ -443,7 +454,7 @@ mod tests {
     async fn a_truncated_stream_just_ends() {
         let script = Scripted::new([Reply::new([Step::Text("a".to_owned()), Step::Truncate])]);
         let (events, error) = drain(ask(&script, "").await.unwrap()).await;
-        assert_eq!((said(&events).as_str(), error), ("a", None));
+        assert_eq!((joined_text(&events).as_str(), error), ("a", None));
         assert_eq!(events.len(), 1);
         assert_eq!(script.abandoned(), 0);
     }

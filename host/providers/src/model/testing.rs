@@ -1,4 +1,4 @@
-//! What this module's tests share: a request, and the whole of an answer.
+//! Test support of this module: a request, and a collected response.
 
 use super::provider::{
     CallContext, ModelError, ModelEvent, ModelMessage, ModelProvider, ModelRequest, ModelStream,
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A clock that leaps to the next deadline once nothing else has anything to do: polls of a
-/// single-threaded runtime come round in turn, so whoever is asked this often is alone.
+/// A clock that advances to the next deadline once all tasks are idle: a single-threaded runtime
+/// polls its tasks in turn, so a task that is polled this often is the only one.
 const ROUNDS: u32 = 32;
 
 #[derive(Clone, Default)]
@@ -40,9 +40,11 @@ impl Clock for LeapClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let mut leap = self.0.lock().unwrap();
         leap.sleeps += 1;
+
         let me = (leap.now + duration, leap.sleeps);
         leap.waiting.insert(me);
         drop(leap);
+
         Box::pin(Sleep {
             clock: self.clone(),
             me,
@@ -66,9 +68,11 @@ impl Future for Sleep {
         if leap.waiting.first() == Some(&self.me) && self.rounds > ROUNDS {
             leap.now = leap.now.max(self.me.0);
         }
+
         if leap.now >= self.me.0 {
             return Poll::Ready(());
         }
+
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -110,7 +114,7 @@ pub(super) async fn ask(
     provider.complete(context(), request(prompt)).await
 }
 
-/// All events of a stream, and the error that ended it, if one did.
+/// All events of a stream, and the error that ended it, if there was one.
 pub(super) async fn drain(mut stream: ModelStream) -> (Vec<ModelEvent>, Option<ModelError>) {
     let mut events = Vec::new();
     while let Some(item) = stream.next().await {

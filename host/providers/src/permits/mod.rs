@@ -1,5 +1,5 @@
-//! Deciding whether what a tool or a guest is about to do is allowed: by rules, by grants, by
-//! policy, and by asking somebody. Knows neither tools nor how a question reaches a person.
+//! Permission checks of tools and guests: by rules, grants, policy, or a question to a person. The
+//! host implements [`Authorize`].
 
 mod policy;
 
@@ -11,49 +11,50 @@ use lastword_types::permission::{Access, Rule};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a tool asks before it does what needs a capability. A cloneable handle.
+/// What a tool calls before it uses a capability. A cloneable handle.
 #[derive(Clone)]
 pub struct Permits {
-    decider: Arc<dyn Decide>,
+    decider: Arc<dyn Authorize>,
 }
 
-/// Somebody who decides.
-pub trait Decide: Send + Sync + 'static {
-    /// Returns once it is decided; may wait for a person. Dropping the future takes the question back.
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
+/// Decides whether an access is allowed.
+pub trait Authorize: Send + Sync + 'static {
+    /// Returns the decision; may wait for a person. Dropping the future withdraws the question.
+    fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>>;
 }
 
-/// By what something is allowed.
+/// Why an access is allowed.
 #[derive(Clone, Debug)]
 pub enum Allowed {
-    /// By the run's rules, and by these, which answers granted before.
+    /// By the run's rules, and by these, which were granted by earlier answers.
     ByRules(Vec<Rule>),
-    /// By somebody who decided it, this once.
+    /// By a decision that is for this access only.
     Once,
 }
 
-/// It is not allowed: who said so, and what would allow it.
+/// The access is not allowed: who said so, and what would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Denied(pub String);
 
 impl Permits {
-    /// Permits that this decider gives.
-    pub fn new(decider: Arc<dyn Decide>) -> Self {
+    /// Creates a checker that asks `decider`.
+    pub fn new(decider: Arc<dyn Authorize>) -> Self {
         Self { decider }
     }
 
-    /// Returns once it is allowed. May wait for a person.
+    /// Returns once the access is allowed. May wait for a person.
     ///
     /// # Errors
+    ///
     /// [`Denied`], with who said so and what would allow it.
     pub async fn require(&self, access: Access) -> Result<(), Denied> {
-        self.settle(access).await.map(|_| ())
+        self.authorize(access).await.map(|_| ())
     }
 
-    /// The same, and answers by what it is allowed.
-    pub async fn settle(&self, access: Access) -> Result<Allowed, Denied> {
-        self.decider.decide(access).await
+    /// The same; returns why it is allowed.
+    pub async fn authorize(&self, access: Access) -> Result<Allowed, Denied> {
+        self.decider.authorize(access).await
     }
 }
 
@@ -69,13 +70,13 @@ impl fmt::Debug for Permits {
     }
 }
 
-/// Deciders for tests of what asks them.
+/// Test support: scripted decisions.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
     use std::sync::{Mutex, PoisonError};
 
-    /// Allows or denies everything, and remembers what it was asked.
+    /// Allows or denies everything, and records the accesses.
     pub(crate) struct Scripted {
         allows: bool,
         pub(crate) asked: Mutex<Vec<Access>>,
@@ -101,13 +102,14 @@ pub(crate) mod testing {
         }
     }
 
-    impl Decide for Scripted {
-        fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+    impl Authorize for Scripted {
+        fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
             let denied = Denied(format!("{} is not allowed", access.title));
             self.asked
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(access);
+
             let answer = if self.allows {
                 Ok(Allowed::Once)
             } else {

@@ -1,26 +1,27 @@
-//! What an embedder brings to decide where no rule does.
+//! The policy of an embedder, which decides where no rule does.
 
 use crate::model::CallContext;
 use futures_util::future::BoxFuture;
 use lastword_types::permission::Access;
 
-/// Decides what no rule decides. Asked after deny rules and grants, before anybody is asked.
+/// Decides accesses that no rule covers. Called after deny rules and grants, before a person is
+/// asked.
 ///
-/// Its futures run on the embedder's runtime; dropping one must be harmless: the run was
-/// stopped meanwhile. One that panics, or decides nothing within a minute, denies.
+/// Its futures run on the embedder's runtime; dropping one must be harmless: the run was stopped
+/// meanwhile. One that panics, or decides nothing within a minute, denies.
 pub trait PermissionPolicy: Send + Sync + 'static {
-    /// Whether this may be done, this once.
+    /// Decides on this access, for this time only.
     fn decide(&self, context: CallContext, access: Access) -> BoxFuture<'static, Decision>;
 }
 
-/// What a policy says.
+/// The decision of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It may be done, this once.
+    /// The access is allowed, this once.
     Allow,
-    /// It may not, for this reason, which the agent reads.
+    /// The access is denied, for this reason, which the agent reads.
     Deny(String),
-    /// Somebody shall be asked; denied where nobody is there
+    /// A person is asked; denied if none can be
     /// ([`WorkspaceOptions::ask`](crate::WorkspaceOptions::ask)).
     Ask,
 }

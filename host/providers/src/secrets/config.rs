@@ -1,5 +1,5 @@
-//! The `[secrets]` tables of a configuration file: where each value comes from and which hosts
-//! may see it. Reads nothing.
+//! The `[secrets]` tables of a configuration file: the source of each value, and the hosts that may
+//! receive it.
 
 use crate::http::{HostPatterns, InvalidHostPattern};
 use serde::Deserialize;
@@ -17,31 +17,31 @@ use std::path::PathBuf;
 #[serde(transparent)]
 pub struct SecretsConfig(pub BTreeMap<String, SecretConfig>);
 
-/// One secret: exactly one source, and the hosts that may be sent it.
+/// One secret: exactly one source, and the hosts that it may be sent to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecretConfig {
     /// The variable that holds it.
     pub env: Option<String>,
-    /// The file that holds it and nothing else; white space at its end is not part of it.
+    /// The file that holds only the value; white space at its end is ignored.
     pub file: Option<PathBuf>,
-    /// A program and its arguments; it writes the value and nothing else, within 10 s.
+    /// A program and its arguments. It has to write only the value, within 10 s.
     pub command: Option<Vec<String>>,
     /// Hosts that agents' requests may carry it to, over `https`: `host` or `host:port`.
     pub hosts: Vec<String>,
 }
 
-/// Why a secret cannot be used. Never holds a value.
+/// Why a secret cannot be used. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("[secrets.{name}]: {reason}")]
 pub struct SecretsError {
-    /// Which secret.
+    /// The secret.
     pub name: String,
-    /// What is wrong with it and what would be right.
+    /// What is wrong with it, and what would be right.
     pub reason: String,
 }
 
-/// Where one value comes from.
+/// The source of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Env(String),
@@ -52,7 +52,7 @@ pub(super) enum Origin {
 /// Bytes of the longest name.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// Whether a secret may be called so: the characters that stand for themselves everywhere.
+/// Whether a secret may have this name: only characters that need no escaping anywhere.
 pub(super) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
@@ -90,10 +90,12 @@ mod tests {
             "[search]\nenv = \"KEY\"\nhosts = [\"a.example\"]\n[other]\ncommand = [\"pass\", \"x\"]",
         )
         .unwrap();
+
         assert_eq!(
             config.0["search"].origin(),
             Ok(Origin::Env("KEY".to_owned()))
         );
+
         assert!(config.0["search"].hosts().unwrap().covers("a.example:443"));
         let words = vec!["pass".to_owned(), "x".to_owned()];
         assert_eq!(config.0["other"].origin(), Ok(Origin::Command(words)));
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_source_or_two_is_refused() {
+    fn a_secret_needs_exactly_one_source() {
         for text in ["", "env = \"A\"\nfile = \"b\"", "command = []"] {
             let config: SecretConfig = toml::from_str(text).unwrap();
             assert!(config.origin().is_err(), "{text:?}");
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_for_themselves() {
+    fn names_need_no_escaping() {
         assert!(is_name("a") && is_name("api_key-2.x"));
         for bad in ["", "a b", "a}", "ä", "a/b", &"x".repeat(NAME_BYTES_MAX + 1)] {
             assert!(!is_name(bad), "{bad:?}");

@@ -1,22 +1,26 @@
-//! The forms in which a value may come back: in JSON, in addresses, in base64. Knows nothing of
-//! what is done with them.
+//! The forms in which a value may appear in a response: in JSON, in addresses, in base64.
 
-/// All forms of a value, the value itself first, each once.
+/// Returns all forms of a value without duplicates, the value itself first.
 pub(super) fn forms(value: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![value.as_bytes().to_vec(), json(value)];
+
     for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
         forms.push(percent(value, digits, false));
         forms.push(percent(value, digits, true));
     }
+
     for alphabet in [STANDARD, FOR_ADDRESSES] {
         forms.extend((0..3).map(|offset| base64_inside(value.as_bytes(), offset, alphabet)));
     }
+
     let mut once: Vec<Vec<u8>> = Vec::new();
+
     for form in forms {
         if !once.contains(&form) {
             once.push(form);
         }
     }
+
     once
 }
 
@@ -26,9 +30,10 @@ fn json(value: &str) -> Vec<u8> {
     quoted.as_bytes()[1..quoted.len() - 1].to_vec()
 }
 
-/// As in an address, or in a form, where a space is a plus.
+/// Percent-encoded; in a form, a space becomes a plus.
 fn percent(value: &str, digits: &[u8; 16], form: bool) -> Vec<u8> {
     let mut encoded = Vec::new();
+
     for byte in value.bytes() {
         match byte {
             b' ' if form => encoded.push(b'+'),
@@ -40,6 +45,7 @@ fn percent(value: &str, digits: &[u8; 16], form: bool) -> Vec<u8> {
             ]),
         }
     }
+
     encoded
 }
 
@@ -47,14 +53,15 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const FOR_ADDRESSES: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The characters of a base64 text that depend on the value alone, when it begins `offset`
-/// bytes after a group of three.
+/// The characters of a base64 text that depend only on the value, when it starts `offset` bytes
+/// after a group of three.
 fn base64_inside(value: &[u8], offset: usize, alphabet: &[u8; 64]) -> Vec<u8> {
     let end = offset + value.len();
     let bit = |at: usize| {
         let byte = value[at / 8 - offset];
         usize::from(byte >> (7 - at % 8) & 1)
     };
+
     let first = (offset * 8).div_ceil(6);
     let characters = (first..end * 8 / 6).map(|character| {
         let six = (character * 6..character * 6 + 6).fold(0, |six, at| six << 1 | bit(at));
@@ -74,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_plain_value_has_few_forms() {
-        // `x` + it, `xy` + it and it alone: from an encoder that is not this one.
+        // `x` + the value, `xy` + the value, and the value alone, from another encoder.
         let expected = [
             "hunter2-long",
             "aHVudGVyMi1sb25n",
@@ -87,6 +94,7 @@ mod tests {
     #[test]
     fn a_value_with_other_characters_has_more() {
         let texts = texts("a \"b\"/\n?>~");
+
         for form in [
             "a \"b\"/\n?>~",
             "a \\\"b\\\"/\\n?>~",

@@ -1,5 +1,4 @@
-//! Placeholders: `{{secret:NAME}}` in a text becomes the value, if that is allowed. Knows not
-//! where the text goes.
+//! Fills placeholders: `{{secret:NAME}}` in a text becomes the value, if that is allowed.
 
 use super::Secrets;
 use crate::permits::Denied;
@@ -7,10 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 const BEGIN: &str = "{{secret:";
 const END: &str = "}}";
-/// Placeholders of one text.
+/// How many placeholders one text may have.
 const PLACEHOLDERS_MAX: usize = 16;
 
-/// Why a text could not be filled in. Never holds a value.
+/// Why a text could not be filled in. Never contains a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     #[error(
@@ -36,18 +35,19 @@ pub fn placeholders(text: &str) -> Result<Vec<&str>, SecretError> {
         names.push(name);
         rest = after;
     }
+
     Ok(names)
 }
 
 impl Secrets {
-    /// The text with every value in its place: for what the operator wrote.
+    /// Fills every placeholder in; for texts that the operator wrote.
     pub fn fill_all(&self, text: &str) -> Result<String, SecretError> {
         let filled = self.fill(text, &|_| Ok(()))?;
         Ok(filled.expose_secret().to_owned())
     }
 
-    /// The text with values in the places of their placeholders, if all of them are allowed.
-    /// What a value holds is never looked at for placeholders.
+    /// Fills every placeholder in, if all of them are allowed. Placeholders within a value are not
+    /// filled in.
     pub fn fill(
         &self,
         text: &str,
@@ -55,6 +55,7 @@ impl Secrets {
     ) -> Result<SecretString, SecretError> {
         let mut filled = String::new();
         let mut rest = text;
+
         for name in placeholders(text)? {
             allowed(name)?;
             let secret = self.inner.secrets.get(name);
@@ -65,6 +66,7 @@ impl Secrets {
                 rest = after.split_once(END).map_or("", |(_, after)| after);
             }
         }
+
         filled.push_str(rest);
         Ok(filled.into())
     }
@@ -79,6 +81,7 @@ mod tests {
     fn placeholders_become_values() {
         let secrets = secrets(&[("a", "value-a{{secret:b}}", "*"), ("b", "value-b", "*")]);
         let fill = |text: &str| secrets.fill(text, &|_| Ok(()));
+
         for (text, filled) in [
             ("", ""),
             ("plain }} {{ secret:a", "plain }} {{ secret:a"),
@@ -92,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_not_filled() {
+    fn placeholders_that_are_denied_are_not_filled() {
         let secrets = secrets(&[("a", "value-a", "*"), ("b", "value-b", "*")]);
         let only_a = |name: &str| match name {
             "b" => Err(Denied("no".to_owned())),
@@ -100,8 +103,10 @@ mod tests {
         };
         let fill = |text: &str| secrets.fill(text, &only_a).unwrap_err();
         let denied = SecretError::Denied(Denied("no".to_owned()));
+
         assert_eq!(fill("{{secret:a}}{{secret:b}}"), denied);
         assert_eq!(fill("{{secret:c}}"), SecretError::Unknown("c".to_owned()));
+
         for malformed in [
             "{{secret:a",
             "{{secret:}}",
@@ -110,6 +115,7 @@ mod tests {
         ] {
             assert_eq!(fill(malformed), SecretError::Malformed, "{malformed}");
         }
+
         let many = "{{secret:a}}".repeat(PLACEHOLDERS_MAX + 1);
         assert_eq!(fill(&many), SecretError::Malformed);
     }

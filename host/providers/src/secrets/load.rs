@@ -1,5 +1,5 @@
-//! Reading one secret's value: a variable, a file, or what a program writes. Bounded in size
-//! and time. Knows not what the value is for; no error holds one.
+//! Reads one secret's value from a variable, a file, or a program's output. Bounded in size and
+//! time; no error contains a value.
 
 use super::config::Origin;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Bytes of the shortest value: anything shorter would be found everywhere.
+/// Bytes of the shortest value: a shorter one would match too much other text.
 pub(super) const VALUE_BYTES_MIN: usize = 6;
 /// Bytes of the longest value.
 pub(super) const VALUE_BYTES_MAX: usize = 16 << 10;
@@ -22,6 +22,7 @@ pub(super) fn value(origin: &Origin) -> Result<SecretString, String> {
         Origin::File(path) => trimmed(&file(path)?)?,
         Origin::Command(words) => trimmed(&command(words, COMMAND_TIME_MAX)?)?,
     };
+
     match value.expose_secret().len() {
         0 => Err("its value is empty".to_owned()),
         length if length < VALUE_BYTES_MIN => Err(format!(
@@ -52,11 +53,11 @@ fn env(variable: &str) -> Result<SecretString, String> {
 fn file(path: &Path) -> Result<SecretSlice<u8>, String> {
     let failed = |error: std::io::Error| format!("failed to read {}: {error}", path.display());
     let file = lastword_os::file::open(path).map_err(failed)?;
-    bounded(file).map_err(failed)?.ok_or_else(too_long)
+    read_bounded(file).map_err(failed)?.ok_or_else(too_long)
 }
 
-/// All bytes; none if there are too many.
-fn bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
+/// Reads all bytes; `None` if there are too many.
+fn read_bounded(from: impl Read) -> std::io::Result<Option<SecretSlice<u8>>> {
     let mut bytes = Vec::with_capacity(VALUE_BYTES_MAX + 2);
     let most = VALUE_BYTES_MAX as u64 + 1;
     from.take(most).read_to_end(&mut bytes)?;
@@ -72,12 +73,15 @@ fn trimmed(bytes: &SecretSlice<u8>) -> Result<SecretString, String> {
     Ok(text.trim_end().to_owned().into())
 }
 
-/// What a program writes. It has no input, and dies with its group when its time is up.
+/// Returns a program's output. The program has no input, and is killed with its group when its time
+/// is over.
 fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> {
     use std::os::unix::process::CommandExt;
+
     let Some((program, arguments)) = words.split_first() else {
         return Err("`command` is empty".to_owned());
     };
+
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -92,16 +96,20 @@ fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> 
         .name("lastword-secret".to_owned())
         .spawn(move || drop(sender.send(read(child))))
         .map_err(|error| format!("no thread can be started: {error}"))?;
+
     let answer = receiver.recv_timeout(time);
     if answer.is_err() {
         let signal = rustix::process::Signal::KILL;
         let _it_may_have_ended = rustix::process::kill_process_group(group, signal);
     }
+
     let (bytes, status) = match answer {
         Ok(answer) => answer.map_err(|error| format!("failed to read `{program}`: {error}"))?,
         Err(_) => return Err(format!("`{program}` took longer than {} s", time.as_secs())),
     };
+
     let _it_has_answered = reader.join();
+
     match (status.success(), bytes) {
         (false, _) => Err(format!(
             "`{program}` failed with {status}; run it to see why"
@@ -113,7 +121,7 @@ fn command(words: &[String], time: Duration) -> Result<SecretSlice<u8>, String> 
 
 fn read(mut child: Child) -> std::io::Result<(Option<SecretSlice<u8>>, ExitStatus)> {
     let output = child.stdout.take();
-    let bytes = output.map_or(Ok(None), bounded)?;
+    let bytes = output.map_or(Ok(None), read_bounded)?;
     if bytes.is_none() {
         child.kill()?;
         child.wait()?;
@@ -141,17 +149,20 @@ mod tests {
     fn a_byte_order_mark_is_no_part_of_a_value() {
         let value = run("printf '\\357\\273\\277hunter2-long\\r\\n'").unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
+
         let mark = run("printf '\\357\\273\\277'").unwrap_err();
         assert_eq!(mark, "its value is empty");
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "\u{feff}hunter2-long\n").unwrap();
+
         let value = super::value(&Origin::File(path)).unwrap();
         assert_eq!(value.expose_secret(), "hunter2-long");
     }
 
     #[test]
-    fn what_is_no_value_is_refused_and_never_shown() {
+    fn invalid_values_are_refused_and_never_shown() {
         for (script, says) in [
             ("printf short", "fewer than"),
             ("printf ''", "empty"),
@@ -163,10 +174,13 @@ mod tests {
             assert!(error.contains(says), "{script}: {error}");
             assert!(!error.contains("hunter2-long"), "{error}");
         }
+
         let none = value(&Origin::Command(vec!["/no/such/program".to_owned()]));
         assert!(none.unwrap_err().contains("failed to start"));
+
         let none = value(&Origin::Env("LASTWORD_NO_SUCH_VARIABLE".to_owned()));
         assert!(none.unwrap_err().contains("is not set"));
+
         let none = value(&Origin::File("/dev/zero".into()));
         assert!(none.unwrap_err().contains("only plain files"));
     }

@@ -1,5 +1,5 @@
-//! Named secrets: loaded once, put into what the host itself sends, kept out of everything that
-//! a guest, a log or a table sees. A guest can ask whether one exists, never for its value.
+//! Named secrets: loaded once, filled into the host's own requests, and redacted from everything
+//! that a guest, a log or a table sees. A guest can ask whether one exists, never for its value.
 
 mod config;
 mod encode;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Secrets at the most.
+/// How many secrets there may be.
 const SECRETS_MAX: usize = 256;
 
 /// The secrets of a host. Cheap to clone; never prints a value.
@@ -40,38 +40,45 @@ struct Secret {
 }
 
 impl Secrets {
-    /// None.
+    /// Returns a set without secrets.
     #[must_use]
     pub fn none() -> Self {
         Self::of(BTreeMap::new())
     }
 
-    /// Reads every value now, so that a secret that is missing is known at the start. Waits for
-    /// commands, 10 s each at the most: not for a thread that others wait for.
+    /// Reads every value now, so that a missing secret is found at the start. Blocks while commands
+    /// run, up to 10 s each.
     ///
     /// # Errors
-    /// [`SecretsError`], with the first that cannot be used and why.
+    ///
+    /// [`SecretsError`] for the first secret that cannot be used.
     pub fn load(config: &SecretsConfig) -> Result<Self, SecretsError> {
         let mut secrets = BTreeMap::new();
+
         for (name, secret) in &config.0 {
             let failed = |reason: String| SecretsError {
                 name: name.clone(),
                 reason,
             };
+
             if !config::is_name(name) {
                 let most = NAME_BYTES_MAX;
                 return Err(failed(format!(
                     "a name has letters, digits, `_`, `-` and `.`, {most} of them at the most"
                 )));
             }
+
             if secrets.len() == SECRETS_MAX {
                 return Err(failed(format!("there are more than {SECRETS_MAX} secrets")));
             }
+
             let hosts = secret.hosts().map_err(|error| failed(error.to_string()))?;
             let origin = secret.origin().map_err(failed)?;
             let value = load::value(&origin).map_err(failed)?;
+
             secrets.insert(name.clone(), Secret { value, hosts });
         }
+
         Ok(Self::of(secrets))
     }
 
@@ -84,11 +91,12 @@ impl Secrets {
         }
     }
 
-    /// Values that came up while the host ran, for keeping them out: nothing may be filled with
-    /// them. What is too short to be told from other text is left out.
-    pub fn learnt(values: impl IntoIterator<Item = (String, String)>) -> Self {
+    /// Creates secrets from values that were obtained while the host runs. They are only redacted,
+    /// and never filled in. Values that are too short to be told from other text are left out.
+    pub fn for_redaction(values: impl IntoIterator<Item = (String, String)>) -> Self {
         let fits = |value: &str| value.len() >= load::VALUE_BYTES_MIN;
         let values = values.into_iter().filter(|(_, value)| fits(value));
+
         let secrets = values.map(|(name, value)| {
             let secret = Secret {
                 value: SecretString::from(value),
@@ -104,25 +112,25 @@ impl Secrets {
         self.inner.secrets.keys().map(String::as_str)
     }
 
-    /// Whether there are none.
+    /// Whether there are no secrets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inner.secrets.is_empty()
     }
 
-    /// Whether there is one of this name.
+    /// Whether there is a secret of this name.
     #[must_use]
     pub fn exists(&self, name: &str) -> bool {
         self.inner.secrets.contains_key(name)
     }
 
-    /// Whether a request to `host:port` may carry it.
-    pub(crate) fn may_go_to(&self, name: &str, target: &str) -> bool {
+    /// Whether a request to `host:port` may carry this secret.
+    pub(crate) fn is_allowed_for(&self, name: &str, target: &str) -> bool {
         let secret = self.inner.secrets.get(name);
         secret.is_some_and(|secret| secret.hosts.covers(target))
     }
 
-    /// A text without any value in it; `[secret NAME]` stands in their places.
+    /// Replaces every value in a text by `[secret NAME]`.
     #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.inner.needles.redact(text)
@@ -139,8 +147,8 @@ impl Secrets {
     }
 }
 
-/// A value without secrets, in names and in texts, as `clean` takes them out of a text: one
-/// that quotes another is a text by itself.
+/// Redacts a JSON value, in names and in strings, by `clean`. A string that is quoted in another
+/// one counts as part of that string.
 pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
     match value {
         Value::String(text) => Value::String(clean(&text)),
@@ -156,22 +164,23 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
         Value::Number(number) => {
             let text = number.to_string();
             let clean = clean(&text);
-            match clean == text {
-                true => Value::Number(number),
-                false => Value::String(clean),
+            if clean == text {
+                Value::Number(number)
+            } else {
+                Value::String(clean)
             }
         }
         other => other,
     }
 }
 
-/// Bytes of a form that is long enough not to be met by chance.
+/// Bytes of a form that is long enough not to occur by chance.
 #[cfg(any(test, feature = "models"))]
 const FORM_BYTES_MIN: usize = 6;
 
-/// A text without this value, in any form; the mark stands in its places. For a value that has
-/// no name among the secrets: a model service's key.
-pub fn without(text: &str, value: &str, mark: &str) -> String {
+/// Replaces this value, in any form, by the mark. For a value that is not a named secret: a model
+/// service's key.
+pub fn redact_value(text: &str, value: &str, mark: &str) -> String {
     let mut forms = encode::forms(value);
     forms.retain(|form| form == value.as_bytes() || form.len() >= FORM_BYTES_MIN);
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
@@ -191,12 +200,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// Secrets for tests of what uses them.
+/// Test support: secrets without sources.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
 
-    /// Secrets with these names, values and hosts.
+    /// Creates secrets with these names, values and hosts.
     pub(crate) fn secrets(secrets: &[(&str, &str, &str)]) -> Secrets {
         let secrets = secrets.iter().map(|(name, value, host)| {
             let secret = Secret {
@@ -218,10 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn they_are_loaded_and_never_printed() {
+    fn secrets_are_loaded_and_never_printed() {
         let folder = tempfile_in_target();
         let file = folder.join("key");
         std::fs::write(&file, "hunter2-long\r\n").unwrap();
+
         let text = format!(
             "[a]\nfile = {file:?}\nhosts = [\"a.example\"]\n\
              [b]\ncommand = [\"printf\", \"other-value\"]"
@@ -230,42 +240,48 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(secrets.names().collect::<Vec<_>>(), ["a", "b"]);
         assert!(secrets.exists("a") && !secrets.exists("c"));
-        assert!(secrets.may_go_to("a", "a.example:443"));
-        assert!(!secrets.may_go_to("a", "b.example:443"));
-        assert!(!secrets.may_go_to("b", "a.example:443"));
+        assert!(secrets.is_allowed_for("a", "a.example:443"));
+        assert!(!secrets.is_allowed_for("a", "b.example:443"));
+        assert!(!secrets.is_allowed_for("b", "a.example:443"));
         assert_eq!(secrets.redact("=hunter2-long="), "=[secret a]=");
+
         let shown = format!("{secrets:?} {:?}", secrets.inner.secrets["a"].value);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.starts_with("{\"a\", \"b\"}"), "{shown}");
     }
 
     #[test]
-    fn json_has_no_value_however_deep() {
+    fn json_is_redacted_at_any_depth() {
         let secrets = testing::secrets(&[("a", "p\"ss/word", "*"), ("b", "12345678", "*")]);
         let clean = |text: &str| secrets.redact(text).into_owned();
         let inner = serde_json::json!({ "key": "p\"ss/word" }).to_string();
         let value = serde_json::json!({ "p\"ss/word": [inner, 12_345_678, 7, null] });
-        let left = serde_json::json!({
+        let redacted = serde_json::json!({
             "[secret a]": ["{\"key\":\"[secret a]\"}", "[secret b]", 7, null]
         });
-        assert_eq!(redact_json(value, &clean), left);
+        assert_eq!(redact_json(value, &clean), redacted);
     }
 
     #[test]
-    fn a_value_without_a_name_goes_as_well() {
-        for (text, left) in [
+    fn a_value_without_a_name_is_redacted() {
+        for (text, redacted) in [
             ("no key", "no key"),
             ("the key p\"ss/word1!", "the key (key)!"),
             ("{\"k\":\"p\\\"ss/word1\"}", "{\"k\":\"(key)\"}"),
             ("?k=p%22ss%2fword1", "?k=(key)"),
             ("dTpwInNzL3dvcmQxOg==", "dTp(key)Og=="),
         ] {
-            assert_eq!(without(text, "p\"ss/word1", "(key)"), left);
+            assert_eq!(redact_value(text, "p\"ss/word1", "(key)"), redacted);
         }
-        assert_eq!(without("Kkkkk", "k", "-"), "K----", "no form by chance");
+
+        assert_eq!(
+            redact_value("Kkkkk", "k", "-"),
+            "K----",
+            "no form by chance"
+        );
     }
 
-    /// A folder of this test's own.
+    /// A folder for this test only.
     fn tempfile_in_target() -> std::path::PathBuf {
         let name = format!("lastword-secrets-{}", lastword_types::id::RunId::generate());
         let folder = std::env::temp_dir().join(name);
@@ -274,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_cannot_be_used_is_named() {
+    fn the_first_unusable_secret_is_named() {
         let error = |text: &str| Secrets::load(&config(text)).unwrap_err().to_string();
         let short = error("[short]\ncommand = [\"printf\", \"xyzab\"]");
         assert!(short.contains("[secrets.short]") && short.contains("fewer than 6"));

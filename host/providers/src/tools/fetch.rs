@@ -1,5 +1,5 @@
-//! The tool `fetch_url`: one page or picture of the web, bounded. Asks through the guarded client
-//! and knows nothing of addresses, secrets or time.
+//! The tool `fetch_url`: one page or picture of the web, bounded. Requests go through
+//! [`Guarded`](crate::http::Guarded), which checks addresses and permissions.
 
 use super::provider::{Effects, Invocation, Tool, ToolContent, ToolError, ToolOutput};
 use crate::http::{Body, Guarded, HttpError, HttpErrorKind, Response};
@@ -14,22 +14,23 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of the largest picture.
 const IMAGE_BYTES_MAX: usize = 1 << 20;
 
-/// The tool, over the client that all runs share.
+/// The tool, over the HTTP client of all runs.
 pub struct FetchUrl {
     client: Guarded,
 }
 
 impl FetchUrl {
-    /// The tool over this client.
+    /// Creates the tool over this client.
     pub fn new(client: Guarded) -> Self {
         Self { client }
     }
 
-    /// Carries a call out.
+    /// Carries out a call.
     ///
     /// # Errors
-    /// When the arguments do not do or nobody allows it. What goes wrong on the way is for the
-    /// model to read.
+    ///
+    /// If the arguments are invalid or the request is not allowed. A request that fails is not an
+    /// error: its result is for the model to read.
     pub async fn call(&self, call: Invocation) -> Result<ToolOutput, ToolError> {
         let (method, url, headers) = arguments(&call.arguments)?;
         let (run, permits) = (call.context.run, &call.permits);
@@ -38,17 +39,18 @@ impl FetchUrl {
             Ok(response) => read(response).await,
             Err(error) => Err(error),
         };
+
         match page {
             Ok(output) => Ok(output),
-            Err(error) if is_the_hosts(error.kind) => Err(error.into()),
+            Err(error) if is_not_carried_out(error.kind) => Err(error.into()),
             // The model can read it and try something else.
             Err(error) => Ok(ToolOutput::error(error.message)),
         }
     }
 }
 
-/// Whether a failure is no answer to the call, but the reason that it was not carried out.
-fn is_the_hosts(kind: HttpErrorKind) -> bool {
+/// Whether a failure means that the call was not carried out, rather than being its result.
+fn is_not_carried_out(kind: HttpErrorKind) -> bool {
     matches!(
         kind,
         HttpErrorKind::Denied
@@ -59,7 +61,7 @@ fn is_the_hosts(kind: HttpErrorKind) -> bool {
     )
 }
 
-/// The tool, as a model is told of it.
+/// The tool, as a model sees it.
 pub fn tool() -> Tool {
     Tool {
         name: NAME.to_owned(),
@@ -94,11 +96,13 @@ fn arguments(arguments: &Value) -> Result<(Method, Url, HeaderMap), ToolError> {
     let url = url.ok_or_else(|| ToolError::invalid("`url` is missing"))?;
     let url = Url::parse(url)
         .map_err(|error| ToolError::invalid(format!("`url` is no address: {error}")))?;
+
     let method = match arguments.get("method").and_then(Value::as_str) {
         None | Some("GET") => Method::GET,
         Some("HEAD") => Method::HEAD,
         Some(_) => return Err(ToolError::invalid("`method` is GET or HEAD")),
     };
+
     let mut headers = HeaderMap::new();
     let given = arguments.get("headers").and_then(Value::as_object);
     for (name, value) in given.into_iter().flatten() {
@@ -108,22 +112,25 @@ fn arguments(arguments: &Value) -> Result<(Method, Url, HeaderMap), ToolError> {
         let value = HeaderValue::from_str(value).map_err(|_| unfit())?;
         headers.try_append(name, value).map_err(|_| unfit())?;
     }
+
     Ok((method, url, headers))
 }
 
-/// What a model is shown of an answer.
+/// Converts a response into the tool's output.
 async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
     let media_type = response.headers.get(header::CONTENT_TYPE);
     let media_type = media_type.and_then(|value| value.to_str().ok());
     let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let is_image = essence.starts_with("image/") && essence != "image/svg+xml";
+
     let most = if is_image {
         IMAGE_BYTES_MAX
     } else {
         TEXT_BYTES_MAX
     };
-    let (mut bytes, truncated) = take(&mut response.body, most).await?;
+    let (mut bytes, truncated) = read_prefix(&mut response.body, most).await?;
+
     let facts = json!({
         "status": response.status.as_u16(),
         "url": response.url.as_str(),
@@ -131,6 +138,7 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
         "bytes": bytes.len(),
         "truncated": truncated,
     });
+
     let head = format!("{} {essence} {}", response.status, response.url);
     let mut output = match () {
         () if is_image && truncated => {
@@ -154,26 +162,33 @@ async fn read(mut response: Response) -> Result<ToolOutput, HttpError> {
             if truncated {
                 cut_at_character(&mut bytes);
             }
+
             let how = if essence == "text/html" {
                 "\n(HTML as it is)"
             } else {
                 ""
             };
+
             let text = String::from_utf8_lossy(&bytes);
-            let cut = match truncated {
-                true => format!("\n[truncated after {} bytes]", bytes.len()),
-                false => String::new(),
+
+            let cut = if truncated {
+                format!("\n[truncated after {} bytes]", bytes.len())
+            } else {
+                String::new()
             };
+
             ToolOutput::text(format!("{head}{how}\n\n{text}{cut}"))
         }
     };
     output.is_error |= response.status.is_client_error() || response.status.is_server_error();
+
     Ok(output.structured(facts))
 }
 
 /// The first bytes of a body, and whether there are more. The rest is not received.
-async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
+async fn read_prefix(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError> {
     let mut bytes = Vec::new();
+
     while let Some(chunk) = body.chunk().await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > most {
@@ -181,10 +196,11 @@ async fn take(body: &mut Body, most: usize) -> Result<(Vec<u8>, bool), HttpError
             return Ok((bytes, true));
         }
     }
+
     Ok((bytes, false))
 }
 
-/// Whether a model can read it: by its type, or by its bytes where that says nothing.
+/// Whether a model can read the body: by its type, or by its bytes if the type is missing.
 fn is_text(essence: &str, bytes: &[u8]) -> bool {
     let named = essence.starts_with("text/")
         || essence.ends_with("+json")
@@ -198,12 +214,13 @@ fn is_text(essence: &str, bytes: &[u8]) -> bool {
             "application/x-ndjson",
         ]
         .contains(&essence);
+
     let unnamed = essence.is_empty() || essence == "application/octet-stream";
     let readable = std::str::from_utf8(bytes).map_or_else(|e| e.error_len().is_none(), |_| true);
     !bytes.contains(&0) && (named || bytes.is_empty() || (unnamed && readable))
 }
 
-/// Drops the beginning of a character whose end was cut off.
+/// Removes the beginning of a character whose end was cut off.
 fn cut_at_character(bytes: &mut Vec<u8>) {
     if let Err(error) = std::str::from_utf8(bytes)
         && error.error_len().is_none()
@@ -215,7 +232,7 @@ fn cut_at_character(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::hostile::{Hostile, client, ok, status};
+    use crate::http::hostile::{HostileServer, client, ok, status};
     use crate::model::testing::context;
     use crate::permits::testing::Scripted;
     use crate::secrets::Secrets;
@@ -227,11 +244,14 @@ mod tests {
             "url": "https://a.example/x", "method": "HEAD", "headers": {"Accept": "text/html"}
         }))
         .unwrap();
+
         assert_eq!(
             (method, url.as_str()),
             (Method::HEAD, "https://a.example/x")
         );
+
         assert_eq!(headers[header::ACCEPT], "text/html");
+
         for bad in [
             json!(null),
             json!({"url": 7}),
@@ -268,18 +288,19 @@ mod tests {
 
     #[tokio::test]
     async fn pages_and_pictures_are_fetched_and_bounded() {
-        let server = Hostile::serve(|asked| match asked.split(' ').nth(1).unwrap_or_default() {
-            "/html" => ok("content-type: text/html; charset=utf-8\r\n", "<p>ü"),
-            "/long" => ok("content-type: text/plain\r\n", &"ü".repeat(40_000)),
-            "/image" => ok("content-type: image/png\r\n", "png"),
-            "/large" => ok(
-                "content-type: image/png\r\n",
-                &"x".repeat(IMAGE_BYTES_MAX + 1),
-            ),
-            "/pdf" => ok("content-type: application/pdf\r\n", "%PDF"),
-            "/moved" => status("301 Moved", "location: /html\r\n", ""),
-            _ => status("404 Not Found", "content-type: text/plain\r\n", "nothing"),
-        });
+        let server =
+            HostileServer::serve(|asked| match asked.split(' ').nth(1).unwrap_or_default() {
+                "/html" => ok("content-type: text/html; charset=utf-8\r\n", "<p>ü"),
+                "/long" => ok("content-type: text/plain\r\n", &"ü".repeat(40_000)),
+                "/image" => ok("content-type: image/png\r\n", "png"),
+                "/large" => ok(
+                    "content-type: image/png\r\n",
+                    &"x".repeat(IMAGE_BYTES_MAX + 1),
+                ),
+                "/pdf" => ok("content-type: application/pdf\r\n", "%PDF"),
+                "/moved" => status("301 Moved", "location: /html\r\n", ""),
+                _ => status("404 Not Found", "content-type: text/plain\r\n", "nothing"),
+            });
         let server = server.await;
         let target = format!("a.example:{}", server.port);
         let client = client(std::slice::from_ref(&target), Secrets::none());
@@ -288,16 +309,20 @@ mod tests {
             fetch(&client, true, json!({"url": url})).await.unwrap()
         };
         let page = get("/moved").await;
+
         assert!(
             text(&page).contains("/html\n(HTML as it is)\n\n<p>ü"),
             "{page:?}"
         );
+
         assert_eq!(page.structured.unwrap()["media_type"], "text/html");
         let long = get("/long").await;
         assert!(text(&long).ends_with("ü\n[truncated after 65536 bytes]"));
         assert_eq!(long.structured.unwrap()["truncated"], true);
+
         let image = get("/image").await;
         assert!(matches!(&image.content[1], ToolContent::Data { bytes, .. } if bytes == b"png"));
+
         for (path, says) in [("/large", "more than"), ("/pdf", "neither"), ("/no", "404")] {
             let output = get(path).await;
             assert!(
@@ -305,9 +330,11 @@ mod tests {
                 "{path}: {output:?}"
             );
         }
+
         let url = format!("http://{target}/html");
         let head = fetch(&client, true, json!({"url": url, "method": "HEAD"})).await;
         assert_eq!(head.unwrap().structured.unwrap()["bytes"], 0);
+
         for (allowed, url) in [(false, &*url), (true, "http://127.0.0.1/")] {
             let error = fetch(&client, allowed, json!({"url": url}))
                 .await
@@ -317,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_from_what_is_none() {
+    fn text_is_distinguished_from_binary_data() {
         assert!(is_text("text/html", b"<p>"));
         assert!(is_text("application/problem+json", b"{}"));
         assert!(is_text("", "häuser".as_bytes()));
@@ -325,6 +352,7 @@ mod tests {
             is_text("", &"häuser".as_bytes()[..2]),
             "cut within a character"
         );
+
         assert!(!is_text("", b"\xff\xfe"));
         assert!(!is_text("text/plain", b"a\0b"));
         assert!(!is_text("application/pdf", b"%PDF"));

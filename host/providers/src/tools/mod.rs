@@ -1,5 +1,5 @@
-//! Tools: what a guest may have done by others. The host's own, those that the embedder
-//! brings, and those of MCP servers all go through the same door.
+//! Tools: the host's own for files, commands and the web, and the trait for those of embedders and
+//! MCP servers.
 
 mod command;
 pub mod fetch;
@@ -8,7 +8,7 @@ mod provider;
 
 #[cfg(feature = "commands")]
 pub use command::{CommandTools, Commands};
-pub use command::{Group, Start, Starter};
+pub use command::{ProcessGroup, SpawnRequest, Spawner};
 pub use fetch::FetchUrl;
 pub use files::{FileLocks, FileTools, Turn};
 pub use provider::{

@@ -36,6 +36,7 @@ pub trait ToolProvider: Send + Sync + 'static {
     /// of them.
     ///
     /// # Errors
+    ///
     /// [`ToolErrorKind::Invalid`] for arguments that do not do, with a message that names the
     /// argument and says what it has to be: the model reads it, and can mend its call.
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>>;
@@ -152,6 +153,7 @@ impl Invocation {
     /// ```
     ///
     /// # Errors
+    ///
     /// [`ToolErrorKind::Invalid`] if they do not fit the type, with the place of the first argument
     /// that does not and the reason, for the model to read.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ToolError> {

@@ -1,11 +1,12 @@
-//! A guest's files: which directories it sees, that it opens nothing but files and
-//! directories, and how much it may write and make.
+//! A guest's files: which directories it sees, that it opens only files and directories, and how
+//! much it may write and create.
 //!
-//! These functions stand before wasmtime's own. Directories are opened when a guest first
-//! asks for them, so that one which has no use for files costs none.
+//! These functions are linked in place of wasmtime's own, and call those after their checks.
+//! Directories are opened when a guest first asks for them, so that a guest that needs no files
+//! does not pay for them.
 
 use super::GuestState;
-use crate::descriptors::Held;
+use crate::descriptors::GuestDescriptors;
 use bytes::Bytes;
 use lastword_os::remove_tree;
 use std::fs::File;
@@ -27,29 +28,29 @@ use wasmtime_wasi::p2::{
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
-/// Bytes that each file, directory and link counts for, whatever is in it.
+/// Bytes that each file, directory and link counts for, whatever its contents.
 const ENTRY_BYTES: u64 = 4 << 10;
 
 /// A directory that a guest may see as `/workspace`.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    /// Opened once per workspace: replacing the path changes nothing for guests.
+    /// Opened once per workspace: replacing the path does not affect guests.
     pub file: Arc<File>,
-    /// Whether a guest may change what is in it.
+    /// Whether a guest may change its contents.
     pub writable: bool,
 }
 
-/// What one guest may do with files.
+/// The file system of one guest.
 pub struct Files {
     workspace: Option<Directory>,
-    /// Where the guest's `/tmp` is made when it first asks, and whether it was.
+    /// Where the guest's `/tmp` is created when it first asks, and whether it was.
     tmp: Option<(PathBuf, bool)>,
-    /// The two once they are open, and what the guest calls them.
+    /// The open directories with the names that the guest sees, once it has asked for them.
     directories: Option<Vec<(Dir, &'static str)>>,
     /// Bytes that may still be written.
     budget: Arc<AtomicU64>,
-    /// What it has open; without, nothing can be.
-    held: Option<Held>,
+    /// The guest's open descriptors; without it, nothing can be opened.
+    held: Option<GuestDescriptors>,
 }
 
 impl Files {
@@ -64,14 +65,14 @@ impl Files {
         }
     }
 
-    /// The workspace, if it is granted, and a `/tmp` at a path that nobody else uses. `budget`
-    /// is what may still be written, in bytes, shared with whatever else the run writes by;
-    /// `held` is what may be open.
+    /// The workspace, if it is granted, and a `/tmp` at a path that nothing else uses. `budget`
+    /// holds the bytes that may still be written, shared with everything else that the run writes
+    /// through; `held` counts the open descriptors.
     pub fn new(
         workspace: Option<Directory>,
         tmp: PathBuf,
         budget: Arc<AtomicU64>,
-        held: Held,
+        held: GuestDescriptors,
     ) -> Self {
         Self {
             workspace,
@@ -82,31 +83,36 @@ impl Files {
         }
     }
 
-    /// The directories, opened once however often a guest asks. One for which there is no
-    /// descriptor is not there.
+    /// Returns the directories, which are opened only once. A directory for which no descriptor is
+    /// left is missing from the list.
     fn open(&mut self) -> std::io::Result<Vec<(Dir, &'static str)>> {
         if let Some(directories) = &self.directories {
             return Ok(directories.clone());
         }
+
         let mut directories = Vec::new();
+
         if let Some(workspace) = &self.workspace
             && has_room_for_directory(&mut self.held)
         {
-            let perms = match workspace.writable {
-                true => FsPerms::ReadWrite,
-                false => FsPerms::ReadOnly,
+            let perms = if workspace.writable {
+                FsPerms::ReadWrite
+            } else {
+                FsPerms::ReadOnly
             };
             let file = workspace.file.try_clone()?;
             let dir = Dir::new(file, perms, OpenMode::READ, false);
-            count(&mut self.held, &dir.dir);
+            count_open(&mut self.held, &dir.dir);
             directories.push((dir, "/workspace"));
         }
-        if let Some((path, made)) = &mut self.tmp
+
+        if let Some((path, entry)) = &mut self.tmp
             && has_room_for_directory(&mut self.held)
         {
             let mut private = std::fs::DirBuilder::new();
             private.recursive(true).mode(0o700).create(&*path)?;
-            *made = true;
+            *entry = true;
+
             let file = File::open(&*path)?;
             let dir = Dir::new(
                 file,
@@ -114,23 +120,25 @@ impl Files {
                 OpenMode::READ | OpenMode::WRITE,
                 false,
             );
-            count(&mut self.held, &dir.dir);
+            count_open(&mut self.held, &dir.dir);
             directories.push((dir, "/tmp"));
         }
+
         self.directories = Some(directories.clone());
         Ok(directories)
     }
 
     fn has_room(&mut self) -> bool {
-        self.held.as_mut().is_some_and(Held::has_room)
+        self.held.as_mut().is_some_and(GuestDescriptors::has_room)
     }
 }
 
-fn has_room_for_directory(held: &mut Option<Held>) -> bool {
-    held.as_mut().is_some_and(Held::has_room_for_directory)
+fn has_room_for_directory(held: &mut Option<GuestDescriptors>) -> bool {
+    held.as_mut()
+        .is_some_and(GuestDescriptors::has_room_for_directory)
 }
 
-fn count(held: &mut Option<Held>, file: &Arc<File>) {
+fn count_open(held: &mut Option<GuestDescriptors>, file: &Arc<File>) {
     if let Some(held) = held {
         held.opened(file);
     }
@@ -141,7 +149,8 @@ impl Drop for Files {
         let Some((path, true)) = self.tmp.take() else {
             return;
         };
-        // Most guests leave it empty; a full one is removed where that holds nobody up.
+
+        // Most guests leave it empty. A full one is removed on a thread where that delays nothing.
         if std::fs::remove_dir(&path).is_err() {
             let remove = move || {
                 if let Err(error) = remove_tree(&path) {
@@ -156,19 +165,19 @@ impl Drop for Files {
     }
 }
 
-fn take(budget: &AtomicU64, bytes: u64) -> bool {
-    let spend = |left: u64| left.checked_sub(bytes);
+fn spend(budget: &AtomicU64, bytes: u64) -> bool {
+    let less = |left: u64| left.checked_sub(bytes);
     budget
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, spend)
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
         .is_ok()
 }
 
-fn give_back(budget: &AtomicU64, bytes: u64) {
+fn refund(budget: &AtomicU64, bytes: u64) {
     budget.fetch_add(bytes, Ordering::AcqRel);
 }
 
-/// wasmtime's errors for a guest are values, all others end it.
-fn answer<R>(result: FsResult<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
+/// Errors that WASI defines are returned to the guest; all others end it.
+fn to_wit<R>(result: FsResult<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),
@@ -184,59 +193,66 @@ pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> was
         .func_wrap("get-directories", |mut store: Store<'_, T>, (): ()| {
             Ok((directories(store.data_mut())?,))
         })?;
+
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
         |mut store: Store<'_, T>, (fd, follow, path, how, flags)| {
             Box::new(async move {
-                answer(open_at(store.data_mut(), fd, follow, path, how, flags).await)
+                to_wit(open_at(store.data_mut(), fd, follow, path, how, flags).await)
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.write",
         |mut store: Store<'_, T>, (fd, bytes, offset): (Fd, Vec<u8>, u64)| {
             Box::new(async move {
                 let state = store.data_mut();
-                if !take(&state.files.budget, bytes.len() as u64) {
+                if !spend(&state.files.budget, bytes.len() as u64) {
                     return Ok((Err(ErrorCode::Quota),));
                 }
-                answer(state.filesystem().write(fd, bytes, offset).await)
+                to_wit(state.filesystem().write(fd, bytes, offset).await)
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.set-size",
         |mut store: Store<'_, T>, (fd, size): (Fd, u64)| {
             Box::new(async move {
                 let state = store.data_mut();
-                if !take(&state.files.budget, size) {
+                if !spend(&state.files.budget, size) {
                     return Ok((Err(ErrorCode::Quota),));
                 }
-                answer(state.filesystem().set_size(fd, size).await)
+                to_wit(state.filesystem().set_size(fd, size).await)
             })
         },
     )?;
+
     types.func_wrap(
         "[method]descriptor.write-via-stream",
         |mut store: Store<'_, T>, (fd, offset): (Fd, u64)| {
             let state = store.data_mut();
             let stream = state.filesystem().write_via_stream(fd, offset);
-            answer(stream.and_then(|stream| bounded(state, stream)))
+            to_wit(stream.and_then(|stream| with_budget(state, stream)))
         },
     )?;
+
     types.func_wrap(
         "[method]descriptor.append-via-stream",
         |mut store: Store<'_, T>, (fd,): (Fd,)| {
             let state = store.data_mut();
             let stream = state.filesystem().append_via_stream(fd);
-            answer(stream.and_then(|stream| bounded(state, stream)))
+            to_wit(stream.and_then(|stream| with_budget(state, stream)))
         },
     )?;
+
     link_creating(&mut types)
 }
 
-/// What makes a directory or a link: as dear as what is written, since it takes room as well.
+/// Links the functions that create a directory or a link; each entry counts against the budget,
+/// since it takes room as well.
 fn link_creating<T: Send + 'static>(
     types: &mut LinkerInstance<'_, GuestState<T>>,
 ) -> wasmtime::Result<()> {
@@ -245,37 +261,42 @@ fn link_creating<T: Send + 'static>(
         |mut store: Store<'_, T>, (fd, path): (Fd, String)| {
             Box::new(async move {
                 let state = store.data_mut();
-                let made = Entry::pay(&state.files.budget);
-                answer(match made {
-                    Ok(made) => made.kept(state.filesystem().create_directory_at(fd, path).await),
+                let entry = PaidEntry::pay(&state.files.budget);
+                to_wit(match entry {
+                    Ok(entry) => entry
+                        .refund_on_error(state.filesystem().create_directory_at(fd, path).await),
                     Err(full) => Err(full),
                 })
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.symlink-at",
         |mut store: Store<'_, T>, (fd, to, path): (Fd, String, String)| {
             Box::new(async move {
                 let state = store.data_mut();
-                let made = Entry::pay(&state.files.budget);
-                answer(match made {
-                    Ok(made) => made.kept(state.filesystem().symlink_at(fd, to, path).await),
+                let entry = PaidEntry::pay(&state.files.budget);
+                to_wit(match entry {
+                    Ok(entry) => {
+                        entry.refund_on_error(state.filesystem().symlink_at(fd, to, path).await)
+                    }
                     Err(full) => Err(full),
                 })
             })
         },
     )?;
+
     types.func_wrap_async(
         "[method]descriptor.link-at",
-        |mut store: Store<'_, T>, (fd, follow, from, at, path): Link| {
+        |mut store: Store<'_, T>, (fd, follow, from, at, path): LinkAtParams| {
             Box::new(async move {
                 let state = store.data_mut();
-                let made = Entry::pay(&state.files.budget);
-                answer(match made {
-                    Ok(made) => {
+                let entry = PaidEntry::pay(&state.files.budget);
+                to_wit(match entry {
+                    Ok(entry) => {
                         let mut files = state.filesystem();
-                        made.kept(files.link_at(fd, follow, from, at, path).await)
+                        entry.refund_on_error(files.link_at(fd, follow, from, at, path).await)
                     }
                     Err(full) => Err(full),
                 })
@@ -284,26 +305,28 @@ fn link_creating<T: Send + 'static>(
     )
 }
 
-/// What `link-at` is called with.
-type Link = (Fd, PathFlags, String, Fd, String);
+/// The parameters of `link-at`.
+type LinkAtParams = (Fd, PathFlags, String, Fd, String);
 
-/// An entry of a directory that is paid for and not yet made.
-struct Entry(Arc<AtomicU64>);
+/// A directory entry that is paid for and not yet created.
+struct PaidEntry(Arc<AtomicU64>);
 
-impl Entry {
+impl PaidEntry {
     fn pay(budget: &Arc<AtomicU64>) -> FsResult<Self> {
-        match take(budget, ENTRY_BYTES) {
-            true => Ok(Self(Arc::clone(budget))),
-            false => Err(ErrorCode::Quota.into()),
+        if spend(budget, ENTRY_BYTES) {
+            Ok(Self(Arc::clone(budget)))
+        } else {
+            Err(ErrorCode::Quota.into())
         }
     }
 
-    /// What was not made costs nothing: many a guest tries first whether it is there.
-    fn kept<R>(self, made: FsResult<R>) -> FsResult<R> {
-        if made.is_err() {
-            give_back(&self.0, ENTRY_BYTES);
+    /// Refunds an entry that was not created: many guests try to create it before they check
+    /// whether it exists.
+    fn refund_on_error<R>(self, entry: FsResult<R>) -> FsResult<R> {
+        if entry.is_err() {
+            refund(&self.0, ENTRY_BYTES);
         }
-        made
+        entry
     }
 }
 
@@ -316,9 +339,10 @@ fn directories<T: Send>(state: &mut GuestState<T>) -> wasmtime::Result<Vec<(Fd, 
     Ok(answer)
 }
 
-/// Opening a FIFO or a device can block for ever, on a thread that nothing can stop. What is
-/// opened is a descriptor of the host's, and counted; WASI has no error for too many of them, and
-/// this is the one that is neither of a disk nor of a permission.
+/// Opens a file or a directory, and counts its descriptor. Anything else is refused, since opening
+/// a FIFO or a device can block for ever on a thread that cannot be stopped. WASI has no error for
+/// too many open files; `insufficient-memory` is the one that blames neither the disk nor a
+/// permission.
 async fn open_at<T: Send>(
     state: &mut GuestState<T>,
     fd: Fd,
@@ -330,9 +354,11 @@ async fn open_at<T: Send>(
     if !state.files.has_room() {
         return Err(ErrorCode::InsufficientMemory.into());
     }
+
     let at = Resource::new_borrow(fd.rep());
     let found = state.filesystem().stat_at(at, follow, path.clone()).await;
     let creates = found.is_err() && how.contains(OpenFlags::CREATE);
+
     if let Ok(found) = found {
         let openable = matches!(
             found.type_,
@@ -342,55 +368,60 @@ async fn open_at<T: Send>(
             return Err(ErrorCode::NotPermitted.into());
         }
     }
-    let made = match creates {
-        true => Some(Entry::pay(&state.files.budget)?),
-        false => None,
+
+    let entry = if creates {
+        Some(PaidEntry::pay(&state.files.budget)?)
+    } else {
+        None
     };
+
     let opened = state
         .filesystem()
         .open_at(fd, follow, path, how, flags)
         .await;
-    let opened = match made {
-        Some(made) => made.kept(opened),
+
+    let opened = match entry {
+        Some(entry) => entry.refund_on_error(opened),
         None => opened,
     }?;
+
     let file = match state.table.get(&opened)? {
         Descriptor::File(file) => Arc::clone(&file.file),
         Descriptor::Dir(dir) => Arc::clone(&dir.dir),
     };
-    count(&mut state.files.held, &file);
+    count_open(&mut state.files.held, &file);
     Ok(opened)
 }
 
-/// Puts the budget before a stream that writes to a file.
-fn bounded<T>(
+/// Wraps a stream that writes to a file, so that the budget is charged.
+fn with_budget<T>(
     state: &mut GuestState<T>,
     stream: Resource<DynOutputStream>,
 ) -> FsResult<Resource<DynOutputStream>> {
     let inner = state.table.delete(stream)?;
-    let stream: DynOutputStream = Box::new(Bounded {
+    let stream: DynOutputStream = Box::new(BudgetedStream {
         inner,
         budget: Arc::clone(&state.files.budget),
     });
     Ok(state.table.push(stream)?)
 }
 
-struct Bounded {
+struct BudgetedStream {
     inner: DynOutputStream,
     budget: Arc<AtomicU64>,
 }
 
 #[async_trait::async_trait]
-impl Pollable for Bounded {
+impl Pollable for BudgetedStream {
     async fn ready(&mut self) {
         self.inner.ready().await;
     }
 }
 
 #[async_trait::async_trait]
-impl OutputStream for Bounded {
+impl OutputStream for BudgetedStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if !take(&self.budget, bytes.len() as u64) {
+        if !spend(&self.budget, bytes.len() as u64) {
             let full = std::io::Error::from_raw_os_error(rustix::io::Errno::DQUOT.raw_os_error());
             return Err(StreamError::LastOperationFailed(full.into()));
         }

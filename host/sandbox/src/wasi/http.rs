@@ -1,6 +1,6 @@
-//! A guest's requests to the network: the interfaces of `wasi:http` over whoever carries
-//! requests out for the host. Without one, every request is denied by value. Decides nothing and
-//! connects to nothing by itself.
+//! A guest's HTTP requests: the interfaces of `wasi:http`, over the [`Outgoing`] that the host
+//! supplies. Without one, every request is denied by an error value. This module opens no
+//! connections itself.
 
 use super::GuestState;
 use bytes::Bytes;
@@ -16,14 +16,13 @@ use wasmtime_wasi_http::{
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-/// Bytes of one list of headers, what it takes in memory included.
+/// Bytes of one list of headers, including its overhead in memory.
 const FIELDS_BYTES_MAX: usize = 128 << 10;
 
-/// What guests may not set beside what `wasi:http` forbids already, and never see.
+/// Headers that guests may neither set nor see, beside those that `wasi:http` forbids.
 const FORBIDDEN: [HeaderName; 3] = [header::TE, header::TRAILER, header::EXPECT];
 
-/// Who carries a guest's requests out. Dropping the future or the body of the answer must end
-/// the request.
+/// Sends a guest's requests.
 pub trait Outgoing: Send + Sync + 'static {
     /// Sends a request. Dropping the future, or the body of the answer, ends it.
     fn send(
@@ -32,13 +31,13 @@ pub trait Outgoing: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<http::Response<OutgoingBody>, OutgoingError>>;
 }
 
-/// Bytes on their way, in either direction.
+/// The body of a request or a response.
 pub type OutgoingBody = BoxStream<'static, Result<Bytes, OutgoingError>>;
 
-/// Why a request came to nothing: what a guest is told of it.
+/// Why a request failed, as the guest sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutgoingError {
-    /// It is not allowed.
+    /// The request is not allowed.
     Denied,
     /// The address is not public.
     Prohibited,
@@ -52,17 +51,17 @@ pub enum OutgoingError {
     Tls,
     /// The request is larger than allowed.
     RequestBytes,
-    /// The headers of the answer are larger than allowed.
+    /// The headers of the response are larger than allowed.
     ResponseHeaders,
-    /// The body of the answer is larger than allowed.
+    /// The body of the response is larger than allowed.
     ResponseBytes,
-    /// The answer is no HTTP, or broke off.
+    /// The response is not valid HTTP, or was cut off.
     Protocol,
     /// The body is encoded in a way that is not allowed.
     Coding,
-    /// It took too long.
+    /// The request took too long.
     Timeout,
-    /// The run has too many requests under way.
+    /// The run has too many requests in flight.
     Busy,
     /// The host failed.
     Internal,
@@ -89,7 +88,7 @@ impl From<OutgoingError> for Error {
     }
 }
 
-/// One guest's `wasi:http`.
+/// The `wasi:http` state of one guest.
 pub(super) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
@@ -100,7 +99,7 @@ struct Hooks {
 }
 
 impl Http {
-    /// Everything denied.
+    /// Denies every request.
     pub(super) fn denied() -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(FIELDS_BYTES_MAX);
@@ -133,7 +132,7 @@ impl WasiHttpHooks for Hooks {
         Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name) || FORBIDDEN.contains(name))
     }
 
-    /// Whoever sends it says to which host it goes.
+    /// The sender sets the `Host` header.
     fn set_host_header(&mut self) -> bool {
         false
     }
@@ -152,6 +151,7 @@ impl WasiHttpHooks for Hooks {
             chunks.map_err(|_| OutgoingError::Protocol).boxed()
         });
         let sent = outgoing.send(request);
+
         Box::new(async move {
             let response = sent.await?.map(|body| {
                 let frames = body.map_ok(Frame::data).map_err(Error::from);

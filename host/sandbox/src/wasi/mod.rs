@@ -1,8 +1,9 @@
 //! The system that a guest sees: the workspace at `/workspace`, a `/tmp` of its own, a clock,
-//! randomness, and standard output that becomes log lines. No environment, no arguments, no
-//! standard input, no sockets; requests over HTTP as the host carries them out.
+//! randomness, standard output that becomes log lines, and HTTP requests through the host. No
+//! environment, arguments, standard input or sockets.
 //!
-//! Everything is WASI 0.2 as wasmtime implements it, but for what [`files`] puts before it.
+//! Everything is WASI 0.2 as wasmtime implements it, except for the functions that [`files`]
+//! replaces.
 
 mod files;
 mod http;
@@ -22,9 +23,9 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// Files, directories and streams that a guest may have open at once.
 const OPEN_MAX: usize = 1024;
 
-/// Everything that the sandbox keeps for one guest, and the host's own data beside it.
+/// The sandbox's state of one guest, with the host's own data.
 pub struct GuestState<T> {
-    /// The host's data: what its functions work on.
+    /// The data that the host's functions work on.
     pub host: T,
     limiter: Limiter,
     files: Files,
@@ -34,14 +35,16 @@ pub struct GuestState<T> {
 }
 
 impl<T> GuestState<T> {
-    /// The state of a guest that has done nothing yet.
+    /// Creates the state of a guest that has not started.
     pub fn new(host: T, limiter: Limiter, files: Files, lines: &Arc<dyn GuestLines>) -> Self {
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(RANDOM_BYTES_MAX)
-            .stdout(stdio::Lines::new(LineSource::Stdout, lines))
-            .stderr(stdio::Lines::new(LineSource::Stderr, lines));
+            .stdout(stdio::LineWriter::new(LineSource::Stdout, lines))
+            .stderr(stdio::LineWriter::new(LineSource::Stderr, lines));
+
         let mut table = ResourceTable::new();
         table.set_max_capacity(OPEN_MAX);
+
         Self {
             host,
             limiter,
@@ -52,7 +55,7 @@ impl<T> GuestState<T> {
         }
     }
 
-    /// The same with somebody who carries its requests out; without, they are denied.
+    /// Sets the sender of the guest's requests; without one, they are denied.
     pub fn outgoing(mut self, outgoing: Option<Arc<dyn Outgoing>>) -> Self {
         self.http.allow(outgoing);
         self
@@ -73,7 +76,7 @@ impl<T: Send> WasiView for GuestState<T> {
     }
 }
 
-/// Links WASI, with our own checks before opening and writing files.
+/// Links WASI, with our own checks before files are opened and written.
 pub(super) fn link<T: Send + 'static>(linker: &mut Linker<GuestState<T>>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     http::link(linker)?;

@@ -1,5 +1,6 @@
-//! What a guest prints: cut into lines and handed on, bounded, never an error for the guest.
-//! A full pipe would make a guest's `println!` panic; here the rest is dropped.
+//! A guest's standard output and error: cut into lines and passed to the host, bounded, and never
+//! an error for the guest. A full pipe would make a guest's `println!` panic; here the rest is
+//! dropped.
 
 use bytes::Bytes;
 use std::pin::Pin;
@@ -9,12 +10,12 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// Bytes of the longest line that is handed on; the rest of it becomes further lines.
+/// Bytes of the longest line that is passed on; the rest of it becomes further lines.
 const LINE_BYTES_MAX: usize = 4096;
 /// Bytes that one write may carry.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Which of the two a line came from.
+/// The stream that a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineSource {
     /// The guest's standard output.
@@ -23,15 +24,15 @@ pub enum LineSource {
     Stderr,
 }
 
-/// Takes what a guest prints, line by line. Must be quick, and drop what is too much.
+/// Receives what a guest prints, line by line. Must return quickly and drop the excess.
 pub trait GuestLines: Send + Sync + 'static {
-    /// Takes one line, without its end.
+    /// Receives one line, without its line end.
     fn line(&self, source: LineSource, line: &str);
 }
 
 /// One of a guest's two output streams.
 #[derive(Clone)]
-pub(super) struct Lines {
+pub(super) struct LineWriter {
     shared: Arc<Shared>,
 }
 
@@ -41,7 +42,7 @@ struct Shared {
     partial: Mutex<Vec<u8>>,
 }
 
-impl Lines {
+impl LineWriter {
     pub(super) fn new(source: LineSource, sink: &Arc<dyn GuestLines>) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -58,6 +59,7 @@ impl Lines {
             .partial
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             partial.extend_from_slice(piece);
             while partial.ends_with(b"\n") || partial.len() >= LINE_BYTES_MAX {
@@ -84,13 +86,13 @@ impl Drop for Shared {
     }
 }
 
-impl IsTerminal for Lines {
+impl IsTerminal for LineWriter {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Lines {
+impl StdoutStream for LineWriter {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -101,11 +103,11 @@ impl StdoutStream for Lines {
 }
 
 #[async_trait::async_trait]
-impl Pollable for Lines {
+impl Pollable for LineWriter {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for Lines {
+impl OutputStream for LineWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.take(&bytes);
         Ok(())
@@ -120,7 +122,7 @@ impl OutputStream for Lines {
     }
 }
 
-impl AsyncWrite for Lines {
+impl AsyncWrite for LineWriter {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -8,7 +8,7 @@ use crate::guest::budget::Budget;
 use crate::guest::control::Control;
 use crate::guest::transcript::Conversation;
 use futures_util::StreamExt;
-use lastword_providers::foreign::{Foreign, NoAnswer};
+use lastword_providers::foreign::{Foreign, ForeignError};
 use lastword_providers::model::{
     CallContext, ModelError, ModelErrorKind, ModelEvent, ModelInfo, ModelProvider, ModelRequest,
     Retrying,
@@ -92,7 +92,7 @@ impl Granted {
 }
 
 /// What an agent is told of a provider that does not say what it has.
-fn silent(error: NoAnswer) -> ModelError {
+fn silent(error: ForeignError) -> ModelError {
     tracing::warn!(%error, "the model provider does not say what it has");
     ModelError::new(
         ModelErrorKind::Garbled,

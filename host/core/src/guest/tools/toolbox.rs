@@ -9,7 +9,7 @@ use crate::guest::budget::Budget;
 use crate::guest::decider::{CallPermits, RunPermits};
 use crate::guest::transcript::Conversation;
 use futures_util::future::join_all;
-use lastword_providers::foreign::{Foreign, NoAnswer};
+use lastword_providers::foreign::{Foreign, ForeignError};
 use lastword_providers::model::CallContext;
 use lastword_providers::permits::Permits;
 use lastword_providers::secrets::Secrets;
@@ -72,7 +72,7 @@ impl Source {
             Ok(Err(error)) => tracing::warn!(%error, "a source of tools has none now"),
             Err(error) => {
                 tracing::warn!(%error, "a source of tools does not list them");
-                if let NoAnswer::TooLate(_) = error {
+                if let ForeignError::TimedOut(_) = error {
                     let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
                     *rests = clock.elapsed().saturating_add(REST);
                 }
@@ -270,7 +270,7 @@ impl Toolbox {
         let granted =
             |access: &Access| self.permits.authority.judge(access, &[]) == Verdict::Allowed;
         self.is_open(&own.tool)
-            .then(|| files.at_hand(&call.name, &call.input, granted))?
+            .then(|| files.cached_read(&call.name, &call.input, granted))?
     }
 
     async fn carry_out(

@@ -1,11 +1,11 @@
-//! One service as a [`ModelProvider`]: where its server is, which wire format it speaks, and
-//! the one request that an answer comes from. Retries and timeouts are the guard's.
+//! One service as a [`ModelProvider`]: its address, its wire format, and the single request of a
+//! completion. [`Guard`](crate::model::Guard) adds retries and timeouts.
 
-use super::answer::Answer;
 use super::decode::Decoder;
 use super::encode::{Encoded, Target, encode};
 use super::failure::Failures;
 use super::names::Names;
+use super::response::ResponseStream;
 use super::window::Windows;
 use super::{media, tls};
 use crate::model::endpoint::{Endpoint, Service};
@@ -20,18 +20,17 @@ use reqwest::{Client, RequestBuilder, Response, Url};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-/// The version of Anthropic's API that is spoken:
-/// <https://docs.anthropic.com/en/api/versioning>.
+/// The version of Anthropic's API: <https://docs.anthropic.com/en/api/versioning>.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Bytes of a refusal that are read at the most.
+/// Bytes of an error response that are read.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// A model service behind HTTP.
 #[derive(Clone)]
 pub(in crate::model) struct Remote {
     endpoint: Arc<Endpoint>,
-    /// Made with the first request, since that reads the machine's certificates.
+    /// Created with the first request, since that reads the machine's certificates.
     client: Arc<OnceLock<Result<Client, ModelError>>>,
     windows: Arc<Windows>,
 }
@@ -45,7 +44,7 @@ impl Remote {
         }
     }
 
-    /// Whether a request has any prospect: the key is there, if one is needed.
+    /// Whether requests can succeed: the key is present, if one is needed.
     pub(in crate::model) fn check(&self) -> Result<(), ModelError> {
         self.endpoint.key().map(drop)
     }
@@ -61,7 +60,9 @@ impl Remote {
                 ),
             ));
         }
+
         let names = Names::of(&request);
+
         let target = Target {
             service: self.endpoint.service,
             model: &name,
@@ -71,16 +72,19 @@ impl Remote {
         let encoded = encode(target, &names, &request)?;
         let failures = Failures::new(self.endpoint.clone(), &name);
         let response = self.send(&encoded, &failures).await;
+
         if let Err(error) = &response {
-            self.windows.learn(&name, error);
+            self.windows.remember_refusal(&name, error);
         }
+
         let decoder = Decoder::new(self.endpoint.service, ids(&request));
-        let events = Answer::new(response?, decoder, names, failures).events();
+        let events = ResponseStream::new(response?, decoder, names, failures).events();
         let windows = self.windows.clone();
+
         Ok(events
             .inspect(move |event| {
                 if let Err(error) = event {
-                    windows.learn(&name, error);
+                    windows.remember_refusal(&name, error);
                 }
             })
             .boxed())
@@ -92,9 +96,11 @@ impl Remote {
         let request = request.header(CONTENT_TYPE, "application/json");
         let sent = request.body(encoded.body.to_string()).send().await;
         let response = sent.map_err(|error| failures.transport(&error))?;
+
         if response.status().is_success() {
             return Ok(response);
         }
+
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = read(response, REFUSAL_BYTES_MAX).await;
         Err(failures.status(status, &headers, &body))
@@ -110,21 +116,24 @@ impl Remote {
         url
     }
 
-    /// The request with the service's key, which no log shows.
+    /// Adds the service's key to the request, marked as sensitive for logs.
     pub(super) fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, ModelError> {
         let service = self.endpoint.service;
         let request = match service {
             Service::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
             _ => request,
         };
+
         let Some(key) = self.endpoint.key()? else {
             return Ok(request);
         };
+
         let (name, text) = match service {
             Service::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
             Service::Gemini => (HeaderName::from_static("x-goog-api-key"), key.to_owned()),
             Service::OpenAi | Service::Ollama => (AUTHORIZATION, format!("Bearer {key}")),
         };
+
         let unusable = |_| {
             let origin = &self.endpoint.key_origin;
             let text = format!("the key of {origin} has characters that no header may have");
@@ -132,6 +141,7 @@ impl Remote {
         };
         let mut value = HeaderValue::from_str(&text).map_err(unusable)?;
         value.set_sensitive(true);
+
         Ok(request.header(name, value))
     }
 
@@ -149,7 +159,7 @@ impl Remote {
     }
 }
 
-/// The ids of the calls that a request tells of.
+/// The ids of the tool calls in a request.
 fn ids(request: &ModelRequest) -> HashSet<String> {
     let parts = request.messages.iter().flat_map(|message| &message.parts);
     let calls = parts.filter_map(|part| match &part.body {
@@ -159,7 +169,7 @@ fn ids(request: &ModelRequest) -> HashSet<String> {
     calls.collect()
 }
 
-/// The beginning of an answer's body, as far as it comes.
+/// Reads the beginning of a response's body, as far as it arrives.
 pub(super) async fn read(response: Response, most: usize) -> Vec<u8> {
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
@@ -170,6 +180,7 @@ pub(super) async fn read(response: Response, most: usize) -> Vec<u8> {
             break;
         }
     }
+
     body
 }
 
@@ -186,7 +197,7 @@ impl ModelProvider for Remote {
         media::takes(self.endpoint.service, media_type)
     }
 
-    /// None: any name may be tried.
+    /// Empty, since any name may be tried.
     fn models(&self) -> Vec<ModelInfo> {
         Vec::new()
     }

@@ -1,12 +1,11 @@
-//! What went wrong, in words for people: which server, which variable to look at, what the
-//! server said. Knows statuses and error bodies, not what is done about them.
+//! Describes failures for people: which server, which variable to check, what the server said.
 
 use super::decode::Fault;
 use super::overflow::overflow;
 use super::retry_after::retry_after;
 use crate::model::endpoint::{Endpoint, Service};
 use crate::model::provider::{ModelError, ModelErrorKind};
-use crate::secrets::without;
+use crate::secrets::redact_value;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::error::Error as StdError;
@@ -30,7 +29,7 @@ impl Failures {
         }
     }
 
-    /// An answer whose status is not one of success.
+    /// The error of a response whose status is not one of success.
     pub(super) fn status(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> ModelError {
         let text = String::from_utf8_lossy(body);
         let document: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -43,24 +42,26 @@ impl Failures {
 
     fn explain_status(&self, status: u16, text: &str, document: &Value) -> ModelError {
         let server = self.server();
-        let said = self.quote(text, document);
+        let quotation = self.quote(text, document);
+
         if matches!(status, 400 | 413 | 422 | 500)
-            && let Some(size) = overflow(first(document), &words(text, document))
+            && let Some(size) = overflow(first(document), &error_text(text, document))
         {
-            return self.too_long(size, &said);
+            return self.too_long(size, &quotation);
         }
+
         let (kind, text) = match status {
             401 | 403 => (
                 ModelErrorKind::Unauthorized,
                 format!(
-                    "{server} refused the key ({status}){said}; check {}",
+                    "{server} refused the key ({status}){quotation}; check {}",
                     self.endpoint.key_origin
                 ),
             ),
             404 => (
                 ModelErrorKind::UnknownModel,
                 format!(
-                    "{server} does not know the model `{}` (404){said}; {}",
+                    "{server} does not know the model `{}` (404){quotation}; {}",
                     self.model,
                     match self.endpoint.service {
                         Service::Ollama => format!("`ollama pull {}` may fetch it", self.model),
@@ -70,11 +71,13 @@ impl Failures {
             ),
             429 if is_out_of_credit(document) => (
                 ModelErrorKind::Rejected,
-                format!("{server} refused the request (429){said}"),
+                format!("{server} refused the request (429){quotation}"),
             ),
             429 => (
                 ModelErrorKind::RateLimited,
-                format!("{server} takes no more requests for now (429){said}; try again later"),
+                format!(
+                    "{server} takes no more requests for now (429){quotation}; try again later"
+                ),
             ),
             300..=399 => (
                 ModelErrorKind::Rejected,
@@ -85,18 +88,19 @@ impl Failures {
             ),
             408 | 425 | 500.. => (
                 ModelErrorKind::Unavailable,
-                format!("{server} cannot answer now ({status}){said}"),
+                format!("{server} cannot answer now ({status}){quotation}"),
             ),
             _ => (
                 ModelErrorKind::Rejected,
-                format!("{server} refused the request ({status}){said}"),
+                format!("{server} refused the request ({status}){quotation}"),
             ),
         };
+
         ModelError::new(kind, text)
     }
 
-    /// What the decoder could not deliver. `head` is the beginning of an answer in which it
-    /// found nothing.
+    /// The error of a response that cannot be decoded. `head` is the beginning of a response in
+    /// which the decoder found nothing.
     pub(super) fn fault(&self, fault: Fault, head: Option<String>) -> ModelError {
         match (fault, head) {
             (Fault::Reported(document), _) => self.reported(&document),
@@ -107,24 +111,26 @@ impl Failures {
             ),
             (Fault::BrokenOff, None) => self.broken_off(),
             (Fault::BrokenOff, Some(head)) => {
-                let said = match self.quote(&head, &Value::Null) {
-                    said if said.is_empty() => String::new(),
-                    said => format!(" (it begins{said})"),
+                let quotation = match self.quote(&head, &Value::Null) {
+                    quotation if quotation.is_empty() => String::new(),
+                    quotation => format!(" (it begins{quotation})"),
                 };
-                let why = format!("not a single event came{said}; is the base URL right?");
+                let why = format!("not a single event came{quotation}; is the base URL right?");
                 self.garbled(&why)
             }
         }
     }
 
-    /// A request that could not be sent, or an answer that stopped coming.
+    /// The error of a request that could not be sent, or of a response that broke off.
     pub(super) fn transport(&self, error: &reqwest::Error) -> ModelError {
         let base = &self.endpoint.base_url;
         let cause = self.redact(&root_cause(error));
+
         if error.is_body() || error.is_decode() {
             let text = format!("the connection to {} broke: {cause}", self.server());
             return ModelError::new(ModelErrorKind::Truncated, text);
         }
+
         let hint = if cause.contains("certificate") {
             "SSL_CERT_FILE may name more certificates to trust"
         } else if self.endpoint.is_loopback() {
@@ -132,6 +138,7 @@ impl Failures {
         } else {
             "is the address right, and the network up?"
         };
+
         let text = format!("cannot reach {base}: {cause}; {hint}");
         ModelError::new(ModelErrorKind::Unavailable, text)
     }
@@ -144,19 +151,23 @@ impl Failures {
         ModelError::new(ModelErrorKind::Truncated, text)
     }
 
-    /// A failure that the server reports within an answer.
+    /// The error of a failure that the server reports within a response.
     fn reported(&self, document: &Value) -> ModelError {
         let inner = document.get("error").unwrap_or(document);
-        let said = self.quote("", document);
-        if let Some(size) = overflow(document, &words("", document)) {
-            return self.too_long(size, &said);
+        let quotation = self.quote("", document);
+
+        if let Some(size) = overflow(document, &error_text("", document)) {
+            return self.too_long(size, &quotation);
         }
+
         let mut marks = String::new();
+
         for key in ["type", "code", "status"] {
             if let Some(mark) = inner.get(key).filter(|mark| !mark.is_null()) {
                 marks.push_str(&mark.to_string().to_lowercase());
             }
         }
+
         let is = |words: &[&str]| words.iter().any(|word| marks.contains(word));
         let kind = if is_out_of_credit(document) {
             ModelErrorKind::Rejected
@@ -169,29 +180,31 @@ impl Failures {
         } else if is(&["invalid", "exceed", "context", "400", "413"]) {
             ModelErrorKind::Rejected
         } else if is(&["malformed", "unexpected", "too_many", "missing", "no_image"]) {
-            // What Gemini's model made is no answer.
+            // Gemini's model generated something invalid.
             ModelErrorKind::Garbled
         } else if document.get("promptFeedback").is_some() {
-            // Gemini's answer to a prompt that it blocks has no candidates.
+            // Gemini's response to a blocked prompt has no candidates.
             ModelErrorKind::Rejected
         } else {
             ModelErrorKind::Unavailable
         };
+
         ModelError {
             retry_after: retry_after(&HeaderMap::new(), document, SystemTime::now()),
-            ..ModelError::new(kind, format!("{} gave up{said}", self.server()))
+            ..ModelError::new(kind, format!("{} gave up{quotation}", self.server()))
         }
     }
 
-    fn too_long(&self, size: Option<u32>, said: &str) -> ModelError {
+    fn too_long(&self, size: Option<u32>, quotation: &str) -> ModelError {
         let window = size.map_or_else(String::new, |size| format!(" of {size} tokens"));
+
         ModelError {
             context_tokens: size,
             ..ModelError::new(
                 ModelErrorKind::ContextOverflow,
                 format!(
                     "the conversation does not fit the window{window} of the model `{}` at \
-                     {}{said}; let the agent summarise it, ask a model with a larger window, or \
+                     {}{quotation}; let the agent summarise it, ask a model with a larger window, or \
                      begin a new session",
                     self.model,
                     self.server()
@@ -210,44 +223,46 @@ impl Failures {
         format!("{service} at {}", self.endpoint.base_url)
     }
 
-    /// The server's own words, if it said anything.
+    /// The server's own words, if there are any.
     fn quote(&self, text: &str, document: &Value) -> String {
-        let words = words(text, document);
-        // The cut may go through a key, so that it comes after.
+        let words = error_text(text, document);
+        // Before the cut, which could split a key.
         let words = self.redact(&words);
         let words: Vec<&str> = words.split_whitespace().collect();
         let words: String = words.join(" ").chars().take(QUOTE_CHARS_MAX).collect();
+
         match words.trim_end_matches('.') {
             "" => String::new(),
             words => format!(": {words}"),
         }
     }
 
-    /// Takes the key out, whatever its form, and words that begin as it does: servers quote keys
-    /// half masked.
+    /// Removes the key in any form, and words that begin like it: servers quote keys half masked.
     fn redact(&self, text: &str) -> String {
         let Ok(Some(key)) = self.endpoint.key() else {
             return text.to_owned();
         };
-        let text = without(text, key, "(key)");
+        let text = redact_value(text, key, "(key)");
         let Some(start) = key.get(..6).filter(|_| key.len() >= 12) else {
             return text;
         };
         let words = text.split(' ');
         let words = words.map(|word| if word.contains(start) { "(key)" } else { word });
+
         words.collect::<Vec<_>>().join(" ")
     }
 }
 
-/// A document, or the first of an array: Gemini sends its errors as an array of one.
+/// The document, or the first of an array: Gemini sends its errors as an array of one.
 fn first(document: &Value) -> &Value {
     document.get(0).unwrap_or(document)
 }
 
-/// What an answer says to people: a sentence in one of the places where services put one,
-/// the marks of an error that has none, or the text itself.
-fn words(text: &str, document: &Value) -> String {
+/// The words of a response for people: a sentence from one of the members where services put one,
+/// the codes of an error without a sentence, or the text itself.
+fn error_text(text: &str, document: &Value) -> String {
     let document = first(document);
+
     let places = [
         "/error/message",
         "/message",
@@ -256,6 +271,7 @@ fn words(text: &str, document: &Value) -> String {
         "/detail",
         "/detail/0/msg",
     ];
+
     let sentences = places
         .iter()
         .filter_map(|place| document.pointer(place)?.as_str());
@@ -263,6 +279,7 @@ fn words(text: &str, document: &Value) -> String {
     let inner = document.get("error").unwrap_or(document);
     let marks = ["status", "code", "type", "reason", "blockReason"];
     let feedback = document.get("promptFeedback");
+
     let marks = marks.iter().filter_map(|key| {
         let mark = inner.get(key).or_else(|| feedback?.get(key))?;
         match mark {
@@ -281,7 +298,7 @@ fn words(text: &str, document: &Value) -> String {
     }
 }
 
-/// Whether an account has no money left, which no wait changes.
+/// Whether an account has no money left, which waiting does not change.
 fn is_out_of_credit(document: &Value) -> bool {
     let inner = first(document).get("error").unwrap_or(document);
     let marks = ["code", "type"]

@@ -1,5 +1,4 @@
-//! Bytes on the wire: which of them a service takes, and their base64. Knows no store and no
-//! message.
+//! Bytes on the wire: which media types a service accepts, and base64.
 
 use crate::model::endpoint::Service;
 use crate::model::provider::bare;
@@ -8,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 const PDF: &str = "application/pdf";
 
-/// Whether a service takes bytes of this type. One that does not would refuse the request, and
-/// every later one with the same history.
+/// Whether a service accepts bytes of this type. Otherwise it would refuse the request, and every
+/// later one with the same history.
 pub(super) fn takes(service: Service, media_type: &str) -> bool {
     match (service, bare(media_type).as_str()) {
         (_, "image/png" | "image/jpeg" | "image/webp") => true,
@@ -26,7 +25,7 @@ pub(super) fn is_image(media_type: &str) -> bool {
     bare(media_type).starts_with("image/")
 }
 
-/// Bytes as every service takes them.
+/// Encodes bytes in standard base64, which every service uses.
 pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -36,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_get_what_they_take() {
+    fn services_get_only_the_media_types_they_accept() {
         assert!(Service::ALL.iter().all(|it| takes(*it, "image/png")));
         assert!(takes(Service::Anthropic, "Application/PDF; version=1.7"));
         assert!(!takes(Service::Ollama, PDF));

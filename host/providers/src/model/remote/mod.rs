@@ -1,15 +1,15 @@
-//! The services that come along, reached over HTTP. `encode` makes a service's request,
-//! `decode` reads its answer, both pure; `adapter` sends the one and `answer` hands the bytes
-//! of the other on.
+//! The built-in services, reached over HTTP. `encode` builds a service's request and `decode` reads
+//! its response, both pure; `adapter` sends the former, and `response` passes the bytes of the
+//! latter on.
 
 mod adapter;
-mod answer;
 mod decode;
 mod encode;
 mod failure;
 mod media;
 mod names;
 mod overflow;
+mod response;
 mod retry_after;
 mod thoughts;
 mod tls;

@@ -1,18 +1,17 @@
-//! What tools are called on the wire. Ours may be `server.tool` and long; services take fewer
-//! letters and fewer characters, so that names are changed on the way out and back again on
-//! the way in. Knows no wire format.
+//! Tool names on the wire. The host's may be long and of the form `server.tool`; services accept
+//! fewer characters, so names are changed in requests and restored in responses.
 
 use crate::model::provider::ModelRequest;
 use lastword_types::session::{Part, PartBody};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The longest name that every service takes.
+/// The longest name that every service accepts.
 const NAME_MAX: usize = 64;
-/// Hex digits of a name's digest that tell it from another.
+/// How many hex digits of a digest make a changed name unique.
 const DIGEST_CHARS: usize = 8;
-/// The names of one request, both ways. Depends on the set of names alone, so that the same
-/// tools are called the same from request to request.
+/// The names of one request, in both directions. They depend only on the set of names, so that the
+/// same tools have the same names in every request.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     wire: BTreeMap<String, String>,
@@ -30,30 +29,38 @@ impl Names {
     fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
         let mut shared: HashMap<String, usize> = HashMap::new();
+
         for name in &names {
-            *shared.entry(plain(name)).or_default() += 1;
+            *shared.entry(sanitized(name)).or_default() += 1;
         }
-        let (kept, changed): (Vec<&str>, Vec<&str>) =
+
+        let (unchanged, changed): (Vec<&str>, Vec<&str>) =
             names.into_iter().partition(|name| fits(name));
         let mut all = Self::default();
-        // Whoever needs no change keeps its name.
-        for name in kept {
+
+        // A name that needs no change is kept.
+        for name in unchanged {
             all.insert(name, name.to_owned());
         }
+
         for name in changed {
-            let plain = plain(name);
+            let plain = sanitized(name);
             let mut wire = plain.clone();
+
             if shared[&plain] > 1 || !fits(&plain) {
-                wire = marked(&plain, name, DIGEST_CHARS);
+                wire = with_digest(&plain, name, DIGEST_CHARS);
             }
-            // Only somebody who tries gets here: a tool that is named like another's mark.
+
+            // Only reached if a tool is deliberately named like another's changed name.
             let mut more = DIGEST_CHARS;
             while all.original.contains_key(&wire) && more < NAME_MAX {
                 more += 1;
-                wire = marked(&plain, name, more);
+                wire = with_digest(&plain, name, more);
             }
+
             all.insert(name, wire);
         }
+
         all
     }
 
@@ -62,12 +69,12 @@ impl Names {
         self.wire.insert(name.to_owned(), wire);
     }
 
-    /// What a tool is called on the wire.
+    /// The wire name of a tool.
     pub(super) fn wire(&self, name: String) -> String {
         self.wire.get(&name).cloned().unwrap_or(name)
     }
 
-    /// Which tool is called so on the wire. A name that was not sent is the model's own.
+    /// The tool of a wire name. A name that was not sent is the model's invention, and is kept.
     pub(super) fn original(&self, wire: String) -> String {
         self.original.get(&wire).cloned().unwrap_or(wire)
     }
@@ -86,17 +93,19 @@ fn is_letter(c: char) -> bool {
 }
 
 fn fits(name: &str) -> bool {
-    // Gemini's begin with a letter.
+    // Gemini's names begin with a letter.
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     begins && name.len() <= NAME_MAX && name.chars().all(is_letter)
 }
 
-/// The name without what services do not take; it may still be too long.
-fn plain(name: &str) -> String {
+/// Replaces characters that services do not accept; the result may still be too long.
+fn sanitized(name: &str) -> String {
     let mut plain = String::with_capacity(name.len() + 2);
+
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         plain.push('_');
     }
+
     for c in name.chars() {
         match c {
             '.' => plain.push_str("__"),
@@ -104,13 +113,14 @@ fn plain(name: &str) -> String {
             _ => plain.push('_'),
         }
     }
+
     plain
 }
 
-/// The name with its original's digest, and short enough for it.
-fn marked(plain: &str, original: &str, chars: usize) -> String {
+/// Appends the digest of the original name, and shortens the result to the bound.
+fn with_digest(plain: &str, original: &str, chars: usize) -> String {
     let digest = format!("{:x}", Sha256::digest(original.as_bytes()));
-    // Of ASCII alone, so that every cut is between characters; it begins with a letter.
+    // The name is ASCII, so every cut is between characters; it begins with a letter.
     let chars = chars.min(NAME_MAX - 2);
     let room = NAME_MAX - chars - 1;
     format!("{}_{}", &plain[..plain.len().min(room)], &digest[..chars])
@@ -126,37 +136,41 @@ mod tests {
             .iter()
             .map(|name| all.wire((*name).to_owned()))
             .collect();
+
         for (name, wire) in names.iter().zip(&wire) {
             assert!(fits(wire), "{wire}");
             assert_eq!(all.original(wire.clone()), *name);
         }
+
         let different: BTreeSet<&String> = wire.iter().collect();
         assert_eq!(different.len(), wire.len(), "{wire:?}");
         wire
     }
 
     #[test]
-    fn names_that_fit_stay_and_dots_become_two_lines() {
+    fn valid_names_stay_and_dots_become_two_underscores() {
         let wire = both(&["look", "mcp.read-file", "7up", "é"]);
         assert_eq!(wire, ["look", "mcp__read-file", "_7up", "__"]);
     }
 
     #[test]
-    fn names_that_would_be_one_are_told_apart_in_any_order() {
+    fn colliding_names_are_made_unique_in_any_order() {
         let wire = both(&["a.b", "a__b", "a b", "a/b"]);
         assert_eq!(wire[1], "a__b", "who needs no change keeps its name");
         assert!(wire[0].starts_with("a__b_"), "{wire:?}");
         assert!(wire[2].starts_with("a_b_") && wire[3].starts_with("a_b_"));
+
         let again = both(&["a/b", "a b", "a__b", "a.b"]);
         let turned: Vec<String> = again.into_iter().rev().collect();
         assert_eq!(turned[..2], [wire[0].clone(), wire[1].clone()]);
         assert_eq!(turned[2..], [wire[2].clone(), wire[3].clone()]);
-        // Even one that is called like another's mark.
+
+        // Even one that is named like another's changed name.
         both(&["a.b", "a__b", &wire[0]]);
     }
 
     #[test]
-    fn long_names_are_cut_and_told_apart() {
+    fn long_names_are_cut_and_unique() {
         let (one, two) = ("s.".to_owned() + &"x".repeat(125), "x".repeat(128));
         let three = "x".repeat(127) + "y";
         let wire = both(&[&one, &two, &three, &"é".repeat(64)]);
@@ -164,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_comes_back_as_it_is() {
+    fn unknown_wire_names_are_unchanged() {
         let names = Names::new(["a.b"].into_iter());
         assert_eq!(names.original("a__b".to_owned()), "a.b");
         assert_eq!(names.original("made_up".to_owned()), "made_up");

@@ -1,17 +1,17 @@
-//! What services say of a conversation that does not fit a model's window, and which size of
-//! it they name. Pure. There is no code for it that all services share, so that their
-//! sentences are known here; the service that says each is named beside it.
+//! Recognises the errors of services for a conversation that does not fit the model's window, and
+//! the window's size in them. Pure. There is no common code for it, so the services' sentences are
+//! listed here, each beside its service.
 
 use serde_json::Value;
 
-/// Marks of an error's `code` or `type`.
+/// Values of an error's `code` or `type`.
 const CODES: [&str; 3] = [
     "context_length_exceeded",   // OpenAI, Groq, OpenRouter
     "exceed_context_size_error", // llama.cpp
     "context_window_exceeded",
 ];
 
-/// Pieces of sentences, in lower case.
+/// Parts of sentences, in lower case.
 const SENTENCES: [&str; 17] = [
     "maximum context length",     // OpenAI, vLLM, DeepSeek, OpenRouter, Mistral
     "context length exceeded",    // Ollama
@@ -32,7 +32,7 @@ const SENTENCES: [&str; 17] = [
     "`inputs` tokens + `max_new_tokens` must", // TGI, Together
 ];
 
-/// Words in front of the window's size, or between two numbers of which it is the second.
+/// Words before the window's size, or between two numbers of which it is the second.
 const BEFORE_SIZE: [&str; 9] = [
     "maximum context length is ",
     "maximum context length of ",
@@ -45,7 +45,7 @@ const BEFORE_SIZE: [&str; 9] = [
     "context window of ",
 ];
 
-/// The overflow that an error reports; its size, if it names one. `None` for other errors.
+/// The overflow that an error reports, with the size if it contains one. `None` for other errors.
 pub(super) fn overflow(body: &Value, words: &str) -> Option<Option<u32>> {
     let inner = body.get("error").unwrap_or(body);
     let words = words.to_lowercase();
@@ -53,27 +53,29 @@ pub(super) fn overflow(body: &Value, words: &str) -> Option<Option<u32>> {
         let mark = inner.get(key).and_then(Value::as_str);
         mark.is_some_and(|mark| CODES.contains(&mark))
     });
-    let said = SENTENCES.iter().any(|sentence| words.contains(sentence));
-    (marked || said).then(|| size(inner, &words))
+    let is_known = SENTENCES.iter().any(|sentence| words.contains(sentence));
+    (marked || is_known).then(|| size(inner, &words))
 }
 
 fn size(inner: &Value, words: &str) -> Option<u32> {
-    let told = inner.get("n_ctx").and_then(Value::as_u64);
-    let told = told.and_then(|size| u32::try_from(size).ok());
-    told.or_else(|| {
-        BEFORE_SIZE.iter().find_map(|before| {
-            let rest = &words[words.find(before)? + before.len()..];
-            // `190000 + 20000 > 200000`: the last of them is the size.
-            let rest = match (before.contains("limit"), rest.split_once("> ")) {
-                (true, Some((_, size))) => size,
-                _ => rest,
-            };
-            let digits = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',');
-            let digits: String = digits.filter(char::is_ascii_digit).collect();
-            digits.parse().ok()
+    let window = inner.get("n_ctx").and_then(Value::as_u64);
+    let window = window.and_then(|size| u32::try_from(size).ok());
+
+    window
+        .or_else(|| {
+            BEFORE_SIZE.iter().find_map(|before| {
+                let rest = &words[words.find(before)? + before.len()..];
+                // `190000 + 20000 > 200000`: the last number is the size.
+                let rest = match (before.contains("limit"), rest.split_once("> ")) {
+                    (true, Some((_, size))) => size,
+                    _ => rest,
+                };
+                let digits = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',');
+                let digits: String = digits.filter(char::is_ascii_digit).collect();
+                digits.parse().ok()
+            })
         })
-    })
-    .filter(|size| *size > 0)
+        .filter(|size| *size > 0)
 }
 
 #[cfg(test)]
@@ -135,6 +137,7 @@ mod tests {
         ] {
             assert_eq!(of(&error), Some(size), "{error}");
         }
+
         let ollama = json!({"error": "the input length exceeds the context length"});
         let words = "the input length exceeds the context length";
         assert_eq!(overflow(&ollama, words), Some(None));

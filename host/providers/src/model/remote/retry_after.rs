@@ -6,8 +6,8 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The wait that an answer asks for, if it asks for one. A date counts from the server's own
-/// time where the answer says it, and from `now` otherwise.
+/// The wait that a response asks for. A date is relative to the server's own time if the response
+/// has it, and to `now` otherwise.
 pub(super) fn retry_after(headers: &HeaderMap, body: &Value, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
     let millis = || seconds(text("retry-after-ms")?).map(|millis| millis / 1000);
@@ -43,12 +43,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_found_wherever_it_stands() {
+    fn a_wait_is_found_in_headers_and_body() {
         let google = |delay: &str| {
             let info =
                 json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
             json!({"error": {"details": [{"@type": "x"}, info]}})
         };
+
         for (headers, body, expected) in [
             (&[("retry-after", "7")][..], json!({}), Some(7.0)),
             (&[("retry-after", " 0.5 ")], json!({}), Some(0.5)),
@@ -67,7 +68,7 @@ mod tests {
                 json!({}),
                 Some(0.0),
             ),
-            // The machine's clock may be wrong, the server's counts.
+            // The machine's clock may be wrong; the server's counts.
             (
                 &[
                     ("retry-after", "Tue, 01 Dec 2026 08:00:10 GMT"),

@@ -1,5 +1,5 @@
-//! The services against a server on loopback: what is asked of it, and what its answers,
-//! whole and broken, become.
+//! Tests the services against a server on loopback: their requests, and the events of whole and
+//! broken responses.
 
 use super::Remote;
 use super::loopback::{Loopback, cut_short, ok, sse, status, without_end};
@@ -39,7 +39,8 @@ pub(super) fn remote(service: Service, url: &str) -> Remote {
     Remote::new(endpoint.unwrap())
 }
 
-/// Asks a server that gives this answer; what came, and the error that ended it.
+/// Sends a request to a server with this response; returns the events, and the error that ended
+/// them.
 async fn answer_of(service: Service, answer: String) -> (Vec<ModelEvent>, Option<ModelError>) {
     let server = Loopback::serve([answer]).await;
     match ask(&remote(service, &server.url), "hi").await {
@@ -90,6 +91,7 @@ pub(super) fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
     let PartBody::ToolCall(call) = &part.body else {
         panic!("expected a call, got {part:?}");
     };
+
     (part.clone(), call.clone())
 }
 
@@ -97,10 +99,11 @@ pub(super) fn only_call(events: &[ModelEvent]) -> (Part, ToolCall) {
 async fn openai_answers() {
     for service in [Service::OpenAi, Service::Ollama] {
         let server = Loopback::serve([hello()]).await;
-        // Which says that Ollama is to be spoken to like this.
+        // The path selects `OpenAI`'s format for Ollama.
         let url = format!("{}/v1", server.url);
         let stream = ask(&remote(service, &url), "hi").await.unwrap();
         let (events, error) = drain(stream).await;
+
         assert_eq!(error, None);
         let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];
         assert_eq!(spoken(&events), expected);
@@ -111,7 +114,9 @@ async fn openai_answers() {
             "{}",
             asked.head
         );
+
         assert!(asked.head.contains(&format!("authorization: bearer {KEY}")));
+
         let expected = json!({
             "model": "m",
             "stream": true,
@@ -125,6 +130,7 @@ async fn openai_answers() {
 #[tokio::test]
 async fn a_whole_request_reaches_the_wire() {
     let server = Loopback::serve([hello()]).await;
+
     let call = PartBody::ToolCall(ToolCall {
         id: "call_a".to_owned(),
         name: "look".to_owned(),
@@ -132,6 +138,7 @@ async fn a_whole_request_reaches_the_wire() {
         finished: true,
         started: true,
     });
+
     let result = PartBody::ToolResult(ToolResult {
         call_id: "call_a".to_owned(),
         name: "look".to_owned(),
@@ -142,6 +149,7 @@ async fn a_whole_request_reaches_the_wire() {
         metadata: None,
         is_error: true,
     });
+
     let request = ModelRequest {
         model: Some("qwen3-max".to_owned()),
         system: Some("Be brief.".to_owned()),
@@ -163,6 +171,7 @@ async fn a_whole_request_reaches_the_wire() {
         temperature: Some(0.7),
         extra: [("seed".to_owned(), "7".to_owned())].into(),
     };
+
     let remote = remote(Service::OpenAi, &server.url);
     let stream = remote.complete(context(), request).await.unwrap();
     assert_eq!(drain(stream).await.1, None);
@@ -177,22 +186,26 @@ async fn a_whole_request_reaches_the_wire() {
     assert_eq!(body["tool_choice"], "required");
     assert_eq!(body["response_format"]["type"], "json_schema");
     assert_eq!(body["tools"][0]["function"]["name"], "look");
+
     let messages = body["messages"].as_array().unwrap();
     assert_eq!(
         messages[0],
         json!({"role": "system", "content": "Be brief."})
     );
+
     assert_eq!(messages[2]["content"], "Looking.");
     let arguments = &messages[2]["tool_calls"][0]["function"]["arguments"];
     assert_eq!(arguments, r#"{"at":"sea"}"#);
+
     let result = json!({"role": "tool", "content": "Error: fog", "tool_call_id": "call_a"});
     assert_eq!(messages[3], result);
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_meant_is_not_sent() {
+async fn an_invalid_request_is_not_sent() {
     let server = Loopback::serve([hello()]).await;
     let remote = remote(Service::OpenAi, &server.url);
+
     for (name, text, expected) in [
         ("model", "\"other\"", "cannot be set"),
         ("seed", "seven", "not JSON"),
@@ -204,6 +217,7 @@ async fn a_request_that_cannot_be_meant_is_not_sent() {
         assert_eq!(error.kind, ModelErrorKind::Rejected);
         assert!(error.message.contains(expected), "{error}");
     }
+
     assert!(server.asked().is_empty());
 }
 
@@ -220,9 +234,11 @@ async fn a_call_in_fragments_comes_whole() {
         ])),
     )
     .await;
+
     assert_eq!(error, None);
     let (_, call) = only_call(&events);
     let known = (call.id.as_str(), call.name.as_str(), call.input.as_str());
+
     assert_eq!(known, ("call_x", "look", r#"{"at":"sea"}"#));
     assert!(call.finished && !call.started);
     assert_eq!(events.last(), Some(&finish("tool_use")));
@@ -239,13 +255,14 @@ async fn a_call_without_an_id_gets_one_and_garbled_arguments_stay_as_they_are() 
         ])),
     )
     .await;
+
     let (_, call) = only_call(&events);
     assert!(call.id.len() > 20, "{}", call.id);
     assert_eq!((call.input.as_str(), call.finished), (r#"{"at""#, false));
     assert_eq!(events.last(), Some(&finish("max_tokens")));
 }
 
-/// Thoughts, a text, a sign of life and a call, as Anthropic sends them.
+/// Thoughts, a text, a ping and a call, as Anthropic sends them.
 fn anthropic_turn() -> String {
     let event = |name: &str, data: &str| format!("event: {name}\ndata: {data}\n\n");
     let body = [
@@ -303,17 +320,20 @@ async fn anthropic_answers_and_gets_its_thoughts_back() {
     let server = Loopback::serve([anthropic_turn()]).await;
     let remote = remote(Service::Anthropic, &server.url);
     let (events, error) = drain(ask(&remote, "look").await.unwrap()).await;
+
     assert_eq!(error, None);
     let (part, call) = only_call(&events);
     assert_eq!(
         (call.id.as_str(), call.input.as_str()),
         ("toolu_1", r#"{"at":"sea"}"#)
     );
+
     let spoken = spoken(&events);
     assert_eq!(
         spoken[..2],
         [ModelEvent::Reasoning("Hm.".to_owned()), text("Looking.")]
     );
+
     assert_eq!(spoken[3..], [usage(10, 20), finish("tool_use")]);
 
     let mut request = request("look");
@@ -321,15 +341,18 @@ async fn anthropic_answers_and_gets_its_thoughts_back() {
         .messages
         .push(message(Role::Assistant, [Part::text("Looking."), part]));
     drain(remote.complete(context(), request).await.unwrap()).await;
+
     let asked = &server.asked()[1];
     assert!(
         asked.head.starts_with("post /v1/messages "),
         "{}",
         asked.head
     );
+
     assert!(asked.head.contains(&format!("x-api-key: {KEY}")));
     let content = &asked.body["messages"][1]["content"];
     let thinking = json!({"type": "thinking", "thinking": "Hm.", "signature": "SIG"});
+
     assert_eq!(content[0], thinking);
     assert_eq!(content[1], json!({"type": "text", "text": "Looking."}));
     assert_eq!(content[2]["input"], json!({"at": "sea"}));
@@ -342,9 +365,11 @@ async fn gemini_answers_and_its_silent_end_is_truncated() {
     let server = Loopback::serve([ok(&sse([part, end]))]).await;
     let remote = remote(Service::Gemini, &server.url);
     let (events, error) = drain(ask(&remote, "hi").await.unwrap()).await;
+
     assert_eq!(error, None);
     let (sent, call) = only_call(&events);
     assert!(!call.id.contains('#'), "{}", call.id);
+
     let spoken = spoken(&events);
     assert_eq!(spoken[0], text("Hello"));
     assert_eq!(spoken[2..], [usage(3, 2), finish("tool_use")]);
@@ -352,17 +377,20 @@ async fn gemini_answers_and_its_silent_end_is_truncated() {
     let mut request = request("look");
     request.messages.push(message(Role::Assistant, [sent]));
     drain(remote.complete(context(), request).await.unwrap()).await;
+
     let asked = &server.asked()[1];
     assert!(
         asked
             .head
             .contains("/v1beta/models/m:streamgeneratecontent?alt=sse")
     );
+
     let back = &asked.body["contents"][1]["parts"][0];
     assert_eq!(back["thoughtSignature"], "SIG");
 
     let (events, error) = answer_of(Service::Gemini, ok(&sse([part]))).await;
     assert_eq!(error.unwrap().kind, ModelErrorKind::Truncated);
+
     assert!(
         !events
             .iter()
@@ -375,6 +403,7 @@ async fn an_answer_that_breaks_off_is_truncated() {
     let half = sse(HELLO.into_iter().take(3));
     let mut cut_event = half.clone();
     cut_event.push_str("data: {\"choices\":[{\"delta\":{\"cont");
+
     let no_reason = sse(HELLO.into_iter().take(3).chain(["[DONE]"]));
     for body in [ok(&half), ok(&cut_event), ok(&no_reason), cut_short(&half)] {
         let (events, error) = answer_of(Service::OpenAi, body.clone()).await;
@@ -390,7 +419,7 @@ async fn an_answer_that_breaks_off_is_truncated() {
 }
 
 #[tokio::test]
-async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
+async fn a_response_with_a_finish_reason_is_whole_however_it_ends() {
     let no_done = sse(HELLO);
     for answer in [ok(&no_done), cut_short(&no_done), without_end(&no_done)] {
         let (events, error) = answer_of(Service::OpenAi, answer).await;
@@ -402,7 +431,8 @@ async fn an_answer_that_named_its_reason_is_whole_however_it_ends() {
 
 #[tokio::test]
 async fn statuses_are_explained() {
-    let said = format!(r#"{{"error":{{"message":"Bad key {KEY} or sk-secr***89."}}}}"#);
+    let error_body = format!(r#"{{"error":{{"message":"Bad key {KEY} or sk-secr***89."}}}}"#);
+
     for (code, kind, expected) in [
         (401, ModelErrorKind::Unauthorized, "check SOME_KEY"),
         (403, ModelErrorKind::Unauthorized, "check SOME_KEY"),
@@ -417,11 +447,12 @@ async fn statuses_are_explained() {
         (500, ModelErrorKind::Unavailable, "cannot answer now (500)"),
         (529, ModelErrorKind::Unavailable, "(529)"),
     ] {
-        let error = failure_of(status(code, "location: /x\r\n", &said)).await;
+        let error = failure_of(status(code, "location: /x\r\n", &error_body)).await;
         assert_eq!(error.kind, kind, "{code}");
         assert!(error.message.contains(expected), "{error}");
         assert!(!error.message.contains("sk-secr"), "{error}");
     }
+
     let error = failure_of(status(429, "retry-after: 7\r\n", "{}")).await;
     assert_eq!(error.kind, ModelErrorKind::RateLimited);
     assert_eq!(error.retry_after.unwrap().as_secs(), 7);
@@ -462,16 +493,18 @@ async fn an_error_in_the_stream_is_told_apart() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
-    // Bound and let go again, so that nobody listens.
+async fn a_refused_connection_is_unavailable() {
+    // Bound and closed again, so that no server listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
+
     let error = ask(&remote(Service::OpenAi, &url), "hi")
         .await
         .err()
         .unwrap();
     assert_eq!(error.kind, ModelErrorKind::Unavailable);
+
     let expected = format!("cannot reach {url}/v1/: ");
     assert!(error.message.starts_with(&expected), "{error}");
     assert!(
@@ -481,12 +514,13 @@ async fn nobody_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_limit_that_passes_is_waited_for() {
+async fn a_transient_limit_is_waited_for() {
     let limited = status(429, "retry-after-ms: 1\r\n", "{}");
     let server = Loopback::serve([limited, hello()]).await;
     let remote = Arc::new(remote(Service::OpenAi, &server.url));
     let guard = Guard::new(remote, SystemClock::shared(), GuardLimits::default());
     let (events, error) = drain(ask(&guard, "hi").await.unwrap()).await;
+
     assert_eq!(error, None);
     let expected = [text("Hel"), text("lo"), usage(7, 2), finish("end_turn")];
     assert!(matches!(&events[0], ModelEvent::Retrying(told) if told.attempt == 1));

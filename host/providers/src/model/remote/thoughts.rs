@@ -1,6 +1,6 @@
-//! What a service wants back with the next request and only it can read: signatures of its
-//! reasoning. They travel in [`Part::extra`](lastword_types::session::Part) of the tool calls that
-//! they belong to, marked with whose they are, so that no other service is sent them.
+//! Data that a service wants back with the next request and only it can read: signatures of its
+//! reasoning. They are stored in [`Part::extra`](lastword_types::session::Part) of the tool calls
+//! that they belong to, marked with their service, so that no other service gets them.
 
 use crate::model::endpoint::Service;
 use lastword_types::session::Extra;
@@ -10,27 +10,27 @@ use serde_json::Value;
 /// The key in `extra`.
 const KEY: &str = "thoughts";
 
-/// Thoughts as they are kept.
+/// Thoughts in their stored form.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Thoughts {
     provider: String,
     parts: Vec<Thought>,
 }
 
-/// One of them.
+/// One thought.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Thought {
-    /// A signature of one call.
+    /// The signature of one call.
     Signature(String),
-    /// Reasoning in the clear.
+    /// Readable reasoning.
     Reasoning(String),
     /// A document of the service's own.
     Custom(Value),
 }
 
 impl Thought {
-    /// How much of it is kept.
+    /// Its stored size in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Signature(text) | Self::Reasoning(text) => text.len(),
@@ -39,8 +39,8 @@ impl Thought {
     }
 }
 
-/// Keeps `parts` with a tool call, if there are any.
-pub(super) fn keep(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
+/// Stores `parts` with a tool call, if there are any.
+pub(super) fn store(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
     if parts.is_empty() {
         return;
     }
@@ -50,13 +50,13 @@ pub(super) fn keep(service: Service, parts: Vec<Thought>, extra: &mut Extra) {
     }
 }
 
-/// What was kept with a tool call, if it is this service's.
-pub(super) fn recall(service: Service, extra: &Extra) -> Vec<Thought> {
-    let kept = extra
+/// Returns the thoughts that are stored with a tool call, if they are of this service.
+pub(super) fn load(service: Service, extra: &Extra) -> Vec<Thought> {
+    let stored = extra
         .get(KEY)
         .map(|json| serde_json::from_str::<Thoughts>(json));
-    match kept {
-        Some(Ok(kept)) if kept.provider == service.word() => kept.parts,
+    match stored {
+        Some(Ok(stored)) if stored.provider == service.word() => stored.parts,
         _ => Vec::new(),
     }
 }

@@ -4,8 +4,8 @@ use crate::http::without_redirects;
 use crate::model::endpoint::Endpoint;
 use crate::model::provider::{ModelError, ModelErrorKind};
 
-/// A client for `endpoint`. It follows no redirects, which would carry keys to places that
-/// nobody configured, and takes no proxy to its own machine.
+/// Creates a client for `endpoint`. It follows no redirects, which would send keys to unconfigured
+/// places, and uses no proxy for its own machine.
 pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError> {
     let unusable = |reason: String| {
         ModelError::new(
@@ -16,6 +16,7 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, ModelError>
             ),
         )
     };
+
     without_redirects(&endpoint.base_url).map_err(unusable)
 }
 
@@ -30,7 +31,7 @@ mod tests {
         let endpoint = Endpoint::new(Service::OpenAi, &ServiceConfig::default(), &|_| None);
         let endpoint = endpoint.unwrap();
         assert_eq!(endpoint.base_url.scheme(), "https");
-        // A machine without certificates says so; a build without TLS could not get here.
+        // On a machine without certificates the error says so; without TLS, it would be another.
         if let Err(error) = client(&endpoint) {
             assert!(error.message.contains("certificate"), "{error}");
         }

@@ -1,6 +1,6 @@
-//! How large a model's window is: as the operator set it, as a refusal named it, as the
-//! service tells it, or as a table has it, in this order. A service is asked once for each
-//! model, and again after a while if it did not tell.
+//! The size of a model's context window: from the operator's setting, a refusal, the service, or a
+//! table, in this order. A service is asked once for each model, and again after a while if it did
+//! not say.
 
 use super::adapter::{Remote, read};
 use crate::model::config::ContextTokens;
@@ -12,21 +12,21 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a service may take to tell. A request does not wait for longer than that.
+/// How long a service may take to say it. A request does not wait longer for it.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a service that did not tell is not asked again.
+/// How long a service that did not say it is not asked again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Bytes of a list of models at the most: the longest ones have a few megabytes.
+/// Bytes of a list of models: the longest have a few megabytes.
 const LIST_BYTES_MAX: usize = 16 << 20;
-/// Models whose windows are remembered.
+/// How many models' windows are remembered.
 const MODELS_MAX: usize = 1024;
 
-/// Windows in tokens by the beginning of a model's name, for services that do not tell: the
+/// Windows in tokens by the prefix of a model's name, for services that do not report them: the
 /// pages of the models at <https://platform.openai.com/docs/models>,
 /// <https://docs.anthropic.com/en/docs/about-claude/models>,
 /// <https://ai.google.dev/gemini-api/docs/models> and <https://api-docs.deepseek.com>, as of
-/// November 2026. The longest beginning that fits counts. A size that is too small brings a
-/// summary early; one that is too large is mended by the service's refusal.
+/// November 2026. The longest prefix counts. A size that is too small causes an early summary; one
+/// that is too large is corrected by the service's refusal.
 const TABLE: [(&str, u32); 17] = [
     ("gpt-5", 400_000),
     ("gpt-4.1", 1_047_576),
@@ -47,19 +47,19 @@ const TABLE: [(&str, u32); 17] = [
     ("deepseek-reasoner", 131_072),
 ];
 
-/// What is known of the windows of one service's models.
+/// The known windows of one service's models.
 #[derive(Default)]
 pub(super) struct Windows {
     configured: Option<ContextTokens>,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, WindowSize>>,
 }
 
 #[derive(Clone, Copy)]
-enum Known {
-    /// The service named it.
+enum WindowSize {
+    /// A service's refusal or response contained it.
     Size(u32),
-    /// The service was asked then, and did not tell.
-    Untold(Instant),
+    /// The service was asked at this time, and did not say.
+    Unknown(Instant),
 }
 
 impl Windows {
@@ -70,53 +70,58 @@ impl Windows {
         }
     }
 
-    /// What the operator set for a model.
+    /// The operator's setting for a model.
     pub(super) fn configured(&self, model: &str) -> Option<u32> {
         self.configured.as_ref()?.of(model)
     }
 
-    /// Remembers the size that a refusal named.
-    pub(super) fn learn(&self, model: &str, error: &ModelError) {
+    /// Remembers the size in a refusal.
+    pub(super) fn remember_refusal(&self, model: &str, error: &ModelError) {
         if let (ModelErrorKind::ContextOverflow, Some(size)) = (error.kind, error.context_tokens) {
-            self.remember(model, Known::Size(size));
+            self.remember(model, WindowSize::Size(size));
         }
     }
 
-    fn remember(&self, model: &str, known: Known) {
+    fn remember(&self, model: &str, known: WindowSize) {
         let mut all = self.lock();
         if all.len() < MODELS_MAX || all.contains_key(model) {
             all.insert(model.to_owned(), known);
         }
     }
 
-    fn known(&self, model: &str) -> Option<Known> {
+    fn known(&self, model: &str) -> Option<WindowSize> {
         self.lock().get(model).copied()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, WindowSize>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Remote {
-    /// The window of a model. Asks the service if nothing else says it.
+    /// Returns the window of a model. Asks the service if it is not known otherwise.
     pub(super) async fn window(&self, model: &str) -> Option<u32> {
         let windows = self.windows();
         if let Some(size) = windows.configured(model) {
             return Some(size);
         }
+
         match windows.known(model) {
-            Some(Known::Size(size)) => return Some(size),
-            Some(Known::Untold(when)) if when.elapsed() < ASK_AGAIN_AFTER => return table(model),
+            Some(WindowSize::Size(size)) => return Some(size),
+            Some(WindowSize::Unknown(when)) if when.elapsed() < ASK_AGAIN_AFTER => {
+                return table(model);
+            }
             _ => {}
         }
-        let told = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
-        let told = told.ok().flatten();
+
+        let reported = tokio::time::timeout(ASK_TIMEOUT, self.ask(model)).await;
+        let reported = reported.ok().flatten();
         windows.remember(
             model,
-            told.map_or(Known::Untold(Instant::now()), Known::Size),
+            reported.map_or(WindowSize::Unknown(Instant::now()), WindowSize::Size),
         );
-        told.or_else(|| table(model))
+
+        reported.or_else(|| table(model))
     }
 
     async fn ask(&self, model: &str) -> Option<u32> {
@@ -124,6 +129,7 @@ impl Remote {
             let path: Vec<String> = path.split('/').map(str::to_owned).collect();
             self.url(&path, None)
         };
+
         match self.endpoint().service {
             Service::Anthropic => {
                 let found = self.get(own(&format!("models/{model}"))).await?;
@@ -136,11 +142,11 @@ impl Remote {
             Service::Ollama => self.ask_ollama(model).await,
             Service::OpenAi => {
                 let list = self.get(own("models")).await?;
-                let found = listed(&list, model)?;
+                let found = find_entry(&list, model)?;
                 if !found.get("meta").is_some_and(Value::is_object) {
                     return size(found);
                 }
-                // llama.cpp lists the size that the model was trained with; the one that it was
+                // llama.cpp lists the size that the model was trained with; the size that it was
                 // started with, which is smaller, is among its properties.
                 let props = self.get(self.at_root("props")?).await?;
                 number(&props, "/default_generation_settings/n_ctx")
@@ -148,10 +154,11 @@ impl Remote {
         }
     }
 
-    /// The size that a model is loaded with, or else the one that it was made with.
+    /// The size that a model is loaded with, or else that of the model itself.
     async fn ask_ollama(&self, model: &str) -> Option<u32> {
         if let Some(running) = self.get(self.at_root("api/ps")?).await {
             let all = running.get("models").and_then(Value::as_array);
+
             let named = |found: &&Value| {
                 let names = ["name", "model"]
                     .iter()
@@ -166,11 +173,12 @@ impl Remote {
                 return Some(size);
             }
         }
+
         let show = self.client().ok()?.post(self.at_root("api/show")?);
         let shown = self
             .document(show.body(json!({ "model": model }).to_string()))
             .await?;
-        made_with(&shown)
+        largest_window(&shown)
     }
 
     async fn get(&self, url: Url) -> Option<Value> {
@@ -190,36 +198,41 @@ impl Remote {
         let mut url = self.endpoint().base_url.clone();
         let versioned = url.path().trim_end_matches('/').rsplit('/').next() == Some("v1");
         let mut segments = url.path_segments_mut().ok()?;
+
         segments.pop_if_empty();
+
         if versioned {
             segments.pop();
         }
+
         segments.extend(path.split('/'));
         drop(segments);
         Some(url)
     }
 }
 
-/// The entry of a model in a list of them, whatever the list's form.
-fn listed<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
+/// The entry of a model in a list, in any form.
+fn find_entry<'a>(list: &'a Value, model: &str) -> Option<&'a Value> {
     let all = list
         .get("data")
         .or_else(|| list.get("models"))
         .unwrap_or(list);
     let all = all.as_array()?;
+
     let is = |found: &&Value| {
         let names = ["id", "name", "model"]
             .iter()
             .filter_map(|key| found.get(key)?.as_str());
         names.into_iter().any(|name| name == model)
     };
-    // A server of one model answers to any name.
+
+    // A server of one model accepts any name.
     all.iter()
         .find(is)
         .or_else(|| all.first().filter(|_| all.len() == 1))
 }
 
-/// The size that an entry of a list tells.
+/// The size in an entry of a list.
 fn size(entry: &Value) -> Option<u32> {
     let places = [
         "/top_provider/context_length", // OpenRouter
@@ -234,15 +247,16 @@ fn size(entry: &Value) -> Option<u32> {
     places.iter().find_map(|place| number(entry, place))
 }
 
-/// The window in a description of one of Ollama's models: the one that is set in it, or the
-/// largest that it may have.
-fn made_with(shown: &Value) -> Option<u32> {
+/// The window in a description of one of Ollama's models: the configured one, or the largest
+/// possible.
+fn largest_window(shown: &Value) -> Option<u32> {
     let lines = shown.get("parameters").and_then(Value::as_str);
     let mut lines = lines.unwrap_or_default().lines().rev();
     let set = lines.find_map(|line| {
         let (key, value) = line.trim().split_once(char::is_whitespace)?;
         (key == "num_ctx").then(|| value.trim().parse().ok())?
     });
+
     let info = shown.get("model_info").and_then(Value::as_object);
     let largest = || {
         let mut fields = info?.iter();
@@ -276,10 +290,15 @@ mod tests {
         status(200, "", document)
     }
 
-    async fn told(service: Service, model: &str, answers: &[&str]) -> (Option<u32>, Vec<String>) {
+    async fn reported(
+        service: Service,
+        model: &str,
+        answers: &[&str],
+    ) -> (Option<u32>, Vec<String>) {
         let server = Loopback::serve(answers.iter().map(|answer| json(answer))).await;
         let remote = remote(service, &server.url);
         let size = remote.window(model).await;
+
         assert_eq!(remote.window(model).await, size);
         let lines = server.asked().into_iter().map(|asked| {
             let line = asked.head.lines().next().unwrap_or_default().to_owned();
@@ -289,7 +308,7 @@ mod tests {
     }
 
     async fn tells(service: Service, model: &str, answers: &[&str], size: u32, asked: &[&str]) {
-        let (found, lines) = told(service, model, answers).await;
+        let (found, lines) = reported(service, model, answers).await;
         assert_eq!(
             (found, lines.join(", ")),
             (Some(size), asked.join(", ")),
@@ -298,10 +317,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_services_tell_the_size_and_are_asked_once() {
+    async fn services_report_the_size_and_are_asked_once() {
         let claude = r#"{"id":"claude-x","max_input_tokens":300000}"#;
         let asked = ["get /v1/models/claude-x"];
         tells(Service::Anthropic, "claude-x", &[claude], 300_000, &asked).await;
+
         let gemini = r#"{"name":"models/g","inputTokenLimit":4096}"#;
         tells(
             Service::Gemini,
@@ -311,12 +331,13 @@ mod tests {
             &["get /v1beta/models/g"],
         )
         .await;
+
         let list = r#"{"data":[{"id":"c","context_length":1},{"id":"a/b","context_length":9000}]}"#;
         tells(Service::OpenAi, "a/b", &[list], 9000, &["get /v1/models"]).await;
     }
 
     #[tokio::test]
-    async fn llama_cpp_tells_the_size_that_it_was_started_with() {
+    async fn llama_cpp_reports_the_size_that_it_was_started_with() {
         let answers = [
             r#"{"data":[{"id":"smol","meta":{"n_ctx_train":8192}}]}"#,
             r#"{"default_generation_settings":{"n_ctx":512}}"#,
@@ -326,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ollama_tells_the_size_that_is_loaded_set_or_the_largest() {
+    async fn ollama_reports_the_loaded_the_configured_or_the_largest_size() {
         let loaded = r#"{"models":[{"name":"llama3.2:latest","context_length":4096}]}"#;
         tells(
             Service::Ollama,
@@ -336,8 +357,10 @@ mod tests {
             &["get /api/ps"],
         )
         .await;
+
         let asked = ["get /api/ps", "post /api/show"];
         let set = r#"{"parameters":"stop \"x\"\nnum_ctx    8192","model_info":{"llama.context_length":131072}}"#;
+
         tells(
             Service::Ollama,
             "llama3.2",
@@ -346,6 +369,7 @@ mod tests {
             &asked,
         )
         .await;
+
         let largest = r#"{"model_info":{"llama.context_length":131072}}"#;
         tells(
             Service::Ollama,
@@ -358,26 +382,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_service_tells_stands_in_a_table_or_nowhere() {
+    async fn unreported_sizes_come_from_the_table() {
         for (model, size) in [
             ("gpt-4o-mini", Some(128_000)),
             ("openai/gpt-4.1-nano", Some(1_047_576)),
             ("gpt-4-0613", Some(8_192)),
             ("made-up", None),
         ] {
-            let (found, asked) = told(Service::OpenAi, model, &[r#"{"data":[]}"#]).await;
+            let (found, asked) = reported(Service::OpenAi, model, &[r#"{"data":[]}"#]).await;
             assert_eq!((found, asked.len()), (size, 1), "{model}");
         }
     }
 
     #[test]
-    fn a_refusal_teaches_the_size() {
+    fn the_size_in_a_refusal_is_remembered() {
         let windows = Windows::default();
         let mut error = ModelError::new(ModelErrorKind::ContextOverflow, "too long");
-        windows.learn("m", &error);
+        windows.remember_refusal("m", &error);
         assert!(windows.known("m").is_none());
         error.context_tokens = Some(512);
-        windows.learn("m", &error);
-        assert!(matches!(windows.known("m"), Some(Known::Size(512))));
+        windows.remember_refusal("m", &error);
+        assert!(matches!(windows.known("m"), Some(WindowSize::Size(512))));
     }
 }

@@ -1,4 +1,4 @@
-//! Images and files on the wire of every service, against a server on loopback.
+//! Tests images and files in the requests to every service, against a server on loopback.
 
 use super::loopback::{Loopback, ok};
 use super::tests::remote;
@@ -22,7 +22,7 @@ fn data(media_type: &str) -> PartBody {
     }
 }
 
-/// A user's message with these data, and what each of them is told as.
+/// A user's message with data of these types.
 fn with(types: &[&str]) -> ModelRequest {
     let mut request = request("look");
     let parts = types.iter().map(|media_type| data(media_type).into());
@@ -43,6 +43,7 @@ fn with_results() -> ModelRequest {
         });
         call.into()
     };
+
     let result = |id: &str, content: Content| {
         let result = PartBody::ToolResult(ToolResult {
             call_id: id.to_owned(),
@@ -54,27 +55,31 @@ fn with_results() -> ModelRequest {
         });
         message(Role::Tool, [result.into()])
     };
+
     let image = Content::Data {
         media_type: "image/png".to_owned(),
         name: Some("a.png".to_owned()),
         blob: BlobId("b".to_owned()),
         bytes: 6,
     };
+
     let text = Content::Text {
         text: "fog".to_owned(),
     };
     let mut request = with(&[]);
+
     request.messages.extend([
         message(Role::Assistant, [call("c1"), call("c2")]),
         result("c1", image),
         result("c2", text),
     ]);
+
     request
 }
 
-/// The body that a service is sent.
+/// The body of the request to a service.
 async fn body(service: Service, request: ModelRequest) -> Value {
-    // What it answers does not matter here.
+    // The response does not matter here.
     let server = Loopback::serve([ok("")]).await;
     let remote = remote(service, &server.url);
     if let Ok(stream) = remote.complete(context(), request).await {
@@ -88,6 +93,7 @@ async fn openai_gets_images_and_files() {
     let types = ["image/png", "application/pdf", "application/zip"];
     let body = body(Service::OpenAi, with(&types)).await;
     let url = |media_type: &str| format!("data:{media_type};base64,{BASE64}");
+
     let expected = json!([
         {"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": url("image/png")}},
@@ -98,7 +104,7 @@ async fn openai_gets_images_and_files() {
 }
 
 #[tokio::test]
-async fn ollama_gets_images_alone() {
+async fn ollama_gets_only_images() {
     let body = body(Service::Ollama, with(&["image/jpeg", "application/pdf"])).await;
     let message = &body["messages"][0];
     assert_eq!(message["images"], json!([BASE64]));
@@ -113,10 +119,12 @@ async fn anthropic_gets_images_and_documents() {
         with(&["image/png", "application/pdf", "image/svg+xml"]),
     )
     .await;
+
     let source =
         |media_type: &str| json!({"type": "base64", "media_type": media_type, "data": BASE64});
     let content = &body["messages"][0]["content"];
     let image = json!({"type": "image", "source": source("image/png")});
+
     assert_eq!(content[1], image);
     let document = json!({"type": "document", "source": source("application/pdf")});
     assert_eq!(content[2], document);
@@ -128,21 +136,23 @@ async fn gemini_gets_images_and_documents() {
     let types = ["image/png", "application/pdf", "image/gif"];
     let body = body(Service::Gemini, with(&types)).await;
     let parts = &body["contents"][0]["parts"];
+
     for (place, media_type) in types[..2].iter().enumerate() {
         let expected = json!({"inline_data": {"mime_type": media_type, "data": BASE64}});
         assert_eq!(parts[place + 1], expected);
     }
+
     let line = "[file unnamed: image/gif, 6 bytes, not shown]";
     assert_eq!(parts[3], json!({"text": line}));
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_there_are_a_line() {
+async fn missing_bytes_become_a_line() {
     let mut request = with(&["image/png"]);
     request.blobs.clear();
     let body = body(Service::OpenAi, request).await;
-    let told = body["messages"][0]["content"].as_str().unwrap();
-    assert!(told.contains("not shown"), "{told}");
+    let text = body["messages"][0]["content"].as_str().unwrap();
+    assert!(text.contains("not shown"), "{text}");
 }
 
 #[tokio::test]
@@ -151,28 +161,34 @@ async fn the_bytes_of_a_result_follow_all_results_of_the_step() {
     let messages = openai["messages"].as_array().unwrap();
     let roles: Vec<_> = messages.iter().map(|m| m["role"].as_str()).collect();
     let expected = ["user", "assistant", "tool", "tool", "user"];
+
     assert_eq!(roles, expected.map(Some));
     assert_eq!(
         messages[2]["content"],
         "[file a.png: image/png, shown below]"
     );
+
     assert_eq!(
         messages[4]["content"][0]["text"],
         "[file a.png, from the result of `shot`]"
     );
+
     assert_eq!(messages[4]["content"][1]["type"], "image_url");
 
     let anthropic = body(Service::Anthropic, with_results()).await;
     let messages = anthropic["messages"].as_array().unwrap();
-    // Anthropic has room for them in the result itself.
+
+    // Anthropic's results can hold bytes themselves.
     let last = &messages.last().unwrap()["content"];
     assert_eq!(
         last[0]["content"][1]["source"]["data"], BASE64,
         "{messages:?}"
     );
+
     assert_eq!(last[1]["tool_use_id"], "c2");
     let gemini = body(Service::Gemini, with_results()).await;
     let contents = gemini["contents"].as_array().unwrap();
     let last = &contents.last().unwrap()["parts"];
+
     assert_eq!(last[1]["inline_data"]["data"], BASE64, "{contents:?}");
 }

@@ -1,13 +1,13 @@
-//! What an operator allows: which commands, with which environment, and within which bounds.
-//! Plain data; starts nothing and never looks at the host's own environment.
+//! What an operator allows: which commands, with which environment, and within which limits. The
+//! host's own environment is never used.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where programs are looked for unless the operator says otherwise.
+/// The `PATH` of commands by default.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Which commands may run, and how. Without any, there is no `run_command`.
+/// Which commands may run, and how. If there are none, `run_command` is not offered.
 ///
 /// ```
 /// # extern crate lastword_providers as lastword;
@@ -32,7 +32,7 @@ pub struct Commands {
     pub(super) limits: Limits,
 }
 
-/// What the kernel bounds for each process of a command.
+/// Limits that the kernel enforces for each process of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) cpu_seconds: u64,
@@ -43,10 +43,10 @@ pub(super) struct Limits {
 }
 
 impl Commands {
-    /// No commands. Defaults for those that are added: 120 s, at most 600 s if the model asks
-    /// for it; an environment of `PATH`, `HOME` and `TMPDIR` (a directory of the command's
-    /// own), `LANG` and `TERM`; 600 s of processor time, 4 GiB of data, 1 GiB for each file,
-    /// 4,096 processes of the host's user, 1,024 open files; no network.
+    /// Returns an empty list. The defaults for commands that are added: 120 s, at most 600 s if the
+    /// model asks for it; an environment of `PATH`, `HOME` and `TMPDIR` (a directory of the
+    /// command's own), `LANG` and `TERM`; 600 s of processor time, 4 GiB of data, 1 GiB for each
+    /// file, 4,096 processes of the host's user, 1,024 open files; no network.
     #[must_use]
     pub fn none() -> Self {
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -72,9 +72,9 @@ impl Commands {
         }
     }
 
-    /// Allows a program and whatever arguments follow these: `cargo test` allows
-    /// `cargo test --lib`, and neither `cargo` nor `cargo tests`. Words are separated by
-    /// spaces; there is no quoting.
+    /// Allows a program with these arguments, followed by any others: `cargo test` allows `cargo
+    /// test --lib`, but neither `cargo` nor `cargo tests`. Words are separated by spaces; there is
+    /// no quoting.
     #[must_use]
     pub fn allow(mut self, words: &str) -> Self {
         let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
@@ -84,7 +84,7 @@ impl Commands {
         self
     }
 
-    /// Gives commands a variable. Nothing is taken over from the host's own environment.
+    /// Sets a variable of commands. Nothing is inherited from the host's own environment.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into();
@@ -93,28 +93,28 @@ impl Commands {
         self
     }
 
-    /// Lets commands read and execute what is at a path, beside the system's directories.
+    /// Lets commands read and execute files at a path, beside the system's directories.
     #[must_use]
     pub fn readable(mut self, path: impl Into<PathBuf>) -> Self {
         self.readable.push(path.into());
         self
     }
 
-    /// Lets commands change what is at a path, beside the workspace.
+    /// Lets commands change files at a path, beside the workspace.
     #[must_use]
     pub fn writable(mut self, path: impl Into<PathBuf>) -> Self {
         self.writable.push(path.into());
         self
     }
 
-    /// Lets commands reach the network, all of it: nothing of it is filtered.
+    /// Gives commands access to the network, without any filter.
     #[must_use]
     pub fn network(mut self) -> Self {
         self.network = true;
         self
     }
 
-    /// How long a command may take: if it does not say, and at the most.
+    /// Sets how long a command may take: by default, and at most.
     #[must_use]
     pub fn timeout(mut self, default: Duration, max: Duration) -> Self {
         self.timeout = default.min(max);
@@ -122,28 +122,28 @@ impl Commands {
         self
     }
 
-    /// Bytes of data that each process may have.
+    /// Sets the bytes of data that each process may have.
     #[must_use]
     pub fn data_bytes(mut self, bytes: u64) -> Self {
         self.limits.data_bytes = bytes;
         self
     }
 
-    /// Processes and threads that the host's user may have in all, the host's included. The
-    /// kernel does not bound those of root.
+    /// Sets how many processes and threads the host's user may have in all, including the host's
+    /// own. The kernel does not apply it to root.
     #[must_use]
     pub fn processes(mut self, processes: u64) -> Self {
         self.limits.processes = processes;
         self
     }
 
-    /// Whether there is no command at all.
+    /// Whether there are no commands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.allowed.is_empty()
     }
 
-    /// Whether a program with these arguments is among them.
+    /// Whether a program with these arguments is allowed.
     #[must_use]
     pub fn allows<W: AsRef<str>>(&self, command: &[W]) -> bool {
         let begins = |rule: &Vec<String>| {
@@ -154,7 +154,7 @@ impl Commands {
     }
 
     /// The commands, for people.
-    pub(super) fn listed(&self) -> String {
+    pub(super) fn display(&self) -> String {
         let lines = self
             .allowed
             .iter()
@@ -180,6 +180,7 @@ mod tests {
             .allow("git status")
             .allow(" ");
         assert!(commands.allows(&["cargo", "test", "a b"]));
+
         for not in [
             &["cargo"][..],
             &["cargo", "test x"],
@@ -189,16 +190,18 @@ mod tests {
         ] {
             assert!(!commands.allows(not), "{not:?}");
         }
-        assert_eq!(commands.listed(), "`cargo test`, `git status`");
+
+        assert_eq!(commands.display(), "`cargo test`, `git status`");
         assert!(Commands::none().is_empty() && !Commands::none().allows(&["ls"]));
     }
 
     #[test]
-    fn a_variable_is_there_once() {
+    fn a_variable_is_set_once() {
         let commands = Commands::none()
             .env("PATH", "/a")
             .env("A", "1")
             .env("A", "2");
+
         let named = |name| {
             let all = commands.environment.iter();
             let values = all.filter(|(known, _)| known == name);

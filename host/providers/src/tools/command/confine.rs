@@ -1,6 +1,6 @@
-//! What keeps a command to its place: landlock, seccomp, limits and capabilities, made ready
-//! before the process is. Best effort: what this kernel has not is left out, and what is
-//! enforced is told.
+//! The confinement of a command: landlock, seccomp, resource limits and capabilities, prepared
+//! before the process starts. Best effort: what this kernel lacks is left out, and [`Confinement`]
+//! says what is enforced.
 
 use super::commands::{Commands, Limits};
 use landlock::{
@@ -19,10 +19,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// The newest landlock that is made use of; older kernels enforce what they know.
+/// The newest version of landlock that is used; older kernels enforce what they know.
 const LANDLOCK: ABI = ABI::V6;
 /// What programs need to start: themselves, their libraries and settings, and facts about the
-/// machine. With landlock, `/proc` says little about processes that are not the command's.
+/// machine. With landlock, `/proc` reveals little about processes that are not the command's.
 const SYSTEM: [&str; 14] = [
     "/bin",
     "/sbin",
@@ -39,23 +39,23 @@ const SYSTEM: [&str; 14] = [
     "/dev/urandom",
     "/dev/random",
 ];
-/// Devices that hold nothing.
+/// Devices that store nothing.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
-/// Protocol families: IPv4, IPv6, and what resolvers ask for addresses.
+/// Protocol families: IPv4, IPv6, and netlink, which resolvers use.
 const FAMILIES: [u64; 3] = [2, 10, 16];
-/// Namespaces that `clone` would make.
+/// Flags of `clone` that create namespaces.
 const NEW_NAMESPACES: u64 = 0x7e02_0080;
 
-/// All of it, ready for one process.
+/// The confinement of one process.
 pub(super) struct Confinement {
     pub(super) landlock: Option<RulesetCreated>,
     pub(super) filters: Vec<BpfProgram>,
     pub(super) limits: Vec<(Resource, Rlimit)>,
     pub(super) capabilities: Option<CapabilitySets>,
-    /// What is enforced, by name.
+    /// The names of what is enforced.
     pub(super) enforced: Vec<&'static str>,
 }
 
@@ -64,20 +64,23 @@ impl Confinement {
         let landlock = landlock(commands, workspace, temporary).map_err(io::Error::other)?;
         let filters = filters(commands.network);
         let mut enforced = vec!["process-group", "rlimits", "no-new-privileges"];
-        // There is a ruleset only where the kernel has made one.
+
+        // The ruleset is only a descriptor if the kernel supports landlock.
         let made: Option<OwnedFd> = landlock.try_clone()?.into();
         let landlock = made.map(|_| landlock);
         if landlock.is_some() {
             enforced.push("landlock");
         }
+
         if !filters.is_empty() {
             enforced.push("seccomp");
         }
+
         Ok(Self {
             landlock,
             filters,
             limits: limits(commands.limits),
-            capabilities: lesser(),
+            capabilities: reduced_capabilities(),
             enforced,
         })
     }
@@ -94,13 +97,15 @@ fn landlock(
         .handle_access(all)?
         .scope(Scope::AbstractUnixSocket)?
         .scope(Scope::Signal)?;
+
     if !commands.network {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
     }
+
     let devices = AccessFs::ReadFile | AccessFs::WriteFile;
     ruleset
         .create()?
-        // Paths that are not there are passed over.
+        // Missing paths are skipped.
         .add_rules(path_beneath_rules(SYSTEM, read))?
         .add_rules(path_beneath_rules(DEVICES, devices))?
         .add_rules(path_beneath_rules(&commands.readable, read))?
@@ -109,8 +114,7 @@ fn landlock(
         .add_rule(PathBeneath::new(workspace, all))
 }
 
-/// System calls by what they are for, as numbers: of x86-64, and of the machines that share
-/// one table.
+/// System calls by purpose, with their numbers on x86-64, and on the machines that share one table.
 const CALLS: [(&str, i64, i64); 39] = [
     ("acct", 163, 89),
     ("add_key", 248, 217),
@@ -155,19 +159,21 @@ const CALLS: [(&str, i64, i64); 39] = [
 ];
 const SOCKET: (i64, i64) = (41, 198);
 const CLONE: (i64, i64) = (56, 220);
-/// Their arguments lie in memory, where a filter cannot look: programs fall back to others.
+/// System calls whose arguments lie in memory, which a filter cannot read: programs fall back to
+/// others.
 const OPAQUE: [i64; 4] = [425, 426, 427, 435];
 
-/// Numbers of this machine; on x86-64 also those of its second calling convention.
+/// The numbers on this machine; on x86-64 also those of its second calling convention.
 fn numbers((x86_64, generic): (i64, i64)) -> Vec<i64> {
     const X32: i64 = 0x4000_0000;
-    match cfg!(target_arch = "x86_64") {
-        true => vec![x86_64, x86_64 | X32],
-        false => vec![generic],
+    if cfg!(target_arch = "x86_64") {
+        vec![x86_64, x86_64 | X32]
+    } else {
+        vec![generic]
     }
 }
 
-/// Filters of system calls; none where this machine has none.
+/// Filters of system calls; none if this machine does not support them.
 fn filters(network: bool) -> Vec<BpfProgram> {
     let built = build(network);
     built.unwrap_or_else(|error| {
@@ -179,6 +185,7 @@ fn filters(network: bool) -> Vec<BpfProgram> {
 fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let machine = std::env::consts::ARCH.try_into()?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+
     for (_, x86_64, generic) in CALLS {
         refused.extend(
             numbers((x86_64, generic))
@@ -186,19 +193,20 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
                 .map(|number| (number, vec![])),
         );
     }
+
     for number in numbers(SOCKET) {
         let other =
             |family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family);
-        let rules = match network {
-            // Unix sockets lead to the services of the machine, whatever landlock says.
-            false => vec![],
-            true => {
-                let conditions: Result<Vec<_>, _> = FAMILIES.into_iter().map(other).collect();
-                vec![SeccompRule::new(conditions?)?]
-            }
+        let rules = if network {
+            let conditions: Result<Vec<_>, _> = FAMILIES.into_iter().map(other).collect();
+            vec![SeccompRule::new(conditions?)?]
+        } else {
+            // Unix sockets lead to services of the machine, which landlock does not restrict.
+            vec![]
         };
         refused.insert(number, rules);
     }
+
     for number in numbers(CLONE) {
         let mut rules = Vec::new();
         for bit in (0..32)
@@ -211,10 +219,12 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
         }
         refused.insert(number, rules);
     }
+
     let opaque = OPAQUE
         .into_iter()
         .flat_map(|number| numbers((number, number)));
     let opaque = opaque.map(|number| (number, vec![])).collect();
+
     let filter = |rules, error| {
         let error = SeccompAction::Errno(error);
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, error, machine)?;
@@ -223,7 +233,7 @@ fn build(network: bool) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     Ok(vec![filter(opaque, ENOSYS)?, filter(refused, EPERM)?])
 }
 
-/// Limits, where they are not lower already.
+/// Resource limits, unless they are lower already.
 fn limits(limits: Limits) -> Vec<(Resource, Rlimit)> {
     let wanted = [
         (Resource::Cpu, limits.cpu_seconds),
@@ -233,6 +243,7 @@ fn limits(limits: Limits) -> Vec<(Resource, Rlimit)> {
         (Resource::Nofile, limits.files),
         (Resource::Core, 0),
     ];
+
     let lower = |(resource, wanted): (Resource, u64)| {
         let known = getrlimit(resource).maximum;
         let bound = Some(known.map_or(wanted, |known| known.min(wanted)));
@@ -245,19 +256,22 @@ fn limits(limits: Limits) -> Vec<(Resource, Rlimit)> {
     wanted.into_iter().map(lower).collect()
 }
 
-/// Of a privileged host's capabilities, those over files: landlock bounds them.
-fn lesser() -> Option<CapabilitySets> {
-    let kept = CapabilitySet::CHOWN
+/// The capabilities of a privileged host, reduced to those over files, which landlock restricts.
+fn reduced_capabilities() -> Option<CapabilitySets> {
+    let file_capabilities = CapabilitySet::CHOWN
         | CapabilitySet::DAC_OVERRIDE
         | CapabilitySet::FOWNER
         | CapabilitySet::FSETID;
+
     let now = capabilities(None).ok()?;
-    let lesser = CapabilitySets {
-        effective: now.effective & kept,
-        permitted: now.permitted & kept,
-        inheritable: now.inheritable & kept,
+    let reduced_capabilities = CapabilitySets {
+        effective: now.effective & file_capabilities,
+        permitted: now.permitted & file_capabilities,
+        inheritable: now.inheritable & file_capabilities,
     };
-    (lesser.permitted != now.permitted || lesser.effective != now.effective).then_some(lesser)
+    (reduced_capabilities.permitted != now.permitted
+        || reduced_capabilities.effective != now.effective)
+        .then_some(reduced_capabilities)
 }
 
 #[cfg(test)]
@@ -265,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_made_for_this_machine() {
+    fn filters_exist_for_this_machine() {
         for network in [false, true] {
             let filters = build(network).expect("a filter");
             assert!(filters.iter().all(|filter| !filter.is_empty()));

@@ -1,5 +1,5 @@
-//! Process groups: started by one thread that lives as long as what it starts, and killed as a
-//! whole when they are dropped, or when the host dies. Knows neither tools nor what is run.
+//! Process groups: started by one thread that lives as long as they do, and killed as a whole when
+//! they are dropped, or when the host dies.
 
 use super::confine::Confinement;
 use super::spawn;
@@ -16,22 +16,22 @@ use std::sync::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-/// Commands that wait to be started at the most; further ones wait to wait.
+/// How many commands may be queued for the thread; further ones wait for the queue.
 const WAITING_MAX: usize = 16;
 
-/// What to start.
-pub struct Start {
+/// A program to start.
+pub struct SpawnRequest {
     pub(super) command: Command,
-    /// The soft limit of its descriptors; without it, it has the host's.
+    /// The soft limit of its descriptors; `None` for that of the host.
     descriptors: Option<u64>,
-    /// Where it runs and what it may do there; without it, it has the rights of the host.
+    /// Its directory and confinement; `None` for the rights of the host.
     pub(super) confined: Option<(File, Confinement)>,
-    /// Where the group's end is waited for if nobody else does.
+    /// Reaps a group that is dropped before it ended.
     pub(super) runtime: Handle,
 }
 
-impl Start {
-    /// A program that is kept to its place.
+impl SpawnRequest {
+    /// A confined program.
     #[cfg(feature = "commands")]
     pub(super) fn confined(
         command: Command,
@@ -58,18 +58,19 @@ impl Start {
     }
 }
 
-type Job = (Start, oneshot::Sender<io::Result<Group>>);
+type Job = (SpawnRequest, oneshot::Sender<io::Result<ProcessGroup>>);
 
-/// The thread that starts commands. They are killed when it ends, which it does when this is
-/// dropped.
+/// The thread that starts programs. It ends when this is dropped, and its programs are killed with
+/// it.
 #[derive(Default)]
-pub struct Starter {
+pub struct Spawner {
     descriptors: Option<u64>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
-impl Starter {
-    /// Starts programs with this soft limit of descriptors, if it is not the host's.
+impl Spawner {
+    /// Creates the thread. Programs start with this soft limit of descriptors; `None` for that of
+    /// the host.
     pub fn with_descriptors(descriptors: Option<u64>) -> Self {
         Self {
             descriptors,
@@ -77,8 +78,8 @@ impl Starter {
         }
     }
 
-    /// Starts a command. Dropping the future kills what was started meanwhile.
-    pub async fn start(&self, mut start: Start) -> io::Result<Group> {
+    /// Starts a program. Dropping the future kills it.
+    pub async fn start(&self, mut start: SpawnRequest) -> io::Result<ProcessGroup> {
         let gone = || io::Error::other("the thread that starts commands is gone");
         let (answer, started) = oneshot::channel();
         start.descriptors = self.descriptors;
@@ -92,23 +93,27 @@ impl Starter {
             .jobs
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+
         if let Some(jobs) = &*jobs {
             return Ok(jobs.clone());
         }
+
         let (sender, mut receiver) = mpsc::channel::<Job>(WAITING_MAX);
         let thread = std::thread::Builder::new().name("lastword-spawn".to_owned());
+
         thread.spawn(move || {
             while let Some((start, answer)) = receiver.blocking_recv() {
-                // A group that nobody waits for any more is dropped, which kills it.
-                let _dropped = answer.send(Group::start(start));
+                // If the caller is gone, the group is dropped, which kills it.
+                let _dropped = answer.send(ProcessGroup::start(start));
             }
         })?;
+
         Ok(jobs.insert(sender).clone())
     }
 }
 
-/// A command's processes. Dropping it kills them all.
-pub struct Group {
+/// The processes of a command. Dropping it kills them all.
+pub struct ProcessGroup {
     child: Option<Child>,
     pid: Pid,
     ended: OwnedFd,
@@ -117,16 +122,18 @@ pub struct Group {
     _lifeline: OwnedFd,
 }
 
-impl Group {
-    fn start(start: Start) -> io::Result<Self> {
-        let Start {
+impl ProcessGroup {
+    fn start(start: SpawnRequest) -> io::Result<Self> {
+        let SpawnRequest {
             mut command,
             descriptors,
             confined,
             runtime,
         } = start;
+
         let (reading, writing) = io::pipe()?;
         spawn::prepare(&mut command, reading.into(), descriptors, confined);
+
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -145,7 +152,7 @@ impl Group {
         }
     }
 
-    /// What it reads from and prints to, once.
+    /// Takes its standard streams, once.
     pub fn streams(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
         match &mut self.child {
             Some(child) => (child.stdin.take(), child.stdout.take(), child.stderr.take()),
@@ -153,9 +160,9 @@ impl Group {
         }
     }
 
-    /// Returns once the first process has ended. It is not collected: its number stays taken.
+    /// Completes once the first process has ended. It is not reaped, so its number is not reused.
     ///
-    /// A thread waits for it, which is free again once the group is killed.
+    /// A thread waits for it, which is freed at the latest when the group is killed.
     #[cfg(feature = "commands")]
     pub(super) fn ended(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let ended = self.ended.try_clone();
@@ -167,18 +174,18 @@ impl Group {
         async move { waiting.await.map_err(io::Error::other)? }
     }
 
-    /// The first process, to wait for without collecting it.
+    /// A pidfd of the first process, to wait for it without reaping it.
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         self.ended.try_clone()
     }
 
-    /// Asks all of the group to end.
+    /// Sends SIGTERM to the group.
     pub fn terminate(&self) {
         // An error means that the group has ended.
         let _gone = kill_process_group(self.pid, Signal::TERM);
     }
 
-    /// Kills what is left of the group and collects the first process, which has ended.
+    /// Kills what is left of the group and reaps the first process, which has ended.
     pub fn collect(mut self) -> io::Result<ExitStatus> {
         kill(self.pid);
         match self.child.take() {
@@ -194,21 +201,22 @@ impl Group {
     }
 }
 
-/// Only while the first process is not collected, so that the number is the group's.
+/// Only called while the first process is not reaped, so that the number is the group's.
 fn kill(group: Pid) {
-    // A group of which nobody is left is what was wanted.
+    // An error means that no process is left.
     let _gone = kill_process_group(group, Signal::KILL);
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else {
             return;
         };
         kill(self.pid);
+
         match child.try_wait() {
             Ok(Some(_)) => {}
-            // It is dead, but the kernel may not be done with it.
+            // It is dead, but the kernel may not have finished.
             _ => drop(self.runtime.spawn_blocking(move || child.wait())),
         }
     }

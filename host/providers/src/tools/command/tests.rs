@@ -1,5 +1,5 @@
-//! Commands against the kernel: what they see, what they cannot do, and that nothing of them is
-//! left. What this kernel cannot enforce is skipped, and said to be; what it can has to be.
+//! Tests commands against the kernel: what they see, what they cannot do, and that no process is
+//! left. A test of what this kernel cannot enforce is skipped with a message.
 
 use super::{CommandTools, Commands};
 use crate::model::CallContext;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How long something that has to happen is waited for.
+/// How long the tests wait for something that has to happen.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Bench {
@@ -98,8 +98,8 @@ fn enforces(output: &ToolOutput, what: &str) -> bool {
     enforced.iter().any(|name| name == what)
 }
 
-/// Whether to check what only a kernel can enforce. The kernel itself is asked whether it can,
-/// and if so, it has to be made use of.
+/// Whether to test what only the kernel can enforce: if it can, the command has to be confined by
+/// it.
 fn must_enforce(output: &ToolOutput, what: &str) -> bool {
     let can = match what {
         "landlock" => {
@@ -111,13 +111,15 @@ fn must_enforce(output: &ToolOutput, what: &str) -> bool {
             .is_ok_and(|status| status.contains("\nSeccomp:")),
     };
     assert_eq!(enforces(output, what), can, "what the kernel can of {what}");
+
     if !can {
         eprintln!("SKIPPED: this kernel has no {what}");
     }
+
     can
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is no zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| {
@@ -138,30 +140,36 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_command_answers_with_what_it_printed() {
+async fn a_command_returns_its_output() {
     let bench = Bench::new(Commands::none().allow("cat").allow("pwd").allow("sh -c"));
     let printed = bench
         .call(json!({"command": ["cat"], "stdin": "words"}))
         .await;
     let printed = printed.expect("it runs");
+
     assert_eq!(text(&printed), "[exit code 0]\n[stdout]\nwords\n");
     assert!(!printed.is_error);
+
     let nothing = bench
         .call(json!({"command": ["cat"]}))
         .await
         .expect("it runs");
     assert_eq!(text(&nothing), "[exit code 0]\n");
+
     for directory in ["sub", "/workspace/sub", "./sub/"] {
         let arguments = json!({"command": ["pwd"], "directory": directory});
         let at = bench.call(arguments).await.expect("it runs");
         assert!(text(&at).ends_with("/workspace/sub\n"), "{at:?}");
     }
+
     let failed = bench.script("echo out; echo err >&2; exit 3").await;
     assert_eq!(
         text(&failed),
         "[exit code 3]\n[stdout]\nout\n[stderr]\nerr\n"
     );
+
     assert!(failed.is_error);
+
     let asked: Vec<_> = bench
         .permits
         .asked()
@@ -173,18 +181,20 @@ async fn a_command_answers_with_what_it_printed() {
 }
 
 #[tokio::test]
-async fn what_is_not_listed_or_allowed_does_not_run() {
+async fn only_listed_and_allowed_commands_run() {
     let bench = Bench::new(Commands::none().allow("touch a"));
     let refused = |arguments| {
         let call = bench.call(arguments);
         async { call.await.expect_err("it does not run").kind }
     };
+
     for command in [json!(["touch"]), json!(["touch", "b"]), json!(["touch a"])] {
         assert_eq!(
             refused(json!({"command": command})).await,
             ToolErrorKind::Denied
         );
     }
+
     for arguments in [
         json!({"command": []}),
         json!({"command": [""]}),
@@ -195,6 +205,7 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
     ] {
         assert_eq!(refused(arguments).await, ToolErrorKind::Invalid);
     }
+
     for directory in [
         "..",
         "/",
@@ -209,31 +220,37 @@ async fn what_is_not_listed_or_allowed_does_not_run() {
             "{directory}"
         );
     }
+
     let mut denied = Bench::new(Commands::none().allow("touch"));
     denied.permits = Scripted::new(false);
+
     let kind = denied
         .call(json!({"command": ["touch", "a"]}))
         .await
         .expect_err("denied")
         .kind;
     assert_eq!(kind, ToolErrorKind::Denied);
+
     for bench in [&bench, &denied] {
         assert!(!bench.place.join("workspace/a").exists());
     }
+
     assert!(Bench::new(Commands::none()).tools.tools().is_none());
     let tool = bench.tools.tools().expect("there is a command");
     assert_is_read_whole(&tool.parameters);
+
     let missing = Bench::new(Commands::none().allow("no-such-program"));
     let missing = missing.call(json!({"command": ["no-such-program"]})).await;
     assert!(text(&missing.expect("it is tried")).contains("no such program"));
 }
 
 #[tokio::test]
-async fn the_hosts_environment_stays_with_the_host() {
+async fn the_hosts_environment_is_not_inherited() {
     assert!(
         std::env::var("CARGO_MANIFEST_DIR").is_ok(),
         "a variable to look for"
     );
+
     let bench = Bench::new(Commands::none().allow("env").env("MINE", "1"));
     let seen = bench
         .call(json!({"command": ["env"]}))
@@ -243,13 +260,16 @@ async fn the_hosts_environment_stays_with_the_host() {
     let mut names: Vec<_> = lines
         .filter_map(|line| Some(line.split_once('=')?.0))
         .collect();
+
     names.sort_unstable();
     assert_eq!(names, ["HOME", "LANG", "MINE", "PATH", "TERM", "TMPDIR"]);
+
     let shell = Bench::shell();
     let host = std::process::id();
     let read = shell
         .script(&format!("cat /proc/{host}/environ /proc/self/status"))
         .await;
+
     if must_enforce(&read, "landlock") {
         assert!(!text(&read).contains("CARGO_MANIFEST_DIR"), "{read:?}");
         assert!(text(&read).contains("NoNewPrivs:\t1"));
@@ -257,9 +277,10 @@ async fn the_hosts_environment_stays_with_the_host() {
 }
 
 #[tokio::test]
-async fn files_outside_are_out_of_reach() {
+async fn files_outside_cannot_be_reached() {
     let bench = Bench::shell();
     let outside = bench.outside();
+
     let script = format!(
         "cat {outside}; echo pwned > {outside}; echo pwned > ../new; ln {outside} hard; \
          ln -s {outside} soft; cat soft; echo in > in; echo t > $TMPDIR/t; cat in $TMPDIR/t; \
@@ -267,6 +288,7 @@ async fn files_outside_are_out_of_reach() {
     );
     let tried = bench.script(&script).await;
     assert!(text(&tried).contains("in\nt\nsub\n"), "{tried:?}");
+
     if must_enforce(&tried, "landlock") {
         assert!(!text(&tried).contains("canary"), "{tried:?}");
         let secret = std::fs::read_to_string(&outside).expect("it is there");
@@ -277,8 +299,9 @@ async fn files_outside_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn sockets_and_what_administrators_need_are_refused() {
+async fn sockets_and_privileged_calls_are_refused() {
     let bench = Bench::new(Commands::none().allow("python3 -c").allow("sh -c"));
+
     let script = "import socket, os, ctypes\n\
         c = ctypes.CDLL(None, use_errno=True)\n\
         def tried(name, call):\n    \
@@ -292,16 +315,19 @@ async fn sockets_and_what_administrators_need_are_refused() {
         tried('unshare', lambda: os.unshare(os.CLONE_NEWUSER))\n\
         socket.socketpair(); print('pair worked')\n\
         print('ptrace', c.ptrace(0, 0, 0, 0), 'mount', c.mount(b'a', b'/', b'tmpfs', 0, 0))\n";
+
     let tried = bench
         .call(json!({"command": ["python3", "-c", script]}))
         .await;
     let tried = tried.expect("it is tried");
     let has_python = text(&tried).contains("pair worked");
+
     if must_enforce(&tried, "seccomp") && has_python {
         let expected = "socket 1\nsocket 1\nsocket 1\nsetsid 1\nsetpgid 1\nsetns 1\nunshare 1\n\
             pair worked\nptrace -1 mount -1\n";
         assert!(text(&tried).ends_with(expected), "{tried:?}");
     }
+
     if must_enforce(&tried, "seccomp") {
         let tried = bench.script("setsid sleep 100 || echo refused").await;
         assert!(text(&tried).contains("refused") || text(&tried).contains("not found"));
@@ -320,6 +346,7 @@ async fn limits_are_those_of_the_operator() {
     let limits = bench
         .script("cat /proc/self/limits; ulimit -c unlimited")
         .await;
+
     let line = |name: &str| {
         let line = text(&limits).lines().find(|line| line.starts_with(name));
         line.expect(name)
@@ -328,6 +355,7 @@ async fn limits_are_those_of_the_operator() {
             .nth(1)
             .map(str::to_owned)
     };
+
     for (name, limit) in [
         ("Max cpu time", "600"),
         ("Max file size", "1073741824"),
@@ -338,6 +366,7 @@ async fn limits_are_those_of_the_operator() {
     ] {
         assert_eq!(line(name).as_deref(), Some(limit), "{name}");
     }
+
     assert!(limits.is_error, "a limit was raised: {limits:?}");
 }
 
@@ -354,7 +383,7 @@ async fn output_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_runs_on_dies_with_the_command() {
+async fn background_processes_die_with_the_command() {
     let bench = Bench::shell();
     let begun = Instant::now();
     let left = bench
@@ -371,18 +400,21 @@ async fn time_is_bounded() {
     let script = "echo $$ > pid; trap '' TERM INT HUP; sleep 1000 & sleep 1000; sleep 1000";
     let arguments = json!({"command": ["sh", "-c", script], "timeout_s": 1});
     let late = bench.call(arguments).await.expect("it is tried");
+
     assert!(
         late.is_error && text(&late).starts_with("[killed after 1 s"),
         "{late:?}"
     );
+
     let pid = std::fs::read_to_string(bench.place.join("workspace/pid")).expect("it is there");
     assert!(!lives(pid.trim()));
 }
 
-/// Drops the call once the command and its children are there.
+/// Drops the call once the command and its children are running.
 #[tokio::test]
 async fn a_dropped_call_leaves_no_process() {
     let bench = Bench::shell();
+
     for _ in 0..20 {
         let file = bench.place.join("workspace/pids");
         let script = "sleep 1000 & (sleep 1000 & echo $! $$ > part; mv part pids; wait); wait";
@@ -401,6 +433,7 @@ async fn a_dropped_call_leaves_no_process() {
 async fn a_call_dropped_early_leaves_no_process() {
     let bench = Bench::shell();
     let marker = format!("{}", 100_000 + u64::from(std::process::id()));
+
     for polls in 0..100 {
         let script = format!("sleep {marker} & sleep {marker}");
         let mut call = std::pin::pin!(bench.call(json!({"command": ["sh", "-c", script]})));
@@ -409,6 +442,7 @@ async fn a_call_dropped_early_leaves_no_process() {
             tokio::task::yield_now().await;
         }
     }
+
     let running = || {
         let processes = std::fs::read_dir("/proc").expect("processes");
         let line = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -423,8 +457,8 @@ async fn a_call_dropped_early_leaves_no_process() {
     until("a process is left", || !running()).await;
 }
 
-/// The kernel does not count root's processes, so what bounds a fork bomb for certain is the
-/// group's death: no fork gets away from it.
+/// The kernel does not count root's processes, so only the death of the group bounds a fork bomb
+/// for certain: no fork escapes it.
 #[tokio::test]
 async fn a_fork_bomb_ends_with_its_time() {
     let bench = Bench::new(Commands::none().allow("sh -c").processes(2_000));
@@ -432,7 +466,9 @@ async fn a_fork_bomb_ends_with_its_time() {
         wait; }; bomb 7";
     let arguments = json!({"command": ["sh", "-c", script], "timeout_s": 2});
     let bomb = bench.call(arguments).await.expect("it is tried");
+
     assert!(bomb.is_error);
+
     let running = || {
         let processes = std::fs::read_dir("/proc").expect("processes");
         let line = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -446,15 +482,17 @@ async fn a_fork_bomb_ends_with_its_time() {
     until("a process is left", || running() == 0).await;
 }
 
-/// The name by which this test, started again, knows that it is to be the host.
+/// Set in the environment when this test starts itself as the host.
 const HOST: &str = "LASTWORD_TEST_HOST";
 
-/// The host is killed; it can do nothing about its commands any more.
+/// A killed host cannot end its commands itself.
 #[tokio::test]
 async fn commands_die_with_a_host_that_is_killed() {
     const NAME: &str = "tools::command::tests::commands_die_with_a_host_that_is_killed";
+
     let script = "sleep 1000 & (sleep 1000 & echo $! $$ > part; mv part pids; wait); wait";
     let bench = Bench::shell();
+
     if let Ok(place) = std::env::var(HOST) {
         let workspace = File::open(place).expect("it is there");
         let call = bench.invocation(json!({"command": ["sh", "-c", script]}));
@@ -464,6 +502,7 @@ async fn commands_die_with_a_host_that_is_killed() {
             .await;
         panic!("the host was not killed: {ended:?}");
     }
+
     let workspace = bench.place.join("workspace");
     let mut host = std::process::Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", NAME])
@@ -471,8 +510,10 @@ async fn commands_die_with_a_host_that_is_killed() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("it starts");
+
     let file = workspace.join("pids");
     until("nothing was started", || file.exists()).await;
+
     let pids = std::fs::read_to_string(&file).expect("it is there");
     assert!(pids.split_whitespace().count() == 2 && pids.split_whitespace().all(lives));
     host.kill().expect("it is killed");

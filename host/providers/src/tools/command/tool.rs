@@ -1,10 +1,10 @@
-//! The tool itself: what it is asked, what it asks, and what it answers.
+//! The tool `run_command`: its arguments, its permission check, and its result.
 
 use super::commands::Commands;
 use super::confine::Confinement;
-use super::group::{Group, Start, Starter};
-use super::output::Captured;
-use super::words::joined;
+use super::group::{ProcessGroup, SpawnRequest, Spawner};
+use super::output::OutputCapture;
+use super::words::quoted;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput};
 use cap_std::fs::Dir;
 use lastword_os::remove_tree;
@@ -26,15 +26,15 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Words of a command at the most.
+/// How many words a command may have.
 const WORDS_MAX: usize = 1_000;
-/// Bytes of a command's words, all together, at the most.
+/// Bytes of a command's words, all together.
 const WORDS_BYTES_MAX: usize = 128 << 10;
-/// Bytes of what a command is given to read, at the most.
+/// Bytes of a command's standard input.
 const STDIN_BYTES_MAX: usize = 1 << 20;
-/// How long its last words are waited for once everybody in the group is dead.
+/// How long the last output is read after every process of the group is dead.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
-/// How long a killed process may take to be gone.
+/// How long a killed process may take to disappear.
 const DEATH_TIME_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ struct Arguments {
     timeout_s: Option<u64>,
 }
 
-/// The commands of a host. A cloneable handle; made once, since a thread belongs to it.
+/// Runs the commands of a host. A cloneable handle; created once, since it owns a thread.
 #[derive(Clone)]
 pub struct CommandTools {
     shared: Arc<Shared>,
@@ -54,18 +54,19 @@ pub struct CommandTools {
 
 struct Shared {
     commands: Commands,
-    starter: Starter,
-    /// Where the temporary directories of commands are made.
+    spawner: Spawner,
+    /// Where commands get their temporary directories.
     temporary: PathBuf,
 }
 
 impl CommandTools {
-    /// What the operator allows, and a directory of the host's own for temporary files.
+    /// Creates it for the operator's commands, with a directory of the host's own for temporary
+    /// files.
     pub fn new(commands: Commands, temporary: PathBuf) -> Self {
         Self {
             shared: Arc::new(Shared {
                 commands,
-                starter: Starter::default(),
+                spawner: Spawner::default(),
                 temporary,
             }),
         }
@@ -81,7 +82,7 @@ impl CommandTools {
                  word is the program, each further one an argument, nothing is expanded. These \
                  may run, with further arguments: {}. Long output keeps its beginning and end; \
                  what runs on in the background is killed when the program ends.",
-                commands.listed()
+                commands.display()
             ),
             parameters: json!({
                 "type": "object",
@@ -107,11 +108,13 @@ impl CommandTools {
 
     /// Runs a command in a workspace, given by its opened directory.
     ///
-    /// Dropping the future kills the command and all that it has started.
+    /// Dropping the future kills the command and everything that it has started.
     ///
     /// # Errors
-    /// When the arguments do not do, the operator or a rule does not allow it, or the host
-    /// cannot start it confined. How the command ends is for the model to read.
+    ///
+    /// If the arguments are invalid, the operator or a rule does not allow the command, or the host
+    /// cannot start it confined. A command that fails is not an error: its result is for the model
+    /// to read.
     pub async fn call(
         self,
         workspace: Arc<File>,
@@ -122,36 +125,44 @@ impl CommandTools {
         let arguments = arguments
             .map_err(|error| ToolError::invalid(format!("the arguments do not do: {error}")))?;
         arguments.check()?;
+
         let commands = &self.shared.commands;
         if !commands.allows(&arguments.command) {
             return Err(ToolError::new(ToolErrorKind::Denied, not_listed(commands)));
         }
-        let line = joined(&arguments.command);
+
+        let line = quoted(&arguments.command);
         let at = match arguments.directory.as_deref() {
-            Some(directory) => format!(" in {}", joined(&[directory.to_owned()])),
+            Some(directory) => format!(" in {}", quoted(&[directory.to_owned()])),
             None => String::new(),
         };
+
         let title = format!("run {line}{at}");
         let mut access = Access::new(Capability::RunCommands, line, title);
+
         if arguments.directory.is_some() {
-            // The target does not say where: the same words may do something else elsewhere.
+            // For this call only: the target does not contain the directory, and the same words may
+            // do something else in another.
             access = access.once();
         }
+
         if let Some(stdin) = &arguments.stdin {
             access = access.details(&format!("stdin:\n{stdin}")).once();
         }
+
         call.permits.require(access).await?;
         self.shared.run(arguments, workspace, &runtime).await
     }
 }
 
 fn not_listed(commands: &Commands) -> String {
-    match commands.is_empty() {
-        true => "the operator of this host has listed no commands".to_owned(),
-        false => format!(
+    if commands.is_empty() {
+        "the operator of this host has listed no commands".to_owned()
+    } else {
+        format!(
             "the operator of this host has not listed this command; these may run: {}",
-            commands.listed()
-        ),
+            commands.display()
+        )
     }
 }
 
@@ -167,11 +178,13 @@ impl Arguments {
                 "the command is too long: {message}"
             )));
         }
+
         let stdin = self.stdin.as_deref().unwrap_or_default();
         if stdin.len() > STDIN_BYTES_MAX {
             let message = format!("stdin has more than {STDIN_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         if self
             .command
             .iter()
@@ -180,28 +193,30 @@ impl Arguments {
         {
             return Err(ToolError::invalid("the command has a NUL character in it"));
         }
-        // Elsewhere, the name that was allowed would be another file's.
+
+        // In another directory, the allowed name would be another file's.
         let relative = program.contains('/') && !program.starts_with('/');
         if relative && self.directory.is_some() {
             return Err(ToolError::invalid(
                 "a program in the workspace runs at its top only; leave out directory",
             ));
         }
+
         Ok(())
     }
 }
 
-fn trouble(what: &str) -> impl Fn(io::Error) -> ToolError {
+fn internal_error(what: &str) -> impl Fn(io::Error) -> ToolError {
     move |error| ToolError::new(ToolErrorKind::Internal, format!("{what}: {error}"))
 }
 
 /// A command's temporary directory, removed in the background.
-struct Temporary {
+struct TempDirectory {
     path: PathBuf,
     runtime: Handle,
 }
 
-impl Drop for Temporary {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         self.runtime.spawn_blocking(move || {
@@ -225,21 +240,24 @@ impl Shared {
         let stdin = arguments.stdin.clone().unwrap_or_default();
         let program = arguments.command[..1].join("");
         let (this, at) = (Arc::clone(&self), runtime.clone());
-        let ready = runtime.spawn_blocking(move || this.ready(&arguments, &workspace, at));
+        let ready = runtime.spawn_blocking(move || this.prepare(&arguments, &workspace, at));
         let ready = ready.await.map_err(|error| {
             let message = format!("the command could not be prepared: {error}");
             ToolError::new(ToolErrorKind::Internal, message)
         })?;
+
         let (start, _temporary) = match ready {
             Ok(ready) => ready,
-            Err(Unready::Said(text)) => return Ok(ToolOutput::error(text)),
-            Err(Unready::Error(error)) => return Err(error),
+            Err(StartError::Said(text)) => return Ok(ToolOutput::error(text)),
+            Err(StartError::Error(error)) => return Err(error),
         };
+
         let confined = start.confined.as_ref();
         let enforced = confined.map(|(_, confinement)| confinement.enforced.clone());
         let enforced = enforced.unwrap_or_default();
         let begun = Instant::now();
-        let group = match self.starter.start(start).await {
+
+        let group = match self.spawner.start(start).await {
             Ok(group) => group,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{program}: there is no such program");
@@ -247,27 +265,29 @@ impl Shared {
             }
             Err(error) => return Ok(ToolOutput::error(format!("{program}: {error}"))),
         };
-        let ended = Running::begin(group, stdin.into_bytes())
-            .map_err(trouble("what the command prints cannot be read"))?
+
+        let ended = RunningCommand::begin(group, stdin.into_bytes())
+            .map_err(internal_error("what the command prints cannot be read"))?
             .finish(limit)
             .await
-            .map_err(trouble("the command cannot be waited for"))?;
+            .map_err(internal_error("the command cannot be waited for"))?;
         Ok(ended.answer(limit, begun.elapsed(), &enforced))
     }
 
-    /// Opens and builds all that starting needs.
-    fn ready(
+    /// Opens and builds everything that is needed to start.
+    fn prepare(
         &self,
         arguments: &Arguments,
         workspace: &File,
         runtime: Handle,
-    ) -> Result<(Start, Temporary), Unready> {
-        let internal = |error| trouble("the command could not be prepared")(error);
+    ) -> Result<(SpawnRequest, TempDirectory), StartError> {
+        let internal = |error| internal_error("the command could not be prepared")(error);
         let root = Dir::from_std_file(workspace.try_clone().map_err(internal)?);
+
         let directory = match arguments.directory.as_deref() {
             None => root,
             Some(path) => {
-                // As guests see it; any other absolute path leads out.
+                // As guests see it; any other absolute path is outside.
                 let below = path.strip_prefix("/workspace").unwrap_or(path);
                 let relative = match below.strip_prefix('/') {
                     Some(relative) if below.len() < path.len() => relative,
@@ -276,19 +296,22 @@ impl Shared {
                 };
                 let relative = if relative.is_empty() { "." } else { relative };
                 root.open_dir(relative)
-                    .map_err(|error| Unready::Said(format!("{path}: {error}")))?
+                    .map_err(|error| StartError::Said(format!("{path}: {error}")))?
             }
         };
+
         let temporary = self.temporary.join(format!("command-{}", Uuid::now_v7()));
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&temporary).map_err(internal)?;
-        let temporary = Temporary {
+
+        let temporary = TempDirectory {
             path: temporary,
             runtime: runtime.clone(),
         };
         let confinement = Confinement::new(&self.commands, workspace, &temporary.path);
         let mut command = Command::new(&arguments.command[0]);
+
         command
             .args(&arguments.command[1..])
             .env_clear()
@@ -306,78 +329,85 @@ impl Shared {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let confinement = confinement.map_err(internal)?;
-        let start = Start::confined(command, directory.into_std_file(), confinement, runtime);
+        let start =
+            SpawnRequest::confined(command, directory.into_std_file(), confinement, runtime);
         Ok((start, temporary))
     }
 }
 
-enum Unready {
+enum StartError {
     Said(String),
     Error(ToolError),
 }
 
-impl From<ToolError> for Unready {
+impl From<ToolError> for StartError {
     fn from(error: ToolError) -> Self {
         Self::Error(error)
     }
 }
 
-type Shown = Arc<Mutex<Captured>>;
+type SharedCapture = Arc<Mutex<OutputCapture>>;
 
-/// A command that runs, and its streams.
-struct Running {
-    group: Group,
+/// A running command, with its streams.
+struct RunningCommand {
+    group: ProcessGroup,
     stdin: Option<(pipe::Sender, Vec<u8>)>,
-    stdout: (Option<pipe::Receiver>, Shown),
-    stderr: (Option<pipe::Receiver>, Shown),
+    stdout: (Option<pipe::Receiver>, SharedCapture),
+    stderr: (Option<pipe::Receiver>, SharedCapture),
 }
 
 /// How a command ended.
-struct Ended {
+struct CommandResult {
     status: Option<ExitStatus>,
     timed_out: bool,
-    stdout: Shown,
-    stderr: Shown,
+    stdout: SharedCapture,
+    stderr: SharedCapture,
 }
 
-impl Running {
-    fn begin(mut group: Group, words: Vec<u8>) -> io::Result<Self> {
+impl RunningCommand {
+    fn begin(mut group: ProcessGroup, words: Vec<u8>) -> io::Result<Self> {
         let (stdin, stdout, stderr) = group.streams();
         let sender = |stdin| pipe::Sender::from_owned_fd(OwnedFd::from(stdin));
         let receiver = |stream: Option<OwnedFd>| stream.map(pipe::Receiver::from_owned_fd);
+
         Ok(Self {
             group,
             stdin: stdin.map(sender).transpose()?.map(|stdin| (stdin, words)),
             stdout: (
                 receiver(stdout.map(OwnedFd::from)).transpose()?,
-                Shown::default(),
+                SharedCapture::default(),
             ),
             stderr: (
                 receiver(stderr.map(OwnedFd::from)).transpose()?,
-                Shown::default(),
+                SharedCapture::default(),
             ),
         })
     }
 
-    /// Feeds it and reads from it until its first process has ended, then ends the rest.
-    async fn finish(self, limit: Duration) -> io::Result<Ended> {
+    /// Writes its input and reads its output until its first process has ended, then kills the
+    /// rest.
+    async fn finish(self, limit: Duration) -> io::Result<CommandResult> {
         let Self {
             group,
             stdin,
             stdout,
             stderr,
         } = self;
+
         let shown = (Arc::clone(&stdout.1), Arc::clone(&stderr.1));
+
         let feed = async {
             if let Some((mut stdin, words)) = stdin {
-                // A program need not read what it is given.
+                // A program need not read its input.
                 let _unread = stdin.write_all(&words).await;
             }
         };
         let streams = futures_util::future::join3(feed, read(stdout), read(stderr));
         let mut streams = std::pin::pin!(futures_util::FutureExt::fuse(streams));
         let mut ended = std::pin::pin!(group.ended());
+
         let waiting = async {
             loop {
                 tokio::select! {
@@ -388,17 +418,22 @@ impl Running {
         };
         let in_time = timeout(limit, waiting).await;
         let timed_out = in_time.is_err();
+
         in_time.unwrap_or(Ok(()))?;
         group.kill();
-        let dead = match timed_out {
-            true => timeout(DEATH_TIME_MAX, &mut ended).await.is_ok(),
-            false => true,
+
+        let dead = if timed_out {
+            timeout(DEATH_TIME_MAX, &mut ended).await.is_ok()
+        } else {
+            true
         };
+
         if !futures_util::future::FusedFuture::is_terminated(&streams) {
-            // Whoever left the group may hold them open.
+            // A process that left the group may keep them open.
             let _held_open = timeout(DRAIN_TIME_MAX, &mut streams).await;
         }
-        Ok(Ended {
+
+        Ok(CommandResult {
             status: dead.then(|| group.collect()).transpose()?,
             timed_out,
             stdout: shown.0,
@@ -407,7 +442,7 @@ impl Running {
     }
 }
 
-async fn read((stream, shown): (Option<pipe::Receiver>, Shown)) {
+async fn read((stream, shown): (Option<pipe::Receiver>, SharedCapture)) {
     let Some(mut stream) = stream else {
         return;
     };
@@ -418,19 +453,22 @@ async fn read((stream, shown): (Option<pipe::Receiver>, Shown)) {
     }) {}
 }
 
-impl Ended {
+impl CommandResult {
     fn answer(&self, limit: Duration, took: Duration, enforced: &[&str]) -> ToolOutput {
         let stdout = self.stdout.lock().unwrap_or_else(PoisonError::into_inner);
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let code = self.status.and_then(|status| status.code());
         let signal = self.status.and_then(|status| status.signal());
+
         let end = match (self.timed_out, code, signal) {
             (true, ..) => format!("killed after {} s, its time", limit.as_secs()),
             (_, Some(code), _) => format!("exit code {code}"),
             (_, _, Some(signal)) => format!("killed by signal {signal}"),
             _ => "its end is not known".to_owned(),
         };
+
         let mut text = format!("[{end}]\n");
+
         for (name, stream) in [("stdout", &stdout), ("stderr", &stderr)] {
             if stream.total() > 0 {
                 text.push_str(&format!("[{name}]\n{}", stream.text()));
@@ -439,6 +477,7 @@ impl Ended {
                 }
             }
         }
+
         ToolOutput {
             is_error: self.timed_out || code != Some(0),
             ..ToolOutput::text(text)

@@ -1,14 +1,14 @@
-//! A command line as one text for people and rules: words that are not plain are quoted, so
-//! that two different commands are never one text. Pure.
+//! A command line as one text for people and rules. Words with special characters are quoted, so
+//! that two different commands never have the same text. Pure.
 //!
-//! Rules compare words between spaces. A space within an argument always stands inside quotes
-//! that are open, while the words of a rule that somebody wrote down close theirs; so a rule
-//! ends where an argument does: `cargo test` does not cover `cargo 'test x'`.
+//! Rules compare words between spaces. A space within an argument is always inside open quotes,
+//! while a rule's quotes are closed; so a rule ends where an argument ends: `cargo test` does not
+//! cover `cargo 'test x'`.
 
 use lastword_types::text;
 
 /// The words of a command, separated by spaces.
-pub(super) fn joined(command: &[String]) -> String {
+pub(super) fn quoted(command: &[String]) -> String {
     let words = command.iter().map(|word| text::shell(word));
     words.collect::<Vec<_>>().join(" ")
 }
@@ -20,7 +20,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn command(words: &[&str]) -> String {
-        joined(
+        quoted(
             &words
                 .iter()
                 .map(|word| (*word).to_owned())
@@ -38,7 +38,8 @@ mod tests {
         assert!(!covers("cargo test *", &["cargo", "test x"]));
         assert!(!covers("cargo test *", &["cargo test"]));
         assert!(!covers("cargo test x *", &["cargo", "test", "x y"]));
-        // What somebody allowed with its quotes ends where its last argument does.
+
+        // A grant with quotes ends where its last argument ends.
         for (granted, asked) in [
             (&["a", "b c"][..], &["a", "b c d"][..]),
             (&["a", "b c"], &["a", "b c'"]),
@@ -60,6 +61,7 @@ mod tests {
     fn different_commands_are_different_texts() {
         let pieces = ["a", "b", " ", "'", "\\", "\n", "$", "\"", ""];
         let mut seen = HashMap::new();
+
         for one in pieces {
             for two in pieces {
                 for three in pieces {
@@ -69,8 +71,9 @@ mod tests {
                         vec![one.to_owned(), format!("{two}{three}")],
                         vec![one.to_owned(), two.to_owned(), three.to_owned()],
                     ];
+
                     for command in commands {
-                        let text = joined(&command);
+                        let text = quoted(&command);
                         let before = seen.insert(text.clone(), command.clone());
                         assert!(before.is_none_or(|before| before == command), "{text}");
                     }

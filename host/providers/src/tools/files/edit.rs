@@ -2,9 +2,9 @@
 
 use super::change::Change;
 use super::order::Turn;
-use super::path::{FILE_BYTES_MAX, Wanted};
+use super::path::{FILE_BYTES_MAX, RequestedPath};
 use super::replace::{Edit, apply};
-use super::{Failed, Run, arguments};
+use super::{Run, ToolFailure, arguments};
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use serde::Deserialize;
 use serde_json::json;
@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 pub(super) const NAME: &str = "edit_file";
 
-/// Edits of one call at the most.
+/// How many edits one call may have.
 const EDITS_MAX: usize = 100;
 
 #[derive(Deserialize)]
@@ -41,6 +41,7 @@ pub(super) fn tool() -> Tool {
     let new = json!({"type": "string", "description": "What to put in its place."});
     let all = json!({"type": "boolean",
         "description": "Replace it everywhere; otherwise it has to be there exactly once."});
+
     Tool {
         name: NAME.to_owned(),
         description: "Change a text file of the workspace by replacing exact pieces of it. Read \
@@ -94,6 +95,7 @@ impl Arguments {
                 return Err(ToolError::invalid(message));
             }
         };
+
         match edits.len() {
             1..=EDITS_MAX => Ok(edits),
             _ => Err(ToolError::invalid(format!("give 1 to {EDITS_MAX} edits"))),
@@ -106,18 +108,20 @@ pub(super) async fn call(
     mut call: Invocation,
     turn: Option<Turn>,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(&arguments.path)?;
+    let wanted = RequestedPath::parse(&arguments.path)?;
     let edits = arguments.edits()?;
+
     let after = move |path: &str, before: Option<&str>| {
         let Some(before) = before else {
-            let what = format!("{path}: there is no such file; write_file makes one");
-            return Err(Failed::Said(what));
+            let message = format!("{path}: there is no such file; write_file makes one");
+            return Err(ToolFailure::Reported(message));
         };
-        // Bounded, so it fits.
+        // The constant fits.
         let max = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-        apply(before, &edits, max).map_err(|what| Failed::Said(format!("{path}: {what}")))
+        apply(before, &edits, max)
+            .map_err(|message| ToolFailure::Reported(format!("{path}: {message}")))
     };
     let change = Change { run, wanted, after };
     change.make(&call.permits, turn, runtime).await

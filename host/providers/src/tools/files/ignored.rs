@@ -1,37 +1,40 @@
-//! Which names a directory's `.gitignore` and `.ignore` leave out, below it and below all the
-//! directories above it. Reads their words from what it is given; opens nothing.
+//! The rules of `.gitignore` and `.ignore` files: a directory's own, and those of the directories
+//! above it. The caller reads the files.
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::sync::Arc;
 
-/// Files with such rules, the weakest first.
+/// The files with such rules, in ascending precedence.
 pub(super) const FILES: [&str; 2] = [".gitignore", ".ignore"];
 
 /// The rules of a directory and of those above it.
 #[derive(Clone, Default)]
-pub(super) struct Rules(Option<Arc<Level>>);
+pub(super) struct IgnoreRules(Option<Arc<Level>>);
 
 struct Level {
     rules: Gitignore,
-    above: Rules,
+    above: IgnoreRules,
 }
 
-impl Rules {
-    /// These rules and those of one more directory. What is no rule is passed over, as git does.
+impl IgnoreRules {
+    /// Adds the rules of one more directory. Invalid rules are skipped, as git does.
     pub(super) fn below(&self, directory: &str, files: &[String]) -> Self {
         if files.is_empty() {
             return self.clone();
         }
+
         let root = if directory == "." { "" } else { directory };
         let mut builder = GitignoreBuilder::new(root);
-        // Git passes over a byte order mark, too.
+
+        // Git ignores a byte order mark, too.
         let rules = |file| str::strip_prefix(file, '\u{feff}').unwrap_or(file).lines();
         for line in files.iter().flat_map(|file| rules(file)) {
             if let Err(error) = builder.add_line(None, line) {
                 tracing::trace!(%error, line, "no rule of what to ignore");
             }
         }
+
         match builder.build() {
             Ok(rules) if !rules.is_empty() => Self(Some(Arc::new(Level {
                 rules,
@@ -41,8 +44,8 @@ impl Rules {
         }
     }
 
-    /// Whether a path is left out. The nearest directory with something to say decides.
-    pub(super) fn leave_out(&self, path: &str, is_directory: bool) -> bool {
+    /// Whether a path is ignored. The nearest directory with a matching rule decides.
+    pub(super) fn ignores(&self, path: &str, is_directory: bool) -> bool {
         let mut rules = self;
         while let Some(level) = &rules.0 {
             match level.rules.matched(path, is_directory) {
@@ -51,6 +54,7 @@ impl Rules {
                 Match::None => rules = &level.above,
             }
         }
+
         false
     }
 }
@@ -62,25 +66,25 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_part_of_no_rule() {
         let files = ["\u{feff}*.log\r\nmade\r\n", "\u{feff}/top\n"].map(str::to_owned);
-        let rules = Rules::default().below(".", &files);
+        let rules = IgnoreRules::default().below(".", &files);
         for path in ["a.log", "made", "top"] {
-            assert!(rules.leave_out(path, false), "{path}");
+            assert!(rules.ignores(path, false), "{path}");
         }
-        let inner = Rules::default().below(".", &["a\n\u{feff}b\n".to_owned()]);
-        assert!(!inner.leave_out("b", false), "only at the beginning");
+        let inner = IgnoreRules::default().below(".", &["a\n\u{feff}b\n".to_owned()]);
+        assert!(!inner.ignores("b", false), "only at the beginning");
     }
 
     #[test]
     fn the_nearest_rule_decides() {
-        let root = Rules::default().below(".", &["*.log\n/target/\n[\n".to_owned()]);
+        let root = IgnoreRules::default().below(".", &["*.log\n/target/\n[\n".to_owned()]);
         let sub = root.below("sub", &["!keep.log\nmade\n".to_owned()]);
-        assert!(root.leave_out("a.log", false));
-        assert!(root.leave_out("target", true));
-        assert!(!root.leave_out("target", false), "only a directory");
-        assert!(!root.leave_out("sub/target", true), "only at the root");
-        assert!(sub.leave_out("sub/x/a.log", false));
-        assert!(!sub.leave_out("sub/keep.log", false));
-        assert!(sub.leave_out("sub/made", false));
-        assert!(!sub.leave_out("sub/other", false));
+        assert!(root.ignores("a.log", false));
+        assert!(root.ignores("target", true));
+        assert!(!root.ignores("target", false), "only a directory");
+        assert!(!root.ignores("sub/target", true), "only at the root");
+        assert!(sub.ignores("sub/x/a.log", false));
+        assert!(!sub.ignores("sub/keep.log", false));
+        assert!(sub.ignores("sub/made", false));
+        assert!(!sub.ignores("sub/other", false));
     }
 }

@@ -1,12 +1,12 @@
-//! What a text has beside its words: how its lines end, and a byte order mark. Pure.
+//! The line ends and the byte order mark of a text. Pure.
 
-/// What some programs put before a text to say that it is Unicode.
+/// Some programs put it before a text to mark it as Unicode.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// How the lines of a text end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnds {
-    /// No line of it ends.
+    /// The text has no line end.
     None,
     Lf,
     CrLf,
@@ -24,7 +24,7 @@ impl LineEnds {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::None => "nothing",
             Self::Lf => "LF",
@@ -34,7 +34,7 @@ impl LineEnds {
     }
 }
 
-/// The same with CR LF at the end of each line.
+/// Ends every line with CR LF.
 pub(super) fn with_crlf(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
@@ -43,9 +43,9 @@ fn has_mark(text: &str) -> bool {
     text.starts_with(BYTE_ORDER_MARK)
 }
 
-/// The text that replaces another one: it begins with a byte order mark if that does, and its
-/// lines end with CR LF if all of that one do and its own all end with LF.
-pub(super) fn kept(before: &str, mut content: String) -> String {
+/// Adapts a text to the one that it replaces: it gets a byte order mark if that has one, and CR LF
+/// line ends if all of that one's are and its own are all LF.
+pub(super) fn with_line_ends_of(before: &str, mut content: String) -> String {
     if (LineEnds::of(before), LineEnds::of(&content)) == (LineEnds::CrLf, LineEnds::Lf) {
         content = with_crlf(&content);
     }
@@ -55,27 +55,31 @@ pub(super) fn kept(before: &str, mut content: String) -> String {
     content
 }
 
-/// What is unusual about a changed text or other than it was, to be said after its name; mostly
-/// nothing.
-pub(super) fn told(before: &str, after: &str) -> String {
-    let mut told = String::new();
+/// A remark on unusual or changed line ends, to be put after the file's name; mostly empty.
+pub(super) fn remark(before: &str, after: &str) -> String {
+    let mut remark = String::new();
+
     match (LineEnds::of(before), LineEnds::of(after)) {
-        (LineEnds::CrLf, LineEnds::CrLf) => told.push_str("; its lines end with CR LF, as before"),
+        (LineEnds::CrLf, LineEnds::CrLf) => {
+            remark.push_str("; its lines end with CR LF, as before")
+        }
         (old, new) if old != new && old != LineEnds::None && new != LineEnds::None => {
-            let (old, new) = (old.words(), new.words());
-            told.push_str(&format!(
+            let (old, new) = (old.name(), new.name());
+            remark.push_str(&format!(
                 "; its lines ended with {old} and now end with {new}"
             ));
         }
         _ => {}
     }
-    told.push_str(match (has_mark(before), has_mark(after)) {
+
+    remark.push_str(match (has_mark(before), has_mark(after)) {
         (true, true) => "; it begins with a byte order mark, as before",
         (true, false) => "; the byte order mark at its beginning is gone",
         (false, true) => "; it now begins with a byte order mark",
         (false, false) => "",
     });
-    told
+
+    remark
 }
 
 #[cfg(test)]
@@ -96,9 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_text_had_is_kept_or_named() {
+    fn line_ends_are_preserved_or_remarked() {
         let crlf = "; its lines end with CR LF, as before";
         let mark = "; it begins with a byte order mark, as before";
+
         for (before, content, after, says) in [
             ("a\n", "b\nc\n", "b\nc\n", ""),
             ("a\r\n", "b\nc", "b\r\nc", crlf),
@@ -137,12 +142,13 @@ mod tests {
                 "; the byte order mark at its beginning is gone",
             ),
         ] {
-            let made = kept(before, content.to_owned());
+            let made = with_line_ends_of(before, content.to_owned());
             assert_eq!(made, after, "{before:?} {content:?}");
-            assert_eq!(told(before, &made), says, "{before:?} {content:?}");
+            assert_eq!(remark(before, &made), says, "{before:?} {content:?}");
         }
-        let both = kept("\u{feff}a\r\n", "b\n".to_owned());
+
+        let both = with_line_ends_of("\u{feff}a\r\n", "b\n".to_owned());
         assert_eq!(both, "\u{feff}b\r\n");
-        assert_eq!(told("\u{feff}a\r\n", &both), format!("{crlf}{mark}"));
+        assert_eq!(remark("\u{feff}a\r\n", &both), format!("{crlf}{mark}"));
     }
 }

@@ -1,10 +1,10 @@
-//! `list_files`: names below a directory, in order, without those that are ignored.
+//! `list_files`: the names below a directory, in order, without ignored ones.
 
-use super::first::First;
-use super::job::{Stop, blocking};
-use super::path::Wanted;
-use super::walk::{DEPTH_MAX, Entry, Kind, Visit, Walk, Walked};
-use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading_below};
+use super::first_n::FirstN;
+use super::job::{StopFlag, run_blocking};
+use super::path::RequestedPath;
+use super::walk::{DEPTH_MAX, Entry, Kind, Visit, Walk, WalkResult};
+use super::{Run, TEXT_BYTES_MAX, ToolFailure, arguments, reading_below};
 use crate::permits::Allowed;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::{GlobBuilder, GlobMatcher};
@@ -13,9 +13,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Names in one answer, if nothing else is asked for.
+/// How many names one result has by default.
 const NAMES: usize = 1_000;
-/// Names in one answer at the most.
+/// How many names one result may have.
 const NAMES_MAX: usize = 5_000;
 
 #[derive(Deserialize)]
@@ -56,16 +56,19 @@ pub(super) fn tool() -> Tool {
     }
 }
 
-/// A glob over paths: one without a slash is for names in any directory.
+/// Parses a glob over paths: one without a slash matches names in any directory.
 pub(super) fn matcher(glob: &str) -> Result<GlobMatcher, ToolError> {
-    let everywhere = match glob.contains('/') {
-        true => glob.trim_start_matches('/').to_owned(),
-        false => format!("**/{glob}"),
+    let everywhere = if glob.contains('/') {
+        glob.trim_start_matches('/').to_owned()
+    } else {
+        format!("**/{glob}")
     };
+
     let built = GlobBuilder::new(&everywhere)
         .literal_separator(true)
         .backslash_escape(true)
         .build();
+
     let built = built.map_err(|error| {
         let reason = error.kind();
         ToolError::invalid(format!("`{glob}` is no glob: {reason}"))
@@ -77,29 +80,30 @@ pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(arguments.path.as_deref().unwrap_or("."))?;
+    let wanted = RequestedPath::parse(arguments.path.as_deref().unwrap_or("."))?;
     let glob = arguments.glob.as_deref().map(matcher).transpose()?;
     let at = Arc::clone(&run);
-    let path = blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
-    let allowed = call.permits.settle(reading_below(&path, "list")).await?;
-    blocking(runtime, move |stop| {
+    let path = run_blocking(runtime, move |_| wanted.existing(at.root()?)).await?;
+    let allowed = call.permits.authorize(reading_below(&path, "list")).await?;
+
+    run_blocking(runtime, move |stop| {
         list(&run, &path, &allowed, glob.as_ref(), &arguments, stop)
     })
     .await
 }
 
-/// What each thread of the walk does.
-struct Names<'a> {
-    first: &'a First<Kind>,
+/// The visitor of one thread of the walk.
+struct ListVisitor<'a> {
+    first: &'a FirstN<Kind>,
     glob: Option<&'a GlobMatcher>,
     depth: usize,
     run: &'a Run,
     allowed: &'a Allowed,
 }
 
-impl Visit for Names<'_> {
+impl Visit for ListVisitor<'_> {
     fn enter(&mut self, path: &str, depth: usize) -> bool {
         depth < self.depth && self.first.may_have(&format!("{path}/"))
     }
@@ -107,6 +111,7 @@ impl Visit for Names<'_> {
     fn entry(&mut self, entry: Entry<'_>) {
         let gone_into = entry.kind == Kind::Directory && entry.depth < self.depth.min(DEPTH_MAX);
         let fits = |glob: &GlobMatcher| glob.is_match(&entry.path);
+
         if !gone_into
             && self.glob.is_none_or(fits)
             && self.first.may_have(&entry.path)
@@ -123,21 +128,23 @@ fn list(
     allowed: &Allowed,
     glob: Option<&GlobMatcher>,
     arguments: &Arguments,
-    stop: &Stop,
-) -> Result<ToolOutput, Failed> {
+    stop: &StopFlag,
+) -> Result<ToolOutput, ToolFailure> {
     let bounded = |value: Option<u64>, default: usize, max: usize| {
         let value = value.map_or(default, |value| usize::try_from(value).unwrap_or(max));
         value.clamp(1, max)
     };
     let max = bounded(arguments.max_names, NAMES, NAMES_MAX);
-    let first = First::new(max + 1);
+    let first = FirstN::new(max + 1);
+
     let walk = Walk {
         root: run.root()?,
         start: path,
         hidden: arguments.hidden,
         stop,
     };
-    let walked = walk.run(|| Names {
+
+    let walked = walk.run(|| ListVisitor {
         first: &first,
         glob,
         depth: bounded(arguments.depth, DEPTH_MAX, DEPTH_MAX),
@@ -146,36 +153,44 @@ fn list(
     });
     let walked = walked.map_err(|error| super::path::explain(path, &error))?;
     stop.check()?;
+
     let (mut names, _) = first.into_ordered();
     let mut truncated = names.len() > max;
     names.truncate(max);
+
     let mut text = String::new();
     let mut shown = Vec::new();
+
     for (path, kind) in names {
         if text.len() + path.len() > TEXT_BYTES_MAX {
             truncated = true;
             break;
         }
+
         let (mark, kind) = match kind {
             Kind::File => ("", "file"),
             Kind::Directory => ("/", "directory"),
             Kind::Link => ("@", "link"),
             Kind::Other => ("|", "other"),
         };
+
         text.push_str(&format!("{path}{mark}\n"));
         shown.push(json!({"path": path, "kind": kind}));
     }
+
     let count = shown.len();
+
     match (truncated, walked) {
         (true, _) => text.push_str(&format!(
             "[truncated: the first {count} names; list a directory below, or give a glob]"
         )),
-        (false, Walked::Part) => text
+        (false, WalkResult::Part) => text
             .push_str("[truncated: there is more than one walk looks at; list a directory below]"),
-        (false, Walked::Whole) if count == 0 => text.push_str("[no such files]"),
-        (false, Walked::Whole) => {}
+        (false, WalkResult::Whole) if count == 0 => text.push_str("[no such files]"),
+        (false, WalkResult::Whole) => {}
     }
-    let truncated = truncated || walked == Walked::Part;
+
+    let truncated = truncated || walked == WalkResult::Part;
     Ok(ToolOutput::text(text)
         .structured(json!({"path": path, "entries": shown, "truncated": truncated})))
 }

@@ -1,9 +1,8 @@
-//! One change of a file at a time, over all runs of a host: the lock of each file that is being
-//! changed. Knows no paths and no content.
+//! Locks files, so that one change of a file happens at a time over all runs of a host.
 //!
-//! A file is known by its directory's device and inode and by its name there, so that it is the
-//! same by whatever path or link, and in whatever workspace, it was reached. Its own inode would
-//! not do: each change gives it another one.
+//! A file is identified by its directory's device and inode and by its name there, so that every
+//! path, link and workspace leads to the same lock. Its own inode would not do: each change gives
+//! it another one.
 
 use cap_std::fs::{Dir, MetadataExt as _};
 use std::collections::HashMap;
@@ -12,15 +11,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OwnedMutexGuard;
 
-/// Which file it is.
+/// Identifies a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct FileKey {
     device: u64,
     directory: u64,
     name: String,
 }
 
-impl Key {
+impl FileKey {
     /// The key of a name in a directory.
     pub(super) fn of(directory: &Dir, name: &str) -> io::Result<Self> {
         let metadata = directory.dir_metadata()?;
@@ -32,39 +31,39 @@ impl Key {
     }
 }
 
-/// The locks of one host. It holds no more of them than there are calls that change files.
+/// The locks of one host: one for each file that a call changes or waits for.
 #[derive(Default)]
-pub struct FileLocks(Mutex<HashMap<Key, Shared>>);
+pub struct FileLocks(Mutex<HashMap<FileKey, LockEntry>>);
 
-/// A lock, and how many hold it or wait for it.
+/// A lock, and how many calls hold it or wait for it.
 #[derive(Default)]
-struct Shared {
+struct LockEntry {
     users: usize,
     lock: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A file that no other call of this host changes until this is dropped, or one that is waited for.
-pub(super) struct Locked {
+/// A lock that is held until this is dropped, or that is waited for.
+pub(super) struct FileLockGuard {
     locks: Arc<FileLocks>,
-    key: Key,
+    key: FileKey,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl FileLocks {
-    fn table(&self) -> MutexGuard<'_, HashMap<Key, Shared>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<FileKey, LockEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a file; the waiting calls get it in their order. Dropping the future
-    /// ends the wait.
-    pub(super) async fn lock(self: &Arc<Self>, key: Key) -> Locked {
+    /// Locks a file; waiting calls get the lock in order. Dropping the future ends the wait.
+    pub(super) async fn lock(self: &Arc<Self>, key: FileKey) -> FileLockGuard {
         let lock = {
             let mut table = self.table();
             let shared = table.entry(key.clone()).or_default();
             shared.users += 1;
             Arc::clone(&shared.lock)
         };
-        let mut locked = Locked {
+
+        let mut locked = FileLockGuard {
             locks: Arc::clone(self),
             key,
             guard: None,
@@ -78,14 +77,14 @@ impl FileLocks {
         self.table().len()
     }
 
-    /// How many hold a file's lock or wait for it.
+    /// How many calls hold a file's lock or wait for it.
     #[cfg(test)]
-    pub(super) fn users(&self, key: &Key) -> usize {
+    pub(super) fn users(&self, key: &FileKey) -> usize {
         self.table().get(key).map_or(0, |shared| shared.users)
     }
 }
 
-impl Drop for Locked {
+impl Drop for FileLockGuard {
     fn drop(&mut self) {
         self.guard = None;
         if let Entry::Occupied(mut shared) = self.locks.table().entry(self.key.clone()) {
@@ -102,8 +101,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    fn key(name: &str) -> Key {
-        Key {
+    fn key(name: &str) -> FileKey {
+        FileKey {
             device: 1,
             directory: 2,
             name: name.to_owned(),
@@ -116,8 +115,10 @@ mod tests {
         let held = locks.lock(key("a")).await;
         let mut first = Box::pin(locks.lock(key("a")));
         let mut second = Box::pin(locks.lock(key("a")));
+
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
+
         let other = locks.lock(key("b")).now_or_never();
         assert!(other.is_some(), "another file is free");
         drop(held);
@@ -132,15 +133,18 @@ mod tests {
         let held = locks.lock(key("a")).await;
         let mut given_up = Box::pin(locks.lock(key("a")));
         let mut waits = Box::pin(locks.lock(key("a")));
+
         assert!(given_up.as_mut().now_or_never().is_none());
         assert!(waits.as_mut().now_or_never().is_none());
         drop(given_up);
         drop(held);
         assert_eq!(locks.len(), 1);
+
         let held = waits.now_or_never().expect("it is free");
         drop(held);
         assert_eq!(locks.len(), 0);
-        // A call that was never polled never waits.
+
+        // A future that was never polled never waits.
         drop(locks.lock(key("b")));
         assert_eq!(locks.len(), 0);
     }

@@ -1,25 +1,26 @@
-//! The host's tools for files: what a run may read, find and change in its workspace.
+//! The host's tools for files: reading, listing, searching and changing files of a workspace.
 //!
-//! Made once per run, which costs nothing: directories are opened when a tool is first called.
-//! Each tool resolves its path inside the workspace (`path`), asks for what it resolved, and
-//! then opens exactly that, without following links. All of it happens where blocking is
-//! allowed, and stops when nobody waits for it any more (`job`).
+//! Created once per run, which is cheap: directories are opened when a tool is first called. Each
+//! tool resolves its path inside the workspace (`path`), asks for permission for the resolved path,
+//! and then opens exactly that, without following links. All of it runs on blocking threads, and
+//! stops when the caller is gone (`job`).
 //!
-//! Hard links: a second name of a file outside looks like any other file, so whoever can make
+//! Hard links: a second name of a file outside looks like any other file, so that whoever creates
 //! one has given the file to the workspace; it can be read. Changing a file replaces it by
-//! renaming, so that another name never sees the change; and because that parts the names,
-//! which somebody joined on purpose, files with several names are not changed at all.
+//! renaming, so that another name never sees the change; and because that separates the names,
+//! which were joined on purpose, files with several names are not changed at all.
 //!
-//! Several calls: those of one answer on one file go in the order in which the answer has them
-//! (`order`); those of different runs change a file one after the other (`locks`), each after
-//! making sure that the file is still what its run has seen. Of other programs, and of hosts
-//! that share the file, only that last look knows: what they write between it and the renaming,
-//! which follows at once, is replaced.
+//! Concurrent calls: those of one model response on one file run in their order (`order`); those of
+//! different runs change a file one after the other (`locks`), each after a check that the file
+//! still has the content that its run has seen. Other programs, and other hosts that share the
+//! file, take no part in these locks: what they write between that check and the renaming, which
+//! follows at once, is replaced.
 
-mod at_hand;
+mod cached_read;
 mod change;
 mod edit;
-mod first;
+mod first_n;
+mod freshness;
 mod ignored;
 mod job;
 mod line_ends;
@@ -30,7 +31,6 @@ mod path;
 mod read;
 mod replace;
 mod search;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -49,29 +49,29 @@ use tokio::runtime::Handle;
 pub use locks::FileLocks;
 pub use order::Turn;
 
-/// Whether what a walk came upon may be shown, by its path, once the walk itself was asked for and
-/// allowed by this.
+/// Whether an entry that a walk found may be shown, by its path; the second argument is by what the
+/// walk itself was allowed.
 pub(crate) type Readable = Arc<dyn Fn(&str, &Allowed) -> bool + Send + Sync>;
 
-/// Bytes of text in one answer, about.
+/// Bytes of text in one result, approximately.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// The tools for files of one run. A cloneable handle.
+/// The file tools of one run. A cloneable handle.
 #[derive(Clone)]
 pub struct FileTools {
     run: Arc<Run>,
 }
 
-/// What the tools of one run share.
+/// The state that the tools of one run share.
 struct Run {
     /// The workspace's directory, opened once per workspace.
     file: Arc<File>,
-    /// The same to resolve paths in, from the first call on.
+    /// The same, to resolve paths in; opened with the first call.
     root: OnceLock<Dir>,
     /// What this run has read and written.
-    seen: seen::Seen,
-    /// Which of its calls on a file comes first.
-    order: order::Order,
+    seen: freshness::FileDigests,
+    /// The order of its calls on one file.
+    order: order::CallOrder,
     /// The files that any run of the host is changing.
     locks: Arc<FileLocks>,
     /// Bytes that it may still write.
@@ -80,7 +80,7 @@ struct Run {
 }
 
 impl Run {
-    fn root(&self) -> Result<&Dir, Failed> {
+    fn root(&self) -> Result<&Dir, ToolFailure> {
         if let Some(root) = self.root.get() {
             return Ok(root);
         }
@@ -92,30 +92,30 @@ impl Run {
     }
 }
 
-/// Why a tool did not do what it was asked for.
+/// Why a tool failed.
 #[derive(Debug)]
-enum Failed {
-    /// It tried; the model should read this.
-    Said(String),
+enum ToolFailure {
+    /// It was carried out and failed; the model should read this.
+    Reported(String),
     /// It was not carried out.
     Error(ToolError),
 }
 
-impl From<ToolError> for Failed {
+impl From<ToolError> for ToolFailure {
     fn from(error: ToolError) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<Denied> for Failed {
+impl From<Denied> for ToolFailure {
     fn from(denied: Denied) -> Self {
         Self::Error(denied.into())
     }
 }
 
 impl FileTools {
-    /// Tools for a workspace's opened directory. `budget` is how many bytes the run may still
-    /// write, shared with whatever else of it writes; `locks` are the host's.
+    /// Creates the tools for a workspace's opened directory. `budget` is how many bytes the run may
+    /// still write, shared with everything else that it writes through; `locks` are the host's.
     pub fn new(
         file: Arc<File>,
         budget: Arc<AtomicU64>,
@@ -126,8 +126,8 @@ impl FileTools {
             run: Arc::new(Run {
                 file,
                 root: OnceLock::new(),
-                seen: seen::Seen::default(),
-                order: order::Order::default(),
+                seen: freshness::FileDigests::default(),
+                order: order::CallOrder::default(),
                 locks,
                 budget,
                 readable,
@@ -135,7 +135,7 @@ impl FileTools {
         }
     }
 
-    /// What the tools are.
+    /// The tools, as a model sees them.
     pub fn tools() -> Vec<Tool> {
         vec![
             read::tool(),
@@ -146,8 +146,8 @@ impl FileTools {
         ]
     }
 
-    /// The turn of a call among those that are made together: taken for each, in their order,
-    /// before any of them begins. None for a tool that is about more than one file.
+    /// Takes a turn for a call, in order, before any of the calls that are made together starts.
+    /// `None` for a tool that concerns more than one file.
     pub fn turn(&self, tool: &str) -> Option<Turn> {
         let changes = match tool {
             read::NAME => false,
@@ -157,28 +157,29 @@ impl FileTools {
         Some(self.run.order.turn(changes))
     }
 
-    /// The answer of a call for which nothing has to wait: not for a thread, the disk, a person
-    /// or a policy. None if anything might; then [`FileTools::call`] answers.
-    pub fn at_hand(
+    /// Returns the output of a call that needs to wait for nothing: no thread, disk, person or
+    /// policy. `None` if anything might; then use [`FileTools::call`].
+    pub fn cached_read(
         &self,
         tool: &str,
         arguments: &str,
         is_granted: impl FnOnce(&Access) -> bool,
     ) -> Option<ToolOutput> {
         match tool {
-            read::NAME => at_hand::read_file(&self.run, arguments, is_granted),
+            read::NAME => cached_read::read_file(&self.run, arguments, is_granted),
             _ => None,
         }
     }
 
-    /// Carries a call out, when its turn comes if it has one; what blocks does so on `blocking`.
+    /// Carries out a call, after its turn if it has one; blocking work runs on `blocking`.
     ///
-    /// Dropping the future asks the work to stop: before a change is in place it leaves
-    /// nothing behind, afterwards it leaves the whole change.
+    /// Dropping the future signals the work to stop: before a change is in place it leaves nothing
+    /// behind, afterwards it leaves the whole change.
     ///
     /// # Errors
-    /// When the arguments do not do, the path leads out of the workspace, nobody allows it, or
-    /// the run has no bytes left to write. Whatever else goes wrong is for the model to read.
+    ///
+    /// If the arguments are invalid, the path leads out of the workspace, it is not allowed, or the
+    /// run has no bytes left to write. Any other failure is a result for the model to read.
     pub async fn call(
         self,
         call: Invocation,
@@ -197,9 +198,10 @@ impl FileTools {
                 Err(ToolError::new(ToolErrorKind::UnknownTool, message).into())
             }
         };
+
         done.or_else(|failed| match failed {
-            Failed::Said(text) => Ok(ToolOutput::error(text)),
-            Failed::Error(error) => Err(error),
+            ToolFailure::Reported(text) => Ok(ToolOutput::error(text)),
+            ToolFailure::Error(error) => Err(error),
         })
     }
 }
@@ -210,12 +212,13 @@ fn arguments<T: DeserializeOwned>(call: &mut Invocation) -> Result<T, ToolError>
         .map_err(|error| ToolError::invalid(format!("the arguments do not do: {error}")))
 }
 
-/// Reading a file, by its resolved path.
+/// The access of reading a file, by its resolved path.
 fn reading(path: &str, verb: &str) -> Access {
     Access::new(Capability::ReadFiles, path, format!("{verb} {path}"))
 }
 
-/// Reading below a directory: its path ends in a slash, so that `src/**` covers `src/`.
+/// The access of reading below a directory: its path ends in a slash, so that `src/**` covers
+/// `src/`.
 fn reading_below(path: &str, verb: &str) -> Access {
     match path {
         "." => Access::new(Capability::ReadFiles, ".", format!("{verb} the workspace")),

@@ -1,20 +1,19 @@
-//! The calls of one answer on one file, in the order in which the answer has them. Knows neither
-//! files nor what the calls do with them.
+//! Orders the calls of one model response on one file.
 //!
-//! Such calls are carried out at the same time, and each finds out only on its way which file it
-//! means. So each takes its turn before any of them begins, names its file once it knows, and
-//! goes on when no earlier call may mean the same. Calls that only read pass each other.
+//! Such calls run at the same time, and each resolves its file only after it started. So each takes
+//! a turn before any of them starts, names its file once it is resolved, and goes on when no
+//! earlier call may concern the same file. Calls that only read do not wait for each other.
 
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 
-/// The calls of one run that have a turn, by their numbers. A cloneable handle.
+/// The calls of one run that have a turn, by number. A cloneable handle.
 #[derive(Clone, Default)]
-pub(super) struct Order(watch::Sender<BTreeMap<u64, Call>>);
+pub(super) struct CallOrder(watch::Sender<BTreeMap<u64, Call>>);
 
 struct Call {
     changes: bool,
-    /// None until it is known.
+    /// `None` until it is resolved.
     path: Option<String>,
 }
 
@@ -30,12 +29,12 @@ impl Call {
 
 /// A call's place among those of its run. Dropping it lets later calls go on.
 pub struct Turn {
-    order: Order,
+    order: CallOrder,
     number: u64,
 }
 
-impl Order {
-    /// The next turn, for a call that changes its file or only reads it.
+impl CallOrder {
+    /// Takes the next turn, for a call that changes its file or only reads it.
     pub(super) fn turn(&self, changes: bool) -> Turn {
         let mut number = 0;
         self.0.send_modify(|calls| {
@@ -48,6 +47,7 @@ impl Order {
                 },
             );
         });
+
         Turn {
             order: self.clone(),
             number,
@@ -56,15 +56,15 @@ impl Order {
 }
 
 impl Turn {
-    fn comes(&self, calls: &BTreeMap<u64, Call>) -> bool {
+    fn is_next(&self, calls: &BTreeMap<u64, Call>) -> bool {
         let mine = calls.get(&self.number);
         let mut earlier = calls.range(..self.number).map(|(_, call)| call);
         mine.is_none_or(|mine| !earlier.any(|call| call.precedes(mine)))
     }
 
-    /// Whether no earlier call has to be waited for, whichever file is meant.
+    /// Whether there is no earlier call to wait for, whatever the file.
     pub fn is_free(&self) -> bool {
-        self.comes(&self.order.0.borrow())
+        self.is_next(&self.order.0.borrow())
     }
 
     /// Names the file, by its path without links, and waits for the earlier calls on it.
@@ -76,7 +76,7 @@ impl Turn {
             }
         });
         let mut calls = calls.subscribe();
-        let _it_lives_as_long_as_this = calls.wait_for(|calls| self.comes(calls)).await;
+        let _it_lives_as_long_as_this = calls.wait_for(|calls| self.is_next(calls)).await;
     }
 }
 
@@ -95,9 +95,10 @@ mod tests {
 
     #[test]
     fn a_call_waits_for_the_earlier_ones_on_its_file() {
-        let order = Order::default();
+        let order = CallOrder::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         let mut last = Box::pin(third.wait("a"));
+
         assert!(last.as_mut().now_or_never().is_none(), "both may be `a`");
         assert!(first.wait("a").now_or_never().is_some());
         assert!(second.wait("b").now_or_never().is_some());
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_dropped_call_delays_no_other_and_changes_no_order() {
-        let order = Order::default();
+        let order = CallOrder::default();
         let [first, second, third] = [true; 3].map(|changes| order.turn(changes));
         drop(second);
         assert!(third.wait("a").now_or_never().is_none());
@@ -119,10 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn reading_waits_for_changes_alone() {
-        let order = Order::default();
+    fn reads_wait_only_for_changes() {
+        let order = CallOrder::default();
         let [one, other] = [false; 2].map(|changes| order.turn(changes));
         assert!(one.is_free() && other.is_free());
+
         let change = order.turn(true);
         let read = order.turn(false);
         assert!(!read.is_free());

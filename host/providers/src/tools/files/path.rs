@@ -1,40 +1,41 @@
-//! Where a path leads: confined to the workspace, with every link resolved before anybody is
-//! asked, and opened afterwards without following any. Knows neither tools nor permissions.
+//! Resolves paths within the workspace, with every link, before permission is asked for; and opens
+//! them afterwards without following any.
 //!
-//! A path is resolved once, inside the workspace ([`cap_std`] refuses whatever leads out of
-//! it). What is asked for and opened later is the resolved path, one component after the other
-//! from an open directory, each with `O_NOFOLLOW`: a component that became a link meanwhile is
-//! an error, wherever the link leads.
+//! A path is resolved once, inside the workspace ([`cap_std`] refuses whatever leads out of it).
+//! What is asked for and opened later is the resolved path, one component after the other from an
+//! open directory, each with `O_NOFOLLOW`: a component that became a link meanwhile is an error,
+//! wherever the link leads.
 
-use super::Failed;
+use super::ToolFailure;
 use crate::tools::{ToolError, ToolErrorKind};
 use cap_std::fs::{Dir, File, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read as _};
 
-/// Bytes of a path at the most, as the kernel has it.
+/// The kernel's bound on a path, in bytes.
 const PATH_BYTES_MAX: usize = 4_095;
 /// Bytes of a file that is read or replaced as a whole.
 pub(super) const FILE_BYTES_MAX: u64 = 16 << 20;
-/// What the kernel puts behind the name of a file that was replaced while its path was resolved.
+/// The suffix that the kernel adds to the name of a file that was replaced while its path was
+/// resolved.
 const REPLACED: &str = " (deleted)";
-/// How often a path is resolved whose file is replaced meanwhile.
+/// How often the path of a file that is being replaced is resolved.
 const RESOLVED_MAX: usize = 1_000;
 /// Where guests see the workspace.
 const GUEST_ROOT: &str = "/workspace";
 
-/// A path as it was asked for, without what cannot be part of one.
+/// A requested path, checked and normalised, but not resolved.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct RequestedPath {
     path: String,
-    /// It ended in a slash: a directory is meant.
+    /// Whether it ended in a slash, which means a directory.
     directory: bool,
 }
 
-/// Says what an error of the file system means for this path.
-pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
-    let what = match error.kind() {
+/// Explains an error of the file system for this path.
+pub(super) fn explain(path: &str, error: &io::Error) -> ToolFailure {
+    let reason = match error.kind() {
         ErrorKind::NotFound => "there is no such file or directory".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is no directory".to_owned(),
         ErrorKind::IsADirectory => "it is a directory".to_owned(),
@@ -46,7 +47,8 @@ pub(super) fn explain(path: &str, error: &io::Error) -> Failed {
         }
         _ => error.to_string(),
     };
-    Failed::Said(format!("{path}: {what}"))
+
+    ToolFailure::Reported(format!("{path}: {reason}"))
 }
 
 fn outside(path: &str) -> ToolError {
@@ -56,16 +58,18 @@ fn outside(path: &str) -> ToolError {
     ToolError::new(ToolErrorKind::Denied, message)
 }
 
-impl Wanted {
-    /// Takes a path relative to the workspace, or below `/workspace`.
+impl RequestedPath {
+    /// Parses a path relative to the workspace, or below `/workspace`.
     pub(super) fn parse(path: &str) -> Result<Self, ToolError> {
         if path.len() > PATH_BYTES_MAX {
             let message = format!("the path is longer than {PATH_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         if path.contains('\0') {
             return Err(ToolError::invalid("the path has a NUL character in it"));
         }
+
         let below = path
             .strip_prefix(GUEST_ROOT)
             .filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -74,7 +78,9 @@ impl Wanted {
             None if path.starts_with('/') => return Err(outside(path)),
             None => path,
         };
+
         let mut depth = 0_usize;
+
         for component in relative.split('/') {
             match component {
                 "" | "." => {}
@@ -82,86 +88,107 @@ impl Wanted {
                 _ => depth += 1,
             }
         }
+
         let components: Vec<_> = relative
             .split('/')
             .filter(|component| !matches!(*component, "" | "."))
             .collect();
+
         Ok(Self {
             directory: relative.ends_with('/') || relative.ends_with("/."),
-            path: match components.is_empty() {
-                true => ".".to_owned(),
-                false => components.join("/"),
+            path: if components.is_empty() {
+                ".".to_owned()
+            } else {
+                components.join("/")
             },
         })
     }
 
-    /// The path of a file, as long as no part of it turns out to be a link.
+    /// The path of a file; only right if no part of it is a link.
     pub(super) fn plain(&self) -> Option<&str> {
         let up = self.path.split('/').any(|component| component == "..");
         (!up && !self.directory && self.path != ".").then_some(&*self.path)
     }
 
-    /// What is there, by its path without links.
-    pub(super) fn existing(&self, root: &Dir) -> Result<String, Failed> {
+    /// The path without links of an existing file or directory.
+    pub(super) fn existing(&self, root: &Dir) -> Result<String, ToolFailure> {
         let resolved = resolve(root, &self.path)?;
-        match self.directory && !directory(root, &resolved) {
-            true => Err(Failed::Said(format!("{}/: it is no directory", self.path))),
-            false => Ok(resolved),
+        if self.directory && !is_directory(root, &resolved) {
+            Err(ToolFailure::Reported(format!(
+                "{}/: it is no directory",
+                self.path
+            )))
+        } else {
+            Ok(resolved)
         }
     }
 
-    /// Where a file is or would be: what exists of the path without links, and the rest.
-    pub(super) fn target(&self, root: &Dir) -> Result<String, Failed> {
+    /// The path without links of a file that may not exist yet: the existing part is resolved, the
+    /// rest is appended.
+    pub(super) fn target(&self, root: &Dir) -> Result<String, ToolFailure> {
         if self.directory || self.path == "." {
-            let what = format!("{}/ names a directory; name a file in it", self.path);
-            return Err(Failed::Said(what));
+            let reason = format!("{}/ names a directory; name a file in it", self.path);
+            return Err(ToolFailure::Reported(reason));
         }
+
         let components: Vec<_> = self.path.split('/').collect();
         for known in (0..=components.len()).rev() {
             let base = components[..known].join("/");
             let base = if known == 0 { "." } else { &base };
+
             let resolved = match root.canonicalize(base) {
                 Ok(_) => resolve(root, base)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(explain(&self.path, &error)),
             };
+
             let rest = &components[known..];
             if rest.contains(&"..") {
                 return Err(explain(&self.path, &ErrorKind::NotFound.into()));
             }
+
             let mut path = resolved;
+
             if let Some((first, more)) = rest.split_first() {
                 path = join(&path, first);
                 if root.symlink_metadata(&path).is_ok() {
-                    let what = format!("{path}: it is a link to what does not exist");
-                    return Err(Failed::Said(what));
+                    let reason = format!("{path}: it is a link to what does not exist");
+                    return Err(ToolFailure::Reported(reason));
                 }
                 path = more.iter().fold(path, |path, name| join(&path, name));
             }
+
             return Ok(path);
         }
+
         Err(explain(&self.path, &ErrorKind::NotFound.into()))
     }
 }
 
-fn resolve(root: &Dir, path: &str) -> Result<String, Failed> {
+fn resolve(root: &Dir, path: &str) -> Result<String, ToolFailure> {
     for _ in 0..RESOLVED_MAX {
         let resolved = root
             .canonicalize(path)
             .map_err(|error| explain(path, &error))?;
         match resolved.to_str() {
             Some("" | ".") => return Ok(".".to_owned()),
-            Some(resolved) if resolved.ends_with(REPLACED) && !is_at(root, path, resolved) => {}
+            Some(resolved)
+                if resolved.ends_with(REPLACED) && !resolves_to(root, path, resolved) => {}
             Some(resolved) => return Ok(resolved.to_owned()),
-            None => return Err(Failed::Said(format!("{path}: its name is not UTF-8"))),
+            None => {
+                return Err(ToolFailure::Reported(format!(
+                    "{path}: its name is not UTF-8"
+                )));
+            }
         }
     }
-    let what = "it is replaced again and again at this moment; try again";
-    Err(Failed::Said(format!("{path}: {what}")))
+
+    let reason = "it is replaced again and again at this moment; try again";
+    Err(ToolFailure::Reported(format!("{path}: {reason}")))
 }
 
-/// Whether a path leads to what has this resolved one.
-fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
+/// Whether a path resolves to `resolved`.
+fn resolves_to(root: &Dir, path: &str, resolved: &str) -> bool {
     let found = (root.metadata(path), root.symlink_metadata(resolved));
     let (Ok(one), Ok(other)) = found else {
         return false;
@@ -169,7 +196,7 @@ fn is_at(root: &Dir, path: &str, resolved: &str) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-fn directory(root: &Dir, path: &str) -> bool {
+fn is_directory(root: &Dir, path: &str) -> bool {
     let found = root.symlink_metadata(path);
     found.is_ok_and(|found| found.is_dir())
 }
@@ -182,7 +209,7 @@ pub(super) fn join(directory: &str, name: &str) -> String {
     }
 }
 
-/// The directory of a resolved path and its name there.
+/// The directory of a resolved path, and the name in it.
 pub(super) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
@@ -196,7 +223,7 @@ fn no_follow(more: OFlags) -> OpenOptions {
     options
 }
 
-/// Opens a directory by its resolved path, following no link.
+/// Opens a directory by its resolved path, without following links.
 pub(super) fn open_directory(root: &Dir, path: &str) -> io::Result<Dir> {
     let mut directory = root.try_clone()?;
     for name in path.split('/').filter(|name| *name != ".") {
@@ -205,18 +232,19 @@ pub(super) fn open_directory(root: &Dir, path: &str) -> io::Result<Dir> {
     Ok(directory)
 }
 
-/// Opens a directory in another, following no link.
+/// Opens a directory in another one, without following links.
 pub(super) fn step(directory: &Dir, name: &str) -> io::Result<Dir> {
     let opened = directory.open_with(name, &no_follow(OFlags::DIRECTORY))?;
     Ok(Dir::from_std_file(opened.into_std()))
 }
 
-/// Opens a file in a directory, following no link and waiting for nobody.
+/// Opens a file in a directory, without following links or blocking.
 ///
 /// # Errors
-/// When it is neither there nor a regular file. A FIFO or a device is not opened at all, unless
-/// it took the file's place this very moment, and even then nothing waits for it.
-pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<Opened, Failed> {
+///
+/// If it is missing or not a regular file. A FIFO or a device is not opened at all, unless it took
+/// the file's place at this very moment, and even then nothing blocks.
+pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<OpenFile, ToolFailure> {
     let failed = |error: io::Error| explain(path, &error);
     let before = directory.symlink_metadata(name).map_err(failed)?;
     regular(&before, path)?;
@@ -224,33 +252,36 @@ pub(super) fn open_file(directory: &Dir, name: &str, path: &str) -> Result<Opene
     let file = file.map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     regular(&metadata, path)?;
-    Ok(Opened { file, metadata })
+    Ok(OpenFile { file, metadata })
 }
 
-fn regular(metadata: &Metadata, path: &str) -> Result<(), Failed> {
+fn regular(metadata: &Metadata, path: &str) -> Result<(), ToolFailure> {
     let kind = metadata.file_type();
     if kind.is_file() {
         return Ok(());
     }
-    let what = match () {
+
+    let reason = match () {
         () if kind.is_dir() => "a directory; list_files shows what is in it",
         () if kind.is_symlink() => "a link by now; ask again",
         () => "a pipe, a socket or a device, which tools do not open",
     };
-    Err(Failed::Said(format!("{path}: it is {what}")))
+
+    Err(ToolFailure::Reported(format!("{path}: it is {reason}")))
 }
 
-/// A regular file and what it was when it was opened.
-pub(super) struct Opened {
+/// A regular file, with its metadata at the time it was opened.
+pub(super) struct OpenFile {
     file: File,
     pub(super) metadata: Metadata,
 }
 
-impl Opened {
-    /// All of its bytes, or how many there are if they are too many.
-    pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, Failed> {
+impl OpenFile {
+    /// Reads all bytes; an error with their number if there are too many.
+    pub(super) fn read(&mut self, path: &str) -> Result<Vec<u8>, ToolFailure> {
         let size = self.metadata.size();
         let mut bytes = Vec::new();
+
         if size <= FILE_BYTES_MAX {
             // Bounded by FILE_BYTES_MAX, which fits; one more byte shows that it grew.
             bytes.reserve_exact(usize::try_from(size).unwrap_or_default() + 1);
@@ -259,17 +290,19 @@ impl Opened {
                 .read_to_end(&mut bytes)
                 .map_err(|error| explain(path, &error))?;
         }
-        match size > FILE_BYTES_MAX || bytes.len() as u64 > FILE_BYTES_MAX {
-            true => Err(Failed::Said(format!(
+
+        if size > FILE_BYTES_MAX || bytes.len() as u64 > FILE_BYTES_MAX {
+            Err(ToolFailure::Reported(format!(
                 "{path}: it has {size} bytes, more than the {FILE_BYTES_MAX} that tools read"
-            ))),
-            false => Ok(bytes),
+            )))
+        } else {
+            Ok(bytes)
         }
     }
 }
 
-/// A file by its resolved path.
-pub(super) fn open_at(root: &Dir, path: &str) -> Result<Opened, Failed> {
+/// Opens a file by its resolved path.
+pub(super) fn open_at(root: &Dir, path: &str) -> Result<OpenFile, ToolFailure> {
     let (directory, name) = split(path);
     let directory = open_directory(root, directory).map_err(|error| explain(path, &error))?;
     open_file(&directory, name, path)
@@ -282,7 +315,7 @@ mod tests {
     #[test]
     fn a_path_is_relative_to_the_workspace() {
         let check = |path: &str, expected: &str, directory: bool| {
-            let wanted = Wanted::parse(path).expect(path);
+            let wanted = RequestedPath::parse(path).expect(path);
             assert_eq!(wanted.path, expected, "{path}");
             assert_eq!(wanted.directory, directory, "{path}");
         };
@@ -298,12 +331,15 @@ mod tests {
     fn a_file_that_is_being_replaced_keeps_its_name() {
         let place = tempfile::tempdir().expect("a folder");
         let at = |name: &str| place.path().join(name);
+
         for name in ["f", "g (deleted)"] {
             std::fs::write(at(name), "").expect("a file");
         }
+
         let root = std::fs::File::open(place.path()).expect("it is there");
         let root = Dir::from_std_file(root);
         let done = std::sync::atomic::AtomicBool::new(false);
+
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(std::sync::atomic::Ordering::Acquire) {
@@ -311,19 +347,22 @@ mod tests {
                     std::fs::rename(at("new"), at("f")).expect("it moves");
                 }
             });
-            let resolved = || Wanted::parse("f").expect("a path").target(&root);
+
+            let resolved = || RequestedPath::parse("f").expect("a path").target(&root);
             let resolved: Vec<_> = (0..20_000).map(|_| resolved()).collect();
             done.store(true, std::sync::atomic::Ordering::Release);
+
             for resolved in resolved {
                 assert_eq!(resolved.expect("it is there"), "f");
             }
         });
-        let named = Wanted::parse("g (deleted)").expect("a path");
+
+        let named = RequestedPath::parse("g (deleted)").expect("a path");
         assert_eq!(named.existing(&root).expect("it is there"), "g (deleted)");
     }
 
     #[test]
-    fn a_path_that_leads_out_is_refused_by_its_words() {
+    fn a_path_that_leads_out_is_refused_before_it_is_resolved() {
         for path in [
             "..",
             "a/../..",
@@ -332,11 +371,12 @@ mod tests {
             "/workspaces/a",
             "/workspace/../a",
         ] {
-            let error = Wanted::parse(path).expect_err(path);
+            let error = RequestedPath::parse(path).expect_err(path);
             assert_eq!(error.kind, ToolErrorKind::Denied, "{path}");
         }
+
         for path in ["a\0b", &"a/".repeat(2_100)] {
-            let error = Wanted::parse(path).expect_err("no path");
+            let error = RequestedPath::parse(path).expect_err("no path");
             assert_eq!(error.kind, ToolErrorKind::Invalid);
         }
     }

@@ -1,27 +1,28 @@
-//! Replacing pieces of a text by others, exactly, and saying what to do when a piece is not
-//! there or there more than once. Pure; knows no files.
+//! Replaces pieces of a text exactly, and explains what to do when a piece is missing or occurs
+//! more than once. Pure.
 
 use super::line_ends::{LineEnds, with_crlf};
 use std::cmp::Reverse;
 
-/// Lines that are compared to find the one that is most like what was looked for.
+/// How many lines are compared to find the one that is most similar to a missing piece.
 const LINES_COMPARED_MAX: usize = 20_000;
 /// Characters of a line that are shown.
 const LINE_SHOWN: usize = 120;
 
-/// One piece of text and what to put in its place.
+/// A piece of text, and its replacement.
 #[derive(Clone, Debug)]
 pub(super) struct Edit {
     pub(super) old: String,
     pub(super) new: String,
-    /// Everywhere; otherwise it has to be there once.
+    /// Whether to replace all occurrences; otherwise there has to be exactly one.
     pub(super) all: bool,
 }
 
-/// Applies edits one after the other, to a text of at most `bytes_max`. What is wrong is said
-/// for a model to correct.
+/// Applies edits one after the other, to a text of at most `bytes_max`. Errors are for a model to
+/// correct.
 pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<String, String> {
     let mut text = text.to_owned();
+
     for (number, edit) in edits.iter().enumerate() {
         text = replace(&text, edit, bytes_max).map_err(|what| match edits.len() {
             1 => what,
@@ -31,6 +32,7 @@ pub(super) fn apply(text: &str, edits: &[Edit], bytes_max: usize) -> Result<Stri
             ),
         })?;
     }
+
     Ok(text)
 }
 
@@ -40,61 +42,76 @@ fn replace(text: &str, edit: &Edit, bytes_max: usize) -> Result<String, String> 
         _ => piece.to_owned(),
     };
     let (old, new) = (line_ends(&edit.old), line_ends(&edit.new));
+
     if old.is_empty() {
         return Err("the text to replace is empty; write_file makes a new file".to_owned());
     }
+
     if old == new {
         return Err("the text to replace and the new one are the same".to_owned());
     }
+
     match text.matches(old.as_str()).count() {
-        0 => Err(not_there(text, &old)),
-        1 => bounded(text, &old, &new, 1, bytes_max),
-        count if edit.all => bounded(text, &old, &new, count, bytes_max),
+        0 => Err(explain_missing(text, &old)),
+        1 => replace_bounded(text, &old, &new, 1, bytes_max),
+        count if edit.all => replace_bounded(text, &old, &new, count, bytes_max),
         count => Err(format!(
             "the text to replace is there {count} times, on lines {}; give more of what is \
              around it, or set replace_all",
-            lines_of(text, &old)
+            line_numbers(text, &old)
         )),
     }
 }
 
-fn bounded(text: &str, old: &str, new: &str, count: usize, max: usize) -> Result<String, String> {
+fn replace_bounded(
+    text: &str,
+    old: &str,
+    new: &str,
+    count: usize,
+    max: usize,
+) -> Result<String, String> {
     let grown = count.saturating_mul(new.len());
     let left = text.len() - count * old.len();
-    match left.saturating_add(grown) > max {
-        true => Err(format!("the file would have more than {max} bytes")),
-        false => Ok(text.replace(old, new)),
+    if left.saturating_add(grown) > max {
+        Err(format!("the file would have more than {max} bytes"))
+    } else {
+        Ok(text.replace(old, new))
     }
 }
 
 /// The numbers of the first lines on which a piece begins.
-fn lines_of(text: &str, piece: &str) -> String {
+fn line_numbers(text: &str, piece: &str) -> String {
     const SHOWN: usize = 10;
+
     let (mut line, mut counted, mut numbers) = (1, 0, Vec::new());
+
     for (at, _) in text.match_indices(piece).take(SHOWN) {
         line += text[counted..at].matches('\n').count();
         counted = at;
         numbers.push(line.to_string());
     }
+
     let more = text.matches(piece).count() > SHOWN;
     numbers.join(", ") + if more { ", …" } else { "" }
 }
 
-fn not_there(text: &str, old: &str) -> String {
+fn explain_missing(text: &str, old: &str) -> String {
     let begin = "the text to replace is not there (0 matches)";
     let wanted = old.lines().map(str::trim).find(|line| !line.is_empty());
     let Some(wanted) = wanted else {
         return format!("{begin}: it is only white space");
     };
     let lines = || text.lines().enumerate().take(LINES_COMPARED_MAX);
+
     if let Some((at, line)) = lines().find(|(_, line)| line.trim() == wanted) {
         return format!(
             "{begin}; line {} has the words of its first line: {:?}. Compare the white space and \
              the lines that follow, and give the text exactly as it stands",
             at + 1,
-            shown(line)
+            excerpt(line)
         );
     }
+
     let likeness = |line: &str| {
         let line = line.trim();
         let same = line.chars().zip(wanted.chars());
@@ -108,13 +125,13 @@ fn not_there(text: &str, old: &str) -> String {
             "{begin}; the nearest to its first line is line {}: {:?}. Read the file again and \
              give the text exactly as it stands",
             at + 1,
-            shown(line)
+            excerpt(line)
         ),
         None => format!("{begin}, nor anything like it; read the file again"),
     }
 }
 
-fn shown(line: &str) -> String {
+fn excerpt(line: &str) -> String {
     line.chars().take(LINE_SHOWN).collect()
 }
 
@@ -153,15 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_explained() {
+    fn missing_pieces_are_explained() {
         let indented = one("x\n    let a = 1;\n", "  let a = 1;\nb", "y").expect_err("not there");
         assert!(indented.contains("0 matches"), "{indented}");
         assert!(indented.contains("line 2 has the words"), "{indented}");
+
         let like = one("x\nlet number = 1;\n", "let numbers = 1;", "y").expect_err("not there");
         assert!(
             like.contains("nearest to its first line is line 2"),
             "{like}"
         );
+
         let nothing = one("x\n", "let numbers = 1;", "y").expect_err("not there");
         assert!(nothing.contains("nor anything like it"), "{nothing}");
         assert!(one("x", "", "y").is_err());

@@ -1,11 +1,11 @@
-//! `search_text`: lines that match, by the crates behind ripgrep, in the order of the paths.
+//! `search_text`: matching lines, by the crates of ripgrep, in the order of the paths.
 
-use super::first::First;
-use super::job::{Stop, blocking};
+use super::first_n::FirstN;
+use super::job::{StopFlag, run_blocking};
 use super::list::matcher as glob_matcher;
-use super::path::{FILE_BYTES_MAX, Wanted, explain, open_at};
-use super::walk::{Entry, Kind, TIME_MAX, Visit, Walk, Walked};
-use super::{Failed, Run, TEXT_BYTES_MAX, arguments, reading, reading_below};
+use super::path::{FILE_BYTES_MAX, RequestedPath, explain, open_at};
+use super::walk::{Entry, Kind, TIME_MAX, Visit, Walk, WalkResult};
+use super::{Run, TEXT_BYTES_MAX, ToolFailure, arguments, reading, reading_below};
 use crate::permits::Allowed;
 use crate::tools::{Effects, Invocation, Tool, ToolError, ToolOutput};
 use globset::GlobMatcher;
@@ -22,21 +22,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
-/// Matching lines in one answer, if nothing else is asked for.
+/// How many matching lines one result has by default.
 const MATCHES: usize = 100;
-/// Matching lines in one answer at the most.
+/// How many matching lines one result may have.
 const MATCHES_MAX: usize = 1_000;
-/// Lines of context on each side at the most.
+/// Lines of context on each side.
 const CONTEXT_MAX: usize = 20;
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 400;
-/// Bytes of a pattern at the most.
+/// Bytes of a pattern.
 const PATTERN_BYTES_MAX: usize = 4 << 10;
-/// Bytes of a compiled pattern at the most: what each byte that is searched may cost.
+/// Bytes of a compiled pattern, which bounds the cost of each searched byte.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
-/// Bytes of what a pattern caches at the most.
+/// Bytes of a pattern's cache.
 const CACHE_BYTES_MAX: usize = 2 << 20;
-/// Bytes of a line that are held at the most; a file with a longer one is passed over.
+/// Bytes of a line that are held; a file with a longer one is skipped.
 const HEAP_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
@@ -94,12 +94,13 @@ pub(super) async fn call(
     run: Arc<Run>,
     mut call: Invocation,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let arguments: Arguments = arguments(&mut call)?;
-    let wanted = Wanted::parse(arguments.path.as_deref().unwrap_or("."))?;
+    let wanted = RequestedPath::parse(arguments.path.as_deref().unwrap_or("."))?;
     let search = Search::new(&arguments)?;
     let at = Arc::clone(&run);
-    let (path, is_directory) = blocking(runtime, move |_| {
+
+    let (path, is_directory) = run_blocking(runtime, move |_| {
         let root = at.root()?;
         let path = wanted.existing(root)?;
         let found = root.symlink_metadata(&path);
@@ -107,19 +108,25 @@ pub(super) async fn call(
         Ok((path, is_directory))
     })
     .await?;
-    let access = match is_directory {
-        true => reading_below(&path, "search"),
-        false => reading(&path, "search"),
+
+    let access = if is_directory {
+        reading_below(&path, "search")
+    } else {
+        reading(&path, "search")
     };
-    let allowed = call.permits.settle(access).await?;
-    blocking(runtime, move |stop| match is_directory {
-        true => search.below(&run, &path, &allowed, stop),
-        false => search.file(&run, &path, stop),
+    let allowed = call.permits.authorize(access).await?;
+
+    run_blocking(runtime, move |stop| {
+        if is_directory {
+            search.search_tree(&run, &path, &allowed, stop)
+        } else {
+            search.search_file(&run, &path, stop)
+        }
     })
     .await
 }
 
-/// What to look for and where.
+/// A search: the pattern, and where to look.
 struct Search {
     matcher: RegexMatcher,
     glob: Option<GlobMatcher>,
@@ -128,12 +135,12 @@ struct Search {
     max: usize,
 }
 
-/// A line as it is shown.
+/// A line of the result.
 struct Line {
     number: u64,
     text: String,
     matches: bool,
-    /// Lines were left out before it.
+    /// Whether lines were left out before it.
     gap: bool,
 }
 
@@ -144,6 +151,7 @@ impl Search {
             let message = format!("the pattern has to have 1 to {PATTERN_BYTES_MAX} bytes");
             return Err(ToolError::invalid(message));
         }
+
         let matcher = RegexMatcherBuilder::new()
             .case_insensitive(arguments.ignore_case)
             .fixed_strings(arguments.literal)
@@ -157,11 +165,13 @@ impl Search {
                      it as it stands"
                 ))
             })?;
+
         let bounded = |value: Option<u64>, default: usize, max: usize| {
             value.map_or(default, |value| {
                 usize::try_from(value).unwrap_or(max).min(max)
             })
         };
+
         Ok(Self {
             matcher,
             glob: arguments.glob.as_deref().map(glob_matcher).transpose()?,
@@ -174,34 +184,36 @@ impl Search {
     fn searcher(&self) -> Searcher {
         SearcherBuilder::new()
             .binary_detection(BinaryDetection::quit(0))
-            // A file that shrinks while it is mapped would end the host.
+            // A file that is truncated while it is mapped would crash the host.
             .memory_map(MmapChoice::never())
             .heap_limit(Some(HEAP_BYTES_MAX))
             .line_number(true)
             .before_context(self.context)
             .after_context(self.context)
-            // One more than is shown tells that there are more.
+            // One more than is shown, to know that there are more.
             .max_matches(Some(self.max as u64 + 1))
             .build()
     }
 
-    fn below(
+    fn search_tree(
         &self,
         run: &Run,
         path: &str,
         allowed: &Allowed,
-        stop: &Stop,
-    ) -> Result<ToolOutput, Failed> {
+        stop: &StopFlag,
+    ) -> Result<ToolOutput, ToolFailure> {
         let until = Instant::now() + TIME_MAX;
-        let first = First::new(self.max + 1);
+        let first = FirstN::new(self.max + 1);
         let passed_over = AtomicUsize::new(0);
+
         let walk = Walk {
             root: run.root()?,
             start: path,
             hidden: self.hidden,
             stop,
         };
-        let walked = walk.run(|| Worker {
+
+        let walked = walk.run(|| SearchVisitor {
             search: self,
             searcher: self.searcher(),
             first: &first,
@@ -213,43 +225,52 @@ impl Search {
         });
         let walked = walked.map_err(|error| explain(path, &error))?;
         stop.check()?;
+
         let (files, _) = first.into_ordered();
-        Ok(self.answer(files, walked, passed_over.into_inner()))
+        Ok(self.output(files, walked, passed_over.into_inner()))
     }
 
-    fn file(&self, run: &Run, path: &str, stop: &Stop) -> Result<ToolOutput, Failed> {
+    fn search_file(
+        &self,
+        run: &Run,
+        path: &str,
+        stop: &StopFlag,
+    ) -> Result<ToolOutput, ToolFailure> {
         let bytes = open_at(run.root()?, path)?.read(path)?;
-        let bytes = Stoppable {
+        let bytes = StoppableFile {
             file: &*bytes,
             stop,
             until: Instant::now() + TIME_MAX,
         };
         let lines = self.lines(&mut self.searcher(), bytes);
+
         stop.check()?;
         let passed_over = usize::from(lines.is_none());
         let files = lines.filter(|lines| !lines.is_empty());
         let files = files.map(|lines| (path.to_owned(), lines));
-        Ok(self.answer(files.into_iter().collect(), Walked::Whole, passed_over))
+
+        Ok(self.output(files.into_iter().collect(), WalkResult::Whole, passed_over))
     }
 
-    /// What matches; nothing at all if it is no text or cannot be read.
+    /// The matching lines; `None` if the file is binary or cannot be read.
     fn lines(&self, searcher: &mut Searcher, file: impl Read) -> Option<Vec<Line>> {
-        let mut found = Found::default();
+        let mut found = FileMatches::default();
         match searcher.search_reader(&self.matcher, file, &mut found) {
             Ok(()) if !found.binary => Some(found.lines),
             _ => None,
         }
     }
 
-    fn answer(
+    fn output(
         &self,
         files: Vec<(String, Vec<Line>)>,
-        walked: Walked,
+        walked: WalkResult,
         passed_over: usize,
     ) -> ToolOutput {
         let mut text = String::new();
         let mut shown = Vec::new();
         let mut truncated = false;
+
         'files: for (path, lines) in files {
             text.push_str(&format!("{path}\n"));
             for line in lines {
@@ -258,11 +279,14 @@ impl Search {
                     truncated = true;
                     break 'files;
                 }
+
                 if line.gap {
                     text.push_str("--\n");
                 }
+
                 let mark = if line.matches { ':' } else { '-' };
                 text.push_str(&format!("{}{mark} {}\n", line.number, line.text));
+
                 if line.matches {
                     shown.push(json!({
                         "path": path, "line": line.number, "text": line.text,
@@ -270,25 +294,29 @@ impl Search {
                 }
             }
         }
+
         let count = shown.len();
+
         match (truncated, walked) {
             (true, _) => text.push_str(&format!(
                 "[truncated: the first {count} matches, there are more; narrow the pattern, the \
                  path or the glob]"
             )),
-            (false, Walked::Part) => text.push_str(
+            (false, WalkResult::Part) => text.push_str(
                 "[truncated: there are more files than one search looks at; give a path below]",
             ),
-            (false, Walked::Whole) if count == 0 => text.push_str("[no matches]"),
-            (false, Walked::Whole) => {}
+            (false, WalkResult::Whole) if count == 0 => text.push_str("[no matches]"),
+            (false, WalkResult::Whole) => {}
         }
+
         if passed_over > 0 && !truncated {
             text.push_str(&format!(
                 "\n[{passed_over} files are binary, too large or unreadable and were passed over]"
             ));
         }
-        let truncated = truncated || walked == Walked::Part;
-        // Which files a search with more matches than are shown never came to is chance.
+
+        let truncated = truncated || walked == WalkResult::Part;
+        // If the result is truncated, it is chance which files were not reached.
         let passed_over = (!truncated).then_some(passed_over);
         ToolOutput::text(text).structured(json!({
             "matches": shown, "truncated": truncated, "passed_over": passed_over,
@@ -296,42 +324,44 @@ impl Search {
     }
 }
 
-/// What each thread of the walk does.
-struct Worker<'a> {
+/// The visitor of one thread of the walk.
+struct SearchVisitor<'a> {
     search: &'a Search,
     searcher: Searcher,
-    first: &'a First<Vec<Line>>,
+    first: &'a FirstN<Vec<Line>>,
     passed_over: &'a AtomicUsize,
     run: &'a Run,
     allowed: &'a Allowed,
-    stop: &'a Stop,
+    stop: &'a StopFlag,
     until: Instant,
 }
 
-/// A file that cannot be read any further once nobody waits for the search or its time is over:
-/// one file can be enough for longer than that.
-struct Stoppable<'a, F> {
+/// A file whose reads fail once the caller is gone or the time is over, since searching one large
+/// file can take longer than that.
+struct StoppableFile<'a, F> {
     file: F,
-    stop: &'a Stop,
+    stop: &'a StopFlag,
     until: Instant,
 }
 
-impl<F: Read> Read for Stoppable<'_, F> {
+impl<F: Read> Read for StoppableFile<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.stop.is_asked() || Instant::now() >= self.until {
-            true => Err(std::io::Error::other("the search is over")),
-            false => self.file.read(buffer),
+        if self.stop.is_set() || Instant::now() >= self.until {
+            Err(std::io::Error::other("the search is over"))
+        } else {
+            self.file.read(buffer)
         }
     }
 }
 
-impl Visit for Worker<'_> {
+impl Visit for SearchVisitor<'_> {
     fn enter(&mut self, path: &str, _: usize) -> bool {
         self.first.may_have(&format!("{path}/"))
     }
 
     fn entry(&mut self, entry: Entry<'_>) {
         let fits = |glob: &GlobMatcher| glob.is_match(&entry.path);
+
         if entry.kind != Kind::File
             || !self.search.glob.as_ref().is_none_or(fits)
             || !self.first.may_have(&entry.path)
@@ -339,24 +369,26 @@ impl Visit for Worker<'_> {
         {
             return;
         }
+
         let Ok(file) = entry.open() else {
             self.passed_over.fetch_add(1, Ordering::Relaxed);
             return;
         };
+
         let too_large = file
             .metadata()
             .is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX);
-        let lines = match too_large {
-            true => None,
-            false => {
-                let bounded = Stoppable {
-                    file: file.take(FILE_BYTES_MAX),
-                    stop: self.stop,
-                    until: self.until,
-                };
-                self.search.lines(&mut self.searcher, bounded)
-            }
+        let lines = if too_large {
+            None
+        } else {
+            let bounded = StoppableFile {
+                file: file.take(FILE_BYTES_MAX),
+                stop: self.stop,
+                until: self.until,
+            };
+            self.search.lines(&mut self.searcher, bounded)
         };
+
         match lines {
             None => {
                 self.passed_over.fetch_add(1, Ordering::Relaxed);
@@ -370,22 +402,24 @@ impl Visit for Worker<'_> {
     }
 }
 
-/// The lines of one file.
+/// The matches of one file.
 #[derive(Default)]
-struct Found {
+struct FileMatches {
     lines: Vec<Line>,
     gap: bool,
     binary: bool,
 }
 
-impl Found {
+impl FileMatches {
     fn add(&mut self, number: Option<u64>, bytes: &[u8], matches: bool) {
         let bytes = bytes.trim_ascii_end();
         let shown = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
         let mut text = String::from_utf8_lossy(shown).into_owned();
+
         if bytes.len() > LINE_BYTES_MAX {
             text.push_str(&format!(" [… {} bytes]", bytes.len()));
         }
+
         self.lines.push(Line {
             number: number.unwrap_or_default(),
             text,
@@ -395,7 +429,7 @@ impl Found {
     }
 }
 
-impl Sink for &mut Found {
+impl Sink for &mut FileMatches {
     type Error = std::io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Self::Error> {
@@ -423,9 +457,9 @@ impl Sink for &mut Found {
 mod tests {
     use super::*;
 
-    /// Lines without end, which asks for the stop after a while.
+    /// Test support: endless lines, which ask for the stop after a while.
     struct Endless<'a> {
-        stop: &'a Stop,
+        stop: &'a StopFlag,
         reads: usize,
     }
 
@@ -434,7 +468,7 @@ mod tests {
             self.reads += 1;
             assert!(self.reads < 100, "it is read on after the stop was asked");
             if self.reads == 10 {
-                self.stop.ask();
+                self.stop.set();
             }
             buffer.fill(b'\n');
             Ok(buffer.len())
@@ -447,8 +481,9 @@ mod tests {
         let Ok(search) = Search::new(&arguments) else {
             panic!("it is a pattern");
         };
-        let stop = Stop::default();
-        let endless = Stoppable {
+        let stop = StopFlag::default();
+
+        let endless = StoppableFile {
             file: Endless {
                 stop: &stop,
                 reads: 0,
@@ -457,17 +492,17 @@ mod tests {
             until: Instant::now() + TIME_MAX,
         };
         assert!(search.lines(&mut search.searcher(), endless).is_none());
-        assert!(stop.is_asked());
+        assert!(stop.is_set());
     }
 
     #[test]
     fn a_search_ends_with_its_time() {
-        let stop = Stop::default();
-        let mut over = Stoppable {
+        let stop = StopFlag::default();
+        let mut stoppable = StoppableFile {
             file: &b"text"[..],
             stop: &stop,
             until: Instant::now(),
         };
-        assert!(over.read(&mut [0; 8]).is_err());
+        assert!(stoppable.read(&mut [0; 8]).is_err());
     }
 }

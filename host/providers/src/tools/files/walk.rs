@@ -1,9 +1,9 @@
-//! Everything below a directory, by a few threads: hidden and ignored names left out, no link
-//! followed, nothing opened but by its name in a directory that is open already. Knows neither
-//! globs nor what is done with what it finds.
+//! Walks a directory tree with a few threads: skips hidden and ignored names, follows no links, and
+//! opens everything by its name in an already open directory. `list` and `search` supply the
+//! visitors.
 
-use super::ignored::{self, Rules};
-use super::job::Stop;
+use super::ignored::{self, IgnoreRules};
+use super::job::StopFlag;
 use super::path::{self, join};
 use cap_std::fs::Dir;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
@@ -14,30 +14,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Threads of one walk at the most.
+/// How many threads one walk has at most.
 const THREADS_MAX: usize = 8;
-/// Names that one walk looks at, at the most.
+/// How many names one walk visits.
 const ENTRIES_MAX: usize = 500_000;
-/// How deep a walk goes at the most.
+/// How deep a walk goes.
 pub(super) const DEPTH_MAX: usize = 64;
-/// How long one walk takes at the most.
+/// How long one walk may take.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes of a file with rules of what to ignore, at the most.
+/// Bytes of a file with ignore rules.
 const RULES_BYTES_MAX: u64 = 1 << 20;
-/// Files that are handed to one thread at a time.
+/// How many files one thread takes at a time.
 const CHUNK: usize = 64;
 
-/// What a walk found.
+/// A file, directory or link that a walk found.
 pub(super) struct Entry<'a> {
     directory: &'a OwnedFd,
     name: &'a str,
     pub(super) path: String,
     pub(super) kind: Kind,
-    /// 1 for what lies in the directory that the walk began at.
+    /// 1 for an entry of the directory that the walk started at.
     pub(super) depth: usize,
 }
 
-/// What kind of thing it is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -48,7 +48,7 @@ pub(super) enum Kind {
 }
 
 impl Entry<'_> {
-    /// Opens it if it is a regular file, still; waits for nobody.
+    /// Opens the entry if it is still a regular file, without blocking.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         open_regular(self.directory, self.name)
     }
@@ -64,38 +64,38 @@ fn open_regular(directory: impl AsFd, name: &str) -> rustix::io::Result<File> {
     }
 }
 
-/// What looks at the entries, one for each thread.
+/// Visits the entries; each thread has its own visitor.
 pub(super) trait Visit {
-    /// Whether to go into a directory, whose path this is.
+    /// Whether to enter the directory of this path.
     fn enter(&mut self, path: &str, depth: usize) -> bool;
-    /// Something that is neither hidden nor ignored.
+    /// Visits an entry that is neither hidden nor ignored.
     fn entry(&mut self, entry: Entry<'_>);
 }
 
-/// Where to begin, and what to leave out.
+/// Where to start, and what to skip.
 pub(super) struct Walk<'a> {
     /// The workspace.
     pub(super) root: &'a Dir,
-    /// A directory, by its resolved path.
+    /// The directory to start at, by its resolved path.
     pub(super) start: &'a str,
-    /// Names that begin with a dot, other than `.git`, are not left out.
+    /// Whether to include names that begin with a dot, except `.git`.
     pub(super) hidden: bool,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a StopFlag,
 }
 
-/// Whether a walk saw everything.
+/// Whether a walk was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Walked {
+pub(super) enum WalkResult {
     Whole,
-    /// It met one of its bounds, or somebody stopped it.
+    /// It reached a bound, or was stopped.
     Part,
 }
 
-/// A directory that is open.
+/// An open directory of the walk.
 struct Level {
     fd: OwnedFd,
     path: String,
-    rules: Rules,
+    rules: IgnoreRules,
     depth: usize,
 }
 
@@ -109,7 +109,7 @@ struct Queue {
     working: usize,
 }
 
-struct Shared<'a> {
+struct WalkState<'a> {
     walk: &'a Walk<'a>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -118,13 +118,18 @@ struct Shared<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks; `visitor` makes one for each thread.
+    /// Walks the tree; `visitor` creates one for each thread.
     ///
     /// # Errors
-    /// When the directory to begin at cannot be read.
-    pub(super) fn run<V: Visit>(&self, visitor: impl Fn() -> V + Sync) -> std::io::Result<Walked> {
+    ///
+    /// If the start directory cannot be read.
+    pub(super) fn run<V: Visit>(
+        &self,
+        visitor: impl Fn() -> V + Sync,
+    ) -> std::io::Result<WalkResult> {
         let first = self.begin()?;
-        let shared = Shared {
+
+        let shared = WalkState {
             walk: self,
             queue: Mutex::new(Queue {
                 tasks: vec![],
@@ -136,6 +141,7 @@ impl Walk<'_> {
         };
         let tasks = shared.list(first, &mut visitor())?;
         shared.done(tasks);
+
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         std::thread::scope(|scope| {
             for _ in 1..threads.min(THREADS_MAX) {
@@ -143,20 +149,27 @@ impl Walk<'_> {
             }
             shared.work(&mut visitor());
         });
-        let all = shared.left.load(Ordering::Acquire) > 0 && !shared.over();
-        Ok(if all { Walked::Whole } else { Walked::Part })
+
+        let all = shared.left.load(Ordering::Acquire) > 0 && !shared.is_over();
+        Ok(if all {
+            WalkResult::Whole
+        } else {
+            WalkResult::Part
+        })
     }
 
-    /// Opens the first directory with the rules of all that are above it.
+    /// Opens the start directory, with the ignore rules of all directories above it.
     fn begin(&self) -> std::io::Result<Level> {
         let mut directory = self.root.try_clone()?;
         let mut path = ".".to_owned();
-        let mut rules = Rules::default();
+        let mut rules = IgnoreRules::default();
+
         for name in self.start.split('/').filter(|name| *name != ".") {
-            rules = rules.below(&path, &words(&directory, &ignored::FILES));
+            rules = rules.below(&path, &read_rules(&directory, &ignored::FILES));
             directory = path::step(&directory, name)?;
             path = join(&path, name);
         }
+
         Ok(Level {
             fd: directory.into_std_file().into(),
             path,
@@ -166,8 +179,8 @@ impl Walk<'_> {
     }
 }
 
-/// The words of those files of a directory that are there.
-fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
+/// The texts of these files in a directory, if they exist.
+fn read_rules(directory: impl AsFd, names: &[&str]) -> Vec<String> {
     let read = |name: &&str| {
         let file = open_regular(&directory, name).ok()?;
         let mut bytes = Vec::new();
@@ -177,12 +190,12 @@ fn words(directory: impl AsFd, names: &[&str]) -> Vec<String> {
     names.iter().filter_map(read).collect()
 }
 
-impl Shared<'_> {
-    fn over(&self) -> bool {
-        self.walk.stop.is_asked() || Instant::now() >= self.until
+impl WalkState<'_> {
+    fn is_over(&self) -> bool {
+        self.walk.stop.is_set() || Instant::now() >= self.until
     }
 
-    /// Adds tasks, the last of which is done first, at the end of one's own.
+    /// Completes a task and queues its subtasks, the last of which is taken first.
     fn done(&self, tasks: Vec<Task>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.tasks.extend(tasks);
@@ -191,9 +204,10 @@ impl Shared<'_> {
         self.changed.notify_all();
     }
 
-    /// The next task; none once all is done.
+    /// Takes the next task; `None` once all are completed.
     fn next(&self) -> Option<Task> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+
         loop {
             if let Some(task) = queue.tasks.pop() {
                 queue.working += 1;
@@ -208,20 +222,23 @@ impl Shared<'_> {
     }
 
     fn work(&self, visitor: &mut impl Visit) {
-        // What a panic leaves behind is done as well: nobody waits for it.
-        struct Done<'a, 'b>(&'a Shared<'b>, Vec<Task>);
-        impl Drop for Done<'_, '_> {
+        // Completed on drop, so that a panic does not leave other threads waiting.
+        struct CompleteOnDrop<'a, 'b>(&'a WalkState<'b>, Vec<Task>);
+
+        impl Drop for CompleteOnDrop<'_, '_> {
             fn drop(&mut self) {
                 self.0.done(std::mem::take(&mut self.1));
             }
         }
+
         while let Some(task) = self.next() {
-            let mut done = Done(self, vec![]);
+            let mut done = CompleteOnDrop(self, vec![]);
+
             match task {
-                _ if self.over() => {}
+                _ if self.is_over() => {}
                 Task::Entries(level, entries) => self.show(&level, entries, visitor),
                 Task::Directory(above, name) => {
-                    // A directory that went away or that nobody may read has nothing to show.
+                    // A directory that was removed or cannot be read has no entries.
                     done.1 = self
                         .enter(&above, &name)
                         .and_then(|level| self.list(level, visitor))
@@ -241,34 +258,43 @@ impl Shared<'_> {
         })
     }
 
-    /// Reads a directory and makes tasks of what is in it.
+    /// Reads a directory and creates tasks for its entries.
     fn list(&self, mut level: Level, visitor: &mut impl Visit) -> std::io::Result<Vec<Task>> {
         let mut names = Vec::new();
         let mut rules = Vec::new();
+
         for entry in fs::Dir::read_from(&level.fd)? {
             let entry = entry?;
-            // A name that is not UTF-8 cannot be asked for.
+            // A name that is not UTF-8 cannot be named in a call.
             let Ok(name) = entry.file_name().to_str() else {
                 continue;
             };
+
             if matches!(name, "." | ".." | ".git") {
                 continue;
             }
+
             let left = self
                 .left
                 .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
                     left.checked_sub(1)
                 });
+
             if left.is_err() {
                 break;
             }
+
             rules.extend(ignored::FILES.into_iter().filter(|file| *file == name));
+
             if self.walk.hidden || !name.starts_with('.') {
                 names.push((name.to_owned(), entry.file_type()));
             }
         }
+
         rules.sort_unstable();
-        level.rules = level.rules.below(&level.path, &words(&level.fd, &rules));
+        level.rules = level
+            .rules
+            .below(&level.path, &read_rules(&level.fd, &rules));
         Ok(self.tasks(&Arc::new(level), names, visitor))
     }
 
@@ -280,10 +306,11 @@ impl Shared<'_> {
     ) -> Vec<Task> {
         let mut tasks = Vec::new();
         let mut entries = Vec::new();
+
         for (name, kind) in names {
             let kind = self.kind(level, &name, kind);
             let path = join(&level.path, &name);
-            if level.rules.leave_out(&path, kind == Kind::Directory) {
+            if level.rules.ignores(&path, kind == Kind::Directory) {
                 continue;
             }
             let depth = level.depth + 1;
@@ -292,11 +319,13 @@ impl Shared<'_> {
             }
             entries.push((name, kind));
         }
+
         while !entries.is_empty() {
             let rest = entries.split_off(entries.len().min(CHUNK));
             tasks.push(Task::Entries(Arc::clone(level), entries));
             entries = rest;
         }
+
         tasks
     }
 
@@ -308,6 +337,7 @@ impl Shared<'_> {
                 }),
             known => known,
         };
+
         match kind {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Directory,
@@ -318,7 +348,7 @@ impl Shared<'_> {
 
     fn show(&self, level: &Level, entries: Vec<(String, Kind)>, visitor: &mut impl Visit) {
         for (name, kind) in entries {
-            if self.walk.stop.is_asked() {
+            if self.walk.stop.is_set() {
                 return;
             }
             visitor.entry(Entry {
@@ -337,7 +367,7 @@ mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
 
-    /// Exchanges what it is shown for a link to the outside, right before that is opened.
+    /// Replaces each entry by a link to the outside, right before it is opened.
     struct Exchange<'a> {
         place: &'a Path,
         read: &'a Mutex<Vec<String>>,
@@ -368,28 +398,33 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_a_link_at_the_worst_moment_is_not_followed() {
+    fn an_entry_that_becomes_a_link_is_not_followed() {
         let name = format!("lastword-walk-{}", uuid::Uuid::now_v7());
         let place: PathBuf = std::env::temp_dir().join(name);
+
         for directory in ["in/d", "out"] {
             std::fs::create_dir_all(place.join(directory)).expect("a directory");
         }
+
         for file in ["in/f", "in/d/g", "out/secret"] {
             std::fs::write(place.join(file), "canary").expect("a file");
         }
+
         let root = File::open(place.join("in")).expect("it is there");
         let walk = Walk {
             root: &Dir::from_std_file(root),
             start: ".",
             hidden: false,
-            stop: &Stop::default(),
+            stop: &StopFlag::default(),
         };
+
         let read = Mutex::default();
         let visitor = || Exchange {
             place: &place,
             read: &read,
         };
         walk.run(visitor).expect("it begins");
+
         let mut read = read.into_inner().expect("no test panicked");
         read.sort();
         assert_eq!(read, ["d", "f"]);

@@ -1,10 +1,10 @@
-//! `write_file`: a file's whole content, for a new file or one that this run has read.
+//! `write_file`: replaces a file's whole content, for a new file or one that this run has read.
 
 use super::change::Change;
-use super::line_ends::kept;
+use super::line_ends::with_line_ends_of;
 use super::order::Turn;
-use super::path::{FILE_BYTES_MAX, Wanted};
-use super::{Failed, Run, arguments};
+use super::path::{FILE_BYTES_MAX, RequestedPath};
+use super::{Run, ToolFailure, arguments};
 use crate::tools::{Effects, Invocation, Tool, ToolOutput};
 use serde::Deserialize;
 use serde_json::json;
@@ -47,14 +47,15 @@ pub(super) async fn call(
     mut call: Invocation,
     turn: Option<Turn>,
     runtime: &Handle,
-) -> Result<ToolOutput, Failed> {
+) -> Result<ToolOutput, ToolFailure> {
     let Arguments { path, content } = arguments(&mut call)?;
+
     let change = Change {
         run,
-        wanted: Wanted::parse(&path)?,
+        wanted: RequestedPath::parse(&path)?,
         after: |_: &str, before: Option<&str>| {
             Ok(match before {
-                Some(before) => kept(before, content),
+                Some(before) => with_line_ends_of(before, content),
                 None => content,
             })
         },

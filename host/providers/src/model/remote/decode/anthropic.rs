@@ -1,5 +1,5 @@
-//! Anthropic's messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
-//! Blocks begin, grow and stop by index, and may do so at the same time. Pure.
+//! Anthropic's messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>. Blocks
+//! start, grow and stop by index, and may do so concurrently. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{self, Halves, count, text};
@@ -9,20 +9,20 @@ use crate::model::remote::thoughts::Thought;
 use lastword_types::session::Usage;
 use serde_json::{Value, json};
 
-/// Blocks that are open at the same time at the most.
+/// How many blocks may be open at the same time.
 const OPEN_BLOCKS_MAX: usize = 64;
 
-/// The blocks that are open, in the order in which they began.
+/// The open blocks, in the order in which they started.
 #[derive(Default)]
 pub(super) struct Anthropic {
     open: Vec<Block>,
 }
 
 struct Block {
-    /// Its number; some proxies leave it out, and then send one block after the other.
+    /// Its number. Some proxies leave it out, and then send one block after the other.
     index: Option<u64>,
     kind: String,
-    /// As it began.
+    /// The document that started it.
     start: Value,
     /// The pieces of its input, joined.
     input: String,
@@ -30,7 +30,7 @@ struct Block {
     thinking: String,
     signature: String,
     citations: Vec<Value>,
-    /// Deltas of kinds that are not known.
+    /// Deltas of unknown kinds.
     others: Vec<Value>,
 }
 
@@ -42,14 +42,14 @@ impl Anthropic {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<Flow, Fault> {
-        // Some proxies name the kind of an event in one place, some in the other.
+        // Some proxies name the kind of an event in the document, some in the event's name.
         let kind = text(document, "type").unwrap_or(event);
         match kind {
             "message_start" => {
                 let message = document.get("message").unwrap_or(&Value::Null);
                 self.whole(message, answer, events)?;
             }
-            // The whole answer of a server that does not stream.
+            // The whole response of a server that does not stream.
             "message" => {
                 self.whole(document, answer, events)?;
                 return Ok(Flow::Over);
@@ -79,13 +79,15 @@ impl Anthropic {
             "ping" => {}
             other => Assembly::other(other, document, events),
         }
+
         if answer.has_finish() {
             self.close(answer, events)?;
         }
+
         Ok(Flow::Open)
     }
 
-    /// Everything that a message holds already.
+    /// Decodes a complete message.
     fn whole(
         &mut self,
         message: &Value,
@@ -93,6 +95,7 @@ impl Anthropic {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         usage(message, answer);
+
         for block in message
             .get("content")
             .and_then(Value::as_array)
@@ -104,6 +107,7 @@ impl Anthropic {
                 block.stop(answer, events)?;
             }
         }
+
         reason(message, answer);
         Ok(())
     }
@@ -127,8 +131,10 @@ impl Anthropic {
                 "more than {OPEN_BLOCKS_MAX} blocks of the answer are open at once"
             )));
         }
+
         answer.hold(start.to_string().len())?;
         let kind = text(start, "type").unwrap_or("text").to_owned();
+
         let mut block = Block {
             index,
             start: start.clone(),
@@ -140,6 +146,7 @@ impl Anthropic {
             others: Vec::new(),
             kind,
         };
+
         match block.kind.as_str() {
             "text" => {
                 answer.text(text(start, "text").unwrap_or_default(), events);
@@ -149,6 +156,7 @@ impl Anthropic {
             "thinking" => block.think(text(start, "thinking").unwrap_or_default(), answer, events),
             _ => {}
         }
+
         self.open.push(block);
         Ok(())
     }
@@ -161,7 +169,7 @@ impl Anthropic {
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
         let Some(place) = self.place(index) else {
-            // Of a block that never began: its text counts all the same.
+            // A delta of a block that never started: its text counts all the same.
             let kind = if delta.get("thinking").is_some() {
                 "thinking"
             } else {
@@ -173,13 +181,14 @@ impl Anthropic {
                 None => Ok(()),
             };
         };
+
         self.open[place].grow(delta, answer, events)
     }
 
-    /// Closes the blocks that never stopped: the answer was cut off within them.
+    /// Closes the blocks that never stopped, because the response was cut off within them.
     fn close(&mut self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         for block in std::mem::take(&mut self.open) {
-            block.cut(answer, events)?;
+            block.cut_off(answer, events)?;
         }
         Ok(())
     }
@@ -216,16 +225,17 @@ impl Block {
             answer.hold(delta.to_string().len())?;
             self.others.push(delta.clone());
         }
+
         Ok(())
     }
 
-    /// The block is whole.
+    /// Finishes a complete block.
     fn stop(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         self.deliver(true, answer, events)
     }
 
-    /// Nothing more of the block comes.
-    fn cut(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
+    /// Finishes a block that was cut off.
+    fn cut_off(self, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
         self.deliver(false, answer, events)
     }
 
@@ -235,7 +245,8 @@ impl Block {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
-        self.input.extend(self.halves.rest());
+        self.input.extend(self.halves.flush());
+
         match self.kind.as_str() {
             "text" => {}
             "thinking" => answer.thought(Thought::Custom(json!({
@@ -249,28 +260,33 @@ impl Block {
             "tool_use" => self.call(whole, answer)?,
             kind => Assembly::other(kind, &self.document(), events),
         }
+
         if !self.citations.is_empty() {
             let citations = Value::Array(std::mem::take(&mut self.citations));
             Assembly::other("citations", &citations, events);
         }
+
         let known = ["text", "thinking", "redacted_thinking", "tool_use"];
         if !self.others.is_empty() && known.contains(&self.kind.as_str()) {
             let others = Value::Array(std::mem::take(&mut self.others));
             Assembly::other(&format!("{}.deltas", self.kind), &others, events);
         }
+
         Ok(())
     }
 
     fn call(&self, whole: bool, answer: &mut Assembly) -> Result<(), Fault> {
         let id = text(&self.start, "id").unwrap_or_default();
         let name = text(&self.start, "name").unwrap_or_default();
-        // Anthropic begins with `{}` and sends the input in pieces; some proxies begin with
-        // the whole of it and send none.
+
+        // Anthropic starts with `{}` and sends the input in pieces; some proxies start with the
+        // whole input and send no pieces.
         let input = self.start.get("input").filter(|input| match input {
             Value::Object(fields) => !fields.is_empty(),
             Value::String(text) => !text.is_empty(),
             other => !other.is_null(),
         });
+
         match (input, self.input.is_empty()) {
             (Some(input), true) => answer
                 .calls
@@ -285,7 +301,7 @@ impl Block {
         }
     }
 
-    /// A block of another kind as one document: how it began, and what came to it.
+    /// A block of another kind as one document: its start and its deltas.
     fn document(&self) -> Value {
         let mut document = self.start.clone();
         if let Some(fields) = document.as_object_mut() {
@@ -298,11 +314,12 @@ impl Block {
                 fields.insert("deltas".to_owned(), Value::Array(self.others.clone()));
             }
         }
+
         document
     }
 }
 
-/// A delta of a known kind that adds nothing.
+/// Whether a delta of a known kind adds nothing.
 fn is_empty_delta(delta: &Value) -> bool {
     let Some(fields) = delta.as_object() else {
         return delta.is_null();
@@ -319,13 +336,14 @@ fn usage(document: &Value, answer: &mut Assembly) {
     let Some(usage) = document.get("usage") else {
         return;
     };
-    // Later counts are of the whole answer and may leave out what did not change.
+    // Later counts are totals, and may omit what did not change.
     let before = answer.counted();
     let (read, written) = (
         count(usage, "cache_read_input_tokens").max(before.cache_read_tokens),
         count(usage, "cache_creation_input_tokens").max(before.cache_write_tokens),
     );
-    // Anthropic's `input_tokens` are those beside the cache.
+
+    // Anthropic's `input_tokens` exclude cached ones.
     let fresh = count(usage, "input_tokens");
     answer.usage(Usage {
         input_tokens: fresh
@@ -339,11 +357,12 @@ fn usage(document: &Value, answer: &mut Assembly) {
     });
 }
 
-/// Takes the reason of a message's end, if one is there.
+/// Takes over the stop reason, if there is one.
 fn reason(message: &Value, answer: &mut Assembly) {
     let Some(reason) = text(message, "stop_reason") else {
         return;
     };
+
     answer.end(match reason {
         "end_turn" | "stop_sequence" | "tool_use" => Finish::Done,
         "max_tokens" | "model_context_window_exceeded" => Finish::MaxTokens,

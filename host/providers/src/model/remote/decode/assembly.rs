@@ -1,5 +1,5 @@
-//! What an answer comes to: events as its pieces arrive, and what is held back until its end,
-//! which is its calls, its usage and its finish reason. Pure; it knows no wire format.
+//! Assembles a response: emits events as its pieces arrive, and holds back tool calls, usage and
+//! the finish reason until its end. Pure, and independent of the wire format.
 
 use super::Fault;
 use super::calls::Calls;
@@ -13,24 +13,24 @@ use lastword_types::session::{PartBody, Usage};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Bytes that one answer may make the host hold back at the most: arguments of calls,
-/// signatures, documents of kinds that are not known.
+/// Bytes that one response may make the host hold back: arguments of calls, signatures, documents
+/// of unknown kinds.
 pub(super) const HELD_BYTES_MAX: usize = 32 << 20;
 
-/// Why an answer ended.
+/// Why a response ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
     /// The model was done, or waits for its tools.
     Done,
-    /// The most tokens were written.
+    /// The limit on output tokens was reached.
     MaxTokens,
-    /// The service, or the model, would not say more.
+    /// The service or the model refused to continue.
     ContentFilter,
-    /// In the service's own word.
+    /// A reason in the service's own word.
     Other(String),
 }
 
-/// An answer in progress.
+/// A response that is being assembled.
 pub(super) struct Assembly {
     pub(super) calls: Calls,
     text: Halves,
@@ -54,7 +54,7 @@ impl Assembly {
         }
     }
 
-    /// A piece of the text.
+    /// Adds a piece of text.
     pub(super) fn text(&mut self, piece: &str, events: &mut Vec<ModelEvent>) {
         let text = self.text.join(piece);
         if !text.is_empty() {
@@ -62,7 +62,7 @@ impl Assembly {
         }
     }
 
-    /// A piece of the reasoning.
+    /// Adds a piece of reasoning.
     pub(super) fn reasoning(&mut self, piece: &str, events: &mut Vec<ModelEvent>) {
         let text = self.reasoning.join(piece);
         if !text.is_empty() {
@@ -70,7 +70,7 @@ impl Assembly {
         }
     }
 
-    /// A piece of a kind that has no event of its own, whole.
+    /// Adds a whole document of a kind that has no event of its own.
     pub(super) fn other(kind: &str, document: &Value, events: &mut Vec<ModelEvent>) {
         let body = PartBody::Other {
             kind: json::whole(kind),
@@ -79,7 +79,7 @@ impl Assembly {
         events.push(ModelEvent::Part(body.into()));
     }
 
-    /// Bytes as base64. What is none is delivered as it came, as a piece of this kind.
+    /// Adds bytes in base64. Invalid base64 is delivered as a document of this kind.
     pub(super) fn data(
         media_type: &str,
         base64: &str,
@@ -96,9 +96,10 @@ impl Assembly {
         }
     }
 
-    /// A thought that the service wants back with the next call.
+    /// Adds a thought that the service wants back with the next request.
     ///
     /// # Errors
+    ///
     /// As [`Assembly::hold`].
     pub(super) fn thought(&mut self, thought: Thought) -> Result<(), Fault> {
         self.hold(thought.bytes())?;
@@ -109,6 +110,7 @@ impl Assembly {
     /// Counts bytes that are held back.
     ///
     /// # Errors
+    ///
     /// [`Fault::TooMuch`] beyond [`HELD_BYTES_MAX`].
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Fault> {
         self.held = self.held.saturating_add(bytes);
@@ -120,55 +122,57 @@ impl Assembly {
         Ok(())
     }
 
-    /// What the service counted; the last count is the one that holds. Zeros mean that it
-    /// did not count.
+    /// Sets the service's token count, replacing an earlier one. Zeros mean that it did not count.
     pub(super) fn usage(&mut self, usage: Usage) {
         if usage != Usage::default() {
             self.usage = Some(usage);
         }
     }
 
-    /// The count so far.
+    /// The token count so far.
     pub(super) fn counted(&self) -> Usage {
         self.usage.unwrap_or_default()
     }
 
-    /// Why the answer ends. Where more than one reason is named, being done is none of them.
+    /// Sets why the response ends. `Done` does not replace an earlier, more specific reason.
     pub(super) fn end(&mut self, finish: Finish) {
         if finish != Finish::Done || self.finish.is_none() {
             self.finish = Some(finish);
         }
     }
 
-    /// The text is a refusal, whatever reason the answer ends with.
+    /// Marks the text as a refusal, whatever reason the response ends with.
     pub(super) fn refuse(&mut self) {
         self.refused = true;
     }
 
-    /// Whether the service said why the answer ends.
+    /// Whether the service sent a finish reason.
     pub(super) fn has_finish(&self) -> bool {
         self.finish.is_some()
     }
 
-    /// Adds what was held back, and the end.
+    /// Emits what was held back, and the end.
     pub(super) fn finish(&mut self, events: &mut Vec<ModelEvent>) {
-        let rest = |halves: &mut Halves| halves.rest().map(String::from);
+        let rest = |halves: &mut Halves| halves.flush().map(String::from);
         events.extend(rest(&mut self.reasoning).map(ModelEvent::Reasoning));
         events.extend(rest(&mut self.text).map(ModelEvent::Text));
+
         let finish = if self.refused {
             Finish::ContentFilter
         } else {
             self.finish.take().unwrap_or(Finish::Done)
         };
         let calls = self.calls.take(finish == Finish::Done);
+
         let finish = match finish {
-            // Some services call a turn that ends in calls complete.
+            // Some services report a turn that ends in calls as complete.
             Finish::Done if !calls.is_empty() => ModelFinish::ToolUse,
             Finish::Done => ModelFinish::EndTurn,
             Finish::MaxTokens => ModelFinish::MaxTokens,
             Finish::ContentFilter => ModelFinish::ContentFilter,
             Finish::Other(word) => word.into(),
         };
+
         events.extend(calls.into_iter().map(ModelEvent::Part));
         events.extend(self.usage.take().map(ModelEvent::Usage));
         events.push(ModelEvent::Finish(finish));

@@ -1,5 +1,5 @@
-//! The tool calls of an answer, whole or in fragments, as the wire formats send them and as
-//! services that imitate these do. Pure; it does not carry anything out.
+//! The tool calls of a response, whole or in fragments, as the wire formats and the services that
+//! imitate them send them. Pure.
 
 use super::Fault;
 use super::assembly::Assembly;
@@ -12,39 +12,39 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Tool calls of one answer at the most.
+/// How many tool calls one response may have.
 pub(super) const CALLS_MAX: usize = 256;
-/// Bytes of one call's arguments at the most. The host's tools take less, and say so to the
-/// model; beyond this the answer fails.
+/// Bytes of one call's arguments. The host's tools accept less, and tell the model so; beyond this
+/// the response fails.
 pub(super) const ARGUMENTS_BYTES_MAX: usize = 4 << 20;
 
-/// The calls so far, in the order in which they began.
+/// The calls so far, in the order in which they started.
 pub(super) struct Calls {
     service: Service,
     calls: Vec<Call>,
-    /// Thoughts that came before the next call.
+    /// Thoughts before the next call.
     leading: Vec<Thought>,
-    /// Ids that the conversation has already.
+    /// Ids that already occur in the conversation.
     taken: HashSet<String>,
 }
 
 #[derive(Default)]
 struct Call {
-    /// What the service numbers it by: any number, or any text.
+    /// The service's number of the call: any number or string.
     index: Option<String>,
     id: String,
     name: String,
     arguments: String,
     halves: Halves,
     nesting: Nesting,
-    /// The arguments were a whole object once.
+    /// Whether the arguments formed a whole object at some point.
     whole: bool,
-    /// The service said that no more of it comes.
+    /// Whether the service said that the call is complete.
     closed: bool,
     thoughts: Vec<Thought>,
 }
 
-/// A piece of a call: everything of it may be missing.
+/// A fragment of a call. Every field may be missing.
 #[derive(Default)]
 pub(super) struct Fragment<'a> {
     pub(super) index: Option<String>,
@@ -64,15 +64,16 @@ impl Calls {
         }
     }
 
-    /// A thought that belongs to the next call.
+    /// Adds a thought that belongs to the next call.
     pub(super) fn lead(&mut self, thought: Thought) {
         self.leading.push(thought);
     }
 
-    /// Which call a fragment goes on with, if not a new one.
+    /// The index of the call that a fragment continues; `None` for a new call.
     fn place(&self, fragment: &Fragment<'_>) -> Option<usize> {
         let (id, index) = (fragment.id, &fragment.index);
         let numbered = |call: &Call| call.index == *index;
+
         let place = match (index, id) {
             (Some(_), _) => self.calls.iter().rposition(numbered),
             (None, Some(id)) => self.calls.iter().rposition(|call| call.id == id),
@@ -80,8 +81,9 @@ impl Calls {
             (None, None) => self.calls.len().checked_sub(1),
         }?;
         let call = &self.calls[place];
-        // Services that number all of their calls 0 tell them apart by id, or by nothing but
-        // the name in front of each.
+
+        // Services that number all of their calls 0 distinguish them by id, or only by a name at
+        // the start of each.
         let another_id = id.is_some_and(|id| !call.id.is_empty() && call.id != json::whole(id));
         let another_name = fragment.name.is_some_and(|name| {
             let named = json::whole(name);
@@ -90,9 +92,10 @@ impl Calls {
         (!another_id && !another_name).then_some(place)
     }
 
-    /// Adds a piece of a call.
+    /// Adds a fragment of a call.
     ///
     /// # Errors
+    ///
     /// [`Fault::TooMuch`] beyond [`CALLS_MAX`] and [`ARGUMENTS_BYTES_MAX`].
     pub(super) fn add(&mut self, fragment: &Fragment<'_>) -> Result<(), Fault> {
         let place = match self.place(fragment) {
@@ -103,9 +106,11 @@ impl Calls {
         if call.id.is_empty() {
             call.id = fragment.id.map(json::whole).unwrap_or_default();
         }
+
         if call.name.is_empty() {
             call.name = fragment.name.map(json::whole).unwrap_or_default();
         }
+
         match fragment.arguments {
             None | Some(Value::Null) => {}
             Some(Value::String(piece)) => {
@@ -116,12 +121,14 @@ impl Calls {
                 call.push(&json::without_halves(arguments).to_string());
             }
         }
+
         call.bounded()
     }
 
-    /// Adds a call that is whole, with the thoughts that belong to it alone.
+    /// Adds a complete call with the thoughts that belong to it.
     ///
     /// # Errors
+    ///
     /// As [`Calls::add`].
     pub(super) fn add_whole(
         &mut self,
@@ -136,17 +143,20 @@ impl Calls {
         call.closed = true;
         call.id = id.map(json::whole).unwrap_or_default();
         call.name = json::whole(name);
+
         call.arguments = match arguments {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => json::whole(text),
             Some(arguments) => json::without_halves(arguments).to_string(),
         };
+
         call.bounded()
     }
 
-    /// Adds a call whose end never came.
+    /// Adds a call that was cut off.
     ///
     /// # Errors
+    ///
     /// As [`Calls::add`].
     pub(super) fn add_cut(&mut self, id: &str, name: &str, arguments: &str) -> Result<(), Fault> {
         let arguments = Value::String(arguments.to_owned());
@@ -163,16 +173,18 @@ impl Calls {
                 "the answer makes more than {CALLS_MAX} tool calls"
             )));
         }
+
         self.calls.push(Call {
             index,
             thoughts: std::mem::take(&mut self.leading),
             ..Call::default()
         });
+
         Ok(self.calls.len() - 1)
     }
 
-    /// The calls as parts. A model that was `done` had said all of them; one that was cut off
-    /// may have left the last one open, which then counts as unfinished.
+    /// Returns the calls as parts. If the model was `done`, all are complete; otherwise the last
+    /// one may have been cut off, and then counts as unfinished.
     pub(super) fn take(&mut self, done: bool) -> Vec<Part> {
         let calls = std::mem::take(&mut self.calls);
         let parts = calls.into_iter().map(|call| {
@@ -182,8 +194,8 @@ impl Calls {
         parts.collect()
     }
 
-    /// The service's id, unless the conversation has a call of that id, which no service
-    /// takes back twice.
+    /// Returns the service's id, or a new one if the conversation already has a call of that id,
+    /// which services refuse.
     fn id(&mut self, id: &str) -> String {
         let id = if id.is_empty() || self.taken.contains(id) {
             format!("call_{}", uuid::Uuid::now_v7().simple())
@@ -213,20 +225,24 @@ impl Call {
     }
 
     fn part(mut self, service: Service, id: String, done: bool) -> Part {
-        self.arguments.extend(self.halves.rest());
+        self.arguments.extend(self.halves.flush());
         let complete = self.closed || done;
         let none = self.arguments.trim().is_empty();
+
         let finished = if complete {
             none || is_json(&self.arguments)
         } else {
             self.arguments.trim_start().starts_with('{') && is_json(&self.arguments)
         };
+
         if none {
-            // No arguments at all mean none, unless they were only about to come.
+            // Missing arguments mean an empty object, unless the call was cut off before them.
             self.arguments = if complete { "{}" } else { "" }.to_owned();
         }
+
         let mut extra = Extra::new();
-        thoughts::keep(service, self.thoughts, &mut extra);
+        thoughts::store(service, self.thoughts, &mut extra);
+
         let body = PartBody::ToolCall(ToolCall {
             id,
             name: self.name,
@@ -239,7 +255,7 @@ impl Call {
 }
 
 impl Fragment<'_> {
-    /// Whether its arguments could be the first of a call.
+    /// Whether the arguments could be the start of a call's.
     fn begins(&self) -> bool {
         match self.arguments {
             None | Some(Value::Null) => false,
@@ -254,14 +270,15 @@ fn is_json(text: &str) -> bool {
 }
 
 impl Assembly {
-    /// Adds a piece of a call, whose bytes are held back.
+    /// Adds a fragment of a call, whose bytes are held back.
     ///
     /// # Errors
+    ///
     /// As [`Calls::add`] and [`Assembly::hold`].
     pub(super) fn call(&mut self, fragment: &Fragment<'_>) -> Result<(), Fault> {
         let arguments = match fragment.arguments {
             Some(Value::String(piece)) => piece.len(),
-            // Their text is bounded by that of their document.
+            // The length of these is bounded by that of their document.
             _ => 0,
         };
         let named = fragment.id.map_or(0, str::len) + fragment.name.map_or(0, str::len);

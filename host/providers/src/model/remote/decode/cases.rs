@@ -1,11 +1,11 @@
-//! The corpus of what services send, in `tests/data/model-wire.json`, against the decoders:
-//! each case by itself, and cut at every byte, with every line end.
+//! Decodes the corpus of services' responses in `tests/data/model-wire.json`: each case as it is,
+//! and cut at every byte, with every line end.
 //!
-//! A case: `wire`; `status` (200 unless given), `headers` and `content_type`; `chunks` as they
-//! arrive (text, `base64`, or `pause_ms`); and in `expect` what comes of it: `text`,
-//! `reasoning`, `calls`, `others` (kinds that are passed on as they came), `data` (media
-//! types), `finish`, `usage` (read, written), `cached` (read, written), `end` (of the run),
-//! `says` (words that a person sees). The suite plays the same cases through a host.
+//! A case: `wire`; `status` (200 by default), `headers` and `content_type`; `chunks` as they arrive
+//! (text, `base64`, or `pause_ms`); and in `expect` the result: `text`, `reasoning`, `calls`,
+//! `others` (kinds that are passed on), `data` (media types), `finish`, `usage` (read, written),
+//! `cached` (read, written), `end` (of the run), `says` (words that a person sees). The suite plays
+//! the same cases through a host.
 
 use super::{Decoder, Fault};
 use crate::model::endpoint::Service;
@@ -29,7 +29,7 @@ pub(super) struct Case {
     expect: Value,
 }
 
-/// The cases whose status is one of success.
+/// The cases with a status of success.
 pub(super) fn corpus() -> Vec<Case> {
     let all: Vec<Value> = serde_json::from_str(CORPUS).unwrap();
     let answers = all.iter().filter(|case| case.get("status").is_none());
@@ -38,6 +38,7 @@ pub(super) fn corpus() -> Vec<Case> {
 
 fn case(case: &Value) -> Case {
     let mut body = Vec::new();
+
     for chunk in case["chunks"].as_array().unwrap() {
         if let Some(text) = chunk.as_str() {
             body.extend_from_slice(text.as_bytes());
@@ -45,8 +46,10 @@ fn case(case: &Value) -> Case {
             body.extend(STANDARD.decode(base64).unwrap());
         }
     }
+
     let wire = case["wire"].as_str().unwrap();
     let service = Service::ALL.into_iter().find(|it| it.word() == wire);
+
     Case {
         name: format!("{wire}: {}", case["name"].as_str().unwrap()),
         service: service.unwrap(),
@@ -55,7 +58,7 @@ fn case(case: &Value) -> Case {
     }
 }
 
-/// What comes of these chunks. Ids that the host made are told by their place alone.
+/// Decodes these chunks. Ids that the host generated are replaced by their position.
 pub(super) fn decode<'a>(
     service: Service,
     chunks: impl IntoIterator<Item = &'a [u8]>,
@@ -63,15 +66,19 @@ pub(super) fn decode<'a>(
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     let mut fault = None;
+
     for chunk in chunks {
         if fault.is_none() {
             fault = decoder.feed(chunk, &mut events).err();
         }
     }
+
     if fault.is_none() {
         fault = decoder.end(&mut events).err();
     }
+
     let mut ids = HashSet::new();
+
     for (place, event) in events.iter_mut().enumerate() {
         if let ModelEvent::Part(part) = event
             && let PartBody::ToolCall(call) = &mut part.body
@@ -82,19 +89,22 @@ pub(super) fn decode<'a>(
             assert!(ids.insert(call.id.clone()), "{} is there twice", call.id);
         }
     }
+
     (events, fault)
 }
 
-/// What a case expects, of what came of it.
+/// The actual values of what a case expects.
 fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value {
     let mut found = json!({});
     let text = |wanted: fn(&ModelEvent) -> Option<&String>| {
         let texts = events.iter().filter_map(wanted);
         json!(texts.cloned().collect::<String>())
     };
+
     let all = |wanted: fn(&ModelEvent) -> Option<Value>| {
         json!(events.iter().filter_map(wanted).collect::<Vec<_>>())
     };
+
     for key in expect.as_object().unwrap().keys() {
         found[key] = match key.as_str() {
             "text" => text(|event| match event {
@@ -148,16 +158,18 @@ fn found(expect: &Value, events: &[ModelEvent], fault: Option<&Fault>) -> Value 
             } else {
                 "completed"
             }),
-            // What only a host shows.
+            // Only visible through a host.
             _ => expect[key].clone(),
         };
     }
+
     found
 }
 
 #[test]
 fn each_case_is_decoded_right() {
     let mut wrong = Vec::new();
+
     for case in corpus() {
         let (events, fault) = decode(case.service, [&*case.body]);
         let found = found(&case.expect, &events, fault.as_ref());
@@ -168,6 +180,7 @@ fn each_case_is_decoded_right() {
             ));
         }
     }
+
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -175,6 +188,7 @@ fn each_case_is_decoded_right() {
 fn a_wrong_expectation_is_noticed() {
     let case = &corpus()[0];
     let (events, fault) = decode(case.service, [&*case.body]);
+
     for wrong in [
         json!({"text": "other"}),
         json!({"calls": []}),
@@ -184,12 +198,13 @@ fn a_wrong_expectation_is_noticed() {
     }
 }
 
-/// Cuts each case of a service at every byte, after each of the line ends took the place of
-/// its own; and byte by byte.
+/// Cuts each case of a service at every byte, with each kind of line end; and feeds it byte by
+/// byte.
 fn every_cut(service: Service) {
     for case in corpus().iter().filter(|case| case.service == service) {
         let text = String::from_utf8_lossy(&case.body).replace("\r\n", "\n");
         let whole = decode(service, [text.as_bytes()]);
+
         for end in ["\n", "\r", "\r\n"] {
             let body = text.replace('\n', end).into_bytes();
             let same = |found, how: &str| {

@@ -1,6 +1,6 @@
-//! Cuts the bytes of an answer into JSON documents: server-sent events, or documents one
-//! behind the other (lines, one whole answer, or an array of them), as the first byte says,
-//! since content types lie. Pure; it does not know what the documents mean.
+//! Cuts the bytes of a response into JSON documents: server-sent events, or consecutive documents
+//! (lines, one whole document, or an array). The first byte decides, since content types are
+//! unreliable. Pure.
 
 use super::nesting::Nesting;
 use super::{DOCUMENT_BYTES_MAX, Fault};
@@ -9,19 +9,19 @@ use sse_core::{SseDecoder, SseEvent};
 use std::num::NonZeroUsize;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// Bytes of the end of an answer in which a failure outside of all events is looked for.
+/// Bytes at the end of a response in which an error outside of any event is looked for.
 const TAIL_BYTES_MAX: usize = 4 << 10;
-/// Bytes of the beginning of an answer that are kept until its first document.
+/// Bytes at the beginning of a response that are kept until its first document.
 const HEAD_BYTES_MAX: usize = 512;
 
-/// A document, as text, and the name of the event that brought it; `message` unless named.
+/// A document as text, and the name of its event; `message` by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) event: String,
     pub(super) data: String,
 }
 
-/// The bytes of one answer.
+/// Cuts the bytes of one response.
 pub(super) struct Framing {
     kind: Kind,
     head: Vec<u8>,
@@ -30,7 +30,7 @@ pub(super) struct Framing {
 }
 
 enum Kind {
-    /// Nothing but white space, or the beginning of a byte order mark, came yet.
+    /// So far only white space, or the start of a byte order mark.
     Unknown(Vec<u8>),
     Events(Box<SseDecoder>),
     Documents(Documents),
@@ -52,6 +52,7 @@ impl Framing {
     pub(super) fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), Fault> {
         let had = frames.len();
         self.remember(bytes);
+
         let fed = match &mut self.kind {
             Kind::Unknown(waiting) => {
                 waiting.extend_from_slice(bytes);
@@ -66,11 +67,12 @@ impl Framing {
             }
             kind => kind.feed(bytes, frames),
         };
+
         self.any |= frames.len() > had;
         fed
     }
 
-    /// Adds what stands behind the last event's end: a stream may end without its last line.
+    /// Adds what follows the last event's end: a stream may end without its last line end.
     pub(super) fn end(&mut self, frames: &mut Vec<Frame>) {
         if let Kind::Events(decoder) = &mut self.kind {
             let _too_large_is_cut_off = events(decoder, b"\n\n", frames);
@@ -89,13 +91,13 @@ impl Framing {
         self.tail.drain(..excess);
     }
 
-    /// The beginning of an answer in which no document was found.
+    /// The beginning of a response in which no document was found.
     pub(super) fn strange_head(&self) -> Option<String> {
         (!self.any).then(|| String::from_utf8_lossy(&self.head).trim().to_owned())
     }
 
-    /// A failure that the last line reports although it is no event: some gateways write
-    /// JSON into a stream that has begun.
+    /// An error in the last line that is not an event: some gateways write JSON into a running
+    /// stream.
     pub(super) fn stray_error(&self) -> Option<Value> {
         let tail = String::from_utf8_lossy(&self.tail);
         let last = tail
@@ -108,15 +110,16 @@ impl Framing {
 }
 
 impl Kind {
-    /// What an answer is that begins so; `None` if that does not show yet.
+    /// Decides the framing by the beginning of a response; `None` if it does not show yet.
     fn of(beginning: &[u8]) -> Option<Self> {
         if beginning.len() < BOM.len() && BOM.starts_with(beginning) {
             return None;
         }
+
         let head = &beginning[..beginning.len().min(HEAD_BYTES_MAX)];
         let text = head.strip_prefix(BOM).unwrap_or(head);
         match text.trim_ascii_start().first() {
-            // White space without end is not kept.
+            // Bounds white space that has no end.
             None if head.len() < HEAD_BYTES_MAX => None,
             Some(b'{' | b'[') => Some(Self::Documents(Documents::default())),
             _ => {
@@ -150,6 +153,7 @@ fn events(
             Err(_) => return Err(too_large()),
         }
     }
+
     Ok(())
 }
 
@@ -159,10 +163,10 @@ fn too_large() -> Fault {
     ))
 }
 
-/// Documents one behind the other, with anything between them, and the elements of arrays.
+/// Consecutive documents with anything between them, and the elements of arrays.
 #[derive(Default)]
 struct Documents {
-    /// The document under way.
+    /// The document that is being received.
     bytes: Vec<u8>,
     nesting: Nesting,
 }
@@ -171,13 +175,16 @@ impl Documents {
     fn feed(&mut self, bytes: &[u8], frames: &mut Vec<Frame>) -> Result<(), Fault> {
         for byte in bytes {
             if self.bytes.is_empty() && *byte != b'{' {
-                // Line ends, the commas and the brackets of an array of documents.
+                // Line ends, or the commas and brackets of an array of documents.
                 continue;
             }
+
             self.bytes.push(*byte);
+
             if self.bytes.len() > DOCUMENT_BYTES_MAX {
                 return Err(too_large());
             }
+
             if self.nesting.step(*byte) {
                 let document = std::mem::take(&mut self.bytes);
                 frames.push(Frame {
@@ -186,6 +193,7 @@ impl Documents {
                 });
             }
         }
+
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Gemini's generated content: <https://ai.google.dev/api/generate-content>. Each document is
-//! a piece of the answer; services like it name a finish reason in more than one. Pure.
+//! Gemini's generated content: <https://ai.google.dev/api/generate-content>. Each document is a
+//! piece of the response; similar services repeat the finish reason. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{count, text};
@@ -9,17 +9,17 @@ use crate::model::remote::thoughts::Thought;
 use lastword_types::session::Usage;
 use serde_json::{Value, json};
 
-/// What of a candidate is delivered as it came.
+/// Members of a candidate that are passed on unchanged.
 const OTHERS: [&str; 3] = [
     "citationMetadata",
     "groundingMetadata",
     "urlContextMetadata",
 ];
 
-/// What is remembered between two documents.
+/// The state between two documents.
 #[derive(Default)]
 pub(super) struct Gemini {
-    /// The index of the candidate that is the answer.
+    /// The index of the candidate that is used.
     candidate: Option<Value>,
 }
 
@@ -31,12 +31,14 @@ impl Gemini {
         events: &mut Vec<ModelEvent>,
     ) -> Result<Flow, Fault> {
         usage(document, answer);
+
         if document
             .pointer("/promptFeedback/blockReason")
             .is_some_and(|why| !why.is_null())
         {
             return Err(Fault::Reported(document.clone()));
         }
+
         let candidates = document.get("candidates").and_then(Value::as_array);
         for candidate in candidates.into_iter().flatten() {
             let index = candidate.get("index").cloned().unwrap_or(json!(0));
@@ -50,15 +52,18 @@ impl Gemini {
                 }
             }
         }
+
         let known = [
             "candidates",
             "usageMetadata",
             "promptFeedback",
             "modelVersion",
         ];
+
         if !known.iter().any(|key| document.get(key).is_some()) {
             Assembly::other("chunk", document, events);
         }
+
         Ok(Flow::Open)
     }
 }
@@ -74,11 +79,13 @@ fn piece(
     for part in parts.into_iter().flatten() {
         self::part(part, answer, events)?;
     }
+
     for kind in OTHERS {
         if let Some(found) = candidate.get(kind).filter(|found| !found.is_null()) {
             Assembly::other(kind, found, events);
         }
     }
+
     match text(candidate, "finishReason") {
         Some(reason) => end(reason, candidate, answer),
         None => Ok(()),
@@ -88,6 +95,7 @@ fn piece(
 fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
     let field = |camel: &str, snake: &str| part.get(camel).or_else(|| part.get(snake)).cloned();
     let thinks = part.get("thought").and_then(Value::as_bool) == Some(true);
+
     if let Some(piece) = part.get("text").and_then(Value::as_str) {
         if thinks {
             answer.reasoning(piece, events);
@@ -99,10 +107,12 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
         let signature = field("thoughtSignature", "thought_signature");
         let signature = signature.as_ref().and_then(Value::as_str);
         let mut thoughts: Vec<Thought> = Vec::new();
+
         thoughts.extend(signature.map(|text| Thought::Signature(text.to_owned())));
-        // Only ids of its own are known to it.
+        // The service only knows ids of its own.
         thoughts.extend(id.map(|id| Thought::Custom(json!({ "id": id }))));
         answer.hold(part.to_string().len())?;
+
         let name = text(&call, "name").unwrap_or_default();
         answer
             .calls
@@ -120,11 +130,12 @@ fn part(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Re
     }) {
         Assembly::other(kind, part, events);
     }
+
     Ok(())
 }
 
 fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fault> {
-    // The service's words for an answer that it could not make: there is none.
+    // Finish reasons that mean that the service failed to make a response.
     let failed = [
         "MALFORMED",
         "UNEXPECTED",
@@ -133,6 +144,7 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
         "NO_IMAGE",
         "ERROR",
     ];
+
     if failed.iter().any(|word| reason.contains(word)) {
         let message = match text(candidate, "finishMessage") {
             Some(words) => format!("{words} ({reason})"),
@@ -141,6 +153,7 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
         let error = json!({"status": reason, "message": message});
         return Err(Fault::Reported(json!({ "error": error })));
     }
+
     let filters = [
         "SAFETY",
         "RECITATION",
@@ -149,6 +162,7 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
         "SPII",
         "LANGUAGE",
     ];
+
     answer.end(match reason {
         "FINISH_REASON_UNSPECIFIED" => return Ok(()),
         "STOP" => Finish::Done,
@@ -156,6 +170,7 @@ fn end(reason: &str, candidate: &Value, answer: &mut Assembly) -> Result<(), Fau
         _ if filters.iter().any(|word| reason.contains(word)) => Finish::ContentFilter,
         other => Finish::Other(other.to_lowercase()),
     });
+
     Ok(())
 }
 
@@ -165,9 +180,11 @@ fn usage(document: &Value, answer: &mut Assembly) {
     };
     let before = answer.counted();
     let sum = |one: &str, other: &str| count(usage, one).saturating_add(count(usage, other));
-    // Neither the tools' own prompts nor the thoughts are in the first count.
+
+    // The first count includes neither the tools' own prompts nor the thoughts.
     let input = sum("promptTokenCount", "toolUsePromptTokenCount");
     let output = sum("candidatesTokenCount", "thoughtsTokenCount");
+
     answer.usage(Usage {
         input_tokens: input.max(before.input_tokens),
         output_tokens: output.max(before.output_tokens),

@@ -1,5 +1,5 @@
-//! Answers that no service means: the corpus, changed at random, and lengths without bound.
-//! `LASTWORD_FUZZ_SECONDS` asks for more of the former, for each service.
+//! Malformed responses: the corpus with random changes, and unbounded lengths.
+//! `LASTWORD_FUZZ_SECONDS` extends the former, for each service.
 
 use super::assembly::HELD_BYTES_MAX;
 use super::calls::{ARGUMENTS_BYTES_MAX, CALLS_MAX};
@@ -11,10 +11,10 @@ use lastword_types::session::PartBody;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// Inputs of each service unless a time is asked for.
+/// How many inputs there are for each service by default.
 const INPUTS: u32 = 1_500;
 
-/// Pieces that change what is around them.
+/// Tokens that change the meaning of their surroundings.
 const TOKENS: [&[u8]; 28] = [
     b"\n\n",
     b"\r",
@@ -46,10 +46,10 @@ const TOKENS: [&[u8]; 28] = [
     b"\"finish_reason\":\"stop\",",
 ];
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Chance(u64);
+/// Pseudo-random numbers from a seed (SplitMix64).
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -64,10 +64,12 @@ impl Chance {
     }
 }
 
-fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
+fn change(bodies: &[Vec<u8>], chance: &mut Random) -> Vec<u8> {
     let mut body = bodies[chance.below(bodies.len())].clone();
+
     for _ in 0..=chance.below(6) {
         let range = chance.range(body.len());
+
         match chance.below(6) {
             0 => drop(body.drain(range)),
             1 => {
@@ -96,10 +98,11 @@ fn change(bodies: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
             }
         }
     }
+
     body
 }
 
-fn pieces<'a>(body: &'a [u8], chance: &mut Chance) -> Vec<&'a [u8]> {
+fn pieces<'a>(body: &'a [u8], chance: &mut Random) -> Vec<&'a [u8]> {
     let mut rest = body;
     let mut pieces = Vec::new();
     while !rest.is_empty() {
@@ -110,7 +113,7 @@ fn pieces<'a>(body: &'a [u8], chance: &mut Chance) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Bytes of what an event says.
+/// Bytes of an event's content.
 fn size(event: &ModelEvent) -> usize {
     match event {
         ModelEvent::Text(text) | ModelEvent::Reasoning(text) => text.len(),
@@ -129,7 +132,7 @@ fn size(event: &ModelEvent) -> usize {
     }
 }
 
-/// Whatever is sent: no panic, the same from any cut, and no more than was sent.
+/// Checks for any input: no panic, the same result for every cut, and no more output than input.
 fn fuzz(service: Service) {
     let corpus = corpus().into_iter().filter(|case| case.service == service);
     let bodies: Vec<Vec<u8>> = corpus.map(|case| case.body).collect();
@@ -138,27 +141,35 @@ fn fuzz(service: Service) {
         Instant::now() + Duration::from_secs(seconds.parse().expect("a number of seconds"))
     });
     let seed = until.map_or(1, |_| u64::from(std::process::id()));
-    let mut chance = Chance(seed << 8 | service as u64);
+    let mut chance = Random(seed << 8 | service as u64);
     let mut inputs = 0_u32;
+
     while until.map_or(inputs < INPUTS, |until| Instant::now() < until) {
         inputs += 1;
         let body = change(&bodies, &mut chance);
         let whole = decode(service, [&*body]);
         let cut = decode(service, pieces(&body, &mut chance));
         let shown = String::from_utf8_lossy(&body);
+
         assert_eq!(cut, whole, "seed {seed}, input {inputs}: {shown:?}");
-        let said: usize = whole.0.iter().map(size).sum();
-        // A byte that is no UTF-8 takes three, and a piece is told twice at the most: as text
-        // and among what the service wants back.
-        assert!(said <= 6 * body.len() + 256, "{said} bytes of {shown:?}");
+        let output_bytes: usize = whole.0.iter().map(size).sum();
+
+        // An invalid byte becomes three, and a piece is delivered at most twice: as text, and in
+        // the data that the service wants back.
+        assert!(
+            output_bytes <= 6 * body.len() + 256,
+            "{output_bytes} bytes of {shown:?}"
+        );
         let finishes = whole
             .0
             .iter()
             .filter(|event| matches!(event, ModelEvent::Finish(_)));
         let finishes = finishes.count();
+
         assert_eq!(finishes, usize::from(whole.1.is_none()), "{shown:?}");
         assert!(finishes == 0 || matches!(whole.0.last(), Some(ModelEvent::Finish(_))));
     }
+
     eprintln!("{}: {inputs} inputs, seed {seed}", service.word());
 }
 
@@ -182,11 +193,12 @@ fn hostile_answers_on_ollamas_wire() {
     fuzz(Service::Ollama);
 }
 
-/// Feeds a piece until the decoder refuses, and returns how many bytes it took.
+/// Feeds a piece until the decoder refuses; returns how many bytes it accepted.
 fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (usize, Fault) {
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     decoder.feed(first.as_bytes(), &mut events).unwrap();
+
     let mut fed = 0;
     while fed < most {
         fed += piece.len();
@@ -194,22 +206,26 @@ fn until_refused(service: Service, first: &str, piece: &str, most: usize) -> (us
             return (fed, fault);
         }
     }
+
     panic!("{most} bytes were taken");
 }
 
 #[test]
-fn what_is_held_back_is_bounded() {
+fn held_back_data_is_bounded() {
     let long = "x".repeat(1 << 16);
+
     let call = |index: usize, arguments: &str| {
         format!(
             r#"data: {{"choices":[{{"delta":{{"tool_calls":[{{"index":{index},"function":{{"name":"a","arguments":"{arguments}"}}}}]}}}}]}}"#
         ) + "\n\n"
     };
+
     let block =
         r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#;
     let thought = format!(
         r#"data: {{"type":"content_block_delta","index":0,"delta":{{"thinking":"{long}"}}}}"#
     );
+
     for (service, first, piece, most) in [
         // One event, one document, one call, all calls, all thoughts.
         (Service::OpenAi, "data: ", &*long, DOCUMENT_BYTES_MAX),
@@ -236,6 +252,7 @@ fn what_is_held_back_is_bounded() {
         assert!(matches!(fault, Fault::TooMuch(_)), "{fault:?}");
         assert!(fed + piece.len() >= most, "{fed} bytes of {most}");
     }
+
     let calls: String = (0..=CALLS_MAX).map(|index| call(index, "{}")).collect();
     let (_, fault) = until_refused(Service::OpenAi, ":\n", &calls, calls.len());
     assert!(matches!(fault, Fault::TooMuch(_)), "{fault:?}");

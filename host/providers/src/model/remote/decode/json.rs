@@ -1,22 +1,22 @@
-//! JSON as services send it. A character outside the basic plane may come as half a surrogate
-//! pair in each of two deltas, which is valid JSON and no valid string: such a half is kept
-//! as a marker until its other half comes. Pure.
+//! JSON as services send it. A character outside the basic plane may arrive as half a surrogate
+//! pair in each of two deltas, which is valid JSON but not a valid string: such a half is kept as a
+//! marker until its other half arrives. Pure.
 
 use serde_json::Value;
 
-/// Begins a marker: a noncharacter, which Unicode reserves for uses like this one and which
-/// no text is sent with. Three more, of [`DIGIT`] and up, give the half's place.
+/// Starts a marker: a noncharacter, which Unicode reserves for internal use and no text contains.
+/// Three more, from [`DIGIT`] on, encode the half.
 const MARK: char = '\u{fdef}';
-/// The noncharacter that stands for the hex digit 0.
+/// The noncharacter that encodes the hex digit 0.
 const DIGIT: u32 = 0xfdd0;
 /// The first surrogate.
 const SURROGATES: u32 = 0xd800;
-/// The first of those that come second in a pair.
+/// The first low surrogate, which comes second in a pair.
 const LOW_SURROGATES: u32 = 0xdc00;
-/// What stands for a half that stays alone.
+/// Replaces a half that remains alone.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// Reads a document. Halves of surrogate pairs become markers, for [`Halves`] to join.
+/// Parses a document. Halves of surrogate pairs become markers, for [`Halves`] to join.
 pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| match mark_halves(text) {
         Some(marked) => serde_json::from_str(&marked),
@@ -24,14 +24,16 @@ pub(super) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     })
 }
 
-/// The text with a marker for each escape of a lone half; `None` if it has none.
+/// Replaces each escape of a lone half by a marker; `None` if there is none.
 fn mark_halves(text: &str) -> Option<String> {
     let mut marked = String::with_capacity(text.len());
     let mut rest = text;
     let mut found = false;
+
     while let Some(at) = rest.find('\\') {
         marked.push_str(&rest[..at]);
         rest = &rest[at..];
+
         let taken = match (escaped_unit(rest), rest.get(6..).and_then(escaped_unit)) {
             (Some(high), Some(low)) if is_high(high) && is_low(low) => 12,
             (Some(unit), _) if is_high(unit) || is_low(unit) => {
@@ -41,12 +43,13 @@ fn mark_halves(text: &str) -> Option<String> {
                 continue;
             }
             (Some(_), _) => 6,
-            // The character behind a backslash is no escape of its own.
+            // The character after a backslash starts no escape of its own.
             (None, _) => rest.chars().take(2).map(char::len_utf8).sum(),
         };
         marked.push_str(&rest[..taken]);
         rest = &rest[taken..];
     }
+
     marked.push_str(rest);
     found.then_some(marked)
 }
@@ -74,7 +77,7 @@ fn push_mark(text: &mut String, unit: u32) {
     }
 }
 
-/// The half that a marker at the beginning of a text stands for, and the text behind it.
+/// The half that a marker at the beginning of a text encodes, and the rest of the text.
 fn marked_half(text: &str) -> Option<(u32, &str)> {
     let mut rest = text.strip_prefix(MARK)?.chars();
     let mut place = 0;
@@ -92,21 +95,24 @@ pub(super) struct Halves {
 }
 
 impl Halves {
-    /// The next piece, with the pair that it completes and without the half that it begins.
+    /// Returns the next piece with the pair that it completes, and without the half at its end.
     pub(super) fn join(&mut self, piece: &str) -> String {
         if self.high.is_none() && !piece.contains(MARK) {
             return piece.to_owned();
         }
+
         let mut joined = String::with_capacity(piece.len());
         let mut rest = piece;
         while let Some(next) = rest.chars().next() {
             let Some((half, behind)) = marked_half(rest) else {
-                joined.extend(self.rest());
+                joined.extend(self.flush());
                 joined.push(next);
                 rest = &rest[next.len_utf8()..];
                 continue;
             };
+
             rest = behind;
+
             match self.high.take() {
                 Some(high) if is_low(half) => {
                     let pair = 0x10000 + (high - SURROGATES) * 0x400 + (half - LOW_SURROGATES);
@@ -122,35 +128,36 @@ impl Halves {
                 }
             }
         }
+
         joined
     }
 
-    /// What stands for a half whose other half never came.
-    pub(super) fn rest(&mut self) -> Option<char> {
+    /// The replacement of a half whose other half never arrived.
+    pub(super) fn flush(&mut self) -> Option<char> {
         self.high.take().map(|_| REPLACEMENT)
     }
 }
 
-/// A whole text of a document.
+/// Replaces the markers in a whole text.
 pub(super) fn whole(text: &str) -> String {
     let mut halves = Halves::default();
     let mut joined = halves.join(text);
-    joined.extend(halves.rest());
+    joined.extend(halves.flush());
     joined
 }
 
-/// A text field of a document, unless it is missing, empty or no text.
+/// A string member of a document; `None` if it is missing, empty or not a string.
 pub(super) fn text<'a>(document: &'a Value, key: &str) -> Option<&'a str> {
     let text = document.get(key)?.as_str()?;
     (!text.is_empty()).then_some(text)
 }
 
-/// A count of a document; 0 where it is missing or no count.
+/// A numeric member of a document; 0 where it is missing or not a count.
 pub(super) fn count(document: &Value, key: &str) -> u64 {
     document.get(key).and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// The same document with each lone half replaced.
+/// Replaces the markers in a document.
 pub(super) fn without_halves(document: &Value) -> Value {
     let text = document.to_string();
     if !text.contains(MARK) {
@@ -171,7 +178,7 @@ mod tests {
             let piece = parse(document).unwrap();
             all.push_str(&halves.join(piece.as_str().unwrap()));
         }
-        all.extend(halves.rest());
+        all.extend(halves.flush());
         all
     }
 
@@ -195,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_and_without_halves() {
+    fn invalid_json_is_refused_with_and_without_halves() {
         for text in [
             "{",
             r#"{"a":"\ud83d"#,

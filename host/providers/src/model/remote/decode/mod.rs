@@ -1,10 +1,10 @@
-//! What a service's bytes say: the four wire formats, from bytes to [`ModelEvent`]s. Pure:
-//! `super::answer` reads the connection and hands the bytes in as they come, in any pieces.
+//! Decodes the four wire formats, from bytes to [`ModelEvent`]s. Pure: `super::response` reads the
+//! connection and passes the bytes on as they arrive, in any pieces.
 //!
-//! The rules of all four: what was sent is delivered once, or the answer fails with the
-//! service's own words; a kind that is not known is delivered as [`PartBody::Other`]; what is
-//! held back until the end of an answer is bounded. `framing` cuts bytes into JSON documents,
-//! a file for each wire format says what these mean, and `assembly` makes events of that.
+//! The rules of all four: everything is delivered once, or the response fails with the service's
+//! own words; an unknown kind is delivered as [`PartBody::Other`]; what is held back until the end
+//! of a response is bounded. `framing` cuts bytes into JSON documents, one file for each wire
+//! format interprets them, and `assembly` turns them into events.
 
 mod anthropic;
 mod assembly;
@@ -28,29 +28,29 @@ use framing::{Frame, Framing};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Bytes of one event, line or document of a service at the most: an image of
-/// 8 MiB as base64, and what stands around it.
+/// Bytes of one event, line or document of a service: an image of 8 MiB as base64, and its
+/// surroundings.
 const DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
-/// Why an answer cannot be delivered whole.
+/// Why a response cannot be delivered whole.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fault {
     /// The service reports a failure, in this document.
     Reported(Value),
-    /// What was sent is not of the wire format; the reason, which may quote it.
+    /// The bytes are not of the wire format; the reason, which may quote them.
     Unreadable(String),
-    /// More than the bounds of this folder allow; which bound.
+    /// The response exceeds a bound; which one.
     TooMuch(String),
-    /// The bytes ended before the answer did.
+    /// The bytes ended before the response did.
     BrokenOff,
 }
 
-/// The decoder of one answer.
+/// The decoder of one response.
 pub(super) struct Decoder {
     framing: Framing,
     wire: Wire,
     answer: Assembly,
-    over: bool,
+    ended: bool,
 }
 
 enum Wire {
@@ -60,18 +60,18 @@ enum Wire {
     Ollama(ollama::Ollama),
 }
 
-/// Whether an answer goes on after a document.
+/// Whether a response continues after a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     /// More may follow.
     Open,
-    /// The wire format's own end was sent.
+    /// The wire format's end marker was received.
     Over,
 }
 
 impl Decoder {
-    /// A decoder for an answer of this service. Calls get ids other than those in `taken`,
-    /// which the conversation has already.
+    /// Creates a decoder for a response of this service. Calls get ids other than those in `taken`,
+    /// which the conversation already has.
     pub(super) fn new(service: Service, taken: HashSet<String>) -> Self {
         let wire = match service {
             Service::OpenAi => Wire::OpenAi(openai::OpenAi::default()),
@@ -79,97 +79,111 @@ impl Decoder {
             Service::Gemini => Wire::Gemini(gemini::Gemini::default()),
             Service::Ollama => Wire::Ollama(ollama::Ollama::default()),
         };
+
         Self {
             framing: Framing::default(),
             wire,
             answer: Assembly::new(service, taken),
-            over: false,
+            ended: false,
         }
     }
 
     /// Takes the next bytes and adds the events that they complete.
     ///
     /// # Errors
-    /// A [`Fault`], after which nothing more is taken. The events before it stand.
+    ///
+    /// A [`Fault`], after which nothing more is accepted. The events before it remain valid.
     pub(super) fn feed(&mut self, bytes: &[u8], events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
+
         let mut frames = Vec::new();
         let framed = self.framing.feed(bytes, &mut frames);
+
         for frame in frames {
             self.take(&frame, events)?;
         }
+
         framed
     }
 
-    /// Ends the answer where the bytes end. A last event without the blank line behind it
-    /// counts; an answer that named its finish reason is whole.
+    /// Ends the response where the bytes end. A last event counts even without the blank line after
+    /// it; a response with a finish reason is whole.
     ///
     /// # Errors
+    ///
     /// [`Fault::BrokenOff`] if it is not whole, or the failure that the service's last line
     /// reports.
     pub(super) fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
+
         let mut frames = Vec::new();
         self.framing.end(&mut frames);
+
         for frame in frames {
             match self.take(&frame, events) {
-                // Cut in the middle.
+                // The last document was cut off.
                 Err(Fault::Unreadable(_)) => break,
                 taken => taken?,
             }
         }
-        if self.over {
+
+        if self.ended {
             return Ok(());
         }
+
         if self.answer.has_finish() {
-            self.over = true;
+            self.ended = true;
             self.answer.finish(events);
             return Ok(());
         }
+
         Err(self
             .framing
             .stray_error()
             .map_or(Fault::BrokenOff, Fault::Reported))
     }
 
-    /// Whether the service said why the answer ends: only a count may follow.
+    /// Whether the service sent a finish reason, so that only a count may follow.
     pub(super) fn has_finish(&self) -> bool {
         self.answer.has_finish()
     }
 
-    /// Whether the answer is whole: nothing more need be read.
+    /// Whether the response is whole, so that nothing more has to be read.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.ended
     }
 
-    /// The first bytes of an answer in which no document was found.
+    /// The beginning of a response in which no document was found.
     pub(super) fn strange_head(&self) -> Option<String> {
         self.framing.strange_head()
     }
 
     fn take(&mut self, frame: &Frame, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
-        if self.over {
+        if self.ended {
             return Ok(());
         }
+
         let data = frame.data.trim();
         let flow = match data {
             "" => Flow::Open,
-            // The marker stands for a whole answer only behind a reason: gateways send it when
-            // the service behind them broke off.
+            // The marker only means a whole response after a finish reason: gateways also send it
+            // when the service behind them broke off.
             "[DONE]" => Flow::Over,
             _ => self.read(data, frame, events)?,
         };
+
         if flow == Flow::Over {
             if !self.answer.has_finish() {
                 return Err(Fault::BrokenOff);
             }
-            self.over = true;
+            self.ended = true;
             self.answer.finish(events);
         }
+
         Ok(())
     }
 
@@ -183,18 +197,22 @@ impl Decoder {
             let quote: String = data.chars().take(200).collect();
             Fault::Unreadable(format!("`{quote}` is not JSON ({error})"))
         })?;
-        // Gemini's whole answers, and its errors, are arrays of documents.
+
+        // Gemini's unstreamed responses, and its errors, are arrays of documents.
         let documents = match document {
             Value::Array(documents) => documents,
             one => vec![one],
         };
+
         let mut flow = Flow::Open;
+
         for document in documents {
             if flow == Flow::Over {
                 break;
             }
             flow = self.document(&document, &frame.event, events)?;
         }
+
         Ok(flow)
     }
 
@@ -207,14 +225,18 @@ impl Decoder {
         if document.is_null() {
             return Ok(Flow::Open);
         }
+
         if !document.is_object() {
             let quote: String = document.to_string().chars().take(200).collect();
             return Err(Fault::Unreadable(format!("`{quote}` is no object")));
         }
+
         if is_error(document, event) {
             return Err(Fault::Reported(json::without_halves(document)));
         }
+
         let answer = &mut self.answer;
+
         match &mut self.wire {
             Wire::OpenAi(wire) => wire.document(document, answer, events),
             Wire::Anthropic(wire) => wire.document(document, event, answer, events),
@@ -224,8 +246,8 @@ impl Decoder {
     }
 }
 
-/// Whether a document reports a failure: an `error` that says something, or a document that
-/// is one. `"error": null` in every chunk is some gateways' way to say that there is none.
+/// Whether a document reports a failure: a nonempty `error`, or a document that is one. Some
+/// gateways send `"error": null` in every chunk.
 fn is_error(document: &Value, event: &str) -> bool {
     let says_something = match document.get("error") {
         None | Some(Value::Null | Value::Bool(false)) => false,

@@ -1,7 +1,7 @@
-//! Where a JSON document ends, byte by byte: how many braces and brackets are open. Pure; it
-//! does not check that what is between them is JSON.
+//! Finds where a JSON document ends, byte by byte, by counting open braces and brackets. Pure; it
+//! does not validate what is between them.
 
-/// The place in a document.
+/// The position in a document.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nesting {
     depth: usize,
@@ -17,6 +17,7 @@ impl Nesting {
             self.escaped = !self.escaped && byte == b'\\';
             return false;
         }
+
         match byte {
             b'"' => self.in_string = true,
             b'{' | b'[' => self.depth += 1,
@@ -27,6 +28,7 @@ impl Nesting {
             }
             _ => {}
         }
+
         false
     }
 }

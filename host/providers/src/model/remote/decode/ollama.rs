@@ -1,6 +1,6 @@
-//! Ollama's own chat, a document a line:
-//! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Servers
-//! in its place, and its other end, speak `OpenAI`'s format, which shows in every document. Pure.
+//! Ollama's own chat, one document per line:
+//! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Servers in
+//! its place, and its `/v1` API, use `OpenAI`'s format, which shows in every document. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::json::{count, text};
@@ -10,7 +10,7 @@ use crate::model::provider::ModelEvent;
 use lastword_types::session::Usage;
 use serde_json::Value;
 
-/// What is remembered between two documents.
+/// The state between two documents.
 #[derive(Default)]
 pub(super) struct Ollama {
     openai: OpenAi,
@@ -27,34 +27,45 @@ impl Ollama {
         if document.get("choices").is_some() || !own.iter().any(|key| document.get(key).is_some()) {
             return self.openai.document(document, answer, events);
         }
+
         if let Some(message) = document.get("message") {
-            said(message, answer, events)?;
+            decode_message(message, answer, events)?;
         }
+
         if document.get("done").and_then(Value::as_bool) != Some(true) {
             return Ok(Flow::Open);
         }
+
         answer.usage(Usage {
             input_tokens: count(document, "prompt_eval_count"),
             output_tokens: count(document, "eval_count"),
             ..Usage::default()
         });
+
         answer.end(match text(document, "done_reason") {
-            // The older servers name none; `load` ends the answer to an empty prompt.
+            // Older servers send no reason; `load` ends the response to an empty prompt.
             None | Some("stop" | "load" | "unload") => Finish::Done,
             Some("length") => Finish::MaxTokens,
             Some(other) => Finish::Other(other.to_owned()),
         });
+
         Ok(Flow::Over)
     }
 }
 
-fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) -> Result<(), Fault> {
+fn decode_message(
+    message: &Value,
+    answer: &mut Assembly,
+    events: &mut Vec<ModelEvent>,
+) -> Result<(), Fault> {
     if let Some(piece) = text(message, "thinking") {
         answer.reasoning(piece, events);
     }
+
     if let Some(piece) = text(message, "content") {
         answer.text(piece, events);
     }
+
     // Each call is whole, and all of them may have the index 0.
     for call in message
         .get("tool_calls")
@@ -70,6 +81,7 @@ fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) ->
             .calls
             .add_whole(text(call, "id"), name, arguments, Vec::new())?;
     }
+
     for image in message
         .get("images")
         .and_then(Value::as_array)
@@ -79,5 +91,6 @@ fn said(message: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) ->
         let base64 = image.as_str().unwrap_or_default();
         Assembly::data("image/png", base64, ("image", image), events);
     }
+
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `OpenAI`'s chat completions, as `OpenAI` streams them and as the many servers do that
-//! imitate it: <https://platform.openai.com/docs/api-reference/chat-streaming>. Pure.
+//! `OpenAI`'s chat completions, as `OpenAI` and the many servers that imitate it stream them:
+//! <https://platform.openai.com/docs/api-reference/chat-streaming>. Pure.
 
 use super::assembly::{Assembly, Finish};
 use super::calls::Fragment;
@@ -10,16 +10,15 @@ use crate::model::remote::thoughts::Thought;
 use lastword_types::session::Usage;
 use serde_json::Value;
 
-/// Parts of a delta that have no event of their own and are delivered as they came.
+/// Members of a delta that have no event of their own and are passed on.
 const OTHERS: [&str; 3] = ["annotations", "audio", "citations"];
 
-/// What is remembered between two chunks.
+/// The state between two chunks.
 #[derive(Default)]
 pub(super) struct OpenAi {
-    /// The index of the choice that is the answer: one is asked for, and this is the first
-    /// that came.
+    /// The index of the choice that is used: one is asked for, and this is the first received.
     choice: Option<Value>,
-    /// `OpenRouter`'s reasoning, which it wants back, item by item.
+    /// `OpenRouter`'s reasoning details, which it wants back, item by item.
     details: Vec<Value>,
 }
 
@@ -37,6 +36,7 @@ impl OpenAi {
         let Some(choices) = choices.as_array() else {
             return Err(Fault::Unreadable("`choices` is no array".to_owned()));
         };
+
         for choice in choices {
             let index = choice.get("index").cloned().unwrap_or(Value::Null);
             match &self.choice {
@@ -47,6 +47,7 @@ impl OpenAi {
                 }
             }
         }
+
         Ok(Flow::Open)
     }
 
@@ -56,11 +57,12 @@ impl OpenAi {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
-        // A server that does not stream sends a message where a delta would be.
+        // A server that does not stream sends a message instead of a delta.
         let delta = choice.get("delta").filter(|delta| delta.is_object());
         if let Some(delta) = delta.or_else(|| choice.get("message")) {
             self.delta(delta, answer, events)?;
         }
+
         if let Some(reason) = text(choice, "finish_reason") {
             self.close(answer)?;
             if reason == "error" {
@@ -68,6 +70,7 @@ impl OpenAi {
             }
             answer.end(finish(reason));
         }
+
         Ok(())
     }
 
@@ -77,14 +80,16 @@ impl OpenAi {
         answer: &mut Assembly,
         events: &mut Vec<ModelEvent>,
     ) -> Result<(), Fault> {
-        // Some servers name it both ways in the same delta.
+        // Some servers send both in the same delta.
         let reasoning = text(delta, "reasoning_content").or_else(|| text(delta, "reasoning"));
         if let Some(piece) = reasoning {
             answer.reasoning(piece, events);
         }
+
         if let Some(Value::Array(details)) = delta.get("reasoning_details") {
             self.details(details, answer)?;
         }
+
         match delta.get("content") {
             Some(Value::String(piece)) => answer.text(piece, events),
             Some(Value::Array(parts)) => {
@@ -94,10 +99,12 @@ impl OpenAi {
             }
             _ => {}
         }
+
         if let Some(refusal) = text(delta, "refusal") {
             answer.text(refusal, events);
             answer.refuse();
         }
+
         for image in delta
             .get("images")
             .and_then(Value::as_array)
@@ -106,11 +113,13 @@ impl OpenAi {
         {
             content(image, answer, events);
         }
+
         for kind in OTHERS {
             if let Some(piece) = delta.get(kind).filter(|piece| says_something(piece)) {
                 Assembly::other(kind, piece, events);
             }
         }
+
         match delta.get("tool_calls") {
             Some(Value::Array(calls)) => {
                 for call in calls {
@@ -120,7 +129,8 @@ impl OpenAi {
             Some(call @ Value::Object(_)) => self.call(call, answer)?,
             _ => {}
         }
-        // The older form, of one call.
+
+        // The older form, with one call.
         if let Some(function) = delta.get("function_call").filter(|call| call.is_object()) {
             answer.call(&Fragment {
                 index: Some("function_call".to_owned()),
@@ -129,19 +139,22 @@ impl OpenAi {
                 arguments: function.get("arguments"),
             })?;
         }
+
         Ok(())
     }
 
     fn call(&mut self, call: &Value, answer: &mut Assembly) -> Result<(), Fault> {
         self.close(answer)?;
         let nothing = Value::Null;
-        // One server leaves the function's fields beside the call's.
+
+        // One server puts the function's fields beside the call's.
         let function = call.get("function").or_else(|| call.get("custom"));
         let function = function.unwrap_or(call);
         let index = call.get("index").unwrap_or(&nothing);
         let arguments = function.get("arguments").or_else(|| function.get("input"));
+
         answer.call(&Fragment {
-            // A number, a text, or a number as text: all that counts is which are equal.
+            // A number, a string, or a number as a string: it is only compared.
             index: match index {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),
@@ -156,21 +169,24 @@ impl OpenAi {
     fn details(&mut self, details: &[Value], answer: &mut Assembly) -> Result<(), Fault> {
         for detail in details {
             answer.hold(detail.to_string().len())?;
+
             let same = |last: &&mut Value| {
                 ["type", "index", "id"].iter().all(|key| {
                     let (one, other) = (last.get(key), detail.get(key));
                     one == other || other.is_none_or(Value::is_null)
                 })
             };
+
             match self.details.last_mut().filter(same) {
                 Some(last) => append(last, detail),
                 None => self.details.push(detail.clone()),
             }
         }
+
         Ok(())
     }
 
-    /// Gives the reasoning so far to the call that follows it.
+    /// Attaches the reasoning so far to the next call.
     fn close(&mut self, answer: &mut Assembly) -> Result<(), Fault> {
         if !self.details.is_empty() {
             let details = std::mem::take(&mut self.details);
@@ -186,6 +202,7 @@ impl OpenAi {
         };
         let cost = usage.get("cost").and_then(Value::as_f64).unwrap_or(0.0);
         let cached = usage.get("prompt_tokens_details");
+
         answer.usage(Usage {
             input_tokens: count(usage, "prompt_tokens"),
             output_tokens: count(usage, "completion_tokens"),
@@ -197,8 +214,8 @@ impl OpenAi {
     }
 }
 
-/// A document that has no choices: a count, a failure in a form of the server's own, or a
-/// kind that is not known.
+/// Decodes a document without choices: a token count, a failure in the server's own form, or an
+/// unknown kind.
 fn without_choices(document: &Value, events: &mut Vec<ModelEvent>) -> Result<Flow, Fault> {
     if document.get("detail").is_some() || document.get("message").is_some() {
         return Err(Fault::Reported(document.clone()));
@@ -210,7 +227,7 @@ fn without_choices(document: &Value, events: &mut Vec<ModelEvent>) -> Result<Flo
     Ok(Flow::Open)
 }
 
-/// A part of a content that is an array, as Mistral sends its thoughts and others images.
+/// Decodes a part of an array content, which Mistral uses for thoughts and others for images.
 fn content(part: &Value, answer: &mut Assembly, events: &mut Vec<ModelEvent>) {
     let kind = text(part, "type").unwrap_or("text");
     match (kind, part.get("text").and_then(Value::as_str)) {
@@ -248,11 +265,12 @@ fn says_something(piece: &Value) -> bool {
     }
 }
 
-/// Appends the texts of a fragment of reasoning, and takes over what was not there.
+/// Appends the text of a reasoning fragment, and adds members that were missing.
 fn append(last: &mut Value, detail: &Value) {
     let (Some(last), Some(detail)) = (last.as_object_mut(), detail.as_object()) else {
         return;
     };
+
     for (key, value) in detail {
         match (last.get_mut(key), value) {
             (Some(Value::String(text)), Value::String(piece))

@@ -1,4 +1,4 @@
-//! A request for Anthropic's messages: <https://docs.anthropic.com/en/api/messages>. Pure.
+//! Encodes a request for Anthropic's messages: <https://docs.anthropic.com/en/api/messages>. Pure.
 
 use super::{Data, Effort, Encoded, Source, arguments, overlay};
 use crate::model::provider::{ModelError, ModelMessage, ToolChoice};
@@ -7,23 +7,26 @@ use crate::model::remote::thoughts::{self, Thought};
 use lastword_types::session::{Part, PartBody, Role};
 use serde_json::{Map, Value, json};
 
-/// Tokens that a thinking budget has at the least.
+/// The smallest thinking budget, in tokens.
 const BUDGET_MIN: u32 = 1024;
 
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages: Vec<Value> = Vec::new();
     let mut system: Vec<&str> = source.system().into_iter().collect();
+
     for message in &request.messages {
         if message.role == Role::System {
             system.extend(message.parts.iter().filter_map(Part::as_text));
             continue;
         }
+
         let content = content(source, message);
         let role = match message.role {
             Role::Assistant => "assistant",
             Role::User | Role::Tool | Role::System => "user",
         };
+
         match messages.last_mut() {
             _ if content.is_empty() => {}
             // All results of a step belong into one message.
@@ -35,19 +38,24 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             _ => messages.push(json!({"role": role, "content": content})),
         }
     }
+
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(source.target.model));
     body.insert("messages".to_owned(), Value::Array(messages));
     body.insert("stream".to_owned(), json!(true));
+
     let most = request.max_output_tokens;
     let most = most.unwrap_or_else(|| most_tokens(source.target.model));
     body.insert("max_tokens".to_owned(), json!(most));
+
     if !system.is_empty() {
         body.insert("system".to_owned(), json!(system.join("\n\n")));
     }
+
     if !request.tools.is_empty() {
         body.insert("tools".to_owned(), tools(source)?);
     }
+
     if let Some(choice) = &request.tool_choice {
         let choice = match choice {
             ToolChoice::Auto | ToolChoice::None => json!({"type": choice}),
@@ -58,23 +66,27 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         };
         body.insert("tool_choice".to_owned(), choice);
     }
+
     if let Some(schema) = source.output_schema()? {
         let format = json!({"format": {"type": "json_schema", "schema": schema}});
         body.insert("output_config".to_owned(), format);
     }
+
     if !request.stop.is_empty() {
         body.insert("stop_sequences".to_owned(), json!(request.stop));
     }
+
     if let Some(temperature) = source.temperature() {
         body.insert("temperature".to_owned(), json!(temperature));
     }
-    think(source, &mut body);
+
+    set_effort(source, &mut body);
     overlay(&mut body, &source.extra);
     Ok(Encoded::new("messages", body))
 }
 
-/// How hard to think, in words where the model takes them and in tokens otherwise.
-fn think(source: &Source<'_>, body: &mut Map<String, Value>) {
+/// Sets the thinking effort: a word if the model accepts it, and tokens otherwise.
+fn set_effort(source: &Source<'_>, body: &mut Map<String, Value>) {
     let budget = |tokens: u32| json!({"type": "enabled", "budget_tokens": tokens.max(BUDGET_MIN)});
     let thinking = match &source.effort {
         None => return,
@@ -106,15 +118,15 @@ fn version(model: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?, numbers.next().unwrap_or(0)))
 }
 
-/// Whether a model takes an effort in words and decides by itself how much to think:
+/// Whether a model accepts an effort as a word and decides by itself how much to think:
 /// <https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking>.
 fn takes_effort(model: &str) -> bool {
     version(model).is_some_and(|version| version >= (4, 6))
 }
 
-/// The longest answer that a model gives, which this service wants to be told:
-/// <https://docs.anthropic.com/en/docs/about-claude/models/overview>, November 2026. One that
-/// is not known is taken for one of the newer ones.
+/// The longest response of a model, which this service requires in a request:
+/// <https://docs.anthropic.com/en/docs/about-claude/models/overview>, November 2026. An unknown
+/// model is treated like one of the newer ones.
 fn most_tokens(model: &str) -> u32 {
     match version(model) {
         Some((..3, _)) | Some((3, 0)) => 4_096,
@@ -138,26 +150,29 @@ fn tools(source: &Source<'_>) -> Result<Value, ModelError> {
     tools.collect()
 }
 
-/// The blocks of a message. Thoughts go first, as they came, while a call waits for its result.
+/// The blocks of a message. Thoughts come first, unchanged, while a call waits for its result.
 fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
     let mut blocks = Vec::new();
+
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text }, _) if !text.trim().is_empty() => {
                 blocks.push(json!({"type": "text", "text": text}));
             }
             (PartBody::ToolCall(call), _) if message.role == Role::Assistant => {
-                let thoughts = thoughts::recall(source.target.service, &part.extra);
+                let thoughts = thoughts::load(source.target.service, &part.extra);
                 let thoughts = thoughts.into_iter().filter_map(|thought| match thought {
                     Thought::Custom(block) => Some(block),
                     Thought::Signature(_) | Thought::Reasoning(_) => None,
                 });
-                // Those of the first call led the message, text or not.
+
+                // The thoughts of the first call precede the whole message, including text.
                 let first = !blocks
                     .iter()
                     .any(|block: &Value| block["type"] == "tool_use");
                 let place = if first { 0 } else { blocks.len() };
                 blocks.splice(place..place, thoughts);
+
                 blocks.push(json!({
                     "type": "tool_use",
                     "id": call.id,
@@ -168,24 +183,30 @@ fn content<'a>(source: &Source<'a>, message: &'a ModelMessage) -> Vec<Value> {
             (PartBody::ToolResult(result), _) => {
                 let outcome = source.outcome(result, "below");
                 let mut content = Vec::new();
+
                 if !outcome.text.trim().is_empty() {
                     content.push(json!({"type": "text", "text": outcome.text}));
                 }
+
                 content.extend(outcome.data.iter().map(block));
-                let mut told = json!({"type": "tool_result", "tool_use_id": result.call_id});
+                let mut encoded = json!({"type": "tool_result", "tool_use_id": result.call_id});
+
                 if !content.is_empty() {
-                    told["content"] = Value::Array(content);
+                    encoded["content"] = Value::Array(content);
                 }
+
                 if result.is_error {
-                    told["is_error"] = json!(true);
+                    encoded["is_error"] = json!(true);
                 }
-                blocks.push(told);
+
+                blocks.push(encoded);
             }
             (_, Some(Ok(data))) => blocks.push(block(&data)),
             (_, Some(Err(line))) => blocks.push(json!({"type": "text", "text": line})),
             _ => {}
         }
     }
+
     blocks
 }
 
@@ -195,6 +216,7 @@ fn block(data: &Data<'_>) -> Value {
     } else {
         "document"
     };
+
     json!({
         "type": kind,
         "source": {
@@ -210,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_are_told_apart_by_their_versions() {
+    fn models_are_distinguished_by_version() {
         for (model, expected) in [
             ("claude-opus-4-6", Some((4, 6))),
             ("claude-3-7-sonnet-20250219", Some((3, 7))),
@@ -222,6 +244,7 @@ mod tests {
         ] {
             assert_eq!(version(model), expected, "{model}");
         }
+
         assert_eq!(most_tokens("claude-3-5-haiku-latest"), 8_192);
         assert_eq!(most_tokens("claude-opus-4-1"), 32_000);
         assert_eq!(most_tokens("m"), 64_000);

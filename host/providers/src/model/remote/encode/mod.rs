@@ -1,8 +1,8 @@
-//! What a service is sent: a file for each wire format makes its request's body, by the
-//! service's own documentation. Pure; `super::adapter` sends it.
+//! Encodes requests: one file for each wire format builds the body by the service's own
+//! documentation. Pure; `super::adapter` sends it.
 //!
-//! What all four share stands here: which bytes a service takes, what a result says in words,
-//! what an agent may add through `extra`.
+//! This file has what all four share: which bytes a service accepts, the text of a result, and what
+//! an agent may add through `extra`.
 
 mod anthropic;
 mod gemini;
@@ -21,15 +21,14 @@ use crate::model::provider::{
 use lastword_types::session::{BlobId, Content, Extra, PartBody, Role, ToolResult};
 use serde_json::{Map, Value, json};
 
-/// Names in `extra` that a request may not set, since they would change which model answers
-/// and how.
+/// Names in `extra` that an agent may not set, since they would change which model responds and
+/// how.
 const RESERVED: [&str; 4] = ["model", "models", "stream", "n"];
 
-/// A name in `extra` that each wire format has a form of its own for: how hard to think.
+/// A name in `extra` that each wire format encodes in its own way: the thinking effort.
 const REASONING_EFFORT: &str = "reasoning_effort";
 
-/// A request on its way to a service: the segments of its path below the base URL, the query
-/// and the body.
+/// An encoded request: the path segments below the base URL, the query and the body.
 pub(super) struct Encoded {
     pub(super) path: Vec<String>,
     pub(super) query: Option<&'static str>,
@@ -46,19 +45,19 @@ impl Encoded {
     }
 }
 
-/// Which end of a service is spoken to.
+/// The API that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
     pub(super) service: Service,
     /// The model's name at the service.
     pub(super) model: &'a str,
-    /// Ollama is spoken to in `OpenAI`'s format.
+    /// Whether Ollama is used in `OpenAI`'s format.
     pub(super) compatible: bool,
-    /// The model's window, as far as it is known.
+    /// The model's context window, if it is known.
     pub(super) window: Option<u32>,
 }
 
-/// What a request is made of, for the files of this folder.
+/// The inputs of an encoder.
 struct Source<'a> {
     target: Target<'a>,
     request: &'a ModelRequest,
@@ -67,7 +66,7 @@ struct Source<'a> {
     effort: Option<Effort>,
 }
 
-/// How hard a model shall think.
+/// How hard a model is to think.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Effort {
     /// In the service's words: `low`, `medium`, `high`, `none` and others.
@@ -76,10 +75,11 @@ enum Effort {
     Tokens(u32),
 }
 
-/// The body of a request and where it goes.
+/// Encodes a request.
 ///
 /// # Errors
-/// [`ModelErrorKind::Rejected`] for what is no JSON, and for what may not be set.
+///
+/// [`ModelErrorKind::Rejected`] for invalid JSON, and for members of `extra` that may not be set.
 pub(super) fn encode(
     target: Target<'_>,
     names: &Names,
@@ -92,6 +92,7 @@ pub(super) fn encode(
         extra: extra(&request.extra)?,
         effort: effort(&request.extra)?,
     };
+
     match target.service {
         Service::OpenAi => openai::encode(&source),
         Service::Ollama if target.compatible => openai::encode(&source),
@@ -101,15 +102,15 @@ pub(super) fn encode(
     }
 }
 
-/// A result of a tool, for a wire format.
-struct Outcome<'a> {
-    /// What it says, bytes that are not shown in it included.
+/// A tool's result, for a wire format.
+struct EncodedResult<'a> {
+    /// Its text, with a line for each data part that cannot be sent.
     text: String,
-    /// The bytes that the service takes.
+    /// The data parts that the service accepts.
     data: Vec<Data<'a>>,
 }
 
-/// Bytes that a service is shown.
+/// Bytes that are sent to a service.
 struct Data<'a> {
     media_type: &'a str,
     name: Option<&'a str>,
@@ -123,15 +124,15 @@ impl<'a> Source<'a> {
         system.filter(|system| !system.is_empty())
     }
 
-    /// The bytes of a part, if they are there and the service takes them.
+    /// The bytes of a part, if they are loaded and the service accepts them.
     fn bytes(&self, media_type: &str, blob: &BlobId) -> Option<&'a [u8]> {
         let blobs: &'a Blobs = &self.request.blobs;
         let bytes = blobs.get(blob)?;
         media::takes(self.target.service, media_type).then_some(&**bytes)
     }
 
-    /// A data part: its bytes, or a line in their place. What models said themselves no service
-    /// takes back.
+    /// A data part: its bytes, or a line in their place. No service accepts data parts of a model's
+    /// own messages.
     fn data(&self, role: Role, part: &'a PartBody) -> Option<Result<Data<'a>, String>> {
         let PartBody::Data {
             media_type,
@@ -142,8 +143,10 @@ impl<'a> Source<'a> {
         else {
             return None;
         };
+
         let name = name.as_deref();
         let found = self.bytes(media_type, blob).filter(|_| role == Role::User);
+
         Some(match found {
             Some(bytes) => Ok(Data {
                 media_type,
@@ -154,10 +157,11 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// What came of a call. `shown` says where its bytes are, for the line in their place.
-    fn outcome(&self, result: &'a ToolResult, shown: &str) -> Outcome<'a> {
+    /// The result of a call. `shown` says where its bytes are, for the line in their place.
+    fn outcome(&self, result: &'a ToolResult, shown: &str) -> EncodedResult<'a> {
         let mut lines = Vec::new();
         let mut data = Vec::new();
+
         for content in &result.content {
             match content {
                 Content::Text { text } => lines.push(text.clone()),
@@ -181,16 +185,18 @@ impl<'a> Source<'a> {
                 Content::Other { json, .. } => lines.push(json.clone()),
             }
         }
+
         if lines.is_empty() {
             lines.extend(result.structured.clone());
         }
-        Outcome {
+
+        EncodedResult {
             text: lines.join("\n"),
             data,
         }
     }
 
-    /// The schema of an answer, if one is asked for.
+    /// The schema of the response, if one is asked for.
     fn output_schema(&self) -> Result<Option<Value>, ModelError> {
         let schema = self.request.output_schema.as_deref();
         schema
@@ -206,36 +212,37 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// By way of text, or 0.7 would become 0.699999988079071.
+    /// Converted through text, since 0.7 would become 0.699999988079071.
     fn temperature(&self) -> Option<f64> {
         let temperature = self.request.temperature?;
         temperature.to_string().parse().ok()
     }
 
-    /// The messages, with the bytes of tools' results as messages of the user's behind all
-    /// results of a step, for the wire formats that have no room for them in a result.
-    fn with_bytes_behind<T>(
+    /// The messages, with the bytes of tools' results in user messages after all results of a step,
+    /// for wire formats whose results cannot hold bytes.
+    fn with_data_after_results<T>(
         &self,
-        told: &mut Vec<T>,
-        mut tell: impl FnMut(&'a ModelMessage, &mut Vec<(String, Data<'a>)>) -> Vec<T>,
+        encoded: &mut Vec<T>,
+        mut encode_message: impl FnMut(&'a ModelMessage, &mut Vec<(String, Data<'a>)>) -> Vec<T>,
         behind: impl Fn(Vec<(String, Data<'a>)>) -> T,
     ) {
         let mut waiting = Vec::new();
+
         for message in &self.request.messages {
             // Nothing may stand between the results of one step.
             if message.role != Role::Tool && !waiting.is_empty() {
-                told.push(behind(std::mem::take(&mut waiting)));
+                encoded.push(behind(std::mem::take(&mut waiting)));
             }
-            told.extend(tell(message, &mut waiting));
+            encoded.extend(encode_message(message, &mut waiting));
         }
+
         if !waiting.is_empty() {
-            told.push(behind(waiting));
+            encoded.push(behind(waiting));
         }
     }
 }
 
-/// Writes what is set over a body. What an agent adds as an object joins the object that
-/// is there.
+/// Adds an agent's `extra` to a body. Objects are merged.
 fn overlay(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
     for (key, value) in extra {
         match (body.get_mut(key), value) {
@@ -247,8 +254,8 @@ fn overlay(body: &mut Map<String, Value>, extra: &Map<String, Value>) {
     }
 }
 
-/// Arguments that a model garbled go back as an object that quotes them: every wire format
-/// insists on an object.
+/// Invalid arguments of a model are sent back as an object that quotes them: every wire format
+/// demands an object.
 fn arguments(input: &str) -> Value {
     match serde_json::from_str(input) {
         Ok(Value::Object(object)) => Value::Object(object),
@@ -258,16 +265,16 @@ fn arguments(input: &str) -> Value {
     }
 }
 
-/// A failed result says so, where the wire format has no flag for it.
-fn marked(text: String, is_error: bool) -> String {
+/// Marks a failed result in its text, where the wire format has no flag for it.
+fn mark_error(text: String, is_error: bool) -> String {
     if is_error && !text.to_lowercase().starts_with("error") {
         return format!("Error: {text}");
     }
     text
 }
 
-/// Whose bytes they are, in front of them.
-fn from_result(data: &Data<'_>, tool: &str) -> String {
+/// A line that says which tool the bytes are from.
+fn source_line(data: &Data<'_>, tool: &str) -> String {
     let file = data.name.unwrap_or("unnamed");
     format!("[file {file}, from the result of `{tool}`]")
 }
@@ -285,6 +292,7 @@ fn effort(extra: &Extra) -> Result<Option<Effort>, ModelError> {
     if let Ok(tokens) = word.parse() {
         return Ok(Some(Effort::Tokens(tokens)));
     }
+
     let known = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     if !known.contains(&word) {
         return Err(rejected(format!(
@@ -292,6 +300,7 @@ fn effort(extra: &Extra) -> Result<Option<Effort>, ModelError> {
             known.join(", ")
         )));
     }
+
     Ok(Some(Effort::Word(word.to_owned())))
 }
 

@@ -1,17 +1,17 @@
-//! A request for Ollama's own chat:
+//! Encodes a request for Ollama's own chat:
 //! <https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion>. Pure.
 //!
-//! Ollama cuts the beginning off a conversation that does not fit its window, and says
-//! nothing; `truncate` and `shift` make it refuse instead (servers before 0.12.6 know neither).
+//! Ollama silently cuts the beginning off a conversation that does not fit its window; `truncate`
+//! and `shift` make it refuse instead (servers before 0.12.6 know neither).
 
 use super::openai::tools;
-use super::{Data, Effort, Encoded, Source, arguments, from_result, marked, overlay};
+use super::{Data, Effort, Encoded, Source, arguments, mark_error, overlay, source_line};
 use crate::model::provider::{ModelError, ModelMessage, ToolChoice};
 use crate::model::remote::media::base64;
 use lastword_types::session::{PartBody, Role};
 use serde_json::{Map, Value, json};
 
-/// Fields of the request itself; everything else that an agent adds is one of its `options`.
+/// Fields of the request itself; everything else that an agent adds becomes one of its `options`.
 const FIELDS: [&str; 9] = [
     "format",
     "keep_alive",
@@ -27,16 +27,18 @@ const FIELDS: [&str; 9] = [
 pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
     let request = source.request;
     let mut messages = Vec::new();
+
     messages.extend(
         source
             .system()
             .map(|text| json!({"role": "system", "content": text})),
     );
-    source.with_bytes_behind(
+
+    source.with_data_after_results(
         &mut messages,
-        |message, behind| tell(source, message, behind),
+        |message, behind| encode_message(source, message, behind),
         |waiting| {
-            let lines = waiting.iter().map(|(tool, data)| from_result(data, tool));
+            let lines = waiting.iter().map(|(tool, data)| source_line(data, tool));
             let images = waiting.iter().map(|(_, data)| base64(data.bytes));
             json!({
                 "role": "user",
@@ -45,13 +47,15 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             })
         },
     );
+
     let mut body = Map::new();
     body.insert("model".to_owned(), json!(source.target.model));
     body.insert("messages".to_owned(), Value::Array(messages));
     body.insert("stream".to_owned(), json!(true));
     body.insert("truncate".to_owned(), json!(false));
     body.insert("shift".to_owned(), json!(false));
-    // There is no choice on this wire: what must not be called is not shown.
+
+    // This format has no tool choice, so tools that must not be called are left out.
     let choice = request.tool_choice.as_ref();
     if !request.tools.is_empty() && choice != Some(&ToolChoice::None) {
         let mut tools = tools(source)?;
@@ -61,9 +65,11 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
         }
         body.insert("tools".to_owned(), tools);
     }
+
     if let Some(schema) = source.output_schema()? {
         body.insert("format".to_owned(), schema);
     }
+
     match &source.effort {
         None | Some(Effort::Tokens(_)) => {}
         Some(Effort::Word(word)) => {
@@ -75,16 +81,20 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
             body.insert("think".to_owned(), think);
         }
     }
+
     let (fields, others): (Vec<_>, Vec<_>) = source
         .extra
         .iter()
         .partition(|(key, _)| FIELDS.contains(&key.as_str()));
+
     let owned = |(key, value): (&String, &Value)| (key.clone(), value.clone());
     let mut options = options(source);
     overlay(&mut options, &others.into_iter().map(owned).collect());
+
     if !options.is_empty() {
         body.insert("options".to_owned(), Value::Object(options));
     }
+
     overlay(&mut body, &fields.into_iter().map(owned).collect());
     Ok(Encoded::new("api/chat", body))
 }
@@ -92,23 +102,28 @@ pub(super) fn encode(source: &Source<'_>) -> Result<Encoded, ModelError> {
 fn options(source: &Source<'_>) -> Map<String, Value> {
     let request = source.request;
     let mut options = Map::new();
+
     if let Some(tokens) = request.max_output_tokens {
         options.insert("num_predict".to_owned(), json!(tokens));
     }
+
     if let Some(temperature) = source.temperature() {
         options.insert("temperature".to_owned(), json!(temperature));
     }
+
     if !request.stop.is_empty() {
         options.insert("stop".to_owned(), json!(request.stop));
     }
-    // The window that was set, or the server takes one of its own, which is small.
+
+    // Without it, the server uses a window of its own, which is small.
     if let Some(tokens) = source.target.window {
         options.insert("num_ctx".to_owned(), json!(tokens));
     }
+
     options
 }
 
-fn tell<'a>(
+fn encode_message<'a>(
     source: &Source<'a>,
     message: &'a ModelMessage,
     behind: &mut Vec<(String, Data<'a>)>,
@@ -117,7 +132,8 @@ fn tell<'a>(
     let mut thinking = Vec::new();
     let mut images = Vec::new();
     let mut calls = Vec::new();
-    let mut told = Vec::new();
+    let mut encoded = Vec::new();
+
     for part in &message.parts {
         match (&part.body, source.data(message.role, &part.body)) {
             (PartBody::Text { text: piece }, _) if !piece.is_empty() => text.push(piece.clone()),
@@ -134,9 +150,9 @@ fn tell<'a>(
                 let outcome = source.outcome(result, "below");
                 let tool = source.names.wire(result.name.clone());
                 behind.extend(outcome.data.into_iter().map(|data| (tool.clone(), data)));
-                told.push(json!({
+                encoded.push(json!({
                     "role": "tool",
-                    "content": marked(outcome.text, result.is_error),
+                    "content": mark_error(outcome.text, result.is_error),
                     "tool_name": tool,
                     "tool_call_id": result.call_id,
                 }));
@@ -146,29 +162,35 @@ fn tell<'a>(
             _ => {}
         }
     }
+
     if text.is_empty() && images.is_empty() && calls.is_empty() {
-        return told;
+        return encoded;
     }
+
     let role = match message.role {
         Role::System => "system",
         Role::Assistant => "assistant",
         Role::User | Role::Tool => "user",
     };
+
     let between = if message.role == Role::Assistant {
         ""
     } else {
         "\n\n"
     };
     let mut own = json!({"role": role, "content": text.join(between)});
+
     if !images.is_empty() {
         own["images"] = json!(images);
     }
+
     if !calls.is_empty() {
         own["tool_calls"] = Value::Array(calls);
         if !thinking.is_empty() {
             own["thinking"] = json!(thinking.join("\n"));
         }
     }
-    told.push(own);
-    told
+
+    encoded.push(own);
+    encoded
 }

@@ -1,5 +1,5 @@
-//! One conversation on each wire: thoughts, calls, results with images and without, in both
-//! directions, and what the services' own pages say of them.
+//! One conversation in each wire format: thoughts, calls, results with images and without, in both
+//! directions, as the services document them.
 
 use super::{Target, encode};
 use crate::model::ModelEvent;
@@ -28,12 +28,13 @@ fn body(service: Service, model: &str, request: &ModelRequest) -> (String, Value
     (encoded.path.join("/"), encoded.body)
 }
 
-/// What an answer said, as the message that a host keeps of it.
-fn said(service: Service, answer: &str) -> ModelMessage {
+/// The message that a host stores for a response.
+fn stored_message(service: Service, answer: &str) -> ModelMessage {
     let mut decoder = Decoder::new(service, HashSet::new());
     let mut events = Vec::new();
     decoder.feed(answer.as_bytes(), &mut events).unwrap();
     decoder.end(&mut events).unwrap_or(());
+
     let parts = events.into_iter().filter_map(|event| match event {
         ModelEvent::Text(text) => Some(Part::text(text)),
         ModelEvent::Reasoning(text) => Some(
@@ -50,19 +51,21 @@ fn said(service: Service, answer: &str) -> ModelMessage {
     message(Role::Assistant, parts)
 }
 
-/// A conversation: a prompt, this answer, and an image as the result of its first call.
+/// A conversation: a prompt, this response, and an image as the result of its first call.
 fn after(answer: ModelMessage) -> ModelRequest {
     let call = answer.parts.iter().find_map(|part| match &part.body {
         PartBody::ToolCall(call) => Some(call.clone()),
         _ => None,
     });
     let call = call.unwrap();
+
     let image = Content::Data {
         media_type: "image/png".to_owned(),
         name: Some("a.png".to_owned()),
         blob: BlobId("b".to_owned()),
         bytes: 3,
     };
+
     let words = Content::Text {
         text: "fog".to_owned(),
     };
@@ -74,6 +77,7 @@ fn after(answer: ModelMessage) -> ModelRequest {
         metadata: None,
         is_error: true,
     });
+
     ModelRequest {
         model: Some("m".to_owned()),
         messages: vec![
@@ -105,10 +109,12 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
         json!({"type": "message_stop"}),
     ];
     let answer: String = events.map(|event| format!("data: {event}\n\n")).concat();
-    let request = after(said(Service::Anthropic, &answer));
+    let request = after(stored_message(Service::Anthropic, &answer));
     let (path, body) = body(Service::Anthropic, "m", &request);
+
     assert_eq!(path, "messages");
     let source = json!({"type": "base64", "media_type": "image/png", "data": FOO});
+
     let expected = json!([
         {"role": "user", "content": [{"type": "text", "text": "look"}]},
         {"role": "assistant", "content": [
@@ -128,7 +134,8 @@ fn anthropic_gets_its_blocks_back_and_results_with_their_images() {
         }]},
     ]);
     assert_eq!(body["messages"], expected);
-    // Another service is told of the call without what only this one reads.
+
+    // Another service gets the call without the thoughts, which only their own service can read.
     let (_, other) = self::body(Service::OpenAi, "m", &request);
     assert!(!other.to_string().contains("SIG"), "{other}");
 }
@@ -140,11 +147,17 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
         "content": {"parts": [{"functionCall": call, "thoughtSignature": "SIG"}]},
         "finishReason": "STOP",
     }]});
-    let request = after(said(Service::Gemini, &format!("data: {piece}\n\n")));
+
+    let request = after(stored_message(
+        Service::Gemini,
+        &format!("data: {piece}\n\n"),
+    ));
     let (path, body) = body(Service::Gemini, "m", &request);
     assert_eq!(path, "models/m:streamGenerateContent");
+
     let text = "fog\n[file a.png: image/png, shown below]";
     let image = json!({"inline_data": {"mime_type": "image/png", "data": FOO}});
+
     let expected = json!([
         {"role": "user", "parts": [{"text": "look"}]},
         {"role": "model", "parts": [{"functionCall": call, "thoughtSignature": "SIG"}]},
@@ -154,6 +167,7 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
         {"role": "user", "parts": [{"text": "[file a.png, from the result of `look`]"}, image]},
     ]);
     assert_eq!(body["contents"], expected);
+
     let thinking = &body["generationConfig"]["thinkingConfig"]["includeThoughts"];
     assert_eq!(*thinking, true);
 }
@@ -161,12 +175,13 @@ fn gemini_gets_signatures_and_its_own_ids_back() {
 #[test]
 fn a_call_of_another_model_stands_for_itself_with_gemini_3() {
     let answer = r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"look","arguments":"{}"}}]},"finish_reason":"tool_calls"}]}"#;
-    let request = after(said(
+    let request = after(stored_message(
         Service::OpenAi,
         &format!("{answer}\n\ndata: [DONE]\n\n"),
     ));
     let (_, new) = body(Service::Gemini, "gemini-3-pro", &request);
     let signature = &new["contents"][1]["parts"][0]["thoughtSignature"];
+
     assert_eq!(*signature, "skip_thought_signature_validator");
     let (_, old) = body(Service::Gemini, "gemini-2.5-pro", &request);
     assert_eq!(old["contents"][1]["parts"][0].get("thoughtSignature"), None);
@@ -182,8 +197,9 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
         chunk(json!({"reasoning_content": "Hm."})),
         chunk(json!({"tool_calls": call})),
     ];
-    let request = after(said(Service::OpenAi, &(plain.concat() + end)));
+    let request = after(stored_message(Service::OpenAi, &(plain.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
+
     assert_eq!(told["messages"][1]["reasoning_content"], "Hm.");
     assert_eq!(told["messages"][1]["content"], Value::Null);
 
@@ -192,15 +208,18 @@ fn openai_gets_reasoning_back_while_a_call_waits() {
         chunk(json!({"reasoning": "m.", "reasoning_details": detail("m.")})),
         chunk(json!({"tool_calls": call})),
     ];
-    let request = after(said(Service::OpenAi, &(detailed.concat() + end)));
+    let request = after(stored_message(Service::OpenAi, &(detailed.concat() + end)));
     let (_, told) = body(Service::OpenAi, "m", &request);
+
     assert_eq!(told["messages"][1]["reasoning_details"], detail("Hm."));
     let parts = &told["messages"][3]["content"];
     let url = format!("data:image/png;base64,{FOO}");
+
     assert_eq!(
         parts[1],
         json!({"type": "image_url", "image_url": {"url": url}})
     );
+
     let result = told["messages"][2]["content"].as_str().unwrap();
     assert!(result.starts_with("Error: fog"), "{result}");
 }
@@ -214,12 +233,14 @@ fn full() -> ModelRequest {
         "done": true,
         "done_reason": "stop",
     });
-    let mut request = after(said(Service::Ollama, &format!("{answer}\n")));
+
+    let mut request = after(stored_message(Service::Ollama, &format!("{answer}\n")));
     request.system = Some("Be brief.".to_owned());
     request.output_schema = Some(r#"{"type":"object"}"#.to_owned());
     request.max_output_tokens = Some(50);
     request.temperature = Some(0.7);
     request.stop = vec!["END".to_owned()];
+
     for (name, value) in [
         ("seed", "7"),
         ("keep_alive", "60"),
@@ -227,14 +248,16 @@ fn full() -> ModelRequest {
     ] {
         request.extra.insert(name.to_owned(), value.to_owned());
     }
+
     let effort = ("reasoning_effort".to_owned(), "high".to_owned());
     request.extra.extend([effort]);
     request.tools = ["look", "go"].map(tool).into();
+
     request
 }
 
 #[test]
-fn ollama_is_told_in_its_own_format() {
+fn ollama_requests_have_its_own_format() {
     let request = full();
     let names = Names::of(&request);
     let own = Target {
@@ -242,41 +265,48 @@ fn ollama_is_told_in_its_own_format() {
         ..target(Service::Ollama, "m")
     };
     let encoded = encode(own, &names, &request).unwrap();
+
     assert_eq!(encoded.path.join("/"), "api/chat");
     let body = encoded.body;
     assert_eq!(
         (&body["truncate"], &body["shift"]),
         (&json!(false), &json!(false))
     );
+
     assert_eq!(
         (&body["think"], &body["keep_alive"]),
         (&json!("high"), &json!(60))
     );
+
     assert_eq!(body["format"], json!({"type": "object"}));
     let options = json!({
         "num_predict": 50, "temperature": 0.7, "stop": ["END"], "num_ctx": 8192, "seed": 7,
         "top_k": 5,
     });
     assert_eq!(body["options"], options);
+
     let messages = body["messages"].as_array().unwrap();
     assert_eq!(
         messages[0],
         json!({"role": "system", "content": "Be brief."})
     );
+
     assert_eq!(messages[2]["thinking"], "Hm.");
     assert_eq!(
         messages[2]["tool_calls"][0]["function"]["arguments"],
         json!({"at": "sea"})
     );
+
     assert_eq!(messages[3]["tool_name"], "look");
     assert_eq!(messages[4]["images"], json!([FOO]));
 }
 
 #[test]
-fn ollama_is_shown_the_tools_that_it_may_choose() {
+fn ollama_gets_only_the_tools_that_it_may_choose() {
     let mut request = full();
     let names = Names::of(&request);
     let own = target(Service::Ollama, "m");
+
     for (choice, expected) in [("required", 2), ("look", 1), ("auto", 2)] {
         request.tool_choice = Some(choice.into());
         let body = encode(own, &names, &request).unwrap().body;
@@ -286,6 +316,7 @@ fn ollama_is_shown_the_tools_that_it_may_choose() {
             "{choice}"
         );
     }
+
     request.tool_choice = Some(ToolChoice::None);
     assert_eq!(
         encode(own, &names, &request).unwrap().body.get("tools"),
@@ -302,7 +333,7 @@ fn tool(name: &str) -> ToolSpec {
 }
 
 #[test]
-fn how_hard_to_think_is_said_in_each_services_words() {
+fn effort_is_encoded_for_each_service() {
     let think = |service, model: &str, effort: &str| {
         let mut request = ModelRequest::default();
         let effort = effort.to_owned();
@@ -311,23 +342,27 @@ fn how_hard_to_think_is_said_in_each_services_words() {
     };
     let openai = think(Service::OpenAi, "gpt-5", "high");
     assert_eq!(openai["reasoning_effort"], "high");
+
     let old = think(Service::Anthropic, "claude-sonnet-4-5", "medium");
     assert_eq!(
         old["thinking"],
         json!({"type": "enabled", "budget_tokens": 8000})
     );
+
     let new = think(Service::Anthropic, "claude-opus-5", "medium");
     assert_eq!(new["output_config"], json!({"effort": "medium"}));
+
     let gemini = |model: &str| think(Service::Gemini, model, "low")["generationConfig"].take();
     let (new, old) = (gemini("gemini-3-pro"), gemini("gemini-2.5-flash"));
     assert_eq!(new["thinkingConfig"]["thinkingLevel"], "low");
     assert_eq!(old["thinkingConfig"]["thinkingBudget"], 1024);
+
     let ollama = think(Service::Ollama, "m", "none");
     assert_eq!(ollama["think"], false);
 }
 
 #[test]
-fn the_newer_models_of_openai_have_their_own_word_for_the_most_tokens() {
+fn newer_openai_models_have_another_name_for_the_token_limit() {
     for (model, key) in [
         ("gpt-5-mini", "max_completion_tokens"),
         ("o3", "max_completion_tokens"),
@@ -347,7 +382,7 @@ fn the_newer_models_of_openai_have_their_own_word_for_the_most_tokens() {
 }
 
 #[test]
-fn what_an_agent_may_not_set_is_refused() {
+fn reserved_settings_are_refused() {
     for (name, text) in [("model", "\"x\""), ("stream", "false"), ("seed", "seven")] {
         let mut request = ModelRequest::default();
         request.extra.insert(name.to_owned(), text.to_owned());

@@ -1,15 +1,15 @@
-//! The tools for files against a real directory, and against those who attack them. What is
-//! asked, and what happens while it is, is the test's to say.
+//! Tests of the file tools against a real directory, and against attacks on them. Each test decides
+//! how permission questions are answered, and what happens meanwhile.
 
-mod at_hand;
 mod attacks;
+mod cached_read;
 mod changing;
 mod parallel;
 mod reading;
 
 use super::{FileLocks, FileTools, Readable, Turn};
 use crate::model::CallContext;
-use crate::permits::{Allowed, Decide, Denied, Permits};
+use crate::permits::{Allowed, Authorize, Denied, Permits};
 use crate::tools::arguments::assert_is_read_whole;
 use crate::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
 use futures_util::future::BoxFuture;
@@ -22,28 +22,29 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 
-/// What a test does when it is asked; it answers whether to allow it.
-type Asked = dyn Fn(&Access) -> bool + Send + Sync;
+/// Answers a permission question: whether to allow the access.
+type OnAsk = dyn Fn(&Access) -> bool + Send + Sync;
 
-/// A workspace, what lies beside it, and a run's tools.
+/// A workspace, a directory beside it, and a run's tools.
 pub(super) struct Bench {
     place: PathBuf,
     tools: FileTools,
     locks: Arc<FileLocks>,
     asked: Arc<Mutex<Vec<Access>>>,
-    on_ask: Arc<Asked>,
+    on_ask: Arc<OnAsk>,
 }
 
 struct Decider {
     asked: Arc<Mutex<Vec<Access>>>,
-    on_ask: Arc<Asked>,
+    on_ask: Arc<OnAsk>,
 }
 
-impl Decide for Decider {
-    fn decide(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
+impl Authorize for Decider {
+    fn authorize(&self, access: Access) -> BoxFuture<'static, Result<Allowed, Denied>> {
         let allowed = (self.on_ask)(&access);
         let denied = Denied(format!("{} is not allowed", access.title));
         self.asked.lock().expect("no test panicked").push(access);
+
         let answer = if allowed {
             Ok(Allowed::Once)
         } else {
@@ -62,7 +63,7 @@ impl Bench {
         Self::below(&std::env::temp_dir(), budget, readable)
     }
 
-    /// For very many changes: in memory if the system has such a place, since each is synced.
+    /// In memory if the system has such a directory, for tests with very many synced changes.
     fn in_memory() -> Self {
         let memory = Path::new("/dev/shm");
         let temporary = std::env::temp_dir();
@@ -75,9 +76,11 @@ impl Bench {
         std::fs::create_dir_all(place.join("workspace")).expect("a place for tests");
         std::fs::create_dir(place.join("outside")).expect("a place for tests");
         std::fs::write(place.join("outside/secret"), "canary").expect("a file outside");
+
         let file = Arc::new(File::open(place.join("workspace")).expect("it was made"));
         let budget = Arc::new(AtomicU64::new(budget));
         let locks = Arc::<FileLocks>::default();
+
         Self {
             tools: FileTools::new(file, budget, readable, Arc::clone(&locks)),
             locks,
@@ -120,6 +123,7 @@ impl Bench {
             asked: Arc::clone(&self.asked),
             on_ask: Arc::clone(&self.on_ask),
         };
+
         Invocation {
             context: CallContext {
                 workspace: WorkspaceId::generate(),
@@ -157,9 +161,9 @@ impl Bench {
         FileTools::new(file, budget, Arc::new(|_, _| true), Arc::clone(locks))
     }
 
-    /// A call that does what it is asked for.
+    /// A call that succeeds.
     #[track_caller]
-    fn good(&self, tool: &str, arguments: Value) -> impl Future<Output = ToolOutput> {
+    fn succeed(&self, tool: &str, arguments: Value) -> impl Future<Output = ToolOutput> {
         let caller = std::panic::Location::caller();
         async move {
             let output = self.call(tool, arguments).await;
@@ -170,8 +174,8 @@ impl Bench {
         }
     }
 
-    /// A call that tries and fails; what it says.
-    async fn bad(&self, tool: &str, arguments: Value) -> String {
+    /// A call that is carried out and fails; returns its message.
+    async fn fail(&self, tool: &str, arguments: Value) -> String {
         let output = self.call(tool, arguments).await.expect("it is tried");
         assert!(output.is_error, "{output:?}");
         text(&output).to_owned()
@@ -183,7 +187,7 @@ impl Bench {
         refused.expect_err("it is refused").kind
     }
 
-    /// What the tools asked, as `capability target`.
+    /// The permission questions so far, as `capability target`.
     fn asked(&self) -> Vec<String> {
         let asked = self.asked.lock().expect("no test panicked");
         let line = |access: &Access| format!("{} {}", access.capability, access.target);
@@ -192,6 +196,7 @@ impl Bench {
 
     fn names(&self, path: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.at(path)).expect("a directory");
+
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
             entry
                 .expect("an entry")
@@ -201,6 +206,7 @@ impl Bench {
         };
         let mut names: Vec<_> = entries.map(name).collect();
         names.sort();
+
         names
     }
 }
@@ -239,7 +245,9 @@ fn every_tool_is_described() {
 async fn odd_arguments_are_refused_and_nothing_panics() {
     let bench = Bench::new();
     bench.put("a", "x\ny\n");
+
     let most = u64::MAX;
+
     for (tool, arguments) in [
         ("read_file", serde_json::json!({})),
         ("read_file", serde_json::json!({"path": 1})),
@@ -262,24 +270,29 @@ async fn odd_arguments_are_refused_and_nothing_panics() {
         let kind = bench.refused(tool, arguments.clone()).await;
         assert_eq!(kind, ToolErrorKind::Invalid, "{tool} {arguments}");
     }
+
     let kind = bench.refused("fly", Value::Null).await;
     assert_eq!(kind, ToolErrorKind::UnknownTool);
+
     let arguments = serde_json::json!({
         "path": "a", "start_line": 2, "start_byte": most, "line_count": most,
     });
-    bench.good("read_file", arguments).await;
+    bench.succeed("read_file", arguments).await;
+
     bench
-        .good(
+        .succeed(
             "list_files",
             serde_json::json!({"depth": most, "max_names": most}),
         )
         .await;
+
     let arguments = serde_json::json!({"pattern": "x", "context_lines": most, "max_matches": most});
-    bench.good("search_text", arguments).await;
+    bench.succeed("search_text", arguments).await;
+
     let arguments = serde_json::json!({"path": "a", "start_line": most});
     assert!(
         bench
-            .bad("read_file", arguments)
+            .fail("read_file", arguments)
             .await
             .contains("a has 2 lines")
     );

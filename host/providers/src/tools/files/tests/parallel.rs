@@ -1,10 +1,10 @@
-//! Many changes of one file at the same time, by one answer and by several runs: each is in the
-//! file, in its order, or says why it is not. The controls show that nothing but the turns and
-//! the locks sees to it.
+//! Many concurrent changes of one file, by one model response and by several runs: each is in the
+//! file, in its order, or reports why it is not. The controls show that this depends on the turns
+//! and the locks.
 
 use super::{Bench, FileLocks, FileTools, text};
 use crate::tools::ToolOutput;
-use crate::tools::files::locks::Key;
+use crate::tools::files::locks::FileKey;
 use crate::tools::files::path::open_directory;
 use cap_std::fs::Dir;
 use futures_util::future::{join_all, poll_immediate};
@@ -15,9 +15,9 @@ use tokio::task::{JoinSet, yield_now};
 
 /// Rounds of each kind; both kinds together are 1,000.
 const ROUNDS: usize = 500;
-/// Rounds in which a control has to fail.
+/// Rounds within which a control has to fail.
 const ROUNDS_OF_CONTROL: usize = 1_000;
-/// Enough for any machine; it is reached by what hangs alone.
+/// Enough for any machine; only a hanging test reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From 2 to 12.
@@ -25,13 +25,13 @@ fn edits(round: usize) -> usize {
     2 + round % 11
 }
 
-/// Replaces one number by the next, so that it can only follow upon the one before.
+/// Replaces one number by the next, so that it can only follow the edit before.
 fn step(path: &str, number: usize) -> Value {
     let (old, new) = (format!("<{number}>"), format!("<{}>", number + 1));
     json!({"path": path, "old_string": old, "new_string": new})
 }
 
-/// The edits of one answer, begun the last first. Returns what they said in their order.
+/// The edits of one model response, started in reverse order. Returns their results in order.
 async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutput> {
     let turn = |call| {
         (
@@ -42,21 +42,22 @@ async fn answer(bench: &Bench, calls: Vec<Value>, ordered: bool) -> Vec<ToolOutp
     let calls: Vec<_> = calls.into_iter().map(turn).collect();
     let begin = |(turn, call)| tokio::spawn(bench.call_of(&bench.tools, turn, "edit_file", call));
     let mut begun: Vec<_> = calls.into_iter().rev().map(begin).collect();
+
     begun.reverse();
     let done = join_all(begun).await.into_iter();
     done.map(|done| done.expect("no panic").expect("it is tried"))
         .collect()
 }
 
-/// A round of one answer. Returns what its edits said that were not carried out.
+/// A round of one model response. Returns the messages of the edits that failed.
 async fn round_of_one_answer(bench: &Bench, edits: usize, ordered: bool) -> Vec<String> {
     bench.put("d/f", "<0>");
-    bench.good("read_file", json!({"path": "d/f"})).await;
+    bench.succeed("read_file", json!({"path": "d/f"})).await;
     let paths = ["d/f", "link/f", "/workspace/d/../d/./f"];
     let calls = (0..edits).map(|number| step(paths[number % paths.len()], number));
-    let said = answer(bench, calls.collect(), ordered).await;
-    let failed = said.iter().filter(|said| said.is_error);
-    failed.map(|said| text(said).to_owned()).collect()
+    let outcome = answer(bench, calls.collect(), ordered).await;
+    let failed = outcome.iter().filter(|outcome| outcome.is_error);
+    failed.map(|outcome| text(outcome).to_owned()).collect()
 }
 
 fn linked() -> Bench {
@@ -67,7 +68,7 @@ fn linked() -> Bench {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_edits_of_one_answer_are_made_in_their_order() {
+async fn edits_of_one_response_are_made_in_order() {
     let bench = linked();
     for round in 0..ROUNDS {
         let edits = edits(round);
@@ -78,7 +79,7 @@ async fn the_edits_of_one_answer_are_made_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_turns_some_edit_of_an_answer_is_not_made() {
+async fn without_turns_some_edit_of_a_response_fails() {
     let bench = linked();
     for _ in 0..ROUNDS_OF_CONTROL {
         if !round_of_one_answer(&bench, 12, false).await.is_empty() {
@@ -88,23 +89,24 @@ async fn without_turns_some_edit_of_an_answer_is_not_made() {
     panic!("the order is kept without turns: the test above tests nothing");
 }
 
-/// One that fails is named, and those behind it go on.
+/// A failed edit is reported, and later ones go on.
 #[tokio::test]
-async fn an_edit_that_cannot_be_made_stops_no_other() {
+async fn a_failed_edit_does_not_stop_others() {
     let bench = Bench::new();
     bench.put("f", "<0>");
-    bench.good("read_file", json!({"path": "f"})).await;
+    bench.succeed("read_file", json!({"path": "f"})).await;
     let calls = [0, 7, 1].map(|number| step("f", number)).to_vec();
-    let said = answer(&bench, calls, true).await;
-    assert!(!said[0].is_error && !said[2].is_error, "{said:?}");
-    assert!(text(&said[1]).contains("(0 matches)"), "{said:?}");
+    let outcome = answer(&bench, calls, true).await;
+    assert!(!outcome[0].is_error && !outcome[2].is_error, "{outcome:?}");
+    assert!(text(&outcome[1]).contains("(0 matches)"), "{outcome:?}");
     assert_eq!(bench.get("f"), "<2>");
 }
 
 #[tokio::test]
-async fn reading_and_changing_keep_the_order_of_the_answer() {
+async fn reads_and_changes_keep_the_order_of_the_response() {
     let bench = Bench::new();
     bench.put("f", "<0>");
+
     let read = || ("read_file", json!({"path": "f"}));
     let calls = [
         read(),
@@ -115,29 +117,32 @@ async fn reading_and_changing_keep_the_order_of_the_answer() {
         read(),
     ];
     let turns = calls.map(|(tool, call)| (bench.tools.turn(tool), tool, call));
+
     for (turn, ..) in &turns[1..] {
         let turn = turn.as_ref().expect("these tools have turns");
         assert!(!turn.is_free(), "none of them may be answered at once");
     }
+
     let calls = turns
         .into_iter()
         .rev()
         .map(|(turn, tool, call)| bench.call_of(&bench.tools, turn, tool, call));
-    let mut said = join_all(calls).await;
-    said.reverse();
-    let said: Vec<_> = said
+    let mut outcome = join_all(calls).await;
+    outcome.reverse();
+
+    let outcome: Vec<_> = outcome
         .into_iter()
-        .map(|said| said.expect("it is tried"))
+        .map(|outcome| outcome.expect("it is tried"))
         .collect();
-    let said: Vec<_> = said.iter().map(text).collect();
+    let outcome: Vec<_> = outcome.iter().map(text).collect();
     assert_eq!(
-        said,
+        outcome,
         ["<0>", "changed f", "<1>", "changed f", "changed f", "<6>"]
     );
 }
 
-/// The tools of several runs with locks of the host or of their own, each with its path to one
-/// file: in the workspace, by a link, in a workspace within the other.
+/// The tools of several runs, with the host's locks or their own. Each has its own path to one
+/// file: in the workspace, by a link, in a nested workspace.
 fn runs(
     bench: &Bench,
     runs: usize,
@@ -155,7 +160,7 @@ fn marks(runs: usize, made: impl Fn(usize) -> bool) -> String {
         .collect()
 }
 
-/// Reads the file and changes the run's own line. Returns what came of it.
+/// Reads the file and changes the run's own line. Returns the result.
 async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: usize) -> ToolOutput {
     let read = bench.call_of(&tools, None, "read_file", json!({"path": path}));
     assert!(!read.await.expect("it is read").is_error);
@@ -166,62 +171,71 @@ async fn change(bench: Arc<Bench>, tools: FileTools, path: &'static str, run: us
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_run_undoes_what_another_changed() {
+async fn concurrent_runs_do_not_undo_each_others_changes() {
     let bench = Arc::new(linked());
+
     for round in 0..ROUNDS {
         let count = edits(round);
         bench.put("d/f", marks(count, |_| false));
+
         let mut all = JoinSet::new();
         let runs = runs(&bench, count, || Arc::clone(&bench.locks)).into_iter();
         for (run, (tools, path)) in runs.enumerate() {
             let bench = Arc::clone(&bench);
             all.spawn(async move {
                 loop {
-                    let said = change(Arc::clone(&bench), tools.clone(), path, run).await;
-                    if !said.is_error {
+                    let outcome = change(Arc::clone(&bench), tools.clone(), path, run).await;
+                    if !outcome.is_error {
                         break;
                     }
-                    // Whatever was not made says so, and that it has to be read again.
-                    let said = text(&said);
-                    assert!(said.contains("it has changed since"), "{said}");
+                    // A change that was not made says so, and that the file has to be read again.
+                    let outcome = text(&outcome);
+                    assert!(outcome.contains("it has changed since"), "{outcome}");
                 }
             });
         }
+
         all.join_all().await;
         assert_eq!(bench.get("d/f"), marks(count, |_| true));
     }
+
     assert_eq!(bench.locks.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_common_locks_a_change_is_lost() {
     let bench = Arc::new(linked());
+
     for _ in 0..ROUNDS_OF_CONTROL {
         bench.put("d/f", marks(12, |_| false));
         let mut all = JoinSet::new();
         let runs = runs(&bench, 12, Arc::default).into_iter();
+
         for (run, (tools, path)) in runs.enumerate() {
             let change = change(Arc::clone(&bench), tools, path, run);
             all.spawn(async move { (run, change.await.is_error) });
         }
+
         let mut made = all.join_all().await;
         made.retain(|(_, is_error)| !is_error);
+
         if bench.get("d/f") != marks(12, |run| made.contains(&(run, false))) {
             return;
         }
     }
+
     panic!("nothing is lost without locks: the test above tests nothing");
 }
 
 impl Bench {
-    fn key(&self, directory: &str, name: &str) -> Key {
+    fn key(&self, directory: &str, name: &str) -> FileKey {
         let root = std::fs::File::open(self.at(".")).expect("the workspace");
         let directory = open_directory(&Dir::from_std_file(root), directory);
-        Key::of(&directory.expect("a directory"), name).expect("a key")
+        FileKey::of(&directory.expect("a directory"), name).expect("a key")
     }
 
-    /// Waits until so many calls hold a file's lock or wait for it.
-    async fn until_used(&self, key: &Key, users: usize) {
+    /// Waits until this many calls hold a file's lock or wait for it.
+    async fn until_used(&self, key: &FileKey, users: usize) {
         let used = async {
             while self.locks.users(key) != users {
                 yield_now().await;
@@ -232,26 +246,31 @@ impl Bench {
     }
 }
 
-/// By whatever way a file is reached, its lock is the same; a call that waits for it can be
-/// dropped, and what it would have changed is not changed later.
+/// However a file is reached, its lock is the same. A call that waits for it can be dropped, and
+/// its change is then not made later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_call_that_waits_for_a_file_ends_when_it_is_dropped() {
     let bench = Arc::new(linked());
     bench.put("d/f", marks(3, |_| false));
+
     let key = bench.key("d", "f");
     let held = bench.locks.lock(key.clone()).await;
     let mut calls = Vec::new();
     let runs = runs(&bench, 3, || Arc::clone(&bench.locks)).into_iter();
+
     for (run, (tools, path)) in runs.enumerate() {
         calls.push(tokio::spawn(change(Arc::clone(&bench), tools, path, run)));
         bench.until_used(&key, calls.len() + 1).await;
     }
+
     assert_eq!(bench.get("d/f"), marks(3, |_| false));
     calls.remove(0).abort();
     bench.until_used(&key, 3).await;
     drop(held);
+
     let second = calls.remove(0).await.expect("no panic");
     assert!(!second.is_error, "{second:?}");
+
     let third = calls.remove(0).await.expect("no panic");
     assert!(text(&third).contains("changed since this change was shown"));
     assert_eq!(bench.get("d/f"), marks(3, |run| run == 1));
@@ -264,11 +283,14 @@ async fn a_call_that_waits_for_a_file_ends_when_it_is_dropped() {
 async fn a_dropped_call_leaves_no_lock_and_no_turn() {
     let bench = Bench::new();
     let key = bench.key(".", "f");
+
     for polls in 0..60 {
         bench.put("f", "<0>");
-        bench.good("read_file", json!({"path": "f"})).await;
+        bench.succeed("read_file", json!({"path": "f"})).await;
+
         let turn = bench.tools.turn("edit_file");
         let next = bench.tools.turn("edit_file").expect("it has a turn");
+
         {
             let call = bench.call_of(&bench.tools, turn, "edit_file", step("f", 0));
             let mut call = std::pin::pin!(call);
@@ -279,33 +301,38 @@ async fn a_dropped_call_leaves_no_lock_and_no_turn() {
                 yield_now().await;
             }
         }
+
         assert!(next.is_free());
         drop(next);
         bench.until_used(&key, 0).await;
+
         let now = bench.get("f");
         assert!(now == "<0>" || now == "<1>", "{now}");
     }
+
     assert_eq!(bench.names("."), ["f"]);
 }
 
 #[tokio::test]
-async fn nothing_is_locked_while_it_is_asked() {
+async fn no_lock_is_held_during_a_question() {
     let bench = Bench::new();
     bench.put("f", "<0>");
     let locks = Arc::clone(&bench.locks);
     let bench = bench.on_ask(move |access| access.diff.is_none() || locks.len() == 0);
-    bench.good("read_file", json!({"path": "f"})).await;
-    bench.good("edit_file", step("f", 0)).await;
+    bench.succeed("read_file", json!({"path": "f"})).await;
+    bench.succeed("edit_file", step("f", 0)).await;
     assert_eq!(bench.get("f"), "<1>");
 }
 
-/// What is at a path when it is to be changed may lie in another directory than it did.
+/// Between the question and the change, the directory at a path may be replaced by another.
 #[tokio::test]
-async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
+async fn a_directory_exchanged_during_the_question_is_not_written_to() {
     let bench = Bench::new();
+
     for directory in ["d", "other"] {
         bench.put(&format!("{directory}/f"), "<0>");
     }
+
     let place = bench.at("");
     let bench = bench.on_ask(move |access| {
         if access.diff.is_some() {
@@ -314,12 +341,14 @@ async fn a_directory_that_was_exchanged_while_it_was_asked_is_not_written_to() {
         }
         true
     });
-    bench.good("read_file", json!({"path": "d/f"})).await;
-    let said = bench.bad("edit_file", step("d/f", 0)).await;
+    bench.succeed("read_file", json!({"path": "d/f"})).await;
+
+    let outcome = bench.fail("edit_file", step("d/f", 0)).await;
     assert!(
-        said.contains("changed since this change was shown"),
-        "{said}"
+        outcome.contains("changed since this change was shown"),
+        "{outcome}"
     );
+
     assert_eq!(
         (bench.get("d/f"), bench.get("before/f")),
         ("<0>".into(), "<0>".into())

@@ -1,5 +1,5 @@
-//! What reading, listing and searching answer: ranges, bounds and their markers, what is no
-//! text, what is ignored, and the order.
+//! Tests of reading, listing and searching: ranges, bounds and their markers, binary files, ignored
+//! files, and the order.
 
 use super::{Bench, structured, text};
 use lastword_types::permission::{Capability, Rule};
@@ -10,20 +10,25 @@ use std::sync::Arc;
 async fn a_text_is_read_whole_and_by_ranges() {
     let bench = Bench::new();
     bench.put("a.txt", "one\r\ntwo\nthree");
+
     let whole = bench
-        .good("read_file", json!({"path": "/workspace/a.txt"}))
+        .succeed("read_file", json!({"path": "/workspace/a.txt"}))
         .await;
     assert_eq!(text(&whole), "one\r\ntwo\nthree");
+
     let value = structured(&whole);
     assert_eq!((&value["lines"], &value["bytes"]), (&json!(3), &json!(14)));
     assert_eq!(value["truncated"], false);
+
     let digest = value["digest"].as_str().expect("a digest");
     assert!(digest.starts_with("sha256:") && digest.len() == 71);
+
     let arguments = json!({"path": "a.txt", "start_line": 2, "line_count": 1});
-    let line = bench.good("read_file", arguments).await;
+    let line = bench.succeed("read_file", arguments).await;
     assert_eq!(text(&line), "two\n");
     bench.put("empty", "");
-    let empty = bench.good("read_file", json!({"path": "empty"})).await;
+
+    let empty = bench.succeed("read_file", json!({"path": "empty"})).await;
     assert_eq!(text(&empty), "[the file is empty]");
     assert_eq!(
         bench.asked(),
@@ -31,7 +36,7 @@ async fn a_text_is_read_whole_and_by_ranges() {
     );
 }
 
-/// Follows the markers of what is cut, and puts the parts together again.
+/// Follows the markers of a truncated text, and joins the parts.
 #[tokio::test]
 async fn a_long_text_says_how_to_read_on() {
     let bench = Bench::new();
@@ -39,16 +44,21 @@ async fn a_long_text_says_how_to_read_on() {
     long.push_str(&"ä".repeat(100_000));
     long.push_str("\nend");
     bench.put("long", &long);
+
     let (mut read, mut start_line, mut start_byte) = (String::new(), 1, 0);
+
     for _ in 0..20 {
         let arguments = json!({"path": "long", "start_line": start_line, "start_byte": start_byte});
-        let part = bench.good("read_file", arguments).await;
+        let part = bench.succeed("read_file", arguments).await;
         let words = text(&part);
+
         if structured(&part)["truncated"] == false {
             read.push_str(words);
             break;
         }
+
         let (shown, marker) = words.rsplit_once("[truncated: ").expect("a marker");
+
         let number = |name: &str| {
             let rest = marker.split_once(name)?.1;
             let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
@@ -56,6 +66,7 @@ async fn a_long_text_says_how_to_read_on() {
         };
         start_line = number("start_line=").expect("where to read on");
         start_byte = number("start_byte=").unwrap_or_default();
+
         let cut_in_a_line = start_byte > 0;
         read.push_str(if cut_in_a_line {
             shown.trim_end_matches('\n')
@@ -63,25 +74,30 @@ async fn a_long_text_says_how_to_read_on() {
             shown
         });
     }
+
     assert_eq!(read, long);
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_named() {
+async fn binary_files_are_described() {
     let bench = Bench::new();
     bench.put("a.png", b"\x89PNG\r\n\x1a\n\0\0");
     bench.put("latin", b"caf\xe9\n");
-    let image = bench.good("read_file", json!({"path": "a.png"})).await;
+
+    let image = bench.succeed("read_file", json!({"path": "a.png"})).await;
     assert_eq!(
         text(&image),
         "a.png is no UTF-8 text: 10 bytes of type image/png."
     );
+
     assert_eq!(structured(&image)["binary"], true);
-    let latin = bench.good("read_file", json!({"path": "latin"})).await;
+    let latin = bench.succeed("read_file", json!({"path": "latin"})).await;
     assert!(text(&latin).contains("no UTF-8 text: 5 bytes"));
-    let none = bench.bad("read_file", json!({"path": "b/c"})).await;
+
+    let none = bench.fail("read_file", json!({"path": "b/c"})).await;
     assert_eq!(none, "b/c: there is no such file or directory");
-    let directory = bench.bad("read_file", json!({"path": "."})).await;
+
+    let directory = bench.fail("read_file", json!({"path": "."})).await;
     assert!(directory.contains("list_files"), "{directory}");
 }
 
@@ -98,6 +114,7 @@ fn tree(bench: &Bench) {
         "src/lib.rs",
         "one\ntwo\nfn Needle() {}\nfour\nfive\nsix\nneedle\n",
     );
+
     bench.put("src/deep/er/mod.rs", "needle\n");
     bench.put("src/binary", b"needle\0needle\n");
     bench.link("../outside", "away");
@@ -105,32 +122,40 @@ fn tree(bench: &Bench) {
 }
 
 #[tokio::test]
-async fn a_listing_is_sorted_and_leaves_out_what_is_ignored() {
+async fn a_listing_is_sorted_and_omits_ignored_names() {
     let bench = Bench::new();
     tree(&bench);
-    let all = bench.good("list_files", json!({})).await;
+
+    let all = bench.succeed("list_files", json!({})).await;
     let expected = "away@\ninside@\nsrc/binary\nsrc/deep/er/mod.rs\nsrc/keep.log\nsrc/lib.rs\n";
     assert_eq!(text(&all), expected);
+
     let flat = bench
-        .good("list_files", json!({"path": "src/", "depth": 1}))
+        .succeed("list_files", json!({"path": "src/", "depth": 1}))
         .await;
     assert_eq!(
         text(&flat),
         "src/binary\nsrc/deep/\nsrc/keep.log\nsrc/lib.rs\n"
     );
+
     let hidden = bench
-        .good("list_files", json!({"hidden": true, "glob": "*.rs"}))
+        .succeed("list_files", json!({"hidden": true, "glob": "*.rs"}))
         .await;
     assert_eq!(
         text(&hidden),
         ".hidden/a.rs\nsrc/deep/er/mod.rs\nsrc/lib.rs\n"
     );
-    let glob = bench.good("list_files", json!({"glob": "src/*.rs"})).await;
+
+    let glob = bench
+        .succeed("list_files", json!({"glob": "src/*.rs"}))
+        .await;
     assert_eq!(text(&glob), "src/lib.rs\n");
-    let some = bench.good("list_files", json!({"max_names": 2})).await;
+
+    let some = bench.succeed("list_files", json!({"max_names": 2})).await;
     assert!(text(&some).starts_with("away@\ninside@\n[truncated: the first 2 names;"));
-    // What is asked for by name is shown though it is ignored.
-    let target = bench.good("list_files", json!({"path": "target"})).await;
+
+    // An ignored directory is shown when it is named.
+    let target = bench.succeed("list_files", json!({"path": "target"})).await;
     assert_eq!(text(&target), "target/made.rs\n");
     assert_eq!(bench.asked()[..2], ["read-files .", "read-files src/"]);
 }
@@ -139,23 +164,27 @@ async fn a_listing_is_sorted_and_leaves_out_what_is_ignored() {
 async fn a_search_finds_lines_in_order() {
     let bench = Bench::new();
     tree(&bench);
+
     let found = bench
-        .good("search_text", json!({"pattern": "needle"}))
+        .succeed("search_text", json!({"pattern": "needle"}))
         .await;
     let expected = "src/deep/er/mod.rs\n1: needle\nsrc/keep.log\n1: a needle\nsrc/lib.rs\n\
         7: needle\n\n[1 files are binary, too large or unreadable and were passed over]";
     assert_eq!(text(&found), expected);
+
     let arguments = json!({
         "pattern": "NEEDLE", "ignore_case": true, "context_lines": 1, "path": "src/lib.rs",
     });
-    let context = bench.good("search_text", arguments).await;
+    let context = bench.succeed("search_text", arguments).await;
     let expected = "src/lib.rs\n2- two\n3: fn Needle() {}\n4- four\n--\n6- six\n7: needle\n";
+
     assert_eq!(text(&context), expected);
     let literal = json!({"pattern": "Needle()", "literal": true, "glob": "*.rs"});
-    let literal = bench.good("search_text", literal).await;
+    let literal = bench.succeed("search_text", literal).await;
+
     assert_eq!(text(&literal), "src/lib.rs\n3: fn Needle() {}\n");
     let none = bench
-        .good("search_text", json!({"pattern": "no[t]here"}))
+        .succeed("search_text", json!({"pattern": "no[t]here"}))
         .await;
     assert!(text(&none).starts_with("[no matches]"));
     assert_eq!(bench.asked()[1], "read-files src/lib.rs");
@@ -164,18 +193,21 @@ async fn a_search_finds_lines_in_order() {
 #[tokio::test]
 async fn ten_thousand_files_are_searched_the_same_each_time() {
     let bench = Bench::new();
+
     for number in 0..10_000 {
         bench.put(
             &format!("d{:02}/f{number:05}", number % 50),
             "some needle here\n",
         );
     }
+
     let mut before = None;
+
     for _ in 0..3 {
         let found = bench
-            .good("search_text", json!({"pattern": "needle"}))
+            .succeed("search_text", json!({"pattern": "needle"}))
             .await;
-        let listed = bench.good("list_files", json!({})).await;
+        let listed = bench.succeed("list_files", json!({})).await;
         assert!(text(&found).starts_with("d00/f00000\n1: some needle here\nd00/f00050\n"));
         assert!(text(&found).contains("[truncated: the first 100 matches"));
         assert_eq!(text(&listed).lines().count(), 1_001);
@@ -187,38 +219,44 @@ async fn ten_thousand_files_are_searched_the_same_each_time() {
 #[tokio::test]
 async fn long_lines_and_large_answers_are_cut() {
     let bench = Bench::new();
+
     for number in 0..400 {
         bench.put(
             &format!("{number:03}"),
             format!("needle {}\n", "x".repeat(5_000)),
         );
     }
+
     let found = bench
-        .good(
+        .succeed(
             "search_text",
             json!({"pattern": "needle", "max_matches": 1_000}),
         )
         .await;
+
     assert!(
         text(&found).len() < (64 << 10) + 1_000,
         "{}",
         text(&found).len()
     );
+
     assert!(text(&found).contains("[… 5007 bytes]"));
     assert!(text(&found).contains("[truncated: the first"));
     assert_eq!(structured(&found)["truncated"], true);
 }
 
 #[tokio::test]
-async fn what_may_not_be_read_is_in_no_answer() {
+async fn unreadable_paths_are_in_no_result() {
     let readable = |path: &str, _: &crate::permits::Allowed| !path.starts_with("private/");
     let bench = Bench::with(0, Arc::new(readable));
     bench.put("private/a", "needle\n");
     bench.put("public/a", "needle\n");
-    let listed = bench.good("list_files", json!({})).await;
+
+    let listed = bench.succeed("list_files", json!({})).await;
     assert_eq!(text(&listed), "public/a\n");
+
     let found = bench
-        .good("search_text", json!({"pattern": "needle"}))
+        .succeed("search_text", json!({"pattern": "needle"}))
         .await;
     assert_eq!(text(&found), "public/a\n1: needle\n");
 }
@@ -227,8 +265,10 @@ async fn what_may_not_be_read_is_in_no_answer() {
 async fn a_rule_for_what_is_below_a_directory_covers_listing_it() {
     let bench = Bench::new();
     bench.put("src/a", "");
-    bench.good("list_files", json!({"path": "src"})).await;
+    bench.succeed("list_files", json!({"path": "src"})).await;
+
     let asked = bench.asked.lock().expect("no test panicked").remove(0);
+
     for (rule, covers) in [("src/**", true), ("**", true), ("tests/**", false)] {
         let rule = Rule::only(Capability::ReadFiles, rule).expect("a rule");
         assert_eq!(
@@ -240,9 +280,10 @@ async fn a_rule_for_what_is_below_a_directory_covers_listing_it() {
 }
 
 #[tokio::test]
-async fn denied_is_denied_before_anything_is_read() {
+async fn a_denial_comes_before_any_read() {
     let bench = Bench::new().on_ask(|_| false);
     bench.put("a", "x");
+
     for (tool, arguments) in [
         ("read_file", json!({"path": "a"})),
         ("list_files", json!({})),
@@ -252,11 +293,13 @@ async fn denied_is_denied_before_anything_is_read() {
         let kind = bench.refused(tool, arguments).await;
         assert_eq!(kind, crate::tools::ToolErrorKind::Denied);
     }
+
     assert_eq!(bench.names("."), ["a"]);
     let edit = json!({"path": "a", "old_string": "x", "new_string": "y"});
+
     assert!(
         bench
-            .bad("edit_file", edit)
+            .fail("edit_file", edit)
             .await
             .contains("was not read yet")
     );

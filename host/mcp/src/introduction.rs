@@ -1,13 +1,13 @@
-//! How a server introduces itself, made to fit the protocol's types where it nearly does. Pure:
-//! JSON in, JSON out.
+//! Repairs the result with which a server introduces itself, where it nearly fits the protocol's
+//! types. Pure: JSON in, JSON out.
 
-use super::repair::{DeserializeFrom as _, fit, plain};
+use super::repair::{DeserializeFrom as _, display, drop_unreadable};
 use rmcp::model::{
     CacheScope, DiscoverResult, Implementation, InitializeResult, ServerCapabilities,
 };
 use serde_json::{Map, Value, json};
 
-/// The answer to `initialize` or to `server/discover`.
+/// Repairs the result of `initialize` or `server/discover`.
 pub(super) fn start(result: Value) -> Value {
     let Value::Object(mut members) = result else {
         return result;
@@ -20,44 +20,50 @@ pub(super) fn start(result: Value) -> Value {
             {
                 *tools = json!({});
             }
-            fit::<ServerCapabilities>(&mut capabilities, &[]);
+            drop_unreadable::<ServerCapabilities>(&mut capabilities, &[]);
             capabilities
         }
-        // It does not say, so that it is asked.
+        // Missing capabilities are taken to include tools, so that the host asks for them.
         _ => Map::from_iter([("tools".to_owned(), json!({}))]),
     };
     members.insert("capabilities".to_owned(), Value::Object(capabilities));
+
     if members.contains_key("supportedVersions") {
         if !members.get("resultType").is_some_and(Value::is_string) {
             members.insert("resultType".to_owned(), json!("complete"));
         }
+
         if !members
             .get("cacheScope")
             .is_some_and(CacheScope::deserialize_from)
         {
             members.insert("cacheScope".to_owned(), json!("private"));
         }
+
         if !members.get("ttlMs").is_some_and(Value::is_u64) {
             members.insert("ttlMs".to_owned(), json!(0));
         }
+
         let needed = ["resultType", "supportedVersions", "capabilities", "ttlMs"];
         let needed = [&needed[..], &["cacheScope"]].concat();
-        fit::<DiscoverResult>(&mut members, &needed);
+        drop_unreadable::<DiscoverResult>(&mut members, &needed);
     } else {
         if !members
             .get("serverInfo")
             .is_some_and(Implementation::deserialize_from)
         {
-            let said = |name: &str| {
-                let said = members.get("serverInfo").and_then(|info| info.get(name));
-                said.map(plain).unwrap_or_default()
+            let member = |name: &str| {
+                let member = members.get("serverInfo").and_then(|info| info.get(name));
+                member.map(display).unwrap_or_default()
             };
-            let info = json!({"name": said("name"), "version": said("version")});
+            let info = json!({"name": member("name"), "version": member("version")});
             members.insert("serverInfo".to_owned(), info);
         }
+
         let needed = ["protocolVersion", "capabilities", "serverInfo"];
-        fit::<InitializeResult>(&mut members, &needed);
+        drop_unreadable::<InitializeResult>(&mut members, &needed);
     }
+
     Value::Object(members)
 }
 
@@ -66,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_may_introduce_itself_oddly() {
+    fn odd_introductions_are_repaired() {
         let odd = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": true,
             "prompts": 3}, "serverInfo": {"name": "x"}, "instructions": 7});
         let read: InitializeResult = serde_json::from_value(start(odd)).unwrap();

@@ -1,17 +1,17 @@
-//! The requests that authorizing makes: by the same TLS as all others, never less guarded than
-//! the server's own address, and without what nobody needs of their answers. Knows no flow.
+//! The HTTP requests of the OAuth flow. They use the same TLS as all others, must be https if the
+//! server's own address is, and their responses are reduced to what is needed.
 
-use super::kept::Kept;
+use super::redacted_values::RedactedValues;
 use lastword_providers::model::exchange;
 use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long one request may take unless the protocol says otherwise.
+/// Default timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The members of an answer with a token that mean anything here. Others, such as an id token,
-/// would be kept and logged for nothing.
+/// The members of a token response that are used. Others, such as an id token, would be stored and
+/// logged needlessly.
 const MEMBERS: [&str; 5] = [
     "access_token",
     "token_type",
@@ -20,15 +20,15 @@ const MEMBERS: [&str; 5] = [
     "scope",
 ];
 
-/// Sends them for one server.
-pub(super) struct Web {
-    /// Whether the operator reaches the server over `https`.
+/// Sends the requests for one server.
+pub(super) struct OAuthHttp {
+    /// Whether the server's address is `https`.
     pub(super) secure: bool,
-    pub(super) kept: Arc<Kept>,
+    pub(super) redacted_values: Arc<RedactedValues>,
 }
 
-impl Web {
-    /// Whether a server may send this host, or a person, to an address.
+impl OAuthHttp {
+    /// Checks an address that a server sends this host or a person to.
     pub(super) fn check(&self, address: &str) -> Result<(), String> {
         let scheme = address.split("://").next().unwrap_or_default();
         match (scheme, self.secure) {
@@ -40,37 +40,32 @@ impl Web {
         }
     }
 
-    async fn carry_out(
-        &self,
-        request: OAuthHttpRequest,
-    ) -> Result<http::Response<Vec<u8>>, String> {
-        // Redirects are followed by nobody: they would carry what is sent to other places.
+    async fn send(&self, request: OAuthHttpRequest) -> Result<http::Response<Vec<u8>>, String> {
+        // Redirects are not followed: they would send secrets to other places.
         let OAuthHttpRequest {
             request, timeout, ..
         } = request;
+
         self.check(&request.uri().to_string())?;
         let mut response = exchange(request, timeout.unwrap_or(TIMEOUT)).await?;
-        if let Ok(Value::Object(answer)) = serde_json::from_slice(response.body()) {
+        if let Ok(Value::Object(mut answer)) = serde_json::from_slice(response.body()) {
             let secrets = ["access_token", "refresh_token", "client_secret"];
             let secrets = secrets
                 .iter()
                 .filter_map(|name| answer.get(*name)?.as_str());
-            self.kept.learn(secrets);
+            self.redacted_values.add(secrets);
             if answer.contains_key("access_token") {
-                *response.body_mut() = Value::Object(needed(answer)).to_string().into_bytes();
+                answer.retain(|name, _| MEMBERS.contains(&name.as_str()));
+                *response.body_mut() = Value::Object(answer).to_string().into_bytes();
             }
         }
+
         Ok(response)
     }
 }
 
-fn needed(mut answer: Map<String, Value>) -> Map<String, Value> {
-    answer.retain(|name, _| MEMBERS.contains(&name.as_str()));
-    answer
-}
-
-impl OAuthHttpClient for Web {
+impl OAuthHttpClient for OAuthHttp {
     fn execute(&self, request: OAuthHttpRequest) -> OAuthHttpClientFuture<'_> {
-        Box::pin(async move { self.carry_out(request).await.map_err(Into::into) })
+        Box::pin(async move { self.send(request).await.map_err(Into::into) })
     }
 }

@@ -1,44 +1,46 @@
-//! What can be learnt of a message that cannot be read: whose answer it is. Pure.
+//! Finds the id of a message that cannot be parsed, so that the request it responds to can be
+//! failed.
 
 use rmcp::model::RequestId;
 
 /// Bytes of a name or a plain value that are kept; no id is longer.
 const WORD_MAX: usize = 128;
 
-/// Goes over the bytes of one message, in pieces of any length, and keeps its id. It is lenient:
-/// what it goes over may be cut or broken.
+/// Scans the bytes of one message, in pieces of any length, and keeps its id. The message may be
+/// cut or broken.
 #[derive(Default)]
-pub(super) struct Skim {
+pub(super) struct MessageScan {
     depth: usize,
     in_text: bool,
     escaped: bool,
-    /// The name or plain value of the outermost object that is being read.
+    /// The name or plain value that is being read in the outermost object.
     word: Vec<u8>,
     name: Option<Vec<u8>>,
     id: Option<RequestId>,
     has_method: bool,
 }
 
-impl Skim {
-    /// Goes over further bytes.
+impl MessageScan {
+    /// Scans further bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.step(byte);
         }
     }
 
-    /// The id of the outermost object, if it came by.
+    /// The id of the outermost object, if it was found.
     pub(super) fn id(&self) -> Option<RequestId> {
         self.id.clone()
     }
 
-    /// Whether it asks or tells something, and answers nothing.
+    /// Whether the message is a request or a notification, and not a response.
     pub(super) fn has_method(&self) -> bool {
         self.has_method
     }
 
     fn step(&mut self, byte: u8) {
         let outermost = self.depth == 1;
+
         if self.in_text {
             match (self.escaped, byte) {
                 (false, b'"') => self.in_text = false,
@@ -47,6 +49,7 @@ impl Skim {
             }
             return self.keep(byte);
         }
+
         match byte {
             b'{' | b'[' => self.depth += 1,
             b'}' | b']' => {
@@ -81,13 +84,14 @@ impl Skim {
     }
 }
 
-/// The JSON text with U+FFFD for every half of a surrogate pair that lacks its other half.
+/// Replaces every lone half of a surrogate pair in a JSON text by U+FFFD.
 pub(super) fn mend_surrogates(json: &str) -> String {
     let mut mended = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
         mended.push_str(&rest[..at]);
         rest = &rest[at..];
+
         let whole = match (code(rest), rest.get(6..).and_then(code)) {
             (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => Some(12),
             (Some(0xd800..0xe000), _) => None,
@@ -101,11 +105,12 @@ pub(super) fn mend_surrogates(json: &str) -> String {
         mended.push_str(whole.map_or("\\ufffd", |length| &rest[..length]));
         rest = &rest[whole.unwrap_or(6)..];
     }
+
     mended.push_str(rest);
     mended
 }
 
-/// The number of an escape such as `\u00e9` that the text begins with.
+/// The code of an escape such as `\u00e9` at the start of the text.
 fn code(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let all = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -117,20 +122,23 @@ mod tests {
     use super::*;
 
     fn skimmed(message: &str) -> (Option<RequestId>, bool) {
-        let mut whole = Skim::default();
+        let mut whole = MessageScan::default();
         whole.feed(message.as_bytes());
+
         for cut in 0..message.len() {
-            let mut pieces = Skim::default();
+            let mut pieces = MessageScan::default();
             pieces.feed(&message.as_bytes()[..cut]);
             pieces.feed(&message.as_bytes()[cut..]);
             assert_eq!(pieces.id(), whole.id(), "cut at {cut}");
         }
+
         (whole.id(), whole.has_method())
     }
 
     #[test]
     fn the_id_is_found_wherever_it_is() {
         let number = |number| Some(RequestId::Number(number));
+
         for (message, id) in [
             (r#"{"id":7,"result":{"id":8,"x":["#, number(7)),
             (r#"{"result":{"id":8,"t":"}\"{,"},"id": 7}"#, number(7)),
@@ -147,11 +155,12 @@ mod tests {
         ] {
             assert_eq!(skimmed(message), (id, false), "{message}");
         }
+
         assert_eq!(skimmed(r#"{"id":1,"method":"x","#), (number(1), true));
     }
 
     #[test]
-    fn half_a_pair_becomes_one_character() {
+    fn a_lone_surrogate_becomes_one_character() {
         for (json, text) in [
             (r#""a\ud83db""#, "a\u{fffd}b"),
             (r#""\ude00""#, "\u{fffd}"),
@@ -164,6 +173,7 @@ mod tests {
             let read: String = serde_json::from_str(&mend_surrogates(json)).unwrap();
             assert_eq!(read, text, "{json}");
         }
+
         for broken in ["\\", "\\u", "\\ud8", "\\ud83d\\u", "\\é"] {
             mend_surrogates(broken);
         }

@@ -1,29 +1,31 @@
-//! What is answered without waiting is what would be answered otherwise, and nothing that
-//! needs more than memory, a plain path and a grant.
+//! Tests that a cached read returns the same as an ordinary one, and needs only memory, a plain
+//! path and a grant.
 
 use super::{Bench, ToolOutput};
 use serde_json::json;
 
 impl Bench {
-    /// Asks until it is answered at once; the kernel may refuse while other files are renamed.
-    fn at_hand(&self, arguments: &str) -> ToolOutput {
-        let answer = || self.tools.at_hand("read_file", arguments, |_| true);
+    /// Repeats the cached read until it succeeds: the kernel may refuse while other files are
+    /// renamed.
+    fn cached_read(&self, arguments: &str) -> ToolOutput {
+        let answer = || self.tools.cached_read("read_file", arguments, |_| true);
         let answered = std::iter::repeat_with(answer).take(10_000).flatten().next();
         answered.unwrap_or_else(|| panic!("{arguments} has to wait"))
     }
 
     fn waits(&self, arguments: &str) {
-        let answer = self.tools.at_hand("read_file", arguments, |_| true);
+        let answer = self.tools.cached_read("read_file", arguments, |_| true);
         assert!(answer.is_none(), "{arguments}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn it_is_the_same_answer() {
+async fn a_cached_read_returns_the_same_output() {
     let bench = Bench::new();
     bench.put("src/a.txt", "one\ntwo\n".repeat(9_000));
     bench.put("empty", "");
     bench.put("image", b"\x89PNG\r\n\x1a\n\0\0");
+
     for arguments in [
         json!({"path": "src/a.txt"}),
         json!({"path": "/workspace/./src//a.txt", "start_line": 3, "line_count": 2}),
@@ -32,25 +34,26 @@ async fn it_is_the_same_answer() {
         json!({"path": "image"}),
     ] {
         let long = bench.call("read_file", arguments.clone()).await;
-        let short = bench.at_hand(&arguments.to_string());
+        let short = bench.cached_read(&arguments.to_string());
         assert_eq!(Some(short), long.ok(), "{arguments}");
     }
 }
 
 #[tokio::test]
-async fn what_was_read_so_was_seen() {
+async fn a_cached_read_counts_as_seen() {
     let bench = Bench::new();
     bench.put("a", "one");
     let write = json!({"path": "a", "content": "two"});
-    bench.bad("write_file", write.clone()).await;
-    bench.at_hand(r#"{"path": "a"}"#);
-    bench.good("write_file", write).await;
+    bench.fail("write_file", write.clone()).await;
+    bench.cached_read(r#"{"path": "a"}"#);
+    bench.succeed("write_file", write).await;
     assert_eq!(bench.get("a"), "two");
 }
 
 #[test]
-fn what_needs_more_goes_the_long_way() {
+fn unusual_reads_are_not_served_from_the_cache() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     let bench = Bench::new();
     bench.put("a", "one");
     bench.put("src/b", "two");
@@ -58,8 +61,10 @@ fn what_needs_more_goes_the_long_way() {
     bench.link("a", "link");
     bench.link("src", "linked");
     bench.link(bench.outside("secret"), "out");
+
     let mode = Mode::RUSR | Mode::WUSR;
     mknodat(CWD, bench.at("pipe"), FileType::Fifo, mode, 0).expect("a pipe");
+
     for path in [
         "link",
         "linked/b",
@@ -82,6 +87,7 @@ fn what_needs_more_goes_the_long_way() {
     ] {
         bench.waits(&json!({ "path": path }).to_string());
     }
+
     for arguments in [
         "",
         "[\"a\"]",
@@ -95,14 +101,17 @@ fn what_needs_more_goes_the_long_way() {
     ] {
         bench.waits(arguments);
     }
+
     let padded = format!(r#"{{"path": "a"{}}}"#, " ".repeat(10_000));
     bench.waits(&padded);
+
     let denied = bench
         .tools
-        .at_hand("read_file", r#"{"path": "a"}"#, |_| false);
+        .cached_read("read_file", r#"{"path": "a"}"#, |_| false);
     assert!(denied.is_none());
+
     let other = bench
         .tools
-        .at_hand("list_files", r#"{"path": "src"}"#, |_| true);
+        .cached_read("list_files", r#"{"path": "src"}"#, |_| true);
     assert!(other.is_none());
 }

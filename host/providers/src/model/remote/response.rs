@@ -1,5 +1,5 @@
-//! An answer as it streams in: the connection's bytes to the decoder, its events out. Every
-//! byte that comes is a sign of life, whatever it says.
+//! A response as it streams in: passes the connection's bytes to the decoder, and yields its
+//! events. Every byte that arrives restarts the limit on silence.
 
 use super::decode::{Decoder, Fault};
 use super::failure::Failures;
@@ -11,16 +11,16 @@ use lastword_types::session::PartBody;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How long the end of the bytes is waited for once the service said why the answer ends: a
-/// count may follow, and some servers leave the connection open.
+/// How long the stream stays open after the finish reason: a token count may follow, and some
+/// servers leave the connection open.
 const AFTER_FINISH: Duration = if cfg!(test) {
     Duration::from_millis(100)
 } else {
     Duration::from_secs(10)
 };
 
-/// An answer in progress.
-pub(super) struct Answer {
+/// A response that is being received.
+pub(super) struct ResponseStream {
     decoder: Decoder,
     names: Names,
     failures: Failures,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
     failed: Option<ModelError>,
 }
 
-impl Answer {
+impl ResponseStream {
     pub(super) fn new(
         response: reqwest::Response,
         decoder: Decoder,
@@ -47,7 +47,7 @@ impl Answer {
         }
     }
 
-    /// The events; dropping them closes the connection, and so does their end.
+    /// Returns the events. Dropping the stream closes the connection, and so does its end.
     pub(super) fn events(self) -> ModelStream {
         stream::unfold(self, |mut answer| async move {
             let item = answer.next().await?;
@@ -60,9 +60,11 @@ impl Answer {
         if let Some(event) = self.ready.pop_front() {
             return Some(Ok(event));
         }
+
         if let Some(error) = self.failed.take() {
             return Some(Err(error));
         }
+
         let bytes = self.bytes.as_mut()?.next();
         let next = if self.decoder.has_finish() {
             let waited = tokio::time::timeout(AFTER_FINISH, bytes).await;
@@ -70,6 +72,7 @@ impl Answer {
         } else {
             bytes.await
         };
+
         match next {
             Some(Ok(bytes)) => {
                 let fed = self.take(|decoder, events| decoder.feed(&bytes, events));
@@ -81,7 +84,7 @@ impl Answer {
             Some(Err(error)) => {
                 self.bytes = None;
                 let ended = self.take(Decoder::end);
-                // A connection that breaks behind the reason took nothing of the answer.
+                // A connection that breaks after the finish reason loses nothing of the response.
                 match ended {
                     Err(Fault::BrokenOff) => self.failed = Some(self.failures.transport(&error)),
                     other => self.fail(other),
@@ -93,8 +96,10 @@ impl Answer {
                 self.fail(ended);
             }
         }
-        // Bytes that say nothing yet show that the server is alive.
+
+        // Bytes without an event show that the server is alive.
         let silent = || ModelEvent::Text(String::new());
+
         match (self.ready.pop_front(), self.failed.take()) {
             (Some(event), failed) => {
                 self.failed = failed;
@@ -111,8 +116,11 @@ impl Answer {
     ) -> Result<(), Fault> {
         let mut events = Vec::new();
         let taken = decode(&mut self.decoder, &mut events);
-        self.ready
-            .extend(events.into_iter().map(|event| named(&self.names, event)));
+        self.ready.extend(
+            events
+                .into_iter()
+                .map(|event| with_original_name(&self.names, event)),
+        );
         taken
     }
 
@@ -124,8 +132,8 @@ impl Answer {
     }
 }
 
-/// The event with the tool's own name in place of that on the wire.
-fn named(names: &Names, mut event: ModelEvent) -> ModelEvent {
+/// Replaces a tool's wire name by its own in an event.
+fn with_original_name(names: &Names, mut event: ModelEvent) -> ModelEvent {
     if let ModelEvent::Part(part) = &mut event
         && let PartBody::ToolCall(call) = &mut part.body
     {

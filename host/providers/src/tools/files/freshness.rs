@@ -1,15 +1,15 @@
-//! What this run has read or written of each file, so that it changes nothing that it has not
-//! seen. Knows no files, only their digests.
+//! What this run has read or written of each file, so that it changes nothing that it has not seen.
+//! Only digests are kept.
 
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Files that are remembered at the most; those of further ones have to be read again.
+/// How many files are remembered; further ones have to be read again.
 const FILES_MAX: usize = 10_000;
 
-/// What a file's bytes were.
+/// The digest of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest([u8; 32]);
 
@@ -26,19 +26,19 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The files that this run has seen, by their paths without links.
+/// The digests that this run has seen, by paths without links.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<String, Digest>>);
+pub(super) struct FileDigests(Mutex<HashMap<String, Digest>>);
 
-/// How what is there relates to what this run has seen.
+/// How a file's current content relates to what this run has seen.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum FileFreshness {
     Fresh,
     Stale,
-    Never,
+    Unseen,
 }
 
-impl Seen {
+impl FileDigests {
     pub(super) fn note(&self, path: &str, digest: Digest) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= FILES_MAX && !seen.contains_key(path) {
@@ -47,12 +47,12 @@ impl Seen {
         seen.insert(path.to_owned(), digest);
     }
 
-    pub(super) fn compare(&self, path: &str, now: Digest) -> Sight {
+    pub(super) fn compare(&self, path: &str, now: Digest) -> FileFreshness {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get(path) {
-            Some(digest) if *digest == now => Sight::Fresh,
-            Some(_) => Sight::Stale,
-            None => Sight::Never,
+            Some(digest) if *digest == now => FileFreshness::Fresh,
+            Some(_) => FileFreshness::Stale,
+            None => FileFreshness::Unseen,
         }
     }
 }
@@ -62,24 +62,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_is_compared() {
-        let seen = Seen::default();
+    fn freshness_compares_digests() {
+        let seen = FileDigests::default();
         let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
-        assert_eq!(seen.compare("a", one), Sight::Never);
+        assert_eq!(seen.compare("a", one), FileFreshness::Unseen);
         seen.note("a", one);
-        assert_eq!(seen.compare("a", one), Sight::Fresh);
-        assert_eq!(seen.compare("a", other), Sight::Stale);
+        assert_eq!(seen.compare("a", one), FileFreshness::Fresh);
+        assert_eq!(seen.compare("a", other), FileFreshness::Stale);
         assert!(one.to_string().starts_with("sha256:6b86b273ff34"));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let seen = Seen::default();
+    fn remembered_files_are_bounded() {
+        let seen = FileDigests::default();
         for number in 0..=FILES_MAX {
             seen.note(&number.to_string(), Digest::of(b""));
         }
-        assert_eq!(seen.compare("0", Digest::of(b"")), Sight::Never);
+        assert_eq!(seen.compare("0", Digest::of(b"")), FileFreshness::Unseen);
         let last = FILES_MAX.to_string();
-        assert_eq!(seen.compare(&last, Digest::of(b"")), Sight::Fresh);
+        assert_eq!(seen.compare(&last, Digest::of(b"")), FileFreshness::Fresh);
     }
 }

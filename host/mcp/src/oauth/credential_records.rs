@@ -1,34 +1,34 @@
-//! The tokens of one server as the protocol wants them, on top of a store that knows only
-//! texts. What was kept for another address or another client is not there.
+//! The stored tokens of one server in the form that `rmcp` takes, on top of a [`TokenStore`] of
+//! plain texts. A record for another address or another client is ignored.
 
-use super::kept::Kept;
+use super::redacted_values::RedactedValues;
 use super::store::TokenStore;
 use rmcp::transport::auth::{AuthError, CredentialStore, OAuthTokenResponse, StoredCredentials};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The form of what is kept.
+/// The version of the stored form.
 const VERSION: u32 = 1;
 
-/// What is kept of one server.
+/// The stored record of one server.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
-    /// The server's address: tokens go nowhere else.
+    /// The server's address; tokens are sent nowhere else.
     url: String,
-    /// How this host is known to the authorization server.
+    /// This host's registration at the authorization server.
     #[serde(default)]
-    pub(super) registered: Registered,
-    /// What a server asked for while nobody was there to consent.
+    pub(super) registered: Registration,
+    /// Scopes that the server asked for when no person could consent.
     #[serde(default)]
     pub(super) wanted: Vec<String>,
     #[serde(default)]
     pub(super) credentials: Option<StoredCredentials>,
 }
 
-/// What belongs to a client id.
+/// The data of a registered client.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Registered {
+pub(super) struct Registration {
     pub(super) redirect_uri: String,
     pub(super) client_secret: Option<String>,
 }
@@ -47,7 +47,7 @@ impl Record {
         granted.map_or(&[], |granted| granted.granted_scopes.as_slice())
     }
 
-    /// The values that nobody may see.
+    /// The values that have to be redacted.
     fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = self.registered.client_secret.iter().cloned().collect();
         let token = serde_json::to_value(self.token()).unwrap_or_default();
@@ -57,21 +57,21 @@ impl Record {
     }
 }
 
-/// Where one server's record is.
+/// Loads and stores the record of one server.
 #[derive(Clone)]
-pub(super) struct Shelf {
+pub(super) struct CredentialRecords {
     pub(super) server: String,
     pub(super) url: String,
-    /// The id that the operator chose, if any.
+    /// The client id that the operator chose, if any.
     pub(super) client_id: Option<String>,
     pub(super) store: Arc<dyn TokenStore>,
-    pub(super) kept: Arc<Kept>,
-    /// What is kept beside tokens that are obtained now.
-    pub(super) registered: Option<Registered>,
+    pub(super) redacted_values: Arc<RedactedValues>,
+    /// The registration to store with the tokens that are obtained now.
+    pub(super) registered: Option<Registration>,
 }
 
-impl Shelf {
-    /// What is kept, as far as it is for this address and this client.
+impl CredentialRecords {
+    /// Returns the record, or an empty one if it is for another address or client.
     pub(super) async fn record(&self) -> Result<Record, String> {
         let (store, server) = (Arc::clone(&self.store), self.server.clone());
         let loaded = tokio::task::spawn_blocking(move || store.load(&server)).await;
@@ -80,7 +80,8 @@ impl Shelf {
         let Some(text) = text else {
             return Ok(self.empty());
         };
-        // What another version wrote is as good as none: the person is asked again.
+
+        // A record of another version is ignored: the person is asked again.
         let record = serde_json::from_str(&text).unwrap_or_else(|_| self.empty());
         let chosen = self.client_id.as_ref();
         let known = record
@@ -88,10 +89,13 @@ impl Shelf {
             .as_ref()
             .map(|of: &StoredCredentials| &of.client_id);
         let other_client = chosen.is_some() && known.is_some() && chosen != known;
+
         if record.version != VERSION || record.url != self.url || other_client {
             return Ok(self.empty());
         }
-        self.kept.learn(record.secrets().iter().map(String::as_str));
+
+        self.redacted_values
+            .add(record.secrets().iter().map(String::as_str));
         Ok(record)
     }
 
@@ -103,8 +107,9 @@ impl Shelf {
         }
     }
 
-    pub(super) async fn put(&self, record: Record) -> Result<(), String> {
-        self.kept.learn(record.secrets().iter().map(String::as_str));
+    pub(super) async fn save_record(&self, record: Record) -> Result<(), String> {
+        self.redacted_values
+            .add(record.secrets().iter().map(String::as_str));
         let text = serde_json::to_string(&record).map_err(|error| error.to_string())?;
         let (store, server) = (Arc::clone(&self.store), self.server.clone());
         let saved = tokio::task::spawn_blocking(move || store.save(&server, &text)).await;
@@ -112,7 +117,7 @@ impl Shelf {
         saved.map_err(|error| format!("its tokens cannot be kept: {error}"))
     }
 
-    pub(super) async fn forget(&self) -> Result<(), String> {
+    pub(super) async fn remove_record(&self) -> Result<(), String> {
         let (store, server) = (Arc::clone(&self.store), self.server.clone());
         let cleared = tokio::task::spawn_blocking(move || store.clear(&server)).await;
         let cleared = cleared.map_err(|error| error.to_string())?;
@@ -121,7 +126,7 @@ impl Shelf {
 }
 
 #[async_trait::async_trait]
-impl CredentialStore for Shelf {
+impl CredentialStore for CredentialRecords {
     async fn load(&self) -> Result<Option<StoredCredentials>, AuthError> {
         let record = self
             .record()
@@ -138,15 +143,17 @@ impl CredentialStore for Shelf {
         }
         record.credentials = Some(credentials);
         record.wanted.clear();
-        self.put(record).await.map_err(failed)
+        self.save_record(record).await.map_err(failed)
     }
 
     async fn clear(&self) -> Result<(), AuthError> {
-        self.forget().await.map_err(AuthError::CredentialStoreError)
+        self.remove_record()
+            .await
+            .map_err(AuthError::CredentialStoreError)
     }
 
-    /// What the authorization server takes back is of no more use; what was granted is asked
-    /// for again.
+    /// Drops a token that the authorization server has revoked; the granted scopes stay, and are
+    /// asked for again.
     async fn on_refresh_token_rejected(
         &self,
         rejected: &StoredCredentials,
@@ -156,7 +163,7 @@ impl CredentialStore for Shelf {
         let same = |kept: &StoredCredentials| kept.token_received_at == rejected.token_received_at;
         if let Some(kept) = record.credentials.as_mut().filter(|kept| same(kept)) {
             kept.token_response = None;
-            self.put(record).await.map_err(failed)?;
+            self.save_record(record).await.map_err(failed)?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The stream on which an older server over HTTP asks and reports by itself. Servers lose what
-//! they say before it stands, so that nothing is called before. Knows neither TLS nor retries.
+//! The event stream on which an older server over HTTP sends requests and notifications. Servers
+//! lose what they send before it is open, so no tool is called before.
 
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
@@ -14,36 +14,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long is waited for the stream: some servers open it with their first word alone.
+/// How long the host waits for the stream: some servers only open it with their first event.
 const WAIT: Duration = Duration::from_millis(500);
 
-/// Whether the stream of one connection stands.
+/// Whether the event stream of one connection is open.
 #[derive(Clone, Default)]
-pub(super) struct Standing {
+pub(super) struct SseReady {
     expected: Arc<AtomicBool>,
-    settled: CancellationToken,
+    opened: CancellationToken,
 }
 
-impl Standing {
-    /// Waits until the stream stands or is refused, if there is to be one.
-    pub(super) async fn settled(&self) {
+impl SseReady {
+    /// Waits until the stream is open or refused, if there is to be one.
+    pub(super) async fn wait(&self) {
         if self.expected.load(Ordering::Acquire) {
-            let _opened_later = tokio::time::timeout(WAIT, self.settled.cancelled()).await;
+            let _opened_later = tokio::time::timeout(WAIT, self.opened.cancelled()).await;
         }
     }
 }
 
-/// A client that tells when the stream stands.
+/// A client that signals when the stream is open.
 #[derive(Clone)]
-pub(super) struct Announcing<C> {
+pub(super) struct SseReadyClient<C> {
     pub(super) inner: C,
-    pub(super) standing: Standing,
+    pub(super) sse_ready: SseReady,
 }
 
 type Headers = HashMap<HeaderName, HeaderValue>;
-type Failed<C> = StreamableHttpError<<C as StreamableHttpClient>::Error>;
+type ClientError<C> = StreamableHttpError<<C as StreamableHttpClient>::Error>;
 
-impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
+impl<C: StreamableHttpClient + Sync> StreamableHttpClient for SseReadyClient<C> {
     type Error = C::Error;
 
     async fn post_message(
@@ -53,7 +53,7 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         session: Option<Arc<str>>,
         auth: Option<String>,
         headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, Failed<C>> {
+    ) -> Result<StreamableHttpPostResponse, ClientError<C>> {
         let limits = StreamableHttpResponseLimits::default();
         self.post_message_with_response_limits(uri, message, session, auth, headers, limits)
             .await
@@ -67,23 +67,26 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         auth: Option<String>,
         headers: Headers,
         limits: StreamableHttpResponseLimits,
-    ) -> Result<StreamableHttpPostResponse, Failed<C>> {
+    ) -> Result<StreamableHttpPostResponse, ClientError<C>> {
         let handshake = matches!(
             &message,
             ClientJsonRpcMessage::Request(request)
                 if matches!(request.request, ClientRequest::InitializeRequest(_))
         );
+
         let inner = &self.inner;
         let response = inner
             .post_message_with_response_limits(uri, message, session, auth, headers, limits)
             .await?;
-        // Only who has a session has the stream.
+
+        // There is a stream only within a session.
         if let StreamableHttpPostResponse::Json(_, Some(_))
         | StreamableHttpPostResponse::Sse(_, Some(_)) = &response
             && handshake
         {
-            self.standing.expected.store(true, Ordering::Release);
+            self.sse_ready.expected.store(true, Ordering::Release);
         }
+
         Ok(response)
     }
 
@@ -93,7 +96,7 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         session: Arc<str>,
         auth: Option<String>,
         headers: Headers,
-    ) -> Result<(), Failed<C>> {
+    ) -> Result<(), ClientError<C>> {
         self.inner.delete_session(uri, session, auth, headers).await
     }
 
@@ -104,7 +107,7 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         last: Option<String>,
         auth: Option<String>,
         headers: Headers,
-    ) -> Result<BoxedSseResponse, Failed<C>> {
+    ) -> Result<BoxedSseResponse, ClientError<C>> {
         let bound = StreamableHttpResponseLimits::default().max_sse_event_size;
         self.get_stream_with_max_sse_event_size(uri, session, last, auth, headers, bound)
             .await
@@ -118,12 +121,12 @@ impl<C: StreamableHttpClient + Sync> StreamableHttpClient for Announcing<C> {
         auth: Option<String>,
         headers: Headers,
         bound: usize,
-    ) -> Result<BoxedSseResponse, Failed<C>> {
+    ) -> Result<BoxedSseResponse, ClientError<C>> {
         let inner = &self.inner;
         let stream = inner
             .get_stream_with_max_sse_event_size(uri, session, last, auth, headers, bound)
             .await;
-        self.standing.settled.cancel();
+        self.sse_ready.opened.cancel();
         stream
     }
 }

@@ -1,23 +1,23 @@
-//! The first things in the order of their paths, from many threads, in bounded memory: the
-//! same ones whatever order they come in. Knows not what they are.
+//! Collects the first items in the order of their paths, from many threads and in bounded memory.
+//! The result does not depend on the order of arrival.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Keeps the first things until their weights reach a bound.
-pub(super) struct First<T> {
+/// Keeps the first items until their weights reach a bound.
+pub(super) struct FirstN<T> {
     max: usize,
-    kept: Mutex<Kept<T>>,
+    kept: Mutex<Items<T>>,
 }
 
-struct Kept<T> {
+struct Items<T> {
     things: BTreeMap<String, (usize, T)>,
     weight: usize,
 }
 
-impl<T> First<T> {
+impl<T> FirstN<T> {
     pub(super) fn new(max: usize) -> Self {
-        let kept = Kept {
+        let kept = Items {
             things: BTreeMap::new(),
             weight: 0,
         };
@@ -27,18 +27,19 @@ impl<T> First<T> {
         }
     }
 
-    /// Whether a thing of this path, or one that begins with it, could be among the first.
+    /// Whether an item of this path, or of one that begins with it, could be among the first.
     pub(super) fn may_have(&self, path: &str) -> bool {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let last = kept.things.last_key_value();
         kept.weight < self.max || last.is_none_or(|(last, _)| path < last.as_str())
     }
 
-    /// Adds a thing; the last ones go once those before them reach the bound.
-    pub(super) fn add(&self, path: String, weight: usize, thing: T) {
+    /// Adds an item, and drops the last ones once those before them reach the bound.
+    pub(super) fn add(&self, path: String, weight: usize, item: T) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.weight += weight;
-        kept.things.insert(path, (weight, thing));
+        kept.things.insert(path, (weight, item));
+
         while let Some(last) = kept.things.last_entry() {
             let weight = last.get().0;
             if kept.weight - weight < self.max {
@@ -49,16 +50,13 @@ impl<T> First<T> {
         }
     }
 
-    /// The things in order, and whether their weights reached the bound.
+    /// The items in order, and whether their weights reached the bound.
     pub(super) fn into_ordered(self) -> (Vec<(String, T)>, bool) {
         let kept = self.kept.into_inner();
         let kept = kept.unwrap_or_else(PoisonError::into_inner);
         let full = kept.weight >= self.max;
         let things = kept.things.into_iter();
-        (
-            things.map(|(path, (_, thing))| (path, thing)).collect(),
-            full,
-        )
+        (things.map(|(path, (_, item))| (path, item)).collect(), full)
     }
 }
 
@@ -67,17 +65,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_are_kept_whatever_the_order() {
+    fn the_first_items_are_kept_in_any_order() {
         let paths = ["d", "a", "c", "e", "b"];
         for turn in 0..paths.len() {
-            let first = First::new(3);
+            let first = FirstN::new(3);
+
             for path in paths.iter().cycle().skip(turn).take(paths.len()) {
                 if first.may_have(path) {
                     first.add((*path).to_owned(), 1, ());
                 }
             }
+
             assert!(!first.may_have("c/"));
             assert!(first.may_have("b/"));
+
             let (kept, full) = first.into_ordered();
             let kept: Vec<_> = kept.into_iter().map(|(path, ())| path).collect();
             assert_eq!(kept, ["a", "b", "c"]);
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn weights_count() {
-        let first = First::new(3);
+        let first = FirstN::new(3);
         first.add("b".to_owned(), 2, ());
         first.add("a".to_owned(), 2, ());
         first.add("c".to_owned(), 1, ());
