@@ -1,10 +1,7 @@
 //! The MCP server that misbehaves on request, and what the suite asks of it.
 
-use lastword::mcp::{McpConfig, McpServers, SecretSource};
-use lastword::model::CallContext;
-use lastword::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
-use lastword::mcp::{Fill, McpConfig, McpServers};
+use lastword::mcp::{McpConfig, McpServers, SecretSource};
 use lastword::model::CallContext;
 use lastword::tools::{ToolContent, ToolError, ToolOutput, ToolProvider};
 use lastword_tests::guests::root;

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_and_told_apart() {
+    fn long_names_are_cut_and_unique() {
         let (one, two) = ("x".repeat(400) + "1", "x".repeat(400) + "2");
         let names = names(&[&one, &two]);
         let (one, two) = (names[0].as_ref().unwrap(), names[1].as_ref().unwrap());
