@@ -126,7 +126,8 @@ impl RunCommand<'_> {
                  place; leave one of the two out"
             )));
         }
-        let (_, builder) = self.here.insert(self.plan()?);
+        let planned = self.plan()?;
+        let (_, builder) = self.here.insert(planned);
         let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
         let host = builder.build().await?;
         self.own(Connection::of_unshared(&host)?).await

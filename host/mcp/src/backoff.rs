@@ -1,7 +1,7 @@
 //! When a server that failed may be started or asked again. It keeps no clock: the caller passes
 //! the time.
 
-use lastword_providers::model::header_wait;
+use lastword_providers::http::header_wait;
 use lastword_types::clock::UnixMillis;
 use std::time::{Duration, UNIX_EPOCH};
 

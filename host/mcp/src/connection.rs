@@ -14,7 +14,7 @@ use super::process::{Process, Processes};
 use super::repair;
 use super::sse_ready::{SseReady, SseReadyClient};
 use super::tool_list::{PAGES_MAX, TOOLS_MAX, ToolList};
-use lastword_providers::model::within_origin;
+use lastword_providers::http::within_origin;
 use lastword_types::clock::Clock;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, JsonObject, PaginatedRequestParams, ProtocolVersion,

@@ -10,7 +10,7 @@ use super::text::prefix;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use lastword_providers::causes;
-use lastword_providers::model::{Client, RequestBuilder, Response};
+use lastword_providers::http::{Client, RequestBuilder, ServiceResponse as Response};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, NumberOrString, RequestId,
 };

@@ -13,7 +13,7 @@ use super::oauth_http::OAuthHttp;
 use super::redacted_values::RedactedValues;
 use super::store::{InMemoryTokenStore, TokenStore};
 use lastword_providers::causes;
-use lastword_providers::model::within_origin;
+use lastword_providers::http::within_origin;
 use lastword_types::clock::Clock;
 use rmcp::transport::AuthClient;
 use rmcp::transport::auth::{

@@ -2,7 +2,7 @@
 //! server's own address is, and their responses are reduced to what is needed.
 
 use super::redacted_values::RedactedValues;
-use lastword_providers::model::exchange;
+use lastword_providers::http::exchange;
 use rmcp::transport::auth::{OAuthHttpClient, OAuthHttpClientFuture, OAuthHttpRequest};
 use serde_json::Value;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! A tool as a run has it: with who serves it. Knows no call.
 
-use super::arguments;
-use lastword_providers::tools::{Tool, ToolError, ToolProvider};
+use lastword_providers::tools::{Tool, ToolError, ToolProvider, check_arguments};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -43,7 +42,7 @@ impl Listed {
             )));
         }
         match self.provider {
-            None => arguments::check(&self.tool, arguments),
+            None => check_arguments(&self.tool, arguments),
             Some(_) => Ok(()),
         }
     }

@@ -1,7 +1,6 @@
 //! The guest's side of tools: the host's own, those that the embedder brings, and those of MCP
 //! servers are listed, allowed, called and recorded by one `Toolbox`.
 
-mod arguments;
 mod host;
 mod listed;
 mod own;

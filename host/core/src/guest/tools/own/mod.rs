@@ -148,8 +148,8 @@ fn text<'a>(call: &'a Invocation, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arguments::assert_is_read_whole;
     use super::*;
+    use lastword_providers::tools::assert_is_read_whole;
 
     #[test]
     fn every_schema_is_read_whole() {

@@ -3,7 +3,7 @@
 //! this holds arguments against it, and reads the keywords that those schemas use and no others.
 //! Tools of others check their arguments themselves.
 
-use lastword_providers::tools::{Tool, ToolError};
+use super::{Tool, ToolError};
 use serde_json::{Map, Value};
 
 /// Faults that are told at a time.
@@ -15,7 +15,7 @@ const SHOWN_CHARS_MAX: usize = 40;
 ///
 /// # Errors
 /// `invalid`, with the arguments that do not fit, and what each has to be.
-pub(super) fn check(tool: &Tool, arguments: &Value) -> Result<(), ToolError> {
+pub fn check(tool: &Tool, arguments: &Value) -> Result<(), ToolError> {
     let mut faults = Vec::new();
     find_faults("", &tool.parameters, arguments, &mut faults);
     if faults.is_empty() {
@@ -155,8 +155,10 @@ fn shown(value: &Value) -> String {
 
 /// Asserts that a schema is one that [`check`] reads whole: it says what each part is, and no
 /// keyword of it goes unheeded.
-#[cfg(test)]
-pub(super) fn assert_is_read_whole(schema: &Value) {
+///
+/// # Panics
+/// When it is not; for tests of tools.
+pub fn assert_is_read_whole(schema: &Value) {
     let fields = schema.as_object().expect("a schema is an object");
     let heeded: &[&str] = match fields
         .get("type")
