@@ -222,7 +222,7 @@ pub(crate) fn grants(
         .iter()
         .cloned()
         .chain(settings.permissions.deny());
-    Ok(denied.fold(grants, Grants::without))
+    Ok(denied.fold(grants, Grants::deny))
 }
 
 /// Whether somebody is asked about what no rule decides: as was said, or if they are there.

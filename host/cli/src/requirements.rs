@@ -3,7 +3,7 @@
 use crate::hints;
 use crate::terminal::{self, Terminal};
 use lastword::permission::{Grants, Manifest, Want};
-use lastword::tools::OWN_TOOLS;
+use lastword::tools::BUILTIN_TOOLS;
 use lastword::{Capability, text};
 
 /// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
@@ -68,7 +68,7 @@ pub(crate) fn has_default(manifest: &Manifest) -> bool {
 
 /// Whether a want is for tools of the host's own alone, which ask for what they touch.
 pub(crate) fn is_for_own_tools(want: &Want) -> bool {
-    let own = |name: &String| OWN_TOOLS.contains(&name.as_str());
+    let own = |name: &String| BUILTIN_TOOLS.contains(&name.as_str());
     want.capability == Capability::Tools && !want.scope.is_empty() && want.scope.iter().all(own)
 }
 

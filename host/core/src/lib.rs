@@ -70,7 +70,7 @@ mod workspace;
 
 /// Tools: those that an embedder brings, and the host's own.
 pub mod tools {
-    pub use crate::guest::tools::OWN_TOOLS;
+    pub use crate::guest::tools::BUILTIN_TOOLS;
     #[doc(inline)]
     pub use lastword_providers::tools::*;
 }
@@ -95,10 +95,10 @@ pub use lastword_store as store;
 pub use lastword_types::{event, hint, id, permission, session, text};
 
 pub use host::{
-    ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource, Attachment,
-    CONFIG_BYTES_MAX, ClosedWorkspace, ERROR_NAMES, Edit, ErrorKind, Health, Host, HostBuilder,
-    HostError, KEY_BYTES_MAX, LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun,
-    RULE_BYTES_MAX, RULES_MAX, Resume, Session, SessionFilter, WeakHost, Workspace,
+    ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource,
+    CONFIG_BYTES_MAX, ClientLease, ClosedWorkspace, ERROR_NAMES, Edit, ErrorKind, Health, Host,
+    HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt,
+    QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume, Session, SessionFilter, WeakHost, Workspace,
     WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use lastword_sandbox::{

@@ -6,7 +6,7 @@ use super::command::{BatchTime, Command, Reply};
 use super::notify::LogRange;
 use super::queries::Queries;
 use lastword_types::id::RunId;
-use lastword_types::run::Ending;
+use lastword_types::run::RunOutcome;
 
 /// Names a batch, in this store for ever: by its owner and its number among the owner's. A
 /// backend that another owner has taken over refuses every batch of an earlier one.
@@ -108,7 +108,7 @@ pub(super) trait Readers: Send + Sync {
 /// Keeps the causes of ends that are not committed yet where the next host finds them.
 pub(super) trait CauseLog: Send + Sync {
     /// Keeps the cause of one run's end. May be called again.
-    fn keep(&self, run: RunId, ending: &Ending);
+    fn keep(&self, run: RunId, ending: &RunOutcome);
 
     /// Takes it back: the run has its end.
     fn forget(&self, run: RunId);

@@ -10,7 +10,7 @@ use super::rows::{QueuedRow, SessionRow};
 use crate::transcript::Entry;
 use lastword_types::clock::UnixMillis;
 use lastword_types::id::{AgentId, GrantId, MessageId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Cause, Ending, Receipt, Said};
+use lastword_types::run::{Cause, OutputStats, Receipt, RunOutcome};
 use lastword_types::session::{Answer, BlobId, Message, Part, Todo};
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl Command {
 
     /// The runs that it ends, and how: what the next host has to know if this one ends before
     /// that is committed.
-    pub(super) fn ends(&self) -> Option<(&[RunId], &Ending)> {
+    pub(super) fn ends(&self) -> Option<(&[RunId], &RunOutcome)> {
         match self {
             Self::Finish(finish) => Some((std::slice::from_ref(&finish.run), &finish.ending)),
             Self::Withdraw(withdraw) => Some((&withdraw.runs, &withdraw.ending)),
@@ -385,9 +385,9 @@ pub struct Finish {
     /// What was not yet written, and what closes the transcript, in order.
     pub entries: Vec<Entry>,
     /// What the run said, counted.
-    pub said: Said,
+    pub said: OutputStats,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunOutcome,
     /// When the guest was gone, on the clock's scale.
     pub since: Duration,
 }
@@ -407,7 +407,7 @@ pub struct Withdraw {
     /// The runs.
     pub runs: Vec<RunId>,
     /// How they end.
-    pub ending: Ending,
+    pub ending: RunOutcome,
 }
 
 /// Takes a page of what sessions wait for back. Replies with the ends of the runs that this
@@ -417,7 +417,7 @@ pub struct TakeWaitsBack {
     /// Whose.
     pub waits: Waits,
     /// How those runs end.
-    pub ending: Ending,
+    pub ending: RunOutcome,
 }
 
 /// Whose waits are taken back.

@@ -8,17 +8,17 @@ use super::command::{
     TakeWaitsBack, Waits,
 };
 use super::damage::{Damage, Damages};
-use super::durable::CommitWatermark;
 use super::notice::Notice;
 use super::notify::{Following, Notify};
 use super::output::{RunOutputBuffer, Sealed};
 use super::rows::{FoldScan, Recovered};
+use super::watermark::CommitWatermark;
 use super::work::{Completion, Job};
 use super::writer::{PANICKED, Queue, Submission, Writer};
 use crate::transcript::Transcript;
 use lastword_types::clock::{Clock, UnixMillis};
 use lastword_types::id::{RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Ending, Receipt};
+use lastword_types::run::{Receipt, RunOutcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -191,7 +191,7 @@ impl Store {
 
     /// Hands a run's end over, whose guest is gone since then on the clock's scale. It is the
     /// writer's from here on.
-    pub fn finish(&self, sealed: Sealed, ending: Ending, since: Duration, on_ended: OnEnded) {
+    pub fn finish(&self, sealed: Sealed, ending: RunOutcome, since: Duration, on_ended: OnEnded) {
         let Sealed {
             run,
             transcript,
@@ -201,7 +201,7 @@ impl Store {
         let finish = Finish {
             run,
             entries: pending,
-            said: lastword_types::run::Said::default(),
+            said: lastword_types::run::OutputStats::default(),
             ending,
             since,
         };
@@ -215,7 +215,7 @@ impl Store {
 
     /// Keeps why a run ends where the next host finds it, should this process end before that is
     /// committed.
-    pub fn keep_cause(&self, run: RunId, ending: &Ending) {
+    pub fn keep_cause(&self, run: RunId, ending: &RunOutcome) {
         self.shared.causes.keep(run, ending);
     }
 
@@ -249,7 +249,7 @@ impl Store {
     pub async fn take_waits_back(
         &self,
         waits: Waits,
-        ending: Ending,
+        ending: RunOutcome,
     ) -> Result<Vec<Receipt>, StoreError> {
         let mut receipts = Vec::new();
         // A disk that refuses is no matter to a session that waits for nothing.
@@ -271,7 +271,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn fold(&self, before: UnixMillis) -> Result<u64, StoreError> {
+    pub async fn prune_events(&self, before: UnixMillis) -> Result<u64, StoreError> {
         let (mut after, mut folded) = (None, 0);
         loop {
             let (page, last) = self.fold_page(after).await?;

@@ -10,7 +10,6 @@ mod backend;
 mod command;
 mod conversation;
 mod damage;
-mod durable;
 mod error;
 mod handle;
 mod memory;
@@ -21,6 +20,7 @@ mod output;
 mod prompt;
 mod queries;
 mod rows;
+mod watermark;
 mod work;
 mod writer;
 

@@ -8,7 +8,7 @@ mod flush;
 
 use super::StoreError;
 use super::command::Append;
-use super::durable::CommitWatermark;
+use super::watermark::CommitWatermark;
 use super::work::Job;
 use super::writer::{Queue, Submission};
 use crate::transcript::{Entry, OutputBounds, OutputRefused, Transcript};

@@ -18,7 +18,7 @@ fn fold(shell: &Shell) -> u64 {
             .build()
             .await
             .expect("the host starts");
-        let folded = host.fold().await.expect("it folds");
+        let folded = host.prune_events().await.expect("it folds");
         host.shutdown().await;
         folded
     })

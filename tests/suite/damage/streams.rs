@@ -106,7 +106,7 @@ async fn a_run_goes_on_in_a_session_with_a_damaged_message() {
     let agent = host.load_agent("probe", guest("probe")).await.unwrap();
     let session = host.session(template.hurt).await.unwrap();
     let key = host
-        .known_workspace(session.workspace_id())
+        .workspace_record(session.workspace_id())
         .await
         .unwrap()
         .key;

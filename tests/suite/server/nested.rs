@@ -77,7 +77,7 @@ async fn nested_in_another_router_it_leaves_all_other_addresses_alone() {
     let id = location.rsplit_once('/').unwrap().1.parse().unwrap();
     let run = fixture.host.run(id).await.unwrap();
     run.ended().await.unwrap();
-    fixture.host.fold().await.unwrap();
+    fixture.host.prune_events().await.unwrap();
     let session = format!("/agents/acme/v1/sessions/{}", fixture.session.id());
     let events = http.get(url(&format!("{session}/events")));
     let (status, gone) = json(events.bearer_auth(token.as_str())).await;

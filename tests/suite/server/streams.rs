@@ -172,7 +172,7 @@ async fn a_cursor_that_is_older_than_the_log_is_told_where_to_go_on() {
     let run = server.prompt("echo one").await;
     let events = Feed::open(server.get(&format!("{run}/events"))).await;
     let end = *ids(&events.rest().await).last().unwrap();
-    server.fixture.host.fold().await.unwrap();
+    server.fixture.host.prune_events().await.unwrap();
     let session = server.session();
     for path in [format!("{session}/events"), format!("{run}/events?after=1")] {
         let (status, gone) = json(server.get(&path)).await;

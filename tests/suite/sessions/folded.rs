@@ -29,30 +29,30 @@ async fn filled(fixture: &Fixture) -> Session {
 
 /// What is said in a run, whatever the pieces in which it came.
 #[derive(Debug, PartialEq)]
-enum Said {
+enum OutputStats {
     Other(&'static str),
     Text(String),
     Call(String, String),
 }
 
 /// A run's events without what only a log has: pieces of texts, and notes between them.
-fn heard(events: &[Event]) -> Vec<Said> {
-    let mut heard: Vec<Said> = Vec::new();
+fn heard(events: &[Event]) -> Vec<OutputStats> {
+    let mut heard: Vec<OutputStats> = Vec::new();
     for event in events {
         match &event.body {
             EventBody::TextDelta { text, .. } => match heard.last_mut() {
-                Some(Said::Text(before)) => before.push_str(text),
-                _ => heard.push(Said::Text(text.clone())),
+                Some(OutputStats::Text(before)) => before.push_str(text),
+                _ => heard.push(OutputStats::Text(text.clone())),
             },
             EventBody::PartAdded { part, .. } => {
                 if let PartBody::ToolCall(call) = &part.body {
-                    heard.push(Said::Call(call.name.clone(), call.input.clone()));
+                    heard.push(OutputStats::Call(call.name.clone(), call.input.clone()));
                 }
             }
             EventBody::PartFinished { .. }
             | EventBody::UsageAdded { .. }
             | EventBody::ToolStarted { .. } => {}
-            other => heard.push(Said::Other(other.kind())),
+            other => heard.push(OutputStats::Other(other.kind())),
         }
     }
     heard
@@ -114,7 +114,7 @@ async fn a_folded_session_reads_as_one_that_is_kept() {
     let fixture = plan.build().await;
     let session = filled(&fixture).await;
     let kept = read(&fixture.host, &session).await;
-    assert!(fixture.host.fold().await.unwrap() > 0);
+    assert!(fixture.host.prune_events().await.unwrap() > 0);
     let gone = session.events(Seq(0)).check().await.unwrap_err();
     assert!(matches!(gone, HostError::CursorExpired { .. }), "{gone}");
     let folded = read(&fixture.host, &session).await;
@@ -148,12 +148,12 @@ async fn what_ended_within_the_time_is_kept() {
     clock.advance(hour / 2);
     let young = fixture.run("echo young").await;
     // The host may have folded by itself in between.
-    fixture.host.fold().await.unwrap();
+    fixture.host.prune_events().await.unwrap();
     let before = Seq(old.events[0].seq.0 - 1);
     let log = all(fixture.session.events(before)).await;
     assert_eq!(log, [&old.events[..], &young.events[..]].concat());
     clock.advance(hour / 2 + Duration::from_millis(1));
-    fixture.host.fold().await.unwrap();
+    fixture.host.prune_events().await.unwrap();
     let gone = fixture.session.events(before).check().await.unwrap_err();
     let HostError::CursorExpired { resume_after } = gone else {
         panic!("{gone}");
@@ -168,7 +168,7 @@ async fn what_has_no_end_is_never_retold() {
     let plan = Plan::new().host(|builder| builder.retention(Some(Duration::ZERO)));
     let fixture = plan.build().await;
     let busy = fixture.start_until("spin words", "words").await;
-    fixture.host.fold().await.unwrap();
+    fixture.host.prune_events().await.unwrap();
     let mut events = busy.events();
     let first = events.next().await.unwrap().unwrap();
     assert!(first.seq > Seq(0), "{first:?}");

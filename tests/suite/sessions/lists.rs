@@ -58,7 +58,7 @@ async fn pages_cover_every_session_once_while_some_change() {
             .await;
         assert_eq!(refused.unwrap_err().name(), "invalid-cursor", "{garbage}");
     }
-    let known = fixture.host.known_workspaces(1, None).await.unwrap();
+    let known = fixture.host.list_workspaces(1, None).await.unwrap();
     let count = (sessions.len() + begun.len()) as u64;
     assert_eq!((known.items[0].sessions, known.next), (count, None));
     assert_eq!(known.items[0].key, fixture.workspace.key().to_string());

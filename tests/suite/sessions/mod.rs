@@ -261,11 +261,11 @@ async fn folding_takes_whole_runs_and_leaves_what_was_said() {
         .unwrap();
     let cut = log[end].seq;
     assert_eq!(
-        fixture.host.fold().await.unwrap(),
+        fixture.host.prune_events().await.unwrap(),
         cut.0,
         "not a run that goes on"
     );
-    assert_eq!(fixture.host.fold().await.unwrap(), 0, "once");
+    assert_eq!(fixture.host.prune_events().await.unwrap(), 0, "once");
     for (mut expired, after) in [
         (fixture.session.events(Seq(0)), cut.0),
         (fixture.session.events(Seq(cut.0 - 1)), cut.0),
@@ -297,7 +297,7 @@ async fn folding_takes_whole_runs_and_leaves_what_was_said() {
         fixture.session.messages().await.unwrap()[..before.len()],
         before
     );
-    fixture.host.fold().await.unwrap();
+    fixture.host.prune_events().await.unwrap();
     let conn = open(&fixture.data());
     let left = conn.query_row("SELECT count(*) FROM event", [], |row| row.get::<_, i64>(0));
     assert_eq!(left.unwrap(), 0, "every run has ended");
@@ -402,11 +402,11 @@ async fn a_purged_workspace_was_never_there() {
     assert_eq!(last.map(|error| error.name()), Some("unknown-workspace"));
     let again = fixture.host.purge_workspace(purged).await.unwrap_err();
     assert_eq!(again.name(), "unknown-workspace");
-    let known = fixture.host.known_workspaces(10, None).await.unwrap();
+    let known = fixture.host.list_workspaces(10, None).await.unwrap();
     assert_eq!(known.items.len(), 1);
-    let found = fixture.host.known_workspace(other.id()).await.unwrap();
+    let found = fixture.host.workspace_record(other.id()).await.unwrap();
     assert_eq!(found, known.items[0]);
-    let gone = fixture.host.known_workspace(purged).await.unwrap_err();
+    let gone = fixture.host.workspace_record(purged).await.unwrap_err();
     assert_eq!(gone.name(), "unknown-workspace");
     let (stale, agent) = (&fixture.workspace, &fixture.agent);
     for refused in [

@@ -5,7 +5,7 @@
 use lastword::clock::{Clock, UnixMillis};
 use lastword::event::{EventBody, Position, Seq};
 use lastword::id::{AgentId, GrantId, MessageId, QuestionId, RunId, SessionId, WorkspaceId};
-use lastword::run::{CarriedUsage, Ending, Entry, Said, Wait};
+use lastword::run::{CarriedUsage, Entry, OutputStats, RunOutcome, Wait};
 use lastword::session::{
     Answer, Asked, BlobId, FinishReason, Granted, Message, Part, Question, Role, Todo, TodoStatus,
     Usage,
@@ -162,14 +162,14 @@ fn blob(byte: u8) -> (BlobId, Vec<u8>) {
     (BlobId(digest.to_owned()), bytes.as_bytes().to_vec())
 }
 
-fn ending(byte: u8, wait: Option<Wait>) -> Ending {
+fn ending(byte: u8, wait: Option<Wait>) -> RunOutcome {
     let causes = [
         Cause::Returned(FinishReason::EndTurn),
         Cause::User,
         Cause::AgentError,
         Cause::Shutdown,
     ];
-    let mut ending = Ending::of(causes[usize::from(byte % 4)].clone());
+    let mut ending = RunOutcome::of(causes[usize::from(byte % 4)].clone());
     ending.detail = (byte.is_multiple_of(3)).then(|| "because".to_owned());
     ending.wait = wait;
     ending
@@ -318,7 +318,7 @@ impl World {
         Some(Finish {
             run,
             entries,
-            said: Said {
+            said: OutputStats {
                 text_bytes: u64::from(how),
                 parts: 2,
                 usage: Usage {
@@ -605,8 +605,8 @@ impl Pair {
             _ => {
                 self.clock.advance(Duration::from_millis(u64::from(a) * 20));
                 let before = UnixMillis(self.clock.now().0.saturating_sub(u64::from(b) * 10));
-                let sqlite = self.sqlite.store.fold(before).await;
-                let memory = self.memory.store.fold(before).await;
+                let sqlite = self.sqlite.store.prune_events(before).await;
+                let memory = self.memory.store.prune_events(before).await;
                 same("fold", &format!("{sqlite:?}"), &format!("{memory:?}"))
             }
         }

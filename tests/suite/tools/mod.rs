@@ -312,7 +312,7 @@ async fn what_has_begun_is_on_disk_before_the_tool_begins() {
 
 #[tokio::test]
 async fn the_host_s_own_tools_need_no_grant_of_tools() {
-    use lastword::tools::{Commands, OWN_TOOLS};
+    use lastword::tools::{BUILTIN_TOOLS, Commands};
     let plan = Plan::new().host(|host| host.commands(Commands::none().allow("ls")));
     let fixture = plan
         .grants([
@@ -325,7 +325,7 @@ async fn the_host_s_own_tools_need_no_grant_of_tools() {
         .await;
     let said = fixture.run("tools").await.text();
     let mut names: Vec<&str> = said.split(' ').collect();
-    let mut own = OWN_TOOLS.to_vec();
+    let mut own = BUILTIN_TOOLS.to_vec();
     names.sort_unstable();
     own.sort_unstable();
     assert_eq!(names, own);

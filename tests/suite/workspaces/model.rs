@@ -3,7 +3,7 @@
 
 use super::plain::{CLIENTS, Plain, Reference, SPACES, Step};
 use lastword::id::ClientId;
-use lastword::{Agent, Attachment, Host, HostError, Run, Session, Workspace, WorkspaceKey};
+use lastword::{Agent, ClientLease, Host, HostError, Run, Session, Workspace, WorkspaceKey};
 use lastword_tests::check::violations;
 use lastword_tests::clock::ManualClock;
 use lastword_tests::fixture::builder;
@@ -23,7 +23,7 @@ struct Real<const FLAW: usize> {
     clock: ManualClock,
     clients: Vec<ClientId>,
     spaces: Vec<Option<(Workspace, Session)>>,
-    streams: Vec<Attachment>,
+    streams: Vec<ClientLease>,
     asks: Vec<Run>,
     folder: TempDir,
 }

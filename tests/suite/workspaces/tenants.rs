@@ -90,7 +90,7 @@ async fn each_has_a_workspace_of_its_own_through_a_restart() {
         assert_eq!(last, format!("of {:?}", OsStr::from_bytes(names[at])));
         let (workspace, _) = open(&host, &agent, &directories[at]).await;
         assert_eq!(workspace.id(), ids[at]);
-        let kind = host.known_workspace(ids[at]).await.unwrap().kind;
+        let kind = host.workspace_record(ids[at]).await.unwrap().kind;
         let kinds = [WorkspaceKind::DirectoryBytes, WorkspaceKind::DirectoryBytes];
         assert_eq!(kind, *kinds.get(at).unwrap_or(&WorkspaceKind::Directory));
     }
@@ -159,7 +159,7 @@ async fn what_was_kept_of_a_name_in_part_is_the_workspace_of_neither() {
         let foreign = workspace.session(session, &agent).await;
         assert!(matches!(foreign, Err(HostError::OtherWorkspace(_))));
     }
-    let record = host.known_workspace(lost).await.unwrap();
+    let record = host.workspace_record(lost).await.unwrap();
     assert_eq!(record.kind, WorkspaceKind::DirectoryLossy);
     let kept = host.session(session).await.unwrap();
     assert_eq!(kept.messages().await.unwrap().len(), 0, "it can be read");

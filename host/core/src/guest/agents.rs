@@ -11,7 +11,7 @@ use lastword_types::permission::Authority;
 use std::sync::Arc;
 
 /// Somebody who starts runs.
-pub(crate) trait StartRun: Send + Sync + 'static {
+pub(crate) trait RunSpawner: Send + Sync + 'static {
     /// Starts a run in a session of its own and waits for its end. Dropping the future stops
     /// the run, with the cause `parent`.
     fn start(&self, child: Child) -> BoxFuture<'static, Result<ChildEnd, ToolError>>;
@@ -42,12 +42,12 @@ pub(crate) struct Lineage {
     /// What the one above may use.
     pub(crate) budget: Arc<Budget>,
     /// Whose remembered grants count: the agent that a user asked, where.
-    pub(crate) holder: Holder,
+    pub(crate) holder: GrantPrincipal,
 }
 
 /// The agent that a user asked, and the session in which they did.
 #[derive(Clone, Debug)]
-pub(crate) struct Holder {
+pub(crate) struct GrantPrincipal {
     pub(crate) agent: AgentId,
     pub(crate) session: SessionId,
     pub(crate) workspace: WorkspaceId,

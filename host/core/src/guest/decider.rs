@@ -2,7 +2,7 @@
 //! policy, and at last a question. What is allowed and may have effects is noted as begun, on
 //! disk, before the call goes on.
 
-use crate::guest::agents::Holder;
+use crate::guest::agents::GrantPrincipal;
 use crate::guest::questions::{Asker, Covers, Questions};
 use futures_util::future::BoxFuture;
 use lastword_providers::foreign::Foreign;
@@ -12,7 +12,9 @@ use lastword_providers::tools::Effects;
 use lastword_store::Store;
 use lastword_types::clock::Clock;
 use lastword_types::hint;
-use lastword_types::permission::{Access, Authority, Capability, Rule, Verdict, Why, offers};
+use lastword_types::permission::{
+    Access, Authority, Capability, DenyReason, Rule, Verdict, offers,
+};
 use lastword_types::session::{Answer, Asked};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ pub(crate) struct RunPermits {
     pub(crate) context: CallContext,
     pub(crate) asker: Asker,
     /// Whose remembered grants count: the agent that a user asked, where.
-    pub(crate) holder: Holder,
+    pub(crate) holder: GrantPrincipal,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
     pub(crate) foreign: Foreign,
     /// Whether somebody is there to be asked.
@@ -70,14 +72,14 @@ impl RunPermits {
     }
 
     async fn allow(&self, access: Access, call: Option<String>) -> Result<Allowed, Denied> {
-        match self.authority.judge(&access, &[]) {
+        match self.authority.evaluate(&access, &[]) {
             Verdict::Allowed => return Ok(Allowed::ByRules(Vec::new())),
             Verdict::Denied(why) => return Err(refusal(&access, &why)),
             Verdict::Undecided => {}
         }
         if !access.once {
             let rules = self.remembered().await?;
-            if self.authority.judge(&access, &rules) == Verdict::Allowed {
+            if self.authority.evaluate(&access, &rules) == Verdict::Allowed {
                 return Ok(Allowed::ByRules(rules));
             }
         }
@@ -107,7 +109,7 @@ impl RunPermits {
 
     /// What earlier answers granted. Read each time, so that revoking counts at once.
     pub(crate) async fn remembered(&self) -> Result<Vec<Rule>, Denied> {
-        let Holder { agent, session, .. } = &self.holder;
+        let GrantPrincipal { agent, session, .. } = &self.holder;
         let granted = self.store.granted(*session, agent.clone()).await;
         let granted = granted.map_err(|error| {
             tracing::warn!(%error, "grants cannot be read");
@@ -121,7 +123,8 @@ impl RunPermits {
         let covers = (!access.once).then(|| {
             let (authority, target) = (self.authority.clone(), access.target.clone());
             let about = Access::new(access.capability, target, "");
-            let covers = move |rules: &[Rule]| authority.judge(&about, rules) == Verdict::Allowed;
+            let covers =
+                move |rules: &[Rule]| authority.evaluate(&about, rules) == Verdict::Allowed;
             Arc::new(covers) as Covers
         });
         let asked = Asked::Permission {
@@ -172,18 +175,18 @@ fn nobody_granted(access: &Access) -> Denied {
     ))
 }
 
-fn refusal(access: &Access, why: &Why) -> Denied {
+fn refusal(access: &Access, why: &DenyReason) -> Denied {
     let (capability, target) = (access.capability, &access.target);
     Denied(match why {
-        Why::NotWanted => format!(
+        DenyReason::NotWanted => format!(
             "the agent's manifest does not ask for `{capability}` of {target}, so that nobody \
              can grant it; its author would have to add it"
         ),
-        Why::NotAbove => format!(
+        DenyReason::NotAbove => format!(
             "the agent that started this one may not do that either (`{capability}` of \
              {target}); a child never has more than its parent"
         ),
-        Why::Rule(rule) => {
+        DenyReason::Rule(rule) => {
             format!("the rule `{rule}` denies it; whoever wrote it would have to change it")
         }
     })

@@ -34,7 +34,7 @@ pub(crate) fn cancelled() -> Failure {
 }
 
 /// Refuses when the run is being stopped.
-pub(crate) fn unless_asked(control: &Control) -> Result<(), Failure> {
+pub(crate) fn ensure_not_stopping(control: &Control) -> Result<(), Failure> {
     match control.is_asked() {
         true => Err(cancelled()),
         false => Ok(()),

@@ -32,7 +32,7 @@ pub(crate) struct Capabilities {
     pub(crate) state: state::State,
     pub(crate) control: control::ControlHost,
     pub(crate) log: log::Log,
-    pub(crate) secrets: secrets::Asked,
+    pub(crate) secrets: secrets::SecretsHost,
 }
 
 impl Capabilities {
@@ -57,7 +57,7 @@ impl Capabilities {
                 control: Arc::clone(control),
                 journal: Arc::clone(journal),
             },
-            secrets: secrets::Asked {
+            secrets: secrets::SecretsHost {
                 control: Arc::clone(control),
                 granted: None,
             },
@@ -88,7 +88,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> HostResult<()> {
     wit::control::add_to_linker::<_, HasSelf<control::ControlHost>>(linker, |s: &mut State| {
         &mut s.host.control
     })?;
-    wit::secrets::add_to_linker::<_, HasSelf<secrets::Asked>>(linker, |s: &mut State| {
+    wit::secrets::add_to_linker::<_, HasSelf<secrets::SecretsHost>>(linker, |s: &mut State| {
         &mut s.host.secrets
     })?;
     wit::log::add_to_linker::<_, HasSelf<log::Log>>(linker, |s: &mut State| &mut s.host.log)

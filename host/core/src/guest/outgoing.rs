@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode, header};
 use lastword_providers::http::{Guarded, HttpError, HttpErrorKind, Request};
-use lastword_providers::permits::Permits;
+use lastword_providers::permits::PermissionChecker;
 use lastword_sandbox::{Outgoing, OutgoingBody, OutgoingError};
 use lastword_types::id::RunId;
 use reqwest::Url;
@@ -22,7 +22,7 @@ const CHUNKS_WAITING_MAX: usize = 2;
 pub(crate) struct GuestRequests {
     pub(crate) client: Guarded,
     pub(crate) run: RunId,
-    pub(crate) permits: Permits,
+    pub(crate) permits: PermissionChecker,
     /// The embedder's: what it brought never runs on a guest's stack.
     pub(crate) runtime: Handle,
 }
@@ -80,7 +80,7 @@ async fn pump(
     client: &Guarded,
     run: RunId,
     request: http::Request<OutgoingBody>,
-    permits: &Permits,
+    permits: &PermissionChecker,
     head: oneshot::Sender<Head>,
     pieces: &mpsc::Sender<Piece>,
 ) -> Result<(), HttpError> {
@@ -188,8 +188,8 @@ mod tests {
         (port, served)
     }
 
-    fn allowed() -> Permits {
-        Permits::new(Arc::new(AllowAll))
+    fn allowed() -> PermissionChecker {
+        PermissionChecker::new(Arc::new(AllowAll))
     }
 
     /// Never answers, and says when it was asked and when nobody waits any more.
@@ -219,7 +219,10 @@ mod tests {
         }
     }
 
-    fn requests(port: u16, permits: Permits) -> (GuestRequests, http::Request<OutgoingBody>) {
+    fn requests(
+        port: u16,
+        permits: PermissionChecker,
+    ) -> (GuestRequests, http::Request<OutgoingBody>) {
         let target = format!("a.example:{port}");
         let private = HostPatterns::new([&target]).unwrap();
         let options = HttpOptions::new()
@@ -250,7 +253,7 @@ mod tests {
     async fn dropping_a_request_dismisses_its_question() {
         let undecided = Undecided::default();
         let (asked, dismissed) = (undecided.asked.clone(), undecided.dismissed.clone());
-        let (requests, request) = requests(1, Permits::new(Arc::new(undecided)));
+        let (requests, request) = requests(1, PermissionChecker::new(Arc::new(undecided)));
         let sent = requests.send(request);
         asked.notified().await;
         drop(sent);

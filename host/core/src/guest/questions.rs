@@ -2,7 +2,7 @@
 //! question never holds up another's: nothing is held while anybody waits. Knows neither what
 //! a question is about nor how it reaches people, which is by the log.
 
-use crate::guest::agents::Holder;
+use crate::guest::agents::GrantPrincipal;
 use crate::run::OutputRefused;
 use lastword_store::{Covered, OutputError, RunOutputBuffer, Store, StoreError};
 use lastword_types::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
@@ -34,7 +34,7 @@ struct Inner {
 struct Open {
     question: Question,
     /// To whom a grant is made: the agent and the session that a user asked.
-    holder: Holder,
+    holder: GrantPrincipal,
     output: Arc<RunOutputBuffer>,
     /// Whether rules that answers granted allow what is asked for.
     covers: Option<Covers>,
@@ -64,7 +64,7 @@ pub(crate) struct Asker {
     pub(crate) session: SessionId,
     pub(crate) run: RunId,
     pub(crate) agent: AgentId,
-    pub(crate) holder: Holder,
+    pub(crate) holder: GrantPrincipal,
     pub(crate) output: Arc<RunOutputBuffer>,
 }
 
@@ -148,7 +148,7 @@ impl Questions {
     }
 
     /// Whether what is asked for was granted by now.
-    async fn is_granted(&self, holder: &Holder, covers: Option<&Covers>) -> bool {
+    async fn is_granted(&self, holder: &GrantPrincipal, covers: Option<&Covers>) -> bool {
         let Some(covers) = covers else { return false };
         let granted = self.store.granted(holder.session, holder.agent.clone());
         // What cannot be read is asked for.
@@ -337,7 +337,7 @@ impl Questions {
 
 impl Inner {
     /// The open questions that a grant covers and that have no answer under way.
-    fn covered(&self, holder: &Holder, granted: &Granted) -> Vec<Covered> {
+    fn covered(&self, holder: &GrantPrincipal, granted: &Granted) -> Vec<Covered> {
         let open = self.open.values().filter(|open| open.waits.is_some());
         let covered = open
             .filter(|open| is_covered(&open.holder, open.covers.as_ref(), holder, granted))
@@ -351,7 +351,12 @@ impl Inner {
 }
 
 /// Whether what one holder was granted reaches another and allows what that asks for.
-fn is_covered(asks: &Holder, covers: Option<&Covers>, has: &Holder, granted: &Granted) -> bool {
+fn is_covered(
+    asks: &GrantPrincipal,
+    covers: Option<&Covers>,
+    has: &GrantPrincipal,
+    granted: &Granted,
+) -> bool {
     let session = granted.session.is_none_or(|only| only == asks.session);
     let reaches = session && asks.agent == has.agent && asks.workspace == has.workspace;
     let rule = || granted.rule.parse::<Rule>().ok();
@@ -434,7 +439,7 @@ fn fit(
             offers.join(", ")
         ),
     })?;
-    let Holder { agent, session, .. } = &open.holder;
+    let GrantPrincipal { agent, session, .. } = &open.holder;
     Ok(Some(Granted {
         id: GrantId::generate(),
         session: match remember.within {

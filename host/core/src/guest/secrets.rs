@@ -2,7 +2,7 @@
 //! would be taken for leave to send it. Knows no value.
 
 use crate::guest::control::Control;
-use crate::guest::failure::{denied, failure, unless_asked};
+use crate::guest::failure::{denied, ensure_not_stopping, failure};
 use lastword_providers::secrets::{NAME_BYTES_MAX, Secrets};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
@@ -10,7 +10,7 @@ use lastword_types::permission::{self, Authority, Capability, Verdict};
 use std::sync::Arc;
 
 /// One guest's questions; none are answered if that is not granted.
-pub(crate) struct Asked {
+pub(crate) struct SecretsHost {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Access>,
 }
@@ -21,10 +21,10 @@ pub(crate) struct Access {
     pub(crate) authority: Authority,
 }
 
-impl Asked {
+impl SecretsHost {
     fn answer(&self, name: &str) -> Result<bool, Failure> {
         self.control.called();
-        unless_asked(&self.control)?;
+        ensure_not_stopping(&self.control)?;
         let granted = self.granted.as_ref();
         let granted = granted.ok_or_else(|| denied(Capability::Secrets))?;
         if name.len() > NAME_BYTES_MAX {
@@ -32,7 +32,7 @@ impl Asked {
             return Err(failure("invalid", message));
         }
         let access = permission::Access::new(Capability::Secrets, name, "");
-        match granted.authority.judge(&access, &[]) {
+        match granted.authority.evaluate(&access, &[]) {
             Verdict::Allowed => Ok(granted.secrets.exists(name)),
             Verdict::Denied(_) | Verdict::Undecided => Err(failure(
                 "denied",
@@ -42,7 +42,7 @@ impl Asked {
     }
 }
 
-impl Host for Asked {
+impl Host for SecretsHost {
     #[tracing::instrument(
         level = "debug",
         target = "lastword::call",
@@ -66,7 +66,7 @@ mod tests {
         Secrets::load(&config).expect("a value")
     }
 
-    fn asked(rule: Option<&str>) -> Asked {
+    fn asked(rule: Option<&str>) -> SecretsHost {
         let access = |rule: &str| Access {
             secrets: secrets(),
             authority: Authority::new(
@@ -74,7 +74,7 @@ mod tests {
                 Grants::none().with(rule.parse::<Rule>().expect("a rule")),
             ),
         };
-        Asked {
+        SecretsHost {
             control: Control::new(SystemClock::shared()),
             granted: rule.map(access),
         }

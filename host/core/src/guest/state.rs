@@ -1,7 +1,7 @@
 //! Small durable values of an agent's own. Written at once: they survive a cancelled run.
 
 use super::control::Control;
-use super::failure::{OrFailure, denied, failure, unless_asked};
+use super::failure::{OrFailure, denied, ensure_not_stopping, failure};
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::state::{Failure, Host, Scope};
 use lastword_store::{PutState, StateOwner, StateQuota, StateScope, Store};
@@ -60,7 +60,7 @@ fn scope_in(scope: Scope) -> StateScope {
 impl State {
     fn values(&self, key: &str) -> Result<&Values, Failure> {
         self.control.called();
-        unless_asked(&self.control)?;
+        ensure_not_stopping(&self.control)?;
         if key.len() > KEY_BYTES_MAX {
             let message = format!("a key has at most {KEY_BYTES_MAX} bytes");
             return Err(failure("invalid", message));

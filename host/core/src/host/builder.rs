@@ -1,13 +1,13 @@
 //! How a host comes to be.
 
-use super::apart::Kept;
 use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
+use super::reserved_dirs::ReservedDirs;
 use super::{Host, HostError, HostInner, Lease};
 use crate::guest::Capabilities;
-use crate::guest::tools::{OwnTools, Source};
-use crate::run::dispatcher::{Brought, Dispatcher, Parts};
+use crate::guest::tools::{Builtins, Source};
+use crate::run::dispatcher::{Dispatcher, DispatcherParts, Extensions};
 use crate::workspace::{OnLastClient, WorkspaceKey};
 use lastword_os::clock::SystemClock;
 use lastword_os::remove_tree;
@@ -70,7 +70,7 @@ pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     in_memory: bool,
     cache_dir: Option<PathBuf>,
-    brought: Brought,
+    brought: Extensions,
     #[cfg(feature = "commands")]
     commands: Commands,
     tools: Vec<Arc<dyn ToolProvider>>,
@@ -111,7 +111,7 @@ impl HostBuilder {
             data_dir: None,
             in_memory: false,
             cache_dir: None,
-            brought: Brought::default(),
+            brought: Extensions::default(),
             #[cfg(feature = "commands")]
             commands: Commands::none(),
             tools: Vec::new(),
@@ -368,7 +368,7 @@ impl HostBuilder {
         let descriptors = Descriptors::of_process(engine.concurrent_runs(), each);
         let linker = linker(&engine).map_err(unlinkable)?;
         let http = Guarded::new(self.http, self.brought.secrets.clone(), Arc::clone(&clock));
-        let own_tools = OwnTools::new(
+        let own_tools = Builtins::new(
             #[cfg(feature = "commands")]
             CommandTools::new(self.commands, tmp.join("commands")),
             FetchUrl::new(http.clone()),
@@ -385,7 +385,7 @@ impl HostBuilder {
         brought.tools = attached
             .map(|provider| Source::attached(provider, &context))
             .collect();
-        let dispatcher = Dispatcher::new(Parts {
+        let dispatcher = Dispatcher::new(DispatcherParts {
             engine: Arc::clone(&engine),
             store: store.clone(),
             http,
@@ -398,7 +398,7 @@ impl HostBuilder {
             descriptors,
         });
         let cache = self.cache_dir.unwrap_or_else(|| home.path().join("cache"));
-        let kept = Kept::new([home.path().to_owned(), cache.clone()]);
+        let kept = ReservedDirs::new([home.path().to_owned(), cache.clone()]);
         let inner = Arc::new(HostInner {
             compilers: Compilers::new(self.compiler, Arc::clone(&dispatcher.clock)),
             dispatcher,

@@ -2,7 +2,7 @@
 //! slot at once or not at all, and stopped with it.
 
 use super::{Host, HostInner, Session};
-use crate::guest::agents::{Child, ChildEnd, StartRun};
+use crate::guest::agents::{Child, ChildEnd, RunSpawner};
 use crate::run::dispatcher::{Admission, Dispatcher, NotAccepted};
 use crate::run::live::{LiveRun, NoEnd};
 use crate::run::{Cause, Origin, Receipt};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Weak};
 pub(super) struct Children(Weak<HostInner>);
 
 impl Children {
-    pub(super) fn of(host: &Arc<HostInner>) -> Arc<dyn StartRun> {
+    pub(super) fn of(host: &Arc<HostInner>) -> Arc<dyn RunSpawner> {
         Arc::new(Self(Arc::downgrade(host)))
     }
 
@@ -26,7 +26,7 @@ impl Children {
     }
 }
 
-impl StartRun for Children {
+impl RunSpawner for Children {
     fn start(&self, child: Child) -> BoxFuture<'static, Result<ChildEnd, ToolError>> {
         let host = self.host();
         Box::pin(async move {

@@ -120,7 +120,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`Host::list_sessions`].
-    pub async fn known_workspaces(
+    pub async fn list_workspaces(
         &self,
         limit: u32,
         after: Option<String>,
@@ -136,7 +136,7 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
-    pub async fn known_workspace(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
+    pub async fn workspace_record(&self, id: WorkspaceId) -> Result<WorkspaceRecord, HostError> {
         Ok(known(&self.inner.store.known_workspace(id).await?))
     }
 
@@ -225,20 +225,20 @@ impl Host {
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn fold(&self) -> Result<u64, HostError> {
+    pub async fn prune_events(&self) -> Result<u64, HostError> {
         match self.inner.retention {
-            Some(age) => self.inner.fold(age).await,
+            Some(age) => self.inner.prune_events(age).await,
             None => Ok(0),
         }
     }
 }
 
 impl HostInner {
-    async fn fold(&self, age: Duration) -> Result<u64, HostError> {
+    async fn prune_events(&self, age: Duration) -> Result<u64, HostError> {
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let now = self.dispatcher.clock.now();
         let before = lastword_types::clock::UnixMillis(now.0.saturating_sub(age));
-        Ok(self.store.fold(before).await?)
+        Ok(self.store.prune_events(before).await?)
     }
 
     /// Looks after the retention for as long as the host is there.
@@ -250,7 +250,7 @@ impl HostInner {
             loop {
                 clock.sleep(interval).await;
                 let Some(host) = host.upgrade() else { return };
-                if let Err(error) = host.fold(age).await {
+                if let Err(error) = host.prune_events(age).await {
                     tracing::warn!(%error, "old events could not be folded away");
                 }
             }

@@ -2,32 +2,32 @@
 
 mod agent;
 mod answers;
-mod apart;
-mod attached;
+mod attachments;
 mod bounds;
 mod builder;
 mod children;
 mod closing;
 mod error;
 mod health;
-mod held;
-mod kept;
+mod held_prompts;
 mod life;
 #[doc(hidden)]
 pub mod measure;
 mod options;
+mod persisted_agents;
 mod prompt;
 mod queue;
 mod registry;
+mod reserved_dirs;
 mod resume;
 mod session;
 mod status;
-mod waking;
+mod wakeups;
 mod workspace;
 
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
-pub use attached::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
+pub use attachments::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
 pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
 pub use builder::HostBuilder;
 pub use closing::ClosedWorkspace;
@@ -40,14 +40,14 @@ pub use queue::{Edit, QueuedRun};
 pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
-pub use workspace::{Attachment, Workspace, WorkspaceStage, WorkspaceStages};
+pub use workspace::{ClientLease, Workspace, WorkspaceStage, WorkspaceStages};
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;
 
 use crate::guest::Capabilities;
 use crate::run::dispatcher::{Dispatcher, RunJob};
-use crate::run::live::{Birth, LiveRun, Times};
+use crate::run::live::{LiveRun, LiveRunParams, Times};
 use crate::run::{Origin, Run};
 use crate::workspace::WorkspaceKey;
 use crate::workspace::registry::{Claimant, Refused};
@@ -66,7 +66,7 @@ use tokio::sync::watch;
 
 /// A host: one engine, one store, and the runs between them. A cloneable handle.
 ///
-/// It is open as long as a handle on it is: a [`Host`], [`Workspace`], [`Attachment`],
+/// It is open as long as a handle on it is: a [`Host`], [`Workspace`], [`ClientLease`],
 /// [`Session`], [`Run`] or [`Events`](crate::Events). An [`Agent`] is none, nor is a
 /// [`WeakHost`]. Dropping the last one does in the background what [`Host::shutdown`] does: runs
 /// that go on are stopped and get their end, and the store is closed. A process that ends before
@@ -130,7 +130,7 @@ pub(crate) struct HostInner {
     pub(crate) cache: Option<PathBuf>,
     pub(crate) compilers: Compilers,
     /// What no workspace may hold.
-    kept: Arc<apart::Kept>,
+    kept: Arc<reserved_dirs::ReservedDirs>,
     /// One component describes itself at a time: the engine's pool has room for one beside
     /// the runs.
     pub(crate) describing: tokio::sync::Semaphore,
@@ -400,7 +400,7 @@ impl HostInner {
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
         let limits = workspace.limits();
-        let birth = Birth {
+        let birth = LiveRunParams {
             session: session.id,
             workspace: session.workspace,
             bound_to,

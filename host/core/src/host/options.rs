@@ -48,7 +48,7 @@ impl WorkspaceOptions {
     /// Denies a capability, or what a rule extends to, whatever grants it.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
-        self.grants = self.grants.without(rule);
+        self.grants = self.grants.deny(rule);
         self
     }
 
@@ -100,7 +100,7 @@ impl WorkspaceOptions {
         let grants = stored.grants.iter().filter_map(rule);
         let grants = grants.fold(Grants::none(), Grants::with);
         let denied: Option<Vec<Rule>> = stored.denied.iter().map(rule).collect();
-        let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::without));
+        let denied = denied.map(|denied| denied.into_iter().fold(grants, Grants::deny));
         let own = stored.limits.as_ref().map(|own| limits.with_named(own));
         Some(Self {
             grants: denied.unwrap_or_default(),
@@ -143,7 +143,7 @@ mod tests {
         WorkspaceOptions {
             grants: Grants::none()
                 .with(Capability::State)
-                .without(Capability::Model),
+                .deny(Capability::Model),
             limits: Some(limits),
             concurrent_runs: Some(15),
             asks: true,

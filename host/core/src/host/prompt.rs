@@ -1,6 +1,6 @@
 //! What is asked of an agent.
 
-use super::attached::Attached;
+use super::attachments::Attachments;
 use super::{HostError, bounds};
 use lastword_types::id::ClientId;
 use lastword_types::session::Part;
@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Default, PartialEq)]
 pub struct Prompt {
     pub(super) parts: Vec<Part>,
-    pub(super) attached: Attached,
+    pub(super) attached: Attachments,
     pub(super) key: Option<String>,
     pub(super) deadline: Option<Duration>,
     pub(super) config: Option<String>,

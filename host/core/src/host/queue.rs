@@ -1,6 +1,6 @@
 //! The queue of a session as an embedder sees it: listed, edited, withdrawn one by one.
 
-use super::attached::Attached;
+use super::attachments::Attachments;
 use super::{HostError, Session, bounds};
 use crate::run::{Cause, Origin, Receipt, RunState};
 use lastword_store::{EditQueued, QueuedRow, Refusal, StoreError};
@@ -52,7 +52,7 @@ impl From<QueuedRow> for QueuedRun {
 #[derive(Clone, Default, PartialEq)]
 pub struct Edit {
     said: Option<Vec<Part>>,
-    attached: Option<Attached>,
+    attached: Option<Attachments>,
 }
 
 impl Edit {
@@ -72,7 +72,7 @@ impl Edit {
     /// Takes away what is attached.
     #[must_use]
     pub fn detach(mut self) -> Self {
-        self.attached = Some(Attached::default());
+        self.attached = Some(Attachments::default());
         self
     }
 
@@ -104,7 +104,7 @@ impl From<Vec<Part>> for Edit {
 impl Edit {
     fn of(self, session: SessionId, run: RunId) -> EditQueued {
         let (attached, blobs) = match self.attached {
-            Some(Attached { parts, blobs }) => (Some(parts), blobs),
+            Some(Attachments { parts, blobs }) => (Some(parts), blobs),
             None => (None, Vec::new()),
         };
         EditQueued {

@@ -5,7 +5,7 @@ use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
 use crate::guest::tools::Source;
 use crate::run::Cause;
-use crate::workspace::claims::{Claimed, Lasts, Stream, Timer};
+use crate::workspace::claims::{LeasePhase, LeaseState, Stream, Timer};
 use crate::workspace::registry::{Ask, Claimant, Refused, Registry};
 use crate::workspace::{CloseReason, Lifecycle, OnLastClient, WorkspaceKey};
 use futures_util::future::BoxFuture;
@@ -289,7 +289,7 @@ impl HostInner {
             .entry((id, client))
             .or_default()
             .clone();
-        self.claimed(registry, id, client, Claimed::Stands);
+        self.claimed(registry, id, client, LeaseState::Stands);
         Ok((stream, over))
     }
 
@@ -310,7 +310,7 @@ impl HostInner {
         let mut registry = self.workspaces.lock();
         let released = registry.release(id, client);
         released.map_err(|refused| refusal(refused, id, Some(client)))?;
-        self.claimed(registry, id, client, Claimed::Gone);
+        self.claimed(registry, id, client, LeaseState::Gone);
         Ok(())
     }
 
@@ -319,7 +319,7 @@ impl HostInner {
         let had = self.workspaces.lock().retire(client);
         // One that is retired claims nothing again in between.
         for id in had {
-            self.claimed(self.workspaces.lock(), id, client, Claimed::Gone);
+            self.claimed(self.workspaces.lock(), id, client, LeaseState::Gone);
         }
     }
 
@@ -329,18 +329,18 @@ impl HostInner {
         registry: MutexGuard<'_, Locked>,
         id: WorkspaceId,
         client: ClientId,
-        claimed: Claimed,
+        claimed: LeaseState,
     ) {
         let begun = match claimed {
-            Claimed::Until(timer) => {
+            LeaseState::Until(timer) => {
                 let task = self.dispatcher.embedder.spawn(self.expiry(id, timer));
                 let task = task.abort_handle();
                 Some(Begun { timer, task })
             }
-            Claimed::Stands | Claimed::Gone => None,
+            LeaseState::Stands | LeaseState::Gone => None,
         };
         self.workspaces.keep_timer(id, client, begun);
-        if claimed == Claimed::Gone {
+        if claimed == LeaseState::Gone {
             self.workspaces.end_streams(id, client);
             self.unclaimed(registry, id, client);
         }
@@ -352,8 +352,8 @@ impl HostInner {
         timer: Timer,
     ) -> impl Future<Output = ()> + Send + 'static {
         let lasts = match timer.lasts {
-            Lasts::Hold => self.workspaces.settings.hold,
-            Lasts::Grace => self.workspaces.settings.grace,
+            LeasePhase::Hold => self.workspaces.settings.hold,
+            LeasePhase::Grace => self.workspaces.settings.grace,
         };
         let over = self.dispatcher.clock.sleep(lasts);
         let host = Arc::downgrade(self);

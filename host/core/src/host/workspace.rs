@@ -154,7 +154,7 @@ impl WorkspaceInner {
     /// where the two come together.
     pub(crate) fn grants(&self) -> Grants {
         let opened = self.current().options.grants.clone();
-        self.denied.iter().cloned().fold(opened, Grants::without)
+        self.denied.iter().cloned().fold(opened, Grants::deny)
     }
 
     /// Whether somebody is there to be asked.
@@ -373,9 +373,9 @@ impl Workspace {
     /// # Errors
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],
     /// [`HostError::ClientRetired`] or [`HostError::HostClosing`].
-    pub fn attach(&self, client: ClientId) -> Result<Attachment, HostError> {
+    pub fn attach(&self, client: ClientId) -> Result<ClientLease, HostError> {
         let (stream, over) = self.host.inner.attach(self.inner.id, client)?;
-        Ok(Attachment {
+        Ok(ClientLease {
             host: self.host.clone(),
             workspace: self.inner.id,
             stream,
@@ -384,7 +384,7 @@ impl Workspace {
     }
 
     /// A client is done with the workspace: neither its hold nor its streams nor a grace keep it
-    /// open any more, and [`Attachment::released`] says so to each of its streams.
+    /// open any more, and [`ClientLease::released`] says so to each of its streams.
     ///
     /// # Errors
     /// [`HostError::ClientNotAttached`], or as [`Workspace::attach`].
@@ -429,14 +429,14 @@ impl fmt::Debug for Workspace {
 }
 
 /// A client's stream, as far as claims are concerned. Dropping it detaches.
-pub struct Attachment {
+pub struct ClientLease {
     host: Host,
     workspace: WorkspaceId,
     stream: Stream,
     over: CancellationToken,
 }
 
-impl Attachment {
+impl ClientLease {
     /// Waits until its claim is over, because the client was released or retired: the stream
     /// counts for nothing any more. That the workspace closes is told by [`Workspace::stages`].
     /// May be dropped while it waits.
@@ -445,13 +445,13 @@ impl Attachment {
     }
 }
 
-impl Drop for Attachment {
+impl Drop for ClientLease {
     fn drop(&mut self) {
         self.host.inner.detach(self.workspace, self.stream);
     }
 }
 
-impl fmt::Debug for Attachment {
+impl fmt::Debug for ClientLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attachment")
             .field("workspace", &self.workspace)

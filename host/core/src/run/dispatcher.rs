@@ -2,16 +2,16 @@
 //! and the guests' runtime brought together. There is no task of its own: every step follows
 //! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
 
-pub(crate) use super::prepare::Brought;
+pub(crate) use super::prepare::Extensions;
 
 use super::execute::execute;
 use super::live::{LiveRun, Phase};
 use super::schedule::Schedule;
 use super::stats::Counters;
 use super::{Cause, Receipt, RunState};
-use crate::guest::agents::{Lineage, StartRun};
+use crate::guest::agents::{Lineage, RunSpawner};
 use crate::guest::questions::Questions;
-use crate::guest::tools::OwnTools;
+use crate::guest::tools::Builtins;
 use crate::host::{AgentInner, WorkspaceInner};
 use crate::workspace::Lifecycle;
 use lastword_providers::foreign::Foreign;
@@ -39,15 +39,15 @@ pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     /// What the embedder brought, until the host is shut down.
-    pub(super) brought: Mutex<Brought>,
+    pub(super) brought: Mutex<Extensions>,
     /// Where that is called.
     pub(crate) foreign: Foreign,
     /// The host's own tools.
-    pub(crate) own_tools: Arc<OwnTools>,
+    pub(crate) own_tools: Arc<Builtins>,
     /// The questions that runs wait for.
     pub(crate) questions: Arc<Questions>,
     /// Who starts the runs that runs ask for; the host, once it is there.
-    pub(crate) starts: OnceLock<Arc<dyn StartRun>>,
+    pub(crate) starts: OnceLock<Arc<dyn RunSpawner>>,
     /// How agents' requests reach the network.
     pub(crate) http: Guarded,
     /// The guests' own runtime.
@@ -166,12 +166,12 @@ pub(crate) enum NotAccepted {
 }
 
 /// What the dispatcher is made of.
-pub(crate) struct Parts {
+pub(crate) struct DispatcherParts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) brought: Brought,
-    pub(crate) own_tools: Arc<OwnTools>,
+    pub(crate) brought: Extensions,
+    pub(crate) own_tools: Arc<Builtins>,
     pub(crate) http: Guarded,
     pub(crate) guests: Handle,
     pub(crate) embedder: Handle,
@@ -183,7 +183,7 @@ pub(crate) struct Parts {
 const NOTICES: usize = 1024;
 
 impl Dispatcher {
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+    pub(crate) fn new(parts: DispatcherParts) -> Arc<Self> {
         let slots = parts.engine.concurrent_runs();
         Arc::new(Self {
             engine: parts.engine,

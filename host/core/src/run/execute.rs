@@ -6,7 +6,7 @@ use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
 use super::prepare::{Meter, prepare};
 use super::waiting::{self, Waiter};
-use super::{Cause, Ending, OutputBounds, Receipt, RunUsage, Transcript, Wait};
+use super::{Cause, OutputBounds, Receipt, RunOutcome, RunUsage, Transcript, Wait};
 use crate::guest::control::Control;
 use crate::guest::log::Journal;
 use crate::guest::{Capabilities, part_from_guest, part_to_guest};
@@ -44,12 +44,12 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
     let output = dispatcher.store.output(job.live.id, transcript);
     let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
     let mut left = None;
-    let seen = see_through(&dispatcher, &job, &output, &mut left).instrument(span.clone());
+    let seen = drive_guest(&dispatcher, &job, &output, &mut left).instrument(span.clone());
     if AssertUnwindSafe(seen).catch_unwind().await.is_err() {
         let cause = Cause::Trap("host".to_owned());
         job.live.latch(cause, Some(PANICKED.to_owned()));
     }
-    let unseen = || Left::of(&dispatcher, &job, &output, RunUsage::default(), None);
+    let unseen = || GuestExit::of(&dispatcher, &job, &output, RunUsage::default(), None);
     if let Some(left) = left.or_else(unseen) {
         hand_over(&dispatcher, &job, left, span);
     }
@@ -80,14 +80,14 @@ fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
 }
 
 /// What a run leaves once its guest is gone.
-struct Left {
+struct GuestExit {
     sealed: Sealed,
-    ending: Ending,
+    ending: RunOutcome,
     /// When the guest was gone, on the clock's scale.
     at: Duration,
 }
 
-impl Left {
+impl GuestExit {
     fn of(
         dispatcher: &Dispatcher,
         job: &RunJob,
@@ -103,7 +103,7 @@ impl Left {
         let mut ending = live.ending(stop, usage);
         ending.wait = wait.filter(|_| ending.cause == Cause::Returned(FinishReason::Waiting));
         let at = dispatcher.clock.elapsed();
-        live.set_phase(Phase::Gone {
+        live.set_phase(Phase::Finishing {
             at,
             ending: Arc::new(ending.clone()),
         });
@@ -112,11 +112,11 @@ impl Left {
     }
 }
 
-async fn see_through(
+async fn drive_guest(
     dispatcher: &Dispatcher,
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
-    left: &mut Option<Left>,
+    left: &mut Option<GuestExit>,
 ) {
     let live = &job.live;
     let journal = Journal::new(Some(live.id));
@@ -132,8 +132,8 @@ async fn see_through(
     )
     .await;
     let (usage, wait) = conclude(job, output, &journal, &meter, called);
-    *left = Left::of(dispatcher, job, output, usage, wait);
-    let Some(Left { sealed, ending, .. }) = left else {
+    *left = GuestExit::of(dispatcher, job, output, usage, wait);
+    let Some(GuestExit { sealed, ending, .. }) = left else {
         return;
     };
     if job.agent.loaded.has_epilogue() && ending.cause.allows_epilogue() {
@@ -156,8 +156,8 @@ fn latch(dispatcher: &Dispatcher, job: &RunJob, cause: &Cause) {
 }
 
 /// Frees the slot, and gives the run's end to the writer.
-fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: Left, span: Span) {
-    let Left { sealed, ending, at } = left;
+fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: GuestExit, span: Span) {
+    let GuestExit { sealed, ending, at } = left;
     dispatcher.guest_gone(&job.live);
     let ended = {
         let (dispatcher, live) = (Arc::clone(dispatcher), Arc::clone(&job.live));
@@ -325,7 +325,7 @@ fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
 async fn close(
     dispatcher: &Dispatcher,
     job: &RunJob,
-    ending: &Ending,
+    ending: &RunOutcome,
     sealed: &mut Sealed,
 ) -> Duration {
     let began = Instant::now();

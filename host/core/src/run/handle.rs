@@ -2,7 +2,7 @@
 
 use super::events::Events;
 use super::live::{LiveRun, NoEnd};
-use super::{Cause, Ending, Receipt, RunState};
+use super::{Cause, Receipt, RunOutcome, RunState};
 use crate::host::{Host, HostError};
 use lastword_store::{RunAt, StoreError, Withdraw};
 use lastword_types::event::Seq;
@@ -134,7 +134,7 @@ impl Run {
     pub(crate) async fn take_back(&self, at: &RunAt, cause: Cause) -> Result<Receipt, HostError> {
         let withdraw = Withdraw {
             runs: vec![at.id],
-            ending: Ending::of(cause),
+            ending: RunOutcome::of(cause),
         };
         match self.host.inner.dispatcher.store.execute(withdraw).await {
             Ok(receipts) => receipts

@@ -1,7 +1,7 @@
 //! A run that has been accepted and has no end yet: the one door through which it is
 //! stopped, and where those who wait for its end look.
 
-use super::{Cause, Ending, Receipt, RunUsage, Said};
+use super::{Cause, OutputStats, Receipt, RunOutcome, RunUsage};
 use crate::guest::control::Control;
 use lastword_sandbox::{Engine, Interrupt, Limits};
 use lastword_store::{Refusal, StoreError};
@@ -18,11 +18,11 @@ pub(crate) enum Phase {
     /// Its prompt is on its way to the disk, it waits, or it runs.
     Open,
     /// The guest is gone, and the writer owns its end.
-    Gone {
+    Finishing {
         /// When, on the clock's scale.
         at: Duration,
         /// How it ends.
-        ending: Arc<Ending>,
+        ending: Arc<RunOutcome>,
     },
     /// Its end is on disk.
     Ended(Arc<Receipt>),
@@ -99,7 +99,7 @@ impl Times {
 }
 
 /// What a live run is made of.
-pub(crate) struct Birth {
+pub(crate) struct LiveRunParams {
     pub(crate) session: SessionId,
     pub(crate) workspace: WorkspaceId,
     pub(crate) bound_to: Option<ClientId>,
@@ -110,7 +110,7 @@ pub(crate) struct Birth {
 }
 
 impl LiveRun {
-    pub(crate) fn new(id: RunId, birth: Birth) -> Arc<Self> {
+    pub(crate) fn new(id: RunId, birth: LiveRunParams) -> Arc<Self> {
         Arc::new(Self {
             id,
             session: birth.session,
@@ -200,7 +200,7 @@ impl LiveRun {
 
     /// Whether whoever waits for its end has an answer.
     pub(crate) fn is_over(&self) -> bool {
-        !matches!(&*self.phase.borrow(), Phase::Open | Phase::Gone { .. })
+        !matches!(&*self.phase.borrow(), Phase::Open | Phase::Finishing { .. })
     }
 
     /// Whether it came to no end of its own: it waits on disk to be resumed, or was never
@@ -218,7 +218,7 @@ impl LiveRun {
                 Phase::Lost(error) => return Err(NoEnd::Lost(error.clone())),
                 Phase::Held => return Err(NoEnd::Held),
                 Phase::Refused => return Err(NoEnd::Lost(Refusal::UnknownRun(self.id).into())),
-                Phase::Open | Phase::Gone { .. } => {}
+                Phase::Open | Phase::Finishing { .. } => {}
             }
             if phase.changed().await.is_err() {
                 let abandoned = StoreError::Closed("the run was abandoned".to_owned());
@@ -241,10 +241,10 @@ impl LiveRun {
         let expired = async {
             // A run that never had a guest is waited for from now on.
             let mut phase = self.watch();
-            let gone = phase.wait_for(|phase| matches!(phase, Phase::Gone { .. }));
+            let gone = phase.wait_for(|phase| matches!(phase, Phase::Finishing { .. }));
             let since = tokio::select! {
                 gone = gone => match gone.as_deref() {
-                    Ok(Phase::Gone { at, .. }) => *at,
+                    Ok(Phase::Finishing { at, .. }) => *at,
                     _ => asked,
                 },
                 () = clock.sleep(finish_deadline.saturating_add(grace)) => asked,
@@ -264,10 +264,14 @@ impl LiveRun {
     /// What can be said before the end is on disk: it acknowledges nothing.
     fn provisional(&self) -> Receipt {
         let ending = match &*self.phase.borrow() {
-            Phase::Gone { ending, .. } => Ending::clone(ending),
+            Phase::Finishing { ending, .. } => RunOutcome::clone(ending),
             _ => self.ending(Duration::ZERO, RunUsage::default()),
         };
-        let mut receipt = ending.receipt(self.id, Said::default(), self.times().finish_deadline);
+        let mut receipt = ending.receipt(
+            self.id,
+            OutputStats::default(),
+            self.times().finish_deadline,
+        );
         receipt.state = super::RunState::Finishing;
         receipt.finish_deadline_expired = true;
         receipt.persisted = false;
@@ -275,13 +279,13 @@ impl LiveRun {
     }
 
     /// How the run ends, once its cause is latched.
-    pub(crate) fn ending(&self, stop: Duration, usage: RunUsage) -> Ending {
+    pub(crate) fn ending(&self, stop: Duration, usage: RunUsage) -> RunOutcome {
         let (cause, detail) = match self.latched() {
             Some(latched) => (latched.cause.clone(), latched.detail.clone()),
             None => (Cause::User, None),
         };
         let times = self.times();
-        Ending {
+        RunOutcome {
             cause,
             detail,
             stop,

@@ -18,8 +18,8 @@ mod waiting;
 pub use events::Events;
 pub use handle::Run;
 pub use lastword_types::run::{
-    CarriedUsage, Cause, Ending, IllegalTransition, Origin, Receipt, RunEvent, RunState, RunUsage,
-    Said, Wait,
+    CarriedUsage, Cause, IllegalTransition, Origin, OutputStats, Receipt, RunEvent, RunOutcome,
+    RunState, RunUsage, Wait,
 };
 pub use stats::{BUCKETS_US, Histogram, HostStats};
 

@@ -4,7 +4,7 @@
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Times;
 use super::{CarriedUsage, waiting};
-use crate::guest::agents::Holder;
+use crate::guest::agents::GrantPrincipal;
 use crate::guest::budget::Budget;
 use crate::guest::control::ControlHost;
 use crate::guest::decider::{CallPermits, RunPermits};
@@ -14,11 +14,11 @@ use crate::guest::outgoing::GuestRequests;
 use crate::guest::questions::Asker;
 use crate::guest::secrets;
 use crate::guest::state::{State, Values};
-use crate::guest::tools::{Own, Source, Toolbox, Tools};
+use crate::guest::tools::{RunBuiltins, Source, Toolbox, Tools};
 use crate::guest::transcript::{Conversation, Transcript};
 use crate::guest::{Capabilities, files};
 use lastword_providers::model::{CallContext, ModelProvider};
-use lastword_providers::permits::{Allowed, PermissionPolicy, Permits};
+use lastword_providers::permits::{Allowed, PermissionChecker, PermissionPolicy};
 use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{Effects, FileTools};
 use lastword_sandbox::descriptors::GuestDescriptors;
@@ -33,7 +33,7 @@ use std::time::Duration;
 
 /// What the embedder brought for runs to use.
 #[derive(Clone, Default)]
-pub(crate) struct Brought {
+pub(crate) struct Extensions {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
     pub(crate) tools: Vec<Source>,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
@@ -54,7 +54,7 @@ impl RunJob {
 
 impl Dispatcher {
     /// What the embedder brought, as far as it was not let go of.
-    pub(crate) fn brought(&self) -> Brought {
+    pub(crate) fn brought(&self) -> Extensions {
         self.bring().clone()
     }
 
@@ -66,13 +66,13 @@ impl Dispatcher {
         )
     }
 
-    fn bring(&self) -> MutexGuard<'_, Brought> {
+    fn bring(&self) -> MutexGuard<'_, Extensions> {
         self.brought.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What one run may do and use, and on whose behalf.
-struct Means {
+struct RunContext {
     permits: Arc<RunPermits>,
     budget: Arc<Budget>,
     conversation: Conversation,
@@ -80,7 +80,7 @@ struct Means {
     written: Arc<AtomicU64>,
 }
 
-impl Means {
+impl RunContext {
     fn of(dispatcher: &Dispatcher, job: &RunJob, output: &Arc<RunOutputBuffer>) -> Self {
         let live = &job.live;
         let wants = Arc::clone(&job.agent.wants);
@@ -91,7 +91,7 @@ impl Means {
                 lineage.holder.clone(),
             ),
             None => {
-                let holder = Holder {
+                let holder = GrantPrincipal {
                     agent: job.agent.id.clone(),
                     session: live.session,
                     workspace: live.workspace,
@@ -117,8 +117,8 @@ impl Means {
     }
 
     /// For what a guest does by itself, and not by a tool call.
-    fn own_permits(&self) -> Permits {
-        Permits::new(Arc::new(CallPermits {
+    fn own_permits(&self) -> PermissionChecker {
+        PermissionChecker::new(Arc::new(CallPermits {
             run: Arc::clone(&self.permits),
             call: None,
             effects: Effects::None,
@@ -131,7 +131,7 @@ fn permits(
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
     authority: Authority,
-    holder: Holder,
+    holder: GrantPrincipal,
 ) -> Arc<RunPermits> {
     let live = &job.live;
     Arc::new(RunPermits {
@@ -198,7 +198,7 @@ pub(super) fn prepare(
 ) -> (GuestState<Capabilities>, Meter) {
     let live = &job.live;
     let control = &live.control;
-    let means = Means::of(dispatcher, job, output);
+    let means = RunContext::of(dispatcher, job, output);
     let tmp = dispatcher.tmp.join(live.id.to_string());
     let directory = job.workspace.directory();
     let written = Arc::clone(&means.written);
@@ -223,7 +223,7 @@ pub(super) fn prepare(
             control: Arc::clone(control),
             journal: Arc::clone(journal),
         },
-        secrets: secrets::Asked {
+        secrets: secrets::SecretsHost {
             control: Arc::clone(control),
             granted: means
                 .authority()
@@ -248,7 +248,7 @@ pub(super) fn prepare(
 }
 
 /// The guest's own requests to the network, if any may be made.
-fn network(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<dyn Outgoing>> {
+fn network(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<dyn Outgoing>> {
     let requests = || GuestRequests {
         client: dispatcher.http.clone(),
         run: job.live.id,
@@ -259,7 +259,7 @@ fn network(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<d
     some.then(|| Arc::new(requests()) as Arc<dyn Outgoing>)
 }
 
-fn model(dispatcher: &Dispatcher, means: &Means) -> Option<Granted> {
+fn model(dispatcher: &Dispatcher, means: &RunContext) -> Option<Granted> {
     let provider = dispatcher.brought().model;
     let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
     Some(Granted {
@@ -285,13 +285,13 @@ fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Optio
 }
 
 /// The run's tools, if the agent asks for any.
-fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<Toolbox>> {
+fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<Toolbox>> {
     if !means.authority().could_have(Capability::Tools) {
         return None;
     }
     let starts = dispatcher.starts.get()?;
     Some(Arc::new(Toolbox {
-        own: Own {
+        own: RunBuiltins {
             shared: Arc::clone(&dispatcher.own_tools),
             directory: directory(dispatcher, job, means),
             starts: Arc::clone(starts),
@@ -312,7 +312,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &Means) -> Option<Arc<T
 fn directory(
     dispatcher: &Dispatcher,
     job: &RunJob,
-    means: &Means,
+    means: &RunContext,
 ) -> Option<(Arc<File>, FileTools)> {
     let file = job.workspace.directory()?;
     let authority = means.authority().clone();
@@ -321,8 +321,8 @@ fn directory(
     let readable = move |path: &str, allowed: &Allowed| {
         let access = Access::new(Capability::ReadFiles, path, "");
         match allowed {
-            Allowed::ByRules(more) => authority.judge(&access, more) == Verdict::Allowed,
-            Allowed::Once => !matches!(authority.judge(&access, &[]), Verdict::Denied(_)),
+            Allowed::ByRules(more) => authority.evaluate(&access, more) == Verdict::Allowed,
+            Allowed::Once => !matches!(authority.evaluate(&access, &[]), Verdict::Denied(_)),
         }
     };
     let written = Arc::clone(&means.written);

@@ -153,7 +153,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Cause, Ending, Said};
+    use crate::run::{Cause, OutputStats, RunOutcome};
     use lastword_types::id::RunId;
     use lastword_types::session::FinishReason;
     use std::time::Duration;
@@ -179,9 +179,9 @@ mod tests {
             (Cause::AgentError, 100),
             (Cause::Shutdown, 1000),
         ] {
-            let mut ending = Ending::of(cause);
+            let mut ending = RunOutcome::of(cause);
             ending.stop = Duration::from_micros(tokens);
-            let mut said = Said::default();
+            let mut said = OutputStats::default();
             said.usage.input_tokens = tokens;
             said.usage.output_tokens = 2 * tokens;
             let persist = Duration::from_micros(3 * tokens);

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timer {
     pub(crate) client: ClientId,
-    pub(crate) lasts: Lasts,
+    pub(crate) lasts: LeasePhase,
     generation: u64,
     incarnation: u64,
 }
@@ -30,7 +30,7 @@ impl Stream {
 
 /// How long a timer lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lasts {
+pub(crate) enum LeasePhase {
     /// From creating a workspace to its stream being opened.
     Hold,
     /// From losing the last stream to opening another.
@@ -39,7 +39,7 @@ pub(crate) enum Lasts {
 
 /// What became of a client's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claimed {
+pub(crate) enum LeaseState {
     /// It stands without a timer.
     Stands,
     /// It stands until this timer ends.
@@ -76,10 +76,10 @@ impl Claims {
 
     /// A client creates the workspace: it is held until its stream opens. Again re-arms the
     /// hold. With a stream there is nothing to hold.
-    pub(crate) fn create(&mut self, client: ClientId) -> Claimed {
+    pub(crate) fn create(&mut self, client: ClientId) -> LeaseState {
         match self.claim(client).streams {
-            0 => Claimed::Until(self.arm(client, Lasts::Hold)),
-            _ => Claimed::Stands,
+            0 => LeaseState::Until(self.arm(client, LeasePhase::Hold)),
+            _ => LeaseState::Stands,
         }
     }
 
@@ -104,7 +104,7 @@ impl Claims {
     }
 
     /// A stream is lost. `None` if it counted for nothing any more.
-    pub(crate) fn detach(&mut self, stream: Stream) -> Option<Claimed> {
+    pub(crate) fn detach(&mut self, stream: Stream) -> Option<LeaseState> {
         let client = stream.client;
         if !self.counts(stream) {
             return None;
@@ -112,9 +112,9 @@ impl Claims {
         let claim = self.clients.get_mut(&client)?;
         claim.streams = claim.streams.saturating_sub(1);
         if claim.streams > 0 {
-            return Some(Claimed::Stands);
+            return Some(LeaseState::Stands);
         }
-        Some(Claimed::Until(self.arm(client, Lasts::Grace)))
+        Some(LeaseState::Until(self.arm(client, LeasePhase::Grace)))
     }
 
     /// The client is done with the workspace, or gone for good: no hold, no grace, and its open
@@ -162,7 +162,7 @@ impl Claims {
         })
     }
 
-    fn arm(&mut self, client: ClientId, lasts: Lasts) -> Timer {
+    fn arm(&mut self, client: ClientId, lasts: LeasePhase) -> Timer {
         self.generations += 1;
         let generation = self.generations;
         self.claim(client).timer = Some(generation);
@@ -179,9 +179,9 @@ impl Claims {
 mod tests {
     use super::*;
 
-    fn timer(claimed: Claimed) -> Timer {
+    fn timer(claimed: LeaseState) -> Timer {
         match claimed {
-            Claimed::Until(timer) => timer,
+            LeaseState::Until(timer) => timer,
             other => panic!("no timer was begun: {other:?}"),
         }
     }
@@ -191,7 +191,7 @@ mod tests {
         let client = ClientId::generate();
         let mut claims = Claims::default();
         let hold = timer(claims.create(client));
-        assert_eq!(hold.lasts, Lasts::Hold);
+        assert_eq!(hold.lasts, LeasePhase::Hold);
         assert!(claims.expire(hold));
         assert!(claims.is_empty());
 
@@ -216,9 +216,9 @@ mod tests {
         let client = ClientId::generate();
         let mut claims = Claims::default();
         let (first, second) = (claims.attach(client), claims.attach(client));
-        assert_eq!(claims.detach(first), Some(Claimed::Stands));
+        assert_eq!(claims.detach(first), Some(LeaseState::Stands));
         let grace = timer(claims.detach(second).unwrap());
-        assert_eq!(grace.lasts, Lasts::Grace);
+        assert_eq!(grace.lasts, LeasePhase::Grace);
         let back = claims.attach(client);
         assert!(!claims.expire(grace), "it came back in time");
         let grace = timer(claims.detach(back).unwrap());

@@ -3,7 +3,7 @@
 
 use super::OnLastClient;
 use super::WorkspaceKey;
-use super::claims::{Claimed, Claims, Stream, Timer};
+use super::claims::{Claims, LeaseState, Stream, Timer};
 use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -66,7 +66,7 @@ pub(crate) enum Refused {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ask<W> {
     /// It is open, and claimed.
-    Ready(W, Claimed),
+    Ready(W, LeaseState),
     /// Nobody has it: open it, and answer with [`Registry::opened`] or [`Registry::failed`].
     Open,
     /// Somebody is opening it: wait, and ask again.
@@ -83,15 +83,15 @@ impl<W> Entry<W> {
         }
     }
 
-    fn claim(&mut self, who: Claimant) -> Claimed {
+    fn claim(&mut self, who: Claimant) -> LeaseState {
         match who {
             Claimant::Embedder => {
                 self.pinned = true;
-                Claimed::Stands
+                LeaseState::Stands
             }
             Claimant::Host => {
                 self.kept += 1;
-                Claimed::Stands
+                LeaseState::Stands
             }
             Claimant::Client(client) => {
                 self.had_client = true;
@@ -156,7 +156,7 @@ impl<W: Clone> Registry<W> {
         id: WorkspaceId,
         open: W,
         who: Claimant,
-    ) -> Result<Claimed, Refused> {
+    ) -> Result<LeaseState, Refused> {
         let admitted = self.admit(who);
         let Some(entry) = self.entries.get_mut(key) else {
             return Err(Refused::UnknownWorkspace);
@@ -180,7 +180,7 @@ impl<W: Clone> Registry<W> {
     }
 
     /// A client's stream is lost. `None` if it counted for nothing any more.
-    pub(crate) fn detach(&mut self, id: WorkspaceId, stream: Stream) -> Option<Claimed> {
+    pub(crate) fn detach(&mut self, id: WorkspaceId, stream: Stream) -> Option<LeaseState> {
         self.entry(id)?.claims.detach(stream)
     }
 
@@ -353,7 +353,7 @@ mod tests {
         assert!(b.registry.opened(&b.key, b.id, "W", who).is_ok());
         assert_eq!(
             b.registry.ask(&b.key, Claimant::Embedder),
-            Ok(Ask::Ready("W", Claimed::Stands))
+            Ok(Ask::Ready("W", LeaseState::Stands))
         );
     }
 

@@ -4,7 +4,7 @@
 use super::error::{HttpError, HttpErrorKind};
 use super::guarded::{Deadline, Guarded, Request, Response};
 use super::target::Target;
-use crate::permits::Permits;
+use crate::permits::PermissionChecker;
 use crate::secrets::placeholders;
 use futures_util::{FutureExt, StreamExt};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -23,7 +23,7 @@ impl Guarded {
         method: Method,
         mut url: Url,
         mut headers: HeaderMap,
-        permits: &Permits,
+        permits: &PermissionChecker,
     ) -> Result<Response, HttpError> {
         let mut deadline: Deadline = None;
 

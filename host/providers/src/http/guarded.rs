@@ -10,7 +10,7 @@ use super::rules;
 use super::target::{Target, title};
 use super::tls::{self, Trust};
 use crate::foreign;
-use crate::permits::Permits;
+use crate::permits::PermissionChecker;
 use crate::secrets::{Secrets, placeholders};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -108,7 +108,7 @@ impl Guarded {
         &self,
         run: RunId,
         request: Request,
-        permits: &Permits,
+        permits: &PermissionChecker,
     ) -> Result<Response, HttpError> {
         self.send_within(&mut None, run, request, permits).await
     }
@@ -119,7 +119,7 @@ impl Guarded {
         deadline: &mut Deadline,
         run: RunId,
         mut request: Request,
-        permits: &Permits,
+        permits: &PermissionChecker,
     ) -> Result<Response, HttpError> {
         let target = Target::of(&mut request.url)?;
         rules::check(&request.method, &request.headers)?;
@@ -189,7 +189,7 @@ impl Inner {
         &self,
         headers: &HeaderMap,
         target: &Target,
-        permits: &Permits,
+        permits: &PermissionChecker,
     ) -> Result<BTreeSet<String>, HttpError> {
         let mut names = BTreeSet::new();
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// What a tool calls before it uses a capability. A cloneable handle.
 #[derive(Clone)]
-pub struct Permits {
+pub struct PermissionChecker {
     decider: Arc<dyn Authorize>,
 }
 
@@ -37,7 +37,7 @@ pub enum Allowed {
 #[error("{0}")]
 pub struct Denied(pub String);
 
-impl Permits {
+impl PermissionChecker {
     /// Creates a checker that asks `decider`.
     pub fn new(decider: Arc<dyn Authorize>) -> Self {
         Self { decider }
@@ -64,7 +64,7 @@ impl From<Denied> for ToolError {
     }
 }
 
-impl fmt::Debug for Permits {
+impl fmt::Debug for PermissionChecker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permits").finish_non_exhaustive()
     }
@@ -90,8 +90,8 @@ pub(crate) mod testing {
             })
         }
 
-        pub(crate) fn permits(self: &Arc<Self>) -> Permits {
-            Permits::new(Arc::clone(self) as _)
+        pub(crate) fn permits(self: &Arc<Self>) -> PermissionChecker {
+            PermissionChecker::new(Arc::clone(self) as _)
         }
 
         pub(crate) fn asked(&self) -> Vec<Access> {

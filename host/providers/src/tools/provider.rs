@@ -2,7 +2,7 @@
 //! tools and those of MCP servers come by the same door. Knows no guest and no transcript.
 
 use crate::model::CallContext;
-use crate::permits::Permits;
+use crate::permits::PermissionChecker;
 use crate::secrets::Secrets;
 use futures_util::future::BoxFuture;
 use lastword_types::clock::Clock;
@@ -131,7 +131,7 @@ pub struct Invocation {
     /// The arguments: an object, as the model wrote it. See [`Invocation::parse`].
     pub arguments: Value,
     /// Where the tool asks before it does what needs a capability.
-    pub permits: Permits,
+    pub permits: PermissionChecker,
 }
 
 impl Invocation {

@@ -114,7 +114,7 @@ async fn load_agent(
         }
         Ok(agent)
     };
-    let view = views::agent(&app.see_through(work).await?);
+    let view = views::agent(&app.finish_request(work).await?);
     let status = match known {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -192,5 +192,5 @@ async fn forget_agent(
             false => Err(HostError::UnknownAgent(id).into()),
         }
     };
-    app.see_through(work).await
+    app.finish_request(work).await
 }

@@ -55,7 +55,7 @@ impl App {
     }
 
     /// Does work to its end, even if whoever asked for it goes away meanwhile.
-    pub(crate) async fn see_through<T: Send + 'static>(
+    pub(crate) async fn finish_request<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
@@ -227,7 +227,7 @@ impl App {
         if let Some(key) = self.keys().get(&id) {
             return Ok(Some(key.clone()));
         }
-        match self.host.known_workspace(id).await {
+        match self.host.workspace_record(id).await {
             Ok(record) => {
                 let key = super::views::key(&record);
                 if let Some(key) = &key {

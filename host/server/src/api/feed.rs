@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use lastword::event::Event;
 use lastword::id::WorkspaceId;
-use lastword::{Attachment, Events, WorkspaceStage, WorkspaceStages};
+use lastword::{ClientLease, Events, WorkspaceStage, WorkspaceStages};
 use lastword_api::{EVENT_PROBLEM, Notice, NoticeKind};
 use serde::Serialize;
 use std::convert::Infallible;
@@ -38,7 +38,7 @@ pub(crate) struct Feed {
     heartbeat: Duration,
     /// What is said after the last event.
     farewell: Option<Bytes>,
-    attachment: Option<Attachment>,
+    attachment: Option<ClientLease>,
     _streaming: Streaming,
 }
 
@@ -68,7 +68,7 @@ impl Feed {
         mut self,
         stages: Option<WorkspaceStages>,
         workspace: WorkspaceId,
-        attachment: Option<Attachment>,
+        attachment: Option<ClientLease>,
     ) -> Self {
         self.stages = stages.map(|stages| (stages, workspace));
         self.attachment = attachment;
@@ -171,7 +171,7 @@ async fn stage(stages: &mut Option<(WorkspaceStages, WorkspaceId)>) -> Option<Wo
     }
 }
 
-async fn released(attachment: Option<&Attachment>) {
+async fn released(attachment: Option<&ClientLease>) {
     match attachment {
         Some(attachment) => attachment.released().await,
         None => std::future::pending().await,

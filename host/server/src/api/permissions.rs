@@ -168,7 +168,7 @@ async fn answer_question(
         }
     };
     // The request was read whole: from here on the client may go away.
-    Ok(axum::Json(app.see_through(work).await?))
+    Ok(axum::Json(app.finish_request(work).await?))
 }
 
 /// An answer, with nothing in it that is not what it should be.
@@ -244,7 +244,7 @@ async fn revoke_grant(
     app.demand_at(&who, Action::Revoke, workspace, unknown)
         .await?;
     let host = app.host.clone();
-    app.see_through(async move { Ok(host.revoke(id).await?) })
+    app.finish_request(async move { Ok(host.revoke(id).await?) })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -88,7 +88,7 @@ async fn edit_queued(
     let edit = edit(edited, &app)?;
     let session = app.session(&who, Action::Prompt, id).await?;
     let work = async move { Ok(views::queued(session.edit_queued(run, edit).await?)) };
-    Ok(axum::Json(app.see_through(work).await?))
+    Ok(axum::Json(app.finish_request(work).await?))
 }
 
 /// Take a prompt back that waits
@@ -114,7 +114,7 @@ async fn withdraw_queued(
 ) -> Result<(StatusCode, axum::Json<Receipt>), Problem> {
     let session = app.session(&who, Action::Cancel, id).await?;
     let receipt = app
-        .see_through(async move { Ok(session.withdraw(run).await?) })
+        .finish_request(async move { Ok(session.withdraw(run).await?) })
         .await?;
     let status = match receipt.persisted {
         true => StatusCode::OK,

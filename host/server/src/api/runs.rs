@@ -134,7 +134,7 @@ async fn prompt_session(
         }
     };
     // The request was read whole: from here on the client may go away.
-    Ok(going(app.see_through(work).await?))
+    Ok(going(app.finish_request(work).await?))
 }
 
 /// List a session's runs
@@ -196,7 +196,7 @@ async fn cancel_run(
 ) -> Result<(StatusCode, axum::Json<Receipt>), Problem> {
     let (run, _) = app.run(&who, Action::Cancel, id).await?;
     let receipt = app
-        .see_through(async move { Ok(run.cancel().await?) })
+        .finish_request(async move { Ok(run.cancel().await?) })
         .await?;
     Ok((written(receipt.persisted), axum::Json(receipt)))
 }
@@ -230,7 +230,7 @@ async fn cancel_session(
 ) -> Result<(StatusCode, axum::Json<Vec<Receipt>>), Problem> {
     let session = app.session(&who, Action::Cancel, id).await?;
     let receipts = app
-        .see_through(async move { Ok(session.cancel().await?) })
+        .finish_request(async move { Ok(session.cancel().await?) })
         .await?;
     let all = receipts.iter().all(|receipt| receipt.persisted);
     Ok((written(all), axum::Json(receipts)))
@@ -271,7 +271,7 @@ async fn resume_run(
         let run = resumed.map_err(|error| asked.now(error))?;
         Ok(views::run(&run).await?)
     };
-    Ok(going(app.see_through(work).await?))
+    Ok(going(app.finish_request(work).await?))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ async fn begin_session(
             None => Ok(session.record().await?),
         }
     };
-    Ok(created(app.see_through(work).await?))
+    Ok(created(app.finish_request(work).await?))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -234,7 +234,7 @@ async fn change_session(
         }
         Ok(session.record().await?)
     };
-    Ok(axum::Json(app.see_through(work).await?))
+    Ok(axum::Json(app.finish_request(work).await?))
 }
 
 /// Delete a session
@@ -254,7 +254,7 @@ async fn delete_session(
     At(id): At<SessionId>,
 ) -> Result<StatusCode, Problem> {
     let session = app.session(&who, Action::Purge, id).await?;
-    app.see_through(async move { Ok(session.delete().await?) })
+    app.finish_request(async move { Ok(session.delete().await?) })
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -291,5 +291,5 @@ async fn fork_session(
         };
         Ok(fork.record().await?)
     };
-    Ok(created(app.see_through(work).await?))
+    Ok(created(app.finish_request(work).await?))
 }

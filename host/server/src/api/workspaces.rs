@@ -80,7 +80,7 @@ async fn open_workspace(
             Ok((workspace.was_opened(), view))
         }
     };
-    let (opened, view) = app.see_through(work).await?;
+    let (opened, view) = app.finish_request(work).await?;
     let status = match opened {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -270,7 +270,7 @@ async fn list_workspaces(
     Asked(paging): Asked<Paging>,
 ) -> Result<axum::Json<PageView<WorkspaceView>>, Problem> {
     let limit = limit(paging.limit)?;
-    let page = app.host.known_workspaces(limit, paging.after).await?;
+    let page = app.host.list_workspaces(limit, paging.after).await?;
     let open = app.host.open_workspaces();
     let mut items = Vec::with_capacity(page.items.len());
     for record in &page.items {
@@ -355,14 +355,14 @@ async fn close_workspace(
         app.workspace(&who, Action::Purge, id).await?;
         let host = app.host.clone();
         let purged = async move { Ok(host.purge_workspace(id).await?) };
-        app.see_through(purged).await?;
+        app.finish_request(purged).await?;
         app.forget(id);
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     app.workspace(&who, Action::Close, id).await?;
     let host = app.host.clone();
     let closed = async move { Ok(host.close_workspace(id).await?) };
-    let closed: lastword::ClosedWorkspace = app.see_through(closed).await?;
+    let closed: lastword::ClosedWorkspace = app.finish_request(closed).await?;
     Ok(axum::Json(ClosedWorkspace {
         left: closed.left,
         taken_back: closed.taken_back,

@@ -18,7 +18,7 @@ use super::state::{
 use crate::transcript::{Entry, Transcript};
 use lastword_types::event::EventBody;
 use lastword_types::id::{AgentId, MessageId, RunId, SessionId, WorkspaceId};
-use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState, Said, Wait};
+use lastword_types::run::{Cause, OutputStats, Receipt, RunEvent, RunOutcome, RunState, Wait};
 use lastword_types::session::{
     Answer, BlobId, FinishReason, ForkPoint, Granted, Message, Part, Role, Todo, Usage, title_from,
 };
@@ -906,7 +906,7 @@ impl Apply<'_> {
         self.log(session, Some(no), EventBody::RunEnded { receipt });
     }
 
-    fn withdraw_all(&mut self, runs: &[RunId], ending: &Ending) -> Done<Vec<Receipt>> {
+    fn withdraw_all(&mut self, runs: &[RunId], ending: &RunOutcome) -> Done<Vec<Receipt>> {
         let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
             let no = self.state.run_no(*run)?;
@@ -922,7 +922,7 @@ impl Apply<'_> {
     }
 
     /// Ends a run that never started: what it leaves stands outside the history.
-    fn withdraw(&mut self, no: No, ending: &Ending) -> Receipt {
+    fn withdraw(&mut self, no: No, ending: &RunOutcome) -> Receipt {
         let run = &self.state.runs[&no];
         let (id, session) = (run.id, run.session);
         let changes = crate::transcript::finish(Transcript::new(id, 0), ending, self.time.now);
@@ -954,7 +954,7 @@ impl Apply<'_> {
                 self.session(session).beside.insert((last, message));
             }
         }
-        let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
+        let receipt = ending.receipt(id, OutputStats::default(), Duration::ZERO);
         self.end(no, RunState::Cancelled, &receipt);
         receipt
     }
@@ -1053,7 +1053,7 @@ impl Apply<'_> {
         row.title = title;
         row.blobs = blobs;
         let run = self.begin_fork_run(session, fork.run, digest);
-        let mut said = Said::default();
+        let mut said = OutputStats::default();
         for no in copied {
             let message = self.state.messages[&no].message.clone();
             self.copy(session, run, message, &mut said);
@@ -1063,7 +1063,7 @@ impl Apply<'_> {
             let copy = self.copy(session, run, message, &mut said);
             self.session(session).summary = Some((copy, stands_for));
         }
-        let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
+        let ending = RunOutcome::of(Cause::Returned(FinishReason::EndTurn));
         let receipt = ending.receipt(fork.run, said, Duration::ZERO);
         self.end(run, ending.cause.state(), &receipt);
         if let Some(key) = &fork.key {
@@ -1089,7 +1089,7 @@ impl Apply<'_> {
         no
     }
 
-    fn copy(&mut self, session: No, run: No, mut message: Message, said: &mut Said) -> No {
+    fn copy(&mut self, session: No, run: No, mut message: Message, said: &mut OutputStats) -> No {
         message.id = MessageId::generate();
         message.run = self.state.runs[&run].id;
         said.parts += message.parts.len() as u64;

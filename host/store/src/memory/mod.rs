@@ -15,7 +15,7 @@ use super::rows::Recovered;
 use super::{OpenError, StoreError};
 use lastword_types::clock::Clock;
 use lastword_types::id::RunId;
-use lastword_types::run::Ending;
+use lastword_types::run::RunOutcome;
 use state::State;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -90,7 +90,7 @@ impl Readers for Direct {
 struct Forgotten;
 
 impl CauseLog for Forgotten {
-    fn keep(&self, _run: RunId, _ending: &Ending) {}
+    fn keep(&self, _run: RunId, _ending: &RunOutcome) {}
 
     fn forget(&self, _run: RunId) {}
 

@@ -8,7 +8,7 @@ use super::slots::{self, CONTENT_MAX, Slots};
 use crate::backend::CauseLog;
 use crate::notice::Notice;
 use lastword_types::id::RunId;
-use lastword_types::run::{Cause, Ending, RunState};
+use lastword_types::run::{Cause, RunOutcome, RunState};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -82,7 +82,7 @@ impl Causes {
 impl CauseLog for Causes {
     /// Keeps why a run ends. Not for one that returned: what it said last would be missing from
     /// a run that is said to be complete.
-    fn keep(&self, run: RunId, ending: &Ending) {
+    fn keep(&self, run: RunId, ending: &RunOutcome) {
         if ending.cause.state() == RunState::Completed {
             return;
         }

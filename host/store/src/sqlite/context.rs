@@ -2,7 +2,7 @@
 //! can follow it. Knows no provider.
 
 use super::listing::damage_of;
-use super::message::{COLUMNS, RUNS, Told, listed, ordinal, read, summary};
+use super::message::{COLUMNS, RUNS, ReadMessages, listed, ordinal, read, summary};
 use crate::StoreError;
 use crate::conversation::{Bounds, begun_well, latest_turns};
 use crate::damage::Damage;
@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 /// The messages that a model shall see after a place, in time order: all of them within
 /// [`Bounds::CONTEXT`], or else the latest whole turns that fit.
 /// Never begins with a tool message, whose calls the model would not see.
-fn since(conn: &Connection, session: i64, after: i64) -> Result<Told, StoreError> {
+fn since(conn: &Connection, session: i64, after: i64) -> Result<ReadMessages, StoreError> {
     bounded(conn, session, after, Bounds::CONTEXT)
 }
 
@@ -22,7 +22,7 @@ fn bounded(
     session: i64,
     after: i64,
     bounds: Bounds,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     match at_once(conn, session, after, bounds) {
         Err(StoreError::Content(_) | StoreError::Damaged(_)) => {
             with_damage(conn, session, after, bounds)
@@ -37,7 +37,7 @@ pub(super) fn context(
     conn: &Connection,
     session: i64,
     after: Option<MessageId>,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     if let Some(after) = after {
         return since(conn, session, ordinal(conn, session, after)?);
     }
@@ -58,7 +58,7 @@ fn with_damage(
     session: i64,
     after: i64,
     bounds: Bounds,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     let which = "message.session = ?1 AND message.ordinal > ?2
         ORDER BY message.ordinal DESC LIMIT ?3";
     let limit = bounds.messages as i64 + 1;

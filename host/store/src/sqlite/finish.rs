@@ -11,7 +11,7 @@ use crate::command::{self, Finished};
 use crate::{Damage, Refusal, StoreError, conversation};
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
-use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState, Said};
+use lastword_types::run::{Cause, OutputStats, Receipt, RunEvent, RunOutcome, RunState};
 use rusqlite::{OptionalExtension, params};
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finish
 pub(super) fn withdraw_all(
     tx: &mut Tx<'_>,
     runs: &[RunId],
-    ending: &Ending,
+    ending: &RunOutcome,
 ) -> Result<Vec<Receipt>, StoreError> {
     let end = |id: &RunId| {
         let run = tx.run(*id)?;
@@ -146,7 +146,7 @@ fn set_ended(tx: &mut Tx<'_>, run: RunNo, from: RunState, cause: &Cause) -> Resu
 pub(super) fn withdraw(
     tx: &mut Tx<'_>,
     run: RunNo,
-    ending: &Ending,
+    ending: &RunOutcome,
 ) -> Result<Receipt, StoreError> {
     let id = run.id;
     let from = run::state(tx, run)?;
@@ -180,7 +180,7 @@ pub(super) fn withdraw(
     }
     super::message::show_beside(tx.conn, run)?;
     // It never spoke: what its messages hold is the host's.
-    let receipt = ending.receipt(id, Said::default(), Duration::ZERO);
+    let receipt = ending.receipt(id, OutputStats::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
     tx.numbers.forget_run(id);
     Ok(receipt)

@@ -87,7 +87,7 @@ fn remains(conn: &Connection, id: RunId) -> Result<(SessionId, Remains, Vec<Dama
     Ok((SessionId::from_bytes(session), remains, damaged))
 }
 
-fn messages(conn: &Connection, run: i64) -> Result<message::Told, StoreError> {
+fn messages(conn: &Connection, run: i64) -> Result<message::ReadMessages, StoreError> {
     // Either half has an index of its own.
     let which = "message.no IN (
           SELECT no FROM message WHERE run = ?1 AND ordinal IS NOT NULL

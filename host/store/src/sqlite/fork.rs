@@ -11,7 +11,7 @@ use crate::rows::PAGE_MESSAGES;
 use crate::{StoreError, conversation};
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, RunId, SessionId};
-use lastword_types::run::{Cause, Ending, RunState, Said};
+use lastword_types::run::{Cause, OutputStats, RunOutcome, RunState};
 use lastword_types::session::{FinishReason, ForkPoint, Message, Role};
 use rusqlite::params;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn begin(tx: &mut Tx<'_>, source: SessionNo, fork: &ForkSession) -> Result<RunNo
     let id = fork.run;
     let run = begin_run(tx, id, no, fork.through)?;
     let said = copy_all(tx, source.session, place, run)?;
-    let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
+    let ending = RunOutcome::of(Cause::Returned(FinishReason::EndTurn));
     let receipt = ending.receipt(id, said, Duration::ZERO);
     finish::end(tx, run, RunState::Running, &ending.cause, &receipt)?;
     Ok(run)
@@ -115,8 +115,13 @@ fn begin_run(
 
 /// Copies the history through a place, a page at a time, and the summary that stands for
 /// some of it.
-fn copy_all(tx: &mut Tx<'_>, source: i64, place: i64, run: RunNo) -> Result<Said, StoreError> {
-    let mut said = Said::default();
+fn copy_all(
+    tx: &mut Tx<'_>,
+    source: i64,
+    place: i64,
+    run: RunNo,
+) -> Result<OutputStats, StoreError> {
+    let mut said = OutputStats::default();
     let mut after = 0;
     while after < place {
         let through = place.min(after.saturating_add(i64::from(PAGE_MESSAGES)));
@@ -148,7 +153,7 @@ fn copy(
     tx: &mut Tx<'_>,
     mut message: Message,
     run: RunNo,
-    said: &mut Said,
+    said: &mut OutputStats,
 ) -> Result<i64, StoreError> {
     message.id = MessageId::generate();
     message.run = run.id;

@@ -7,7 +7,7 @@ use crate::{RunOutputBuffer, Start, Store, StoreError};
 use futures_util::future::poll_immediate;
 use lastword_types::event::{EventBody, Seq};
 use lastword_types::id::{SessionId, WorkspaceId};
-use lastword_types::run::{Cause, Ending, Receipt};
+use lastword_types::run::{Cause, Receipt, RunOutcome};
 use lastword_types::session::{BlobId, FinishReason, ToolResult};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -69,7 +69,7 @@ impl Speaking {
         let sealed = self.output.seal().expect("it speaks");
         let (answer, ended) = oneshot::channel();
         let on_ended = Box::new(|outcome| drop(answer.send(outcome)));
-        let ending = Ending::of(Cause::Returned(FinishReason::EndTurn));
+        let ending = RunOutcome::of(Cause::Returned(FinishReason::EndTurn));
         self.store.finish(sealed, ending, Duration::ZERO, on_ended);
         ended
     }
@@ -204,7 +204,7 @@ async fn what_its_end_is_to_bring_is_not_told_before() {
     assert!(poll_immediate(&mut committed).await.is_none());
     let (answer, ended) = oneshot::channel();
     let on_ended = Box::new(|outcome| drop(answer.send(outcome)));
-    let ending = Ending::of(Cause::User);
+    let ending = RunOutcome::of(Cause::User);
     speaking
         .store
         .finish(sealed, ending, Duration::ZERO, on_ended);

@@ -59,14 +59,14 @@ pub(super) const RUNS_AND_SESSIONS: &str = "LEFT JOIN run ON run.no = message.ru
 
 /// Messages in their order, with what stands in for those that cannot be read, and what is wrong
 /// with those.
-pub(super) type Told = (Vec<Message>, Vec<Damage>);
+pub(super) type ReadMessages = (Vec<Message>, Vec<Damage>);
 
 /// The messages of a session that a condition chooses.
 pub(super) fn listed(
     conn: &Connection,
     which: &str,
     bound: &[&dyn ToSql],
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     let listing = Listing {
         table: "message",
         key: "no",
@@ -123,7 +123,7 @@ pub(super) fn history(
     before: Option<MessageId>,
     after: i64,
     limit: u32,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     let before = match before {
         Some(id) => ordinal(conn, session, id)?,
         None => i64::MAX,
@@ -144,7 +144,7 @@ pub(super) fn page(
     session: i64,
     before: Option<MessageId>,
     limit: u32,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     let (place, beside, no) = match before {
         Some(id) => conn
             .prepare_cached(
@@ -189,7 +189,7 @@ pub(super) fn places(
     session: i64,
     after: i64,
     through: i64,
-) -> Result<Told, StoreError> {
+) -> Result<ReadMessages, StoreError> {
     let which = "message.session = ?1 AND message.ordinal > ?2 AND message.ordinal <= ?3
         ORDER BY message.ordinal";
     listed(conn, which, params![session, after, through])

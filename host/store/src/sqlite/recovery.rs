@@ -17,7 +17,7 @@ use crate::transcript::Transcript;
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
-use lastword_types::run::{Cause, Ending, Receipt, RunEvent, RunState};
+use lastword_types::run::{Cause, Receipt, RunEvent, RunOutcome, RunState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn one(
         begun(tx, left)?;
         let receipt = ending.receipt(
             left.run.id,
-            lastword_types::run::Said::default(),
+            lastword_types::run::OutputStats::default(),
             Duration::ZERO,
         );
         minimal(
@@ -146,8 +146,8 @@ fn one(
     }
 }
 
-fn crashed(detail: &str) -> Ending {
-    let mut ending = Ending::of(Cause::HostCrash);
+fn crashed(detail: &str) -> RunOutcome {
+    let mut ending = RunOutcome::of(Cause::HostCrash);
     ending.detail = Some(detail.to_owned());
     ending
 }
@@ -194,16 +194,16 @@ fn whole(
 }
 
 /// The cause that an earlier host kept beside the database.
-fn kept(left: &Left, earlier: &Earlier) -> Option<Ending> {
+fn kept(left: &Left, earlier: &Earlier) -> Option<RunOutcome> {
     let kept = earlier.get(&left.id?)?;
-    Some(Ending {
+    Some(RunOutcome {
         detail: kept.detail.clone(),
-        ..Ending::of(kept.cause.clone())
+        ..RunOutcome::of(kept.cause.clone())
     })
 }
 
 /// Why it ends: what was latched, or that its host died, or that it cannot be read.
-fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> Ending {
+fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> RunOutcome {
     let waits = matches!(left.state, Some(RunState::Queued | RunState::Held));
     if let (true, Err(why)) = (waits, &left.prompt) {
         damaged.push(left.damage(format!("what was asked: {why}")));
@@ -211,7 +211,7 @@ fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> Ending {
     }
     let latched = left.cause.as_deref().map(serde_json::from_str);
     match latched.transpose() {
-        Ok(Some(cause)) => return Ending::of(cause),
+        Ok(Some(cause)) => return RunOutcome::of(cause),
         Ok(None) => {}
         Err(error) => damaged.push(left.damage(format!("its cause: {error}"))),
     }
@@ -232,7 +232,7 @@ fn ending(left: &Left, earlier: &Earlier, damaged: &mut Vec<Damage>) -> Ending {
 }
 
 /// The same, with how much of what was said could not be read.
-fn told(mut ending: Ending, unread: &[Damage]) -> Ending {
+fn told(mut ending: RunOutcome, unread: &[Damage]) -> RunOutcome {
     if let Some(first) = unread.first() {
         let lost = format!(
             "{} of its events cannot be read, and what they said is lost (the first one: {})",

@@ -1,7 +1,7 @@
 //! What a transcript hands to the store, and what it does not take. Pure.
 
 use super::MESSAGE_PARTS_MAX;
-use super::asking::QUESTIONS_MAX;
+use super::tool_calls::QUESTIONS_MAX;
 use lastword_types::event::EventBody;
 use lastword_types::id::RunId;
 use lastword_types::session::{BlobId, Granted, Message};

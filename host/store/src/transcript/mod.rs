@@ -4,23 +4,23 @@
 //! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
 //! result, one tool message. Output after the last result begins the next step.
 
-mod asking;
 mod bounds;
 mod entry;
-mod finishing;
+mod finalize;
+mod open_step;
 mod replay;
 mod retelling;
-mod sofar;
+mod tool_calls;
 
 pub use bounds::OutputBounds;
 pub use entry::{Entry, OutputRefused};
-pub use finishing::{Changes, finish};
+pub use finalize::{FinalEntries, finish};
 pub use retelling::{Remains, retell};
 
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
 use lastword_types::id::{MessageId, QuestionId, RunId};
-use lastword_types::run::Said;
+use lastword_types::run::OutputStats;
 use lastword_types::session::{
     Content, FinishReason, Message, Part, PartBody, Role, ToolCall, ToolResult, Usage,
 };
@@ -37,7 +37,7 @@ pub struct Transcript {
     pub(super) run: RunId,
     /// How much more it takes.
     pub(super) left: OutputBounds,
-    pub(super) said: Said,
+    pub(super) said: OutputStats,
     pub(super) assistant: Option<Message>,
     pub(super) tool: Option<Message>,
     /// Asked and not answered.
@@ -60,7 +60,7 @@ impl Transcript {
                 data: u64::MAX,
                 entries: u64::MAX,
             },
-            said: Said::default(),
+            said: OutputStats::default(),
             assistant: None,
             tool: None,
             questions: Vec::new(),
@@ -71,7 +71,7 @@ impl Transcript {
 
     /// What was said so far, counted.
     #[must_use]
-    pub fn said(&self) -> Said {
+    pub fn said(&self) -> OutputStats {
         self.said
     }
 
@@ -280,7 +280,7 @@ impl Transcript {
         missing: impl Fn(&ToolCall) -> String,
         now: UnixMillis,
         log: &mut Vec<Entry>,
-    ) -> Said {
+    ) -> OutputStats {
         self.dismiss_questions(log);
         self.begin_if_none(now, log);
         let message = self.assistant.as_mut().expect("begun above");

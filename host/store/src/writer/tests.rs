@@ -18,7 +18,7 @@ fn queue() -> Arc<Queue> {
 struct Unkept;
 
 impl CauseLog for Unkept {
-    fn keep(&self, _: RunId, _: &lastword_types::run::Ending) {}
+    fn keep(&self, _: RunId, _: &lastword_types::run::RunOutcome) {}
 
     fn forget(&self, _: RunId) {}
 

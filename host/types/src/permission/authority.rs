@@ -18,14 +18,14 @@ pub enum Verdict {
     /// It is granted.
     Allowed,
     /// It is not to be had.
-    Denied(Why),
+    Denied(DenyReason),
     /// No rule says anything of it.
     Undecided,
 }
 
 /// Why something is denied whatever anybody answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum DenyReason {
     /// The agent's manifest does not ask for it.
     NotWanted,
     /// An agent that started this one does not have it either.
@@ -60,18 +60,18 @@ impl Authority {
 
     /// What follows from the rules, and from what answers granted before.
     #[must_use]
-    pub fn judge(&self, access: &Access, remembered: &[Rule]) -> Verdict {
+    pub fn evaluate(&self, access: &Access, remembered: &[Rule]) -> Verdict {
         let (capability, target) = (access.capability, access.target.as_str());
         let covers = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(capability, target));
         match self.wants.split_last() {
-            Some((own, _)) if !covers(own) => return Verdict::Denied(Why::NotWanted),
+            Some((own, _)) if !covers(own) => return Verdict::Denied(DenyReason::NotWanted),
             Some((_, above)) if !above.iter().all(|wants| covers(wants)) => {
-                return Verdict::Denied(Why::NotAbove);
+                return Verdict::Denied(DenyReason::NotAbove);
             }
             _ => {}
         }
         if let Some(rule) = self.grants.denial(capability, target) {
-            return Verdict::Denied(Why::Rule(Box::new(rule.clone())));
+            return Verdict::Denied(DenyReason::Rule(Box::new(rule.clone())));
         }
         match self.grants.covers(capability, target) || covers(remembered) {
             true => Verdict::Allowed,
@@ -134,9 +134,9 @@ mod tests {
     fn a_scope_in_the_manifest_bounds_what_is_granted() {
         let grants = Grants::none().with(Capability::WriteFiles);
         let authority = Authority::new(rules(&["write-files=docs/**"]), grants);
-        assert_eq!(authority.judge(&write("docs/a"), &[]), Verdict::Allowed);
-        let outside = authority.judge(&write("src/a"), &[]);
-        assert_eq!(outside, Verdict::Denied(Why::NotWanted));
+        assert_eq!(authority.evaluate(&write("docs/a"), &[]), Verdict::Allowed);
+        let outside = authority.evaluate(&write("src/a"), &[]);
+        assert_eq!(outside, Verdict::Denied(DenyReason::NotWanted));
         assert!(!authority.has_all(Capability::WriteFiles));
     }
 
@@ -147,26 +147,29 @@ mod tests {
             .with(Capability::Network);
         let parent = Authority::new(rules(&["write-files=docs/**", "run-agents"]), grants);
         let child = parent.child(rules(&["write-files", "network"]));
-        assert_eq!(child.judge(&write("docs/a"), &[]), Verdict::Allowed);
-        let above = Verdict::Denied(Why::NotAbove);
-        assert_eq!(child.judge(&write("src/a"), &[]), above);
+        assert_eq!(child.evaluate(&write("docs/a"), &[]), Verdict::Allowed);
+        let above = Verdict::Denied(DenyReason::NotAbove);
+        assert_eq!(child.evaluate(&write("src/a"), &[]), above);
         assert!(!child.could_have(Capability::Network));
         let remembered = rules(&["write-files"]);
-        assert_eq!(child.judge(&write("src/a"), &remembered), above);
+        assert_eq!(child.evaluate(&write("src/a"), &remembered), above);
         let grandchild = child.child(rules(&["write-files"]));
-        assert_eq!(grandchild.judge(&write("src/a"), &[]), above);
+        assert_eq!(grandchild.evaluate(&write("src/a"), &[]), above);
         assert_eq!(grandchild.depth(), 2);
     }
 
     #[test]
     fn what_nobody_speaks_of_is_undecided_and_a_denial_is_final() {
         let rule: Rule = "write-files=.git/**".parse().expect("a rule");
-        let grants = Grants::none().without(rule);
+        let grants = Grants::none().deny(rule);
         let authority = Authority::new(rules(&["write-files"]), grants);
-        assert_eq!(authority.judge(&write("a"), &[]), Verdict::Undecided);
+        assert_eq!(authority.evaluate(&write("a"), &[]), Verdict::Undecided);
         let remembered = rules(&["write-files"]);
-        assert_eq!(authority.judge(&write("a"), &remembered), Verdict::Allowed);
-        let denied = authority.judge(&write(".git/config"), &remembered);
-        assert!(matches!(denied, Verdict::Denied(Why::Rule(_))));
+        assert_eq!(
+            authority.evaluate(&write("a"), &remembered),
+            Verdict::Allowed
+        );
+        let denied = authority.evaluate(&write(".git/config"), &remembered);
+        assert!(matches!(denied, Verdict::Denied(DenyReason::Rule(_))));
     }
 }

@@ -34,7 +34,7 @@ impl Grants {
 
     /// The same but for what a rule denies, whoever allows it.
     #[must_use]
-    pub fn without(mut self, rule: impl Into<Rule>) -> Self {
+    pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         let rule = rule.into();
         if !self.denied.contains(&rule) {
             self.denied.push(rule);
@@ -74,7 +74,7 @@ impl Grants {
     pub fn denial(&self, capability: Capability, target: &str) -> Option<&Rule> {
         self.denied
             .iter()
-            .find(|rule| rule.bars(capability, target))
+            .find(|rule| rule.denies(capability, target))
     }
 
     /// Whether everything of this capability is denied.
@@ -82,7 +82,7 @@ impl Grants {
     pub fn denies_all(&self, capability: Capability) -> bool {
         self.denied
             .iter()
-            .any(|rule| rule.pattern().is_none() && rule.bars(capability, ""))
+            .any(|rule| rule.pattern().is_none() && rule.denies(capability, ""))
     }
 
     /// What is granted, in the order in which it was.
@@ -127,7 +127,7 @@ mod tests {
         let grants = Grants::none()
             .with(Capability::State)
             .with(rule("write-files=a\\u{202e}/**"))
-            .without(rule("network=*.example:8443"));
+            .deny(rule("network=*.example:8443"));
         let json = serde_json::to_string(&grants).expect("grants are JSON");
         let written = concat!(
             r#"{"allowed":["state","write-files=a\\u{202e}/**"],"#,
@@ -152,14 +152,14 @@ mod tests {
     fn a_denial_stands_before_every_grant() {
         let grants = Grants::none()
             .with(Capability::WriteFiles)
-            .without(rule("read-files=.env"));
+            .deny(rule("read-files=.env"));
         assert!(grants.has(Capability::ReadFiles));
         assert!(!grants.has_all(Capability::ReadFiles));
         assert!(!grants.has_all(Capability::WriteFiles));
         assert!(grants.denial(Capability::ReadFiles, ".env").is_some());
         assert!(grants.denial(Capability::WriteFiles, ".env").is_some());
         assert!(grants.denial(Capability::ReadFiles, "a").is_none());
-        let read_only = grants.without(Capability::WriteFiles);
+        let read_only = grants.deny(Capability::WriteFiles);
         assert!(!read_only.has(Capability::WriteFiles));
         assert!(read_only.has(Capability::ReadFiles));
     }

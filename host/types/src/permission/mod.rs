@@ -11,7 +11,7 @@ mod offers;
 mod rule;
 
 pub use access::Access;
-pub use authority::{Authority, Verdict, Why};
+pub use authority::{Authority, DenyReason, Verdict};
 pub use capability::{Capability, UnknownCapability};
 pub use grants::Grants;
 pub use manifest::{Manifest, Want};

@@ -137,7 +137,7 @@ impl Rule {
     /// Whether the rule, where it denies, extends to this. What may not be read may not be
     /// written either, and a host without a port is barred at every port.
     #[must_use]
-    pub fn bars(&self, capability: Capability, target: &str) -> bool {
+    pub fn denies(&self, capability: Capability, target: &str) -> bool {
         let same = self.capability == capability
             || (self.capability == Capability::ReadFiles && capability == Capability::WriteFiles);
         let barrier = self.barrier.as_ref().or(self.matcher.as_ref());
@@ -347,9 +347,9 @@ mod tests {
 
     #[test]
     fn a_denial_without_a_port_bars_all_of_them() {
-        let bars = |rule: &str, target: &str| {
+        let denies = |rule: &str, target: &str| {
             let rule: Rule = rule.parse().expect("a rule");
-            rule.bars(Capability::Network, target)
+            rule.denies(Capability::Network, target)
         };
         for (rule, target) in [
             ("network=evil.example", "evil.example:443"),
@@ -359,10 +359,10 @@ mod tests {
             ("network=[::1]", "[::1]:8080"),
             ("network=b\u{fc}cher.example", "xn--bcher-kva.example:1"),
         ] {
-            assert!(bars(rule, target), "{rule} bars {target}");
+            assert!(denies(rule, target), "{rule} bars {target}");
         }
-        assert!(!bars("network=evil.example:443", "evil.example:8443"));
-        assert!(!bars("network=evil.example", "good.example:443"));
+        assert!(!denies("network=evil.example:443", "evil.example:8443"));
+        assert!(!denies("network=evil.example", "good.example:443"));
     }
 
     #[test]

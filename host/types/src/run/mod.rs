@@ -7,5 +7,5 @@ mod state;
 
 pub use cause::Cause;
 pub use origin::Origin;
-pub use receipt::{CarriedUsage, Ending, Receipt, RunUsage, Said, Wait};
+pub use receipt::{CarriedUsage, OutputStats, Receipt, RunOutcome, RunUsage, Wait};
 pub use state::{IllegalTransition, RunEvent, RunState};

@@ -109,7 +109,7 @@ pub struct RunUsage {
 
 /// What is known of a run's end before its finishing transaction begins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ending {
+pub struct RunOutcome {
     /// What ended it.
     pub cause: Cause,
     /// What happened, for people.
@@ -180,7 +180,7 @@ impl CarriedUsage {
     }
 }
 
-impl Ending {
+impl RunOutcome {
     /// An end of which only the cause is known, as recovery writes it.
     #[must_use]
     pub fn of(cause: Cause) -> Self {
@@ -198,7 +198,7 @@ impl Ending {
 
     /// The receipt of a run that ended so.
     #[must_use]
-    pub fn receipt(&self, run: RunId, said: Said, persist: Duration) -> Receipt {
+    pub fn receipt(&self, run: RunId, said: OutputStats, persist: Duration) -> Receipt {
         Receipt {
             run,
             state: self.cause.state(),
@@ -227,7 +227,7 @@ impl Ending {
 
 /// What a run said, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct OutputStats {
     /// Bytes of text.
     pub text_bytes: u64,
     /// Parts in its messages.
@@ -251,9 +251,9 @@ mod tests {
             Cause::Trap("unreachable".to_owned()),
             Cause::Other("owner-lost".to_owned()),
         ] {
-            let receipt = Ending::of(cause.clone()).receipt(
+            let receipt = RunOutcome::of(cause.clone()).receipt(
                 RunId::generate(),
-                Said::default(),
+                OutputStats::default(),
                 Duration::ZERO,
             );
             let json = serde_json::to_value(&receipt).expect("a receipt is JSON");

@@ -10,7 +10,7 @@ use bench::Bench;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, poll_immediate};
 use lastword::session::SessionRecord;
-use lastword::tools::OWN_TOOLS;
+use lastword::tools::BUILTIN_TOOLS;
 use lastword::{Receipt, Run, RunState};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::Fixture;
@@ -158,7 +158,7 @@ fn a_cancel_inside_any_tool_leaves_a_whole_transcript_and_stops_its_work() {
 #[test]
 fn no_tool_is_left_out() {
     let others = ["test.hang", "it.slow"];
-    for tool in OWN_TOOLS.iter().chain(&others) {
+    for tool in BUILTIN_TOOLS.iter().chain(&others) {
         let has_one = cases::CASES.iter().any(|case| case.tool == *tool);
         assert!(has_one, "{tool}: nobody cancels it inside");
     }

@@ -3,7 +3,7 @@
 use super::media;
 use super::{Completion, Granted, Model};
 use crate::guest::convert::{extra_in, message_id, part_in, part_out, role_in};
-use crate::guest::failure::{OrFailure, cancelled, denied, failure, unless_asked};
+use crate::guest::failure::{OrFailure, cancelled, denied, ensure_not_stopping, failure};
 use lastword_providers::model::{ModelEvent, ModelInfo, ModelMessage, ModelRequest, ToolSpec};
 use lastword_sandbox::bindings::lastword::agent::model as wit;
 use lastword_sandbox::bindings::lastword::agent::types::{Failure, Usage as WitUsage};
@@ -17,7 +17,7 @@ type Handle = Resource<wit::Completion>;
 impl Model {
     fn granted(&self) -> Result<&Granted, Failure> {
         self.control.called();
-        unless_asked(&self.control)?;
+        ensure_not_stopping(&self.control)?;
         self.granted
             .as_ref()
             .ok_or_else(|| denied(Capability::Model))
@@ -215,7 +215,7 @@ fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), 
 /// Whether this very model may be asked.
 fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
     let access = Access::new(Capability::Model, name, "");
-    match granted.authority.judge(&access, &[]) {
+    match granted.authority.evaluate(&access, &[]) {
         Verdict::Allowed => Ok(()),
         _ => Err(failure(
             "denied",

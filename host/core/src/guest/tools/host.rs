@@ -1,10 +1,12 @@
 //! The guest's side: `lastword:agent/tools`.
 
 use super::Tools;
-use super::listed::Listed;
+use super::listed::ToolEntry;
 use super::toolbox::{ARGUMENTS_BYTES_MAX, NoResult, Toolbox};
 use crate::guest::convert::{call_in, result_out};
-use crate::guest::failure::{IntoFailure, OrFailure, cancelled, denied, failure, unless_asked};
+use crate::guest::failure::{
+    IntoFailure, OrFailure, cancelled, denied, ensure_not_stopping, failure,
+};
 use futures_util::StreamExt;
 use lastword_providers::tools::{ToolError, ToolErrorKind, Turn};
 use lastword_sandbox::HostResult;
@@ -22,7 +24,7 @@ const PARALLEL_MAX: usize = 16;
 impl Tools {
     fn granted(&self) -> Result<&Arc<Toolbox>, Failure> {
         self.control.called();
-        unless_asked(&self.control)?;
+        ensure_not_stopping(&self.control)?;
         self.granted
             .as_ref()
             .ok_or_else(|| denied(Capability::Tools))
@@ -69,7 +71,7 @@ impl Tools {
     }
 }
 
-fn spec_out(listed: &Listed) -> ToolSpec {
+fn spec_out(listed: &ToolEntry) -> ToolSpec {
     ToolSpec {
         name: listed.tool.name.clone(),
         description: listed.tool.description.clone(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// A tool, and who serves it.
-pub(crate) struct Listed {
+pub(crate) struct ToolEntry {
     pub(crate) tool: Tool,
     /// `None` for the host's own.
     pub(crate) provider: Option<Arc<dyn ToolProvider>>,
@@ -14,7 +14,7 @@ pub(crate) struct Listed {
     pub(crate) shown: bool,
 }
 
-impl Listed {
+impl ToolEntry {
     /// A tool of the host's own.
     pub(crate) fn own(tool: Tool) -> Self {
         Self {

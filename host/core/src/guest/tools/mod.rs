@@ -1,14 +1,14 @@
 //! The guest's side of tools: the host's own, those that the embedder brings, and those of MCP
 //! servers are listed, allowed, called and recorded by one `Toolbox`.
 
+mod builtin;
 mod host;
 mod listed;
-mod own;
 mod result;
 mod toolbox;
 
-pub use own::OWN_TOOLS;
-pub(crate) use own::{Own, OwnTools};
+pub use builtin::BUILTIN_TOOLS;
+pub(crate) use builtin::{Builtins, RunBuiltins};
 pub(crate) use toolbox::{Source, Toolbox};
 
 use super::control::Control;

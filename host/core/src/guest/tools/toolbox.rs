@@ -2,8 +2,8 @@
 //! every call goes through, whoever serves it: its record, its arguments, its
 //! permission, its bounds, its result. Knows no guest's types.
 
-use super::listed::Listed;
-use super::own::Own;
+use super::builtin::RunBuiltins;
+use super::listed::ToolEntry;
 use super::result::{recorded, redacted};
 use crate::guest::budget::Budget;
 use crate::guest::decider::{CallPermits, RunPermits};
@@ -11,7 +11,7 @@ use crate::guest::transcript::Conversation;
 use futures_util::future::join_all;
 use lastword_providers::foreign::{Foreign, ForeignError};
 use lastword_providers::model::CallContext;
-use lastword_providers::permits::Permits;
+use lastword_providers::permits::PermissionChecker;
 use lastword_providers::secrets::Secrets;
 use lastword_providers::tools::{
     Effects, HostContext, Invocation, Tool, ToolError, ToolErrorKind, ToolOutput, ToolProvider,
@@ -84,7 +84,7 @@ impl Source {
 
 /// One run's tools.
 pub(crate) struct Toolbox {
-    pub(crate) own: Own,
+    pub(crate) own: RunBuiltins,
     pub(crate) sources: Vec<Source>,
     pub(crate) foreign: Foreign,
     /// Whose values no result may hold.
@@ -95,7 +95,7 @@ pub(crate) struct Toolbox {
     /// The embedder's: tools never run on a guest's stack.
     pub(crate) runtime: Handle,
     /// What the providers answered last.
-    pub(crate) listed: Mutex<Option<Arc<Vec<Arc<Listed>>>>>,
+    pub(crate) listed: Mutex<Option<Arc<Vec<Arc<ToolEntry>>>>>,
 }
 
 /// Why a call has no result from its tool.
@@ -111,18 +111,18 @@ pub(crate) enum NoResult {
 
 impl Toolbox {
     /// The tools that the run may call, or may ask to.
-    pub(crate) async fn available(self: &Arc<Self>) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+    pub(crate) async fn available(self: &Arc<Self>) -> Result<Arc<Vec<Arc<ToolEntry>>>, ToolError> {
         let this = Arc::clone(self);
         let listed = self.apart(async move { this.list().await }).await?;
         *self.lock() = Some(Arc::clone(&listed));
         Ok(listed)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Vec<Arc<Listed>>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Vec<Arc<ToolEntry>>>>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn list(&self) -> Result<Arc<Vec<Arc<Listed>>>, ToolError> {
+    async fn list(&self) -> Result<Arc<Vec<Arc<ToolEntry>>>, ToolError> {
         let remembered = self.permits.remembered().await?;
         let mut listed = self.own.tools();
         listed.retain(|listed| self.is_of_use(&listed.tool, &remembered));
@@ -140,7 +140,7 @@ impl Toolbox {
                     tracing::warn!(tool = %tool.name, "left out: taken, no name, or too many");
                 } else {
                     let shown = self.may_call(&tool.name, &remembered);
-                    listed.push(Arc::new(Listed::of(
+                    listed.push(Arc::new(ToolEntry::of(
                         tool,
                         Arc::clone(&source.provider),
                         shown,
@@ -158,36 +158,39 @@ impl Toolbox {
             let by_answer = remembered.iter().any(|rule| rule.is_about(capability));
             by_answer || self.permits.is_to_be_had(capability)
         };
-        self.is_open(tool) && Own::needs(&tool.name).is_none_or(had)
+        self.is_open(tool) && RunBuiltins::needs(&tool.name).is_none_or(had)
     }
 
     /// Whether a tool of the host's own can be called: the manifest wants it and what it
     /// touches, and no rule denies all of that. The tool itself asks for the rest.
     fn is_open(&self, tool: &Tool) -> bool {
         let authority = &self.permits.authority;
-        let wanted = !matches!(authority.judge(&named(&tool.name), &[]), Verdict::Denied(_));
+        let wanted = !matches!(
+            authority.evaluate(&named(&tool.name), &[]),
+            Verdict::Denied(_)
+        );
         let could_have = |capability| authority.could_have(capability);
         wanted
             && !self.own.lacks_directory(&tool.name)
-            && Own::needs(&tool.name).is_none_or(could_have)
+            && RunBuiltins::needs(&tool.name).is_none_or(could_have)
     }
 
     fn may_call(&self, name: &str, remembered: &[Rule]) -> bool {
-        match self.permits.authority.judge(&named(name), remembered) {
+        match self.permits.authority.evaluate(&named(name), remembered) {
             Verdict::Allowed => true,
             Verdict::Denied(_) => false,
             Verdict::Undecided => self.permits.asks || self.permits.policy.is_some(),
         }
     }
 
-    async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<Listed>, ToolError> {
+    async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<ToolEntry>, ToolError> {
         if let Some(own) = self.own.tool(name) {
             return match self.is_open(&own.tool) {
                 true => Ok(Arc::clone(own)),
                 false => Err(self.closed(&own.tool)),
             };
         }
-        let among = |listed: &[Arc<Listed>]| {
+        let among = |listed: &[Arc<ToolEntry>]| {
             let found = listed.iter().find(|listed| listed.tool.name == name);
             found.cloned()
         };
@@ -206,7 +209,7 @@ impl Toolbox {
 
     /// Why a tool of the host's own is not to be had.
     fn closed(&self, tool: &Tool) -> ToolError {
-        let how = match Own::needs(&tool.name) {
+        let how = match RunBuiltins::needs(&tool.name) {
             _ if self.own.lacks_directory(&tool.name) => format!(
                 "the tool `{}` needs a directory, and this workspace is a name without one",
                 tool.name
@@ -268,7 +271,7 @@ impl Toolbox {
         }
         let own = self.own.tool(&call.name)?;
         let granted =
-            |access: &Access| self.permits.authority.judge(access, &[]) == Verdict::Allowed;
+            |access: &Access| self.permits.authority.evaluate(access, &[]) == Verdict::Allowed;
         self.is_open(&own.tool)
             .then(|| files.cached_read(&call.name, &call.input, granted))?
     }
@@ -282,7 +285,7 @@ impl Toolbox {
         let arguments: Value = serde_json::from_str(&call.input)
             .map_err(|error| ToolError::invalid(format!("the arguments are not JSON: {error}")))?;
         let permits = |effects| {
-            Permits::new(Arc::new(CallPermits {
+            PermissionChecker::new(Arc::new(CallPermits {
                 run: Arc::clone(&self.permits),
                 call: Some(call.id.clone()),
                 effects,

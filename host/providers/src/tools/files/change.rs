@@ -9,7 +9,7 @@ use super::locks::FileKey;
 use super::order::Turn;
 use super::path::{FILE_BYTES_MAX, RequestedPath, explain, open_directory, open_file, split, step};
 use super::{Run, ToolFailure};
-use crate::permits::Permits;
+use crate::permits::PermissionChecker;
 use crate::tools::{ToolError, ToolErrorKind, ToolOutput};
 use cap_std::fs::{Dir, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use lastword_types::permission::{Access, Capability};
@@ -108,7 +108,7 @@ where
     /// Waits for the call's turn, asks for permission and makes the change.
     pub(super) async fn make(
         self,
-        permits: &Permits,
+        permits: &PermissionChecker,
         turn: Option<Turn>,
         runtime: &Handle,
     ) -> Result<ToolOutput, ToolFailure> {

@@ -9,7 +9,7 @@ mod reading;
 
 use super::{FileLocks, FileTools, Readable, Turn};
 use crate::model::CallContext;
-use crate::permits::{Allowed, Authorize, Denied, Permits};
+use crate::permits::{Allowed, Authorize, Denied, PermissionChecker};
 use crate::tools::arguments::assert_is_read_whole;
 use crate::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput};
 use futures_util::future::BoxFuture;
@@ -134,7 +134,7 @@ impl Bench {
             call_id: "1".to_owned(),
             tool: tool.to_owned(),
             arguments,
-            permits: Permits::new(Arc::new(decider)),
+            permits: PermissionChecker::new(Arc::new(decider)),
         }
     }
 

@@ -2,7 +2,7 @@
 //! they wait for is on disk; one task per host sleeps until the next one is due.
 
 use super::{Host, HostError, HostInner, Session};
-use crate::run::{Cause, Ending, Receipt, Run};
+use crate::run::{Cause, Receipt, Run, RunOutcome};
 use lastword_store::{Continuation, Due, Key, PromptRecord, ShiftWakes, StoreError, Waits};
 use lastword_types::clock::{Clock, UnixMillis};
 use std::sync::{Arc, Weak};
@@ -26,9 +26,9 @@ impl HostInner {
         cause: Cause,
         why: &str,
     ) -> Result<Vec<Receipt>, StoreError> {
-        let ending = Ending {
+        let ending = RunOutcome {
             detail: Some(why.to_owned()),
-            ..Ending::of(cause)
+            ..RunOutcome::of(cause)
         };
         self.store.take_waits_back(waits, ending).await
     }

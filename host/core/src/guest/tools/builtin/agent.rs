@@ -1,7 +1,7 @@
 //! `run_agent`: another agent, in a session of its own below this one. Its run has no more than the
 //! run that calls it, and cannot outlast that; a user who asks in its session asks anew.
 
-use super::{Own, text};
+use super::{RunBuiltins, text};
 use crate::guest::agents::{Child, ChildEnd, Lineage};
 use crate::guest::tools::Toolbox;
 use crate::run::RunState;
@@ -46,7 +46,7 @@ pub(super) fn tool(agents: &[(AgentId, String)]) -> Tool {
 }
 
 pub(super) async fn call(
-    own: &Own,
+    own: &RunBuiltins,
     toolbox: &Toolbox,
     call: Invocation,
 ) -> Result<ToolOutput, ToolError> {

@@ -4,20 +4,20 @@
 use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;
 use lastword_types::event::EventBody;
-use lastword_types::run::{Ending, Said, Wait};
+use lastword_types::run::{OutputStats, RunOutcome, Wait};
 
 /// What the finishing transaction writes before the run's own row and its `run.ended`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changes {
+pub struct FinalEntries {
     /// In order.
     pub entries: Vec<Entry>,
     /// What the run said, counted.
-    pub said: Said,
+    pub said: OutputStats,
 }
 
 /// Closes whatever the run left open, in the manner of its cause.
 #[must_use]
-pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Changes {
+pub fn finish(transcript: Transcript, ending: &RunOutcome, now: UnixMillis) -> FinalEntries {
     let mut entries = Vec::new();
     let end = MessageEnd {
         reason: ending.cause.finish_reason(),
@@ -37,5 +37,5 @@ pub fn finish(transcript: Transcript, ending: &Ending, now: UnixMillis) -> Chang
     let missing =
         |call: &lastword_types::session::ToolCall| ending.cause.missing_result(call.started);
     let said = transcript.finish(end, missing, now, &mut entries);
-    Changes { entries, said }
+    FinalEntries { entries, said }
 }

@@ -4,9 +4,9 @@ mod agent;
 mod ask;
 mod todo;
 
-use super::listed::Listed;
+use super::listed::ToolEntry;
 use super::toolbox::Toolbox;
-use crate::guest::agents::StartRun;
+use crate::guest::agents::RunSpawner;
 use lastword_providers::tools::{
     CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput,
 };
@@ -16,9 +16,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 /// The tools that every run of a host shares.
-pub(crate) struct OwnTools {
+pub(crate) struct Builtins {
     /// In the order in which a model sees them.
-    listed: Vec<Arc<Listed>>,
+    listed: Vec<Arc<ToolEntry>>,
     /// The files that runs are changing.
     pub(crate) file_locks: Arc<FileLocks>,
     #[cfg(feature = "commands")]
@@ -26,7 +26,7 @@ pub(crate) struct OwnTools {
     fetch: FetchUrl,
 }
 
-impl OwnTools {
+impl Builtins {
     pub(crate) fn new(
         #[cfg(feature = "commands")] commands: CommandTools,
         fetch: FetchUrl,
@@ -35,7 +35,7 @@ impl OwnTools {
         #[cfg(feature = "commands")]
         tools.extend(commands.tools());
         tools.extend([fetch::tool(), todo::tool(), ask::tool(), agent::tool(&[])]);
-        let listed = tools.into_iter().map(|tool| Arc::new(Listed::own(tool)));
+        let listed = tools.into_iter().map(|tool| Arc::new(ToolEntry::own(tool)));
         Arc::new(Self {
             listed: listed.collect(),
             file_locks: Arc::default(),
@@ -48,7 +48,7 @@ impl OwnTools {
 
 /// The names of the host's own tools: nobody has to grant `tools` for them, since each asks for
 /// what it touches.
-pub const OWN_TOOLS: [&str; 10] = [
+pub const BUILTIN_TOOLS: [&str; 10] = [
     "read_file",
     "list_files",
     "search_text",
@@ -62,27 +62,27 @@ pub const OWN_TOOLS: [&str; 10] = [
 ];
 
 /// What the host's own tools need of the host, for one run.
-pub(crate) struct Own {
-    pub(crate) shared: Arc<OwnTools>,
+pub(crate) struct RunBuiltins {
+    pub(crate) shared: Arc<Builtins>,
     /// None without a directory.
     pub(crate) directory: Option<(Arc<File>, FileTools)>,
-    pub(crate) starts: Arc<dyn StartRun>,
+    pub(crate) starts: Arc<dyn RunSpawner>,
     /// Above which agents may not start further ones.
     pub(crate) child_depth: u32,
 }
 
-impl Own {
+impl RunBuiltins {
     /// Every tool, as a model is told of it in this run.
-    pub(super) fn tools(&self) -> Vec<Arc<Listed>> {
-        let told = |listed: &Arc<Listed>| match listed.tool.name.as_str() {
-            agent::NAME => Arc::new(Listed::own(agent::tool(&self.starts.agents()))),
+    pub(super) fn tools(&self) -> Vec<Arc<ToolEntry>> {
+        let told = |listed: &Arc<ToolEntry>| match listed.tool.name.as_str() {
+            agent::NAME => Arc::new(ToolEntry::own(agent::tool(&self.starts.agents()))),
             _ => Arc::clone(listed),
         };
         self.shared.listed.iter().map(told).collect()
     }
 
     /// One tool.
-    pub(super) fn tool(&self, name: &str) -> Option<&Arc<Listed>> {
+    pub(super) fn tool(&self, name: &str) -> Option<&Arc<ToolEntry>> {
         let mut listed = self.shared.listed.iter();
         listed.find(|listed| listed.tool.name == name)
     }

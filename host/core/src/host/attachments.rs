@@ -16,12 +16,12 @@ const WORD_CHARS_MAX: usize = 255;
 
 /// What is attached: the parts that say so, and their bytes.
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Attached {
+pub(super) struct Attachments {
     pub(super) parts: Vec<Part>,
     pub(super) blobs: Vec<Blob>,
 }
 
-impl Attached {
+impl Attachments {
     pub(super) fn add(&mut self, media_type: String, name: Option<String>, bytes: Vec<u8>) {
         let length = bytes.len() as u64;
         let body = PartBody::Data {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 /// The directories that no workspace may hold or lie in.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct ReservedDirs {
     directories: Vec<PathBuf>,
 }
 
-impl Kept {
+impl ReservedDirs {
     /// What the host keeps, by the paths by which it comes to it. One that does not exist yet is
     /// looked for anew each time.
     pub(super) fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
@@ -82,7 +82,7 @@ mod tests {
         fn is_refused(&self, workspace: &str, kept: &str) -> bool {
             let path = self.0.join(workspace);
             let opened = File::open(&path).expect("it is there");
-            let kept = Kept::new([self.0.join(kept)]);
+            let kept = ReservedDirs::new([self.0.join(kept)]);
             match kept.check(&path, &opened) {
                 Ok(()) => false,
                 Err(HostError::NotApart { .. }) => true,
