@@ -116,15 +116,12 @@ impl RunCommand<'_> {
 
     /// Runs it at a host of its own that keeps nothing, and that no other command reaches.
     async fn ephemeral(mut self, shared: &Shared) -> Result<Exit, Failure> {
-        let elsewhere = [
-            ("--data-dir", shared.data_dir.is_some()),
-            ("--server", shared.server.is_some()),
-        ];
-        if let Some((option, _)) = elsewhere.iter().find(|(_, given)| *given) {
-            return Err(Failure::usage(format!(
-                "`--ephemeral` keeps everything in this process, and `{option}` names another \
-                 place; leave one of the two out"
-            )));
+        if shared.server.is_some() {
+            return Err(Failure::usage(
+                "`--ephemeral` runs the agent in this process and keeps nothing, and `--server` \
+                 runs it elsewhere; leave one of the two out"
+                    .to_owned(),
+            ));
         }
         let planned = self.plan()?;
         let (_, builder) = self.here.insert(planned);

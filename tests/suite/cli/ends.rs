@@ -15,6 +15,19 @@ fn what_an_agent_says_is_what_stdout_holds() {
 }
 
 #[test]
+fn an_ephemeral_run_leaves_nothing_behind() {
+    let shell = Shell::new();
+    let done = shell.probe("echo Hello", &["--ephemeral"]).exits(0);
+    assert_eq!(done.out, "Hello");
+    assert!(!shell.data().exists());
+    for option in [["--session", "latest"], ["--server", "http://127.0.0.1:9"]] {
+        let options = [&["--ephemeral"], &option[..]].concat();
+        shell.probe("echo Hello", &options).exits(2);
+    }
+    assert!(!shell.data().exists());
+}
+
+#[test]
 fn json_is_the_log_and_nothing_else() {
     let shell = Shell::new();
     let done = shell.probe("two-steps", &["--json"]).exits(0);

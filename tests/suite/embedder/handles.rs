@@ -4,7 +4,7 @@
 use futures_util::future::{BoxFuture, ready};
 use lastword::model::CallContext;
 use lastword::tools::{Invocation, Tool, ToolError, ToolOutput, ToolProvider};
-use lastword::{Host, HostError, RunState, WeakHost, WorkspaceKey, WorkspaceOptions};
+use lastword::{BackupError, Host, HostError, RunState, WeakHost, WorkspaceKey, WorkspaceOptions};
 use lastword_tests::check::violations;
 use lastword_tests::fixture::{Fixture, Plan, builder};
 use std::path::Path;
@@ -184,6 +184,29 @@ async fn what_is_asked_of_a_host_that_is_shut_down_is_answered_so() {
     assert_eq!(set.unwrap_err().name(), "host-closing");
     assert_eq!(run.cancel().await.unwrap().cause, "shutdown");
     assert_eq!(run.ended().await.unwrap().cause, "shutdown");
+}
+
+/// Nothing of a host in memory is there for another, and it leaves no file behind.
+#[tokio::test]
+async fn a_host_in_memory_keeps_nothing_and_has_no_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Host::builder().in_memory().data_dir(folder.path());
+    let refused = both.build().await.err().unwrap();
+    assert_eq!(refused.name(), "invalid-value");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+
+    let host = Host::builder().in_memory().build().await.unwrap();
+    let refused = host.backup(folder.path().join("copy")).await.unwrap_err();
+    assert!(matches!(refused, BackupError::InMemory), "{refused:?}");
+    let key = WorkspaceKey::name("trial");
+    let workspace = host.open_workspace(key.clone(), WorkspaceOptions::new());
+    let id = workspace.await.unwrap().id();
+    host.shutdown().await;
+
+    let next = Host::builder().in_memory().build().await.unwrap();
+    let unknown = next.known_workspace(id).await.unwrap_err();
+    assert_eq!(unknown.name(), "unknown-workspace");
+    next.shutdown().await;
 }
 
 #[tokio::test]

@@ -192,6 +192,4 @@ async fn what_a_wake_opens_has_it() {
 lastword_tests::also_in_memory![
     no_options_and_no_policy_lift_it,
     a_run_that_a_run_starts_has_it_too,
-    what_recovery_opens_again_has_it,
-    what_a_wake_opens_has_it,
 ];

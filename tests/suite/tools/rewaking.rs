@@ -414,5 +414,4 @@ async fn a_clock_that_is_put_right_while_no_host_is_there_delays_nothing_either(
 lastword_tests::also_in_memory![
     the_limits_of_one_run_go_on_over_all,
     a_cancel_takes_back_a_question_too,
-    closing_a_workspace_that_is_closed_between_two_wakes_ends_it_too,
 ];

@@ -65,7 +65,8 @@ impl Apply<'_> {
             Command::Start(start) => Reply::Start(self.start(start.run)?),
             Command::Append(append) => {
                 let run = self.state.run_no(append.run)?;
-                Reply::Append(self.write(run, &append.entries))
+                self.write(run, &append.entries);
+                Reply::Append(())
             }
             Command::Summarise(summarise) => Reply::Summarise(self.summarise(summarise)?),
             Command::Latch(latch) => Reply::Latch(self.latch(latch.run)?),
@@ -74,7 +75,10 @@ impl Apply<'_> {
                 Reply::Withdraw(self.withdraw_all(&withdraw.runs, &withdraw.ending)?)
             }
             Command::TakeWaitsBack(take) => Reply::TakeWaitsBack(self.take_waits_back(take)?),
-            Command::ShiftWakes(shift) => Reply::ShiftWakes(self.shift_wakes(shift.by)),
+            Command::ShiftWakes(shift) => {
+                self.shift_wakes(shift.by);
+                Reply::ShiftWakes(())
+            }
             Command::PutState(put) => Reply::PutState(self.put_state(put)?),
             Command::Revoke(revoke) => {
                 Reply::Revoke(self.state.grants.remove(&revoke.grant).is_some())

@@ -444,7 +444,10 @@ impl Queries for State {
                 && parent.is_none_or(|only| only.is_some() && only == session.parent)
         });
         let sessions = sessions.take(page.limit.min(PAGE_ROWS + 1) as usize);
-        Ok(sessions.map(|(no, _)| Ok(self.session_row(*no))).collect())
+        Ok(sessions
+            .map(|(no, _)| self.session_row(*no))
+            .map(Ok)
+            .collect())
     }
 
     fn list_runs(
@@ -460,7 +463,7 @@ impl Queries for State {
         let runs = runs.take(limit.min(PAGE_ROWS + 1) as usize);
         let summary = |no: &No| {
             let run = &self.runs[no];
-            Ok(RunSummaryRow {
+            RunSummaryRow {
                 run: RunSummary {
                     id: run.id,
                     state: run.state,
@@ -472,9 +475,9 @@ impl Queries for State {
                     receipt: run.receipt.clone(),
                 },
                 place: *no,
-            })
+            }
         };
-        Ok(runs.map(summary).collect())
+        Ok(runs.map(summary).map(Ok).collect())
     }
 
     fn locate(&self, id: SessionId) -> Found<SessionAt> {
@@ -704,6 +707,9 @@ impl Queries for State {
         let after = after.as_deref().map_or(Ok(0), parse_cursor)?;
         let rows = self.workspaces.range(after.saturating_add(1)..);
         let rows = rows.take(limit.min(PAGE_ROWS + 1) as usize);
-        Ok(rows.map(|(no, _)| Ok(self.workspace_row(*no))).collect())
+        Ok(rows
+            .map(|(no, _)| self.workspace_row(*no))
+            .map(Ok)
+            .collect())
     }
 }
