@@ -204,7 +204,7 @@ async fn a_host_in_memory_keeps_nothing_and_has_no_data_directory() {
     host.shutdown().await;
 
     let next = Host::builder().in_memory().build().await.unwrap();
-    let unknown = next.known_workspace(id).await.unwrap_err();
+    let unknown = next.workspace_record(id).await.unwrap_err();
     assert_eq!(unknown.name(), "unknown-workspace");
     next.shutdown().await;
 }

@@ -158,7 +158,7 @@ impl HostBuilder {
     /// let host = Host::builder().in_memory().build().await?;
     /// let key = WorkspaceKey::name("trial")?;
     /// let workspace = host.open_workspace(key, WorkspaceOptions::new()).await?;
-    /// assert_eq!(host.known_workspace(workspace.id()).await?.sessions, 0);
+    /// assert_eq!(host.workspace_record(workspace.id()).await?.sessions, 0);
     /// host.shutdown().await;
     /// # Ok(())
     /// # }
