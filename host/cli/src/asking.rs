@@ -108,9 +108,10 @@ impl Prompter {
         }
         self.shown = false;
         let sent = self.sent.take();
-        match sent.is_some() && sent.as_ref() == answer {
-            true => Settled::Here,
-            false => Settled::Elsewhere,
+        if sent.is_some() && sent.as_ref() == answer {
+            Settled::Here
+        } else {
+            Settled::Elsewhere
         }
     }
 }
@@ -124,9 +125,10 @@ fn put(question: &Question, stream: &Stream) -> String {
                 let id = question.id;
                 text.push_str(&format!("  `lastword questions {id}` shows all of it\n"));
             }
-            text.push_str(match offers.is_empty() {
-                true => "  [y]es once   [n]o\n",
-                false => "  [y]es once   [s]ession   [w]orkspace   [n]o\n",
+            text.push_str(if offers.is_empty() {
+                "  [y]es once   [n]o\n"
+            } else {
+                "  [y]es once   [s]ession   [w]orkspace   [n]o\n"
             });
             for (at, offer) in offers.iter().enumerate() {
                 text.push_str(&format!("  {}) {}\n", at + 1, text::seen(offer)));
@@ -137,9 +139,10 @@ fn put(question: &Question, stream: &Stream) -> String {
                 );
             }
         }
-        Asked::Input { choices, .. } => text.push_str(match choices.is_empty() {
-            true => "  type your answer, or `/skip` to give none\n",
-            false => "  type a number or an answer of your own, or `/skip` to give none\n",
+        Asked::Input { choices, .. } => text.push_str(if choices.is_empty() {
+            "  type your answer, or `/skip` to give none\n"
+        } else {
+            "  type a number or an answer of your own, or `/skip` to give none\n"
         }),
     }
     text

@@ -48,9 +48,10 @@ pub(crate) async fn check(
     let loaded = host.load_agent(&found.name, found.file.as_path());
     let agent = agent::loading(&found.name, loaded, terminal).await?;
     let loading = began.elapsed();
-    let text = match arguments.json {
-        true => format!("{}\n", as_json(&agent, &found.file, loading)),
-        false => for_people(&agent, &found.file, loading, &terminal.out),
+    let text = if arguments.json {
+        format!("{}\n", as_json(&agent, &found.file, loading))
+    } else {
+        for_people(&agent, &found.file, loading, &terminal.out)
     };
     host.shutdown().await;
     drop(temporary);
@@ -124,9 +125,10 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         &format!("{WIT_PACKAGE}@{}", wit(agent).unwrap_or("?")),
     );
     let micros = u64::try_from(loading.as_micros()).unwrap_or(u64::MAX);
-    let how = match agent.was_cached() {
-        true => "loaded from the cache in",
-        false => "compiled in",
+    let how = if agent.was_cached() {
+        "loaded from the cache in"
+    } else {
+        "compiled in"
     };
     page.row("host", &format!("{how} {}", units::time(micros)));
     let default = manifest.default_prompt.as_deref();
@@ -134,9 +136,10 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         format!("“{}”", line(prompt, 200))
     });
     page.row("default prompt", &default);
-    let epilogue = match inspection.has_epilogue() {
-        true => "yes: it may add closing words when it is stopped",
-        false => "no",
+    let epilogue = if inspection.has_epilogue() {
+        "yes: it may add closing words when it is stopped"
+    } else {
+        "no"
     };
     page.row("epilogue", epilogue);
     wants(&mut page, agent);

@@ -64,8 +64,8 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
     let widest = logins.iter().map(|login| login.server.len()).max();
     let text: String = logins
         .iter()
-        .map(|login| match as_json {
-            true => {
+        .map(|login| {
+            if as_json {
                 let McpLogin {
                     server, reached, ..
                 } = login;
@@ -74,8 +74,9 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
                     "{}\n",
                     json!({"server": server, "reached": reached, "state": state})
                 )
+            } else {
+                row(login, widest.unwrap_or_default())
             }
-            false => row(login, widest.unwrap_or_default()),
         })
         .collect();
     // Whoever stopped reading has seen enough.

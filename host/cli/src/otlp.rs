@@ -132,9 +132,10 @@ impl SpanProcessor for Queue {
 async fn send(exporter: Otlp, mut waiting: mpsc::Receiver<Item>) {
     let mut batch = Vec::new();
     loop {
-        let next = match batch.is_empty() {
-            true => Ok(waiting.recv().await),
-            false => tokio::time::timeout(GATHER, waiting.recv()).await,
+        let next = if batch.is_empty() {
+            Ok(waiting.recv().await)
+        } else {
+            tokio::time::timeout(GATHER, waiting.recv()).await
         };
         let (mut flushed, mut over) = (None, false);
         match next {

@@ -85,15 +85,19 @@ pub(crate) async fn cancel(
     if receipts.is_empty() {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
     }
-    let text = |receipt: &Receipt| match arguments.json {
-        true => format!("{}\n", json!(receipt)),
-        false => format!("{} · {}\n", receipt.run, view::end(receipt, None)),
+    let text = |receipt: &Receipt| {
+        if arguments.json {
+            format!("{}\n", json!(receipt))
+        } else {
+            format!("{} · {}\n", receipt.run, view::end(receipt, None))
+        }
     };
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&receipts.iter().map(text).collect::<String>());
-    match receipts.iter().all(|receipt| receipt.persisted) {
-        true => Ok(Exit::Completed),
-        false => Err(Failure::failed(view::NOT_YET)),
+    if receipts.iter().all(|receipt| receipt.persisted) {
+        Ok(Exit::Completed)
+    } else {
+        Err(Failure::failed(view::NOT_YET))
     }
 }
 
@@ -145,9 +149,10 @@ async fn change(
     let session = source.session(&arguments.session).await?.record.id;
     if let Some(run) = arguments.withdraw {
         let receipt = client.withdraw(session, run).await?;
-        return Ok(match arguments.json {
-            true => format!("{}\n", json!(receipt)),
-            false => format!("{run} · {}\n", view::end(&receipt, None)),
+        return Ok(if arguments.json {
+            format!("{}\n", json!(receipt))
+        } else {
+            format!("{run} · {}\n", view::end(&receipt, None))
         });
     }
     if let [run, text] = arguments.edit.as_slice() {

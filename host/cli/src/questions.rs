@@ -45,9 +45,10 @@ pub(crate) async fn questions(
     let list = async |client: &Client| {
         if let Some(word) = &arguments.question {
             let question = one(client, word).await?;
-            return Ok(match arguments.json {
-                true => format!("{}\n", json!(question)),
-                false => whole(&question, terminal),
+            return Ok(if arguments.json {
+                format!("{}\n", json!(question))
+            } else {
+                whole(&question, terminal)
             });
         }
         let session = match &arguments.session {
@@ -59,15 +60,18 @@ pub(crate) async fn questions(
             terminal.note("no question is open");
         }
         let now = SystemClock::shared().now().0;
-        let shown = open.items.iter().map(|question| match arguments.json {
-            true => format!("{}\n", json!(question)),
-            false => format!(
-                "{}  {}  {}  {}\n",
-                question.id,
-                ago(now, question.asked_ms.0),
-                text::line(question.agent.as_str()),
-                rendering::subject(&question.asked)
-            ),
+        let shown = open.items.iter().map(|question| {
+            if arguments.json {
+                format!("{}\n", json!(question))
+            } else {
+                format!(
+                    "{}  {}  {}  {}\n",
+                    question.id,
+                    ago(now, question.asked_ms.0),
+                    text::line(question.agent.as_str()),
+                    rendering::subject(&question.asked)
+                )
+            }
         });
         Ok(shown.collect())
     };

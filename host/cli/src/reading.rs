@@ -237,9 +237,12 @@ impl Source {
                  of one, or `latest`; `lastword sessions` lists those that there are"
             )));
         }
-        let is_meant = |row: &Listed| match latest {
-            true => row.has_begun(),
-            false => row.record.id.to_string().starts_with(&prefix),
+        let is_meant = |row: &Listed| {
+            if latest {
+                row.has_begun()
+            } else {
+                row.record.id.to_string().starts_with(&prefix)
+            }
         };
         let limit = if latest { 1 } else { 2 };
         let rows = self.sessions().await?;

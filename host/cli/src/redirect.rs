@@ -103,12 +103,13 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
         }
     }
     let query = query_of(&String::from_utf8_lossy(&head), &state);
-    let (status, text) = match query.is_some() {
-        true => (
+    let (status, text) = if query.is_some() {
+        (
             "200 OK",
             "You can close this page and go back to the terminal.",
-        ),
-        false => ("404 Not Found", "Nobody waits for this page."),
+        )
+    } else {
+        ("404 Not Found", "Nobody waits for this page.")
     };
     let length = text.len();
     let answer = format!(

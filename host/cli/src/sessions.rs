@@ -80,9 +80,10 @@ const COLUMNS: [&str; 7] = [
 
 fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     let now = SystemClock::shared().now().0;
-    let (narrow, wide) = match terminal.out.terminal {
-        true => (24, 40),
-        false => (400, 400),
+    let (narrow, wide) = if terminal.out.terminal {
+        (24, 40)
+    } else {
+        (400, 400)
     };
     let cells: Vec<[String; 7]> = rows
         .iter()

@@ -36,23 +36,20 @@ pub(crate) async fn show(
         .map(|row| Shown::new(row, owned, &events))
         .collect();
     tell_damaged(&source.damaged(), terminal);
-    let text = match arguments.json {
-        true => {
-            let mut whole = sessions::as_json(&session);
-            whole["runs"] = runs.iter().map(Shown::as_json).collect();
-            format!("{whole}\n")
+    let text = if arguments.json {
+        let mut whole = sessions::as_json(&session);
+        whole["runs"] = runs.iter().map(Shown::as_json).collect();
+        format!("{whole}\n")
+    } else {
+        let mut page = Page {
+            text: String::new(),
+            out: terminal.out,
+        };
+        page.session(&session);
+        for run in &runs {
+            page.run(run);
         }
-        false => {
-            let mut page = Page {
-                text: String::new(),
-                out: terminal.out,
-            };
-            page.session(&session);
-            for run in &runs {
-                page.run(run);
-            }
-            page.text
-        }
+        page.text
     };
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);

@@ -23,9 +23,10 @@ pub(crate) enum View {
 
 impl View {
     pub(crate) fn new(json: bool, terminal: &Terminal) -> Self {
-        match json {
-            true => Self::Json,
-            false => Self::People(Box::new(People::new(*terminal))),
+        if json {
+            Self::Json
+        } else {
+            Self::People(Box::new(People::new(*terminal)))
         }
     }
 

@@ -89,9 +89,10 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
         let own = |local: IpAddr| local.to_canonical() == ip;
         ip.is_loopback() || matches!(arrival, Arrival::Tcp { local, .. } if own(local.ip()))
     });
-    match named || address {
-        true => Ok(()),
-        false => refused(format!("this server does not answer for the host `{host}`")),
+    if named || address {
+        Ok(())
+    } else {
+        refused(format!("this server does not answer for the host `{host}`"))
     }
 }
 

@@ -69,9 +69,10 @@ impl App {
 
     /// Refuses what somebody may not do to the server as a whole.
     pub(crate) async fn demand(&self, who: &Principal, action: Action<'_>) -> Result<(), Problem> {
-        match self.authorizer.allows(who, action, None).await {
-            true => Ok(()),
-            false => Err(forbidden()),
+        if self.authorizer.allows(who, action, None).await {
+            Ok(())
+        } else {
+            Err(forbidden())
         }
     }
 
@@ -88,10 +89,14 @@ impl App {
         if action != Action::Read && authorizer.allows(who, action, Some(key)).await {
             return Ok(());
         }
-        match authorizer.allows(who, Action::Read, Some(key)).await {
-            true if action == Action::Read => Ok(()),
-            true => Err(forbidden()),
-            false => Err(unknown()),
+        if !authorizer.allows(who, Action::Read, Some(key)).await {
+            return Err(unknown());
+        }
+
+        if action == Action::Read {
+            Ok(())
+        } else {
+            Err(forbidden())
         }
     }
 
@@ -101,9 +106,10 @@ impl App {
             error,
             HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing(_)
         );
-        match closed && self.host.is_closing() {
-            true => HostError::HostClosing.into(),
-            false => error.into(),
+        if closed && self.host.is_closing() {
+            HostError::HostClosing.into()
+        } else {
+            error.into()
         }
     }
 

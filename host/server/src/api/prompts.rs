@@ -45,12 +45,13 @@ impl App {
         let texts = said.iter().filter_map(Part::as_text);
         let texts: usize = texts.map(str::len).sum();
         let config = config.map_or(0, str::len);
-        match texts + config > max {
-            true => Err(Problem::new(
+        if texts + config > max {
+            Err(Problem::new(
                 "body-too-large",
                 format!("what is asked may hold {max} bytes beside its attachments; send less"),
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

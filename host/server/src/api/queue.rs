@@ -116,9 +116,10 @@ async fn withdraw_queued(
     let receipt = app
         .finish_request(async move { Ok(session.withdraw(run).await?) })
         .await?;
-    let status = match receipt.persisted {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let status = if receipt.persisted {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     };
     Ok((status, axum::Json(receipt)))
 }

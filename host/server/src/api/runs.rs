@@ -202,9 +202,10 @@ async fn cancel_run(
 }
 
 fn written(persisted: bool) -> StatusCode {
-    match persisted {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    if persisted {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     }
 }
 

@@ -81,9 +81,10 @@ async fn open_workspace(
         }
     };
     let (opened, view) = app.finish_request(work).await?;
-    let status = match opened {
-        true => StatusCode::CREATED,
-        false => StatusCode::OK,
+    let status = if opened {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
     };
     let location = format!("/v1/workspaces/{}", view.id);
     Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
@@ -103,12 +104,13 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
         }
         (None, Some(name)) => {
             let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-            match fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
-                true => Ok(WorkspaceKey::name(name)),
-                false => Err(Problem::new(
+            if fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
+                Ok(WorkspaceKey::name(name))
+            } else {
+                Err(Problem::new(
                     "invalid-body",
                     "a name must have 1 to 256 characters and no control characters",
-                )),
+                ))
             }
         }
         _ => Err(Problem::new(
@@ -148,9 +150,10 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
             let straight = directory
                 .components()
                 .all(|part| part != Component::ParentDir);
-            match straight && within(directory) {
-                true => Err(invalid(&error.to_string())),
-                false => Err(outside()),
+            if straight && within(directory) {
+                Err(invalid(&error.to_string()))
+            } else {
+                Err(outside())
             }
         }
     }
@@ -210,11 +213,14 @@ fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem>
     if written.len() > RULES_MAX {
         return Err(invalid(format!("it may have {RULES_MAX}")));
     }
-    let rule = |words: &String| match words.len() > RULE_BYTES_MAX {
-        true => Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes"))),
-        false => words
-            .parse()
-            .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string())),
+    let rule = |words: &String| {
+        if words.len() > RULE_BYTES_MAX {
+            Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes")))
+        } else {
+            words
+                .parse()
+                .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string()))
+        }
     };
     written.iter().map(rule).collect()
 }
