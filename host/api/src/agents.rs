@@ -119,6 +119,7 @@ impl From<ManifestView> for Manifest {
                 Err(_) => unknown_wants.push(want.capability),
             }
         }
+
         Self {
             name: view.name,
             version: view.version,

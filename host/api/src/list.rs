@@ -58,12 +58,14 @@ impl fmt::Display for Damage {
             (None, false) => write!(f, "the table `{}`", self.table)?,
             (None, true) => f.write_str("a part of the database")?,
         }
+
         match (self.session, self.run) {
             (Some(session), Some(run)) => write!(f, " (session {session}, run {run})")?,
             (Some(session), None) => write!(f, " (session {session})")?,
             (None, Some(run)) => write!(f, " (run {run})")?,
             (None, None) => {}
         }
+
         write!(f, " cannot be read: {}; lost: {}", self.why, self.lost)
     }
 }

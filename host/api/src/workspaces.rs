@@ -58,6 +58,7 @@ impl NewWorkspace {
             WorkspaceKey::Directory(path) => (Some(path.clone().into()), None),
             WorkspaceKey::Name(name) => (None, Some(name.clone())),
         };
+
         Self {
             client_id: client.to_string(),
             directory,

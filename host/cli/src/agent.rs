@@ -39,12 +39,14 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     if metadata.is_dir() {
         return cargo::build(path, terminal);
     }
+
     if is_crate(path) {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         return cargo::build(folder.unwrap_or(Path::new(".")), terminal);
     }
+
     let stem = path.file_stem().unwrap_or_default();
     Ok(Found {
         name: stem.to_string_lossy().into_owned(),

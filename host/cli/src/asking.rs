@@ -78,10 +78,12 @@ impl Prompter {
         let Some(question) = self.open.front().filter(|_| self.wants_a_line()) else {
             return Step::Nothing;
         };
+
         let read = match &question.asked {
             Asked::Permission { offers, .. } => permission(typed, offers),
             Asked::Input { choices, .. } => input(typed, choices),
         };
+
         match read {
             Ok(answer) => {
                 self.sent = Some(answer.clone());
@@ -102,10 +104,12 @@ impl Prompter {
         let Some(at) = self.open.iter().position(|open| open.id == id) else {
             return Settled::Unseen;
         };
+
         self.open.remove(at);
         if at > 0 || !self.shown {
             return Settled::Unseen;
         }
+
         self.shown = false;
         let sent = self.sent.take();
         if sent.is_some() && sent.as_ref() == answer {
@@ -145,6 +149,7 @@ fn put(question: &Question, stream: &Stream) -> String {
             "  type a number or an answer of your own, or `/skip` to give none\n"
         }),
     }
+
     text
 }
 
@@ -194,9 +199,11 @@ fn input(typed: &str, choices: &[String]) -> Result<Answer, String> {
     if typed.is_empty() {
         return Err("type an answer, or `/skip` to give none".to_owned());
     }
+
     if typed == "/skip" {
         return Ok(Answer::Deny { reason: None });
     }
+
     let number: Option<usize> = typed.parse().ok();
     let choice = number.and_then(|number| choices.get(number.checked_sub(1)?));
     let text = choice.map_or_else(|| typed.to_owned(), Clone::clone);

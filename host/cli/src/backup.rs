@@ -21,6 +21,7 @@ pub(crate) async fn backup(
              LASTWORD_SERVER",
         ));
     }
+
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
     let file = arguments.file;

@@ -22,6 +22,7 @@ pub(crate) fn build(folder: &Path, terminal: &Terminal) -> Result<Found, Failure
             folder.display()
         )));
     }
+
     let package = package(folder, &manifest)?;
     ensure_target(folder, terminal)?;
     let file = component(folder, &package)?;
@@ -69,9 +70,11 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         ))
     };
+
     if !output.status.success() {
         return Err(unreadable("its message is above"));
     }
+
     let metadata: Metadata =
         serde_json::from_slice(&output.stdout).map_err(|error| unreadable(&error.to_string()))?;
     let here = manifest.canonicalize().unwrap_or(manifest.to_owned());
@@ -92,6 +95,7 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         )));
     };
+
     if !package.is_agent() {
         return Err(Failure::usage(format!(
             "the package `{}` is not an agent: its library is no cdylib; add to {}:\n\n  \
@@ -100,6 +104,7 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         )));
     }
+
     Ok(package)
 }
 
@@ -113,10 +118,12 @@ fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
     let Ok(libraries) = libraries else {
         return Ok(());
     };
+
     let libraries = String::from_utf8_lossy(&libraries.stdout);
     if Path::new(libraries.trim()).is_dir() {
         return Ok(());
     }
+
     terminal.note(&format!(
         "agents are built for {TARGET}, which this toolchain lacks; \
          adding it with `rustup target add {TARGET}`"
@@ -274,6 +281,7 @@ fn passes(name: &str) -> bool {
     if KEPT.iter().any(|word| upper.contains(word)) || begins(&OF_THIS_PROGRAM) {
         return false;
     }
+
     let is_proxy = upper.ends_with("_PROXY") && NAMES.contains(&upper.as_str());
     let tool = name.strip_prefix("HOST_").or(name.strip_prefix("TARGET_"));
     let tool = tool.unwrap_or(name);

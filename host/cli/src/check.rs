@@ -31,6 +31,7 @@ pub(crate) async fn check(
              with your rights, outside of any sandbox",
         );
     }
+
     let found = agent::find(&arguments.agent, terminal)?;
     let temporary = tempfile::tempdir().map_err(|error| {
         Failure::usage(format!(
@@ -53,6 +54,7 @@ pub(crate) async fn check(
     } else {
         for_people(&agent, &found.file, loading, &terminal.out)
     };
+
     host.shutdown().await;
     drop(temporary);
     // Whoever stopped reading has seen enough.
@@ -110,12 +112,14 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         text: String::new(),
         out: *out,
     };
+
     let title = out.bold(&line(&manifest.name, 80));
     page.text = format!("{title} {}\n", line(&manifest.version, 40));
     if !manifest.description.is_empty() {
         page.text.push_str(&line(&manifest.description, 400));
         page.text.push('\n');
     }
+
     page.text.push('\n');
     page.row("file", &text::line(&file.display().to_string()));
     page.row("size", &units::bytes(inspection.bytes));
@@ -130,6 +134,7 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
     } else {
         "compiled in"
     };
+
     page.row("host", &format!("{how} {}", units::time(micros)));
     let default = manifest.default_prompt.as_deref();
     let default = default.map_or("none; a prompt must be given".to_owned(), |prompt| {
@@ -141,6 +146,7 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
     } else {
         "no"
     };
+
     page.row("epilogue", epilogue);
     wants(&mut page, agent);
     names(&mut page, "imports", &inspection.imports);
@@ -175,6 +181,7 @@ fn granted_by(want: &Want) -> Vec<String> {
         let names = brief(&want.scope.join(", "), 400);
         return vec![format!("granting what they touch: {names}")];
     }
+
     let rules = match want.rules() {
         Ok(rules) => rules,
         Err(error) => {
@@ -182,6 +189,7 @@ fn granted_by(want: &Want) -> Vec<String> {
             return vec![format!("nothing, since nobody understands it: {why}")];
         }
     };
+
     let how = |rule: &Rule| match (rule.capability(), rule.pattern()) {
         // A directory and a model are more than permissions.
         (Capability::ReadFiles | Capability::Model, None) => hints::how_to_grant(want.capability),
@@ -197,6 +205,7 @@ fn granted_by(want: &Want) -> Vec<String> {
             format!("`--allow {}`", text::shell(&text::seen(&rule.to_string())))
         }
     };
+
     rules.iter().map(how).collect()
 }
 
@@ -205,6 +214,7 @@ fn wants(page: &mut Page, agent: &Agent) {
     if manifest.wants.is_empty() && manifest.unknown_wants.is_empty() {
         page.row("wants", "nothing");
     }
+
     let mut label = "wants";
     for want in &manifest.wants {
         let mut value = format!("{:<13}", want.capability.as_str());
@@ -219,6 +229,7 @@ fn wants(page: &mut Page, agent: &Agent) {
             page.row("", &format!("  granted by {how}"));
         }
     }
+
     for unknown in &manifest.unknown_wants {
         let value = format!("{} (not known to this lastword)", brief(unknown, 80));
         page.row(std::mem::take(&mut label), &value);
@@ -239,6 +250,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
             None => groups.push((package, vec![rest])),
         }
     }
+
     groups.sort_by_key(|group| !group.0.starts_with("lastword:"));
     for (package, mut rest) in groups {
         let version = rest.first().and_then(|name| name.split_once('@'));
@@ -260,6 +272,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
         let value = format!("{package}{}", rest.join(", "));
         page.row(std::mem::take(&mut label), &brief(&value, 1000));
     }
+
     if label == "imports" || label == "exports" {
         page.row(label, "nothing");
     }

@@ -69,6 +69,7 @@ impl External<'_> {
         if self.mcp.is_empty() {
             return Ok(builder);
         }
+
         Ok(builder.tools(self.servers()?))
     }
 
@@ -108,18 +109,23 @@ impl CommandSettings {
         for words in &self.allow {
             commands = commands.allow(words);
         }
+
         for (name, value) in &self.env {
             commands = commands.env(name, value);
         }
+
         for path in &self.readable {
             commands = commands.readable(path);
         }
+
         for path in &self.writable {
             commands = commands.writable(path);
         }
+
         if self.network {
             commands = commands.network();
         }
+
         match self.timeout_s {
             Some(seconds) => {
                 let timeout = Duration::from_secs(seconds);

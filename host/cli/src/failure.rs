@@ -120,6 +120,7 @@ impl From<HostError> for Failure {
             HostError::Damaged(damage) => format!("what is stored is damaged: {damage}"),
             _ => error.to_string(),
         };
+
         Self::usage(with_hint(happened, error.hint().as_ref()))
     }
 }
@@ -145,6 +146,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(refusal) => refused(*refusal),
             other => Self::failed(other.to_string()),
         };
+
         failure.handover = handover;
         failure
     }
@@ -165,11 +167,13 @@ fn refused(refusal: Refusal) -> Failure {
             None => detail,
         },
     };
+
     let exit = match (problem.name.as_str(), problem.status) {
         ("forbidden", _) => Exit::Denied,
         (_, 500..) => Exit::Failed,
         _ => Exit::Usage,
     };
+
     Failure {
         exit,
         message,
@@ -220,6 +224,7 @@ pub(crate) fn tell_damaged(damaged: &[String], terminal: &Terminal) {
     for damage in damaged.iter().take(DAMAGES_TOLD) {
         terminal.warn(damage);
     }
+
     if !damaged.is_empty() {
         let places = units::count(damaged.len() as u64, "place");
         terminal.warn(&format!(

@@ -108,6 +108,7 @@ impl Progress {
         let Some(stopping) = &mut self.stopping else {
             return pending().await;
         };
+
         let stopped = stopping.await;
         self.stopping = None;
         match stopped {
@@ -225,6 +226,7 @@ impl Follow<'_> {
                 }
             }
         };
+
         format!("{why}; Ctrl-C again leaves at once")
     }
 
@@ -264,6 +266,7 @@ impl Follow<'_> {
         if std::mem::replace(&mut progress.reader_gone, true) {
             return;
         }
+
         match self.host {
             RunHost::Own { .. } if self.terminal.out.terminal && stops.heeds_hangup() => {
                 progress.explain_at = Some(Instant::now() + SILENCE);
@@ -294,9 +297,11 @@ impl Follow<'_> {
         let RunHost::Own { data, .. } = self.host else {
             return Err(self.out_of_sight(why));
         };
+
         if let Some(stopping) = progress.stopping.take() {
             drop(stopping.await);
         }
+
         let archive = Archive::open(data)?;
         let leaving = printer().is_hurried().then(std::time::Instant::now);
         let mut after = Seq(events.cursor().unwrap_or_default());
@@ -429,6 +434,7 @@ async fn has_room(leaving: Option<std::time::Instant>) -> bool {
         Some(since) => lane.given_up(since).await,
         None => pending().await,
     };
+
     for lane in [printer().out(), printer().err()] {
         tokio::select! {
             biased;
@@ -436,6 +442,7 @@ async fn has_room(leaving: Option<std::time::Instant>) -> bool {
             () = given_up(lane) => return false,
         }
     }
+
     true
 }
 

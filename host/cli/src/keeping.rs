@@ -65,6 +65,7 @@ pub(crate) async fn delete(
              `lastword sessions` lists",
         ));
     }
+
     with(
         &arguments.session,
         &shared,
@@ -95,10 +96,12 @@ pub(crate) async fn export(
         Format::Md => export.to_markdown(),
         Format::Json => json!(export).to_string(),
     };
+
     let mut text = terminal.out.words(&text).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
+
     // A reader that stopped has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)

@@ -65,6 +65,7 @@ fn main() {
     if let Some(Ok(code)) = first {
         std::process::exit(code);
     }
+
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
     if let Some(Err(error)) = first {
@@ -73,6 +74,7 @@ fn main() {
              `--init`"
         ));
     }
+
     let traces = trace::start(arguments.shared.verbose, &terminal);
     let mut exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
@@ -87,6 +89,7 @@ fn main() {
         });
         let _told = written();
     }
+
     // A compilation that nobody waits for any more would hold the return from `main`.
     std::process::exit(exit.code());
 }

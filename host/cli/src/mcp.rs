@@ -61,6 +61,7 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
     if logins.is_empty() && !as_json {
         terminal.note("no MCP servers; a table [mcp.NAME] in the settings makes one");
     }
+
     let widest = logins.iter().map(|login| login.server.len()).max();
     let text: String = logins
         .iter()

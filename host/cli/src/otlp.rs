@@ -53,6 +53,7 @@ where
     if !crate::trace::is_collector_named(|name| std::env::var(name).ok()) {
         return (Identity::new().boxed(), None);
     }
+
     match exporter() {
         Ok((provider, export)) => {
             let spans = tracing_opentelemetry::layer()

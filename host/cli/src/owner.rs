@@ -56,6 +56,7 @@ pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Fa
     let Some(address) = &shared.server else {
         return Ok(None);
     };
+
     let address: Address = address.parse()?;
     let given = token(shared.token_file.as_deref())?;
     let own = || own_token(&token_file(shared, paths));
@@ -65,6 +66,7 @@ pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Fa
         Some(token) => builder.token(token),
         None => builder,
     };
+
     Ok(Some(Server {
         client: builder.build()?,
         holder: None,
@@ -152,15 +154,18 @@ impl Patience {
             Some((same, since, pause)) if same == pid => (since, pause),
             _ => (Instant::now(), PAUSE),
         };
+
         let waited = since.elapsed();
         if waited >= PATIENCE {
             return false;
         }
+
         if waited >= SILENCE && !std::mem::replace(&mut self.told, true) {
             terminal.note(&format!(
                 "waiting for process {pid}, which has the data directory and takes nothing now"
             ));
         }
+
         self.holder = Some((pid.to_owned(), since, (pause * 2).min(PAUSE_MAX)));
         tokio::time::sleep(pause).await;
         true
@@ -243,6 +248,7 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
     for notice in host.notices() {
         terminal.warn(&notice.to_string());
     }
+
     let recovered = host.recovered();
     if recovered.ended > 0 {
         let runs = units::count(recovered.ended, "run");
@@ -250,10 +256,12 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
             "recovered {runs} that an earlier start had left without an end"
         ));
     }
+
     if recovered.held > 0 {
         let prompts = units::count(recovered.held, "prompt");
         terminal.note(&format!("{prompts} that had not begun by then are held"));
     }
+
     let damaged: Vec<String> = host.damaged().iter().map(Damage::to_string).collect();
     tell_damaged(&damaged, terminal);
 }
@@ -348,6 +356,7 @@ impl Connection {
         let Some(host) = self.host() else {
             return;
         };
+
         let mut steps = host.lifecycle();
         let mut told = false;
         loop {

@@ -74,23 +74,28 @@ impl Plan {
                  with `lastword serve`, or name one with `--server URL`",
             ));
         }
+
         let defaults = &settings.run;
         let model = run.model.clone().or_else(|| defaults.model.clone());
         let mut limits = Limits::default();
         if let Some(grace) = run.grace.or(defaults.grace) {
             limits = limits.grace(grace.0);
         }
+
         if let Some(memory) = run.memory.or(defaults.memory) {
             limits = limits.memory_bytes(memory.0);
         }
+
         limits = budget(limits, run.budget, defaults);
         let mut plan = Self::of(run, given, settings, limits, model.is_some(), terminal)?;
         if let Some(deadline) = plan.deadline.take() {
             plan.limits = plan.limits.deadline(deadline.0);
         }
+
         if plan.grants.has(Capability::Model) {
             plan.models = Some(models(settings, model.as_deref())?);
         }
+
         Ok(plan)
     }
 
@@ -121,12 +126,14 @@ impl Plan {
                  leave it out{how}, or run on your own with another `--data-dir`"
             )));
         }
+
         if run.deadline == Some(Deadline(None)) {
             return Err(Failure::usage(format!(
                 "whether a run may go on for ever is for the host at {place} to decide, to which \
                  this command goes; name a deadline such as `--deadline 2h`, or leave it out"
             )));
         }
+
         let asks_a_model = settings.run.model.is_some();
         let limits = Limits::default();
         Self::of(run, given, settings, limits, asks_a_model, terminal)
@@ -153,6 +160,7 @@ impl Plan {
             Some(read) => read.clone(),
             None => given.insert(Given::read(&run)?).clone(),
         };
+
         Ok(Self {
             agent: run.agent,
             name: run.name,
@@ -204,15 +212,18 @@ pub(crate) fn grants(
     if directory {
         grants = grants.with(Capability::ReadFiles);
     }
+
     if model {
         grants = grants.with(Capability::Model);
     }
+
     let grants = rules.allow.iter().cloned().fold(grants, Grants::with);
     if !directory && grants.has(Capability::ReadFiles) {
         return Err(Failure::usage(
             "there are no files to grant without a workspace; add `--workspace DIR`",
         ));
     }
+
     // What the settings say of files is for runs that have some.
     let set = settings.permissions.allow();
     let set = set.filter(|rule| directory || !rule.is_about(Capability::ReadFiles));
@@ -241,15 +252,19 @@ fn budget(limits: Limits, given: Budget, defaults: &RunSettings) -> Limits {
     if let Some(tokens) = given.max_tokens.or(defaults.max_tokens) {
         limits = limits.tokens(Some(tokens));
     }
+
     if let Some(cost) = given.max_cost.or(defaults.max_cost) {
         limits = limits.cost_micros(Some(cost.0));
     }
+
     if let Some(calls) = given.max_tool_calls.or(defaults.max_tool_calls) {
         limits = limits.tool_calls(calls);
     }
+
     if let Some(wakes) = given.max_wakes.or(defaults.max_wakes) {
         limits = limits.wakes(wakes);
     }
+
     limits
 }
 
@@ -275,6 +290,7 @@ pub(crate) fn models(settings: &Settings, model: Option<&str>) -> Result<Models,
             .model(spec)
             .map_err(|error| refused(error.to_string()))?;
     }
+
     models.resolve("").map_err(|error| refused(error.message))?;
     Ok(models)
 }
@@ -284,6 +300,7 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     if prompt != "-" {
         return Ok(prompt);
     }
+
     let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX).map_err(|error| {
         let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
         let cure = if too_large {
@@ -316,6 +333,7 @@ fn configuration(given: String) -> Result<Box<RawValue>, Failure> {
             (json, path.to_owned())
         }
     };
+
     RawValue::from_string(without_mark(json)).map_err(|error| {
         Failure::usage(format!(
             "the configuration ({origin}) is not JSON: {error}; write something like \

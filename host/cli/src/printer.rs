@@ -56,6 +56,7 @@ impl Printer {
             let stat = rustix::fs::fstat(file.as_ref()?).ok()?;
             Some((stat.st_dev, stat.st_ino))
         };
+
         // One that is closed takes nothing.
         let out = io::stdout().as_fd().try_clone_to_owned().ok();
         let err = io::stderr().as_fd().try_clone_to_owned().ok();
@@ -65,6 +66,7 @@ impl Printer {
         } else {
             (Lane::start([out, None]), Lane::start([None, err]))
         };
+
         let (hurried, _) = watch::channel(false);
         Self { out, err, hurried }
     }
@@ -105,12 +107,14 @@ impl Printer {
                 () = left_alone => in_time &= !Arc::ptr_eq(lane, &self.out),
             }
         }
+
         if !in_time && !told {
             return Some(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "nothing was taken there",
             ));
         }
+
         let failed = self.out.state().failure.take();
         failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
@@ -219,9 +223,11 @@ impl Lane {
                 None => io::ErrorKind::BrokenPipe.into(),
             });
         }
+
         if state.threadless {
             return Ok(self.write_to(to, text.as_bytes())?);
         }
+
         let bytes = text.as_bytes().to_vec();
         let is_log = false;
         self.enqueue(&mut state, Chunk { to, bytes, is_log });
@@ -236,6 +242,7 @@ impl Lane {
             state.log_lines_lost += 1;
             return;
         }
+
         state.log_bytes += line.len();
         if state.holds {
             state.held.push_back(line.to_vec());
@@ -292,6 +299,7 @@ impl Lane {
         if self.state().abandoned {
             return;
         }
+
         let mut progress = self.progress.subscribe();
         let stalled = async {
             loop {
@@ -307,6 +315,7 @@ impl Lane {
                 }
             }
         };
+
         // Either way there is no more waiting.
         let _stalled = timeout_at((from + LEAVE).into(), stalled).await;
         self.state().abandoned = true;
@@ -412,6 +421,7 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+
     Ok(())
 }
 

@@ -32,6 +32,7 @@ pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure>
             Err(error) => return Err(error.into()),
         }
     }
+
     let source = Source::server(client);
     let listed = source.session(word).await?;
     Ok(Named::Session(Box::new(listed)))
@@ -85,6 +86,7 @@ pub(crate) async fn cancel(
     if receipts.is_empty() {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
     }
+
     let text = |receipt: &Receipt| {
         if arguments.json {
             format!("{}\n", json!(receipt))
@@ -92,6 +94,7 @@ pub(crate) async fn cancel(
             format!("{} · {}\n", receipt.run, view::end(receipt, None))
         }
     };
+
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&receipts.iter().map(text).collect::<String>());
     if receipts.iter().all(|receipt| receipt.persisted) {
@@ -110,11 +113,13 @@ async fn is_at_rest(paths: &Paths, word: &str) -> Result<bool, Failure> {
         Err(_) if word.parse::<RunId>().is_ok() => return Ok(false),
         Err(failure) => return Err(failure),
     };
+
     let runs = source.runs(session.record.id).await?;
     let rests = |run: &RunRow| {
         let waits = |receipt: &Receipt| receipt.finish_reason == FinishReason::Waiting;
         run.state.is_terminal() && !run.receipt.as_ref().is_some_and(waits)
     };
+
     Ok(runs.iter().all(rests))
 }
 
@@ -155,6 +160,7 @@ async fn change(
             format!("{run} · {}\n", view::end(&receipt, None))
         });
     }
+
     if let [run, text] = arguments.edit.as_slice() {
         let run: RunId = run.parse().map_err(|error| {
             Failure::usage(format!(
@@ -165,10 +171,12 @@ async fn change(
         let changed = client.edit_queued(session, run, &edited).await?;
         return Ok(waiting(&changed, arguments.json));
     }
+
     let queue = client.queue(session).await?;
     if queue.items.is_empty() {
         terminal.note(&format!("nothing waits in session {session}"));
     }
+
     let lines = queue.items.iter().map(|run| waiting(run, arguments.json));
     Ok(lines.collect())
 }
@@ -178,6 +186,7 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
     if as_json {
         return format!("{}\n", json!(run));
     }
+
     let text = run.parts.iter().filter_map(|part| match &part.body {
         PartBody::Text { text } => Some(text.clone()),
         PartBody::Data {
@@ -193,5 +202,6 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
         RunState::Held => "held  ",
         _ => "queued",
     };
+
     format!("{}  {state}  {}\n", run.run, line(&text.join(" "), 200))
 }

@@ -78,6 +78,7 @@ impl<'a> QuestionUi<'a> {
             (false, true) => PromptMode::Asks,
             (false, false) => PromptMode::Tells,
         };
+
         Self {
             terminal,
             client: client.clone(),
@@ -157,6 +158,7 @@ impl<'a> QuestionUi<'a> {
             }
             _ => None,
         };
+
         if let Some(text) = text {
             view.interrupt_line();
             self.terminal.note(&text);
@@ -176,6 +178,7 @@ impl<'a> QuestionUi<'a> {
             self.terminal.tell(&text);
             self.shown_at = printer().err().given();
         }
+
         let reads = self.prompter.wants_a_line();
         tokio::select! {
             sent = done(&mut self.sending) => Turn::Sent(sent),
@@ -278,6 +281,7 @@ impl StdinLines {
                 }
             }
         };
+
         // Without the thread no line comes, as at the end of standard input.
         let thread = std::thread::Builder::new().name("lastword-lines".to_owned());
         let over = thread.spawn(read).is_err();
@@ -294,10 +298,12 @@ impl StdinLines {
         if self.over {
             return None;
         }
+
         if !self.reading {
             self.reading = true;
             let _ended = self.wanted.try_send(());
         }
+
         let line = self.lines.recv().await.flatten();
         self.reading = false;
         self.over = line.is_none();

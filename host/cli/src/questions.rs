@@ -75,6 +75,7 @@ pub(crate) async fn questions(
         });
         Ok(shown.collect())
     };
+
     with(shared, terminal, list).await
 }
 
@@ -87,6 +88,7 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
+
     let about = format!("session {} · run {}\n", question.session, question.run);
     text.push_str(&terminal.out.dim(&about));
     text
@@ -102,10 +104,12 @@ async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
              it, or `latest`; `lastword questions` lists those that are open"
         )));
     }
+
     let mut found = client.questions(None).await?.items;
     if !latest {
         found.retain(|question| question.id.to_string().starts_with(&prefix));
     }
+
     match (found.pop(), latest || found.is_empty()) {
         (Some(question), true) => Ok(question),
         (Some(_), false) => Err(Failure::usage(format!(
@@ -152,6 +156,7 @@ pub(crate) async fn answer(
         }
         Ok(String::new())
     };
+
     with(shared, terminal, answer).await
 }
 
@@ -174,12 +179,14 @@ fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
         (Word::Session, None) => Some(Within::Session),
         (Word::Workspace, None) => Some(Within::Workspace),
     };
+
     let rule = arguments.rule.clone();
     if rule.is_some() && within.is_none() {
         return Err(Failure::usage(
             "`--rule` says what to grant for longer than once; answer `session` or `workspace`",
         ));
     }
+
     Ok(match (arguments.answer, text) {
         (Word::Text, Some(text)) => Answer::Text { text },
         (Word::No, reason) => Answer::Deny { reason },
@@ -198,6 +205,7 @@ fn refused(error: ClientError) -> Failure {
     if let Some(first) = first {
         failure.message = format!("{}: {first}", failure.message);
     }
+
     if unloaded {
         failure.message = format!(
             "the run that asked is over, and the answer would begin another: {}, with `lastword \
@@ -205,6 +213,7 @@ fn refused(error: ClientError) -> Failure {
             failure.message
         );
     }
+
     failure
 }
 
@@ -226,6 +235,7 @@ pub(crate) async fn grants(
         Some(OfGrants::List(which)) => which,
         None => arguments.list,
     };
+
     with(shared, terminal, async |client: &Client| {
         list(client, &which, terminal).await
     })
@@ -250,9 +260,11 @@ async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Resul
             text.push_str(&line);
         }
     }
+
     if text.is_empty() {
         terminal.note("no answer has granted anything that stands");
     }
+
     Ok(text)
 }
 

@@ -162,6 +162,7 @@ impl Source {
         if let Self::Server(client, _) = self {
             return Ok(client.export(id).await?);
         }
+
         let (runs, events) = (self.runs(id).await?, self.events(id).await?);
         let runs = runs.into_iter().map(|mut run| {
             let open = said_so_far(&run, &events);
@@ -219,6 +220,7 @@ impl Source {
                 }
             }
         }
+
         page.items
     }
 
@@ -227,6 +229,7 @@ impl Source {
         if let Ok(id) = word.parse() {
             return self.find(id).await?.ok_or_else(|| unknown(word));
         }
+
         let latest = word == "latest";
         let prefix = word.to_ascii_lowercase();
         let plausible = prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
@@ -237,6 +240,7 @@ impl Source {
                  of one, or `latest`; `lastword sessions` lists those that there are"
             )));
         }
+
         let is_meant = |row: &Listed| {
             if latest {
                 row.has_begun()
@@ -244,6 +248,7 @@ impl Source {
                 row.record.id.to_string().starts_with(&prefix)
             }
         };
+
         let limit = if latest { 1 } else { 2 };
         let rows = self.sessions().await?;
         let mut found = rows.into_iter().filter(is_meant).take(limit);
@@ -266,6 +271,7 @@ fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
     if run.state.is_terminal() {
         return None;
     }
+
     let mut transcript = Transcript::new(run.id, 0);
     let mut begun = None;
     for event in events.iter().filter(|event| event.run == Some(run.id)) {
@@ -274,6 +280,7 @@ fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
         }
         transcript.replay(event.body.clone(), event.at_ms);
     }
+
     let (id, role, at) = begun?;
     let mut message = Message::begin(id, run.id, role, at);
     message.parts = transcript.open_parts().to_vec();
@@ -294,6 +301,7 @@ async fn at_server(client: &Client, id: SessionId) -> Result<Option<Listed>, Fai
         Err(error) if error.name() == Some("unknown-session") => return Ok(None),
         found => found?,
     };
+
     let workspace = client.workspace(record.workspace).await?;
     Ok(Some(Listed {
         workspace_key: workspace.stored_key(),

@@ -36,6 +36,7 @@ impl Loopback {
                 "cannot listen on port {port} of this machine: {error}; choose another with `--port`"
             ))
         };
+
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
@@ -102,6 +103,7 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
             break;
         }
     }
+
     let query = query_of(&String::from_utf8_lossy(&head), &state);
     let (status, text) = if query.is_some() {
         (
@@ -111,6 +113,7 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
     } else {
         ("404 Not Found", "Nobody waits for this page.")
     };
+
     let length = text.len();
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\

@@ -73,12 +73,15 @@ impl<'a> RemoteRun<'a> {
                 return Ok(Exit::Cancelled);
             }
         };
+
         let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
             return Ok(Exit::Denied);
         };
+
         if plan.is_blank() && !has_default(&manifest) {
             return Err(Failure::empty_prompt(&name));
         }
+
         // The words are looked up first, so that a wrong one leaves no workspace behind.
         let going_on = match &plan.session {
             None => None,
@@ -95,6 +98,7 @@ impl<'a> RemoteRun<'a> {
                 return Err(failure);
             }
         };
+
         plan.run = Some(run.run);
         // Not before: until then another host may be asked, with the same to tell.
         for note in &notes {
@@ -104,10 +108,12 @@ impl<'a> RemoteRun<'a> {
         if plan.detach {
             return Ok(detached(&run, plan.json, self.terminal));
         }
+
         let shown = Shown {
             json: plan.json,
             asks: plan.asks,
         };
+
         let exit = self.follow(&run, workspace.id, shown, stops).await;
         self.retire().await;
         exit
@@ -139,6 +145,7 @@ impl<'a> RemoteRun<'a> {
                 "the agent `{name}` at {server} is replaced by this one"
             ));
         }
+
         let uploading = self.client.upload_agent(name, wasm);
         let uploaded = agent::loading(name, uploading, self.terminal).await;
         let uploaded = uploaded.map_err(|error| {
@@ -174,6 +181,7 @@ impl<'a> RemoteRun<'a> {
             ask: Some(asks),
             ..NewWorkspace::new(self.id, key)
         };
+
         self.client.open_workspace(&new).await.map_err(|error| {
             let can_move = is_own && error.name() == Some("invalid-directory");
             let mut failure = Failure::from(error);
@@ -201,6 +209,7 @@ impl<'a> RemoteRun<'a> {
                 begun.map_err(on_the_way)?.id
             }
         };
+
         plan.session = Some(session.to_string());
         let key = plan.key.take();
         let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -221,12 +230,15 @@ impl<'a> RemoteRun<'a> {
             let other = self.client.workspace(record.workspace).await?;
             return Err(Failure::other_workspace(session, &other.stored_key()));
         }
+
         if record.agent.as_str() != name {
             return Err(Failure::other_agent(session, record.agent.as_str()));
         }
+
         if let RunHost::Own { .. } = self.host {
             self.tell_held(session).await?;
         }
+
         Ok(session)
     }
 
@@ -242,6 +254,7 @@ impl<'a> RemoteRun<'a> {
                  goes on with them, and this prompt goes before them"
             ));
         }
+
         Ok(())
     }
 
@@ -263,6 +276,7 @@ impl<'a> RemoteRun<'a> {
             run,
             terminal: self.terminal,
         };
+
         let end = follow.to_the_end(&mut view, &mut questions, stops).await?;
         questions.close();
         Ok(self.conclude(&end, &view, run.session))
@@ -285,6 +299,7 @@ impl<'a> RemoteRun<'a> {
                 (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
             }
         };
+
         let waits = receipt.finish_reason == FinishReason::Waiting;
         if waits && matches!(self.host, RunHost::Own { .. }) {
             self.terminal.note(
@@ -292,6 +307,7 @@ impl<'a> RemoteRun<'a> {
                  `lastword serve` does, in time",
             );
         }
+
         exit
     }
 
@@ -324,6 +340,7 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
             failure.message
         );
     }
+
     failure
 }
 
@@ -336,6 +353,7 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
     } else {
         format!("{id}\n")
     };
+
     // The run goes on, also where this is not read.
     let _closed = to_stdout(&line);
     terminal.note(&format!(

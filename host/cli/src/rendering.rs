@@ -40,6 +40,7 @@ pub(crate) fn call(name: &str, input: &str) -> String {
         }
         _ => input.to_owned(),
     };
+
     brief(&format!("→ {name} {arguments}"), CALL_CHARS)
 }
 
@@ -96,6 +97,7 @@ fn coloured(diff: &str, rows: usize, stream: &Stream, cut: impl Fn(&str) -> Vec<
         Some(b'@') => stream.dim(text),
         _ => text.to_owned(),
     };
+
     // Not `lines`, which takes a carriage return for a part of the line's end.
     let written = diff.strip_suffix('\n').unwrap_or(diff).split('\n');
     let painted = written.flat_map(|written| {
@@ -125,6 +127,7 @@ fn wrapped(line: &str) -> Vec<String> {
     if rows.is_empty() {
         rows.push(String::new());
     }
+
     rows
 }
 

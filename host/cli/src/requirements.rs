@@ -57,6 +57,7 @@ pub(crate) fn may_run(
         let names = names.join(", ");
         notes.push(format!("wanted, not granted, not required: {names}"));
     }
+
     Some(notes)
 }
 

@@ -37,12 +37,15 @@ pub(crate) async fn run(
         begun: None,
         here: None,
     };
+
     if command.arguments.ephemeral {
         return command.ephemeral(&shared).await;
     }
+
     if let Some(server) = owner::named(&shared, &paths)? {
         return command.elsewhere(&server).await;
     }
+
     let mut patience = Patience::default();
     loop {
         let (pid, failure) = match owner::by_socket(&paths).await? {
@@ -123,6 +126,7 @@ impl RunCommand<'_> {
                     .to_owned(),
             ));
         }
+
         let planned = self.plan()?;
         let (_, builder) = self.here.insert(planned);
         let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
@@ -151,6 +155,7 @@ impl RunCommand<'_> {
         if let Some(models) = plan.models.clone() {
             builder = builder.model(models);
         }
+
         Ok((plan, settings.external().equip(builder)?))
     }
 
@@ -168,6 +173,7 @@ impl RunCommand<'_> {
             Some(planned) => planned,
             None => self.plan()?,
         };
+
         plan.session = self.arguments.session.take();
         plan.key = self.arguments.key.take();
         let (found, stops) = self.begin(&plan.agent)?;

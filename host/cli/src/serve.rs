@@ -56,6 +56,7 @@ pub(crate) async fn serve(
             )));
         }
     };
+
     let opened = tokio::select! {
         opened = plan.open(&host, agents, &paths, terminal) => opened,
         _ = stops.recv() => {
@@ -64,6 +65,7 @@ pub(crate) async fn serve(
             return Ok(Exit::Completed);
         }
     };
+
     let (serving, ready) = match opened {
         Ok(opened) => opened,
         Err(failure) => {
@@ -71,6 +73,7 @@ pub(crate) async fn serve(
             return Err(failure);
         }
     };
+
     ready.tell(plan.json, terminal);
     let failed = plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
@@ -124,6 +127,7 @@ impl Plan {
                  could command the agents; leave out `--no-token`, or listen on 127.0.0.1",
             ));
         }
+
         let mut named = shared.clone();
         named.token_file = named.token_file.or(defaults.token_file.clone());
         let agents = defaults.agents();
@@ -179,9 +183,11 @@ impl Plan {
         if let Some(runs) = self.concurrent_runs {
             builder = builder.concurrent_runs(runs);
         }
+
         if let Some(model) = &self.model {
             builder = builder.model(plan::models(settings, Some(model))?);
         }
+
         settings.external().equip(builder)
     }
 
@@ -198,15 +204,18 @@ impl Plan {
                 terminal.warn(&format!("the agent {name}, which a client sent: {error}"));
             }
         }
+
         for found in agents {
             let loaded = host.load_agent(&found.name, found.file);
             agent::loading(&found.name, loaded, terminal).await?;
         }
+
         let resumed = host.reopen_held().await?.len() as u64;
         if resumed > 0 {
             let prompts = units::count(resumed, "prompt");
             terminal.note(&format!("going on with {prompts} of an earlier start"));
         }
+
         let (mut doors, mut ready) = (Vec::new(), Ready::default());
         if let Listen::Tcp(address) = self.listen {
             let door = self.door(address).await?;
@@ -217,6 +226,7 @@ impl Plan {
             ready.token_file.clone_from(&self.token_file);
             doors.push(door);
         }
+
         let socket = serving::socket(&paths.data);
         let door = Door::of_owner(&socket)
             .await
@@ -233,6 +243,7 @@ impl Plan {
             Some(file) => Arc::new(BearerToken::new(&token(file)?)),
             None => Arc::new(Anyone),
         };
+
         let listener = Listener::tcp(address, &*authorizer).await;
         Ok(Door {
             listener: listener.map_err(|error| refused(&error))?,
@@ -271,6 +282,7 @@ impl Plan {
             }
             error = host.failed() => return Some(error),
         }
+
         None
     }
 
@@ -280,6 +292,7 @@ impl Plan {
         let Some(linger) = self.linger else {
             return std::future::pending().await;
         };
+
         let mut told = false;
         loop {
             host.idle(linger).await;
@@ -320,6 +333,7 @@ fn roots(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
             ))
         })
     };
+
     roots.into_iter().map(root).collect()
 }
 
@@ -343,6 +357,7 @@ fn refused(error: &ListenError) -> Failure {
         }
         _ => "",
     };
+
     Failure::usage(format!("{error}{how}"))
 }
 
@@ -376,6 +391,7 @@ impl Ready {
             // Whoever does not read it finds the same on standard error.
             let _closed = to_stdout(&format!("{line}\n"));
         }
+
         notify(NotifyState::Ready);
     }
 }

@@ -74,6 +74,7 @@ impl Serving {
                 door.options.tasks.wait().await;
             })
         };
+
         Self {
             doors: doors.into_iter().map(serve).collect(),
             host: host.clone(),
@@ -97,6 +98,7 @@ impl Serving {
             resume_held: held == Held::GoesOn,
             ..ServerOptions::default()
         };
+
         let service = in_process(self.host.clone(), options.clone());
         self.in_process = Some(options);
         let client = Client::builder().transport(ServiceTransport(service), "this process");
@@ -111,10 +113,12 @@ impl Serving {
             options.tasks.close();
             let _dropped = tokio::time::timeout(LEAVE * 3, options.tasks.wait()).await;
         }
+
         for door in self.doors {
             // Every wait inside is bounded; this one keeps it so.
             let _dropped = tokio::time::timeout(LEAVE * 3, door).await;
         }
+
         self.host.shutdown().await
     }
 }

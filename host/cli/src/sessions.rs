@@ -33,6 +33,7 @@ pub(crate) async fn sessions(
         row.has_begun()
             && wanted.is_none_or(|directory| paths::is_directory(&row.workspace_key, directory))
     };
+
     let shown: Vec<_> = rows
         .iter()
         .filter(is_wanted)
@@ -49,6 +50,7 @@ pub(crate) async fn sessions(
         }
         (false, false) => table(&shown, short(&ids), terminal),
     };
+
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
@@ -85,6 +87,7 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     } else {
         (400, 400)
     };
+
     let cells: Vec<[String; 7]> = rows
         .iter()
         .map(|row| {
@@ -106,6 +109,7 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
         let widths = cells.iter().map(|row| row[column].chars().count());
         widths.chain([COLUMNS[column].len()]).max().unwrap_or(0)
     };
+
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     let print = |row: &[String; 7]| {
         let mut text = String::new();
@@ -121,11 +125,13 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
         }
         text.trim_end().to_owned()
     };
+
     let mut text = terminal.out.dim(&print(&COLUMNS.map(str::to_owned)));
     for row in &cells {
         text.push('\n');
         text.push_str(&print(row));
     }
+
     text.push('\n');
     text
 }

@@ -140,9 +140,11 @@ impl CompileSettings {
         if let Some(memory) = self.memory {
             compiler = compiler.memory_bytes(memory.0);
         }
+
         if let Some(time) = self.time {
             compiler = compiler.time(time.0);
         }
+
         compiler
     }
 }
@@ -198,6 +200,7 @@ impl Settings {
                 )));
             }
         };
+
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
             let what = error.to_string();
             Failure::usage(format!(
@@ -215,10 +218,12 @@ impl Settings {
             settings.refuse_external()?;
             settings.refuse_compile()?;
         }
+
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
             *data = folder.join(&*data);
         }
+
         settings.serve.relative_to(folder);
         settings.commands.relative_to(folder);
         external::secrets_relative_to(&mut settings.secrets, folder);

@@ -51,6 +51,7 @@ pub(crate) async fn show(
         }
         page.text
     };
+
     // Whoever stopped reading has seen enough.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
@@ -80,6 +81,7 @@ impl Shown {
             }
             open = transcript.open_parts().to_vec();
         }
+
         let took_us = row.started_ms.zip(row.ended_ms).map(|(started, ended)| {
             let ms = ended.0.saturating_sub(started.0);
             ms.saturating_mul(1000)
@@ -166,13 +168,16 @@ impl Page {
         for message in &run.row.messages {
             self.message(message);
         }
+
         if !run.open.is_empty() {
             self.speaker(Role::Assistant, None);
             self.parts(&run.open);
         }
+
         for asked in &run.asked {
             self.aside(asked);
         }
+
         self.line(&self.out.dim(&format!("— {}", run.end())));
     }
 

@@ -40,6 +40,7 @@ impl Terminal {
             terminal,
             colour: terminal && !plain,
         };
+
         Self {
             out: stream(io::stdout().is_terminal()),
             err: stream(io::stderr().is_terminal()),
@@ -154,6 +155,7 @@ impl Write for LogLines {
         } else {
             Cow::Borrowed(&*text)
         };
+
         printer().err().log(shown.as_bytes());
         Ok(line.len())
     }

@@ -43,6 +43,7 @@ pub(crate) fn start(verbose: bool, terminal: &Terminal) -> Traces {
             EnvFilter::new(fallback)
         }
     };
+
     let at_terminal = terminal.err.terminal;
     let lines = tracing_subscriber::fmt::layer()
         .compact()

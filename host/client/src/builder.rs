@@ -118,6 +118,7 @@ impl ClientBuilder {
             }
             Target::Transport(transport, name) => (transport, "/v1".to_owned(), name),
         };
+
         Ok(Client::new(
             transport,
             base,

@@ -127,6 +127,7 @@ impl Client {
             token,
             settings,
         };
+
         Self {
             inner: Arc::new(inner),
         }
@@ -221,6 +222,7 @@ impl Client {
         } else {
             settings.answer
         };
+
         within(bound, async {
             let response = self.send(call).await?;
             let (status, is_problem) = (response.status(), is_problem(&response));
@@ -256,9 +258,11 @@ impl Client {
         for (name, value) in call.headers {
             request = request.header(name, value);
         }
+
         if let Some(token) = &inner.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
+
         let request = request.body(call.body);
         let request = request.map_err(|error| self.unreachable(error.to_string(), true))?;
 
@@ -323,14 +327,17 @@ async fn whole(mut body: BodyStream) -> std::io::Result<Bytes> {
     let Some(first) = body.next().await.transpose()? else {
         return Ok(Bytes::new());
     };
+
     let Some(second) = body.next().await.transpose()? else {
         return Ok(first);
     };
+
     let mut bytes = BytesMut::from(first);
     bytes.extend_from_slice(&second);
     while let Some(piece) = body.next().await.transpose()? {
         bytes.extend_from_slice(&piece);
     }
+
     Ok(bytes.freeze())
 }
 

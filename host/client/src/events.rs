@@ -170,6 +170,7 @@ impl Events {
         if self.over {
             return None;
         }
+
         let frame = self.next_frame().await.transpose()?;
         self.over = match &frame {
             Ok(Frame::Event(event)) => self.is_last(event),
@@ -251,6 +252,7 @@ impl Events {
         let Source::Run(run) = self.source else {
             return Err(error);
         };
+
         let mut all = self.client.run_events(run).stored();
         let mut last = None;
         loop {
@@ -324,9 +326,11 @@ impl Events {
                 format!("/workspaces/{workspace}/events")
             }
         };
+
         if !self.follows {
             query.push("follow=false".to_owned());
         }
+
         let call = Call::get(format!("{path}?{}", query.join("&")));
         match self.cursor {
             Some(cursor) => call.header("last-event-id", cursor.to_string()),

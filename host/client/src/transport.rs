@@ -61,6 +61,7 @@ where
                 unsent,
             }
         };
+
         Box::pin(async move {
             let ready = std::future::poll_fn(|context| service.poll_ready(context));
             ready.await.map_err(broke(true))?;

@@ -34,19 +34,23 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
             .map(Some)
             .map_err(|why| Problem::new("unauthenticated", why.0))
     };
+
     let checked: Result<Option<Principal>, Problem> = checked.await;
     let underway = parts.extensions.get::<Arc<Underway>>();
     if let (Ok(None) | Err(_), Some(underway)) = (&checked, underway) {
         underway.anonymous();
     }
+
     let principal = match checked {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };
+
     if let Some(principal) = principal {
         tracing::Span::current().record("principal", principal.name());
         parts.extensions.insert(principal);
     }
+
     next.run(Request::from_parts(parts, body)).await
 }
 
@@ -59,6 +63,7 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
         (Some(_), Some(_)) => return None,
         (None, _) => None,
     };
+
     match (uri.authority().cloned(), header) {
         (Some(uri), Some(header)) if uri != header => None,
         (uri, header) => uri.or(header),
@@ -71,13 +76,16 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
     if matches!(arrival, Arrival::Unix { .. } | Arrival::InProcess) {
         return Ok(());
     }
+
     let refused = |what: String| {
         let how = "send it to a loopback address or to a name that the server was told to allow";
         Err(Problem::new("foreign-host", format!("{what}; {how}")))
     };
+
     let Some(authority) = authority else {
         return refused("the request has no `Host` header, or several".to_owned());
     };
+
     let host = bare(authority.host());
     let allowed = app.options.allowed_hosts.iter();
     let named = host.eq_ignore_ascii_case("localhost")
@@ -121,5 +129,6 @@ fn own_page(app: &App, headers: &HeaderMap, authority: Option<&Authority>) -> Re
             ));
         }
     }
+
     Ok(())
 }

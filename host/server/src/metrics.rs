@@ -114,6 +114,7 @@ impl Metrics {
             let (name, sum) = ("http_answering_seconds", answers.sum);
             text.histogram(name, &labels, &DURATIONS_US, &answers.classes, sum)?;
         }
+
         Ok(())
     }
 }
@@ -160,6 +161,7 @@ fn host_gauges(text: &mut Text, stats: &HostStats) -> fmt::Result {
     for (name, help, value) in gauges {
         text.gauge(name, help, value as u64)?;
     }
+
     Ok(())
 }
 
@@ -202,6 +204,7 @@ fn host_counters(text: &mut Text, stats: &HostStats) -> fmt::Result {
         text.family(name, "counter", None, help)?;
         text.sample(&format!("{name}_total"), "", value)?;
     }
+
     Ok(())
 }
 
@@ -226,6 +229,7 @@ fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
         );
         text.histogram(&name, "", &BUCKETS_US, &times.counts, sum)?;
     }
+
     Ok(())
 }
 
@@ -239,6 +243,7 @@ impl Text {
             Some(unit) => format!("lastword_{name}_{unit}"),
             None => format!("lastword_{name}"),
         };
+
         writeln!(self.0, "# HELP {name} {help}.")?;
         writeln!(self.0, "# TYPE {name} {kind}")?;
         match unit {
@@ -283,6 +288,7 @@ impl Text {
             let labels = format!("le=\"{bound}\"{comma}{labels}");
             self.sample(&format!("{name}_bucket"), &labels, below)?;
         }
+
         Ok(())
     }
 }

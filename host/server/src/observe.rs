@@ -48,6 +48,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
         fits && text.chars().all(plain)
     };
+
     let sent = headers.get(REQUEST_ID);
     let sane = sent.filter(|id| id.to_str().is_ok_and(word));
     let made = || HeaderValue::from_str(&Uuid::now_v7().to_string());

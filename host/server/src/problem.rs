@@ -86,6 +86,7 @@ impl From<HostError> for Problem {
         if error.name() == "internal" {
             return Self::internal(error);
         }
+
         let mut problem = Self::new(error.name(), error.to_string());
         let body = &mut problem.body;
         match error {
@@ -95,6 +96,7 @@ impl From<HostError> for Problem {
             HostError::AlreadyResumed { by, .. } => body.run = Some(by),
             _ => {}
         }
+
         problem
     }
 }

@@ -101,10 +101,12 @@ impl FromStr for Listen {
         if text == "none" {
             return Ok(Self::Nowhere);
         }
+
         let numeric = match text.strip_prefix("localhost:") {
             Some(port) => format!("127.0.0.1:{port}"),
             None => text.to_owned(),
         };
+
         let address = numeric.parse().map(Self::Tcp);
         address.map_err(|_| {
             format!(
@@ -138,11 +140,13 @@ impl FromStr for NamedAgent {
             Some((name, path)) => (Some(name.to_owned()), path),
             None => (None, text),
         };
+
         if path.is_empty() || name.as_deref() == Some("") {
             return Err(format!(
                 "`{text}` names no agent; write `census=census.wasm`, or only a path"
             ));
         }
+
         let path = path.into();
         Ok(Self { name, path })
     }

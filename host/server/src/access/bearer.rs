@@ -45,6 +45,7 @@ impl Authorizer for BearerToken {
                 "send the server's token as `Authorization: Bearer …`, once".to_owned(),
             ));
         };
+
         let token = sent.to_str().ok().and_then(|text| {
             let (scheme, token) = text.split_once(' ')?;
             scheme

@@ -126,6 +126,7 @@ impl Authorizer for FirstOf {
                 Err(unknown) => why = unknown,
             }
         }
+
         Err(why)
     }
 

@@ -113,11 +113,13 @@ impl Token {
         if !metadata.is_file() || metadata.uid() != owner {
             return Err(foreign());
         }
+
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = path.into();
             return Err(TokenError::Exposed { path, mode });
         }
+
         let bytes = file::read_from(file, FILE_BYTES_MAX).map_err(|error| match error.kind() {
             ErrorKind::FileTooLarge => foreign(),
             _ => failed(error),
@@ -127,6 +129,7 @@ impl Token {
         if token.len() < CHARS_MIN || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(TokenError::Malformed { path: path.into() });
         }
+
         Ok(Self(token.to_owned()))
     }
 

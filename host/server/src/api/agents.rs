@@ -79,6 +79,7 @@ async fn load_agent(
             "send a component as `application/wasm` with its name in the query, or a path as `application/json`",
         ));
     }
+
     // Before the body, which is large.
     app.demand(&who, Action::LoadAgents).await?;
     let (name, source) = if wasm {
@@ -96,6 +97,7 @@ async fn load_agent(
         }
         (name, AgentSource::File(path.0))
     };
+
     let id = AgentId::new(name).map_err(HostError::from)?;
     let known = app.host.agent(&id).is_some();
     let (host, resume_held) = (app.host.clone(), app.options.resume_held);
@@ -111,12 +113,14 @@ async fn load_agent(
         }
         Ok(agent)
     };
+
     let view = views::agent(&app.finish_request(work).await?);
     let status = if known {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
+
     let location = format!("/v1/agents/{}", escaped(view.name.as_str()));
     Ok((status, [(LOCATION, location)], axum::Json(view)))
 }
@@ -191,5 +195,6 @@ async fn forget_agent(
             Err(HostError::UnknownAgent(id).into())
         }
     };
+
     app.finish_request(work).await
 }

@@ -89,6 +89,7 @@ impl App {
         if action != Action::Read && authorizer.allows(who, action, Some(key)).await {
             return Ok(());
         }
+
         if !authorizer.allows(who, Action::Read, Some(key)).await {
             return Err(unknown());
         }
@@ -203,6 +204,7 @@ impl App {
         if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
             return damaged;
         }
+
         let mut shown = Vec::new();
         for damage in damaged.drain(..) {
             if let Some(id) = damage.session
@@ -211,6 +213,7 @@ impl App {
                 shown.push(damage);
             }
         }
+
         shown
     }
 
@@ -233,6 +236,7 @@ impl App {
         if let Some(key) = self.keys().get(&id) {
             return Ok(Some(key.clone()));
         }
+
         match self.host.workspace_record(id).await {
             Ok(record) => {
                 let key = super::views::key(&record);

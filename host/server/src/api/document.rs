@@ -83,5 +83,6 @@ pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
             responses.insert("default".to_owned(), anything);
         }
     }
+
     document
 }

@@ -171,6 +171,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let detail = "the body is not what this route takes: expected a JSON object, not a list";
         return Err(Problem::new("invalid-body", detail));
     }
+
     serde_json::from_slice(bytes).map_err(|error| {
         let what = match error.classify() {
             Category::Data => "the body is not what this route takes",

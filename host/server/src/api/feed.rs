@@ -50,6 +50,7 @@ impl Feed {
             let host = app.host.clone();
             Box::pin(async move { host.drained().await })
         };
+
         Self {
             events: Some(events),
             numbered,
@@ -142,6 +143,7 @@ impl Feed {
             self.stages = None;
             return None;
         };
+
         let (_, workspace) = self.stages.as_ref()?;
         let workspace = *workspace;
         if stage == WorkspaceStage::Closed {
@@ -149,6 +151,7 @@ impl Feed {
             self.farewell = Some(announce(NoticeKind::Closed, workspace));
             self.end_at_head();
         }
+
         let first = !std::mem::replace(&mut self.closing, true);
         first.then(|| announce(NoticeKind::Closing, workspace))
     }

@@ -57,6 +57,7 @@ async fn list_questions(
     if let Some(workspace) = which.workspace {
         app.workspace(&who, Action::Read, workspace).await?;
     }
+
     let items = match which.session {
         Some(session) => {
             let session = app.session(&who, Action::Read, session).await?;
@@ -73,6 +74,7 @@ async fn list_questions(
             app.host.questions_in(asking).await?
         }
     };
+
     let mut page = PageView::whole(items);
     page.damaged = app.damaged(&who, "question").await;
     Ok(axum::Json(page))
@@ -109,6 +111,7 @@ async fn show_question(
         QuestionState::Answered(answer) => (QuestionStatus::Answered, Some(answer)),
         QuestionState::Dismissed => (QuestionStatus::Dismissed, None),
     };
+
     Ok(axum::Json(QuestionView {
         question,
         workspace,
@@ -167,6 +170,7 @@ async fn answer_question(
             })
         }
     };
+
     // The request was read whole: from here on the client may go away.
     Ok(axum::Json(app.finish_request(work).await?))
 }
@@ -177,10 +181,12 @@ fn answer(body: Map<String, Value>) -> Result<Answer, Problem> {
         let detail = format!("the body is no answer: {why}");
         Problem::new("invalid-body", detail)
     };
+
     // A list of a record's values without their names would be taken for the record.
     if let Some(Value::Array(_)) = body.get("remember") {
         return Err(invalid("`remember` is an object".to_owned()));
     }
+
     serde_json::from_value(Value::Object(body)).map_err(|error| invalid(error.to_string()))
 }
 
@@ -196,6 +202,7 @@ fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     else {
         return None;
     };
+
     let named = remember
         .as_ref()
         .and_then(|remember| remember.rule.as_ref());

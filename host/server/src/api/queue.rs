@@ -55,6 +55,7 @@ fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
         (None, Some(_)) => {}
         (None, None) => return Err(one_of_two()),
     }
+
     if let Some(attachments) = edited.attachments {
         edit = edit.detach();
         for (at, sent) in attachments.into_iter().enumerate() {
@@ -62,6 +63,7 @@ fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
             edit = edit.attach(sent.media_type, sent.name, bytes);
         }
     }
+
     Ok(edit)
 }
 
@@ -121,5 +123,6 @@ async fn withdraw_queued(
     } else {
         StatusCode::ACCEPTED
     };
+
     Ok((status, axum::Json(receipt)))
 }

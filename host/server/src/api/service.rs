@@ -45,10 +45,12 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
         lastword::Health::Closed { why } => (HealthStatus::Closed, Some(why)),
         _ => (HealthStatus::Closed, None),
     };
+
     let code = match status {
         HealthStatus::Ok => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
+
     (code, Json(Health { status, why }))
 }
 

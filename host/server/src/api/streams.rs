@@ -87,6 +87,7 @@ async fn follow_workspace(
         Some(_) => Action::Open,
         None => Action::Read,
     };
+
     app.workspace(&who, action, id).await?;
     // Before the claim and the first read, so that no notice falls between.
     let open = app.host.workspace(id).ok();
@@ -99,6 +100,7 @@ async fn follow_workspace(
         Some(client) => Some(app.host.workspace(id)?.attach(client)?),
         None => None,
     };
+
     let events = ending(events, query.follow);
     let feed = Feed::new(&app, events, Numbered::ByPosition);
     Ok(feed.of_workspace(stages, id, attachment).response())
@@ -173,6 +175,7 @@ async fn follow_run(
         Err(HostError::UnknownRun(_)) => false,
         Err(error) => return Err(error.into()),
     };
+
     let follow = query.follow.unwrap_or(true) && !over;
     by_seq(&app, events, (&mount, session), Some(follow)).await
 }
@@ -205,6 +208,7 @@ fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
     let Some(text) = seen.or(after) else {
         return Ok(0);
     };
+
     text.parse().map_err(|_| {
         Problem::new(
             "invalid-cursor",

@@ -51,6 +51,7 @@ pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
     } else {
         None
     };
+
     Ok(RunView {
         run: run.id(),
         session: run.session(),
@@ -71,6 +72,7 @@ pub(super) fn runs(page: Page<lastword::RunSummary>) -> PageView<RunSummary> {
         ended_ms: run.ended_ms,
         receipt: run.receipt,
     };
+
     PageView {
         items: page.items.into_iter().map(summary).collect(),
         next: page.next,

@@ -80,12 +80,14 @@ async fn open_workspace(
             Ok((workspace.was_opened(), view))
         }
     };
+
     let (opened, view) = app.finish_request(work).await?;
     let status = if opened {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
+
     let location = format!("/v1/workspaces/{}", view.id);
     Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
 }
@@ -132,10 +134,12 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
             ),
         )
     };
+
     let invalid = |why: &str| invalid(directory, why);
     if !directory.is_absolute() {
         return Err(invalid("send an absolute path"));
     }
+
     let roots: Vec<_> = roots
         .iter()
         .filter_map(|root| root.canonicalize().ok())
@@ -177,6 +181,7 @@ async fn options(
             "you may not open this workspace; ask whoever runs this server",
         )
     };
+
     app.demand_in(who, Action::Open, key, hidden).await?;
     let mut options = WorkspaceOptions::new();
     for rule in rules("grants", new.grants.as_deref())? {
@@ -184,9 +189,11 @@ async fn options(
             .await?;
         options = options.grant(rule);
     }
+
     for rule in rules("deny", new.deny.as_deref())? {
         options = options.deny(rule);
     }
+
     options = options.ask(new.ask.unwrap_or(false));
     if let Some(runs) = new.concurrent_runs {
         if !(1..=RUNS_MAX).contains(&runs) {
@@ -195,9 +202,11 @@ async fn options(
         }
         options = options.concurrent_runs(runs);
     }
+
     if let Some(deadline) = deadline(new.deadline_ms)? {
         options = options.limits(app.host.limits().deadline(Some(deadline)));
     }
+
     let permissions = new.grants.is_some() || new.deny.is_some() || new.ask.is_some();
     let any = permissions || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
     Ok(any.then_some(options))
@@ -209,10 +218,12 @@ fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem>
         let detail = format!("`{member}` is not a list of rules: {why}");
         Problem::new("invalid-body", detail)
     };
+
     let written = written.unwrap_or_default();
     if written.len() > RULES_MAX {
         return Err(invalid(format!("it may have {RULES_MAX}")));
     }
+
     let rule = |words: &String| {
         if words.len() > RULE_BYTES_MAX {
             Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes")))
@@ -222,6 +233,7 @@ fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem>
                 .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string()))
         }
     };
+
     written.iter().map(rule).collect()
 }
 
@@ -286,6 +298,7 @@ async fn list_workspaces(
             items.push(views::workspace(record.id, &key, status));
         }
     }
+
     Ok(axum::Json(PageView {
         items,
         next: page.next,
@@ -357,6 +370,7 @@ async fn close_workspace(
         app.host.workspace(id)?.release(client)?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+
     if purge {
         app.workspace(&who, Action::Purge, id).await?;
         let host = app.host.clone();
@@ -365,6 +379,7 @@ async fn close_workspace(
         app.forget(id);
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+
     app.workspace(&who, Action::Close, id).await?;
     let host = app.host.clone();
     let closed = async move { Ok(host.close_workspace(id).await?) };

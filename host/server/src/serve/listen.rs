@@ -94,6 +94,7 @@ impl Listener {
             path: path.into(),
             source,
         };
+
         let place = Place::of(path).map_err(failed)?;
         match place.is_socket().map_err(failed)? {
             None => {}
@@ -105,6 +106,7 @@ impl Listener {
                 Ok(_) => return Err(ListenError::Answers { path: path.into() }),
             },
         }
+
         let (listener, place) = place.bind().map_err(failed)?;
         Ok(Self(Kind::Unix(listener, place)))
     }
@@ -217,6 +219,7 @@ impl Place {
         if moved.is_err() {
             let _is_reported = rustix::fs::unlinkat(&self.directory, &socket, AtFlags::empty());
         }
+
         moved.map(|()| listener)
     }
 }

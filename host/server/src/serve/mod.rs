@@ -49,6 +49,7 @@ pub async fn serve(
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
     };
+
     let places = Places::new(places(options.connections_max));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
@@ -61,6 +62,7 @@ pub async fn serve(
             connections.clone(),
         ));
     }
+
     // Dropping this future ends everything that it began.
     let (_stop, _kill) = (
         limits.stop.clone().drop_guard(),
@@ -127,5 +129,6 @@ fn places(asked: usize) -> usize {
             "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
         );
     }
+
     asked.min(share)
 }
