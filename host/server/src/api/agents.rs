@@ -80,7 +80,7 @@ async fn load_agent(
         ));
     }
 
-    // Before the body, which is large.
+    // Checked before the body is read, since that is large.
     app.demand(&who, Action::LoadAgents).await?;
     let (name, source) = if wasm {
         let name = query.name.ok_or_else(|| {
@@ -107,7 +107,7 @@ async fn load_agent(
             file @ AgentSource::File(_) => host.load_agent(id.as_str(), file).await,
         };
         let agent = loaded.map_err(unreadable)?;
-        // Prompts may have waited for it.
+        // Held prompts may have waited for this agent.
         if resume_held && let Err(error) = host.resume_held().await {
             tracing::warn!(agent = %agent.id(), %error, "its prompts stay held");
         }

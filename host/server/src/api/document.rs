@@ -30,14 +30,14 @@ use utoipa::{Modify, OpenApi as _};
 )]
 struct Frame;
 
-/// Everything but the routes.
+/// Returns the document without its routes.
 pub(super) fn frame() -> OpenApi {
     let mut frame = Frame::openapi();
     frame.openapi = OpenApiVersion::Version32;
     frame
 }
 
-/// How to be let in.
+/// Adds the bearer token as the way to authenticate.
 struct Token;
 
 impl Modify for Token {

@@ -171,7 +171,7 @@ async fn read_blob(
         let detail = format!("the session {id} has no bytes {}", blob.0);
         Problem::new("unknown-blob", detail)
     })?;
-    // What an agent made must not run as a page of this server.
+    // Bytes made by an agent must not run as a page of this server.
     let headers = [
         (CONTENT_TYPE, "application/octet-stream"),
         (CONTENT_DISPOSITION, "attachment"),

@@ -44,7 +44,7 @@ async fn list_queue(
     Ok(axum::Json(page))
 }
 
-/// What shall be different.
+/// Turns the request into an edit of a prompt.
 fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
     let mut edit = Edit::default();
     match (said(edited.prompt, edited.parts)?, &edited.attachments) {

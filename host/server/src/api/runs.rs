@@ -68,7 +68,7 @@ fn going(view: RunView) -> Going {
 
 /// Ask the agent
 ///
-/// Answers once the prompt is durable; what comes of it is told by the events. A session
+/// Returns once the prompt is durable; the events tell what comes of it. A session
 /// that is busy queues it. The run belongs to the workspace: losing this connection takes
 /// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing;
 /// with anything else asked or attached, it is refused.
@@ -187,7 +187,7 @@ async fn show_run(
 
 /// Cancel a run
 ///
-/// Answers once its end is on disk. Again answers the same receipt.
+/// Returns once its end is on disk. A repeated request returns the same receipt.
 #[utoipa::path(
     post,
     path = "/runs/{r}/cancel",

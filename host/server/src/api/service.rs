@@ -102,7 +102,7 @@ async fn read_metrics(
     Caller(who): Caller,
 ) -> Result<impl IntoResponse, Problem> {
     app.demand(&who, Action::Administrate).await?;
-    // A store that is closed has no say in whether there are figures.
+    // The other figures are available even if the store is closed.
     if let Ok(open) = app.host.questions().await {
         app.metrics.questions(open.len());
     }

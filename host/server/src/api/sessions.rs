@@ -174,7 +174,7 @@ async fn list_workspace_sessions(
     page(&app, &who, filter).await
 }
 
-/// What is hidden leaves no gap that could be counted: a page may hold less than it could.
+/// Drops the sessions that the caller may not see; a page may hold fewer than its limit.
 async fn page(
     app: &App,
     who: &Principal,

@@ -98,7 +98,7 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
             let (roots, directory) = (app.options.roots.clone(), directory.0.clone());
             let found = tokio::task::spawn_blocking(move || inside(&roots, &directory));
             let found = found.await.map_err(Problem::internal)??;
-            // What is answered and logged names it to others.
+            // The path appears in answers and in the log, which are UTF-8.
             if arrival != Arrival::InProcess && found.to_str().is_none() {
                 return Err(invalid(&found, "its true path is not UTF-8"));
             }
@@ -122,8 +122,8 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
     }
 }
 
-/// The directory by its true path, if that lies in one of the roots: links are followed
-/// before it is compared.
+/// Returns the directory's true path, if that lies in one of the roots: links are resolved
+/// before the comparison.
 fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
     let outside = || {
         let path = directory.display();
@@ -149,7 +149,7 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
         Ok(found) if !within(&found) => Err(outside()),
         Ok(found) if !found.is_dir() => Err(invalid("it is not a directory")),
         Ok(found) => Ok(found),
-        // What exists outside of the roots is nobody's business.
+        // The answer must not reveal what exists outside of the roots.
         Err(error) => {
             let straight = directory
                 .components()
@@ -212,7 +212,7 @@ async fn options(
     Ok(any.then_some(options))
 }
 
-/// Rules as they are written.
+/// Parses the rules in a member of the request.
 fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem> {
     let invalid = |why: String| {
         let detail = format!("`{member}` is not a list of rules: {why}");
@@ -237,7 +237,7 @@ fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem>
     written.iter().map(rule).collect()
 }
 
-/// A deadline that a clock can count to.
+/// Checks a deadline against its bounds.
 pub(super) fn deadline(ms: Option<u64>) -> Result<Option<Duration>, Problem> {
     match ms {
         None => Ok(None),
