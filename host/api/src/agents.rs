@@ -104,7 +104,7 @@ impl From<Manifest> for ManifestView {
 }
 
 impl From<ManifestView> for Manifest {
-    /// What a newer server knows and this version does not is among the unknown wants.
+    /// Capabilities that only a newer server knows are put among the unknown wants.
     fn from(view: ManifestView) -> Self {
         let mut unknown_wants = view.unknown_wants;
         let mut wants = Vec::new();

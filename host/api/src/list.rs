@@ -34,7 +34,7 @@ impl<T> PageView<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Damage {
-    /// The table; empty where a part of the file belongs to none that could be told.
+    /// The table; empty if the table of the damaged part is not known.
     pub table: String,
     /// The row's key in its table, if one row alone is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The client: one request and its answer, and asking again. `requests.rs` has a method for each
+//! The client: sends a request, reads its answer, and repeats it where that is safe. `requests.rs` has a method for each
 //! thing that can be asked, `events.rs` the streams.
 
 use crate::api::problem::MEDIA_TYPE;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 /// Entries of a page, at the most.
 const PAGE: u32 = 200;
-/// What is written in full in a piece of a path or a query.
+/// The characters that are escaped in a piece of a path or a query.
 const PIECE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -178,7 +178,7 @@ impl Client {
         loop {
             let call = call().header("idempotency-key", key).large();
             match self.ask(call).await {
-                // The next owner of the data knows what became of it.
+                // The caller asks the next owner of the data, which knows the key.
                 Err(error) if succession && error.is_leaving() => return Err(error),
                 Err(error) if error.is_retryable() && tries < tries_max => tries += 1,
                 answer => return answer,
@@ -252,7 +252,7 @@ impl Client {
     async fn send(&self, call: Call) -> Result<Response<BodyStream>, ClientError> {
         let inner = &*self.inner;
         let uri = format!("{}{}", inner.base, call.path);
-        // What deletes is missed when it is asked for twice.
+        // A repeated DELETE would fail, since the first one may have deleted the thing.
         let repeatable = call.method != Method::DELETE;
         let mut request = Request::builder().method(call.method).uri(uri);
         for (name, value) in call.headers {
@@ -341,7 +341,7 @@ async fn whole(mut body: BodyStream) -> std::io::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// What comes of it in time; `None` if nothing does.
+/// Returns the result of the work; `None` if it does not complete in time.
 async fn within<T>(bound: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match bound {
         Some(bound) => tokio::time::timeout(bound, work).await.ok(),

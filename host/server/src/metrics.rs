@@ -1,5 +1,5 @@
 //! The figures of a server and its host, in the text format of OpenMetrics, which Prometheus reads.
-//! `api` counts answers and streams here; the host's own figures are taken when they are asked for.
+//! `observe.rs` counts answers here and `feed.rs` streams; the host's own figures are read on request.
 
 use lastword::run::BUCKETS_US;
 use lastword::{Host, HostStats};
@@ -59,13 +59,13 @@ impl Metrics {
         answers.sum += took;
     }
 
-    /// Counts a stream for as long as the answer is kept.
+    /// Counts a stream as open until the returned value is dropped.
     pub(crate) fn stream(&self) -> Streaming {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Streaming(Arc::clone(&self.streams))
     }
 
-    /// Says how many questions are open.
+    /// Sets how many questions are open.
     pub(crate) fn questions(&self, open: usize) {
         self.questions.store(open as u64, Ordering::Relaxed);
     }
@@ -233,7 +233,7 @@ fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
     Ok(())
 }
 
-/// The text, as far as it is written.
+/// The text while it is being written.
 struct Text(String);
 
 impl Text {
