@@ -1,5 +1,5 @@
-//! From what a person names to a component and its name. Knows files and folders, not what is in
-//! a component.
+//! Finds the component that a person names by a file or by the folder of a crate, which `cargo.rs`
+//! builds.
 
 use crate::cargo;
 use crate::failure::Failure;
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When it is told that an agent is still being compiled: first, and again.
+/// When to tell the person that an agent is still being compiled: first, and then again.
 const FIRST_TOLD: Duration = Duration::from_secs(2);
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 

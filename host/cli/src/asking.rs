@@ -1,6 +1,6 @@
 //! Questions as a person answers them line by line: which one is asked, what a line means as its
-//! answer, and what becomes of it when somebody else was quicker. Pure; knows neither where lines
-//! come from nor where answers go.
+//! answer, and what happens when another client answers first. Does no input or output:
+//! `question_ui.rs` reads the lines and sends the answers.
 
 use crate::rendering;
 use crate::terminal::Stream;
@@ -22,12 +22,12 @@ pub(crate) struct Prompter {
     sent: Option<Answer>,
 }
 
-/// What a line came to.
+/// The meaning of a typed line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It answers this question.
     Send(QuestionId, Answer),
-    /// It answers nothing: what to write instead.
+    /// It is not an answer; this text says what to type instead.
     Again(String),
     /// Nothing is asked just now.
     Nothing,
@@ -36,11 +36,11 @@ pub(crate) enum Step {
 /// Who settled a question that waited here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Nobody here has seen it.
+    /// It was not shown here.
     Unseen,
     /// The answer that was typed here counts.
     Here,
-    /// Somebody else was quicker, or it was taken back.
+    /// Another client answered first, or the question was taken back.
     Elsewhere,
 }
 
@@ -63,7 +63,7 @@ impl Prompter {
         self.shown && self.sent.is_none() && !self.open.is_empty()
     }
 
-    /// The next question as it is put to the person, once.
+    /// Returns the next question as text for the person, once.
     pub(crate) fn show(&mut self, stream: &Stream) -> Option<String> {
         if self.shown {
             return None;

@@ -1,5 +1,5 @@
 //! Files that go with a prompt: read within a host's bounds, with the media type that their content
-//! or their name says. Knows neither prompts nor hosts.
+//! or their name says.
 
 use crate::failure::Failure;
 use crate::units;

@@ -1,5 +1,5 @@
-//! `lastword backup`: all sessions in one file, also beside a host that is at work. Knows where the
-//! database is, not how it is copied.
+//! `lastword backup`: all sessions in one file, also while a host is running. The library
+//! copies the database.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};

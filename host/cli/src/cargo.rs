@@ -1,5 +1,5 @@
-//! Builds an agent's crate with cargo, whose own messages go to standard error. Knows cargo's
-//! JSON, not what the component holds.
+//! Builds an agent's crate with cargo, whose own messages go to standard error, and finds the
+//! component in cargo's JSON output.
 
 use crate::agent::Found;
 use crate::failure::Failure;
@@ -57,7 +57,8 @@ impl Package {
     }
 }
 
-/// The package of this very folder; a workspace without one has many, so none of them is meant.
+/// Returns the package of this very folder. A workspace folder without one is refused, since it is
+/// unclear which of its packages is meant.
 fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
     let output = cargo(folder)
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -114,7 +115,7 @@ fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
         .args(["--print", "target-libdir", "--target", TARGET])
         .stderr(Stdio::null())
         .output();
-    // Without rustc, cargo says it better.
+    // If rustc is missing, cargo gives the better message.
     let Ok(libraries) = libraries else {
         return Ok(());
     };
@@ -268,7 +269,7 @@ const PREFIXES: [&str; 7] = [
 const TOOLS: [&str; 10] = [
     "CC", "CXX", "AR", "LD", "NM", "RANLIB", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS",
 ];
-/// What a name holds that is no affair of a build, whatever it begins with.
+/// A variable whose name contains one of these is kept from builds, whatever its prefix.
 const KEPT: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY"];
 /// What cargo says of this program where that was started by `cargo run`: it would be taken for the
 /// crate's own, and make build scripts that look at it run again each time.

@@ -1,6 +1,6 @@
 //! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
-//! run; the user's sessions are not touched. A crate is built first, which runs what it brings for
-//! that.
+//! run; the user's sessions are not touched. A crate is built first, which runs its build
+//! scripts and macros.
 
 use crate::agent;
 use crate::arguments::{self, Shared};
@@ -57,7 +57,7 @@ pub(crate) async fn check(
 
     host.shutdown().await;
     drop(temporary);
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -169,7 +169,7 @@ impl Page {
     }
 }
 
-/// What is asked for, as rules; none of what is no pattern.
+/// Returns a want as rules, without scopes that are not valid patterns.
 fn rules(want: &Want) -> Vec<String> {
     let rules = want.rules().unwrap_or_default();
     rules.iter().map(ToString::to_string).collect()

@@ -1,5 +1,5 @@
-//! `lastword doctor`: looks at all that the data directory keeps, and says what of it cannot be
-//! read, what is lost by it, and how to save the rest. Reads only, also beside a host that runs.
+//! `lastword doctor`: checks everything in the data directory, and says what cannot be read, what is
+//! lost by it, and how to save the rest. Only reads, also while a host is running.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -33,7 +33,7 @@ pub(crate) fn doctor(
         found => found?,
     };
 
-    // Where it cannot be told, the examination says why.
+    // If it cannot be opened, the examination says why.
     let archive = Archive::open(&paths.data).ok();
     let missing = archive.and_then(|archive| archive.missing().ok().flatten());
     let clean = found.is_clean() && missing.is_none();

@@ -1,6 +1,6 @@
 //! The tables of the settings that let agents reach beyond their sandbox: commands, private hosts,
-//! secrets, MCP servers. Only the operator writes them. Knows what each becomes, not who may use
-//! it: that is granted apart.
+//! secrets, MCP servers. Only the operator writes them. Grants decide separately which agents may
+//! use them.
 
 use crate::failure::Failure;
 use lastword::HostBuilder;
@@ -45,7 +45,7 @@ pub(crate) struct NetworkSettings {
 }
 
 impl External<'_> {
-    /// The first table that says anything.
+    /// Returns the first table that is not empty.
     pub(crate) fn widens(&self) -> Option<&'static str> {
         let tables = [
             ("commands", *self.commands != CommandSettings::default()),

@@ -1,5 +1,5 @@
-//! `lastword rename`, `delete` and `export`: a session as a thing that is kept. Goes through whoever
-//! owns the data directory, or owns it for a moment.
+//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or own it
+//! for a moment (`prompts::with_owner`).
 
 use crate::arguments::{self, Format, Shared};
 use crate::failure::{Exit, Failure};
@@ -102,7 +102,7 @@ pub(crate) async fn export(
         text.push('\n');
     }
 
-    // A reader that stopped has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }

@@ -80,7 +80,7 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
             }
         })
         .collect();
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
 }
 

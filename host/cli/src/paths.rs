@@ -1,5 +1,4 @@
 //! Where things are kept: the data directory, the cache, and workspaces as they are shown.
-//! Knows no contents.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;

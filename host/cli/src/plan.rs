@@ -1,5 +1,5 @@
-//! What a run shall be, checked before anything is built or opened: grants, limits, the model, the
-//! prompt. Knows only whether this process or another host runs it.
+//! Plans a run and checks it before anything is built or opened: grants, limits, the model, the
+//! prompt. `run.rs` and `resume.rs` decide whether this process or another host runs it.
 
 use crate::arguments::{self, Budget, Permissions};
 use crate::attachments;
@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a run shall be.
+/// The plan of a run.
 pub(crate) struct Plan {
     pub(crate) agent: PathBuf,
     pub(crate) name: Option<String>,
-    /// Blank where it stands for the agent's own.
+    /// The prompt; blank for the agent's default prompt.
     pub(crate) text: String,
     pub(crate) attachments: Vec<NewAttachment>,
     pub(crate) config: Option<Box<RawValue>>,
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
-    /// Whether somebody is asked about what no rule decides.
+    /// Whether a person is asked about what no rule decides.
     pub(crate) asks: bool,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
@@ -37,12 +37,12 @@ pub(crate) struct Plan {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) json: bool,
     pub(crate) detach: bool,
-    /// What it became, once the prompt is accepted.
+    /// The run's id, once the prompt is accepted.
     pub(crate) run: Option<RunId>,
 }
 
-/// What is read once, however often it is planned where to run: standard input is empty the second
-/// time, and files may change.
+/// Input that is read only once, even if the run is planned again for another host: standard input
+/// is empty the second time, and files may change.
 #[derive(Clone)]
 pub(crate) struct Given {
     text: String,
@@ -61,7 +61,7 @@ impl Given {
 }
 
 impl Plan {
-    /// Checks what was asked for of this process.
+    /// Plans a run in this process.
     pub(crate) fn new(
         run: arguments::Run,
         given: &mut Option<Given>,
@@ -99,7 +99,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Checks what was asked for of another host, which has a model and limits of its own.
+    /// Plans a run at another host, which has a model and limits of its own.
     pub(crate) fn elsewhere(
         run: arguments::Run,
         given: &mut Option<Given>,
@@ -200,8 +200,8 @@ impl Plan {
     }
 }
 
-/// What is granted by naming a directory and a model, by itself, and by the settings, and what is
-/// denied.
+/// Returns the grants (by naming a directory or a model, by rules, and by the settings) and the
+/// denials.
 pub(crate) fn grants(
     rules: &Permissions,
     settings: &Settings,
@@ -224,7 +224,7 @@ pub(crate) fn grants(
         ));
     }
 
-    // What the settings say of files is for runs that have some.
+    // The settings' rules about files apply only to runs with a directory.
     let set = settings.permissions.allow();
     let set = set.filter(|rule| directory || !rule.is_about(Capability::ReadFiles));
     let grants = set.fold(grants, Grants::with);
@@ -236,7 +236,8 @@ pub(crate) fn grants(
     Ok(denied.fold(grants, Grants::deny))
 }
 
-/// Whether somebody is asked about what no rule decides: as was said, or if they are there.
+/// Whether a person is asked about what no rule decides: as the options or settings say, or else if
+/// one is at the terminal.
 pub(crate) fn asks(
     rules: &Permissions,
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! `lastword cancel` and `lastword queue`: what is asked and not answered yet. Goes through whoever
-//! owns the data directory, or owns it for a moment; knows nothing of how runs end.
+//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go through the
+//! owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -38,8 +38,8 @@ pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure>
     Ok(Named::Session(Box::new(listed)))
 }
 
-/// Does something where what the data directory holds is answered for; a directory that holds
-/// nothing is not made. An owner that leaves meanwhile is succeeded.
+/// Does something at the host that owns the data directory, or at this process as its owner. Does not
+/// make a directory that does not exist. If the owner leaves meanwhile, the next one is asked.
 pub(crate) async fn with_owner<T>(
     shared: &Shared,
     settings: &Settings,
@@ -50,7 +50,7 @@ pub(crate) async fn with_owner<T>(
     if shared.server.is_none()
         && let Source::Nothing = Source::on_disk(paths)?
     {
-        // Says that there is nothing.
+        // Fails with the message that there is no session.
         Source::Nothing.session("latest").await?;
     }
     // Sessions that are due wait for a host that stays.
@@ -95,7 +95,7 @@ pub(crate) async fn cancel(
         }
     };
 
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&receipts.iter().map(text).collect::<String>());
     if receipts.iter().all(|receipt| receipt.persisted) {
         Ok(Exit::Completed)
@@ -140,7 +140,7 @@ pub(crate) async fn queue(
     let paths = Paths::of(&shared, &settings)?;
     let work = async |client: &Client| change(client, &arguments, terminal).await;
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }

@@ -1,6 +1,6 @@
-//! Where a person answers what a run asks while they follow it: the questions of its log, in which
-//! those of the runs that it started stand too, lines from the terminal, and answers on their way to
-//! the host. Knows neither what a line means nor how the run is followed.
+//! Where a person answers a run's questions while following it: takes the questions from the run's log,
+//! which also holds those of runs that it started, reads lines from the terminal, and sends answers to
+//! the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
 
 use crate::asking::{Prompter, Settled, Step};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// Bytes of the longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
-/// Hands an answer in. That another one was quicker is no failure: the log tells.
+/// Sends an answer. It is no failure if another answer came first, since the log tells that.
 async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), Failure> {
     let key = Uuid::now_v7().to_string();
     match client.answer(id, &answer, &key).await {
@@ -40,7 +40,7 @@ async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), F
 enum PromptMode {
     /// They are asked here.
     Asks,
-    /// They are told, and answered from another terminal.
+    /// They are shown, and answered from another terminal.
     Tells,
     /// They are events among others.
     Silent,
@@ -71,7 +71,7 @@ pub(crate) enum Turn {
 }
 
 impl<'a> QuestionUi<'a> {
-    /// Asks here if somebody sits at the terminal and is to be asked.
+    /// Asks here if a person is at the terminal and `asks` is set.
     pub(crate) fn new(client: &Client, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
         let mode = match (json, asks && terminal.is_attended()) {
             (true, _) => PromptMode::Silent,
@@ -169,7 +169,7 @@ impl<'a> QuestionUi<'a> {
     pub(crate) async fn turn(&mut self, view: &mut View) -> Turn {
         printer().err().hold(self.is_asking());
         if let Some(text) = self.prompter.show(&self.terminal.err) {
-            // What was typed before the question was seen is no answer to it.
+            // Discards input from before the question was visible, since it is no answer to it.
             let _no_terminal = tcflush(std::io::stdin(), QueueSelector::IFlush);
             if let Some(typed) = &mut self.typed {
                 typed.forget();
@@ -196,7 +196,7 @@ impl<'a> QuestionUi<'a> {
                     self.terminal.note(&format!("nobody types here · {how}"));
                 }
             }
-            // A terminal that is held up did not show it yet.
+            // A blocked terminal has not shown the question yet.
             Turn::Line(Some(_)) if !printer().err().has_written(self.shown_at) => self
                 .terminal
                 .note("that was typed before the question was shown; type it again"),
@@ -258,8 +258,8 @@ async fn line(typed: &mut Option<StdinLines>) -> Option<String> {
     typed.get_or_insert_with(StdinLines::new).next().await
 }
 
-/// Lines from standard input, each read by a thread of its own when it is asked for: whatever is
-/// typed for the next program is left to it. The thread ends with the process, which waits for no
+/// Lines from standard input. A thread reads each line only when it is asked for, so that input for
+/// the next program is left to that. The thread ends with the process, which waits for no
 /// thread.
 struct StdinLines {
     wanted: std::sync::mpsc::SyncSender<()>,
@@ -310,7 +310,7 @@ impl StdinLines {
         line
     }
 
-    /// Drops a line that nobody has asked for yet.
+    /// Drops a line that was read before it was asked for.
     fn forget(&mut self) {
         if let Ok(line) = self.lines.try_recv() {
             self.reading = false;

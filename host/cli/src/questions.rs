@@ -1,6 +1,5 @@
 //! `lastword questions`, `answer` and `grants`: what agents ask people, and what answers have
-//! granted. Goes through whoever owns the data directory, or owns it for a moment; knows nothing of
-//! what an answer allows.
+//! granted. They go through the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
@@ -22,7 +21,7 @@ use uuid::Uuid;
 /// The fewest characters of a question's id that are taken for it.
 const PREFIX_MIN: usize = 4;
 
-/// Does something where questions are answered, and prints what it answers.
+/// Does something at the host that owns the data directory, and prints the text that it returns.
 async fn with(
     shared: Shared,
     terminal: &Terminal,
@@ -31,7 +30,7 @@ async fn with(
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -121,7 +120,7 @@ async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
     }
 }
 
-/// Answers a question.
+/// Sends an answer to a question.
 pub(crate) async fn answer(
     arguments: arguments::Answer,
     shared: Shared,
@@ -160,7 +159,7 @@ pub(crate) async fn answer(
     with(shared, terminal, answer).await
 }
 
-/// What somebody says by a word and perhaps a text.
+/// Turns the answer's word and its text, if any, into an answer.
 fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
     let text = arguments.text.clone();
     let within = match (arguments.answer, &text) {

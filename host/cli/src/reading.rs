@@ -1,5 +1,5 @@
-//! Where what was said is read: on disk, beside whoever owns the data directory, or at a server.
-//! Knows how sessions are found by the words that people use; not how they are shown.
+//! Reads sessions: on disk, also while another process owns the data directory, or at a server. Finds
+//! them by the words that people use; `sessions.rs` and `show.rs` print them.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Where it is read.
+/// Where sessions are read.
 pub(crate) enum Source {
     Disk(Archive),
     Server(Client, Mutex<Vec<lastword_client::api::Damage>>),
@@ -56,12 +56,12 @@ impl Source {
         }
     }
 
-    /// What a host answers.
+    /// Reads at a host.
     pub(crate) fn server(client: &Client) -> Self {
         Self::Server(client.clone(), Mutex::default())
     }
 
-    /// What the data directory holds.
+    /// Reads the data directory.
     pub(crate) fn on_disk(paths: &Paths) -> Result<Self, Failure> {
         match Archive::open(&paths.data) {
             Ok(archive) => Ok(Self::Disk(archive)),
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// Whether somebody owns the runs that have no end.
+    /// Whether a host owns the runs that have no end.
     pub(crate) fn is_owned(&self) -> bool {
         match self {
             Self::Disk(archive) => archive.is_owned(),
@@ -79,7 +79,7 @@ impl Source {
         }
     }
 
-    /// What could not be read so far of what was asked for.
+    /// Returns what could not be read so far.
     pub(crate) fn damaged(&self) -> Vec<String> {
         match self {
             Self::Disk(archive) => archive.damaged().iter().map(Damage::to_string).collect(),
@@ -155,8 +155,8 @@ impl Source {
         }
     }
 
-    /// All that a session holds. What a run without an end has said, and no message has yet, is in
-    /// a message without an end.
+    /// Returns all that a session holds. Text of a run without an end that is in no message yet is put
+    /// into a message without an end.
     pub(crate) async fn export(&self, session: Listed) -> Result<Export, Failure> {
         let id = session.record.id;
         if let Self::Server(client, _) = self {
@@ -210,7 +210,7 @@ impl Source {
         }
     }
 
-    /// What can be read of a list; the rest is remembered, each once.
+    /// Returns the readable part of a list, and remembers the damage of the rest, each once.
     fn readable<T>(&self, page: PageView<T>) -> Vec<T> {
         if let Self::Server(_, damaged) = self {
             let mut known = damaged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +266,7 @@ impl Source {
     }
 }
 
-/// What a run has said that is in no message yet.
+/// Returns a run's text that is in no message yet.
 fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
     if run.state.is_terminal() {
         return None;

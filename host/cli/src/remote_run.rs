@@ -1,6 +1,6 @@
-//! A run at a host, over its API, be that host in this process or in another: from a plan to the run's
-//! end. What is lost with a connection is asked for again. `run.rs` and `resume.rs` say which host;
-//! `follow.rs` shows what comes of it.
+//! A run at a host, in this process or another, over its API: from a plan to the run's end. Requests
+//! whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host; `follow.rs` shows
+//! the run.
 
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
@@ -82,7 +82,7 @@ impl<'a> RemoteRun<'a> {
             return Err(Failure::empty_prompt(&name));
         }
 
-        // The words are looked up first, so that a wrong one leaves no workspace behind.
+        // Looks up the session first, so that a wrong word leaves no workspace behind.
         let going_on = match &plan.session {
             None => None,
             Some(word) => Some(Source::server(self.client).session(word).await?.record),
@@ -100,7 +100,7 @@ impl<'a> RemoteRun<'a> {
         };
 
         plan.run = Some(run.run);
-        // Not before: until then another host may be asked, with the same to tell.
+        // Only now: before, another host might have been asked, and would tell the same.
         for note in &notes {
             self.terminal.note(note);
         }
@@ -119,8 +119,8 @@ impl<'a> RemoteRun<'a> {
         exit
     }
 
-    /// Has the host know the agent under this name, by these very bytes. A host of this process reads
-    /// the file itself, and does not keep it.
+    /// Loads exactly these bytes as the agent of this name. A host of this process reads the file
+    /// itself, and does not keep it.
     pub(crate) async fn load(&self, name: &str, found: &Found) -> Result<Manifest, Failure> {
         if let RunHost::Own { .. } = self.host {
             let file = AgentFile {
@@ -150,7 +150,7 @@ impl<'a> RemoteRun<'a> {
         let uploaded = agent::loading(name, uploading, self.terminal).await;
         let uploaded = uploaded.map_err(|error| {
             let mut failure = Failure::from(error);
-            // The host was sent bytes, and knows no file.
+            // The host got only bytes, so that its message does not name the file.
             failure.message = format!("{}: {}", found.file.display(), failure.message);
             failure
         })?;
@@ -242,7 +242,7 @@ impl<'a> RemoteRun<'a> {
         Ok(session)
     }
 
-    /// A host that is there for one run leaves held prompts alone.
+    /// Tells of held prompts, which a host for a single run does not resume.
     async fn tell_held(&self, session: SessionId) -> Result<(), Failure> {
         let runs = self.client.runs(session).await?.items;
         let held = runs.iter().filter(|run| run.state == RunState::Held);
@@ -258,7 +258,7 @@ impl<'a> RemoteRun<'a> {
         Ok(())
     }
 
-    /// Shows a run until its end, and tells that.
+    /// Shows a run until its end, and tells how it ended.
     pub(crate) async fn follow(
         &self,
         run: &RunView,
@@ -282,7 +282,7 @@ impl<'a> RemoteRun<'a> {
         Ok(self.conclude(&end, &view, run.session))
     }
 
-    /// Tells the end, and what the shell shall know of it.
+    /// Tells how the run ended, and returns the exit code.
     fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
@@ -317,8 +317,8 @@ impl<'a> RemoteRun<'a> {
     }
 }
 
-/// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
-/// that leaves in between.
+/// A failure before the prompt was sent. An owner that leaves meanwhile forgets the earlier requests,
+/// so that the next one can be asked.
 fn on_the_way(error: ClientError) -> Failure {
     let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
     let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));
@@ -354,7 +354,7 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
         format!("{id}\n")
     };
 
-    // The run goes on, also where this is not read.
+    // The run goes on even if this cannot be written.
     let _closed = to_stdout(&line);
     terminal.note(&format!(
         "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
@@ -362,7 +362,7 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
     Exit::Completed
 }
 
-/// What the shell shall know of a run's end.
+/// The exit code for a run's end.
 fn exit_of(receipt: &Receipt) -> Exit {
     match (receipt.state, &receipt.cause) {
         (RunState::Completed, _) => Exit::Completed,

@@ -1,4 +1,4 @@
-//! What an agent wants, held against what is granted: whether it can run at all, and what to tell.
+//! Compares what an agent wants with what is granted: whether it can run at all, and what to tell.
 
 use crate::hints;
 use crate::terminal::{self, Terminal};
@@ -75,7 +75,7 @@ pub(crate) fn is_for_own_tools(want: &Want) -> bool {
 
 /// Whether people can be asked for it once it is needed, rather than before.
 fn is_asked_for(capability: Capability) -> bool {
-    // These are there from the beginning, or not at all.
+    // These are available from the start of the run, or not at all.
     !matches!(
         capability,
         Capability::ReadFiles | Capability::Model | Capability::State

@@ -1,5 +1,5 @@
-//! `lastword resume`: goes on with what is held or ended early, wherever the data directory's owner
-//! is. Knows what can be gone on with; not how a run is followed.
+//! `lastword resume`: continues prompts that are held and runs that ended early, at the data directory's
+//! owner or at a host of this process. `remote_run.rs` follows the runs.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};

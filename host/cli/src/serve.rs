@@ -1,5 +1,5 @@
-//! `lastword serve`: a host that stays. From options and settings to open doors, and from a signal
-//! to an end in order. Knows neither routes nor how runs end.
+//! `lastword serve`: a host that stays. Turns options and settings into a host with open listeners,
+//! and shuts it down in order after a signal or when it is idle. `serving.rs` runs the listeners.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Listen, NamedAgent, OnLast, Shared};
@@ -23,14 +23,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where it listens if nothing else is said.
+/// The default address.
 const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
     std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
     8020,
 ));
 
-/// How often a host that stays for a session looks when that is due: the machine's clock may be
-/// set meanwhile.
+/// How often a host that stays for a session checks when that is due, since the machine's clock may
+/// be set meanwhile.
 const DUE_LOOK_MIN: Duration = Duration::from_millis(50);
 const DUE_LOOK_MAX: Duration = Duration::from_secs(5);
 
@@ -97,7 +97,7 @@ pub(crate) async fn serve(
 /// What is served, and to whom.
 struct Plan {
     listen: Listen,
-    /// `None` lets in whoever connects.
+    /// `None` lets in every client of this machine.
     token_file: Option<PathBuf>,
     roots: Vec<PathBuf>,
     allowed_hosts: Vec<String>,
@@ -191,7 +191,7 @@ impl Plan {
         settings.external().equip(builder)
     }
 
-    /// Loads the agents, then opens the doors: whoever comes in finds everything in place.
+    /// Loads the agents, then opens the listeners, so that clients find all agents loaded.
     async fn open(
         &self,
         host: &Host,
@@ -237,7 +237,7 @@ impl Plan {
         Ok((Serving::begin(host, doors), ready))
     }
 
-    /// The way in over TCP.
+    /// Opens the TCP listener, with its authorizer.
     async fn door(&self, address: SocketAddr) -> Result<Door, Failure> {
         let authorizer: Arc<dyn Authorizer> = match &self.token_file {
             Some(file) => Arc::new(BearerToken::new(&token(file)?)),
@@ -287,7 +287,7 @@ impl Plan {
     }
 
     /// Completes once the host was idle for long enough, no session waits for a time that a later
-    /// host would miss, and nothing new is taken.
+    /// host would miss, and the host accepts nothing new.
     async fn idle(&self, host: &Host, terminal: &Terminal) {
         let Some(linger) = self.linger else {
             return std::future::pending().await;
@@ -296,7 +296,7 @@ impl Plan {
         let mut told = false;
         loop {
             host.idle(linger).await;
-            // What cannot be read is no reason to stay.
+            // A due time that cannot be read does not keep the host running.
             let due = host.next_wake().await.ok().flatten();
             if due.is_none() && host.close_if_idle() {
                 return;
@@ -316,7 +316,7 @@ impl Plan {
     }
 }
 
-/// What was given, or else what is set.
+/// Returns what the command line gives, or else what the settings do.
 fn either<T>(given: Vec<T>, set: Vec<T>) -> Vec<T> {
     if given.is_empty() { set } else { given }
 }
@@ -388,7 +388,7 @@ impl Ready {
                 "token_file": self.token_file,
                 "concurrent_runs": self.concurrent_runs,
             });
-            // Whoever does not read it finds the same on standard error.
+            // If standard output is closed, standard error still has the same.
             let _closed = to_stdout(&format!("{line}\n"));
         }
 

@@ -1,5 +1,5 @@
-//! A host behind a server: its doors are open for as long as the host has something to tell.
-//! Knows in which order both end; does not know who knocks.
+//! A host together with its server. The listeners stay open while streams still have events of the host
+//! to send; this file ends both in that order.
 
 use crate::failure::Failure;
 use lastword::Host;
@@ -23,7 +23,7 @@ pub(crate) fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
 }
 
-/// A way in, and who may come in there.
+/// A listener, and the authorizer for its clients.
 pub(crate) struct Door {
     pub(crate) listener: Listener,
     pub(crate) authorizer: Arc<dyn Authorizer>,
@@ -57,7 +57,7 @@ pub(crate) enum Held {
 pub(crate) struct Serving {
     host: Host,
     doors: Vec<JoinHandle<()>>,
-    /// What this process asks for itself.
+    /// The options for this process's own client, until it is made.
     in_process: Option<ServerOptions>,
 }
 
@@ -87,8 +87,8 @@ impl Serving {
         &self.host
     }
 
-    /// A client for this process, which goes the way that all clients go, but for the socket: what
-    /// it sends is not bounded, since it is here already.
+    /// Returns a client for this process, which uses the same API as all clients, but no socket. The size
+    /// of its requests is not bounded, since they are in memory already.
     pub(crate) fn client(&mut self, held: Held) -> Result<Client, Failure> {
         let options = ServerOptions {
             roots: vec![PathBuf::from("/")],
@@ -105,8 +105,8 @@ impl Serving {
         Ok(client.build()?)
     }
 
-    /// Ends the runs while streams still tell of them, then the streams, then the host. Answers
-    /// the runs whose end is left to the next start.
+    /// Ends the runs while streams still tell of them, then the streams, then the host. Returns the runs
+    /// whose end is left to the next start.
     pub(crate) async fn end(self) -> Vec<RunId> {
         self.host.drain().await;
         if let Some(options) = self.in_process {
@@ -115,7 +115,7 @@ impl Serving {
         }
 
         for door in self.doors {
-            // Every wait inside is bounded; this one keeps it so.
+            // Every wait inside is bounded; this bound guards against a mistake there.
             let _dropped = tokio::time::timeout(LEAVE * 3, door).await;
         }
 

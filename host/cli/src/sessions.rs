@@ -1,5 +1,4 @@
-//! `lastword sessions`: what there is to go on with. Reads beside whoever owns the data
-//! directory, or at a server.
+//! `lastword sessions`: lists the sessions. Reads them through `reading.rs`.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
@@ -51,7 +50,7 @@ pub(crate) async fn sessions(
         (false, false) => table(&shown, short(&ids), terminal),
     };
 
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -61,7 +60,7 @@ pub(crate) fn as_json(row: &Listed) -> serde_json::Value {
     json!({ "session": row.record, "workspace": paths::workspace(&row.workspace_key) })
 }
 
-/// How many characters tell all ids apart.
+/// Returns how many characters distinguish all ids.
 fn short(ids: &[String]) -> usize {
     let unique = |chars: usize| {
         let mut seen = HashSet::new();
@@ -136,7 +135,7 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     text
 }
 
-/// The end of a path, which says more than its beginning.
+/// Shortens a path to its end, which says more than its beginning.
 fn last(text: &str, chars: usize) -> String {
     let count = text.chars().count();
     if count <= chars {

@@ -1,5 +1,5 @@
-//! `lastword show`: one conversation, with the end of each run. Reads beside whoever owns the data
-//! directory, and tells what a run without an owner has said so far.
+//! `lastword show`: one conversation, with the end of each run. Reads it through
+//! `reading.rs`, and also prints what a run without an owner has said so far.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
@@ -52,7 +52,7 @@ pub(crate) async fn show(
         page.text
     };
 
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -60,9 +60,9 @@ pub(crate) async fn show(
 /// A run as it is printed.
 struct Shown {
     row: RunRow,
-    /// Without an owner and without an end.
+    /// Whether it has neither an owner nor an end.
     left: bool,
-    /// What it said that no message holds yet.
+    /// Text of it that is in no message yet.
     open: Vec<Part>,
     took_us: Option<u64>,
     /// Questions and answers, as lines.
@@ -127,7 +127,7 @@ impl Shown {
     }
 }
 
-/// What a run asked somebody, or was answered.
+/// Returns the line for a question of a run, or for its answer.
 fn question(event: &Event) -> Option<String> {
     match &event.body {
         EventBody::QuestionAsked { question } => {
@@ -223,7 +223,7 @@ impl Page {
                     ..
                 } => self.aside(&rendering::data(name.as_deref(), media_type, *bytes)),
                 PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
-                // The run's last line says it.
+                // The run's last line tells that.
                 PartBody::Finish { .. } => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Times and sizes, as people write and read them. Pure.
+//! Times and sizes, as people write and read them.
 
 use serde::Deserialize;
 use std::str::FromStr;

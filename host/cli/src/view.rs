@@ -1,5 +1,5 @@
-//! How a run's events look: to people, words as they come and one line at the end; to programs,
-//! the log itself. Knows nothing of how the run is stopped.
+//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs, as
+//! the log itself.
 
 use crate::hints;
 use crate::rendering;
@@ -269,7 +269,7 @@ impl People {
         Some(self.ended_ms.saturating_sub(started).saturating_mul(1000))
     }
 
-    /// What went wrong, if it did.
+    /// Returns what went wrong, if anything did.
     fn trouble(&self, receipt: &Receipt) -> Option<String> {
         use lastword::RunState::{Failed, Interrupted};
         if !matches!(receipt.state, Failed | Interrupted) {

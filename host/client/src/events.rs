@@ -256,7 +256,7 @@ impl Events {
         let mut all = self.client.run_events(run).stored();
         let mut last = None;
         loop {
-            // Boxed, since `read` may call this function.
+            // Boxed to keep this future small, which is rarely needed.
             match Box::pin(all.read()).await? {
                 Read::Frame(frame) => last = Some(frame),
                 Read::End | Read::Lost => return last.ok_or(error),
