@@ -169,7 +169,7 @@ impl Page {
     }
 }
 
-/// Returns a want as rules, without scopes that are not valid patterns.
+/// Returns a want as rules; none if its scope is not a valid pattern.
 fn rules(want: &Want) -> Vec<String> {
     let rules = want.rules().unwrap_or_default();
     rules.iter().map(ToString::to_string).collect()

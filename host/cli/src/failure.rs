@@ -218,7 +218,7 @@ fn damaged(damage: &impl std::fmt::Display) -> String {
     with_hint(happened, Some(&Hint::Examine))
 }
 
-/// Tells what was left out because it cannot be read.
+/// Warns of entries that were left out because they cannot be read.
 pub(crate) fn tell_damaged(damaged: &[String], terminal: &Terminal) {
     for damage in damaged.iter().take(DAMAGES_TOLD) {
         terminal.warn(damage);

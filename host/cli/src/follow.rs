@@ -391,7 +391,7 @@ fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
     }
 }
 
-/// What comes next of a run.
+/// The next item in a run's stream.
 enum Next {
     Event(Box<Event>),
     /// No more of them: why, unless the run is gone with its session.

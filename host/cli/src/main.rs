@@ -1,4 +1,4 @@
-//! The command `lastword`: runs agents from a terminal, and reads what they left.
+//! The command `lastword`: runs agents from a terminal, serves them, and reads their sessions.
 //!
 //! It uses only the public interfaces of the library, the server and the client, as any embedder
 //! does. Each command is a module.

@@ -25,7 +25,7 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How long the process's end waits for the collector.
 const FLUSH: Duration = Duration::from_secs(3);
 
-/// The way to the thread that sends the spans.
+/// The sender to the thread that exports the spans.
 pub(crate) struct Export(mpsc::Sender<Item>);
 
 enum Item {

@@ -243,7 +243,7 @@ pub(crate) async fn own(
     }
 }
 
-/// Tells what was found at the start, and what recovery did.
+/// Tells the notices of the host's start, and what recovery did.
 pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
     for notice in host.notices() {
         terminal.warn(&notice.to_string());

@@ -14,7 +14,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// What was asked for, or the user's own directories.
+    /// Returns the paths of the options or the settings, or else the user's own directories.
     pub(crate) fn of(shared: &Shared, settings: &Settings) -> Result<Self, Failure> {
         let asked = shared.data_dir.clone();
         let data = asked

@@ -148,7 +148,7 @@ struct State {
     abandoned: bool,
 }
 
-/// What is written in one piece.
+/// Text that is written in one piece.
 struct Chunk {
     to: Descriptor,
     bytes: Vec<u8>,

@@ -54,7 +54,7 @@ pub(crate) struct QuestionUi<'a> {
     prompter: Prompter,
     typed: Option<StdinLines>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
-    /// Questions whose end was seen ahead of what is shown.
+    /// Questions whose end was read ahead of the shown events.
     settled: HashSet<QuestionId>,
     /// The run has its end.
     over: bool,
@@ -62,7 +62,7 @@ pub(crate) struct QuestionUi<'a> {
     shown_at: u64,
 }
 
-/// What happens next where questions are answered.
+/// A typed line, or the result of sending an answer.
 pub(crate) enum Turn {
     /// A line was typed; `None` if none will come any more.
     Line(Option<String>),
@@ -97,7 +97,7 @@ impl<'a> QuestionUi<'a> {
         self.mode == PromptMode::Asks && !self.over && self.prompter.open().next().is_some()
     }
 
-    /// Looks at an event that comes after what is shown so far, for the end of what is asked.
+    /// Handles an event that is read ahead of the shown ones, since it may end an open question.
     pub(crate) fn ahead(&mut self, event: &Event, view: &mut View) {
         match &event.body {
             EventBody::QuestionAnswered { question, .. }
@@ -112,7 +112,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Looks at an event for what concerns people's answers.
+    /// Handles an event that concerns questions.
     pub(crate) fn event(&mut self, event: &Event, view: &mut View) {
         let text = match &event.body {
             EventBody::QuestionAsked { question } => match self.mode {
@@ -165,7 +165,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// What happens next here. May be dropped while it waits.
+    /// Waits for the next line or sent answer. May be dropped while it waits.
     pub(crate) async fn turn(&mut self, view: &mut View) -> Turn {
         printer().err().hold(self.is_asking());
         if let Some(text) = self.prompter.show(&self.terminal.err) {
@@ -186,7 +186,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Goes on from there.
+    /// Handles what [`QuestionUi::turn`] returned.
     pub(crate) fn take(&mut self, turn: Turn, view: &mut View) {
         match turn {
             Turn::Line(None) => {
@@ -219,7 +219,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Tells what is still to be answered now that the run is over.
+    /// Tells which questions are still open now that the run is over.
     pub(crate) fn close(&self) {
         for question in self.prompter.open() {
             let subject = rendering::subject(&question.asked);
@@ -310,7 +310,7 @@ impl StdinLines {
         line
     }
 
-    /// Drops a line that was read before it was asked for.
+    /// Drops a line that was read before the current question was asked.
     fn forget(&mut self) {
         if let Ok(line) = self.lines.try_recv() {
             self.reading = false;

@@ -317,8 +317,8 @@ impl<'a> RemoteRun<'a> {
     }
 }
 
-/// A failure before the prompt was sent. An owner that leaves meanwhile forgets the earlier requests,
-/// so that the next one can be asked.
+/// Turns an error of a prompt into a failure. An owner that leaves in between forgets what earlier
+/// requests opened or loaded; the next owner may then be asked for all of it.
 fn on_the_way(error: ClientError) -> Failure {
     let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
     let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));

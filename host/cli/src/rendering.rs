@@ -16,13 +16,13 @@ const ARGUMENT_CHARS: usize = 60;
 pub(crate) const DIFF_LINES: usize = 60;
 /// Characters of the longest line of a diff.
 const DIFF_CHARS: usize = 300;
-/// Characters of a row of what is shown whole.
+/// Characters of a row of text that is shown uncut.
 const ROW_CHARS: usize = 100;
 /// Before each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
 /// The same where a line goes on.
 const GUTTER_ON: &str = "  ┆ ";
-/// What is said of rows that are left out.
+/// The words that stand for rows that are left out.
 const MORE: &str = "more rows";
 
 /// A tool call in one line: its name and its arguments, each shortened.

@@ -6,8 +6,8 @@ use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
 use lastword::{Capability, text};
 
-/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
-/// without, which is told at once.
+/// Returns notes about what is wanted and not granted, to tell once a run begins. Returns `None`, and
+/// tells why at once, if the agent cannot run without it.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,

@@ -1,5 +1,5 @@
-//! `lastword resume`: continues prompts that are held and runs that ended early, at the data directory's
-//! owner or at a host of this process. `remote_run.rs` follows the runs.
+//! `lastword resume`: continues prompts that are held and runs that ended early, at the data
+//! directory's owner or at a host of this process. `remote_run.rs` follows the runs.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
@@ -221,8 +221,8 @@ impl GoingOn<'_> {
         let key = Uuid::now_v7().to_string();
         let resumed: Result<_, ClientError> = self.client.resume(run.run, &key).await;
         match resumed {
-            // The host goes on with what is held as soon as the workspace is open, and it may have
-            // its end by now.
+            // The host resumes held prompts as soon as the workspace is open, so that this one may
+            // have ended by now.
             Err(error) if error.name() == Some("not-resumable") && run.state == RunState::Held => {
                 Ok(run)
             }

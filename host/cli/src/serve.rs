@@ -94,7 +94,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// What is served, and to whom.
+/// The plan of a server: where it listens, for which clients, and with which agents.
 struct Plan {
     listen: Listen,
     /// `None` lets in every client of this machine.
@@ -361,7 +361,7 @@ fn refused(error: &ListenError) -> Failure {
     Failure::usage(format!("{error}{how}"))
 }
 
-/// What it is ready for.
+/// The message that the server is ready.
 #[derive(Default)]
 struct Ready {
     url: Option<String>,

@@ -57,7 +57,7 @@ pub(crate) enum Held {
 pub(crate) struct Serving {
     host: Host,
     doors: Vec<JoinHandle<()>>,
-    /// The options for this process's own client, until it is made.
+    /// The options behind this process's own client, once there is one.
     in_process: Option<ServerOptions>,
 }
 
@@ -87,8 +87,8 @@ impl Serving {
         &self.host
     }
 
-    /// Returns a client for this process, which uses the same API as all clients, but no socket. The size
-    /// of its requests is not bounded, since they are in memory already.
+    /// Returns a client for this process. It uses the same API as all clients, but no socket; the
+    /// size of its requests is not bounded, since they are in memory already.
     pub(crate) fn client(&mut self, held: Held) -> Result<Client, Failure> {
         let options = ServerOptions {
             roots: vec![PathBuf::from("/")],
@@ -105,8 +105,8 @@ impl Serving {
         Ok(client.build()?)
     }
 
-    /// Ends the runs while streams still tell of them, then the streams, then the host. Returns the runs
-    /// whose end is left to the next start.
+    /// Ends the runs while streams still tell of them, then the streams, then the host. Returns the
+    /// runs whose end is left to the next start.
     pub(crate) async fn end(self) -> Vec<RunId> {
         self.host.drain().await;
         if let Some(options) = self.in_process {

@@ -58,8 +58,8 @@ pub(crate) struct RunSettings {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Rules, beside those of the command line. What is denied is denied in every workspace of a host
-/// that this command line owns, and in the one that it opens elsewhere.
+/// Rules, beside those of the command line. Denials apply to every workspace of a host that this
+/// command line owns, and to the workspace that it opens at another host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PermissionSettings {
@@ -239,8 +239,8 @@ impl Settings {
         denied.fold(builder, HostBuilder::deny)
     }
 
-    /// Another person's folder must not choose the data directory, which is trusted: its compiled agents
-    /// run unchecked, and a process that listens on its socket is taken for its owner.
+    /// Another person's folder must not choose the data directory, which is trusted: its compiled
+    /// agents run unchecked, and a process that listens on its socket is taken for its owner.
     fn refuse_places(&self) -> Result<(), Failure> {
         match self.run.data_dir {
             None => Ok(()),

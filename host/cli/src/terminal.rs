@@ -7,7 +7,7 @@ use lastword::text;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-/// What is known of standard output and error.
+/// The properties of the standard streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     pub(crate) out: Stream,
@@ -16,7 +16,7 @@ pub(crate) struct Terminal {
     pub(crate) reads: bool,
 }
 
-/// What is known of one of them.
+/// The properties of one output stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) terminal: bool,

@@ -91,8 +91,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Stops repeating a request once the server says that it is leaving, or is gone: another server may
-    /// take over the same data, and the caller can ask that one. Default: the request is repeated.
+    /// Stops repeating a request once the server says that it is leaving, or is gone: another server
+    /// may take over the same data, and the caller can ask that one. Default: the request is repeated.
     pub fn succession(mut self) -> Self {
         self.settings.succession = true;
         self

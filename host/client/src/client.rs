@@ -1,5 +1,5 @@
-//! The client: sends a request, reads its answer, and repeats it where that is safe. `requests.rs` has a method for each
-//! thing that can be asked, `events.rs` the streams.
+//! The client: sends a request, reads its answer, and repeats it where that is safe. `requests.rs`
+//! has a method for each thing that can be asked, `events.rs` the streams.
 
 use crate::api::problem::MEDIA_TYPE;
 use crate::api::{PageView, Problem};
@@ -143,18 +143,18 @@ impl Client {
         self.inner.settings.connections
     }
 
-    /// Asks, and reads what is answered.
+    /// Sends a request, and parses the JSON of its answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let body = self.download(call).await?;
         self.read(&body)
     }
 
-    /// Asks for what is answered with nothing.
+    /// Sends a request whose answer has no body.
     pub(crate) async fn tell(&self, call: Call) -> Result<(), ClientError> {
         self.download(call).await.map(drop)
     }
 
-    /// Asks for bytes.
+    /// Sends a request, and returns the bytes of its answer.
     pub(crate) async fn download(&self, call: Call) -> Result<Bytes, ClientError> {
         let (status, is_problem, body) = self.exchange(call).await?;
         if status.is_success() {
@@ -163,7 +163,8 @@ impl Client {
         Err(self.not_done(status, is_problem, &body))
     }
 
-    /// Asks under a key, by which the host knows the same request again, until there is an answer.
+    /// Sends a request with an idempotency key, and repeats it until there is an answer: the host
+    /// recognizes a repeated request by its key.
     pub(crate) async fn ask_with_key<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -187,7 +188,7 @@ impl Client {
         }
     }
 
-    /// All pages of a list as one.
+    /// Reads all pages of a list, and returns them as one.
     pub(crate) async fn all<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -211,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Asks, and returns whatever is answered.
+    /// Sends a request, and returns its answer, whatever its status.
     pub(crate) async fn exchange(
         &self,
         call: Call,
@@ -234,7 +235,7 @@ impl Client {
         .unwrap_or_else(|| Err(self.does_not_answer()))
     }
 
-    /// Opens a stream, which has no end in time.
+    /// Opens a stream. Only the wait for its beginning has a time limit.
     pub(crate) async fn open(&self, call: Call) -> Result<BodyStream, ClientError> {
         let opened = within(self.inner.settings.answer, async {
             let response = self.send(call).await?;
@@ -322,7 +323,7 @@ fn is_problem<T>(response: &Response<T>) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
-/// A body to its end.
+/// Reads a body to its end.
 async fn whole(mut body: BodyStream) -> std::io::Result<Bytes> {
     let Some(first) = body.next().await.transpose()? else {
         return Ok(Bytes::new());

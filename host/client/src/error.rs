@@ -22,7 +22,8 @@ pub enum ClientError {
     /// No client can be made on this machine: TLS or the socket's directory is not available.
     #[error("cannot make an HTTP client: {0}")]
     Setup(String),
-    /// There was no answer. Whether the server did what was asked is not known, unless `repeatable`.
+    /// There was no answer. Whether the server carried out the request is not known, unless
+    /// `repeatable`.
     #[error("cannot reach the lastword server at {address}: {reason}")]
     Unreachable {
         /// The server.
@@ -41,7 +42,7 @@ pub enum ClientError {
     Foreign {
         /// The server.
         address: String,
-        /// What it answered.
+        /// What is wrong with its answer.
         reason: String,
     },
 }
@@ -51,12 +52,12 @@ pub enum ClientError {
 pub struct Refusal {
     /// The server.
     pub address: String,
-    /// What it said.
+    /// The error that it answered.
     pub problem: Problem,
 }
 
 impl ClientError {
-    /// What the server said, if it refused.
+    /// Returns the server's refusal, if it refused.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {

@@ -20,7 +20,7 @@ const SILENCE: Duration = Duration::from_secs(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What comes in a stream.
+/// One item of a stream.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Frame {
@@ -45,7 +45,7 @@ pub struct Events {
     cursor: Option<u64>,
     follows: bool,
     skips_folded: bool,
-    /// Whether events are counted and not looked at.
+    /// Whether events are only counted, without parsing them.
     holds: bool,
     elsewhere: Option<Elsewhere>,
     open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
@@ -264,7 +264,7 @@ impl Events {
         }
     }
 
-    /// What comes next over this connection, which is opened if need be.
+    /// Reads the next frame, after opening a connection if there is none.
     async fn read(&mut self) -> Result<Read, ClientError> {
         loop {
             if self.open.is_none() {
@@ -338,7 +338,7 @@ impl Events {
         }
     }
 
-    /// Why the server broke the stream off.
+    /// Returns the error for which the server broke off the stream.
     fn broken(&self, data: &str) -> ClientError {
         let problem = serde_json::from_str::<Problem>(data);
         match problem {
@@ -356,7 +356,8 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Where a log goes on that no longer reaches back as far as was asked.
+/// Returns the oldest usable cursor, if the error is that the log no longer reaches back to the one
+/// that was asked for.
 fn resume_after(error: &ClientError) -> Option<u64> {
     error.problem()?.resume_after
 }

@@ -36,6 +36,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     };
 
     let checked: Result<Option<Principal>, Problem> = checked.await;
+
     let underway = parts.extensions.get::<Arc<Underway>>();
     if let (Ok(None) | Err(_), Some(underway)) = (&checked, underway) {
         underway.anonymous();

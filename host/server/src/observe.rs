@@ -30,9 +30,11 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         principal = field::Empty,
         status = field::Empty,
     );
+
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = begun.elapsed();
+
     let status = response.status().as_u16();
     span.record("status", status);
     span.in_scope(|| tracing::info!(took_us = took.as_micros(), "answered"));

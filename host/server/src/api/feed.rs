@@ -27,7 +27,7 @@ pub(crate) enum Numbered {
     ByPosition,
 }
 
-/// What is sent, and what is kept for as long as it is.
+/// The events and notices to send, and the client's claim, which is held as long as the stream.
 pub(crate) struct Feed {
     events: Option<Events>,
     numbered: Numbered,

@@ -1,5 +1,4 @@
-//! Routes about the server itself: whether it lives, what it is, what it offers and what it
-//! has done.
+//! Routes about the server itself: its health, its version, its OpenAPI document and its metrics.
 
 use super::App;
 use super::extract::Caller;

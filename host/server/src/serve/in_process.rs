@@ -16,7 +16,7 @@ use tower_service::Service;
 /// without a socket, and without a token, since nothing but this process can send them. The
 /// client of `lastword-client` takes it as its transport.
 ///
-/// Answers are not buffered: a stream of events is a body that is read as it grows. As over a socket,
+/// The body of an answer is not buffered: a stream of events is read as it grows. As over a socket,
 /// dropping a request before its answer does not undo what it asked for.
 ///
 /// Beyond what clients from outside may send, paths may be relative or not UTF-8, and the

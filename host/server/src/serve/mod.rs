@@ -68,6 +68,7 @@ pub async fn serve(
         limits.kill.clone().drop_guard(),
     );
     shutdown.await;
+
     limits.stop.cancel();
     accepting.close();
     accepting.wait().await;
@@ -107,10 +108,12 @@ async fn accept(
                 }
             }
         };
+
         let place = tokio::select! {
             () = limits.stop.cancelled() => return,
             place = places.take() => place,
         };
+
         let (router, limits) = (router.clone(), limits.clone());
         connections.spawn(connection::serve(stream, arrival, router, limits, place));
     }
