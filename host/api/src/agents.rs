@@ -104,7 +104,7 @@ impl From<Manifest> for ManifestView {
 }
 
 impl From<ManifestView> for Manifest {
-    /// What a newer server knows and this version does not is among the unknown wants.
+    /// Capabilities that only a newer server knows are put among the unknown wants.
     fn from(view: ManifestView) -> Self {
         let mut unknown_wants = view.unknown_wants;
         let mut wants = Vec::new();
@@ -119,6 +119,7 @@ impl From<ManifestView> for Manifest {
                 Err(_) => unknown_wants.push(want.capability),
             }
         }
+
         Self {
             name: view.name,
             version: view.version,

@@ -1,4 +1,4 @@
-//! How members are read that serde's own reading would take too freely, or too strictly.
+//! Deserializers for members for which serde's default would be too lenient or too strict.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};

@@ -2,8 +2,8 @@
 //! and the notices in streams. `lastword-server` reads and writes these types, `lastword-client`
 //! writes and reads them, so that neither has a copy of the other's.
 //!
-//! What an id, a message, an event or a receipt is, the host library's vocabulary says; here stands
-//! only what the API adds to it. Every type is read and written alike. Bodies of requests refuse
+//! Ids, messages, events and receipts come from `lastword-types`; this crate holds only what the API
+//! adds to them. Every type can be read and written. Bodies of requests refuse
 //! members that they do not know; answers ignore them, so that a client can talk to a newer server.
 //!
 //! With the feature `openapi` each type describes itself for an OpenAPI document.

@@ -34,7 +34,7 @@ impl<T> PageView<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Damage {
-    /// The table; empty where a part of the file belongs to none that could be told.
+    /// The table; empty if the table of the damaged part is not known.
     pub table: String,
     /// The row's key in its table, if one row alone is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,12 +58,14 @@ impl fmt::Display for Damage {
             (None, false) => write!(f, "the table `{}`", self.table)?,
             (None, true) => f.write_str("a part of the database")?,
         }
+
         match (self.session, self.run) {
             (Some(session), Some(run)) => write!(f, " (session {session}, run {run})")?,
             (Some(session), None) => write!(f, " (session {session})")?,
             (None, Some(run)) => write!(f, " (run {run})")?,
             (None, None) => {}
         }
+
         write!(f, " cannot be read: {}; lost: {}", self.why, self.lost)
     }
 }

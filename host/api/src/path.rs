@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// A path of the server's machine. In JSON it is a text. One that is not UTF-8 is a list of its
-/// bytes, which a server takes from the process that it runs in alone: what it answers and logs
-/// could not name such a path to anyone else.
+/// A path of the server's machine. In JSON it is a text, or, if it is not UTF-8, a list of its
+/// bytes. A server accepts such a list only from its own process, since its answers and its log
+/// could not name that path to other clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WirePath(pub PathBuf);
 

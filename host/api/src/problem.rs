@@ -1,5 +1,6 @@
 //! Errors as they go over the wire: RFC 9457 `application/problem+json`, under the names of
-//! the run contract. Every name and its status stands here; what caused an error, the server knows.
+//! the run contract. Holds every name and its status; the server turns
+//! its errors into them.
 
 use crate::Damage;
 use crate::forms::if_known;
@@ -97,7 +98,7 @@ pub struct Problem {
     /// The name, for programs.
     #[cfg_attr(feature = "openapi", schema(example = "unknown-run"))]
     pub name: String,
-    /// The oldest cursor that still works, of a cursor that is older than the log.
+    /// The oldest cursor that still works, if the given one is older than the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_after: Option<u64>,
     /// Where to read the messages that the log no longer reaches back to.
@@ -106,7 +107,7 @@ pub struct Problem {
     /// Where to find the sessions whose events the log no longer reaches back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<String>,
-    /// The answer that counted, of a question that was answered already.
+    /// The answer that counted, if the question was answered already.
     #[serde(
         default,
         deserialize_with = "if_known",
@@ -120,7 +121,7 @@ pub struct Problem {
         skip_serializing_if = "Option::is_none"
     )]
     pub damage: Option<Damage>,
-    /// The run that went on, of a run that was gone on with already.
+    /// The run that continues this one, if it was resumed already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
 }

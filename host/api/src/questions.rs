@@ -4,16 +4,16 @@ use lastword_types::id::{QuestionId, RunId, WorkspaceId};
 use lastword_types::session::{Answer, Granted, Question};
 use serde::{Deserialize, Serialize};
 
-/// How a question stands.
+/// Whether a question is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = QuestionState))]
 #[serde(rename_all = "lowercase")]
 pub enum QuestionStatus {
-    /// Nobody has answered yet.
+    /// It has no answer yet.
     Open,
-    /// Somebody has.
+    /// It has an answer.
     Answered,
-    /// Nobody answered in time: its run ended, or went on without an answer.
+    /// There was no answer in time: its run ended, or went on without one.
     Dismissed,
 }
 

@@ -46,7 +46,7 @@ pub struct NewRun {
     )]
     pub config: Option<Box<RawValue>>,
     /// Stop the run once this client's claim on the workspace ends. Without it the run goes
-    /// on, whoever goes away.
+    /// on when clients disconnect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_to: Option<ClientId>,
 }

@@ -31,13 +31,11 @@ pub struct NewWorkspace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub grants: Option<Vec<String>>,
-    /// What no agent may do here, whatever is granted and whoever answers: rules of the same
-    /// kind.
+    /// What no agent may do here, whatever grants and answers allow: rules of the same kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(max_items = 256))]
     pub deny: Option<Vec<String>>,
-    /// Whether somebody is there to be asked about what no rule decides. Default: nobody is,
-    /// and it is denied.
+    /// Whether a person can be asked about what no rule decides. Default: no, and it is denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<bool>,
     /// Runs at the same time; the others wait.
@@ -58,6 +56,7 @@ impl NewWorkspace {
             WorkspaceKey::Directory(path) => (Some(path.clone().into()), None),
             WorkspaceKey::Name(name) => (None, Some(name.clone())),
         };
+
         Self {
             client_id: client.to_string(),
             directory,

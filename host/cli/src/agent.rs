@@ -1,5 +1,5 @@
-//! From what a person names to a component and its name. Knows files and folders, not what is in
-//! a component.
+//! Finds the component that a person names by a file or by the folder of a crate, which `cargo.rs`
+//! builds.
 
 use crate::cargo;
 use crate::failure::Failure;
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// When it is told that an agent is still being compiled: first, and again.
+/// When to tell the person that an agent is still being compiled: first, and then again.
 const FIRST_TOLD: Duration = Duration::from_secs(2);
 const TOLD_AGAIN: Duration = Duration::from_secs(10);
 
@@ -39,12 +39,14 @@ pub(crate) fn find(path: &Path, terminal: &Terminal) -> Result<Found, Failure> {
     if metadata.is_dir() {
         return cargo::build(path, terminal);
     }
+
     if is_crate(path) {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         return cargo::build(folder.unwrap_or(Path::new(".")), terminal);
     }
+
     let stem = path.file_stem().unwrap_or_default();
     Ok(Found {
         name: stem.to_string_lossy().into_owned(),

@@ -1,5 +1,4 @@
-//! What can be written on the command line, and its help. Knows how words are parsed, not what
-//! they do.
+//! The arguments of the command line, and their help.
 
 mod later;
 mod mcp;
@@ -152,7 +151,7 @@ pub(crate) struct Shared {
     /// Settings [default: lastword.toml in the current directory, if there is one]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config_file: Option<PathBuf>,
-    /// Go through the lastword server at this address [default: whoever owns the data directory]
+    /// Go through the lastword server at this address [default: the owner of the data directory]
     #[arg(
         long,
         global = true,

@@ -1,6 +1,6 @@
 //! Questions as a person answers them line by line: which one is asked, what a line means as its
-//! answer, and what becomes of it when somebody else was quicker. Pure; knows neither where lines
-//! come from nor where answers go.
+//! answer, and what happens when another client answers first. Does no input or output:
+//! `question_ui.rs` reads the lines and sends the answers.
 
 use crate::rendering;
 use crate::terminal::Stream;
@@ -22,12 +22,12 @@ pub(crate) struct Prompter {
     sent: Option<Answer>,
 }
 
-/// What a line came to.
+/// The meaning of a typed line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// It answers this question.
     Send(QuestionId, Answer),
-    /// It answers nothing: what to write instead.
+    /// It is not an answer; this text says what to type instead.
     Again(String),
     /// Nothing is asked just now.
     Nothing,
@@ -36,11 +36,11 @@ pub(crate) enum Step {
 /// Who settled a question that waited here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Nobody here has seen it.
+    /// It was not shown here.
     Unseen,
     /// The answer that was typed here counts.
     Here,
-    /// Somebody else was quicker, or it was taken back.
+    /// Another client answered first, or the question was taken back.
     Elsewhere,
 }
 
@@ -63,7 +63,7 @@ impl Prompter {
         self.shown && self.sent.is_none() && !self.open.is_empty()
     }
 
-    /// The next question as it is put to the person, once.
+    /// Returns the next question as text for the person, once.
     pub(crate) fn show(&mut self, stream: &Stream) -> Option<String> {
         if self.shown {
             return None;
@@ -78,10 +78,12 @@ impl Prompter {
         let Some(question) = self.open.front().filter(|_| self.wants_a_line()) else {
             return Step::Nothing;
         };
+
         let read = match &question.asked {
             Asked::Permission { offers, .. } => permission(typed, offers),
             Asked::Input { choices, .. } => input(typed, choices),
         };
+
         match read {
             Ok(answer) => {
                 self.sent = Some(answer.clone());
@@ -102,15 +104,18 @@ impl Prompter {
         let Some(at) = self.open.iter().position(|open| open.id == id) else {
             return Settled::Unseen;
         };
+
         self.open.remove(at);
         if at > 0 || !self.shown {
             return Settled::Unseen;
         }
+
         self.shown = false;
         let sent = self.sent.take();
-        match sent.is_some() && sent.as_ref() == answer {
-            true => Settled::Here,
-            false => Settled::Elsewhere,
+        if sent.is_some() && sent.as_ref() == answer {
+            Settled::Here
+        } else {
+            Settled::Elsewhere
         }
     }
 }
@@ -124,9 +129,10 @@ fn put(question: &Question, stream: &Stream) -> String {
                 let id = question.id;
                 text.push_str(&format!("  `lastword questions {id}` shows all of it\n"));
             }
-            text.push_str(match offers.is_empty() {
-                true => "  [y]es once   [n]o\n",
-                false => "  [y]es once   [s]ession   [w]orkspace   [n]o\n",
+            text.push_str(if offers.is_empty() {
+                "  [y]es once   [n]o\n"
+            } else {
+                "  [y]es once   [s]ession   [w]orkspace   [n]o\n"
             });
             for (at, offer) in offers.iter().enumerate() {
                 text.push_str(&format!("  {}) {}\n", at + 1, text::seen(offer)));
@@ -137,11 +143,13 @@ fn put(question: &Question, stream: &Stream) -> String {
                 );
             }
         }
-        Asked::Input { choices, .. } => text.push_str(match choices.is_empty() {
-            true => "  type your answer, or `/skip` to give none\n",
-            false => "  type a number or an answer of your own, or `/skip` to give none\n",
+        Asked::Input { choices, .. } => text.push_str(if choices.is_empty() {
+            "  type your answer, or `/skip` to give none\n"
+        } else {
+            "  type a number or an answer of your own, or `/skip` to give none\n"
         }),
     }
+
     text
 }
 
@@ -191,9 +199,11 @@ fn input(typed: &str, choices: &[String]) -> Result<Answer, String> {
     if typed.is_empty() {
         return Err("type an answer, or `/skip` to give none".to_owned());
     }
+
     if typed == "/skip" {
         return Ok(Answer::Deny { reason: None });
     }
+
     let number: Option<usize> = typed.parse().ok();
     let choice = number.and_then(|number| choices.get(number.checked_sub(1)?));
     let text = choice.map_or_else(|| typed.to_owned(), Clone::clone);

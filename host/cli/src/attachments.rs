@@ -1,5 +1,5 @@
 //! Files that go with a prompt: read within a host's bounds, with the media type that their content
-//! or their name says. Knows neither prompts nor hosts.
+//! or their name says.
 
 use crate::failure::Failure;
 use crate::units;
@@ -18,6 +18,7 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<NewAttachment>, Failure> {
             files.len()
         )));
     }
+
     let mut read = Vec::with_capacity(files.len());
     let mut sum = 0;
     for file in files {
@@ -32,6 +33,7 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<NewAttachment>, Failure> {
         }
         read.push(attachment);
     }
+
     Ok(read)
 }
 
@@ -53,6 +55,7 @@ fn one(file: &Path) -> Result<(NewAttachment, usize), Failure> {
             _ => format!("cannot read {shown} to attach it: {error}"),
         })
     };
+
     let bytes = lastword::file::read(file, ATTACHMENT_BYTES_MAX).map_err(unreadable)?;
     let name = file
         .file_name()
@@ -69,13 +72,16 @@ fn media_type(file: &Path, bytes: &[u8]) -> String {
     if let Some(looked_into) = begins.filter(is_looked_into) {
         return looked_into.to_owned();
     }
+
     if let Some(named) = mime_guess::from_path(file).first() {
         return named.essence_str().to_owned();
     }
+
     let plain = || match std::str::from_utf8(bytes) {
         Ok(_) => "text/plain",
         Err(_) => "application/octet-stream",
     };
+
     begins.unwrap_or_else(plain).to_owned()
 }
 

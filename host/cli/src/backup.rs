@@ -1,5 +1,5 @@
-//! `lastword backup`: all sessions in one file, also beside a host that is at work. Knows where the
-//! database is, not how it is copied.
+//! `lastword backup`: all sessions in one file, also while a host is running. The library
+//! copies the database.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -21,6 +21,7 @@ pub(crate) async fn backup(
              LASTWORD_SERVER",
         ));
     }
+
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
     let file = arguments.file;

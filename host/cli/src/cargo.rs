@@ -1,5 +1,5 @@
-//! Builds an agent's crate with cargo, whose own messages go to standard error. Knows cargo's
-//! JSON, not what the component holds.
+//! Builds an agent's crate with cargo, whose own messages go to standard error, and finds the
+//! component in cargo's JSON output.
 
 use crate::agent::Found;
 use crate::failure::Failure;
@@ -22,6 +22,7 @@ pub(crate) fn build(folder: &Path, terminal: &Terminal) -> Result<Found, Failure
             folder.display()
         )));
     }
+
     let package = package(folder, &manifest)?;
     ensure_target(folder, terminal)?;
     let file = component(folder, &package)?;
@@ -56,7 +57,8 @@ impl Package {
     }
 }
 
-/// The package of this very folder; a workspace without one has many, so none of them is meant.
+/// Returns the package of this very folder. A workspace folder without one is refused, since it is
+/// unclear which of its packages is meant.
 fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
     let output = cargo(folder)
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -69,9 +71,11 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         ))
     };
+
     if !output.status.success() {
         return Err(unreadable("its message is above"));
     }
+
     let metadata: Metadata =
         serde_json::from_slice(&output.stdout).map_err(|error| unreadable(&error.to_string()))?;
     let here = manifest.canonicalize().unwrap_or(manifest.to_owned());
@@ -92,6 +96,7 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         )));
     };
+
     if !package.is_agent() {
         return Err(Failure::usage(format!(
             "the package `{}` is not an agent: its library is no cdylib; add to {}:\n\n  \
@@ -100,6 +105,7 @@ fn package(folder: &Path, manifest: &Path) -> Result<Package, Failure> {
             manifest.display()
         )));
     }
+
     Ok(package)
 }
 
@@ -109,14 +115,16 @@ fn ensure_target(folder: &Path, terminal: &Terminal) -> Result<(), Failure> {
         .args(["--print", "target-libdir", "--target", TARGET])
         .stderr(Stdio::null())
         .output();
-    // Without rustc, cargo says it better.
+    // If rustc is missing, cargo gives the better message.
     let Ok(libraries) = libraries else {
         return Ok(());
     };
+
     let libraries = String::from_utf8_lossy(&libraries.stdout);
     if Path::new(libraries.trim()).is_dir() {
         return Ok(());
     }
+
     terminal.note(&format!(
         "agents are built for {TARGET}, which this toolchain lacks; \
          adding it with `rustup target add {TARGET}`"
@@ -261,7 +269,7 @@ const PREFIXES: [&str; 7] = [
 const TOOLS: [&str; 10] = [
     "CC", "CXX", "AR", "LD", "NM", "RANLIB", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS",
 ];
-/// What a name holds that is no affair of a build, whatever it begins with.
+/// A variable whose name contains one of these is kept from builds, whatever its prefix.
 const KEPT: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY"];
 /// What cargo says of this program where that was started by `cargo run`: it would be taken for the
 /// crate's own, and make build scripts that look at it run again each time.
@@ -274,6 +282,7 @@ fn passes(name: &str) -> bool {
     if KEPT.iter().any(|word| upper.contains(word)) || begins(&OF_THIS_PROGRAM) {
         return false;
     }
+
     let is_proxy = upper.ends_with("_PROXY") && NAMES.contains(&upper.as_str());
     let tool = name.strip_prefix("HOST_").or(name.strip_prefix("TARGET_"));
     let tool = tool.unwrap_or(name);

@@ -1,6 +1,6 @@
 //! `lastword check`: what an agent is and wants. It is loaded, with everything denied, and not
-//! run; the user's sessions are not touched. A crate is built first, which runs what it brings for
-//! that.
+//! run; the user's sessions are not touched. A crate is built first, which runs its build
+//! scripts and macros.
 
 use crate::agent;
 use crate::arguments::{self, Shared};
@@ -31,6 +31,7 @@ pub(crate) async fn check(
              with your rights, outside of any sandbox",
         );
     }
+
     let found = agent::find(&arguments.agent, terminal)?;
     let temporary = tempfile::tempdir().map_err(|error| {
         Failure::usage(format!(
@@ -48,13 +49,15 @@ pub(crate) async fn check(
     let loaded = host.load_agent(&found.name, found.file.as_path());
     let agent = agent::loading(&found.name, loaded, terminal).await?;
     let loading = began.elapsed();
-    let text = match arguments.json {
-        true => format!("{}\n", as_json(&agent, &found.file, loading)),
-        false => for_people(&agent, &found.file, loading, &terminal.out),
+    let text = if arguments.json {
+        format!("{}\n", as_json(&agent, &found.file, loading))
+    } else {
+        for_people(&agent, &found.file, loading, &terminal.out)
     };
+
     host.shutdown().await;
     drop(temporary);
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -109,12 +112,14 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         text: String::new(),
         out: *out,
     };
+
     let title = out.bold(&line(&manifest.name, 80));
     page.text = format!("{title} {}\n", line(&manifest.version, 40));
     if !manifest.description.is_empty() {
         page.text.push_str(&line(&manifest.description, 400));
         page.text.push('\n');
     }
+
     page.text.push('\n');
     page.row("file", &text::line(&file.display().to_string()));
     page.row("size", &units::bytes(inspection.bytes));
@@ -124,20 +129,24 @@ fn for_people(agent: &Agent, file: &Path, loading: Duration, out: &Stream) -> St
         &format!("{WIT_PACKAGE}@{}", wit(agent).unwrap_or("?")),
     );
     let micros = u64::try_from(loading.as_micros()).unwrap_or(u64::MAX);
-    let how = match agent.was_cached() {
-        true => "loaded from the cache in",
-        false => "compiled in",
+    let how = if agent.was_cached() {
+        "loaded from the cache in"
+    } else {
+        "compiled in"
     };
+
     page.row("host", &format!("{how} {}", units::time(micros)));
     let default = manifest.default_prompt.as_deref();
     let default = default.map_or("none; a prompt must be given".to_owned(), |prompt| {
         format!("“{}”", line(prompt, 200))
     });
     page.row("default prompt", &default);
-    let epilogue = match inspection.has_epilogue() {
-        true => "yes: it may add closing words when it is stopped",
-        false => "no",
+    let epilogue = if inspection.has_epilogue() {
+        "yes: it may add closing words when it is stopped"
+    } else {
+        "no"
     };
+
     page.row("epilogue", epilogue);
     wants(&mut page, agent);
     names(&mut page, "imports", &inspection.imports);
@@ -160,7 +169,7 @@ impl Page {
     }
 }
 
-/// What is asked for, as rules; none of what is no pattern.
+/// Returns a want as rules; none if its scope is not a valid pattern.
 fn rules(want: &Want) -> Vec<String> {
     let rules = want.rules().unwrap_or_default();
     rules.iter().map(ToString::to_string).collect()
@@ -172,6 +181,7 @@ fn granted_by(want: &Want) -> Vec<String> {
         let names = brief(&want.scope.join(", "), 400);
         return vec![format!("granting what they touch: {names}")];
     }
+
     let rules = match want.rules() {
         Ok(rules) => rules,
         Err(error) => {
@@ -179,6 +189,7 @@ fn granted_by(want: &Want) -> Vec<String> {
             return vec![format!("nothing, since nobody understands it: {why}")];
         }
     };
+
     let how = |rule: &Rule| match (rule.capability(), rule.pattern()) {
         // A directory and a model are more than permissions.
         (Capability::ReadFiles | Capability::Model, None) => hints::how_to_grant(want.capability),
@@ -194,6 +205,7 @@ fn granted_by(want: &Want) -> Vec<String> {
             format!("`--allow {}`", text::shell(&text::seen(&rule.to_string())))
         }
     };
+
     rules.iter().map(how).collect()
 }
 
@@ -202,6 +214,7 @@ fn wants(page: &mut Page, agent: &Agent) {
     if manifest.wants.is_empty() && manifest.unknown_wants.is_empty() {
         page.row("wants", "nothing");
     }
+
     let mut label = "wants";
     for want in &manifest.wants {
         let mut value = format!("{:<13}", want.capability.as_str());
@@ -216,6 +229,7 @@ fn wants(page: &mut Page, agent: &Agent) {
             page.row("", &format!("  granted by {how}"));
         }
     }
+
     for unknown in &manifest.unknown_wants {
         let value = format!("{} (not known to this lastword)", brief(unknown, 80));
         page.row(std::mem::take(&mut label), &value);
@@ -236,6 +250,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
             None => groups.push((package, vec![rest])),
         }
     }
+
     groups.sort_by_key(|group| !group.0.starts_with("lastword:"));
     for (package, mut rest) in groups {
         let version = rest.first().and_then(|name| name.split_once('@'));
@@ -257,6 +272,7 @@ fn names(page: &mut Page, label: &str, names: &[String]) {
         let value = format!("{package}{}", rest.join(", "));
         page.row(std::mem::take(&mut label), &brief(&value, 1000));
     }
+
     if label == "imports" || label == "exports" {
         page.row(label, "nothing");
     }

@@ -1,5 +1,5 @@
-//! `lastword doctor`: looks at all that the data directory keeps, and says what of it cannot be
-//! read, what is lost by it, and how to save the rest. Reads only, also beside a host that runs.
+//! `lastword doctor`: checks everything in the data directory, and says what cannot be read, what is
+//! lost by it, and how to save the rest. Only reads, also while a host is running.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -32,7 +32,8 @@ pub(crate) fn doctor(
         }
         found => found?,
     };
-    // Where it cannot be told, the examination says why.
+
+    // If it cannot be opened, the examination says why.
     let archive = Archive::open(&paths.data).ok();
     let missing = archive.and_then(|archive| archive.missing().ok().flatten());
     let clean = found.is_clean() && missing.is_none();
@@ -41,6 +42,7 @@ pub(crate) fn doctor(
     } else {
         report(&found, missing.as_ref())
     };
+
     let _closed = to_stdout(&text);
     Ok(if clean { Exit::Completed } else { Exit::Failed })
 }
@@ -74,16 +76,20 @@ fn report(found: &Examination, missing: Option<&Missing>) -> String {
     if found.is_clean() && missing.is_none() {
         return format!("nothing is damaged: {read} of {sessions} were read\n");
     }
+
     let mut text = String::new();
     for damage in &found.damaged {
         text.push_str(&format!("damaged  {}\n", line(&damage.to_string(), 1000)));
     }
+
     for said in &found.file {
         text.push_str(&format!("file     {}\n", line(said, 400)));
     }
+
     if let Some(missing) = missing {
         text.push_str(&format!("missing  {}\n", line(&missing.to_string(), 1000)));
     }
+
     let places = units::count(found.damaged.len() as u64, "place");
     text.push_str(&format!(
         "\n{places} cannot be read; {read} of {sessions} can. Everything else goes on as it is.\n\

@@ -1,6 +1,6 @@
 //! The tables of the settings that let agents reach beyond their sandbox: commands, private hosts,
-//! secrets, MCP servers. Only the operator writes them. Knows what each becomes, not who may use
-//! it: that is granted apart.
+//! secrets, MCP servers. Only the operator writes them. Grants decide separately which agents may
+//! use them.
 
 use crate::failure::Failure;
 use lastword::HostBuilder;
@@ -45,7 +45,7 @@ pub(crate) struct NetworkSettings {
 }
 
 impl External<'_> {
-    /// The first table that says anything.
+    /// Returns the first table that is not empty.
     pub(crate) fn widens(&self) -> Option<&'static str> {
         let tables = [
             ("commands", *self.commands != CommandSettings::default()),
@@ -69,6 +69,7 @@ impl External<'_> {
         if self.mcp.is_empty() {
             return Ok(builder);
         }
+
         Ok(builder.tools(self.servers()?))
     }
 
@@ -108,18 +109,23 @@ impl CommandSettings {
         for words in &self.allow {
             commands = commands.allow(words);
         }
+
         for (name, value) in &self.env {
             commands = commands.env(name, value);
         }
+
         for path in &self.readable {
             commands = commands.readable(path);
         }
+
         for path in &self.writable {
             commands = commands.writable(path);
         }
+
         if self.network {
             commands = commands.network();
         }
+
         match self.timeout_s {
             Some(seconds) => {
                 let timeout = Duration::from_secs(seconds);

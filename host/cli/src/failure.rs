@@ -1,5 +1,4 @@
-//! How a command ends: its exit code, and what it tells a person who must do something.
-//! Knows no command.
+//! How a command ends: its exit code, and the message that tells a person what to do.
 
 use crate::hints;
 use crate::terminal::Terminal;
@@ -28,7 +27,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// The same for a command that could not print all that it had to, which is no success.
+    /// Returns this code, or `end` in place of success, for a command that could not print everything.
     pub(crate) fn cut_short(self, end: Self) -> Self {
         match self {
             Self::Completed => end,
@@ -54,8 +53,8 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What happened, why, and what to do.
     pub(crate) message: String,
-    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked:
-    /// the next one may be asked the same.
+    /// Whether the data directory's owner is leaving, or left, and did nothing of what was asked, so
+    /// that the same may be asked of the next owner.
     pub(crate) handover: bool,
 }
 
@@ -88,7 +87,7 @@ impl Failure {
         Self::usage(with_hint(happened, Some(&hint)))
     }
 
-    /// There is nothing to ask, and the agent has no default.
+    /// The prompt is empty, and the agent has no default prompt.
     pub(crate) fn empty_prompt(agent: &str) -> Self {
         let agent = text::line(agent);
         Self::usage(format!(
@@ -120,6 +119,7 @@ impl From<HostError> for Failure {
             HostError::Damaged(damage) => format!("what is stored is damaged: {damage}"),
             _ => error.to_string(),
         };
+
         Self::usage(with_hint(happened, error.hint().as_ref()))
     }
 }
@@ -145,6 +145,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(refusal) => refused(*refusal),
             other => Self::failed(other.to_string()),
         };
+
         failure.handover = handover;
         failure
     }
@@ -165,11 +166,13 @@ fn refused(refusal: Refusal) -> Failure {
             None => detail,
         },
     };
+
     let exit = match (problem.name.as_str(), problem.status) {
         ("forbidden", _) => Exit::Denied,
         (_, 500..) => Exit::Failed,
         _ => Exit::Usage,
     };
+
     Failure {
         exit,
         message,
@@ -215,11 +218,12 @@ fn damaged(damage: &impl std::fmt::Display) -> String {
     with_hint(happened, Some(&Hint::Examine))
 }
 
-/// Tells what was left out because it cannot be read.
+/// Warns of entries that were left out because they cannot be read.
 pub(crate) fn tell_damaged(damaged: &[String], terminal: &Terminal) {
     for damage in damaged.iter().take(DAMAGES_TOLD) {
         terminal.warn(damage);
     }
+
     if !damaged.is_empty() {
         let places = units::count(damaged.len() as u64, "place");
         terminal.warn(&format!(

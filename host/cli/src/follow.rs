@@ -1,4 +1,4 @@
-//! Follows one run from its first event to its last, whatever asks it to stop on the way.
+//! Follows one run from its first event to its last, and handles requests to stop it.
 //!
 //! ```text
 //! event ─▶ view            Ctrl-C ─▶ cancel          SIGTERM, SIGHUP ─▶ a host of this process ends
@@ -7,9 +7,9 @@
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! the run has its end, and the output takes nothing ─▶ over: nothing more is shown
 //! ```
-//! Events are read as the output takes them, and not while a person is asked: what an agent says
-//! meanwhile is in the log. Signals, the run's end and answers never wait for either.
-//! `remote_run.rs` begins what is followed here and tells how it ended.
+//! Events are read only as fast as the output accepts them, and not while a person is being asked; the
+//! log holds them meanwhile. Signals, the run's end and answers never wait for either.
+//! `remote_run.rs` begins the run that is followed here and tells how it ended.
 
 use crate::failure::{Exit, Failure};
 use crate::paths::Holder;
@@ -34,14 +34,14 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long a cancelled run is waited for before the wait is explained.
+/// How long to wait for a cancelled run before telling the person why.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// One run, and all that is needed to see it through.
+/// One run, and everything needed to follow it to its end.
 pub(crate) struct Follow<'a> {
     pub(crate) client: &'a Client,
     pub(crate) host: RunHost<'a>,
-    /// This process, as the host knows it, and the workspace on which it keeps its claim.
+    /// This process's client id, and the workspace that it claims.
     pub(crate) claim: (ClientId, WorkspaceId),
     pub(crate) run: &'a RunView,
     pub(crate) terminal: &'a Terminal,
@@ -61,23 +61,23 @@ pub(crate) enum RunHost<'a> {
 pub(crate) enum FollowEnd {
     /// With this receipt, which may be provisional.
     Ended(Box<Receipt>),
-    /// The same, but nobody reads standard output any more.
+    /// The same, but the reader of standard output is gone.
     ReaderGone(Box<Receipt>),
-    /// The same, but the output took nothing, and not all was shown.
+    /// The same, but the output was blocked, and not all was shown.
     Cut(Box<Receipt>),
 }
 
-/// What came of the request to stop.
+/// The result of the request to stop.
 enum Stopped {
     /// The run has this end, which may be provisional.
     Ended(Box<Receipt>),
-    /// The stream tells what became of the run, or that it is not known.
+    /// The stream of events tells the run's end, or fails.
     Unknown,
     /// The host of this process has ended, and the run has no end.
     HostEnded,
 }
 
-/// What was asked of the run on the way.
+/// The state of the run and of the request to stop it.
 #[derive(Default)]
 struct Progress {
     stopping: Option<JoinHandle<Result<Stopped, ClientError>>>,
@@ -98,16 +98,17 @@ impl Progress {
         }
     }
 
-    /// Since when the output is waited for within bounds only.
+    /// Since when waiting for the output is bounded.
     fn leaving(&self) -> Option<std::time::Instant> {
         self.ended.as_ref().map(|(_, since)| *since)
     }
 
-    /// What became of the request to stop; never, while there is none.
+    /// Waits for the result of the request to stop; never completes while there is none.
     async fn stopped(&mut self) -> Result<Stopped, Failure> {
         let Some(stopping) = &mut self.stopping else {
             return pending().await;
         };
+
         let stopped = stopping.await;
         self.stopping = None;
         match stopped {
@@ -203,7 +204,7 @@ impl Follow<'_> {
         })
     }
 
-    /// Has a stream of the workspace open, which keeps the claim; it begins where the run does.
+    /// Opens a stream of the workspace, which keeps the claim; it begins where the run does.
     fn keep_claim(&self, first: &Event) -> Claim {
         let (client, workspace) = self.claim;
         let events = self.client.claimed_events(workspace, client);
@@ -225,10 +226,11 @@ impl Follow<'_> {
                 }
             }
         };
+
         format!("{why}; Ctrl-C again leaves at once")
     }
 
-    /// Has the run stopped. A host of this process ends with it where the process shall end.
+    /// Stops the run. If the whole process is asked to end, its own host ends too.
     fn stop(&self, stop: Stop, progress: &mut Progress) {
         let (client, run) = (self.client.clone(), self.run.run);
         progress.stopping = Some(match (self.host, stop) {
@@ -264,6 +266,7 @@ impl Follow<'_> {
         if std::mem::replace(&mut progress.reader_gone, true) {
             return;
         }
+
         match self.host {
             RunHost::Own { .. } if self.terminal.out.terminal && stops.heeds_hangup() => {
                 progress.explain_at = Some(Instant::now() + SILENCE);
@@ -282,7 +285,7 @@ impl Follow<'_> {
         }
     }
 
-    /// Nothing more comes from the host. What one of this process has written is read on disk: its
+    /// Handles the loss of the host. For a host of this process, the run's end is read on disk: its
     /// runs are ended, or its store is closed.
     async fn lost(
         &self,
@@ -294,9 +297,11 @@ impl Follow<'_> {
         let RunHost::Own { data, .. } = self.host else {
             return Err(self.out_of_sight(why));
         };
+
         if let Some(stopping) = progress.stopping.take() {
             drop(stopping.await);
         }
+
         let archive = Archive::open(data)?;
         let leaving = printer().is_hurried().then(std::time::Instant::now);
         let mut after = Seq(events.cursor().unwrap_or_default());
@@ -321,7 +326,7 @@ impl Follow<'_> {
         }
     }
 
-    /// What to say of a run at another host that is not reached any more.
+    /// The failure to report when another host is not reached any more.
     fn out_of_sight(&self, why: Option<ClientError>) -> Failure {
         let why = why.map(|error| Failure::from(error).message);
         let why = why.unwrap_or_else(|| "its session was deleted".to_owned());
@@ -339,7 +344,7 @@ impl Follow<'_> {
 /// Shows an event. Returns the run's end, if it is that.
 fn show(view: &mut View, event: &Event, progress: &Progress) -> Option<Receipt> {
     if !progress.reader_gone && !progress.cut {
-        // Why it cannot be written is said once, where it is noticed.
+        // The cause is reported once, where it is noticed.
         let _unwritable = view.event(event);
     }
     match &event.body {
@@ -386,16 +391,16 @@ fn tell_unwritable(error: &io::Error, terminal: &Terminal) {
     }
 }
 
-/// What comes next of a run.
+/// The next item in a run's stream.
 enum Next {
     Event(Box<Event>),
     /// No more of them: why, unless the run is gone with its session.
     Lost(Option<ClientError>),
-    /// The output is to be left alone.
+    /// Waiting for the output was given up.
     LeftAlone,
 }
 
-/// The next event, once there is room for it. May be dropped while it waits.
+/// Reads the next event, once the output has room for it. May be dropped while it waits.
 async fn next(events: &mut Events, leaving: Option<std::time::Instant>) -> Next {
     if !has_room(leaving).await {
         return Next::LeftAlone;
@@ -403,7 +408,7 @@ async fn next(events: &mut Events, leaving: Option<std::time::Instant>) -> Next 
     read(events).await
 }
 
-/// What the log holds beyond what is shown; never, while nothing is read there.
+/// Reads the next event ahead of what is shown; never completes while nothing is read ahead.
 async fn coming(ahead: &mut Option<Events>) -> Next {
     match ahead {
         None => pending().await,
@@ -422,13 +427,14 @@ async fn read(events: &mut Events) -> Next {
     }
 }
 
-/// Waits until the output has room for more; within bounds if the run has its end since a while,
-/// after which there is none.
+/// Waits until the output has room for more. The wait is bounded once the run has its end. Returns
+/// `false` when that bound is over.
 async fn has_room(leaving: Option<std::time::Instant>) -> bool {
     let given_up = async |lane: &Lane| match leaving {
         Some(since) => lane.given_up(since).await,
         None => pending().await,
     };
+
     for lane in [printer().out(), printer().err()] {
         tokio::select! {
             biased;
@@ -436,6 +442,7 @@ async fn has_room(leaving: Option<std::time::Instant>) -> bool {
             () = given_up(lane) => return false,
         }
     }
+
     true
 }
 
@@ -446,11 +453,11 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// Watches for the other end of a pipe to be closed, which an agent that is silent would never
-/// find out by writing. A file cannot be watched, and needs not be.
+/// Watches for the other end of a pipe to be closed, which a run without output would not notice by
+/// writing. A file cannot be watched, and need not be.
 fn watch_reader() -> Option<pipe::Sender> {
     let duplicate = io::stdout().as_fd().try_clone_to_owned().ok()?;
-    // Not asked whether it is a pipe, since that would also make writes not wait.
+    // The checked constructor would also make writes non-blocking.
     pipe::Sender::from_owned_fd_unchecked(duplicate).ok()
 }
 

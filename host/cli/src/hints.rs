@@ -1,5 +1,5 @@
-//! What would help, in the words of this program: options and commands. The library says what
-//! happened and gives a value for what would help; only here it becomes command-line words.
+//! Turns the library's hints into the options and commands of this program. The library says what
+//! happened and what would help, as a value; only this file turns that into command-line words.
 
 use lastword::{Capability, Hint};
 
@@ -15,7 +15,7 @@ pub(crate) fn how_to_grant(capability: Capability) -> String {
     }
 }
 
-/// What to type, as the end of a sentence; `None` where no command helps.
+/// Returns what to type, as the end of a sentence; `None` where no command helps.
 pub(crate) fn of(hint: &Hint) -> Option<String> {
     Some(match hint {
         Hint::Grant(rule) => format!("`--allow {rule}` grants it"),

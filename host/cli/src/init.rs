@@ -1,9 +1,8 @@
 //! The first process of a container: it starts the same command again as its child, hands on what
-//! signals it gets, and collects every process whose parent is gone, which the kernel leaves to it.
-//! Knows nothing of what the command does.
+//! signals it gets, and collects every orphaned process, which the kernel gives to it as a new parent.
 //!
-//! A process of its own, since waiting for any child would take the exit of one that another part
-//! of the program waits for.
+//! This needs a process of its own: waiting for any child in the command's own process would take the
+//! exit status of children that other parts of the program wait for.
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -15,7 +14,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What is handed on.
+/// The signals that are passed on to the child.
 const SIGNALS: [Signal; 6] = [
     Signal::HUP,
     Signal::INT,
@@ -25,7 +24,7 @@ const SIGNALS: [Signal; 6] = [
     Signal::USR2,
 ];
 
-/// Whether this process is the one that the kernel leaves others to.
+/// Returns whether this process is the first one, to which the kernel gives orphans.
 pub(crate) fn is_first() -> bool {
     getpid() == Pid::INIT
 }
@@ -69,7 +68,7 @@ pub(crate) fn run() -> io::Result<i32> {
 /// Gives the child the terminal, if there is one, so that Ctrl-C reaches it once.
 fn in_foreground(child: Pid) {
     if tcsetpgrp(io::stdin(), child).is_ok() {
-        // It may have been stopped because it was not.
+        // It may have been stopped for using the terminal in the background.
         let _is_running = kill_process_group(child, Signal::CONT);
     }
 }
@@ -86,7 +85,7 @@ fn collect(child: Pid) -> io::Result<Option<WaitStatus>> {
     }
 }
 
-/// As a shell tells it.
+/// Returns the exit code as a shell reports it.
 fn code(status: WaitStatus) -> i32 {
     let signal = || status.terminating_signal().map(|signal| 128 + signal);
     status.exit_status().or_else(signal).unwrap_or(1)

@@ -1,5 +1,5 @@
-//! `lastword rename`, `delete` and `export`: a session as a thing that is kept. Goes through whoever
-//! owns the data directory, or owns it for a moment.
+//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or own it
+//! for a moment (`prompts::with_owner`).
 
 use crate::arguments::{self, Format, Shared};
 use crate::failure::{Exit, Failure};
@@ -65,6 +65,7 @@ pub(crate) async fn delete(
              `lastword sessions` lists",
         ));
     }
+
     with(
         &arguments.session,
         &shared,
@@ -95,11 +96,13 @@ pub(crate) async fn export(
         Format::Md => export.to_markdown(),
         Format::Json => json!(export).to_string(),
     };
+
     let mut text = terminal.out.words(&text).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
-    // A reader that stopped has seen enough.
+
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }

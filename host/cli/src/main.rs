@@ -1,7 +1,7 @@
-//! The command `lastword`: runs agents from a terminal, and reads what they left.
+//! The command `lastword`: runs agents from a terminal, serves them, and reads their sessions.
 //!
-//! An embedder like any other: it sees only the library's public interface, and the server's. Each
-//! command is a module; none of them knows how a run is stored or stopped.
+//! It uses only the public interfaces of the library, the server and the client, as any embedder
+//! does. Each command is a module.
 
 mod agent;
 mod arguments;
@@ -51,7 +51,8 @@ use failure::{Exit, Failure};
 use printer::printer;
 use terminal::Terminal;
 
-/// What makes this program compile one component for the host that started it with this word.
+/// With this word as its first argument, this program compiles one component for the host that
+/// started it.
 const COMPILE: &str = "compile-worker";
 
 fn main() {
@@ -65,6 +66,7 @@ fn main() {
     if let Some(Ok(code)) = first {
         std::process::exit(code);
     }
+
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.shared.no_color);
     if let Some(Err(error)) = first {
@@ -73,6 +75,7 @@ fn main() {
              `--init`"
         ));
     }
+
     let traces = trace::start(arguments.shared.verbose, &terminal);
     let mut exit = dispatch(arguments, &terminal).unwrap_or_else(|failure| {
         terminal.error(&failure.message);
@@ -87,7 +90,8 @@ fn main() {
         });
         let _told = written();
     }
-    // A compilation that nobody waits for any more would hold the return from `main`.
+
+    // Exits here, since a compilation that is no longer needed would delay the return from `main`.
     std::process::exit(exit.code());
 }
 
@@ -114,7 +118,7 @@ fn dispatch(arguments: Arguments, terminal: &Terminal) -> Result<Exit, Failure> 
     }
 }
 
-/// Waits for what was printed to be written; signals are still heard. Returns why it could not be.
+/// Waits until the output is written; signals are still handled. Returns the error, if it failed.
 fn written() -> Option<std::io::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -61,11 +61,12 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
     if logins.is_empty() && !as_json {
         terminal.note("no MCP servers; a table [mcp.NAME] in the settings makes one");
     }
+
     let widest = logins.iter().map(|login| login.server.len()).max();
     let text: String = logins
         .iter()
-        .map(|login| match as_json {
-            true => {
+        .map(|login| {
+            if as_json {
                 let McpLogin {
                     server, reached, ..
                 } = login;
@@ -74,11 +75,12 @@ async fn list(servers: &McpServers, as_json: bool, terminal: &Terminal) {
                     "{}\n",
                     json!({"server": server, "reached": reached, "state": state})
                 )
+            } else {
+                row(login, widest.unwrap_or_default())
             }
-            false => row(login, widest.unwrap_or_default()),
         })
         .collect();
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
 }
 

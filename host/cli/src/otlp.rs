@@ -1,6 +1,5 @@
 //! Spans for an OpenTelemetry collector, where the usual `OTEL_*` variables name one. They are sent
-//! by a thread with a runtime of its own, so that no run waits for a collector. Knows neither what
-//! the spans are about nor who reads them.
+//! by a thread with a runtime of its own, so that no run waits for a collector.
 
 use crate::terminal::Terminal;
 use opentelemetry::Context;
@@ -26,7 +25,7 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How long the process's end waits for the collector.
 const FLUSH: Duration = Duration::from_secs(3);
 
-/// What sends the spans.
+/// The sender to the thread that exports the spans.
 pub(crate) struct Export(mpsc::Sender<Item>);
 
 enum Item {
@@ -35,7 +34,7 @@ enum Item {
 }
 
 impl Export {
-    /// Sends what is left, within a bound.
+    /// Sends the remaining spans, for a bounded time.
     pub(crate) fn flush(self) {
         let (sent, done) = standard::channel();
         if self.0.try_send(Item::Flush(sent)).is_ok() {
@@ -53,6 +52,7 @@ where
     if !crate::trace::is_collector_named(|name| std::env::var(name).ok()) {
         return (Identity::new().boxed(), None);
     }
+
     match exporter() {
         Ok((provider, export)) => {
             let spans = tracing_opentelemetry::layer()
@@ -60,7 +60,7 @@ where
                 .with_filter(
                     Targets::new()
                         .with_target("lastword", LevelFilter::INFO)
-                        // What agents log is theirs, and nobody else's.
+                        // Log lines of agents are private and are not exported.
                         .with_target("lastword::agent", LevelFilter::OFF),
                 );
             (spans.boxed(), Some(export))
@@ -115,7 +115,7 @@ impl SpanProcessor for Queue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        // What does not fit is dropped: nobody waits for a collector.
+        // Drops a span that does not fit, so that no run waits for a collector.
         let _dropped = self.0.try_send(Item::Span(Box::new(span)));
     }
 
@@ -128,13 +128,14 @@ impl SpanProcessor for Queue {
     }
 }
 
-/// Sends spans in batches, until nobody makes any more.
+/// Sends spans in batches, until all senders are dropped.
 async fn send(exporter: Otlp, mut waiting: mpsc::Receiver<Item>) {
     let mut batch = Vec::new();
     loop {
-        let next = match batch.is_empty() {
-            true => Ok(waiting.recv().await),
-            false => tokio::time::timeout(GATHER, waiting.recv()).await,
+        let next = if batch.is_empty() {
+            Ok(waiting.recv().await)
+        } else {
+            tokio::time::timeout(GATHER, waiting.recv()).await
         };
         let (mut flushed, mut over) = (None, false);
         match next {

@@ -1,5 +1,5 @@
-//! Who does what a command asks for: a server that was named, the owner of the data directory if
-//! it has one, or this process, which then owns it. The only place that decides it.
+//! Chooses the host for a command: the server that was named, the owner of the data directory if it
+//! has one, or this process, which then owns it. No other file decides this.
 
 use crate::arguments::Shared;
 use crate::failure::{Failure, tell_damaged};
@@ -17,12 +17,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long one owner may neither take work nor leave. It ends its runs, its tools and its streams
-/// within that.
+/// How long to wait for an owner that neither accepts work nor leaves. An owner that shuts down ends
+/// its runs, its tools and its streams within that.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long it is waited for before that is explained.
+/// How long to wait before telling the person why.
 const SILENCE: Duration = Duration::from_secs(1);
-/// The first pause between two looks at an owner, and the longest.
+/// The first pause between two attempts to reach an owner, and the longest.
 const PAUSE: Duration = Duration::from_millis(4);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
 
@@ -30,12 +30,12 @@ const PAUSE_MAX: Duration = Duration::from_millis(64);
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) client: Client,
-    /// Who owns the data directory whose socket this is.
+    /// The owner of the data directory, if it was reached by the directory's socket.
     pub(crate) holder: Option<Holder>,
 }
 
 impl Server {
-    /// Whether it says that it takes nothing new.
+    /// Whether it says that it accepts nothing new.
     async fn is_closing(&self) -> bool {
         let health = self.client.health().await;
         health.is_ok_and(|health| health.status != HealthStatus::Ok)
@@ -56,6 +56,7 @@ pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Fa
     let Some(address) = &shared.server else {
         return Ok(None);
     };
+
     let address: Address = address.parse()?;
     let given = token(shared.token_file.as_deref())?;
     let own = || own_token(&token_file(shared, paths));
@@ -65,13 +66,14 @@ pub(crate) fn named(shared: &Shared, paths: &Paths) -> Result<Option<Server>, Fa
         Some(token) => builder.token(token),
         None => builder,
     };
+
     Ok(Some(Server {
         client: builder.build()?,
         holder: None,
     }))
 }
 
-/// What a server at this address is sent.
+/// Returns the token to send to a server at this address.
 fn token_for(
     address: &Address,
     given: Option<String>,
@@ -130,47 +132,50 @@ pub(crate) async fn by_socket(paths: &Paths) -> Result<Option<Server>, Failure> 
                 "the data directory {} belongs to another user; name another with `--data-dir`",
                 paths.data.display()
             ))),
-            // Whatever else is there: it is nobody who answers.
+            // Any other error means that no host answers there.
             _ => Ok(None),
         },
     }
 }
 
-/// Waits for owners that come and go: each has its time to take work or to leave.
+/// Waits for owners that start or leave. Each process has [`PATIENCE`] to accept work or to leave.
 #[derive(Default)]
 pub(crate) struct Patience {
-    /// The process that is waited for, since when, and how long it is left alone by now.
+    /// The process being waited for, since when, and the next pause.
     holder: Option<(String, Instant, Duration)>,
     told: bool,
 }
 
 impl Patience {
-    /// Waits a little. Returns whether the directory is to be looked at again; `false` once this
-    /// owner has had its time.
+    /// Waits a little. Returns whether to try the directory again; `false` once the time of this
+    /// owner is over.
     pub(crate) async fn wait(&mut self, pid: &str, terminal: &Terminal) -> bool {
         let (since, pause) = match self.holder.take() {
             Some((same, since, pause)) if same == pid => (since, pause),
             _ => (Instant::now(), PAUSE),
         };
+
         let waited = since.elapsed();
         if waited >= PATIENCE {
             return false;
         }
+
         if waited >= SILENCE && !std::mem::replace(&mut self.told, true) {
             terminal.note(&format!(
                 "waiting for process {pid}, which has the data directory and takes nothing now"
             ));
         }
+
         self.holder = Some((pid.to_owned(), since, (pause * 2).min(PAUSE_MAX)));
         tokio::time::sleep(pause).await;
         true
     }
 }
 
-/// What came of trying to own the directory.
+/// The result of trying to own the directory.
 pub(crate) enum Taken {
     Ours(Host),
-    /// This process has it.
+    /// The process with this id owns it.
     InUse {
         pid: String,
         failure: Failure,
@@ -209,8 +214,8 @@ pub(crate) enum Owner {
     Other(Server),
 }
 
-/// Owns the directory, unless another does that takes work: one that is leaving, or is not ready
-/// yet, is waited for.
+/// Owns the directory, unless another process does and accepts work. Waits for an owner that is
+/// leaving or not ready yet.
 pub(crate) async fn own(
     builder: &HostBuilder,
     paths: &Paths,
@@ -218,8 +223,8 @@ pub(crate) async fn own(
 ) -> Result<Owner, Failure> {
     let mut patience = Patience::default();
     loop {
-        // Before anything is recovered: what answers here owns the directory, whatever became of
-        // its lock.
+        // Checked before anything is recovered: a host that answers here owns the directory, even if
+        // its lock is lost.
         if let Some(server) = by_socket(paths).await? {
             let pid = server.holder.as_ref().map_or("", |holder| &holder.pid);
             if !server.is_closing().await || !patience.wait(pid, terminal).await {
@@ -238,11 +243,12 @@ pub(crate) async fn own(
     }
 }
 
-/// Tells what was found at the start, and what recovery did.
+/// Tells the notices of the host's start, and what recovery did.
 pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
     for notice in host.notices() {
         terminal.warn(&notice.to_string());
     }
+
     let recovered = host.recovered();
     if recovered.ended > 0 {
         let runs = units::count(recovered.ended, "run");
@@ -250,18 +256,20 @@ pub(crate) fn tell_recovery(host: &Host, terminal: &Terminal) {
             "recovered {runs} that an earlier start had left without an end"
         ));
     }
+
     if recovered.held > 0 {
         let prompts = units::count(recovered.held, "prompt");
         terminal.note(&format!("{prompts} that had not begun by then are held"));
     }
+
     let damaged: Vec<String> = host.damaged().iter().map(Damage::to_string).collect();
     tell_damaged(&damaged, terminal);
 }
 
-/// A host that answers, be it in this process.
+/// A host that answers, in this process or another.
 pub(crate) struct Connection {
     pub(crate) server: Server,
-    /// Where it is this process.
+    /// The host of this process, if it is that.
     own: Option<Serving>,
 }
 
@@ -271,7 +279,7 @@ impl Connection {
         Self { server, own: None }
     }
 
-    /// Reaches the owner, or becomes it: then other commands find this one.
+    /// Reaches the owner, or becomes the owner, which other commands can then reach.
     pub(crate) async fn open(
         shared: &Shared,
         paths: &Paths,
@@ -298,8 +306,8 @@ impl Connection {
         }
     }
 
-    /// A host in this process, which other commands find at its socket. A file system that has no
-    /// sockets is no reason to fail.
+    /// Serves a host in this process at its socket, for other commands. Does not fail on a file system
+    /// without sockets.
     pub(crate) async fn of_own(
         host: &Host,
         paths: &Paths,
@@ -348,12 +356,13 @@ impl Connection {
         let Some(host) = self.host() else {
             return;
         };
+
         let mut steps = host.lifecycle();
         let mut told = false;
         loop {
             let live = host.live_runs(None);
             let left = live.iter().filter(|run| !own.contains(&run.id())).count();
-            // One's own that has no end is left to the next start.
+            // A run of this command without an end is left to the next start.
             if left == 0 && !live.is_empty() || host.is_closing() {
                 return;
             }
@@ -404,7 +413,7 @@ async fn answering(
     }
 }
 
-/// Whether what failed may be asked of the directory's next owner, which was waited for.
+/// Returns whether the caller may ask the directory's next owner instead, after a short wait for it.
 pub(crate) async fn comes_again(
     failure: &Failure,
     server: &Server,

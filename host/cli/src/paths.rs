@@ -1,5 +1,4 @@
 //! Where things are kept: the data directory, the cache, and workspaces as they are shown.
-//! Knows no contents.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -15,7 +14,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// What was asked for, or the user's own directories.
+    /// Returns the paths of the options or the settings, or else the user's own directories.
     pub(crate) fn of(shared: &Shared, settings: &Settings) -> Result<Self, Failure> {
         let asked = shared.data_dir.clone();
         let data = asked

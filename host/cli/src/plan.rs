@@ -1,5 +1,5 @@
-//! What a run shall be, checked before anything is built or opened: grants, limits, the model, the
-//! prompt. Knows only whether this process or another host runs it.
+//! Plans a run and checks it before anything is built or opened: grants, limits, the model, the
+//! prompt. `run.rs` and `resume.rs` decide whether this process or another host runs it.
 
 use crate::arguments::{self, Budget, Permissions};
 use crate::attachments;
@@ -17,11 +17,11 @@ use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a run shall be.
+/// The plan of a run.
 pub(crate) struct Plan {
     pub(crate) agent: PathBuf,
     pub(crate) name: Option<String>,
-    /// Blank where it stands for the agent's own.
+    /// The prompt; blank for the agent's default prompt.
     pub(crate) text: String,
     pub(crate) attachments: Vec<NewAttachment>,
     pub(crate) config: Option<Box<RawValue>>,
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) session: Option<String>,
     pub(crate) directory: Option<WorkspaceKey>,
     pub(crate) grants: Grants,
-    /// Whether somebody is asked about what no rule decides.
+    /// Whether a person is asked about what no rule decides.
     pub(crate) asks: bool,
     pub(crate) models: Option<Models>,
     pub(crate) limits: Limits,
@@ -37,12 +37,12 @@ pub(crate) struct Plan {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) json: bool,
     pub(crate) detach: bool,
-    /// What it became, once the prompt is accepted.
+    /// The run's id, once the prompt is accepted.
     pub(crate) run: Option<RunId>,
 }
 
-/// What is read once, however often it is planned where to run: standard input is empty the second
-/// time, and files may change.
+/// Input that is read only once, even if the run is planned again for another host: standard input
+/// is empty the second time, and files may change.
 #[derive(Clone)]
 pub(crate) struct Given {
     text: String,
@@ -61,7 +61,7 @@ impl Given {
 }
 
 impl Plan {
-    /// Checks what was asked for of this process.
+    /// Plans a run in this process.
     pub(crate) fn new(
         run: arguments::Run,
         given: &mut Option<Given>,
@@ -74,27 +74,32 @@ impl Plan {
                  with `lastword serve`, or name one with `--server URL`",
             ));
         }
+
         let defaults = &settings.run;
         let model = run.model.clone().or_else(|| defaults.model.clone());
         let mut limits = Limits::default();
         if let Some(grace) = run.grace.or(defaults.grace) {
             limits = limits.grace(grace.0);
         }
+
         if let Some(memory) = run.memory.or(defaults.memory) {
             limits = limits.memory_bytes(memory.0);
         }
+
         limits = budget(limits, run.budget, defaults);
         let mut plan = Self::of(run, given, settings, limits, model.is_some(), terminal)?;
         if let Some(deadline) = plan.deadline.take() {
             plan.limits = plan.limits.deadline(deadline.0);
         }
+
         if plan.grants.has(Capability::Model) {
             plan.models = Some(models(settings, model.as_deref())?);
         }
+
         Ok(plan)
     }
 
-    /// Checks what was asked for of another host, which has a model and limits of its own.
+    /// Plans a run at another host, which has a model and limits of its own.
     pub(crate) fn elsewhere(
         run: arguments::Run,
         given: &mut Option<Given>,
@@ -121,12 +126,14 @@ impl Plan {
                  leave it out{how}, or run on your own with another `--data-dir`"
             )));
         }
+
         if run.deadline == Some(Deadline(None)) {
             return Err(Failure::usage(format!(
                 "whether a run may go on for ever is for the host at {place} to decide, to which \
                  this command goes; name a deadline such as `--deadline 2h`, or leave it out"
             )));
         }
+
         let asks_a_model = settings.run.model.is_some();
         let limits = Limits::default();
         Self::of(run, given, settings, limits, asks_a_model, terminal)
@@ -153,6 +160,7 @@ impl Plan {
             Some(read) => read.clone(),
             None => given.insert(Given::read(&run)?).clone(),
         };
+
         Ok(Self {
             agent: run.agent,
             name: run.name,
@@ -192,8 +200,8 @@ impl Plan {
     }
 }
 
-/// What is granted by naming a directory and a model, by itself, and by the settings, and what is
-/// denied.
+/// Returns the grants (by naming a directory or a model, by rules, and by the settings) and the
+/// denials.
 pub(crate) fn grants(
     rules: &Permissions,
     settings: &Settings,
@@ -204,16 +212,19 @@ pub(crate) fn grants(
     if directory {
         grants = grants.with(Capability::ReadFiles);
     }
+
     if model {
         grants = grants.with(Capability::Model);
     }
+
     let grants = rules.allow.iter().cloned().fold(grants, Grants::with);
     if !directory && grants.has(Capability::ReadFiles) {
         return Err(Failure::usage(
             "there are no files to grant without a workspace; add `--workspace DIR`",
         ));
     }
-    // What the settings say of files is for runs that have some.
+
+    // The settings' rules about files apply only to runs with a directory.
     let set = settings.permissions.allow();
     let set = set.filter(|rule| directory || !rule.is_about(Capability::ReadFiles));
     let grants = set.fold(grants, Grants::with);
@@ -225,7 +236,8 @@ pub(crate) fn grants(
     Ok(denied.fold(grants, Grants::deny))
 }
 
-/// Whether somebody is asked about what no rule decides: as was said, or if they are there.
+/// Whether a person is asked about what no rule decides: as the options or settings say, or else if
+/// one is at the terminal.
 pub(crate) fn asks(
     rules: &Permissions,
     settings: &Settings,
@@ -241,15 +253,19 @@ fn budget(limits: Limits, given: Budget, defaults: &RunSettings) -> Limits {
     if let Some(tokens) = given.max_tokens.or(defaults.max_tokens) {
         limits = limits.tokens(Some(tokens));
     }
+
     if let Some(cost) = given.max_cost.or(defaults.max_cost) {
         limits = limits.cost_micros(Some(cost.0));
     }
+
     if let Some(calls) = given.max_tool_calls.or(defaults.max_tool_calls) {
         limits = limits.tool_calls(calls);
     }
+
     if let Some(wakes) = given.max_wakes.or(defaults.max_wakes) {
         limits = limits.wakes(wakes);
     }
+
     limits
 }
 
@@ -275,6 +291,7 @@ pub(crate) fn models(settings: &Settings, model: Option<&str>) -> Result<Models,
             .model(spec)
             .map_err(|error| refused(error.to_string()))?;
     }
+
     models.resolve("").map_err(|error| refused(error.message))?;
     Ok(models)
 }
@@ -284,6 +301,7 @@ fn prompt(prompt: Option<String>) -> Result<String, Failure> {
     if prompt != "-" {
         return Ok(prompt);
     }
+
     let bytes = file::read_from(std::io::stdin(), PROMPT_BYTES_MAX).map_err(|error| {
         let too_large = error.kind() == std::io::ErrorKind::FileTooLarge;
         let cure = if too_large {
@@ -316,6 +334,7 @@ fn configuration(given: String) -> Result<Box<RawValue>, Failure> {
             (json, path.to_owned())
         }
     };
+
     RawValue::from_string(without_mark(json)).map_err(|error| {
         Failure::usage(format!(
             "the configuration ({origin}) is not JSON: {error}; write something like \

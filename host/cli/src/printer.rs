@@ -1,6 +1,6 @@
 //! Standard output and error, each written by a thread of its own, so that a reader who takes
 //! nothing (a pager, Ctrl-S, a full pipe) holds up neither signals nor a run's end. Where both go
-//! to one place they share a thread, which keeps their order. Knows nothing of what is written.
+//! to one place they share a thread, which keeps their order.
 //!
 //! ```text
 //! words ─▶ lane ─▶ thread ─▶ terminal, pipe, file
@@ -18,18 +18,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
-/// Bytes that may wait for a reader before more is made for it.
+/// Bytes that may wait for a reader before producers pause.
 const ROOM: usize = 256 << 10;
-/// Bytes of log lines that wait; those that come after are counted.
+/// Bytes of log lines that may wait; further lines are dropped and counted.
 const LOG_MAX: usize = 256 << 10;
 /// Bytes of one write, each of which shows that the reader takes something.
 const WRITE_MAX: usize = 16 << 10;
 /// How long a reader may take nothing once a signal asked for the end.
 const STALL: Duration = Duration::from_secs(1);
-/// How long it may take the rest, however steadily.
+/// How long it may take to read the rest, even if it reads steadily.
 const LEAVE: Duration = Duration::from_secs(10);
 
-/// One of the two.
+/// One of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Descriptor {
     Out,
@@ -56,7 +56,8 @@ impl Printer {
             let stat = rustix::fs::fstat(file.as_ref()?).ok()?;
             Some((stat.st_dev, stat.st_ino))
         };
-        // One that is closed takes nothing.
+
+        // `None` if it is closed.
         let out = io::stdout().as_fd().try_clone_to_owned().ok();
         let err = io::stderr().as_fd().try_clone_to_owned().ok();
         let (out, err) = if place(&out).is_some() && place(&out) == place(&err) {
@@ -65,6 +66,7 @@ impl Printer {
         } else {
             (Lane::start([out, None]), Lane::start([None, err]))
         };
+
         let (hurried, _) = watch::channel(false);
         Self { out, err, hurried }
     }
@@ -105,12 +107,14 @@ impl Printer {
                 () = left_alone => in_time &= !Arc::ptr_eq(lane, &self.out),
             }
         }
+
         if !in_time && !told {
             return Some(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "nothing was taken there",
             ));
         }
+
         let failed = self.out.state().failure.take();
         failed.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
     }
@@ -128,23 +132,23 @@ pub(crate) struct Lane {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Chunk>,
-    /// Log lines while they are kept back.
+    /// Log lines that are held back while a person is asked.
     held: VecDeque<Vec<u8>>,
     holds: bool,
     /// Bytes of log lines in either.
     log_bytes: usize,
     log_lines_lost: u64,
-    /// There is no thread: what is handed in is written at once.
+    /// Whether the thread could not be started, so that text is written at once.
     threadless: bool,
-    /// Whether a stream takes nothing any more.
+    /// Whether each stream can no longer be written.
     closed: [bool; 2],
-    /// Why standard output does not, until that was told.
+    /// Why standard output cannot be written, until the error is reported.
     failure: Option<io::Error>,
-    /// No reader is waited for any more.
+    /// Whether waiting for readers was given up.
     abandoned: bool,
 }
 
-/// What is written in one piece.
+/// Text that is written in one piece.
 struct Chunk {
     to: Descriptor,
     bytes: Vec<u8>,
@@ -207,7 +211,7 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands text in, however much waits: who makes much of it asks for [`Lane::room`] first.
+    /// Adds text to be written, without a bound: producers of much text wait for [`Lane::room`] first.
     ///
     /// # Errors
     /// Why an earlier text could not be written.
@@ -219,23 +223,25 @@ impl Lane {
                 None => io::ErrorKind::BrokenPipe.into(),
             });
         }
+
         if state.threadless {
             return Ok(self.write_to(to, text.as_bytes())?);
         }
+
         let bytes = text.as_bytes().to_vec();
         let is_log = false;
         self.enqueue(&mut state, Chunk { to, bytes, is_log });
         Ok(())
     }
 
-    /// Hands a log line in for standard error, unless too many wait: a thread that logs is never
-    /// held up.
+    /// Adds a log line for standard error, unless too many wait: logging never blocks a thread.
     pub(crate) fn log(&self, line: &[u8]) {
         let mut state = self.state();
         if state.log_bytes + line.len() > LOG_MAX {
             state.log_lines_lost += 1;
             return;
         }
+
         state.log_bytes += line.len();
         if state.holds {
             state.held.push_back(line.to_vec());
@@ -286,12 +292,13 @@ impl Lane {
         }
     }
 
-    /// Waits until what waits is to be left alone, since its reader took nothing for a while, or
-    /// not all of it in a longer one, of which neither began before `from`. May be dropped.
+    /// Waits until waiting for the reader is given up: it read nothing for [`STALL`], or not everything
+    /// within [`LEAVE`], neither counted from before `from`. May be dropped.
     pub(crate) async fn given_up(&self, from: Instant) {
         if self.state().abandoned {
             return;
         }
+
         let mut progress = self.progress.subscribe();
         let stalled = async {
             loop {
@@ -307,6 +314,7 @@ impl Lane {
                 }
             }
         };
+
         // Either way there is no more waiting.
         let _stalled = timeout_at((from + LEAVE).into(), stalled).await;
         self.state().abandoned = true;
@@ -324,11 +332,11 @@ impl Lane {
 
     async fn until(&self, reached: impl FnMut(&Progress) -> bool) {
         let mut progress = self.progress.subscribe();
-        // Fails without a sender, which lives as long as this.
+        // Fails only without a sender, which lives as long as this.
         drop(progress.wait_for(reached).await);
     }
 
-    /// The thread: writes what comes, for ever.
+    /// Runs in the lane's thread: writes all text, until the process ends.
     fn write(&self) {
         loop {
             let Chunk { to, bytes, .. } = self.next();
@@ -388,7 +396,7 @@ impl Lane {
     }
 }
 
-/// The same error once more.
+/// Returns a copy of the error.
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
@@ -412,6 +420,7 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+
     Ok(())
 }
 

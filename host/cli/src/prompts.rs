@@ -1,5 +1,5 @@
-//! `lastword cancel` and `lastword queue`: what is asked and not answered yet. Goes through whoever
-//! owns the data directory, or owns it for a moment; knows nothing of how runs end.
+//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go through
+//! the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};
@@ -32,13 +32,14 @@ pub(crate) async fn named(client: &Client, word: &str) -> Result<Named, Failure>
             Err(error) => return Err(error.into()),
         }
     }
+
     let source = Source::server(client);
     let listed = source.session(word).await?;
     Ok(Named::Session(Box::new(listed)))
 }
 
-/// Does something where what the data directory holds is answered for; a directory that holds
-/// nothing is not made. An owner that leaves meanwhile is succeeded.
+/// Does something at the host that owns the data directory, or at this process as its owner. Does not
+/// make a directory that does not exist. If the owner leaves meanwhile, the next one is asked.
 pub(crate) async fn with_owner<T>(
     shared: &Shared,
     settings: &Settings,
@@ -49,7 +50,7 @@ pub(crate) async fn with_owner<T>(
     if shared.server.is_none()
         && let Source::Nothing = Source::on_disk(paths)?
     {
-        // Says that there is nothing.
+        // Fails with the message that there is no session.
         Source::Nothing.session("latest").await?;
     }
     // Sessions that are due wait for a host that stays.
@@ -85,15 +86,21 @@ pub(crate) async fn cancel(
     if receipts.is_empty() {
         terminal.note("nothing runs there and nothing waits; there is nothing to stop");
     }
-    let text = |receipt: &Receipt| match arguments.json {
-        true => format!("{}\n", json!(receipt)),
-        false => format!("{} · {}\n", receipt.run, view::end(receipt, None)),
+
+    let text = |receipt: &Receipt| {
+        if arguments.json {
+            format!("{}\n", json!(receipt))
+        } else {
+            format!("{} · {}\n", receipt.run, view::end(receipt, None))
+        }
     };
-    // Whoever stopped reading has seen enough.
+
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&receipts.iter().map(text).collect::<String>());
-    match receipts.iter().all(|receipt| receipt.persisted) {
-        true => Ok(Exit::Completed),
-        false => Err(Failure::failed(view::NOT_YET)),
+    if receipts.iter().all(|receipt| receipt.persisted) {
+        Ok(Exit::Completed)
+    } else {
+        Err(Failure::failed(view::NOT_YET))
     }
 }
 
@@ -106,11 +113,13 @@ async fn is_at_rest(paths: &Paths, word: &str) -> Result<bool, Failure> {
         Err(_) if word.parse::<RunId>().is_ok() => return Ok(false),
         Err(failure) => return Err(failure),
     };
+
     let runs = source.runs(session.record.id).await?;
     let rests = |run: &RunRow| {
         let waits = |receipt: &Receipt| receipt.finish_reason == FinishReason::Waiting;
         run.state.is_terminal() && !run.receipt.as_ref().is_some_and(waits)
     };
+
     Ok(runs.iter().all(rests))
 }
 
@@ -131,7 +140,7 @@ pub(crate) async fn queue(
     let paths = Paths::of(&shared, &settings)?;
     let work = async |client: &Client| change(client, &arguments, terminal).await;
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -145,11 +154,13 @@ async fn change(
     let session = source.session(&arguments.session).await?.record.id;
     if let Some(run) = arguments.withdraw {
         let receipt = client.withdraw(session, run).await?;
-        return Ok(match arguments.json {
-            true => format!("{}\n", json!(receipt)),
-            false => format!("{run} · {}\n", view::end(&receipt, None)),
+        return Ok(if arguments.json {
+            format!("{}\n", json!(receipt))
+        } else {
+            format!("{run} · {}\n", view::end(&receipt, None))
         });
     }
+
     if let [run, text] = arguments.edit.as_slice() {
         let run: RunId = run.parse().map_err(|error| {
             Failure::usage(format!(
@@ -160,10 +171,12 @@ async fn change(
         let changed = client.edit_queued(session, run, &edited).await?;
         return Ok(waiting(&changed, arguments.json));
     }
+
     let queue = client.queue(session).await?;
     if queue.items.is_empty() {
         terminal.note(&format!("nothing waits in session {session}"));
     }
+
     let lines = queue.items.iter().map(|run| waiting(run, arguments.json));
     Ok(lines.collect())
 }
@@ -173,6 +186,7 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
     if as_json {
         return format!("{}\n", json!(run));
     }
+
     let text = run.parts.iter().filter_map(|part| match &part.body {
         PartBody::Text { text } => Some(text.clone()),
         PartBody::Data {
@@ -188,5 +202,6 @@ fn waiting(run: &QueuedRun, as_json: bool) -> String {
         RunState::Held => "held  ",
         _ => "queued",
     };
+
     format!("{}  {state}  {}\n", run.run, line(&text.join(" "), 200))
 }

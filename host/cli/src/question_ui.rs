@@ -1,6 +1,6 @@
-//! Where a person answers what a run asks while they follow it: the questions of its log, in which
-//! those of the runs that it started stand too, lines from the terminal, and answers on their way to
-//! the host. Knows neither what a line means nor how the run is followed.
+//! Where a person answers a run's questions while following it: takes the questions from the run's log,
+//! which also holds those of runs that it started, reads lines from the terminal, and sends answers to
+//! the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
 
 use crate::asking::{Prompter, Settled, Step};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// Bytes of the longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
-/// Hands an answer in. That another one was quicker is no failure: the log tells.
+/// Sends an answer. It is no failure if another answer came first, since the log tells that.
 async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), Failure> {
     let key = Uuid::now_v7().to_string();
     match client.answer(id, &answer, &key).await {
@@ -40,7 +40,7 @@ async fn hand_in(client: Client, id: QuestionId, answer: Answer) -> Result<(), F
 enum PromptMode {
     /// They are asked here.
     Asks,
-    /// They are told, and answered from another terminal.
+    /// They are shown, and answered from another terminal.
     Tells,
     /// They are events among others.
     Silent,
@@ -54,7 +54,7 @@ pub(crate) struct QuestionUi<'a> {
     prompter: Prompter,
     typed: Option<StdinLines>,
     sending: Option<JoinHandle<Result<(), Failure>>>,
-    /// Questions whose end was seen ahead of what is shown.
+    /// Questions whose end was read ahead of the shown events.
     settled: HashSet<QuestionId>,
     /// The run has its end.
     over: bool,
@@ -62,7 +62,7 @@ pub(crate) struct QuestionUi<'a> {
     shown_at: u64,
 }
 
-/// What happens next where questions are answered.
+/// A typed line, or the result of sending an answer.
 pub(crate) enum Turn {
     /// A line was typed; `None` if none will come any more.
     Line(Option<String>),
@@ -71,13 +71,14 @@ pub(crate) enum Turn {
 }
 
 impl<'a> QuestionUi<'a> {
-    /// Asks here if somebody sits at the terminal and is to be asked.
+    /// Asks here if a person is at the terminal and `asks` is set.
     pub(crate) fn new(client: &Client, asks: bool, json: bool, terminal: &'a Terminal) -> Self {
         let mode = match (json, asks && terminal.is_attended()) {
             (true, _) => PromptMode::Silent,
             (false, true) => PromptMode::Asks,
             (false, false) => PromptMode::Tells,
         };
+
         Self {
             terminal,
             client: client.clone(),
@@ -96,7 +97,7 @@ impl<'a> QuestionUi<'a> {
         self.mode == PromptMode::Asks && !self.over && self.prompter.open().next().is_some()
     }
 
-    /// Looks at an event that comes after what is shown so far, for the end of what is asked.
+    /// Handles an event that is read ahead of the shown ones, since it may end an open question.
     pub(crate) fn ahead(&mut self, event: &Event, view: &mut View) {
         match &event.body {
             EventBody::QuestionAnswered { question, .. }
@@ -111,7 +112,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Looks at an event for what concerns people's answers.
+    /// Handles an event that concerns questions.
     pub(crate) fn event(&mut self, event: &Event, view: &mut View) {
         let text = match &event.body {
             EventBody::QuestionAsked { question } => match self.mode {
@@ -157,17 +158,18 @@ impl<'a> QuestionUi<'a> {
             }
             _ => None,
         };
+
         if let Some(text) = text {
             view.interrupt_line();
             self.terminal.note(&text);
         }
     }
 
-    /// What happens next here. May be dropped while it waits.
+    /// Waits for the next line or sent answer. May be dropped while it waits.
     pub(crate) async fn turn(&mut self, view: &mut View) -> Turn {
         printer().err().hold(self.is_asking());
         if let Some(text) = self.prompter.show(&self.terminal.err) {
-            // What was typed before the question was seen is no answer to it.
+            // Discards input from before the question was visible, since it is no answer to it.
             let _no_terminal = tcflush(std::io::stdin(), QueueSelector::IFlush);
             if let Some(typed) = &mut self.typed {
                 typed.forget();
@@ -176,6 +178,7 @@ impl<'a> QuestionUi<'a> {
             self.terminal.tell(&text);
             self.shown_at = printer().err().given();
         }
+
         let reads = self.prompter.wants_a_line();
         tokio::select! {
             sent = done(&mut self.sending) => Turn::Sent(sent),
@@ -183,7 +186,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Goes on from there.
+    /// Handles what [`QuestionUi::turn`] returned.
     pub(crate) fn take(&mut self, turn: Turn, view: &mut View) {
         match turn {
             Turn::Line(None) => {
@@ -193,7 +196,7 @@ impl<'a> QuestionUi<'a> {
                     self.terminal.note(&format!("nobody types here · {how}"));
                 }
             }
-            // A terminal that is held up did not show it yet.
+            // A blocked terminal has not shown the question yet.
             Turn::Line(Some(_)) if !printer().err().has_written(self.shown_at) => self
                 .terminal
                 .note("that was typed before the question was shown; type it again"),
@@ -216,7 +219,7 @@ impl<'a> QuestionUi<'a> {
         }
     }
 
-    /// Tells what is still to be answered now that the run is over.
+    /// Tells which questions are still open now that the run is over.
     pub(crate) fn close(&self) {
         for question in self.prompter.open() {
             let subject = rendering::subject(&question.asked);
@@ -255,8 +258,8 @@ async fn line(typed: &mut Option<StdinLines>) -> Option<String> {
     typed.get_or_insert_with(StdinLines::new).next().await
 }
 
-/// Lines from standard input, each read by a thread of its own when it is asked for: whatever is
-/// typed for the next program is left to it. The thread ends with the process, which waits for no
+/// Lines from standard input. A thread reads each line only when it is asked for, so that input for
+/// the next program is left to that. The thread ends with the process, which waits for no
 /// thread.
 struct StdinLines {
     wanted: std::sync::mpsc::SyncSender<()>,
@@ -278,6 +281,7 @@ impl StdinLines {
                 }
             }
         };
+
         // Without the thread no line comes, as at the end of standard input.
         let thread = std::thread::Builder::new().name("lastword-lines".to_owned());
         let over = thread.spawn(read).is_err();
@@ -294,17 +298,19 @@ impl StdinLines {
         if self.over {
             return None;
         }
+
         if !self.reading {
             self.reading = true;
             let _ended = self.wanted.try_send(());
         }
+
         let line = self.lines.recv().await.flatten();
         self.reading = false;
         self.over = line.is_none();
         line
     }
 
-    /// Drops a line that nobody has asked for yet.
+    /// Drops a line that was read before the current question was asked.
     fn forget(&mut self) {
         if let Ok(line) = self.lines.try_recv() {
             self.reading = false;

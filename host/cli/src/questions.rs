@@ -1,6 +1,5 @@
 //! `lastword questions`, `answer` and `grants`: what agents ask people, and what answers have
-//! granted. Goes through whoever owns the data directory, or owns it for a moment; knows nothing of
-//! what an answer allows.
+//! granted. They go through the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, ListGrants, OfGrants, Shared, Word};
 use crate::failure::{Exit, Failure};
@@ -22,7 +21,7 @@ use uuid::Uuid;
 /// The fewest characters of a question's id that are taken for it.
 const PREFIX_MIN: usize = 4;
 
-/// Does something where questions are answered, and prints what it answers.
+/// Does something at the host that owns the data directory, and prints the text that it returns.
 async fn with(
     shared: Shared,
     terminal: &Terminal,
@@ -31,7 +30,7 @@ async fn with(
     let settings = Settings::load(shared.config_file.as_deref())?;
     let paths = Paths::of(&shared, &settings)?;
     let text = with_owner(&shared, &settings, &paths, terminal, work).await?;
-    // Whoever stopped reading has seen enough.
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -45,9 +44,10 @@ pub(crate) async fn questions(
     let list = async |client: &Client| {
         if let Some(word) = &arguments.question {
             let question = one(client, word).await?;
-            return Ok(match arguments.json {
-                true => format!("{}\n", json!(question)),
-                false => whole(&question, terminal),
+            return Ok(if arguments.json {
+                format!("{}\n", json!(question))
+            } else {
+                whole(&question, terminal)
             });
         }
         let session = match &arguments.session {
@@ -59,18 +59,22 @@ pub(crate) async fn questions(
             terminal.note("no question is open");
         }
         let now = SystemClock::shared().now().0;
-        let shown = open.items.iter().map(|question| match arguments.json {
-            true => format!("{}\n", json!(question)),
-            false => format!(
-                "{}  {}  {}  {}\n",
-                question.id,
-                ago(now, question.asked_ms.0),
-                text::line(question.agent.as_str()),
-                rendering::subject(&question.asked)
-            ),
+        let shown = open.items.iter().map(|question| {
+            if arguments.json {
+                format!("{}\n", json!(question))
+            } else {
+                format!(
+                    "{}  {}  {}  {}\n",
+                    question.id,
+                    ago(now, question.asked_ms.0),
+                    text::line(question.agent.as_str()),
+                    rendering::subject(&question.asked)
+                )
+            }
         });
         Ok(shown.collect())
     };
+
     with(shared, terminal, list).await
 }
 
@@ -83,6 +87,7 @@ fn whole(question: &Question, terminal: &Terminal) -> String {
             text.push_str(&format!("  --rule {rule}\n"));
         }
     }
+
     let about = format!("session {} · run {}\n", question.session, question.run);
     text.push_str(&terminal.out.dim(&about));
     text
@@ -98,10 +103,12 @@ async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
              it, or `latest`; `lastword questions` lists those that are open"
         )));
     }
+
     let mut found = client.questions(None).await?.items;
     if !latest {
         found.retain(|question| question.id.to_string().starts_with(&prefix));
     }
+
     match (found.pop(), latest || found.is_empty()) {
         (Some(question), true) => Ok(question),
         (Some(_), false) => Err(Failure::usage(format!(
@@ -113,7 +120,7 @@ async fn one(client: &Client, word: &str) -> Result<Question, Failure> {
     }
 }
 
-/// Answers a question.
+/// Sends an answer to a question.
 pub(crate) async fn answer(
     arguments: arguments::Answer,
     shared: Shared,
@@ -148,10 +155,11 @@ pub(crate) async fn answer(
         }
         Ok(String::new())
     };
+
     with(shared, terminal, answer).await
 }
 
-/// What somebody says by a word and perhaps a text.
+/// Turns the answer's word and its text, if any, into an answer.
 fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
     let text = arguments.text.clone();
     let within = match (arguments.answer, &text) {
@@ -170,12 +178,14 @@ fn said(arguments: &arguments::Answer) -> Result<Answer, Failure> {
         (Word::Session, None) => Some(Within::Session),
         (Word::Workspace, None) => Some(Within::Workspace),
     };
+
     let rule = arguments.rule.clone();
     if rule.is_some() && within.is_none() {
         return Err(Failure::usage(
             "`--rule` says what to grant for longer than once; answer `session` or `workspace`",
         ));
     }
+
     Ok(match (arguments.answer, text) {
         (Word::Text, Some(text)) => Answer::Text { text },
         (Word::No, reason) => Answer::Deny { reason },
@@ -194,6 +204,7 @@ fn refused(error: ClientError) -> Failure {
     if let Some(first) = first {
         failure.message = format!("{}: {first}", failure.message);
     }
+
     if unloaded {
         failure.message = format!(
             "the run that asked is over, and the answer would begin another: {}, with `lastword \
@@ -201,6 +212,7 @@ fn refused(error: ClientError) -> Failure {
             failure.message
         );
     }
+
     failure
 }
 
@@ -222,6 +234,7 @@ pub(crate) async fn grants(
         Some(OfGrants::List(which)) => which,
         None => arguments.list,
     };
+
     with(shared, terminal, async |client: &Client| {
         list(client, &which, terminal).await
     })
@@ -246,9 +259,11 @@ async fn list(client: &Client, which: &ListGrants, terminal: &Terminal) -> Resul
             text.push_str(&line);
         }
     }
+
     if text.is_empty() {
         terminal.note("no answer has granted anything that stands");
     }
+
     Ok(text)
 }
 

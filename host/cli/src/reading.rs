@@ -1,5 +1,5 @@
-//! Where what was said is read: on disk, beside whoever owns the data directory, or at a server.
-//! Knows how sessions are found by the words that people use; not how they are shown.
+//! Reads sessions: on disk, also while another process owns the data directory, or at a server. Finds
+//! them by the words that people use; `sessions.rs` and `show.rs` print them.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;
@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Where it is read.
+/// Where sessions are read.
 pub(crate) enum Source {
     Disk(Archive),
     Server(Client, Mutex<Vec<lastword_client::api::Damage>>),
@@ -56,12 +56,12 @@ impl Source {
         }
     }
 
-    /// What a host answers.
+    /// Reads at a host.
     pub(crate) fn server(client: &Client) -> Self {
         Self::Server(client.clone(), Mutex::default())
     }
 
-    /// What the data directory holds.
+    /// Reads the data directory.
     pub(crate) fn on_disk(paths: &Paths) -> Result<Self, Failure> {
         match Archive::open(&paths.data) {
             Ok(archive) => Ok(Self::Disk(archive)),
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// Whether somebody owns the runs that have no end.
+    /// Whether a host owns the runs that have no end.
     pub(crate) fn is_owned(&self) -> bool {
         match self {
             Self::Disk(archive) => archive.is_owned(),
@@ -79,7 +79,7 @@ impl Source {
         }
     }
 
-    /// What could not be read so far of what was asked for.
+    /// Returns what could not be read so far.
     pub(crate) fn damaged(&self) -> Vec<String> {
         match self {
             Self::Disk(archive) => archive.damaged().iter().map(Damage::to_string).collect(),
@@ -155,13 +155,14 @@ impl Source {
         }
     }
 
-    /// All that a session holds. What a run without an end has said, and no message has yet, is in
-    /// a message without an end.
+    /// Returns all that a session holds. Text of a run without an end that is in no message yet is put
+    /// into a message without an end.
     pub(crate) async fn export(&self, session: Listed) -> Result<Export, Failure> {
         let id = session.record.id;
         if let Self::Server(client, _) = self {
             return Ok(client.export(id).await?);
         }
+
         let (runs, events) = (self.runs(id).await?, self.events(id).await?);
         let runs = runs.into_iter().map(|mut run| {
             let open = said_so_far(&run, &events);
@@ -209,7 +210,7 @@ impl Source {
         }
     }
 
-    /// What can be read of a list; the rest is remembered, each once.
+    /// Returns the readable part of a list, and remembers the damage of the rest, each once.
     fn readable<T>(&self, page: PageView<T>) -> Vec<T> {
         if let Self::Server(_, damaged) = self {
             let mut known = damaged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,6 +220,7 @@ impl Source {
                 }
             }
         }
+
         page.items
     }
 
@@ -227,6 +229,7 @@ impl Source {
         if let Ok(id) = word.parse() {
             return self.find(id).await?.ok_or_else(|| unknown(word));
         }
+
         let latest = word == "latest";
         let prefix = word.to_ascii_lowercase();
         let plausible = prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
@@ -237,10 +240,15 @@ impl Source {
                  of one, or `latest`; `lastword sessions` lists those that there are"
             )));
         }
-        let is_meant = |row: &Listed| match latest {
-            true => row.has_begun(),
-            false => row.record.id.to_string().starts_with(&prefix),
+
+        let is_meant = |row: &Listed| {
+            if latest {
+                row.has_begun()
+            } else {
+                row.record.id.to_string().starts_with(&prefix)
+            }
         };
+
         let limit = if latest { 1 } else { 2 };
         let rows = self.sessions().await?;
         let mut found = rows.into_iter().filter(is_meant).take(limit);
@@ -258,11 +266,12 @@ impl Source {
     }
 }
 
-/// What a run has said that is in no message yet.
+/// Returns a run's text that is in no message yet.
 fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
     if run.state.is_terminal() {
         return None;
     }
+
     let mut transcript = Transcript::new(run.id, 0);
     let mut begun = None;
     for event in events.iter().filter(|event| event.run == Some(run.id)) {
@@ -271,6 +280,7 @@ fn said_so_far(run: &RunRow, events: &[Event]) -> Option<Message> {
         }
         transcript.replay(event.body.clone(), event.at_ms);
     }
+
     let (id, role, at) = begun?;
     let mut message = Message::begin(id, run.id, role, at);
     message.parts = transcript.open_parts().to_vec();
@@ -291,6 +301,7 @@ async fn at_server(client: &Client, id: SessionId) -> Result<Option<Listed>, Fai
         Err(error) if error.name() == Some("unknown-session") => return Ok(None),
         found => found?,
     };
+
     let workspace = client.workspace(record.workspace).await?;
     Ok(Some(Listed {
         workspace_key: workspace.stored_key(),

@@ -1,5 +1,5 @@
-//! Where a browser is sent back to after consent: a port of this machine, for as long as it is
-//! waited for. Knows no token; what comes back is somebody else's to check.
+//! The port of this machine to which a browser is sent back after a person's consent, open while
+//! `mcp.rs` waits for it. The library checks the result and gets the tokens.
 
 use crate::failure::Failure;
 use crate::terminal::Terminal;
@@ -36,6 +36,7 @@ impl Loopback {
                 "cannot listen on port {port} of this machine: {error}; choose another with `--port`"
             ))
         };
+
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
@@ -67,7 +68,7 @@ impl Consent for Loopback {
     }
 }
 
-/// What an authorization server has to send back. Whoever does not know it is not meant.
+/// Returns the state that the authorization server has to send back. Requests without it are ignored.
 fn state_of(address: &str) -> Option<&str> {
     let query = address.split_once('?')?.1;
     query
@@ -75,7 +76,7 @@ fn state_of(address: &str) -> Option<&str> {
         .find_map(|pair| pair.strip_prefix("state="))
 }
 
-/// The query of the request that is waited for.
+/// Waits for the request with this state, and returns its query.
 async fn wait(listener: &TcpListener, state: &str) -> Result<String, String> {
     let mut open = JoinSet::new();
     loop {
@@ -94,7 +95,7 @@ async fn wait(listener: &TcpListener, state: &str) -> Result<String, String> {
     }
 }
 
-/// Answers one request, and tells its query if it is the one that is waited for.
+/// Serves one request, and returns its query if it has the expected state.
 async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<String>> {
     let mut head = Vec::new();
     while !head.windows(2).any(|end| end == b"\r\n") && head.len() < HEAD_MAX {
@@ -102,14 +103,17 @@ async fn answer(mut stream: TcpStream, state: String) -> std::io::Result<Option<
             break;
         }
     }
+
     let query = query_of(&String::from_utf8_lossy(&head), &state);
-    let (status, text) = match query.is_some() {
-        true => (
+    let (status, text) = if query.is_some() {
+        (
             "200 OK",
             "You can close this page and go back to the terminal.",
-        ),
-        false => ("404 Not Found", "Nobody waits for this page."),
+        )
+    } else {
+        ("404 Not Found", "Nobody waits for this page.")
     };
+
     let length = text.len();
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\

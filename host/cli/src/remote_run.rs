@@ -1,6 +1,6 @@
-//! A run at a host, over its API, be that host in this process or in another: from a plan to the run's
-//! end. What is lost with a connection is asked for again. `run.rs` and `resume.rs` say which host;
-//! `follow.rs` shows what comes of it.
+//! A run at a host, in this process or another, over its API: from a plan to the run's end. Requests
+//! whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host; `follow.rs` shows
+//! the run.
 
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};
@@ -73,13 +73,16 @@ impl<'a> RemoteRun<'a> {
                 return Ok(Exit::Cancelled);
             }
         };
+
         let Some(notes) = may_run(&name, &manifest, &plan.grants, plan.asks, self.terminal) else {
             return Ok(Exit::Denied);
         };
+
         if plan.is_blank() && !has_default(&manifest) {
             return Err(Failure::empty_prompt(&name));
         }
-        // The words are looked up first, so that a wrong one leaves no workspace behind.
+
+        // Looks up the session first, so that a wrong word leaves no workspace behind.
         let going_on = match &plan.session {
             None => None,
             Some(word) => Some(Source::server(self.client).session(word).await?.record),
@@ -95,8 +98,9 @@ impl<'a> RemoteRun<'a> {
                 return Err(failure);
             }
         };
+
         plan.run = Some(run.run);
-        // Not before: until then another host may be asked, with the same to tell.
+        // Only now: before, another host might have been asked, and would tell the same.
         for note in &notes {
             self.terminal.note(note);
         }
@@ -104,17 +108,19 @@ impl<'a> RemoteRun<'a> {
         if plan.detach {
             return Ok(detached(&run, plan.json, self.terminal));
         }
+
         let shown = Shown {
             json: plan.json,
             asks: plan.asks,
         };
+
         let exit = self.follow(&run, workspace.id, shown, stops).await;
         self.retire().await;
         exit
     }
 
-    /// Has the host know the agent under this name, by these very bytes. A host of this process reads
-    /// the file itself, and does not keep it.
+    /// Loads exactly these bytes as the agent of this name. A host of this process reads the file
+    /// itself, and does not keep it.
     pub(crate) async fn load(&self, name: &str, found: &Found) -> Result<Manifest, Failure> {
         if let RunHost::Own { .. } = self.host {
             let file = AgentFile {
@@ -139,11 +145,12 @@ impl<'a> RemoteRun<'a> {
                 "the agent `{name}` at {server} is replaced by this one"
             ));
         }
+
         let uploading = self.client.upload_agent(name, wasm);
         let uploaded = agent::loading(name, uploading, self.terminal).await;
         let uploaded = uploaded.map_err(|error| {
             let mut failure = Failure::from(error);
-            // The host was sent bytes, and knows no file.
+            // The host got only bytes, so that its message does not name the file.
             failure.message = format!("{}: {}", found.file.display(), failure.message);
             failure
         })?;
@@ -174,6 +181,7 @@ impl<'a> RemoteRun<'a> {
             ask: Some(asks),
             ..NewWorkspace::new(self.id, key)
         };
+
         self.client.open_workspace(&new).await.map_err(|error| {
             let can_move = is_own && error.name() == Some("invalid-directory");
             let mut failure = Failure::from(error);
@@ -201,6 +209,7 @@ impl<'a> RemoteRun<'a> {
                 begun.map_err(on_the_way)?.id
             }
         };
+
         plan.session = Some(session.to_string());
         let key = plan.key.take();
         let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -221,16 +230,19 @@ impl<'a> RemoteRun<'a> {
             let other = self.client.workspace(record.workspace).await?;
             return Err(Failure::other_workspace(session, &other.stored_key()));
         }
+
         if record.agent.as_str() != name {
             return Err(Failure::other_agent(session, record.agent.as_str()));
         }
+
         if let RunHost::Own { .. } = self.host {
             self.tell_held(session).await?;
         }
+
         Ok(session)
     }
 
-    /// A host that is there for one run leaves held prompts alone.
+    /// Tells of held prompts, which a host for a single run does not resume.
     async fn tell_held(&self, session: SessionId) -> Result<(), Failure> {
         let runs = self.client.runs(session).await?.items;
         let held = runs.iter().filter(|run| run.state == RunState::Held);
@@ -242,10 +254,11 @@ impl<'a> RemoteRun<'a> {
                  goes on with them, and this prompt goes before them"
             ));
         }
+
         Ok(())
     }
 
-    /// Shows a run until its end, and tells that.
+    /// Shows a run until its end, and tells how it ended.
     pub(crate) async fn follow(
         &self,
         run: &RunView,
@@ -263,12 +276,13 @@ impl<'a> RemoteRun<'a> {
             run,
             terminal: self.terminal,
         };
+
         let end = follow.to_the_end(&mut view, &mut questions, stops).await?;
         questions.close();
         Ok(self.conclude(&end, &view, run.session))
     }
 
-    /// Tells the end, and what the shell shall know of it.
+    /// Tells how the run ended, and returns the exit code.
     fn conclude(&self, end: &FollowEnd, view: &View, session: SessionId) -> Exit {
         let (receipt, exit) = match end {
             FollowEnd::Ended(receipt) => {
@@ -285,6 +299,7 @@ impl<'a> RemoteRun<'a> {
                 (receipt, exit_of(receipt).cut_short(Exit::Cancelled))
             }
         };
+
         let waits = receipt.finish_reason == FinishReason::Waiting;
         if waits && matches!(self.host, RunHost::Own { .. }) {
             self.terminal.note(
@@ -292,6 +307,7 @@ impl<'a> RemoteRun<'a> {
                  `lastword serve` does, in time",
             );
         }
+
         exit
     }
 
@@ -301,8 +317,8 @@ impl<'a> RemoteRun<'a> {
     }
 }
 
-/// A failure on the way to a prompt: what an earlier request asked for is forgotten by an owner
-/// that leaves in between.
+/// Turns an error of a prompt into a failure. An owner that leaves in between forgets what earlier
+/// requests opened or loaded; the next owner may then be asked for all of it.
 fn on_the_way(error: ClientError) -> Failure {
     let forgotten = ["workspace-closing", "unknown-workspace", "unknown-agent"];
     let forgotten = error.name().is_some_and(|name| forgotten.contains(&name));
@@ -324,6 +340,7 @@ fn unknown(error: ClientError, session: SessionId, key: &str) -> Failure {
             failure.message
         );
     }
+
     failure
 }
 
@@ -336,7 +353,8 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
     } else {
         format!("{id}\n")
     };
-    // The run goes on, also where this is not read.
+
+    // The run goes on even if this cannot be written.
     let _closed = to_stdout(&line);
     terminal.note(&format!(
         "it goes on without this command · `lastword show {session}` · `lastword cancel {id}`"
@@ -344,7 +362,7 @@ fn detached(run: &RunView, json: bool, terminal: &Terminal) -> Exit {
     Exit::Completed
 }
 
-/// What the shell shall know of a run's end.
+/// The exit code for a run's end.
 fn exit_of(receipt: &Receipt) -> Exit {
     match (receipt.state, &receipt.cause) {
         (RunState::Completed, _) => Exit::Completed,

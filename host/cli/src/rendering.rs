@@ -1,6 +1,6 @@
-//! How tool calls, their results, diffs, questions and answers look to people, live and read
-//! again. Every word comes from an agent or a tool: all that people decide by is written by
-//! [`lastword::text`], whole, so that what is shown is what is asked.
+//! How tool calls, their results, diffs, questions and answers look to people, both live and when read
+//! later. Every word comes from an agent or a tool. Whatever people base a decision on goes through
+//! [`lastword::text`], uncut, so that it cannot look different from what it is.
 
 use crate::terminal::{Stream, brief, cut, line};
 use crate::units;
@@ -16,13 +16,13 @@ const ARGUMENT_CHARS: usize = 60;
 pub(crate) const DIFF_LINES: usize = 60;
 /// Characters of the longest line of a diff.
 const DIFF_CHARS: usize = 300;
-/// Characters of a row of what is shown whole.
+/// Characters of a row of text that is shown uncut.
 const ROW_CHARS: usize = 100;
 /// Before each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
 /// The same where a line goes on.
 const GUTTER_ON: &str = "  ┆ ";
-/// What is said of rows that are left out.
+/// The words that stand for rows that are left out.
 const MORE: &str = "more rows";
 
 /// A tool call in one line: its name and its arguments, each shortened.
@@ -40,6 +40,7 @@ pub(crate) fn call(name: &str, input: &str) -> String {
         }
         _ => input.to_owned(),
     };
+
     brief(&format!("→ {name} {arguments}"), CALL_CHARS)
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn diff_of(result: &ToolResult) -> Option<String> {
     (!diff.trim().is_empty()).then(|| diff.to_owned())
 }
 
-/// A diff in its colours, a line each with a gutter; what is left out is counted.
+/// A diff in its colours, each line with a gutter; rows that do not fit are counted.
 pub(crate) fn diff(diff: &str, lines: usize, stream: &Stream) -> String {
     coloured(diff, lines, stream, |shown| {
         let count = shown.chars().count();
@@ -96,7 +97,8 @@ fn coloured(diff: &str, rows: usize, stream: &Stream, cut: impl Fn(&str) -> Vec<
         Some(b'@') => stream.dim(text),
         _ => text.to_owned(),
     };
-    // Not `lines`, which takes a carriage return for a part of the line's end.
+
+    // Not `lines`, which would drop a carriage return at the end of a line.
     let written = diff.strip_suffix('\n').unwrap_or(diff).split('\n');
     let painted = written.flat_map(|written| {
         let cut = cut(&text::lines(written)).into_iter().enumerate();
@@ -105,8 +107,7 @@ fn coloured(diff: &str, rows: usize, stream: &Stream, cut: impl Fn(&str) -> Vec<
     counted(&painted.collect::<Vec<_>>(), rows)
 }
 
-/// Words that are escaped already with a gutter, none of which is left out but by whole rows,
-/// which are counted.
+/// Adds a gutter to escaped text. Only whole rows are left out, and they are counted.
 fn whole(text: &str, rows: usize) -> String {
     let all = text.split('\n').flat_map(|line| {
         let rows = wrapped(line).into_iter().enumerate();
@@ -125,10 +126,12 @@ fn wrapped(line: &str) -> Vec<String> {
     if rows.is_empty() {
         rows.push(String::new());
     }
+
     rows
 }
 
-/// What stands before a row, so that what goes on is not taken for another line.
+/// Returns the gutter of a row, which differs for a wrapped line, so that it is not taken for another
+/// line.
 fn gutter(row_of_line: usize) -> &'static str {
     match row_of_line {
         0 => GUTTER,
@@ -199,7 +202,7 @@ pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> St
             details,
             ..
         } => {
-            // What is too long here stands below.
+            // A title that is cut here is shown below.
             let title = stream.bold(&short(capability, title, 200));
             let mut shown = format!("? {agent} wants to: {title}\n");
             let target = if is_command(capability) {
@@ -208,7 +211,7 @@ pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> St
                 text::line(target)
             };
             let target = format!("{} {target}", brief(capability, 40));
-            // Shown whole: what is cut off could be what matters.
+            // Never cut: the rest could be what matters.
             shown.push_str(&whole(&target, lines));
             if let Some(details) = details {
                 shown.push_str(&whole(&text::seen(details), lines));

@@ -1,4 +1,4 @@
-//! What an agent wants, held against what is granted: whether it can run at all, and what to tell.
+//! Compares what an agent wants with what is granted: whether it can run at all, and what to tell.
 
 use crate::hints;
 use crate::terminal::{self, Terminal};
@@ -6,8 +6,8 @@ use lastword::permission::{Grants, Manifest, Want};
 use lastword::tools::BUILTIN_TOOLS;
 use lastword::{Capability, text};
 
-/// What is wanted and not granted, as notes to tell once a run begins; `None` if the agent cannot do
-/// without, which is told at once.
+/// Returns notes about what is wanted and not granted, to tell once a run begins. Returns `None`, and
+/// tells why at once, if the agent cannot run without it.
 pub(crate) fn may_run(
     name: &str,
     manifest: &Manifest,
@@ -57,6 +57,7 @@ pub(crate) fn may_run(
         let names = names.join(", ");
         notes.push(format!("wanted, not granted, not required: {names}"));
     }
+
     Some(notes)
 }
 
@@ -74,7 +75,7 @@ pub(crate) fn is_for_own_tools(want: &Want) -> bool {
 
 /// Whether people can be asked for it once it is needed, rather than before.
 fn is_asked_for(capability: Capability) -> bool {
-    // These are there from the beginning, or not at all.
+    // These are available from the start of the run, or not at all.
     !matches!(
         capability,
         Capability::ReadFiles | Capability::Model | Capability::State

@@ -1,5 +1,5 @@
-//! `lastword resume`: goes on with what is held or ended early, wherever the data directory's owner
-//! is. Knows what can be gone on with; not how a run is followed.
+//! `lastword resume`: continues prompts that are held and runs that ended early, at the data
+//! directory's owner or at a host of this process. `remote_run.rs` follows the runs.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
@@ -46,6 +46,7 @@ pub(crate) async fn resume(
             source.session(&arguments.what).await?;
         }
     }
+
     let model = arguments
         .model
         .clone()
@@ -58,9 +59,11 @@ pub(crate) async fn resume(
     if elsewhere.is_none() && grants.has(Capability::Model) {
         builder = builder.model(plan::models(&settings, model.as_deref())?);
     }
+
     if elsewhere.is_none() {
         builder = settings.external().equip(builder)?;
     }
+
     let found = arguments.agent.as_deref();
     let found = found.map(|path| agent::find(path, terminal)).transpose()?;
     let mut stops = Stops::listen()?;
@@ -124,6 +127,7 @@ impl GoingOn<'_> {
                 (*session, resumable(runs.collect()))
             }
         };
+
         if runs.is_empty() {
             return Err(Failure::usage(format!(
                 "there is nothing to go on with in session {}: no prompt is held, and the last run \
@@ -131,6 +135,7 @@ impl GoingOn<'_> {
                 session.record.id
             )));
         }
+
         self.same_place(&session.workspace_key)?;
         let name = session.record.agent.as_str();
         let manifest = self.manifest(name, found).await?;
@@ -138,9 +143,11 @@ impl GoingOn<'_> {
         let Some(notes) = notes else {
             return Ok(Exit::Denied);
         };
+
         for note in &notes {
             self.terminal.note(note);
         }
+
         let key = WorkspaceKey::from_stored(&session.workspace_key).ok_or_else(|| {
             let place = paths::workspace(&session.workspace_key);
             let how = paths::how_to_name(&session.workspace_key);
@@ -171,6 +178,7 @@ impl GoingOn<'_> {
         if let Some(found) = found {
             return self.there.load(name, found).await;
         }
+
         match self.client.agent(name).await? {
             Some(loaded) => Ok(loaded.manifest.into()),
             None => Err(Failure::usage(format!(
@@ -193,6 +201,7 @@ impl GoingOn<'_> {
         for run in runs {
             queued.push(self.put_back(run).await?);
         }
+
         resumed.extend(queued.iter().map(|run| run.run));
         for run in queued {
             let shown = Shown {
@@ -204,6 +213,7 @@ impl GoingOn<'_> {
                 exit => return Ok(exit),
             }
         }
+
         Ok(Exit::Completed)
     }
 
@@ -211,8 +221,8 @@ impl GoingOn<'_> {
         let key = Uuid::now_v7().to_string();
         let resumed: Result<_, ClientError> = self.client.resume(run.run, &key).await;
         match resumed {
-            // The host goes on with what is held as soon as the workspace is open, and it may have
-            // its end by now.
+            // The host resumes held prompts as soon as the workspace is open, so that this one may
+            // have ended by now.
             Err(error) if error.name() == Some("not-resumable") && run.state == RunState::Held => {
                 Ok(run)
             }

@@ -1,5 +1,5 @@
-//! `lastword run`: at which host a run takes place, and what it shall be there. The run itself is that
-//! of `remote_run.rs`, wherever the host is.
+//! `lastword run`: chooses the host for a run, in this process or another, and plans it.
+//! `remote_run.rs` then performs the run, wherever the host is.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Shared};
@@ -16,11 +16,11 @@ use lastword::{Host, HostBuilder};
 use std::path::Path;
 use tracing::Instrument;
 
-/// Runs at the same time: one's own, and those of commands in other terminals.
+/// Runs at the same time in a host of this process: its own, and those of commands in other terminals.
 const CONCURRENT_RUNS: u32 = 8;
 
-/// Runs an agent and stays until its end is told: at the server that was named, at the data
-/// directory's owner, or here. An owner that leaves first is succeeded.
+/// Runs an agent and returns once its end is told. The host is the named server, the data directory's
+/// owner, or this process. If the owner leaves before it accepts the run, the choice starts again.
 pub(crate) async fn run(
     arguments: arguments::Run,
     shared: Shared,
@@ -37,12 +37,15 @@ pub(crate) async fn run(
         begun: None,
         here: None,
     };
+
     if command.arguments.ephemeral {
         return command.ephemeral(&shared).await;
     }
+
     if let Some(server) = owner::named(&shared, &paths)? {
         return command.elsewhere(&server).await;
     }
+
     let mut patience = Patience::default();
     loop {
         let (pid, failure) = match owner::by_socket(&paths).await? {
@@ -67,16 +70,16 @@ pub(crate) async fn run(
     }
 }
 
-/// One `lastword run`, wherever it comes to run.
+/// One `lastword run`, whichever host it runs at.
 struct RunCommand<'a> {
     arguments: arguments::Run,
     settings: &'a Settings,
     paths: &'a Paths,
     terminal: &'a Terminal,
     given: Option<Given>,
-    /// The agent, once it is built, and the signals since.
+    /// The agent, once it is built, and the signals since then.
     begun: Option<(Found, Stops)>,
-    /// What it takes to run it here, once that was tried.
+    /// The plan and the host for a run in this process, kept from an earlier attempt.
     here: Option<(Plan, HostBuilder)>,
 }
 
@@ -108,7 +111,7 @@ impl RunCommand<'_> {
         let span = tracing::info_span!("command", otel.name = "lastword run", server = place);
         let there = RemoteRun::at(&connection, paths, terminal);
         let outcome = there.run(&mut plan, found, stops).instrument(span).await;
-        // Wherever it is asked next, it is the same prompt.
+        // The next host to be asked must know it as the same prompt.
         self.arguments.session = plan.session;
         self.arguments.key = plan.key;
         outcome
@@ -123,6 +126,7 @@ impl RunCommand<'_> {
                     .to_owned(),
             ));
         }
+
         let planned = self.plan()?;
         let (_, builder) = self.here.insert(planned);
         let builder = builder.clone().in_memory().cache_dir(&self.paths.cache);
@@ -151,10 +155,11 @@ impl RunCommand<'_> {
         if let Some(models) = plan.models.clone() {
             builder = builder.model(models);
         }
+
         Ok((plan, settings.external().equip(builder)?))
     }
 
-    /// Runs it at this host, which other commands find, too.
+    /// Runs it at a host in this process, which other commands can reach too.
     async fn here(self, host: Host) -> Result<Exit, Failure> {
         let connection = Connection::of_own(&host, self.paths, Held::Stays, self.terminal);
         let connection = connection.await?;
@@ -168,6 +173,7 @@ impl RunCommand<'_> {
             Some(planned) => planned,
             None => self.plan()?,
         };
+
         plan.session = self.arguments.session.take();
         plan.key = self.arguments.key.take();
         let (found, stops) = self.begin(&plan.agent)?;
@@ -177,7 +183,7 @@ impl RunCommand<'_> {
         if let Err(failure) = &mut outcome
             && plan.run.is_none()
         {
-            // Nothing was run, and it is for the person who asked to do something about it.
+            // Nothing was run, and the person who asked has to change something.
             failure.exit = Exit::Usage;
         }
         connection

@@ -1,5 +1,5 @@
-//! `lastword serve`: a host that stays. From options and settings to open doors, and from a signal
-//! to an end in order. Knows neither routes nor how runs end.
+//! `lastword serve`: a host that stays. Turns options and settings into a host with open listeners,
+//! and shuts it down in order after a signal or when it is idle. `serving.rs` runs the listeners.
 
 use crate::agent::{self, Found};
 use crate::arguments::{self, Listen, NamedAgent, OnLast, Shared};
@@ -23,14 +23,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where it listens if nothing else is said.
+/// The default address.
 const DEFAULT: Listen = Listen::Tcp(SocketAddr::new(
     std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
     8020,
 ));
 
-/// How often a host that stays for a session looks when that is due: the machine's clock may be
-/// set meanwhile.
+/// How often a host that stays for a session checks when that is due, since the machine's clock may
+/// be set meanwhile.
 const DUE_LOOK_MIN: Duration = Duration::from_millis(50);
 const DUE_LOOK_MAX: Duration = Duration::from_secs(5);
 
@@ -56,6 +56,7 @@ pub(crate) async fn serve(
             )));
         }
     };
+
     let opened = tokio::select! {
         opened = plan.open(&host, agents, &paths, terminal) => opened,
         _ = stops.recv() => {
@@ -64,6 +65,7 @@ pub(crate) async fn serve(
             return Ok(Exit::Completed);
         }
     };
+
     let (serving, ready) = match opened {
         Ok(opened) => opened,
         Err(failure) => {
@@ -71,6 +73,7 @@ pub(crate) async fn serve(
             return Err(failure);
         }
     };
+
     ready.tell(plan.json, terminal);
     let failed = plan.until_told(&host, &mut stops, terminal).await;
     notify(NotifyState::Stopping);
@@ -91,10 +94,10 @@ pub(crate) async fn serve(
     }
 }
 
-/// What is served, and to whom.
+/// The plan of a server: where it listens, for which clients, and with which agents.
 struct Plan {
     listen: Listen,
-    /// `None` lets in whoever connects.
+    /// `None` lets in every client of this machine.
     token_file: Option<PathBuf>,
     roots: Vec<PathBuf>,
     allowed_hosts: Vec<String>,
@@ -124,6 +127,7 @@ impl Plan {
                  could command the agents; leave out `--no-token`, or listen on 127.0.0.1",
             ));
         }
+
         let mut named = shared.clone();
         named.token_file = named.token_file.or(defaults.token_file.clone());
         let agents = defaults.agents();
@@ -179,13 +183,15 @@ impl Plan {
         if let Some(runs) = self.concurrent_runs {
             builder = builder.concurrent_runs(runs);
         }
+
         if let Some(model) = &self.model {
             builder = builder.model(plan::models(settings, Some(model))?);
         }
+
         settings.external().equip(builder)
     }
 
-    /// Loads the agents, then opens the doors: whoever comes in finds everything in place.
+    /// Loads the agents, then opens the listeners, so that clients find all agents loaded.
     async fn open(
         &self,
         host: &Host,
@@ -198,15 +204,18 @@ impl Plan {
                 terminal.warn(&format!("the agent {name}, which a client sent: {error}"));
             }
         }
+
         for found in agents {
             let loaded = host.load_agent(&found.name, found.file);
             agent::loading(&found.name, loaded, terminal).await?;
         }
+
         let resumed = host.reopen_held().await?.len() as u64;
         if resumed > 0 {
             let prompts = units::count(resumed, "prompt");
             terminal.note(&format!("going on with {prompts} of an earlier start"));
         }
+
         let (mut doors, mut ready) = (Vec::new(), Ready::default());
         if let Listen::Tcp(address) = self.listen {
             let door = self.door(address).await?;
@@ -217,6 +226,7 @@ impl Plan {
             ready.token_file.clone_from(&self.token_file);
             doors.push(door);
         }
+
         let socket = serving::socket(&paths.data);
         let door = Door::of_owner(&socket)
             .await
@@ -227,12 +237,13 @@ impl Plan {
         Ok((Serving::begin(host, doors), ready))
     }
 
-    /// The way in over TCP.
+    /// Opens the TCP listener, with its authorizer.
     async fn door(&self, address: SocketAddr) -> Result<Door, Failure> {
         let authorizer: Arc<dyn Authorizer> = match &self.token_file {
             Some(file) => Arc::new(BearerToken::new(&token(file)?)),
             None => Arc::new(Anyone),
         };
+
         let listener = Listener::tcp(address, &*authorizer).await;
         Ok(Door {
             listener: listener.map_err(|error| refused(&error))?,
@@ -271,19 +282,21 @@ impl Plan {
             }
             error = host.failed() => return Some(error),
         }
+
         None
     }
 
     /// Completes once the host was idle for long enough, no session waits for a time that a later
-    /// host would miss, and nothing new is taken.
+    /// host would miss, and the host accepts nothing new.
     async fn idle(&self, host: &Host, terminal: &Terminal) {
         let Some(linger) = self.linger else {
             return std::future::pending().await;
         };
+
         let mut told = false;
         loop {
             host.idle(linger).await;
-            // What cannot be read is no reason to stay.
+            // A due time that cannot be read does not keep the host running.
             let due = host.next_wake().await.ok().flatten();
             if due.is_none() && host.close_if_idle() {
                 return;
@@ -303,7 +316,7 @@ impl Plan {
     }
 }
 
-/// What was given, or else what is set.
+/// Returns what the command line gives, or else what the settings do.
 fn either<T>(given: Vec<T>, set: Vec<T>) -> Vec<T> {
     if given.is_empty() { set } else { given }
 }
@@ -320,6 +333,7 @@ fn roots(roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
             ))
         })
     };
+
     roots.into_iter().map(root).collect()
 }
 
@@ -343,10 +357,11 @@ fn refused(error: &ListenError) -> Failure {
         }
         _ => "",
     };
+
     Failure::usage(format!("{error}{how}"))
 }
 
-/// What it is ready for.
+/// The message that the server is ready.
 #[derive(Default)]
 struct Ready {
     url: Option<String>,
@@ -373,9 +388,10 @@ impl Ready {
                 "token_file": self.token_file,
                 "concurrent_runs": self.concurrent_runs,
             });
-            // Whoever does not read it finds the same on standard error.
+            // If standard output is closed, standard error still has the same.
             let _closed = to_stdout(&format!("{line}\n"));
         }
+
         notify(NotifyState::Ready);
     }
 }

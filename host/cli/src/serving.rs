@@ -1,5 +1,5 @@
-//! A host behind a server: its doors are open for as long as the host has something to tell.
-//! Knows in which order both end; does not know who knocks.
+//! A host together with its server. The listeners stay open while streams still have events of the host
+//! to send; this file ends both in that order.
 
 use crate::failure::Failure;
 use lastword::Host;
@@ -23,7 +23,7 @@ pub(crate) fn socket(data: &Path) -> PathBuf {
     data.join(SOCKET)
 }
 
-/// A way in, and who may come in there.
+/// A listener, and the authorizer for its clients.
 pub(crate) struct Door {
     pub(crate) listener: Listener,
     pub(crate) authorizer: Arc<dyn Authorizer>,
@@ -57,7 +57,7 @@ pub(crate) enum Held {
 pub(crate) struct Serving {
     host: Host,
     doors: Vec<JoinHandle<()>>,
-    /// What this process asks for itself.
+    /// The options behind this process's own client, once there is one.
     in_process: Option<ServerOptions>,
 }
 
@@ -74,6 +74,7 @@ impl Serving {
                 door.options.tasks.wait().await;
             })
         };
+
         Self {
             doors: doors.into_iter().map(serve).collect(),
             host: host.clone(),
@@ -86,8 +87,8 @@ impl Serving {
         &self.host
     }
 
-    /// A client for this process, which goes the way that all clients go, but for the socket: what
-    /// it sends is not bounded, since it is here already.
+    /// Returns a client for this process. It uses the same API as all clients, but no socket; the
+    /// size of its requests is not bounded, since they are in memory already.
     pub(crate) fn client(&mut self, held: Held) -> Result<Client, Failure> {
         let options = ServerOptions {
             roots: vec![PathBuf::from("/")],
@@ -97,24 +98,27 @@ impl Serving {
             resume_held: held == Held::GoesOn,
             ..ServerOptions::default()
         };
+
         let service = in_process(self.host.clone(), options.clone());
         self.in_process = Some(options);
         let client = Client::builder().transport(ServiceTransport(service), "this process");
         Ok(client.build()?)
     }
 
-    /// Ends the runs while streams still tell of them, then the streams, then the host. Answers
-    /// the runs whose end is left to the next start.
+    /// Ends the runs while streams still tell of them, then the streams, then the host. Returns the
+    /// runs whose end is left to the next start.
     pub(crate) async fn end(self) -> Vec<RunId> {
         self.host.drain().await;
         if let Some(options) = self.in_process {
             options.tasks.close();
             let _dropped = tokio::time::timeout(LEAVE * 3, options.tasks.wait()).await;
         }
+
         for door in self.doors {
-            // Every wait inside is bounded; this one keeps it so.
+            // Every wait inside is bounded; this bound guards against a mistake there.
             let _dropped = tokio::time::timeout(LEAVE * 3, door).await;
         }
+
         self.host.shutdown().await
     }
 }

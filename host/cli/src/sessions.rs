@@ -1,5 +1,4 @@
-//! `lastword sessions`: what there is to go on with. Reads beside whoever owns the data
-//! directory, or at a server.
+//! `lastword sessions`: lists the sessions. Reads them through `reading.rs`.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
@@ -33,6 +32,7 @@ pub(crate) async fn sessions(
         row.has_begun()
             && wanted.is_none_or(|directory| paths::is_directory(&row.workspace_key, directory))
     };
+
     let shown: Vec<_> = rows
         .iter()
         .filter(is_wanted)
@@ -49,7 +49,8 @@ pub(crate) async fn sessions(
         }
         (false, false) => table(&shown, short(&ids), terminal),
     };
-    // Whoever stopped reading has seen enough.
+
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -59,7 +60,7 @@ pub(crate) fn as_json(row: &Listed) -> serde_json::Value {
     json!({ "session": row.record, "workspace": paths::workspace(&row.workspace_key) })
 }
 
-/// How many characters tell all ids apart.
+/// Returns how many characters distinguish all ids.
 fn short(ids: &[String]) -> usize {
     let unique = |chars: usize| {
         let mut seen = HashSet::new();
@@ -80,10 +81,12 @@ const COLUMNS: [&str; 7] = [
 
 fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
     let now = SystemClock::shared().now().0;
-    let (narrow, wide) = match terminal.out.terminal {
-        true => (24, 40),
-        false => (400, 400),
+    let (narrow, wide) = if terminal.out.terminal {
+        (24, 40)
+    } else {
+        (400, 400)
     };
+
     let cells: Vec<[String; 7]> = rows
         .iter()
         .map(|row| {
@@ -105,6 +108,7 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
         let widths = cells.iter().map(|row| row[column].chars().count());
         widths.chain([COLUMNS[column].len()]).max().unwrap_or(0)
     };
+
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     let print = |row: &[String; 7]| {
         let mut text = String::new();
@@ -120,16 +124,18 @@ fn table(rows: &[&Listed], id_chars: usize, terminal: &Terminal) -> String {
         }
         text.trim_end().to_owned()
     };
+
     let mut text = terminal.out.dim(&print(&COLUMNS.map(str::to_owned)));
     for row in &cells {
         text.push('\n');
         text.push_str(&print(row));
     }
+
     text.push('\n');
     text
 }
 
-/// The end of a path, which says more than its beginning.
+/// Shortens a path to its end, which says more than its beginning.
 fn last(text: &str, chars: usize) -> String {
     let count = text.chars().count();
     if count <= chars {

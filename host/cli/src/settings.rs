@@ -1,7 +1,6 @@
-//! `lastword.toml`: models, and defaults for runs and servers. The one in the current directory may
-//! have come with somebody else's folder, so that it can grant nothing but a model, cannot say
-//! where keys are sent or anything is kept, and lets nobody in. Knows the file's words, not what
-//! they do.
+//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory may
+//! belong to another person's project. It is therefore refused if it grants anything but a model, says
+//! where keys are sent or data is kept, or lets clients in; `--config-file` accepts the same file.
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::external::{self, CommandSettings, External, NetworkSettings};
@@ -59,8 +58,8 @@ pub(crate) struct RunSettings {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Rules, beside those of the command line. What is denied is denied in every workspace of a host
-/// that this command line owns, and in the one that it opens elsewhere.
+/// Rules, beside those of the command line. Denials apply to every workspace of a host that this
+/// command line owns, and to the workspace that it opens at another host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PermissionSettings {
@@ -94,7 +93,7 @@ impl PermissionSettings {
         self.deny.iter().map(|written| written.0.clone())
     }
 
-    /// What lets agents do more.
+    /// Returns the first key that lets agents do more.
     fn widens(&self) -> Option<&'static str> {
         let set = [
             ("allow", !self.allow.is_empty()),
@@ -135,14 +134,16 @@ struct CompileSettings {
 
 impl CompileSettings {
     fn compiler(&self) -> Compiler {
-        // As this very program, also once its file was replaced by a newer one.
+        // This very program, even if its file was replaced by a newer one.
         let mut compiler = Compiler::worker("/proc/self/exe").arg(crate::COMPILE);
         if let Some(memory) = self.memory {
             compiler = compiler.memory_bytes(memory.0);
         }
+
         if let Some(time) = self.time {
             compiler = compiler.time(time.0);
         }
+
         compiler
     }
 }
@@ -157,7 +158,7 @@ impl ServeSettings {
         self.agents.iter().map(named).collect()
     }
 
-    /// What says who is let in, to what, which agents there are, and what is not kept.
+    /// Returns the first key that lets in clients, opens directories, loads agents or discards data.
     fn widens(&self) -> Option<&'static str> {
         let set = [
             ("listen", self.listen.is_some_and(Listen::is_public)),
@@ -198,6 +199,7 @@ impl Settings {
                 )));
             }
         };
+
         let mut settings: Self = toml::from_str(&text).map_err(|error| {
             let what = error.to_string();
             Failure::usage(format!(
@@ -215,18 +217,20 @@ impl Settings {
             settings.refuse_external()?;
             settings.refuse_compile()?;
         }
+
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(data) = &mut settings.run.data_dir {
             *data = folder.join(&*data);
         }
+
         settings.serve.relative_to(folder);
         settings.commands.relative_to(folder);
         external::secrets_relative_to(&mut settings.secrets, folder);
         Ok(settings)
     }
 
-    /// The beginning of every host that this command line owns: what the settings deny, no run of
-    /// it may do, whoever asks for it.
+    /// Returns the builder for every host of this command line: no run may do what the settings deny,
+    /// whichever client starts it.
     pub(crate) fn host(&self) -> HostBuilder {
         let denied = self.permissions.deny();
         let builder = Host::builder()
@@ -235,8 +239,8 @@ impl Settings {
         denied.fold(builder, HostBuilder::deny)
     }
 
-    /// A folder that somebody else made must not choose what is trusted: compiled agents of the
-    /// data directory run as they lie there, and whoever listens in it is believed to be its owner.
+    /// Another person's folder must not choose the data directory, which is trusted: its compiled
+    /// agents run unchecked, and a process that listens on its socket is taken for its owner.
     fn refuse_places(&self) -> Result<(), Failure> {
         match self.run.data_dir {
             None => Ok(()),
@@ -248,7 +252,7 @@ impl Settings {
         }
     }
 
-    /// Nor who gets the user's keys.
+    /// Another person's folder must not choose who gets the user's keys.
     fn refuse_services(&self) -> Result<(), Failure> {
         let models = &self.models;
         let services = [
@@ -271,7 +275,7 @@ impl Settings {
         }
     }
 
-    /// Nor what agents may do there.
+    /// Another person's folder must not grant anything to agents.
     fn refuse_grants(&self) -> Result<(), Failure> {
         match self.permissions.widens() {
             None => Ok(()),
@@ -293,7 +297,7 @@ impl Settings {
         }
     }
 
-    /// Nor what agents reach outside their sandbox.
+    /// Another person's folder must not choose what agents reach outside their sandbox.
     fn refuse_external(&self) -> Result<(), Failure> {
         match self.external().widens() {
             None => Ok(()),
@@ -305,7 +309,7 @@ impl Settings {
         }
     }
 
-    /// Nor how much of the machine a component takes before it runs.
+    /// Another person's folder must not choose how much of the machine compiling may use.
     fn refuse_compile(&self) -> Result<(), Failure> {
         if self.compile.memory.is_none() && self.compile.time.is_none() {
             return Ok(());
@@ -317,7 +321,7 @@ impl Settings {
         )))
     }
 
-    /// Nor who may command the user's agents.
+    /// Another person's folder must not choose who may command the user's agents.
     fn refuse_doors(&self) -> Result<(), Failure> {
         match self.serve.widens() {
             None => Ok(()),

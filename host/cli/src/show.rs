@@ -1,5 +1,5 @@
-//! `lastword show`: one conversation, with the end of each run. Reads beside whoever owns the data
-//! directory, and tells what a run without an owner has said so far.
+//! `lastword show`: one conversation, with the end of each run. Reads it through
+//! `reading.rs`, and also prints what a run without an owner has said so far.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure, tell_damaged};
@@ -36,25 +36,23 @@ pub(crate) async fn show(
         .map(|row| Shown::new(row, owned, &events))
         .collect();
     tell_damaged(&source.damaged(), terminal);
-    let text = match arguments.json {
-        true => {
-            let mut whole = sessions::as_json(&session);
-            whole["runs"] = runs.iter().map(Shown::as_json).collect();
-            format!("{whole}\n")
+    let text = if arguments.json {
+        let mut whole = sessions::as_json(&session);
+        whole["runs"] = runs.iter().map(Shown::as_json).collect();
+        format!("{whole}\n")
+    } else {
+        let mut page = Page {
+            text: String::new(),
+            out: terminal.out,
+        };
+        page.session(&session);
+        for run in &runs {
+            page.run(run);
         }
-        false => {
-            let mut page = Page {
-                text: String::new(),
-                out: terminal.out,
-            };
-            page.session(&session);
-            for run in &runs {
-                page.run(run);
-            }
-            page.text
-        }
+        page.text
     };
-    // Whoever stopped reading has seen enough.
+
+    // A reader that closed the pipe needs no more output: this is no failure.
     let _closed = to_stdout(&text);
     Ok(Exit::Completed)
 }
@@ -62,9 +60,9 @@ pub(crate) async fn show(
 /// A run as it is printed.
 struct Shown {
     row: RunRow,
-    /// Without an owner and without an end.
+    /// Whether it has neither an owner nor an end.
     left: bool,
-    /// What it said that no message holds yet.
+    /// Text of it that is in no message yet.
     open: Vec<Part>,
     took_us: Option<u64>,
     /// Questions and answers, as lines.
@@ -83,6 +81,7 @@ impl Shown {
             }
             open = transcript.open_parts().to_vec();
         }
+
         let took_us = row.started_ms.zip(row.ended_ms).map(|(started, ended)| {
             let ms = ended.0.saturating_sub(started.0);
             ms.saturating_mul(1000)
@@ -128,7 +127,7 @@ impl Shown {
     }
 }
 
-/// What a run asked somebody, or was answered.
+/// Returns the line for a question of a run, or for its answer.
 fn question(event: &Event) -> Option<String> {
     match &event.body {
         EventBody::QuestionAsked { question } => {
@@ -169,13 +168,16 @@ impl Page {
         for message in &run.row.messages {
             self.message(message);
         }
+
         if !run.open.is_empty() {
             self.speaker(Role::Assistant, None);
             self.parts(&run.open);
         }
+
         for asked in &run.asked {
             self.aside(asked);
         }
+
         self.line(&self.out.dim(&format!("— {}", run.end())));
     }
 
@@ -221,7 +223,7 @@ impl Page {
                     ..
                 } => self.aside(&rendering::data(name.as_deref(), media_type, *bytes)),
                 PartBody::Other { kind, json } => self.aside(&format!("[{kind}] {json}")),
-                // The run's last line says it.
+                // The run's last line tells that.
                 PartBody::Finish { .. } => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Signals as requests to stop. Knows nothing of what is stopped.
+//! Turns signals into requests to stop, which the commands handle.
 
 use crate::failure::{Exit, Failure};
 use crate::printer::printer;
@@ -17,8 +17,8 @@ pub(crate) enum Stop {
     Shutdown,
 }
 
-/// Signals as they come. The first is handed on; the second ends the process on the spot,
-/// whatever it is doing, and leaves the run's end to the next start. SIGHUP is never that second
+/// Signals as they arrive. The first is passed on; the second ends the process at once, and leaves
+/// the run's end to the next start. SIGHUP is never that second
 /// one: a terminal that is closed sends it more than once, by the kernel and by the shell.
 pub(crate) struct Stops {
     stops: mpsc::Receiver<Stop>,
@@ -73,7 +73,7 @@ impl Stops {
         self.heeds_hangup
     }
 
-    /// What was asked for is done: the next signal is a first one again.
+    /// Makes the next signal a first one again, once the request is done.
     pub(crate) fn begin_again(&self) {
         self.heard.store(false, Ordering::Relaxed);
     }

@@ -1,22 +1,22 @@
 //! Standard output and error: what is a terminal, what is coloured, and what of an agent's words
 //! must not reach a terminal. What people decide by (names, commands, rules, diffs) goes through
-//! [`lastword::text`]; [`clean`] is for prose. Knows nothing of runs.
+//! [`lastword::text`]; [`clean`] is for prose.
 
 use crate::printer::{Descriptor, printer};
 use lastword::text;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
-/// What is known of standard output and error.
+/// The properties of the standard streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     pub(crate) out: Stream,
     pub(crate) err: Stream,
-    /// Whether somebody may be typing on standard input.
+    /// Whether a person may be typing on standard input.
     pub(crate) reads: bool,
 }
 
-/// What is known of one of them.
+/// The properties of one output stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) terminal: bool,
@@ -40,6 +40,7 @@ impl Terminal {
             terminal,
             colour: terminal && !plain,
         };
+
         Self {
             out: stream(io::stdout().is_terminal()),
             err: stream(io::stderr().is_terminal()),
@@ -80,22 +81,22 @@ impl Stream {
         self.colour
     }
 
-    /// What stands back. The text must be clean.
+    /// Dimmed text. The text must be clean.
     pub(crate) fn dim(&self, text: &str) -> String {
         self.paint(DIM, text)
     }
 
-    /// What stands out. The text must be clean.
+    /// Bold text. The text must be clean.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.paint(BOLD, text)
     }
 
-    /// What is added. The text must be clean.
+    /// Green text, for additions. The text must be clean.
     pub(crate) fn green(&self, text: &str) -> String {
         self.paint(GREEN, text)
     }
 
-    /// What is taken away. The text must be clean.
+    /// Red text, for removals. The text must be clean.
     pub(crate) fn red(&self, text: &str) -> String {
         self.paint(PLAIN_RED, text)
     }
@@ -127,12 +128,12 @@ impl Stream {
     }
 }
 
-/// Hands a line to standard error; that it is closed is no reason to fail.
+/// Writes a line to standard error; does not fail if that is closed.
 fn to_stderr(line: &str) {
     let _closed = printer().err().push(Descriptor::Err, &format!("{line}\n"));
 }
 
-/// Hands text to standard output, which is written behind its back.
+/// Queues text for standard output, which a thread of `printer.rs` writes.
 ///
 /// # Errors
 /// Why an earlier text could not be written.
@@ -140,7 +141,7 @@ pub(crate) fn to_stdout(text: &str) -> io::Result<()> {
     printer().out().push(Descriptor::Out, text)
 }
 
-/// Log lines on standard error, which hold no thread up.
+/// Log lines on standard error, which never block a thread.
 pub(crate) struct LogLines {
     pub(crate) terminal: bool,
 }
@@ -148,12 +149,13 @@ pub(crate) struct LogLines {
 impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        // Colours are the formatter's own; it lets none of an agent's through.
+        // The colours are the formatter's own; it escapes those of agents.
         let shown = if self.terminal {
             text::escaped(&text, |c| c != '\x1b' && is_obeyed(c))
         } else {
             Cow::Borrowed(&*text)
         };
+
         printer().err().log(shown.as_bytes());
         Ok(line.len())
     }
@@ -163,8 +165,8 @@ impl Write for LogLines {
     }
 }
 
-/// Prose without what a terminal obeys, which is written as `\u{1b}`: control characters and marks
-/// that reorder what is read. New lines, tabs, and all that letters and emoji consist of stay.
+/// Escapes, as `\u{1b}`, what a terminal would act on: control characters and marks that reorder
+/// text. New lines, tabs, and the parts of letters and emoji stay.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     text::escaped(text, is_obeyed)
 }

@@ -1,23 +1,23 @@
-//! Log lines of the host and of agents, on standard error, and spans for whoever collects them.
-//! Knows only how loud they are.
+//! Sets up log lines of the host and of agents on standard error, and the spans that `otlp.rs` sends to
+//! a collector.
 
 use crate::terminal::{LogLines, Terminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-// What a host notices at its start is told to the user by itself.
+// Notices at a host's start are shown to the user separately (`owner::tell_recovery`).
 const QUIET: &str = "warn,lastword::agent=off,lastword::notice=off,rmcp=off";
 const VERBOSE: &str = "warn,lastword=debug,lastword::agent=trace,lastword::notice=off,rmcp=off";
 
-/// What is to be sent before the process ends.
+/// Spans to send before the process ends.
 pub(crate) struct Traces {
     #[cfg(feature = "otlp")]
     export: Option<crate::otlp::Export>,
 }
 
 impl Traces {
-    /// Sends what is left, within a bound.
+    /// Sends the remaining spans, for a bounded time.
     pub(crate) fn flush(self) {
         #[cfg(feature = "otlp")]
         if let Some(export) = self.export {
@@ -43,6 +43,7 @@ pub(crate) fn start(verbose: bool, terminal: &Terminal) -> Traces {
             EnvFilter::new(fallback)
         }
     };
+
     let at_terminal = terminal.err.terminal;
     let lines = tracing_subscriber::fmt::layer()
         .compact()

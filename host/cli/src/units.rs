@@ -1,4 +1,4 @@
-//! Times and sizes, as people write and read them. Pure.
+//! Times and sizes, as people write and read them.
 
 use serde::Deserialize;
 use std::str::FromStr;
@@ -124,6 +124,7 @@ fn micros(text: &str) -> Option<u64> {
     if !digits(whole) || !digits(part) || part.len() > 6 {
         return None;
     }
+
     let dollars: u64 = whole
         .parse()
         .ok()
@@ -152,6 +153,7 @@ fn span(text: &str) -> Option<Duration> {
     if rest.is_empty() {
         return None;
     }
+
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u64 = rest[..digits].parse().ok()?;
@@ -170,6 +172,7 @@ fn span(text: &str) -> Option<Duration> {
         sum = sum.checked_add(unit)?;
         rest = &rest[letters..];
     }
+
     Some(sum)
 }
 
@@ -186,6 +189,7 @@ fn size(text: &str) -> Option<u64> {
         "g" | "gb" | "gib" => 1 << 30,
         _ => return None,
     };
+
     number.checked_mul(unit)
 }
 

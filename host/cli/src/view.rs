@@ -1,5 +1,5 @@
-//! How a run's events look: to people, words as they come and one line at the end; to programs,
-//! the log itself. Knows nothing of how the run is stopped.
+//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs, as
+//! the log itself.
 
 use crate::hints;
 use crate::rendering;
@@ -23,9 +23,10 @@ pub(crate) enum View {
 
 impl View {
     pub(crate) fn new(json: bool, terminal: &Terminal) -> Self {
-        match json {
-            true => Self::Json,
-            false => Self::People(Box::new(People::new(*terminal))),
+        if json {
+            Self::Json
+        } else {
+            Self::People(Box::new(People::new(*terminal)))
         }
     }
 
@@ -55,12 +56,15 @@ impl View {
             Self::Json if receipt.persisted => return,
             Self::Json => return terminal.warn(NOT_YET),
         };
+
         if let Some(trouble) = people.trouble(receipt) {
             terminal.error(&trouble);
         }
+
         if !receipt.persisted {
             terminal.warn(NOT_YET);
         }
+
         let took = people.took_us();
         terminal.note(&format!(
             "{} · go on with --session {session}",
@@ -82,14 +86,17 @@ pub(crate) fn end(receipt: &Receipt, took_us: Option<u64>) -> String {
     if receipt.finish_reason.as_str() != receipt.state.as_str() {
         figures.push(receipt.finish_reason.to_string());
     }
+
     figures.extend(took_us.map(|us| format!("took {}", time(us))));
     if !matches!(receipt.cause, Cause::Returned(_)) {
         figures.push(format!("stopped in {}", time(receipt.stop_us)));
     }
+
     if !receipt.persisted {
         figures.push("not saved yet".to_owned());
         return terminal::line(&figures.join(" · "), 400);
     }
+
     figures.extend(
         receipt
             .epilogue_us
@@ -189,6 +196,7 @@ impl People {
             EventBody::RunEnded { .. } if self.terminal.out.terminal => self.end_line()?,
             _ => {}
         }
+
         Ok(())
     }
 
@@ -261,18 +269,20 @@ impl People {
         Some(self.ended_ms.saturating_sub(started).saturating_mul(1000))
     }
 
-    /// What went wrong, if it did.
+    /// Returns what went wrong, if anything did.
     fn trouble(&self, receipt: &Receipt) -> Option<String> {
         use lastword::RunState::{Failed, Interrupted};
         if !matches!(receipt.state, Failed | Interrupted) {
             return None;
         }
+
         let title = self.trouble.as_deref().unwrap_or("The run failed");
         let detail = receipt.detail.as_deref().or(self.details.as_deref());
         let told = match detail {
             Some(detail) => format!("{title}: {detail}"),
             None => format!("{title} ({})", receipt.cause),
         };
+
         Some(match &receipt.cause {
             Cause::Limit(kind) if kind == "wakes" => format!("{told}; `--max-wakes` allows more"),
             Cause::AgentError if hint::names_rule(&told) => format!("{told}; {}", hints::RULES),

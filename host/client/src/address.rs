@@ -41,6 +41,7 @@ impl FromStr for Address {
             address: written.to_owned(),
             reason: reason.to_owned(),
         };
+
         let url = Url::parse(written).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(wrong(

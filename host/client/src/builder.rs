@@ -26,7 +26,7 @@ pub struct ClientBuilder {
     settings: Settings,
 }
 
-/// How patient a client is.
+/// How long a client waits, and how often it repeats a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) answer: Option<Duration>,
@@ -71,8 +71,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The server that a transport reaches, and what to call it in errors. Nothing there is waited
-    /// for with a bound or asked twice: what answers in this process fails for good.
+    /// The server that a transport reaches, and what to call it in errors. There are no
+    /// time limits and no repeated requests, since a failure in this process is final.
     pub fn transport(mut self, transport: impl Transport, name: impl Into<String>) -> Self {
         self.target = Target::Transport(Arc::new(transport), name.into());
         self.settings = Settings {
@@ -91,9 +91,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Another server may come to have the same data: what this one is asked is not sent again once it
-    /// says that it is leaving, or is gone, so that the caller can ask its successor. Default: it is
-    /// asked again.
+    /// Stops repeating a request once the server says that it is leaving, or is gone: another server
+    /// may take over the same data, and the caller can ask that one. Default: the request is repeated.
     pub fn succession(mut self) -> Self {
         self.settings.succession = true;
         self
@@ -118,6 +117,7 @@ impl ClientBuilder {
             }
             Target::Transport(transport, name) => (transport, "/v1".to_owned(), name),
         };
+
         Ok(Client::new(
             transport,
             base,

@@ -1,5 +1,5 @@
-//! The client: one request and its answer, and asking again. `requests.rs` has a method for each
-//! thing that can be asked, `events.rs` the streams.
+//! The client: sends a request, reads its answer, and repeats it where that is safe. `requests.rs`
+//! has a method for each thing that can be asked, `events.rs` the streams.
 
 use crate::api::problem::MEDIA_TYPE;
 use crate::api::{PageView, Problem};
@@ -21,7 +21,7 @@ use std::time::Duration;
 const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 /// Entries of a page, at the most.
 const PAGE: u32 = 200;
-/// What is written in full in a piece of a path or a query.
+/// The characters that are escaped in a piece of a path or a query.
 const PIECE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -127,6 +127,7 @@ impl Client {
             token,
             settings,
         };
+
         Self {
             inner: Arc::new(inner),
         }
@@ -142,18 +143,18 @@ impl Client {
         self.inner.settings.connections
     }
 
-    /// Asks, and reads what is answered.
+    /// Sends a request, and parses the JSON of its answer.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
         let body = self.download(call).await?;
         self.read(&body)
     }
 
-    /// Asks for what is answered with nothing.
+    /// Sends a request whose answer has no body.
     pub(crate) async fn tell(&self, call: Call) -> Result<(), ClientError> {
         self.download(call).await.map(drop)
     }
 
-    /// Asks for bytes.
+    /// Sends a request, and returns the bytes of its answer.
     pub(crate) async fn download(&self, call: Call) -> Result<Bytes, ClientError> {
         let (status, is_problem, body) = self.exchange(call).await?;
         if status.is_success() {
@@ -162,7 +163,8 @@ impl Client {
         Err(self.not_done(status, is_problem, &body))
     }
 
-    /// Asks under a key, by which the host knows the same request again, until there is an answer.
+    /// Sends a request with an idempotency key, and repeats it until there is an answer: the host
+    /// recognizes a repeated request by its key.
     pub(crate) async fn ask_with_key<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -177,7 +179,7 @@ impl Client {
         loop {
             let call = call().header("idempotency-key", key).large();
             match self.ask(call).await {
-                // The next owner of the data knows what became of it.
+                // The caller asks the next owner of the data, which knows the key.
                 Err(error) if succession && error.is_leaving() => return Err(error),
                 Err(error) if error.is_retryable() && tries < tries_max => tries += 1,
                 answer => return answer,
@@ -186,7 +188,7 @@ impl Client {
         }
     }
 
-    /// All pages of a list as one.
+    /// Reads all pages of a list, and returns them as one.
     pub(crate) async fn all<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -210,7 +212,7 @@ impl Client {
         }
     }
 
-    /// Asks, and returns whatever is answered.
+    /// Sends a request, and returns its answer, whatever its status.
     pub(crate) async fn exchange(
         &self,
         call: Call,
@@ -221,6 +223,7 @@ impl Client {
         } else {
             settings.answer
         };
+
         within(bound, async {
             let response = self.send(call).await?;
             let (status, is_problem) = (response.status(), is_problem(&response));
@@ -232,7 +235,7 @@ impl Client {
         .unwrap_or_else(|| Err(self.does_not_answer()))
     }
 
-    /// Opens a stream, which has no end in time.
+    /// Opens a stream. Only the wait for its beginning has a time limit.
     pub(crate) async fn open(&self, call: Call) -> Result<BodyStream, ClientError> {
         let opened = within(self.inner.settings.answer, async {
             let response = self.send(call).await?;
@@ -250,15 +253,17 @@ impl Client {
     async fn send(&self, call: Call) -> Result<Response<BodyStream>, ClientError> {
         let inner = &*self.inner;
         let uri = format!("{}{}", inner.base, call.path);
-        // What deletes is missed when it is asked for twice.
+        // A repeated DELETE would fail, since the first one may have deleted the thing.
         let repeatable = call.method != Method::DELETE;
         let mut request = Request::builder().method(call.method).uri(uri);
         for (name, value) in call.headers {
             request = request.header(name, value);
         }
+
         if let Some(token) = &inner.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
+
         let request = request.body(call.body);
         let request = request.map_err(|error| self.unreachable(error.to_string(), true))?;
 
@@ -318,23 +323,26 @@ fn is_problem<T>(response: &Response<T>) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(MEDIA_TYPE.as_bytes()))
 }
 
-/// A body to its end.
+/// Reads a body to its end.
 async fn whole(mut body: BodyStream) -> std::io::Result<Bytes> {
     let Some(first) = body.next().await.transpose()? else {
         return Ok(Bytes::new());
     };
+
     let Some(second) = body.next().await.transpose()? else {
         return Ok(first);
     };
+
     let mut bytes = BytesMut::from(first);
     bytes.extend_from_slice(&second);
     while let Some(piece) = body.next().await.transpose()? {
         bytes.extend_from_slice(&piece);
     }
+
     Ok(bytes.freeze())
 }
 
-/// What comes of it in time; `None` if nothing does.
+/// Returns the result of the work; `None` if it does not complete in time.
 async fn within<T>(bound: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match bound {
         Some(bound) => tokio::time::timeout(bound, work).await.ok(),

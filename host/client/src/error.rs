@@ -1,4 +1,4 @@
-//! Why a request came to nothing.
+//! Why a request failed.
 
 use crate::api::Problem;
 
@@ -7,41 +7,42 @@ const DAMAGED: &str = "store-damaged";
 /// The name of a refusal by a host that is leaving.
 const CLOSING: &str = "host-closing";
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// What is written is no address of a server.
+    /// The text is not the address of a server.
     #[error("`{address}` is no address of a lastword server: {reason}")]
     InvalidAddress {
-        /// What is written.
+        /// The text.
         address: String,
         /// Why not.
         reason: String,
     },
-    /// There can be no client on this machine: TLS or the socket's directory cannot be had.
+    /// No client can be made on this machine: TLS or the socket's directory is not available.
     #[error("cannot make an HTTP client: {0}")]
     Setup(String),
-    /// There was no answer. Whether the server did what was asked is not known, unless `repeatable`.
+    /// There was no answer. Whether the server carried out the request is not known, unless
+    /// `repeatable`.
     #[error("cannot reach the lastword server at {address}: {reason}")]
     Unreachable {
         /// The server.
         address: String,
         /// What happened.
         reason: String,
-        /// Whether the same may be asked of another server over the same data: it did not arrive, or
-        /// does no more when it arrives twice.
+        /// Whether the same request may be sent to another server over the same data: this one did not
+        /// receive it, or receiving it twice has no further effect.
         repeatable: bool,
     },
-    /// The server said why not.
+    /// The server refused, and said why.
     #[error("{}", .0.problem.detail)]
     Refused(Box<Refusal>),
-    /// What answers is no lastword server, or one that this client does not understand.
+    /// The answer is not from a lastword server, or this client does not understand it.
     #[error("what answers at {address} is no lastword server that this client knows: {reason}")]
     Foreign {
         /// The server.
         address: String,
-        /// What it answered.
+        /// What is wrong with its answer.
         reason: String,
     },
 }
@@ -51,12 +52,12 @@ pub enum ClientError {
 pub struct Refusal {
     /// The server.
     pub address: String,
-    /// What it said.
+    /// The error that it answered.
     pub problem: Problem,
 }
 
 impl ClientError {
-    /// What the server said, if it refused.
+    /// Returns the server's refusal, if it refused.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
@@ -77,7 +78,7 @@ impl ClientError {
         self.problem().map(|problem| problem.status)
     }
 
-    /// Whether the same request may go well a little later: the server was not reached, or cannot do
+    /// Whether the same request may succeed a little later: the server was not reached, or cannot do
     /// it now.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -90,8 +91,8 @@ impl ClientError {
         }
     }
 
-    /// Whether the same may be asked of another server over the same data, which then does it
-    /// once: this one is leaving and did nothing of it.
+    /// Whether the request may be sent to another server over the same data: this one is leaving and
+    /// did nothing of it, so that it is done once only.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {

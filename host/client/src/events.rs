@@ -15,12 +15,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a stream may be silent. A server that lives says so every 15 seconds.
+/// How long a stream may be silent. A server sends a heartbeat every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(50);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What comes in a stream.
+/// One item of a stream.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Frame {
@@ -45,12 +45,12 @@ pub struct Events {
     cursor: Option<u64>,
     follows: bool,
     skips_folded: bool,
-    /// Whether events are counted and not looked at.
+    /// Whether events are only counted, without parsing them.
     holds: bool,
     elsewhere: Option<Elsewhere>,
     open: Option<BoxStream<'static, Result<Sse, sse_stream::Error>>>,
     failures: u32,
-    /// What was found elsewhere.
+    /// Events that `elsewhere` returned and that are not handed out yet.
     found: VecDeque<Event>,
     over: bool,
 }
@@ -62,7 +62,7 @@ enum Source {
     Workspace(WorkspaceId, Option<ClientId>),
 }
 
-/// What one connection brought.
+/// What one read from a connection returned.
 enum Read {
     Frame(Frame),
     /// The server ended the stream.
@@ -114,31 +114,31 @@ impl Events {
         }
     }
 
-    /// The same, which begins after the event of this number. Default: before the first.
+    /// Begins after the event of this number. Default: before the first.
     #[must_use]
     pub fn after(mut self, cursor: u64) -> Self {
         self.cursor = Some(cursor);
         self
     }
 
-    /// The same, which ends at the head of the log instead of waiting for more.
+    /// Ends at the head of the log instead of waiting for more.
     #[must_use]
     pub fn stored(mut self) -> Self {
         self.follows = false;
         self
     }
 
-    /// The same, which goes on behind what was folded away: for callers that need what comes, or what
-    /// is kept, and not all that ever was. Default: [`ClientError::Refused`] with `cursor-expired`.
+    /// Skips events that were folded away, instead of failing: for callers that do not need every past
+    /// event. Default: [`ClientError::Refused`] with `cursor-expired`.
     #[must_use]
     pub fn skip_folded(mut self) -> Self {
         self.skips_folded = true;
         self
     }
 
-    /// The same, which asks this for events after a number each time that the connection is lost, before
-    /// it is opened again: for callers that can read what the server keeps. It must return all that
-    /// follow up to the last that matters, or none.
+    /// Calls this function for the events after a number each time that the connection is lost, before
+    /// opening it again: for callers that can read what the server keeps. It must return all events
+    /// that follow, up to the last that matters, or none.
     #[must_use]
     pub fn or_elsewhere(
         mut self,
@@ -170,6 +170,7 @@ impl Events {
         if self.over {
             return None;
         }
+
         let frame = self.next_frame().await.transpose()?;
         self.over = match &frame {
             Ok(Frame::Event(event)) => self.is_last(event),
@@ -246,15 +247,16 @@ impl Events {
         }
     }
 
-    /// The last event of a run that is told anew from its beginning.
+    /// Returns the last event of a run whose events are sent again from its beginning.
     async fn last_of_all(&mut self, error: ClientError) -> Result<Frame, ClientError> {
         let Source::Run(run) = self.source else {
             return Err(error);
         };
+
         let mut all = self.client.run_events(run).stored();
         let mut last = None;
         loop {
-            // Boxed, since it may come here itself.
+            // Boxed to keep this future small, which is rarely needed.
             match Box::pin(all.read()).await? {
                 Read::Frame(frame) => last = Some(frame),
                 Read::End | Read::Lost => return last.ok_or(error),
@@ -262,7 +264,7 @@ impl Events {
         }
     }
 
-    /// What comes next over this connection, which is opened if need be.
+    /// Reads the next frame, after opening a connection if there is none.
     async fn read(&mut self) -> Result<Read, ClientError> {
         loop {
             if self.open.is_none() {
@@ -290,7 +292,7 @@ impl Events {
             if kind == EVENT_PROBLEM {
                 return Err(self.broken(&data));
             }
-            // What a later server tells and this client does not know is left out.
+            // Skips what only a later version of the server sends.
             if kind.starts_with("workspace.") {
                 if let Ok(notice) = serde_json::from_str::<Notice>(&data) {
                     return Ok(Read::Frame(Frame::Notice(notice)));
@@ -324,9 +326,11 @@ impl Events {
                 format!("/workspaces/{workspace}/events")
             }
         };
+
         if !self.follows {
             query.push("follow=false".to_owned());
         }
+
         let call = Call::get(format!("{path}?{}", query.join("&")));
         match self.cursor {
             Some(cursor) => call.header("last-event-id", cursor.to_string()),
@@ -334,7 +338,7 @@ impl Events {
         }
     }
 
-    /// Why the server broke the stream off.
+    /// Returns the error for which the server broke off the stream.
     fn broken(&self, data: &str) -> ClientError {
         let problem = serde_json::from_str::<Problem>(data);
         match problem {
@@ -352,7 +356,8 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Where a log goes on that no longer reaches back as far as was asked.
+/// Returns the oldest usable cursor, if the error is that the log no longer reaches back to the one
+/// that was asked for.
 fn resume_after(error: &ClientError) -> Option<u64> {
     error.problem()?.resume_after
 }

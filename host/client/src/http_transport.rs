@@ -19,7 +19,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Bytes of the longest path that fits into a socket's address.
 const SOCKET_PATH_MAX: usize = 100;
 
-/// A server's socket, and how to get at it.
+/// An HTTP client with the server's address or socket.
 pub(crate) struct HttpTransport {
     http: Client,
     /// The socket's directory, if the client goes through its descriptor.
@@ -84,7 +84,7 @@ impl Transport for HttpTransport {
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    // Where the process has no choice of its own yet.
+    // Has no effect if the process has already installed a provider.
     let _installed_already = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .connect_timeout(CONNECT)
@@ -103,7 +103,7 @@ fn broke(error: &reqwest::Error) -> TransportError {
     }
 }
 
-/// The cause of it all, which says most.
+/// Returns the innermost cause, which is the most specific.
 fn innermost(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

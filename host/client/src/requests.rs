@@ -371,7 +371,7 @@ impl Client {
         self.ask(Call::get(format!("/permissions/{id}"))).await
     }
 
-    /// Answers a question. The first answer counts.
+    /// Sends an answer to a question. The first answer counts.
     ///
     /// # Errors
     /// Any [`ClientError`]; `already-answered` with the answer that counts, `question-dismissed`.

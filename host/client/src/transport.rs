@@ -27,7 +27,7 @@ pub struct TransportError {
 /// Takes requests to a server and brings its answers. The path of a request begins with `/v1`, behind
 /// the address if the client has one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one request. Dropping the future gives it up; what the server had received it may still do.
+    /// Sends one request. Dropping the future abandons it; the server may still carry it out.
     ///
     /// # Errors
     /// When there is no answer, whatever its status.
@@ -38,7 +38,7 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// A tower service in this process as a transport, such as `lastword_server::in_process` or an axum
-/// router. What is asked runs in the task that asks.
+/// router. Requests run in the task of the caller.
 #[derive(Clone, Debug)]
 pub struct ServiceTransport<S>(pub S);
 
@@ -61,6 +61,7 @@ where
                 unsent,
             }
         };
+
         Box::pin(async move {
             let ready = std::future::poll_fn(|context| service.poll_ready(context));
             ready.await.map_err(broke(true))?;

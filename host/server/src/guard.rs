@@ -1,5 +1,5 @@
-//! What every request passes before a route sees it: the host name it was sent to, the web
-//! page it comes from, and who sends it. Knows the rules; not what the routes do.
+//! Checks every request before its route runs: the host name it was sent to, the web page it
+//! comes from, and its sender, whom the [`Authorizer`](crate::Authorizer) identifies.
 
 use crate::access::{Arrival, Principal};
 use crate::api::App;
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is answered without a token: whether the server lives.
+/// The one path that needs no token: the health check.
 const OPEN: &str = "/v1/health";
 
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -34,24 +34,29 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
             .map(Some)
             .map_err(|why| Problem::new("unauthenticated", why.0))
     };
+
     let checked: Result<Option<Principal>, Problem> = checked.await;
+
     let underway = parts.extensions.get::<Arc<Underway>>();
     if let (Ok(None) | Err(_), Some(underway)) = (&checked, underway) {
         underway.anonymous();
     }
+
     let principal = match checked {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };
+
     if let Some(principal) = principal {
         tracing::Span::current().record("principal", principal.name());
         parts.extensions.insert(principal);
     }
+
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// Whom the request is addressed to: HTTP/2 says it in the URI, HTTP/1.1 in a header. None
-/// if it says it twice, or not at all.
+/// Returns the host that the request is addressed to: HTTP/2 names it in the URI, HTTP/1.1 in a
+/// header. Returns `None` if the header is repeated or contradicts the URI, or if both are missing.
 fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(HOST).iter();
     let header = match (hosts.next(), hosts.next()) {
@@ -59,25 +64,29 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
         (Some(_), Some(_)) => return None,
         (None, _) => None,
     };
+
     match (uri.authority().cloned(), header) {
         (Some(uri), Some(header)) if uri != header => None,
         (uri, header) => uri.or(header),
     }
 }
 
-/// A web page whose name resolves to this machine may send requests here, but under its own
-/// name. A unix socket and this process have no name that could be taken.
+/// Refuses requests for an unknown host name: a web page whose name resolves to this machine (DNS
+/// rebinding) sends its own name. Unix sockets and this process have no host name to check.
 fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Result<(), Problem> {
     if matches!(arrival, Arrival::Unix { .. } | Arrival::InProcess) {
         return Ok(());
     }
+
     let refused = |what: String| {
         let how = "send it to a loopback address or to a name that the server was told to allow";
         Err(Problem::new("foreign-host", format!("{what}; {how}")))
     };
+
     let Some(authority) = authority else {
         return refused("the request has no `Host` header, or several".to_owned());
     };
+
     let host = bare(authority.host());
     let allowed = app.options.allowed_hosts.iter();
     let named = host.eq_ignore_ascii_case("localhost")
@@ -89,9 +98,10 @@ fn addressed(app: &App, arrival: &Arrival, authority: Option<&Authority>) -> Res
         let own = |local: IpAddr| local.to_canonical() == ip;
         ip.is_loopback() || matches!(arrival, Arrival::Tcp { local, .. } if own(local.ip()))
     });
-    match named || address {
-        true => Ok(()),
-        false => refused(format!("this server does not answer for the host `{host}`")),
+    if named || address {
+        Ok(())
+    } else {
+        refused(format!("this server does not answer for the host `{host}`"))
     }
 }
 
@@ -103,7 +113,8 @@ fn bare(host: &str) -> &str {
     inside.unwrap_or(host)
 }
 
-/// A browser says which page sends a request. Programs do not.
+/// Refuses requests from web pages of other origins. Browsers send an `Origin` header; programs
+/// do not.
 fn own_page(app: &App, headers: &HeaderMap, authority: Option<&Authority>) -> Result<(), Problem> {
     for origin in headers.get_all(ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
@@ -120,5 +131,6 @@ fn own_page(app: &App, headers: &HeaderMap, authority: Option<&Authority>) -> Re
             ));
         }
     }
+
     Ok(())
 }

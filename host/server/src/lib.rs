@@ -21,11 +21,11 @@
 //! * A prompt is answered with 202 once it is durable. A client that goes away takes nothing
 //!   back: neither a prompt that was sent whole, nor a run.
 //! * Streams are read from the log. `Last-Event-ID` goes on after any event, without a gap;
-//!   a slow reader slows nobody. Where a stream ends early, it may be asked for again.
+//!   a slow reader slows no other. Where a stream ends early, the client may ask for it again.
 //! * Errors are `application/problem+json` under the names of [`problem::KINDS`], whatever
-//!   went wrong: also a route that is not there, a body that is none, and a panic.
-//! * What somebody may not see answers as if it did not exist.
-//! * Nothing here is process-global, and nothing listens but what [`serve`] is given.
+//!   went wrong: an unknown route, a malformed body and a panic included.
+//! * For what a caller may not see, the server answers as if it did not exist.
+//! * Nothing here is process-global, and only the listeners given to [`serve`] listen.
 
 pub mod access;
 #[expect(

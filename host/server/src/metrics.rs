@@ -1,5 +1,5 @@
 //! The figures of a server and its host, in the text format of OpenMetrics, which Prometheus reads.
-//! `api` counts answers and streams here; the host's own figures are taken when they are asked for.
+//! `observe.rs` counts answers here and `feed.rs` streams; the host's own figures are read on request.
 
 use lastword::run::BUCKETS_US;
 use lastword::{Host, HostStats};
@@ -59,13 +59,13 @@ impl Metrics {
         answers.sum += took;
     }
 
-    /// Counts a stream for as long as the answer is kept.
+    /// Counts a stream as open until the returned value is dropped.
     pub(crate) fn stream(&self) -> Streaming {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Streaming(Arc::clone(&self.streams))
     }
 
-    /// Says how many questions are open.
+    /// Sets how many questions are open.
     pub(crate) fn questions(&self, open: usize) {
         self.questions.store(open as u64, Ordering::Relaxed);
     }
@@ -114,6 +114,7 @@ impl Metrics {
             let (name, sum) = ("http_answering_seconds", answers.sum);
             text.histogram(name, &labels, &DURATIONS_US, &answers.classes, sum)?;
         }
+
         Ok(())
     }
 }
@@ -160,6 +161,7 @@ fn host_gauges(text: &mut Text, stats: &HostStats) -> fmt::Result {
     for (name, help, value) in gauges {
         text.gauge(name, help, value as u64)?;
     }
+
     Ok(())
 }
 
@@ -202,6 +204,7 @@ fn host_counters(text: &mut Text, stats: &HostStats) -> fmt::Result {
         text.family(name, "counter", None, help)?;
         text.sample(&format!("{name}_total"), "", value)?;
     }
+
     Ok(())
 }
 
@@ -226,10 +229,11 @@ fn host_times(text: &mut Text, stats: &HostStats) -> fmt::Result {
         );
         text.histogram(&name, "", &BUCKETS_US, &times.counts, sum)?;
     }
+
     Ok(())
 }
 
-/// The text, as far as it is written.
+/// The text while it is being written.
 struct Text(String);
 
 impl Text {
@@ -239,6 +243,7 @@ impl Text {
             Some(unit) => format!("lastword_{name}_{unit}"),
             None => format!("lastword_{name}"),
         };
+
         writeln!(self.0, "# HELP {name} {help}.")?;
         writeln!(self.0, "# TYPE {name} {kind}")?;
         match unit {
@@ -283,6 +288,7 @@ impl Text {
             let labels = format!("le=\"{bound}\"{comma}{labels}");
             self.sample(&format!("{name}_bucket"), &labels, below)?;
         }
+
         Ok(())
     }
 }

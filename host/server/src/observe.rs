@@ -1,5 +1,5 @@
-//! What an operator sees of a request: its id, a span, one line when it is over, and the
-//! counters. Never a token, never a body.
+//! Records each request for the operator: its id, a span, one log line when it is over, and the
+//! counters of `metrics.rs`. Tokens and bodies are never recorded.
 
 use crate::api::App;
 use crate::problem::Problem;
@@ -30,9 +30,11 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
         principal = field::Empty,
         status = field::Empty,
     );
+
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = begun.elapsed();
+
     let status = response.status().as_u16();
     span.record("status", status);
     span.in_scope(|| tracing::info!(took_us = took.as_micros(), "answered"));
@@ -41,13 +43,14 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     response
 }
 
-/// The client's own id, if it is a short word; otherwise a new one.
+/// Returns the client's own id, if it is a short word; otherwise a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let word = |text: &str| {
         let fits = (1..=ID_CHARS_MAX).contains(&text.len());
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
         fits && text.chars().all(plain)
     };
+
     let sent = headers.get(REQUEST_ID);
     let sane = sent.filter(|id| id.to_str().is_ok_and(word));
     let made = || HeaderValue::from_str(&Uuid::now_v7().to_string());
@@ -56,7 +59,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .unwrap_or_else(|| HeaderValue::from_static("none"))
 }
 
-/// Methods that clients invent must not make new figures.
+/// Returns the name of a standard method. All others count as one, so that clients cannot add
+/// entries to the metrics without limit.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -70,7 +74,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// What a client sees of a panic: that there was one.
+/// The answer to a request whose route panicked. The client does not get the panic's message.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);

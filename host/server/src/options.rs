@@ -1,4 +1,4 @@
-//! The settings of a server. Knows their defaults, not what is done with them.
+//! The settings of a server and their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +10,11 @@ pub struct ServerOptions {
     /// Directories inside which workspaces may be opened. Default: none, so that all
     /// workspaces are names without a directory.
     pub roots: Vec<PathBuf>,
-    /// Bytes of the largest body, but for an agent's and for what is attached to a prompt.
+    /// Bytes of the largest body, except those of agents and of prompts with attachments.
     /// Default: 1 MiB.
     pub body_bytes_max: usize,
-    /// Bytes of the largest prompt with its attachments, which are a third longer in base64 than
-    /// they are. Default: 28 MiB, into which goes all that a host takes.
+    /// Bytes of the largest prompt with its attachments, which base64 makes a third longer.
+    /// Default: 28 MiB, which is enough for the most that a host accepts.
     pub prompt_bytes_max: usize,
     /// Bytes of the largest agent that can be uploaded. Default: 64 MiB.
     pub agent_bytes_max: usize,
@@ -25,12 +25,13 @@ pub struct ServerOptions {
     /// How long a client may take to send a request's head, and to begin one on a new
     /// connection. Default: 10 s.
     pub head_timeout: Duration,
-    /// How long a connection may be out of use on which a request was let in. One without is
-    /// closed after `head_timeout`. Default: 5 min.
+    /// How long a connection may be idle once a request on it was let in. One without such a
+    /// request is closed after `head_timeout`. Default: 5 min.
     pub idle_timeout: Duration,
-    /// Connections at the same time. For a further one, a connection is closed that is out of use,
-    /// those without a request that was let in first; where all are in use, it waits. Bounded
-    /// by an eighth of the file descriptors that the process may have. Default: 1024.
+    /// Connections at the same time. To make room for a further one, the server closes an idle
+    /// connection, first those on which no request was let in; if all are in use, the new one
+    /// waits. Bounded by an eighth of the file descriptors that the process may have.
+    /// Default: 1024.
     pub connections_max: usize,
     /// How long connections may go on after the shutdown has begun. Default: 10 s.
     pub drain: Duration,
@@ -43,8 +44,8 @@ pub struct ServerOptions {
     /// Whether prompts that are held go on once a client opens their workspace or loads their
     /// agent. Without it they stay held until they are resumed one by one. Default: they do.
     pub resume_held: bool,
-    /// Where work goes on that was accepted from a client that is gone. Whoever embeds the
-    /// server keeps a clone, closes it after serving, and waits for it. Default: a new one.
+    /// Runs accepted work to its end after its client has gone. The embedder keeps a clone, closes
+    /// it after serving, and waits for it. Default: a new one.
     pub tasks: TaskTracker,
 }
 

@@ -1,5 +1,5 @@
-//! Errors as the server answers them: a problem of the API, and from which of the host's errors it
-//! is made. The names and what goes over the wire stand in `lastword-api`.
+//! Turns errors, such as those of the host, into HTTP answers. `lastword-api` defines their names
+//! and their JSON.
 
 use crate::api::damage;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -29,19 +29,19 @@ impl Problem {
         }
     }
 
-    /// The same, with where else to read what the log no longer holds.
+    /// Adds a link to the messages that hold what the log no longer does.
     pub(crate) fn with_messages(mut self, link: String) -> Self {
         self.body.messages = Some(link);
         self
     }
 
-    /// The same, with where to begin to look for what the log no longer holds.
+    /// Adds a link to the sessions in which to look for what the log no longer holds.
     pub(crate) fn with_sessions(mut self, link: String) -> Self {
         self.body.sessions = Some(link);
         self
     }
 
-    /// Something that nobody expected. The cause goes to the log, never to the client.
+    /// An unexpected error. The cause goes to the log, never to the client.
     pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
         Self::new(
@@ -64,7 +64,7 @@ impl Problem {
 
     /// Its JSON, as in the body.
     pub(crate) fn json(&self) -> String {
-        // A map with text keys has a JSON, always.
+        // Cannot fail: a map with text keys is always valid JSON.
         serde_json::to_string(&self.body).unwrap_or_default()
     }
 }
@@ -86,6 +86,7 @@ impl From<HostError> for Problem {
         if error.name() == "internal" {
             return Self::internal(error);
         }
+
         let mut problem = Self::new(error.name(), error.to_string());
         let body = &mut problem.body;
         match error {
@@ -95,6 +96,7 @@ impl From<HostError> for Problem {
             HostError::AlreadyResumed { by, .. } => body.run = Some(by),
             _ => {}
         }
+
         problem
     }
 }

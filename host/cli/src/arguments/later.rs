@@ -1,5 +1,5 @@
-//! The words of the commands about what was said before: cancel, queue, resume, rename, delete,
-//! export, doctor. Knows what they look like, not what they do.
+//! The arguments of the commands about existing sessions: cancel, queue, resume, rename, delete,
+//! export, doctor, backup.
 
 use clap::{Args, ValueEnum};
 use lastword::id::RunId;

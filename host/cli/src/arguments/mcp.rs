@@ -1,4 +1,4 @@
-//! The words of `lastword mcp`. Knows what they look like, not what they do.
+//! The arguments of `lastword mcp`.
 
 use clap::{Args, Subcommand};
 

@@ -1,5 +1,5 @@
-//! The words about what agents may do: rules, who is asked, what a run may use up, and the commands
-//! `questions`, `answer` and `grants`. Knows what they look like, not what they do.
+//! The arguments about what agents may do: rules, whether people are asked, what a run may use up,
+//! and the commands `questions`, `answer` and `grants`.
 
 use crate::units::Cost;
 use clap::{Args, Subcommand, ValueEnum};
@@ -19,7 +19,7 @@ pub(crate) struct Permissions {
         help_heading = "Grants"
     )]
     pub(crate) allow: Vec<Rule>,
-    /// Deny a capability, or some of it, whatever is granted and whoever answers; may be repeated
+    /// Deny a capability, or some of it, whatever grants and answers allow; may be repeated
     #[arg(
         long,
         value_name = "CAPABILITY[=TARGET]",
@@ -63,7 +63,7 @@ pub(crate) struct Budget {
     pub(crate) max_wakes: Option<u32>,
 }
 
-/// List the questions that agents ask and nobody has answered yet, or show one of them whole.
+/// List the open questions of agents, or show one of them whole.
 #[derive(Debug, Args)]
 pub(crate) struct Questions {
     /// A question's id, the unique beginning of one, or `latest`

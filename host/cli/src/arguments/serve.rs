@@ -1,4 +1,4 @@
-//! The words of `lastword serve`. Knows what they look like, not what they do.
+//! The arguments of `lastword serve`.
 
 use crate::units::Span;
 use clap::Args;
@@ -39,7 +39,7 @@ pub(crate) struct Serve {
     /// The address to listen on, or `none` for the socket only [default: 127.0.0.1:8020]
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) listen: Option<Listen>,
-    /// Let in whoever connects over TCP, from this machine only
+    /// Let in every client that connects over TCP from this machine, without a token
     #[arg(long)]
     pub(crate) no_token: bool,
     /// Let directories inside of this one become workspaces over TCP; may be repeated
@@ -101,10 +101,12 @@ impl FromStr for Listen {
         if text == "none" {
             return Ok(Self::Nowhere);
         }
+
         let numeric = match text.strip_prefix("localhost:") {
             Some(port) => format!("127.0.0.1:{port}"),
             None => text.to_owned(),
         };
+
         let address = numeric.parse().map(Self::Tcp);
         address.map_err(|_| {
             format!(
@@ -133,16 +135,18 @@ impl FromStr for NamedAgent {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A path that has a `=` in it is written with a name in front.
+        // The first `=` ends the name, so that a path with a `=` needs a name before it.
         let (name, path) = match text.split_once('=') {
             Some((name, path)) => (Some(name.to_owned()), path),
             None => (None, text),
         };
+
         if path.is_empty() || name.as_deref() == Some("") {
             return Err(format!(
                 "`{text}` names no agent; write `census=census.wasm`, or only a path"
             ));
         }
+
         let path = path.into();
         Ok(Self { name, path })
     }

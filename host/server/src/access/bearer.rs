@@ -1,5 +1,5 @@
 //! One secret token, sent as `Authorization: Bearer …`, whose holder may do everything.
-//! Keeps the token's digest, never the token; does not know where the token comes from.
+//! Keeps the token's digest, never the token itself.
 
 use super::{Action, Arrival, Authorizer, Principal, Token, Unauthenticated};
 use axum::http::HeaderMap;
@@ -8,7 +8,7 @@ use lastword::WorkspaceKey;
 use sha2::{Digest, Sha256};
 use std::hint::black_box;
 
-/// Lets in whoever sends the token. They may do everything.
+/// Lets in clients that send the token. They may do everything.
 pub struct BearerToken {
     digest: [u8; 32],
 }
@@ -22,7 +22,7 @@ impl BearerToken {
         }
     }
 
-    /// Comparing digests takes as long whatever they hold, and tells nothing of the token.
+    /// Compares digests in constant time, so that the duration reveals nothing about the token.
     fn is(&self, sent: &str) -> bool {
         let sent: [u8; 32] = Sha256::digest(sent).into();
         let differences = self.digest.iter().zip(sent);
@@ -45,6 +45,7 @@ impl Authorizer for BearerToken {
                 "send the server's token as `Authorization: Bearer …`, once".to_owned(),
             ));
         };
+
         let token = sent.to_str().ok().and_then(|text| {
             let (scheme, token) = text.split_once(' ')?;
             scheme

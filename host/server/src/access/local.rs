@@ -1,5 +1,4 @@
-//! Authorizers that go by how a request came, and one that asks several in turn.
-//! They do not know what is sent.
+//! Authorizers that decide by how a request arrived, and [`FirstOf`], which asks several in turn.
 
 use super::{Action, Arrival, Authorizer, Principal, Unauthenticated};
 use axum::http::HeaderMap;
@@ -59,7 +58,7 @@ impl Authorizer for ThisProcess {
     }
 }
 
-/// Lets in whoever can connect, from the same machine only. They may do everything.
+/// Lets in every client that connects from the same machine. They may do everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Anyone;
 
@@ -94,7 +93,7 @@ impl Authorizer for Anyone {
 /// Asks several authorizers; the first that knows the sender decides about them.
 pub struct FirstOf(Vec<Arc<dyn Authorizer>>);
 
-/// What [`FirstOf`] remembers: who knew the sender, and as whom.
+/// Which authorizer of a [`FirstOf`] identified the sender, and as which principal.
 struct Known {
     by: Arc<dyn Authorizer>,
     principal: Principal,
@@ -126,6 +125,7 @@ impl Authorizer for FirstOf {
                 Err(unknown) => why = unknown,
             }
         }
+
         Err(why)
     }
 

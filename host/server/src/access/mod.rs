@@ -1,5 +1,5 @@
-//! Who may do what. An [`Authorizer`] says who sends a request and decides what they may do;
-//! three are provided. Knows nothing of routes, and nothing of what an action does.
+//! Who may do what. An [`Authorizer`] identifies the sender of a request and decides what they may
+//! do. `guard.rs` calls the first part, the routes in `api` call the second.
 
 mod bearer;
 mod local;
@@ -17,15 +17,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// How a request came.
+/// How a request reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arrival {
     /// Over TCP.
     Tcp {
-        /// Who is connected.
+        /// The address of the client.
         peer: SocketAddr,
-        /// The address of this end.
+        /// The address of the server that the client connected to.
         local: SocketAddr,
     },
     /// Over a unix socket.
@@ -35,11 +35,11 @@ pub enum Arrival {
     },
     /// From the process that the server runs in, through [`in_process`](crate::in_process).
     InProcess,
-    /// Over a listener of the embedder's own, which said nothing of it.
+    /// Over a listener of the embedder, which attached no arrival to the request.
     Unknown,
 }
 
-/// Who sends a request, as far as an [`Authorizer`] wants to know it.
+/// The sender of a request, as an [`Authorizer`] identified them.
 #[derive(Clone)]
 pub struct Principal {
     name: Arc<str>,
@@ -56,7 +56,7 @@ impl Principal {
         }
     }
 
-    /// The same, with what its authorizer wants to remember until it decides.
+    /// Adds details that the authorizer needs later, when it decides what is allowed.
     #[must_use]
     pub fn with_details(mut self, details: impl Any + Send + Sync) -> Self {
         self.details = Some(Arc::new(details));
@@ -69,7 +69,7 @@ impl Principal {
         &self.name
     }
 
-    /// What its authorizer remembers.
+    /// Returns the details that its authorizer added, if they are of this type.
     #[must_use]
     pub fn details<T: Any>(&self) -> Option<&T> {
         self.details.as_deref()?.downcast_ref()
@@ -82,13 +82,13 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// What somebody wants to do.
+/// What a principal wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action<'a> {
     /// Open a workspace, claim it, and release the claim.
     Open,
-    /// See a workspace, its sessions and its runs. What one may not read does not exist.
+    /// See a workspace, its sessions and its runs. Without it, they seem not to exist.
     Read,
     /// Begin sessions, change them, and ask their agents.
     Prompt,
@@ -101,7 +101,7 @@ pub enum Action<'a> {
     Answer,
     /// Take back what an answer has granted.
     Revoke,
-    /// Close a workspace whoever has it open.
+    /// Close a workspace, even one that other clients have open.
     Close,
     /// Delete a workspace or a session with all that it holds.
     Purge,
@@ -117,7 +117,7 @@ pub enum Action<'a> {
     Administrate,
 }
 
-/// Why a request comes from nobody: what to do about it, for people.
+/// Why the sender of a request is unknown, and what a person can do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unauthenticated(pub String);
@@ -125,7 +125,7 @@ pub struct Unauthenticated(pub String);
 /// Decides who may do what.
 #[async_trait::async_trait]
 pub trait Authorizer: Send + Sync + 'static {
-    /// Who sends a request with these headers.
+    /// Identifies the sender of a request with these headers.
     ///
     /// # Errors
     /// [`Unauthenticated`], which is answered with 401.
@@ -135,7 +135,7 @@ pub trait Authorizer: Send + Sync + 'static {
         arrival: &Arrival,
     ) -> Result<Principal, Unauthenticated>;
 
-    /// Whether they may do this, in this workspace if the action is of one.
+    /// Returns whether the principal may do this, in this workspace if the action concerns one.
     async fn allows(
         &self,
         principal: &Principal,
@@ -143,7 +143,7 @@ pub trait Authorizer: Send + Sync + 'static {
         workspace: Option<&WorkspaceKey>,
     ) -> bool;
 
-    /// Whether it lets in everybody who can connect. A server with such an authorizer
+    /// Returns whether every client that can connect is let in. A server with such an authorizer
     /// listens on loopback addresses only.
     fn is_open(&self) -> bool {
         false

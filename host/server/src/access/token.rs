@@ -1,5 +1,4 @@
-//! The server's token, and the file that it is kept in.
-//! Knows nothing of HTTP or of who may do what.
+//! The server's token, and the file that it is kept in. `bearer.rs` checks requests against it.
 
 use lastword::file;
 use std::fmt;
@@ -33,7 +32,7 @@ pub enum TokenError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Somebody else may have read the token.
+    /// Another user may have read the token.
     #[error(
         "the token file {} can be read by others (its mode is {mode:03o}); delete it, so that a new token is made, or run `chmod 600` if you are sure that nobody has read it", path.display()
     )]
@@ -43,7 +42,7 @@ pub enum TokenError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file belongs to somebody else, or is no plain file.
+    /// The file belongs to another user, or is not a plain file.
     #[error(
         "the token file {} is not a plain file of yours; name another, or delete it", path.display()
     )]
@@ -76,7 +75,7 @@ impl Token {
     }
 
     /// The token that a file holds. If there is no file, a new token is made and kept there,
-    /// in a file that nobody else can read at any time.
+    /// in a file that no other user can read at any time.
     ///
     /// # Errors
     /// When the file can be read by others, is not a token's, or cannot be read or made.
@@ -107,17 +106,19 @@ impl Token {
             ErrorKind::InvalidInput | ErrorKind::IsADirectory => foreign(),
             _ => failed(error),
         })?;
-        // Of the open file, so that nobody can exchange it after the check.
+        // Of the open file, which cannot be exchanged after the check.
         let metadata = file.metadata().map_err(&failed)?;
         let owner = rustix::process::geteuid().as_raw();
         if !metadata.is_file() || metadata.uid() != owner {
             return Err(foreign());
         }
+
         let mode = metadata.mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = path.into();
             return Err(TokenError::Exposed { path, mode });
         }
+
         let bytes = file::read_from(file, FILE_BYTES_MAX).map_err(|error| match error.kind() {
             ErrorKind::FileTooLarge => foreign(),
             _ => failed(error),
@@ -127,10 +128,11 @@ impl Token {
         if token.len() < CHARS_MIN || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(TokenError::Malformed { path: path.into() });
         }
+
         Ok(Self(token.to_owned()))
     }
 
-    /// The token itself. Show it to nobody.
+    /// Returns the token itself, which must stay secret.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -151,8 +153,8 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> 
     }
 }
 
-/// Makes the file with a new token in it; `None` if there is a file meanwhile. It gets its
-/// name once it is whole, so that nobody reads half a token.
+/// Makes the file with a new token in it; returns `None` if another process has made it meanwhile.
+/// The file gets its name once it is complete, so that no process reads half a token.
 fn create(path: &Path) -> Result<Option<Token>, TokenError> {
     let failed = failed("make", path);
     let token = Token::generate()?;

@@ -79,26 +79,25 @@ async fn load_agent(
             "send a component as `application/wasm` with its name in the query, or a path as `application/json`",
         ));
     }
-    // Before the body, which is large.
+
+    // Checked before the body is read, since that is large.
     app.demand(&who, Action::LoadAgents).await?;
-    let (name, source) = match wasm {
-        true => {
-            let name = query.name.ok_or_else(|| {
-                Problem::new("invalid-query", "name the agent: `POST /v1/agents?name=…`")
-            })?;
-            (name, AgentSource::Bytes(bytes(request, &()).await?.into()))
+    let (name, source) = if wasm {
+        let name = query.name.ok_or_else(|| {
+            Problem::new("invalid-query", "name the agent: `POST /v1/agents?name=…`")
+        })?;
+        (name, AgentSource::Bytes(bytes(request, &()).await?.into()))
+    } else {
+        let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
+        app.demand(&who, Action::LoadFiles).await?;
+        let plain = path.as_path().is_absolute() && path.as_path().to_str().is_some();
+        if query.name.is_some() || !(plain || arrival == Arrival::InProcess) {
+            let how = "send the name and an absolute path in the body";
+            return Err(Problem::new("invalid-body", how));
         }
-        false => {
-            let AgentFile { name, path } = json(&bytes(request, &()).await?)?;
-            app.demand(&who, Action::LoadFiles).await?;
-            let plain = path.as_path().is_absolute() && path.as_path().to_str().is_some();
-            if query.name.is_some() || !(plain || arrival == Arrival::InProcess) {
-                let how = "send the name and an absolute path in the body";
-                return Err(Problem::new("invalid-body", how));
-            }
-            (name, AgentSource::File(path.0))
-        }
+        (name, AgentSource::File(path.0))
     };
+
     let id = AgentId::new(name).map_err(HostError::from)?;
     let known = app.host.agent(&id).is_some();
     let (host, resume_held) = (app.host.clone(), app.options.resume_held);
@@ -108,17 +107,20 @@ async fn load_agent(
             file @ AgentSource::File(_) => host.load_agent(id.as_str(), file).await,
         };
         let agent = loaded.map_err(unreadable)?;
-        // Prompts may have waited for it.
+        // Held prompts may have waited for this agent.
         if resume_held && let Err(error) = host.resume_held().await {
             tracing::warn!(agent = %agent.id(), %error, "its prompts stay held");
         }
         Ok(agent)
     };
+
     let view = views::agent(&app.finish_request(work).await?);
-    let status = match known {
-        true => StatusCode::OK,
-        false => StatusCode::CREATED,
+    let status = if known {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
     };
+
     let location = format!("/v1/agents/{}", escaped(view.name.as_str()));
     Ok((status, [(LOCATION, location)], axum::Json(view)))
 }
@@ -187,10 +189,12 @@ async fn forget_agent(
     let id = id(&name)?;
     let host = app.host.clone();
     let work = async move {
-        match host.forget_agent(&id).await? {
-            true => Ok(StatusCode::NO_CONTENT),
-            false => Err(HostError::UnknownAgent(id).into()),
+        if host.forget_agent(&id).await? {
+            Ok(StatusCode::NO_CONTENT)
+        } else {
+            Err(HostError::UnknownAgent(id).into())
         }
     };
+
     app.finish_request(work).await
 }

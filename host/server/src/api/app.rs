@@ -1,4 +1,4 @@
-//! What the routes share: the host, the settings, and finding what a request names while
+//! What the routes share: the host, the settings, and looking up what a request names while
 //! hiding what its sender may not see.
 
 use crate::ServerOptions;
@@ -14,16 +14,16 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use utoipa::openapi::OpenApi;
 
-/// One server.
+/// The state of one server.
 pub(crate) struct App {
     pub(crate) host: Host,
     pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) options: ServerOptions,
     pub(crate) metrics: Metrics,
-    /// The API as its routes describe it, and the document that is made of it once it is asked for.
+    /// The API as its routes describe it, and the document made from it at the first request.
     api: OpenApi,
     document: OnceLock<String>,
-    /// The keys of workspaces that were seen. A workspace never changes its key.
+    /// The keys of known workspaces. A workspace never changes its key.
     keys: Mutex<HashMap<WorkspaceId, WorkspaceKey>>,
 }
 
@@ -49,12 +49,12 @@ impl App {
     pub(crate) fn document(&self) -> &str {
         self.document.get_or_init(|| {
             let document = super::document::with_problems(self.api.clone());
-            // Made of nothing but texts and maps with text keys.
+            // Cannot fail: it consists of texts and of maps with text keys.
             document.to_json().unwrap_or_default()
         })
     }
 
-    /// Does work to its end, even if whoever asked for it goes away meanwhile.
+    /// Does work to its end, even if the client that asked for it disconnects.
     pub(crate) async fn finish_request<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
@@ -67,16 +67,17 @@ impl App {
             .unwrap_or_else(|died| Err(Problem::internal(died)))
     }
 
-    /// Refuses what somebody may not do to the server as a whole.
+    /// Fails if the caller may not do this to the server as a whole.
     pub(crate) async fn demand(&self, who: &Principal, action: Action<'_>) -> Result<(), Problem> {
-        match self.authorizer.allows(who, action, None).await {
-            true => Ok(()),
-            false => Err(forbidden()),
+        if self.authorizer.allows(who, action, None).await {
+            Ok(())
+        } else {
+            Err(forbidden())
         }
     }
 
-    /// Refuses what somebody may not do in a workspace; a workspace that they may not see is
-    /// unknown, in the words of the caller.
+    /// Fails if the caller may not do this in a workspace: with `unknown`, if they may not even see
+    /// the workspace.
     pub(crate) async fn demand_in(
         &self,
         who: &Principal,
@@ -88,26 +89,33 @@ impl App {
         if action != Action::Read && authorizer.allows(who, action, Some(key)).await {
             return Ok(());
         }
-        match authorizer.allows(who, Action::Read, Some(key)).await {
-            true if action == Action::Read => Ok(()),
-            true => Err(forbidden()),
-            false => Err(unknown()),
+
+        if !authorizer.allows(who, Action::Read, Some(key)).await {
+            return Err(unknown());
+        }
+
+        if action == Action::Read {
+            Ok(())
+        } else {
+            Err(forbidden())
         }
     }
 
-    /// Why nothing new is taken: once the host closes, it is not this workspace that does.
+    /// Turns an error into a problem. While the whole host closes, it says so rather than that
+    /// the workspace is closed.
     pub(crate) fn now(&self, error: HostError) -> Problem {
         let closed = matches!(
             error,
             HostError::UnknownWorkspace(_) | HostError::WorkspaceClosing(_)
         );
-        match closed && self.host.is_closing() {
-            true => HostError::HostClosing.into(),
-            false => error.into(),
+        if closed && self.host.is_closing() {
+            HostError::HostClosing.into()
+        } else {
+            error.into()
         }
     }
 
-    /// Whether somebody may see a workspace.
+    /// Returns whether the caller may see a workspace.
     pub(crate) async fn sees(&self, who: &Principal, id: WorkspaceId) -> Result<bool, Problem> {
         match self.key(id).await? {
             Some(key) => Ok(self.authorizer.allows(who, Action::Read, Some(&key)).await),
@@ -115,7 +123,7 @@ impl App {
         }
     }
 
-    /// A workspace that somebody names in order to do something with it.
+    /// Finds the workspace with this id, if the caller may do this with it.
     pub(crate) async fn workspace(
         &self,
         who: &Principal,
@@ -128,7 +136,7 @@ impl App {
         Ok(key)
     }
 
-    /// A session that somebody names in order to do something with it.
+    /// Finds the session with this id, if the caller may do this with it.
     pub(crate) async fn session(
         &self,
         who: &Principal,
@@ -141,7 +149,7 @@ impl App {
         Ok(session)
     }
 
-    /// A run that somebody names in order to do something with it, and its session.
+    /// Finds the run with this id, and its session, if the caller may do this with it.
     pub(crate) async fn run(
         &self,
         who: &Principal,
@@ -179,15 +187,15 @@ impl App {
         self.demand_in(who, action, &key, unknown).await
     }
 
-    /// What of a table could not be read so far, as far as the caller may see it.
+    /// Returns the damage found in a table so far, as far as the caller may see it.
     pub(crate) async fn damaged(&self, who: &Principal, table: &str) -> Vec<Damage> {
         let mut damaged = self.host.damaged();
         damaged.retain(|damage| damage.table == table);
         self.shown(who, damaged).await
     }
 
-    /// What the caller may see of what cannot be read: that of sessions that they may see, and all
-    /// of it if they administrate the server.
+    /// Returns the damage that the caller may see: that of sessions that they may see, or all of
+    /// it if they administrate the server.
     pub(crate) async fn shown(
         &self,
         who: &Principal,
@@ -197,6 +205,7 @@ impl App {
         if damaged.is_empty() || self.demand(who, Action::Administrate).await.is_ok() {
             return damaged;
         }
+
         let mut shown = Vec::new();
         for damage in damaged.drain(..) {
             if let Some(id) = damage.session
@@ -205,11 +214,12 @@ impl App {
                 shown.push(damage);
             }
         }
+
         shown
     }
 
-    /// A question that somebody names in order to do something with it, its workspace, and
-    /// how it stands.
+    /// Finds the question with this id, its workspace and its state, if the caller may do this
+    /// with it.
     pub(crate) async fn question(
         &self,
         who: &Principal,
@@ -222,11 +232,12 @@ impl App {
         Ok(found)
     }
 
-    /// What a workspace is known by; `None` if there is no such workspace.
+    /// Returns the key of a workspace; `None` if there is no such workspace.
     async fn key(&self, id: WorkspaceId) -> Result<Option<WorkspaceKey>, Problem> {
         if let Some(key) = self.keys().get(&id) {
             return Ok(Some(key.clone()));
         }
+
         match self.host.workspace_record(id).await {
             Ok(record) => {
                 let key = super::views::key(&record);
@@ -240,12 +251,12 @@ impl App {
         }
     }
 
-    /// A workspace is gone for good.
+    /// Removes the key of a workspace that was deleted.
     pub(crate) fn forget(&self, id: WorkspaceId) {
         self.keys().remove(&id);
     }
 
-    /// A workspace was opened.
+    /// Keeps the key of a workspace that was opened.
     pub(crate) fn remember(&self, id: WorkspaceId, key: WorkspaceKey) {
         self.keys().insert(id, key);
     }

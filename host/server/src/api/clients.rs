@@ -1,4 +1,4 @@
-//! Routes about clients: one that is gone for good says so.
+//! Routes about clients: retiring one that will not come back.
 
 use super::App;
 use super::extract::{Caller, Raw};

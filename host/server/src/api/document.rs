@@ -1,5 +1,5 @@
-//! What the OpenAPI document says beside the routes: what this is, how to be let in, and
-//! what every route can answer when something is wrong.
+//! The parts of the OpenAPI document beside the routes: its title, how to authenticate, and the
+//! errors that every route can answer.
 
 use lastword_api::Problem as ProblemView;
 use lastword_api::problem::{KINDS, MEDIA_TYPE};
@@ -30,14 +30,14 @@ use utoipa::{Modify, OpenApi as _};
 )]
 struct Frame;
 
-/// Everything but the routes.
+/// Returns the document without its routes.
 pub(super) fn frame() -> OpenApi {
     let mut frame = Frame::openapi();
     frame.openapi = OpenApiVersion::Version32;
     frame
 }
 
-/// How to be let in.
+/// Adds the bearer token as the way to authenticate.
 struct Token;
 
 impl Modify for Token {
@@ -52,7 +52,7 @@ impl Modify for Token {
     }
 }
 
-/// Adds to every route what it answers when something is wrong.
+/// Adds the answer for errors to every route.
 pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
     let names = KINDS
         .iter()
@@ -83,5 +83,6 @@ pub(super) fn with_problems(mut document: OpenApi) -> OpenApi {
             responses.insert("default".to_owned(), anything);
         }
     }
+
     document
 }

@@ -133,11 +133,12 @@ impl FromStr for BlobPath {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
-        match text.len() == BLOB_CHARS && text.bytes().all(hex) {
-            true => Ok(Self(BlobId(text.to_owned()))),
-            false => Err(format!(
+        if text.len() == BLOB_CHARS && text.bytes().all(hex) {
+            Ok(Self(BlobId(text.to_owned())))
+        } else {
+            Err(format!(
                 "`{text}` is no id of bytes: expected a SHA-256 as {BLOB_CHARS} lower-case hex digits"
-            )),
+            ))
         }
     }
 }
@@ -170,7 +171,7 @@ async fn read_blob(
         let detail = format!("the session {id} has no bytes {}", blob.0);
         Problem::new("unknown-blob", detail)
     })?;
-    // What an agent made must not run as a page of this server.
+    // Bytes made by an agent must not run as a page of this server.
     let headers = [
         (CONTENT_TYPE, "application/octet-stream"),
         (CONTENT_DISPOSITION, "attachment"),

@@ -1,5 +1,5 @@
-//! Reading requests: every refusal is a problem with a name, and no field is ignored.
-//! Knows forms, not meanings.
+//! Extractors for the routes. Every refusal is a problem with a name, and an unknown field is
+//! refused rather than ignored.
 
 use crate::access::{Arrival, Principal};
 use crate::problem::Problem;
@@ -24,7 +24,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let known = parts.extensions.get::<Principal>().cloned();
         known.map(Self).ok_or_else(|| {
-            // The router lets nobody pass without one.
+            // `guard.rs` lets no request pass without one.
             Problem::new(
                 "unauthenticated",
                 "this request came past the server's guard",
@@ -171,6 +171,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let detail = "the body is not what this route takes: expected a JSON object, not a list";
         return Err(Problem::new("invalid-body", detail));
     }
+
     serde_json::from_slice(bytes).map_err(|error| {
         let what = match error.classify() {
             Category::Data => "the body is not what this route takes",

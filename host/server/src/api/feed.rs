@@ -1,5 +1,5 @@
-//! An event stream as a response body: frames, heartbeats, and its end. Reads when the
-//! client reads, so that a slow one holds nobody up. Knows no routes.
+//! An event stream as a response body: frames, heartbeats, and its end. Reads events only as fast
+//! as the client does, so that a slow one delays no other. `streams.rs` holds its routes.
 
 use super::App;
 use crate::metrics::Streaming;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// By what a stream's events are numbered.
+/// How a stream's events are numbered.
 #[derive(Clone, Copy)]
 pub(crate) enum Numbered {
     /// Within their session.
@@ -27,16 +27,16 @@ pub(crate) enum Numbered {
     ByPosition,
 }
 
-/// What is sent, and what is kept for as long as it is.
+/// The events and notices to send, and the client's claim, which is held as long as the stream.
 pub(crate) struct Feed {
     events: Option<Events>,
     numbered: Numbered,
     stages: Option<(WorkspaceStages, WorkspaceId)>,
-    /// Whether it was said that the workspace closes.
+    /// Whether the client was told that the workspace closes.
     closing: bool,
     drained: Option<BoxFuture<'static, ()>>,
     heartbeat: Duration,
-    /// What is said after the last event.
+    /// The frame to send after the last event.
     farewell: Option<Bytes>,
     attachment: Option<ClientLease>,
     _streaming: Streaming,
@@ -50,6 +50,7 @@ impl Feed {
             let host = app.host.clone();
             Box::pin(async move { host.drained().await })
         };
+
         Self {
             events: Some(events),
             numbered,
@@ -85,7 +86,7 @@ impl Feed {
         let event_stream = HeaderValue::from_static("text/event-stream");
         headers.insert(CONTENT_TYPE, event_stream);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Proxies that hold answers back until they are whole would never send one.
+        // A proxy that buffers whole answers would never send this one.
         let unbuffered = HeaderName::from_static("x-accel-buffering");
         headers.insert(unbuffered, HeaderValue::from_static("no"));
         response
@@ -123,7 +124,7 @@ impl Feed {
         }
     }
 
-    /// Nothing follows what is in the log by now.
+    /// Ends the stream after the events that are in the log by now.
     fn end_at_head(&mut self) {
         self.events = self.events.take().map(Events::stored);
     }
@@ -142,13 +143,15 @@ impl Feed {
             self.stages = None;
             return None;
         };
+
         let (_, workspace) = self.stages.as_ref()?;
         let workspace = *workspace;
         if stage == WorkspaceStage::Closed {
-            // Everything that its runs said is in the log by now, and comes first.
+            // All events of its runs are in the log by now, and come first.
             self.farewell = Some(announce(NoticeKind::Closed, workspace));
             self.end_at_head();
         }
+
         let first = !std::mem::replace(&mut self.closing, true);
         first.then(|| announce(NoticeKind::Closing, workspace))
     }
@@ -158,7 +161,7 @@ impl Feed {
             Numbered::BySeq => event.seq.0,
             Numbered::ByPosition => event.pos.0,
         };
-        // What was folded away has no number, and is told anew as a whole.
+        // A folded event has no number: it is made again from its whole message.
         let id = (id > 0).then_some(id);
         frame(id, event.body.kind(), &json(event))
     }
@@ -189,14 +192,14 @@ fn announce(kind: NoticeKind, workspace: WorkspaceId) -> Bytes {
     frame(None, kind.as_str(), &json(&Notice { kind, workspace }))
 }
 
-/// What went wrong after the stream had begun. The client may ask again, after the last
+/// The frame for an error after the stream has begun. The client may ask again, after the last
 /// event that it has.
 fn problem(problem: &Problem) -> Bytes {
     frame(None, EVENT_PROBLEM, &problem.json())
 }
 
 fn json(value: &impl Serialize) -> String {
-    // Events are maps with text keys.
+    // Cannot fail: events are maps with text keys.
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -1,5 +1,5 @@
-//! The routes, and what they share. Each file holds the routes of one noun; this one puts
-//! them together with what every request passes.
+//! The routes, and what they share. Each file holds the routes of one noun; this one combines
+//! them with the layers that every request passes.
 
 mod agents;
 mod app;
@@ -58,9 +58,8 @@ pub(crate) const PREFIX: &str = "/v1";
 /// # }
 /// ```
 ///
-/// An address under it at which there is nothing is answered with `unknown-route`, 404, to
-/// clients without a token too: which routes there are is no secret, and a client that is told
-/// 401 would look for the error in its token.
+/// An unknown address under it is answered with `unknown-route`, 404, also to clients without a
+/// token: the list of routes is no secret, and a client that gets 401 would suspect its token.
 pub fn router(host: Host, authorizer: Arc<dyn Authorizer>, options: ServerOptions) -> Router {
     let body_bytes_max = options.body_bytes_max;
     let body_timeout = options.body_timeout;

@@ -1,5 +1,5 @@
 //! Routes about what runs ask people, and about what answers have granted: listing, answering,
-//! taking back. Does not know what an answer allows.
+//! taking back.
 
 use super::App;
 use super::extract::{Asked, At, Caller, Json};
@@ -38,7 +38,7 @@ struct Which {
     session: Option<SessionId>,
 }
 
-/// List the questions that nobody has answered
+/// List the unanswered questions
 ///
 /// The oldest first, at most 1,000 of those that you may see; with a filter, as many of that
 /// workspace or session.
@@ -57,6 +57,7 @@ async fn list_questions(
     if let Some(workspace) = which.workspace {
         app.workspace(&who, Action::Read, workspace).await?;
     }
+
     let items = match which.session {
         Some(session) => {
             let session = app.session(&who, Action::Read, session).await?;
@@ -73,13 +74,14 @@ async fn list_questions(
             app.host.questions_in(asking).await?
         }
     };
+
     let mut page = PageView::whole(items);
     page.damaged = app.damaged(&who, "question").await;
     Ok(axum::Json(page))
 }
 
-/// The workspaces that ask something, of those that somebody may see: the bound of a list counts
-/// nothing that is not shown.
+/// Returns the workspaces with open questions that the caller may see, so that hidden questions do
+/// not count towards the bound of a list.
 async fn seen(app: &App, who: &Principal) -> Result<Vec<WorkspaceId>, Problem> {
     let mut seen = Vec::new();
     for workspace in app.host.asking_workspaces().await? {
@@ -109,6 +111,7 @@ async fn show_question(
         QuestionState::Answered(answer) => (QuestionStatus::Answered, Some(answer)),
         QuestionState::Dismissed => (QuestionStatus::Dismissed, None),
     };
+
     Ok(axum::Json(QuestionView {
         question,
         workspace,
@@ -167,24 +170,27 @@ async fn answer_question(
             })
         }
     };
-    // The request was read whole: from here on the client may go away.
+
+    // The request was read completely: from here on the client may disconnect.
     Ok(axum::Json(app.finish_request(work).await?))
 }
 
-/// An answer, with nothing in it that is not what it should be.
+/// Parses an answer, strictly.
 fn answer(body: Map<String, Value>) -> Result<Answer, Problem> {
     let invalid = |why: String| {
         let detail = format!("the body is no answer: {why}");
         Problem::new("invalid-body", detail)
     };
-    // A list of a record's values without their names would be taken for the record.
+
+    // Serde would also accept a list of the record's values without their names.
     if let Some(Value::Array(_)) = body.get("remember") {
         return Err(invalid("`remember` is an object".to_owned()));
     }
+
     serde_json::from_value(Value::Object(body)).map_err(|error| invalid(error.to_string()))
 }
 
-/// What an answer lets through: the rule that it grants, or what was asked for.
+/// Returns what an answer allows: the rule that it grants, or else what the question asked for.
 fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     let asked = &question.asked;
     let (
@@ -196,10 +202,11 @@ fn allowed(question: &Question, answer: &Answer) -> Option<Rule> {
     else {
         return None;
     };
+
     let named = remember
         .as_ref()
         .and_then(|remember| remember.rule.as_ref());
-    // Words that are no offer are refused by the host, whoever sends them.
+    // The host refuses words that are not among the offers, from every client.
     let rule = named.or(offers.first()).and_then(|rule| rule.parse().ok());
     rule.or_else(|| capability.parse().ok())
 }

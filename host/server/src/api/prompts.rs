@@ -1,11 +1,11 @@
-//! What is asked, from the wire to the host's own values.
+//! Turns prompts from the wire into the host's own values.
 
 use super::App;
 use crate::problem::Problem;
 use lastword::session::Part;
 use lastword_api::{NewAttachment, NewPart};
 
-/// What is said, as a text or as parts, if anything is.
+/// Returns the prompt's parts, from a text or from a list of parts, if it has either.
 pub(super) fn said(
     prompt: Option<String>,
     parts: Option<Vec<NewPart>>,
@@ -22,7 +22,7 @@ pub(super) fn said(
     }
 }
 
-/// There is nothing to ask, or it is asked twice.
+/// The problem of a prompt that is missing or given twice.
 pub(super) fn one_of_two() -> Problem {
     Problem::new(
         "invalid-body",
@@ -39,18 +39,20 @@ pub(super) fn decoded(at: usize, attachment: &NewAttachment) -> Result<Vec<u8>, 
 }
 
 impl App {
-    /// Refuses words that would be too many without attachments: the larger body is for these.
+    /// Refuses a prompt whose text exceeds the bound of other bodies: the larger bound is for
+    /// attachments only.
     pub(super) fn bound(&self, said: &[Part], config: Option<&str>) -> Result<(), Problem> {
         let max = self.options.body_bytes_max;
         let texts = said.iter().filter_map(Part::as_text);
         let texts: usize = texts.map(str::len).sum();
         let config = config.map_or(0, str::len);
-        match texts + config > max {
-            true => Err(Problem::new(
+        if texts + config > max {
+            Err(Problem::new(
                 "body-too-large",
                 format!("what is asked may hold {max} bytes beside its attachments; send less"),
-            )),
-            false => Ok(()),
+            ))
+        } else {
+            Ok(())
         }
     }
 }

@@ -44,7 +44,7 @@ async fn list_queue(
     Ok(axum::Json(page))
 }
 
-/// What shall be different.
+/// Turns the request into an edit of a prompt.
 fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
     let mut edit = Edit::default();
     match (said(edited.prompt, edited.parts)?, &edited.attachments) {
@@ -55,6 +55,7 @@ fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
         (None, Some(_)) => {}
         (None, None) => return Err(one_of_two()),
     }
+
     if let Some(attachments) = edited.attachments {
         edit = edit.detach();
         for (at, sent) in attachments.into_iter().enumerate() {
@@ -62,6 +63,7 @@ fn edit(edited: EditedRun, app: &App) -> Result<Edit, Problem> {
             edit = edit.attach(sent.media_type, sent.name, bytes);
         }
     }
+
     Ok(edit)
 }
 
@@ -116,9 +118,11 @@ async fn withdraw_queued(
     let receipt = app
         .finish_request(async move { Ok(session.withdraw(run).await?) })
         .await?;
-    let status = match receipt.persisted {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    let status = if receipt.persisted {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     };
+
     Ok((status, axum::Json(receipt)))
 }

@@ -41,6 +41,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             ),
         )
     };
+
     match (keys.next(), keys.next()) {
         (None, _) => Ok(None),
         (Some(key), None) => {
@@ -67,7 +68,7 @@ fn going(view: RunView) -> Going {
 
 /// Ask the agent
 ///
-/// Answers once the prompt is durable; what comes of it is told by the events. A session
+/// Returns once the prompt is durable; the events tell what comes of it. A session
 /// that is busy queues it. The run belongs to the workspace: losing this connection takes
 /// nothing back. The same `Idempotency-Key` again answers the same run and starts nothing;
 /// with anything else asked or attached, it is refused.
@@ -99,6 +100,7 @@ async fn prompt_session(
         None if !attachments.is_empty() => Vec::new(),
         None => return Err(one_of_two()),
     };
+
     let config = new.config.as_deref().map(RawValue::get);
     if arrival != Arrival::InProcess && config.is_some_and(|json| !json.starts_with('{')) {
         return Err(Problem::new(
@@ -106,24 +108,30 @@ async fn prompt_session(
             "the body is not what this route takes: `config` is a JSON object",
         ));
     }
+
     app.bound(&said, config)?;
     let mut prompt = Prompt::parts(said);
     for (at, sent) in attachments.into_iter().enumerate() {
         let bytes = decoded(at, &sent)?;
         prompt = prompt.attach(sent.media_type, sent.name, bytes);
     }
+
     if let Some(key) = key {
         prompt = prompt.key(key);
     }
+
     if let Some(deadline) = deadline(new.deadline_ms)? {
         prompt = prompt.deadline(deadline);
     }
+
     if let Some(config) = config {
         prompt = prompt.config(config);
     }
+
     if let Some(client) = new.bound_to {
         prompt = prompt.bound_to(client);
     }
+
     let work = {
         let app = Arc::clone(&app);
         async move {
@@ -133,6 +141,7 @@ async fn prompt_session(
             Ok(views::run(&run).await?)
         }
     };
+
     // The request was read whole: from here on the client may go away.
     Ok(going(app.finish_request(work).await?))
 }
@@ -178,7 +187,7 @@ async fn show_run(
 
 /// Cancel a run
 ///
-/// Answers once its end is on disk. Again answers the same receipt.
+/// Returns once its end is on disk. A repeated request returns the same receipt.
 #[utoipa::path(
     post,
     path = "/runs/{r}/cancel",
@@ -202,9 +211,10 @@ async fn cancel_run(
 }
 
 fn written(persisted: bool) -> StatusCode {
-    match persisted {
-        true => StatusCode::OK,
-        false => StatusCode::ACCEPTED,
+    if persisted {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     }
 }
 
@@ -271,6 +281,7 @@ async fn resume_run(
         let run = resumed.map_err(|error| asked.now(error))?;
         Ok(views::run(&run).await?)
     };
+
     Ok(going(app.finish_request(work).await?))
 }
 

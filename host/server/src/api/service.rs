@@ -1,5 +1,4 @@
-//! Routes about the server itself: whether it lives, what it is, what it offers and what it
-//! has done.
+//! Routes about the server itself: its health, its version, its OpenAPI document and its metrics.
 
 use super::App;
 use super::extract::Caller;
@@ -45,10 +44,12 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Health>) {
         lastword::Health::Closed { why } => (HealthStatus::Closed, Some(why)),
         _ => (HealthStatus::Closed, None),
     };
+
     let code = match status {
         HealthStatus::Ok => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
+
     (code, Json(Health { status, why }))
 }
 
@@ -100,7 +101,7 @@ async fn read_metrics(
     Caller(who): Caller,
 ) -> Result<impl IntoResponse, Problem> {
     app.demand(&who, Action::Administrate).await?;
-    // A store that is closed has no say in whether there are figures.
+    // The other figures are available even if the store is closed.
     if let Ok(open) = app.host.questions().await {
         app.metrics.questions(open.len());
     }

@@ -70,6 +70,7 @@ async fn begin_session(
     if let Some(parent) = new.parent {
         app.session(&who, Action::Read, parent).await?;
     }
+
     let work = async move {
         let session = match new.parent {
             Some(parent) => workspace.new_child_session(&agent, parent).await?,
@@ -80,6 +81,7 @@ async fn begin_session(
             None => Ok(session.record().await?),
         }
     };
+
     Ok(created(app.finish_request(work).await?))
 }
 
@@ -172,7 +174,7 @@ async fn list_workspace_sessions(
     page(&app, &who, filter).await
 }
 
-/// What is hidden leaves no gap that could be counted: a page may hold less than it could.
+/// Drops the sessions that the caller may not see; a page may hold fewer than its limit.
 async fn page(
     app: &App,
     who: &Principal,
@@ -185,6 +187,7 @@ async fn page(
             items.push(record);
         }
     }
+
     Ok(axum::Json(PageView {
         items,
         next: page.next,
@@ -234,6 +237,7 @@ async fn change_session(
         }
         Ok(session.record().await?)
     };
+
     Ok(axum::Json(app.finish_request(work).await?))
 }
 
@@ -291,5 +295,6 @@ async fn fork_session(
         };
         Ok(fork.record().await?)
     };
+
     Ok(created(app.finish_request(work).await?))
 }

@@ -1,5 +1,4 @@
-//! Event streams: of a workspace, a session and a run. Knows cursors; not how a stream is
-//! sent.
+//! Routes for the event streams of a workspace, a session and a run. `feed.rs` sends them.
 
 use super::App;
 use super::extract::{Asked, At, Caller};
@@ -87,6 +86,7 @@ async fn follow_workspace(
         Some(_) => Action::Open,
         None => Action::Read,
     };
+
     app.workspace(&who, action, id).await?;
     // Before the claim and the first read, so that no notice falls between.
     let open = app.host.workspace(id).ok();
@@ -99,6 +99,7 @@ async fn follow_workspace(
         Some(client) => Some(app.host.workspace(id)?.attach(client)?),
         None => None,
     };
+
     let events = ending(events, query.follow);
     let feed = Feed::new(&app, events, Numbered::ByPosition);
     Ok(feed.of_workspace(stages, id, attachment).response())
@@ -166,13 +167,14 @@ async fn follow_run(
     let (workspace, session, events) = app.host.run_events(id, after).await?;
     app.demand_at(&who, Action::Read, workspace, unknown)
         .await?;
-    // Behind `run.ended` nothing comes that the stream could end with.
+    // After `run.ended` no further event comes at which the stream could end.
     let over = match app.host.run(id).await {
         Ok(run) => run.state().await?.is_terminal(),
         // The stream of a deleted one ends by itself.
         Err(HostError::UnknownRun(_)) => false,
         Err(error) => return Err(error.into()),
     };
+
     let follow = query.follow.unwrap_or(true) && !over;
     by_seq(&app, events, (&mount, session), Some(follow)).await
 }
@@ -197,14 +199,15 @@ fn ending(events: Events, follow: Option<bool>) -> Events {
     }
 }
 
-/// Where to begin. What a client that reconnects saw last counts more than what it asked
-/// for at first.
+/// Returns where to begin. `Last-Event-ID`, which a reconnecting client sends, wins over the query
+/// of its first request.
 fn cursor(headers: &HeaderMap, after: Option<&str>) -> Result<u64, Problem> {
     let seen = headers.get("last-event-id");
     let seen = seen.map(|seen| seen.to_str().unwrap_or("?"));
     let Some(text) = seen.or(after) else {
         return Ok(0);
     };
+
     text.parse().map_err(|_| {
         Problem::new(
             "invalid-cursor",
@@ -219,7 +222,7 @@ pub(super) fn client(text: &str) -> Result<ClientId, Problem> {
     id.map_err(|error| Problem::new("invalid-client-id", error.to_string()))
 }
 
-/// Where to read what the log no longer holds.
+/// Adds a link to where the events can be read that the log no longer holds.
 fn expired(error: HostError, link: impl FnOnce(Problem) -> Problem) -> Problem {
     match error {
         HostError::CursorExpired { .. } => link(error.into()),

@@ -1,4 +1,4 @@
-//! From the host's values to those of the API.
+//! Turns the host's values into those of the API.
 
 use lastword::id::WorkspaceId;
 use lastword::session::{WorkspaceKind, WorkspaceRecord};
@@ -31,8 +31,8 @@ pub(super) fn workspace(
     }
 }
 
-/// What a stored workspace is known by; `None` where that cannot be told, so that it cannot be
-/// told either who may see it.
+/// Returns the key of a stored workspace; `None` where it cannot be read, in which case nothing
+/// decides who may see the workspace.
 pub(super) fn key(record: &WorkspaceRecord) -> Option<WorkspaceKey> {
     WorkspaceKey::from_stored(&record.kind.stored(&record.key))
 }
@@ -51,6 +51,7 @@ pub(super) async fn run(run: &Run) -> Result<RunView, HostError> {
     } else {
         None
     };
+
     Ok(RunView {
         run: run.id(),
         session: run.session(),
@@ -71,6 +72,7 @@ pub(super) fn runs(page: Page<lastword::RunSummary>) -> PageView<RunSummary> {
         ended_ms: run.ended_ms,
         receipt: run.receipt,
     };
+
     PageView {
         items: page.items.into_iter().map(summary).collect(),
         next: page.next,

@@ -80,11 +80,14 @@ async fn open_workspace(
             Ok((workspace.was_opened(), view))
         }
     };
+
     let (opened, view) = app.finish_request(work).await?;
-    let status = match opened {
-        true => StatusCode::CREATED,
-        false => StatusCode::OK,
+    let status = if opened {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
     };
+
     let location = format!("/v1/workspaces/{}", view.id);
     Ok((status, [(LOCATION, location)], axum::Json(view)).into_response())
 }
@@ -95,7 +98,7 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
             let (roots, directory) = (app.options.roots.clone(), directory.0.clone());
             let found = tokio::task::spawn_blocking(move || inside(&roots, &directory));
             let found = found.await.map_err(Problem::internal)??;
-            // What is answered and logged names it to others.
+            // The path appears in answers and in the log, which are UTF-8.
             if arrival != Arrival::InProcess && found.to_str().is_none() {
                 return Err(invalid(&found, "its true path is not UTF-8"));
             }
@@ -103,12 +106,13 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
         }
         (None, Some(name)) => {
             let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
-            match fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
-                true => Ok(WorkspaceKey::name(name)),
-                false => Err(Problem::new(
+            if fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
+                Ok(WorkspaceKey::name(name))
+            } else {
+                Err(Problem::new(
                     "invalid-body",
                     "a name must have 1 to 256 characters and no control characters",
-                )),
+                ))
             }
         }
         _ => Err(Problem::new(
@@ -118,8 +122,8 @@ async fn key_of(app: &App, new: &NewWorkspace, arrival: Arrival) -> Result<Works
     }
 }
 
-/// The directory by its true path, if that lies in one of the roots: links are followed
-/// before it is compared.
+/// Returns the directory's true path, if that lies in one of the roots: links are resolved
+/// before the comparison.
 fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
     let outside = || {
         let path = directory.display();
@@ -130,10 +134,12 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
             ),
         )
     };
+
     let invalid = |why: &str| invalid(directory, why);
     if !directory.is_absolute() {
         return Err(invalid("send an absolute path"));
     }
+
     let roots: Vec<_> = roots
         .iter()
         .filter_map(|root| root.canonicalize().ok())
@@ -143,14 +149,15 @@ fn inside(roots: &[PathBuf], directory: &Path) -> Result<PathBuf, Problem> {
         Ok(found) if !within(&found) => Err(outside()),
         Ok(found) if !found.is_dir() => Err(invalid("it is not a directory")),
         Ok(found) => Ok(found),
-        // What exists outside of the roots is nobody's business.
+        // The answer must not reveal what exists outside of the roots.
         Err(error) => {
             let straight = directory
                 .components()
                 .all(|part| part != Component::ParentDir);
-            match straight && within(directory) {
-                true => Err(invalid(&error.to_string())),
-                false => Err(outside()),
+            if straight && within(directory) {
+                Err(invalid(&error.to_string()))
+            } else {
+                Err(outside())
             }
         }
     }
@@ -174,6 +181,7 @@ async fn options(
             "you may not open this workspace; ask whoever runs this server",
         )
     };
+
     app.demand_in(who, Action::Open, key, hidden).await?;
     let mut options = WorkspaceOptions::new();
     for rule in rules("grants", new.grants.as_deref())? {
@@ -181,9 +189,11 @@ async fn options(
             .await?;
         options = options.grant(rule);
     }
+
     for rule in rules("deny", new.deny.as_deref())? {
         options = options.deny(rule);
     }
+
     options = options.ask(new.ask.unwrap_or(false));
     if let Some(runs) = new.concurrent_runs {
         if !(1..=RUNS_MAX).contains(&runs) {
@@ -192,34 +202,42 @@ async fn options(
         }
         options = options.concurrent_runs(runs);
     }
+
     if let Some(deadline) = deadline(new.deadline_ms)? {
         options = options.limits(app.host.limits().deadline(Some(deadline)));
     }
+
     let permissions = new.grants.is_some() || new.deny.is_some() || new.ask.is_some();
     let any = permissions || new.concurrent_runs.is_some() || new.deadline_ms.is_some();
     Ok(any.then_some(options))
 }
 
-/// Rules as they are written.
+/// Parses the rules in a member of the request.
 fn rules(member: &str, written: Option<&[String]>) -> Result<Vec<Rule>, Problem> {
     let invalid = |why: String| {
         let detail = format!("`{member}` is not a list of rules: {why}");
         Problem::new("invalid-body", detail)
     };
+
     let written = written.unwrap_or_default();
     if written.len() > RULES_MAX {
         return Err(invalid(format!("it may have {RULES_MAX}")));
     }
-    let rule = |words: &String| match words.len() > RULE_BYTES_MAX {
-        true => Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes"))),
-        false => words
-            .parse()
-            .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string())),
+
+    let rule = |words: &String| {
+        if words.len() > RULE_BYTES_MAX {
+            Err(invalid(format!("one may have {RULE_BYTES_MAX} bytes")))
+        } else {
+            words
+                .parse()
+                .map_err(|error: lastword::permission::InvalidRule| invalid(error.to_string()))
+        }
     };
+
     written.iter().map(rule).collect()
 }
 
-/// A deadline that a clock can count to.
+/// Checks a deadline against its bounds.
 pub(super) fn deadline(ms: Option<u64>) -> Result<Option<Duration>, Problem> {
     match ms {
         None => Ok(None),
@@ -280,6 +298,7 @@ async fn list_workspaces(
             items.push(views::workspace(record.id, &key, status));
         }
     }
+
     Ok(axum::Json(PageView {
         items,
         next: page.next,
@@ -351,6 +370,7 @@ async fn close_workspace(
         app.host.workspace(id)?.release(client)?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+
     if purge {
         app.workspace(&who, Action::Purge, id).await?;
         let host = app.host.clone();
@@ -359,6 +379,7 @@ async fn close_workspace(
         app.forget(id);
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+
     app.workspace(&who, Action::Close, id).await?;
     let host = app.host.clone();
     let closed = async move { Ok(host.close_workspace(id).await?) };

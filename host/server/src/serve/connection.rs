@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 or HTTP/2, whichever the client begins to speak.
-//! Adds to each request how it came, and keeps its place while it is of use; does not know who
-//! listens.
+//! Adds its [`Arrival`] to each request, and closes the connection when it is idle for too long or
+//! when `places.rs` needs its place.
 
 use super::places::{Place, Standing, Underway};
 use crate::access::Arrival;
@@ -24,9 +24,9 @@ use tower_service::Service;
 
 /// Requests at the same time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
-/// How often a silent HTTP/2 connection is asked whether it is still there.
+/// How often a silent HTTP/2 connection is pinged to find out whether it is alive.
 const PING: Duration = Duration::from_secs(30);
-/// How long a known client may take to read the end of an answer on a connection that is let go.
+/// How long a known client may take to read the end of an answer before its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connected socket of either kind.
@@ -40,16 +40,16 @@ pub(super) type Stream = Box<dyn Socket>;
 #[derive(Clone)]
 pub(super) struct Limits {
     pub(super) head_timeout: Duration,
-    /// How long a connection may be out of use on which a request was let in.
+    /// How long a connection may be idle once a request on it was let in.
     pub(super) idle_timeout: Duration,
-    /// Requests under way are answered, and no more are taken.
+    /// Once cancelled, requests under way are answered, and no more are taken.
     pub(super) stop: CancellationToken,
-    /// The connection is dropped.
+    /// Once cancelled, the connection is dropped.
     pub(super) kill: CancellationToken,
 }
 
 impl Limits {
-    /// When a connection is let go that stays as it is; `None` while it is in use.
+    /// Returns when a connection is closed if it stays idle; `None` while it is in use.
     fn expiry(&self, standing: &Standing) -> Option<Instant> {
         let (known, since) = standing.idle()?;
         Some(
@@ -63,8 +63,8 @@ impl Limits {
     }
 }
 
-/// Serves one connection to its end. It is closed early once it is out of use for too long, when
-/// its place is needed, and when the server stops.
+/// Serves one connection to its end. It is closed early once it is idle for too long, when its place
+/// is needed, and when the server stops.
 pub(super) async fn serve(
     stream: Stream,
     arrival: Arrival,
@@ -112,7 +112,7 @@ pub(super) async fn serve(
             },
         };
         match idle {
-            // A client that is not known, or one that was told before, has had its time.
+            // Close at once: the client was never let in, or its time to finish is over.
             Some((known, _)) if leaving || !known => return,
             _ => {
                 leaving = true;
@@ -160,7 +160,7 @@ where
     }
 }
 
-/// The body of an answer, with which the request ends.
+/// The body of an answer. The request counts as under way until it is dropped.
 struct Answer {
     body: Body,
     _underway: Arc<Underway>,

@@ -1,5 +1,5 @@
-//! A router without a listener: for clients in the process that it is in. Neighbour of
-//! `connection.rs`, which does the same for sockets.
+//! The router without a listener, for clients in the same process. `connection.rs` does the same for
+//! sockets.
 
 use crate::access::{Arrival, Authorizer};
 use crate::{ServerOptions, ThisProcess, router};
@@ -16,8 +16,8 @@ use tower_service::Service;
 /// without a socket, and without a token, since nothing but this process can send them. The
 /// client of `lastword-client` takes it as its transport.
 ///
-/// Answers come as they are made: a stream of events is a body that is read as it grows. Dropping
-/// a request that is not answered yet takes back what it asked for no more than over a socket.
+/// The body of an answer is not buffered: a stream of events is read as it grows. As over a socket,
+/// dropping a request before its answer does not undo what it asked for.
 ///
 /// Beyond what clients from outside may send, paths may be relative or not UTF-8, and the
 /// configuration of a run may be any JSON.

@@ -1,5 +1,4 @@
-//! Listening: on TCP, only where it is safe, and on unix sockets of the server's own user.
-//! Knows addresses and files; nothing of HTTP.
+//! Listens on TCP, where that is safe, and on unix sockets that only the server's own user can reach.
 
 use super::connection::Stream;
 use crate::access::{Arrival, Authorizer};
@@ -16,12 +15,12 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Everybody on the network could command the agents.
+    /// Every machine on the network could command the agents.
     #[error(
         "{0} can be reached from other machines, and this server lets in whoever connects; give it a token, or listen on 127.0.0.1 or ::1"
     )]
     Unprotected(SocketAddr),
-    /// The address cannot be had.
+    /// The system refuses the address.
     #[error("cannot listen on {address}: {source}")]
     Address {
         /// The address.
@@ -43,7 +42,7 @@ pub enum ListenError {
         /// Where.
         path: PathBuf,
     },
-    /// There is something else at the socket's path.
+    /// The socket's path exists and is not a socket.
     #[error("{} is there already and is not a socket; name another path", path.display())]
     Occupied {
         /// Where.
@@ -69,7 +68,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ListenError::Unprotected`] for an address that is not loopback, when the authorizer
-    /// lets in whoever connects; [`ListenError::Address`] when the system refuses.
+    /// lets in every client; [`ListenError::Address`] when the system refuses.
     pub async fn tcp(
         address: SocketAddr,
         authorizer: &dyn Authorizer,
@@ -82,8 +81,8 @@ impl Listener {
         Ok(Self(Kind::Tcp(listener.map_err(failed)?)))
     }
 
-    /// Listens on a unix socket that only the server's own user can connect to. A socket on
-    /// which nobody answers any more is replaced. Dropping the listener removes its socket.
+    /// Listens on a unix socket that only the server's own user can connect to. A socket that
+    /// no process listens on any more is replaced. Dropping the listener removes its socket.
     ///
     /// # Errors
     /// [`ListenError::Answers`], [`ListenError::Occupied`], or [`ListenError::Socket`] when
@@ -94,6 +93,7 @@ impl Listener {
             path: path.into(),
             source,
         };
+
         let place = Place::of(path).map_err(failed)?;
         match place.is_socket().map_err(failed)? {
             None => {}
@@ -105,6 +105,7 @@ impl Listener {
                 Ok(_) => return Err(ListenError::Answers { path: path.into() }),
             },
         }
+
         let (listener, place) = place.bind().map_err(failed)?;
         Ok(Self(Kind::Unix(listener, place)))
     }
@@ -139,7 +140,7 @@ impl Listener {
 /// Connects to a unix socket, however long its path is.
 ///
 /// # Errors
-/// When nobody listens there.
+/// When no process listens there.
 pub async fn connect_unix(path: impl AsRef<Path>) -> std::io::Result<UnixStream> {
     let place = Place::of(path.as_ref())?;
     UnixStream::connect(place.address()).await
@@ -177,7 +178,7 @@ impl Place {
         Path::new(&directory).join(name)
     }
 
-    /// Whether a socket is there; `None` if nothing is.
+    /// Returns whether the path is a socket; `None` if it does not exist.
     fn is_socket(&self) -> std::io::Result<Option<bool>> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match rustix::fs::statat(&self.directory, &self.name, flags) {
@@ -189,8 +190,8 @@ impl Place {
         }
     }
 
-    /// Makes the socket in a folder that nobody else can enter, and moves it to its place
-    /// once its mode is set: at no time can others connect.
+    /// Makes the socket in a folder that no other user can enter, and moves it to its place once its
+    /// mode is set: at no time can other users connect.
     fn bind(mut self) -> std::io::Result<(UnixListener, Self)> {
         let mut suffix = [0; 8];
         getrandom::fill(&mut suffix).map_err(Error::other)?;
@@ -217,6 +218,7 @@ impl Place {
         if moved.is_err() {
             let _is_reported = rustix::fs::unlinkat(&self.directory, &socket, AtFlags::empty());
         }
+
         moved.map(|()| listener)
     }
 }

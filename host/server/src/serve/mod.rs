@@ -1,5 +1,5 @@
-//! From a socket to a router: listening, and serving until told to stop.
-//! Knows connections; does not know what the router answers.
+//! Serves a router on sockets until the shutdown: `listen.rs` accepts connections, `places.rs` bounds
+//! their number, and `connection.rs` serves each. `in_process.rs` works without sockets.
 
 mod connection;
 mod in_process;
@@ -21,9 +21,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long to wait before accepting again, when the process has no file descriptors left.
+/// How long to wait before accepting again after a failure, such as having no file descriptors left.
 const RETRY: Duration = Duration::from_millis(100);
-/// Which part of the process's file descriptors connections may take.
+/// Connections may take one in this many of the process's file descriptors.
 const DESCRIPTORS_SHARE: u64 = 8;
 
 /// Serves HTTP/1.1 and HTTP/2 on every listener until `shutdown` completes. Then no more
@@ -32,11 +32,10 @@ const DESCRIPTORS_SHARE: u64 = 8;
 /// that was let in are closed at once.
 ///
 /// There are at most [`ServerOptions::connections_max`], and no more than an eighth of the file
-/// descriptors that the process may have. Where another one comes, one that is out of use is
-/// closed: first those on which nothing was asked that the server's authorizer let in, then those
-/// that are idle, each the longest first. What is asked of routes that are not the server's own
-/// counts as let in. A connection with a request under way, such as a stream, is never closed
-/// for another one.
+/// descriptors that the process may have. To make room for a new one, an idle connection is closed:
+/// first those on which the authorizer let in no request, then the others, the longest idle first.
+/// Requests to routes of the embedder count as let in. A connection with a request under way, such
+/// as a stream, is never closed for another one.
 pub async fn serve(
     listeners: Vec<Listener>,
     router: Router,
@@ -49,6 +48,7 @@ pub async fn serve(
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
     };
+
     let places = Places::new(places(options.connections_max));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
@@ -61,12 +61,14 @@ pub async fn serve(
             connections.clone(),
         ));
     }
+
     // Dropping this future ends everything that it began.
     let (_stop, _kill) = (
         limits.stop.clone().drop_guard(),
         limits.kill.clone().drop_guard(),
     );
     shutdown.await;
+
     limits.stop.cancel();
     accepting.close();
     accepting.wait().await;
@@ -98,7 +100,7 @@ async fn accept(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
-                // It may have been for want of a descriptor.
+                // The process may have run out of file descriptors: closing a connection frees one.
                 places.let_go();
                 tokio::select! {
                     () = limits.stop.cancelled() => return,
@@ -106,16 +108,18 @@ async fn accept(
                 }
             }
         };
+
         let place = tokio::select! {
             () = limits.stop.cancelled() => return,
             place = places.take() => place,
         };
+
         let (router, limits) = (router.clone(), limits.clone());
         connections.spawn(connection::serve(stream, arrival, router, limits, place));
     }
 }
 
-/// The connections that may be open, of those asked for.
+/// Returns how many connections may be open: as many as asked for, within the bound of descriptors.
 fn places(asked: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let share = usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX);
@@ -127,5 +131,6 @@ fn places(asked: usize) -> usize {
             "fewer connections than asked for: the limit of open files (`ulimit -n`) is too low"
         );
     }
+
     asked.min(share)
 }

@@ -1,5 +1,5 @@
-//! The places of connections: how many there are, what each is used for, and which is let go when
-//! another one needs its place. Knows neither sockets nor what is asked.
+//! Bounds the number of connections, and selects which one to close when another needs its place.
+//! `connection.rs` does the closing.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait for a place before another connection is looked for that could be let go.
+/// How long to wait for a place before selecting another connection to close.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The places of one server.
@@ -28,8 +28,8 @@ impl Places {
         })
     }
 
-    /// A place, as soon as there is one. Where there is none, a connection is let go that is
-    /// not in use. Dropping the future takes none.
+    /// Waits for a place. If none is free, an idle connection is told to close. Dropping the future
+    /// takes no place.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         loop {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
@@ -43,8 +43,8 @@ impl Places {
         }
     }
 
-    /// Lets go of the connection that was out of use for the longest, one that is not known
-    /// first. One in use keeps its place.
+    /// Tells the longest idle connection to close, those on which no request was let in first.
+    /// A connection in use keeps its place.
     pub(super) fn let_go(&self) {
         let taken = self.taken();
         let idle = taken.values().filter_map(|standing| {
@@ -61,7 +61,7 @@ impl Places {
     }
 }
 
-/// A connection's place, until it is dropped.
+/// A connection's place, which is free again once this is dropped.
 pub(super) struct Place {
     places: Arc<Places>,
     number: u64,
@@ -89,19 +89,19 @@ impl Drop for Place {
     }
 }
 
-/// How a connection stands with the server.
+/// Whether a connection is in use, and whether its client is known.
 pub(super) struct Standing {
     state: Mutex<State>,
-    /// The connection is to leave its place to another one.
+    /// Cancelled when the connection has to make room for another one.
     pub(super) leave: CancellationToken,
 }
 
 struct State {
-    /// Whether a request of it was let in.
+    /// Whether a request on it was let in.
     known: bool,
     /// Requests under way that were not refused.
     requests: u32,
-    /// Since when there are as many.
+    /// When `requests` changed last.
     since: Instant,
 }
 
@@ -117,13 +117,13 @@ impl Standing {
         })
     }
 
-    /// Whether a request was let in, and since when none is under way; `None` while one is.
+    /// Returns whether a request was let in, and since when none is under way; `None` while one is.
     pub(super) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.state();
         (state.requests == 0).then_some((state.known, state.since))
     }
 
-    /// A request begins.
+    /// Counts a request as under way.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<Underway> {
         let mut state = self.state();
         state.requests += 1;
@@ -140,19 +140,20 @@ impl Standing {
     }
 }
 
-/// A request under way: until the last byte of its answer is handed on, its connection is in use.
+/// A request under way. Its connection is in use until the last byte of the answer is handed on.
 pub(crate) struct Underway {
     standing: Arc<Standing>,
     counts: AtomicBool,
 }
 
 impl Underway {
-    /// The request was not let in, or needs not be: it keeps its connection no place.
+    /// Stops counting the request, since it was refused or needs no token: it does not keep its
+    /// connection open.
     pub(crate) fn anonymous(&self) {
         self.end();
     }
 
-    /// An answer begins. A request that counts until here was let in.
+    /// Marks the client as known when an answer begins, if the request still counts: it was let in.
     pub(super) fn answered(&self) {
         if self.counts.load(Ordering::Acquire) {
             self.standing.state().known = true;
