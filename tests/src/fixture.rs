@@ -143,9 +143,10 @@ impl Plan {
 /// A host's builder over a folder, with the compiled guests of all tests in one cache.
 #[must_use]
 pub fn builder(folder: &Path) -> HostBuilder {
-    let builder = match IN_MEMORY.get() {
-        true => Host::builder().in_memory(),
-        false => Host::builder().data_dir(folder.join("data")),
+    let builder = if IN_MEMORY.get() {
+        Host::builder().in_memory()
+    } else {
+        Host::builder().data_dir(folder.join("data"))
     };
     builder
         .cache_dir(root().join("target/lastword-test-cache"))
@@ -202,9 +203,10 @@ impl Fixture {
     /// keeps is held to what one with a database would by the suite's differential test.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
-        match self.in_memory {
-            true => Vec::new(),
-            false => violations(&self.data()),
+        if self.in_memory {
+            Vec::new()
+        } else {
+            violations(&self.data())
         }
     }
 

@@ -30,7 +30,7 @@ impl Heard {
     /// Listens for these words from now on, to everybody in the process.
     ///
     /// # Panics
-    /// When somebody else listens to the whole process.
+    /// When another subscriber already listens to the whole process.
     #[must_use]
     pub fn listen(wanted: Vec<String>) -> Self {
         static INSTALLED: Once = Once::new();

@@ -15,7 +15,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Names that somebody opens.
+    /// Watches for names that are opened.
     ///
     /// # Panics
     /// When the kernel does not tell.
@@ -24,7 +24,7 @@ impl Watch {
         Self::of(directory, WatchFlags::OPEN)
     }
 
-    /// Names that somebody makes.
+    /// Watches for names that are created.
     ///
     /// # Panics
     /// When the kernel does not tell.

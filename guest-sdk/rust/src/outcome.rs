@@ -50,8 +50,8 @@ impl Outcome {
         self.extra("wake-after-ms", &millis.into())
     }
 
-    /// A new run starts when somebody has answered, with the origin `answer` and the answer as
-    /// its prompt. Without choices any text is an answer.
+    /// Ends the run with a question. A new run starts once the question is answered, with the
+    /// origin `answer` and the answer as its prompt. Without choices any text is an answer.
     #[must_use]
     pub fn ask<S: Into<String>>(
         self,

@@ -116,7 +116,7 @@ impl<C> Turn<C> {
         Ok(transcript::append_part(part)?)
     }
 
-    /// The result of a tool call that the agent served itself.
+    /// Records the result of a tool call that the agent served itself.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl<C> Turn<C> {
         Ok(transcript::record_result(result)?)
     }
 
-    /// Names the session.
+    /// Sets the session's title.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<C> Turn<C> {
         Ok(transcript::summarise(text, through)?)
     }
 
-    /// Writes a line for whoever operates the agent.
+    /// Writes a line for the operator of the agent.
     pub fn log(&self, level: Level, message: &str) {
         log::write(level, message);
     }

@@ -101,7 +101,7 @@ words! {
         NotFound = "not-found",
         /// What was asked makes no sense as it is.
         Invalid = "invalid",
-        /// It does not fit what is there: a name that is taken, a value that has changed.
+        /// It conflicts with the present state: a name is taken, a value has changed.
         Conflict = "conflict",
         /// A limit was reached.
         Limit = "limit",

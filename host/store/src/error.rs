@@ -104,8 +104,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the same may succeed later although nobody changes anything but the owner of the
-    /// directory.
+    /// Whether opening may succeed later without any change, once the present owner of the
+    /// directory ends.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::InUse { .. })

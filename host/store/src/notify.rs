@@ -90,8 +90,8 @@ impl Subscription {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of everything that one commit brought, at once: whoever takes it may not be told
-    /// that it has everything up to `through` before it has.
+    /// Adds everything that one commit brought in one step, so that a follower that reads
+    /// `through` has all changes up to it.
     fn tell<'g>(&self, touched: impl Iterator<Item = &'g LogRange>, through: u64) {
         let mut pending = self.lock();
         pending.changes.through = through;
@@ -151,7 +151,7 @@ impl Notify {
         if followed.closed {
             return watch::channel(0).1;
         }
-        // Those whom nobody follows any more go when somebody else comes.
+        // Sessions without followers are dropped whenever a new follower comes.
         let sessions = &mut followed.sessions;
         sessions.retain(|_, sender| sender.receiver_count() > 0);
         sessions
@@ -207,7 +207,8 @@ impl Notify {
         }
     }
 
-    /// Nothing more will be committed: whoever follows reads what there is, and ends.
+    /// Ends all subscriptions, since nothing more will be committed: a follower reads what is
+    /// left, and ends.
     pub(super) fn close(&self) {
         let mut followed = self.lock();
         followed.closed = true;
@@ -221,7 +222,7 @@ impl Notify {
 }
 
 impl Followed {
-    /// Forgets those who do not follow any more.
+    /// Removes the subscriptions whose followers were dropped.
     fn forget_dropped(&mut self) {
         let alive = |subscription: &Arc<Subscription>| Arc::strong_count(subscription) > 1;
         self.all.retain(alive);

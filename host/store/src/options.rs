@@ -14,7 +14,7 @@ pub struct StoredOptions {
     /// The rules that deny.
     #[serde(default)]
     pub denied: Vec<String>,
-    /// Whether somebody is there to be asked.
+    /// Whether users can be asked.
     #[serde(default)]
     pub asks: bool,
     /// Runs at the same time, if they are limited.

@@ -163,7 +163,7 @@ impl RunOutputBuffer {
         self.take(|t, now, log| {
             t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
             t.part(part, now, log)?;
-            // Not before it is taken: whoever is refused leaves nothing.
+            // Only after the part is accepted: a refused part must leave no bytes behind.
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
             Ok(())
         })
@@ -220,12 +220,12 @@ impl RunOutputBuffer {
         self.take(|t, _, log| t.start(call, log))
     }
 
-    /// Asks somebody. They see it once it is committed.
+    /// Asks the users a question. They see it once it is committed.
     pub fn ask(self: &Arc<Self>, question: Question) -> Result<Submission, OutputError> {
         self.hand(|t, _, log| t.ask(question, log))
     }
 
-    /// Takes a question back for whose answer nobody waits any more.
+    /// Takes back a question whose answer the run no longer waits for.
     pub fn dismiss(self: &Arc<Self>, question: QuestionId) -> Result<(), OutputError> {
         self.take(|t, _, log| t.dismiss(question, log))
     }
@@ -310,9 +310,9 @@ impl RunOutputBuffer {
         committed.await.map_err(gone)?
     }
 
-    /// Calls back once everything that was taken so far is on disk or cannot get there, on the
-    /// writer's thread unless it is already: whoever goes away meanwhile takes nothing back. Must
-    /// not block.
+    /// Calls `then` once everything that was taken so far is on disk, or cannot get there: at once
+    /// if that is known already, otherwise on the writer's thread. `then` is called even if the
+    /// caller is gone by then, and must not block.
     pub fn when_committed(
         self: &Arc<Self>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,

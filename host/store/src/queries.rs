@@ -147,7 +147,7 @@ queries! {
     /// When, after a time, the next session's time comes.
     pub fn next_due(after: UnixMillis) -> Option<UnixMillis>;
 
-    /// The questions that nobody has answered, the oldest first.
+    /// The questions without an answer, the oldest first.
     pub fn open_questions(of: OpenQuestions) -> Vec<Question>;
 
     /// A page of the log of a workspace, or of all, after a position. Only the first one is

@@ -85,8 +85,8 @@ ids! {
     ClientId, "a client";
 }
 
-/// The name under which whoever loads a component refers to it; sessions, grants and
-/// state are keyed by it. Chosen by the embedder, never by the component.
+/// The name of a loaded component. Sessions, grants and state are keyed by it. The embedder
+/// chooses it, never the component.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]

@@ -89,9 +89,10 @@ pub fn say(word: Word, about: &Value) {
 #[must_use]
 pub fn parse(line: &str) -> Option<(Word, Value)> {
     let word = Word::of(line)?;
-    let about = match is_of_command_line(line) {
-        true => line,
-        false => line.split_once(' ').expect("a line says about what").1,
+    let about = if is_of_command_line(line) {
+        line
+    } else {
+        line.split_once(' ').expect("a line says about what").1
     };
     let about = serde_json::from_str(about).expect("a victim says JSON");
     Some((word, about))

@@ -75,9 +75,10 @@ impl Repeats {
                 // Refused or not, it is where the circle goes on.
                 self.steps.push(next);
                 self.refused += 1;
-                match self.refused < REFUSALS_MAX {
-                    true => Verdict::Refuse,
-                    false => Verdict::End,
+                if self.refused < REFUSALS_MAX {
+                    Verdict::Refuse
+                } else {
+                    Verdict::End
                 }
             }
         }

@@ -188,10 +188,12 @@ impl<'a, C> Steps<'a, C> {
             .enumerate()
             .partition(|(_, planned)| planned.fate == Fate::Host);
         let calls: Vec<ToolCall> = host.iter().map(|(_, one)| one.call.clone()).collect();
-        let answers = match calls.is_empty() {
-            true => Vec::new(),
-            false => self.turn.tools().serve_all(&calls),
+        let answers = if calls.is_empty() {
+            Vec::new()
+        } else {
+            self.turn.tools().serve_all(&calls)
         };
+
         let mut carried = Carried::default();
         let mut results = Vec::new();
         for ((at, planned), answer) in host.into_iter().zip(answers) {

@@ -56,9 +56,10 @@ impl<'a> Toolbox<'a> {
     /// The names, for a model that asked for another.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.specs.iter().map(|(spec, _)| &*spec.name).collect();
-        match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
         }
     }
 

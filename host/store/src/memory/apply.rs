@@ -671,9 +671,10 @@ impl Apply<'_> {
 
     fn expect_state(&self, run: RunId, state: RunState) -> Done<No> {
         let no = self.state.run_no(run)?;
-        match self.state.runs[&no].state == state {
-            true => Ok(no),
-            false => Err(Refusal::WrongState.into()),
+        if self.state.runs[&no].state == state {
+            Ok(no)
+        } else {
+            Err(Refusal::WrongState.into())
         }
     }
 
@@ -914,9 +915,10 @@ impl Apply<'_> {
         let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
             let no = self.state.run_no(*run)?;
-            let from = match numbers.contains(&no) {
-                true => RunState::Cancelled,
-                false => self.state.runs[&no].state,
+            let from = if numbers.contains(&no) {
+                RunState::Cancelled
+            } else {
+                self.state.runs[&no].state
             };
             next_state(from, RunEvent::Withdraw)?;
             numbers.push(no);

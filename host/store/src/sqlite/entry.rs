@@ -105,10 +105,12 @@ pub(super) fn insert_message(
     message: &Message,
     ordinal: Option<i64>,
 ) -> Result<i64, StoreError> {
-    let extra = match message.extra.is_empty() {
-        true => None,
-        false => Some(serde_json::to_string(&message.extra)?),
+    let extra = if message.extra.is_empty() {
+        None
+    } else {
+        Some(serde_json::to_string(&message.extra)?)
     };
+
     conn.prepare_cached(
         "INSERT INTO message (id, session, run, ordinal, role, parts, model, provider, finish,
                               created_ms, finished_ms, extra)

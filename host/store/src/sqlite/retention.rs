@@ -37,10 +37,12 @@ pub(super) fn look(
         }
         cut.seen = row.get(0)?;
         if let Some(run) = row.get::<_, Option<i64>>(1)? {
-            match row.get(3)? {
-                true => cut.open.remove(&run),
-                false => cut.open.insert(run),
-            };
+            let ended: bool = row.get(3)?;
+            if ended {
+                cut.open.remove(&run);
+            } else {
+                cut.open.insert(run);
+            }
         }
         if cut.open.is_empty() {
             cut.through = cut.seen;
@@ -49,7 +51,8 @@ pub(super) fn look(
     Ok((cut, count == FOLD_EVENTS))
 }
 
-/// Says that a session's log begins after a number. What stands before is nobody's any more.
+/// Makes a session's log begin after a number. Earlier events are no longer read, and [`sweep`]
+/// deletes them.
 pub(super) fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), StoreError> {
     remember_last(tx)?;
     tx.conn

@@ -34,9 +34,11 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     if !accept.start && queued(tx, session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull(accept.session).into());
     }
-    let state = match accept.start {
-        true => next(RunState::Queued, RunEvent::Start)?,
-        false => RunState::Queued,
+
+    let state = if accept.start {
+        next(RunState::Queued, RunEvent::Start)?
+    } else {
+        RunState::Queued
     };
     tx.conn
         .prepare_cached(
@@ -112,9 +114,10 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
     let mut message = Message::begin(id, accept.run, Role::User, tx.now);
     message.parts.clone_from(&accept.prompt.parts);
     message.finished_ms = Some(tx.now);
-    let place = match accept.start {
-        true => Some(next_ordinal(tx.conn, run.session.session)?),
-        false => None,
+    let place = if accept.start {
+        Some(next_ordinal(tx.conn, run.session.session)?)
+    } else {
+        None
     };
     insert_message(tx.conn, run, &message, place)?;
     touch(tx, run.session, Some(&title_from(&message.text())))?;

@@ -231,8 +231,8 @@ pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, Store
     found.ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
-/// A page of sessions, the newest first. Nothing that changes moves in this order: whoever
-/// reads all pages gets each session that is there throughout exactly once.
+/// A page of sessions, the newest first. A session never moves in this order: a caller that reads
+/// all pages gets each session that exists throughout exactly once.
 pub(super) fn list(
     conn: &Connection,
     page: &SessionsPage,

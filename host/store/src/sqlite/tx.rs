@@ -112,7 +112,7 @@ impl<'c> Tx<'c> {
         *self.next_pos - 1
     }
 
-    /// Wakes those who follow a session whose log did not grow: it is going.
+    /// Wakes the followers of a session that is being deleted, although its log did not grow.
     pub(super) fn wake(&mut self, session: SessionNo) {
         self.touched.push(LogRange {
             session: session.id,

@@ -75,7 +75,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
-    /// A message that nobody has answered yet says something else now.
+    /// The content of a message that is not answered yet was replaced.
     #[serde(rename = "message.replaced")]
     MessageReplaced {
         /// The message.

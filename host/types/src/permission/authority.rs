@@ -23,7 +23,7 @@ pub enum Verdict {
     Undecided,
 }
 
-/// Why something is denied whatever anybody answers.
+/// Why an access is denied without asking a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenyReason {
     /// The agent's manifest does not ask for it.
@@ -35,7 +35,7 @@ pub enum DenyReason {
 }
 
 impl Authority {
-    /// Of an agent that nobody started but a user.
+    /// The authority of an agent that a user started, not another agent.
     #[must_use]
     pub fn new(wants: Arc<[Rule]>, grants: Grants) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Authority {
         }
     }
 
-    /// Of an agent that this run starts: never more than this run's own.
+    /// The authority of an agent that this run starts: never more than this run's own.
     #[must_use]
     pub fn child(&self, wants: Arc<[Rule]>) -> Self {
         let mut child = self.clone();
@@ -73,9 +73,11 @@ impl Authority {
         if let Some(rule) = self.grants.denial(capability, target) {
             return Verdict::Denied(DenyReason::Rule(Box::new(rule.clone())));
         }
-        match self.grants.covers(capability, target) || covers(remembered) {
-            true => Verdict::Allowed,
-            false => Verdict::Undecided,
+
+        if self.grants.covers(capability, target) || covers(remembered) {
+            Verdict::Allowed
+        } else {
+            Verdict::Undecided
         }
     }
 

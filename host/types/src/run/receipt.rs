@@ -1,5 +1,4 @@
-//! The receipt: what a run's end looks like to whoever asked for it.
-//! Pure; knows nothing of how the figures are taken.
+//! The receipt: a run's end as the caller of the run gets it. Pure values.
 
 use super::{Cause, RunState};
 use crate::id::RunId;
@@ -96,7 +95,7 @@ pub struct RunUsage {
     pub input_tokens: u64,
     /// Tokens that models wrote.
     pub output_tokens: u64,
-    /// What they cost, in millionths of a US dollar; 0 where nobody knows.
+    /// What they cost, in millionths of a US dollar; 0 if the price is not known.
     #[serde(default)]
     pub cost_micros: u64,
     /// Bytes of guest memory at the highest, summed over all memories.

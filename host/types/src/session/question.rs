@@ -1,5 +1,4 @@
-//! What a run asks people, and what they answer. Pure values; knows neither how a question
-//! reaches anybody nor what an answer allows.
+//! What a run asks users, and what they answer. Pure values.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
@@ -108,7 +107,7 @@ pub enum Within {
     Workspace,
 }
 
-/// Something that was granted by an answer, until somebody revokes it.
+/// What an answer granted, until a user revokes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Granted {

@@ -89,7 +89,7 @@ pub enum CloseReason {
     Shutdown,
 }
 
-/// What happens to the runs of a workspace that nobody claims any more.
+/// What happens to the runs of a workspace once no client claims it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLastClient {
     /// They go on; the workspace closes after the last. The default.
