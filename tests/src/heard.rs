@@ -27,10 +27,10 @@ struct Shared {
 }
 
 impl Heard {
-    /// Listens for these words from now on, to everybody in the process.
+    /// Listens for these words from now on, in the logs of the whole process.
     ///
     /// # Panics
-    /// When another subscriber already listens to the whole process.
+    /// When the process already has another global subscriber or logger.
     #[must_use]
     pub fn listen(wanted: Vec<String>) -> Self {
         static INSTALLED: Once = Once::new();

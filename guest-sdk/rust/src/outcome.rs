@@ -50,7 +50,7 @@ impl Outcome {
         self.extra("wake-after-ms", &millis.into())
     }
 
-    /// Ends the run with a question. A new run starts once the question is answered, with the
+    /// Asks the users a question as the run ends. A new run starts once it is answered, with the
     /// origin `answer` and the answer as its prompt. Without choices any text is an answer.
     #[must_use]
     pub fn ask<S: Into<String>>(
