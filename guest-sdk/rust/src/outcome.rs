@@ -1,6 +1,5 @@
-//! How a run ended, as its agent says.
-//!
-//! It does not know the ends that only a host decides: a guest never chooses a cause.
+//! How a run ended, as its agent reports it. Ends such as a cancellation are missing here, since
+//! only the host decides them.
 
 use std::time::Duration;
 

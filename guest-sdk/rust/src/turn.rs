@@ -1,6 +1,4 @@
 //! One run, as its agent sees it: the prompt, and what can be done about it.
-//!
-//! It does not know how a host records what is said, nor what is granted.
 
 use std::time::Duration;
 
@@ -134,8 +132,8 @@ impl<C> Turn<C> {
         Ok(transcript::set_title(title)?)
     }
 
-    /// Lets `text` stand for everything up to and including the message `through` in later
-    /// requests to a model.
+    /// Replaces everything up to and including the message `through` by `text` in later requests
+    /// to a model. The original messages stay.
     ///
     /// # Errors
     ///

@@ -1,7 +1,5 @@
 //! The words of the interface that are one of a few: an enum for each, with a case for every
 //! other word, since a later host may have more.
-//!
-//! It does not know where the words come from or who reads them.
 
 /// Defines an enum of words: `as_str`, `Display`, `FromStr` that never fails, conversions from
 /// and into texts, and a comparison with them.

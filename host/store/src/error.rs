@@ -175,14 +175,14 @@ pub enum Refusal {
     AlreadyEnded,
     /// What a workspace was opened with last is damaged, or of a later version.
     UnreadableOptions,
-    /// The run was gone on with before.
+    /// Another run already resumed the run.
     Resumed {
         /// By this run.
         by: RunId,
     },
     /// A quota would be exceeded.
     Quota,
-    /// The cursor is none that a list answered.
+    /// The cursor is not one that a list returned.
     InvalidCursor,
     /// The log begins later: up to here it was folded away.
     Expired {

@@ -1,8 +1,8 @@
-//! What a run says, on its way into the log: a buffer in the host's memory that the guest
-//! fills and the writer empties. Knows neither guest nor sandbox.
+//! The output of a run on its way into the log: a buffer in the host's memory that the guest's
+//! host calls fill and the writer empties.
 //!
-//! It outlives the guest: sealing it moves everything that is not yet written into the
-//! finishing job, and from then on nothing more is taken.
+//! The buffer outlives the guest. Sealing it moves everything that is not yet written into the
+//! finishing job; from then on it takes no more output.
 
 mod flush;
 
@@ -90,7 +90,7 @@ struct Backlog {
     bytes: usize,
 }
 
-/// Everything that a sealed run had said.
+/// The whole output of a sealed run.
 pub struct Sealed {
     pub(super) run: RunId,
     pub(super) transcript: Transcript,
@@ -143,8 +143,8 @@ impl RunOutputBuffer {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends text. Taken once this returns; whether there is [room](Self::room) for more is
-    /// another question.
+    /// Appends text. The text is taken once this returns. A caller waits for [room](Self::room)
+    /// before it appends more.
     pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
         self.take(|t, now, log| t.text(delta, now, log))
     }
@@ -242,7 +242,7 @@ impl RunOutputBuffer {
         covered: &[Covered],
     ) -> Result<(Vec<QuestionId>, Submission), OutputError> {
         let grant = granted.as_ref().map(|granted| granted.id);
-        // Held until all is handed over: the end of a run that asked comes behind it.
+        // Held until everything is handed over, so that the end of a run that asked comes later.
         let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
         for Covered { output, .. } in covered {
             let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
@@ -417,8 +417,8 @@ impl RunOutputBuffer {
         backlog.deltas >= BACKLOG_DELTAS_MAX || backlog.bytes >= BACKLOG_BYTES_MAX
     }
 
-    /// Waits until more may be appended: the backpressure of a run that speaks faster than
-    /// the disk takes it. Dropping it loses nothing.
+    /// Waits until more may be appended: the backpressure for a run whose output comes faster than
+    /// the disk takes it. Dropping the future loses no output.
     pub async fn room(&self) {
         loop {
             let freed = self.room.notified();

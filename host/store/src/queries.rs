@@ -1,5 +1,5 @@
-//! Everything that is ever read, by ids: what a backend implements, and the same as a caller of
-//! the store awaits it.
+//! Every read of the store. Each query is declared once, and becomes a method that a backend
+//! implements and an async method of `Store`.
 
 use super::handle::Store;
 use super::prompt::Key;

@@ -189,7 +189,7 @@ pub struct QueuedRow {
     pub accepted_ms: UnixMillis,
 }
 
-/// Whose held runs are asked for.
+/// Which held runs are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldScope {
     /// Everybody's.

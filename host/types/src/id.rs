@@ -1,5 +1,5 @@
-//! Identities: one newtype for each noun, so that a run is never taken for a session.
-//! Knows nothing of what the ids name or where they are kept.
+//! Identities: one newtype for each kind of thing, so that the id of a run is never taken for that
+//! of a session.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

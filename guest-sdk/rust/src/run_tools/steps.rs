@@ -1,6 +1,4 @@
-//! The loop itself: ask, carry out, record, and again.
-//!
-//! It does not know what is asked for, nor who serves it.
+//! The loop itself: it asks the model, carries out its calls, records the results, and repeats.
 
 use super::finished::{Finished, Reason, Step};
 use super::plan::{Fate, Plan, Planned, plan};

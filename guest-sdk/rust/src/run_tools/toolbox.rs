@@ -1,6 +1,4 @@
 //! The tools of a loop, the host's and the agent's, by name.
-//!
-//! It does not know which of them a model calls.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What each query finds.
+//! Answers each query from the maps in `state`.
 
 use super::super::command::{StateOwner, StateScope, Waits};
 use super::super::conversation::{self, Bounds, latest_turns};
@@ -229,7 +229,7 @@ impl Queries for State {
             _ => through.max(after),
         };
         if let (true, Some(workspace)) = (found.is_empty(), workspace) {
-            // Told of nothing: it may be gone.
+            // Nothing was found, possibly since the workspace is deleted: that is an error.
             self.workspace_no(workspace)?;
         }
         let page = Positions {

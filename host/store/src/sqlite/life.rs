@@ -189,7 +189,7 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
         return Err(Refusal::WrongState.into());
     }
     remember_last(tx)?;
-    // Whoever follows it finds it gone.
+    // Wakes the followers of the workspace, which find it deleted.
     tx.wake(SessionNo {
         session: 0,
         workspace: no,

@@ -1,5 +1,6 @@
-//! What a run may do: what its agent wants, and every agent above it wanted, within what is
-//! granted. The one place where that is decided; it asks nobody.
+//! What a run may do: what its agent and every agent above it want, within what is granted. The
+//! only place where rules are evaluated. It never asks a user: for [`Verdict::Undecided`], the
+//! host does.
 
 use super::{Access, Capability, Grants, Rule};
 use std::sync::Arc;
@@ -17,9 +18,9 @@ pub struct Authority {
 pub enum Verdict {
     /// It is granted.
     Allowed,
-    /// It is not to be had.
+    /// It is denied, and no user is asked.
     Denied(DenyReason),
-    /// No rule says anything of it.
+    /// No rule decides it.
     Undecided,
 }
 

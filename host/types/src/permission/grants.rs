@@ -21,7 +21,7 @@ impl Grants {
         Self::default()
     }
 
-    /// The same and one more: a whole [`Capability`], or a [`Rule`]. Writing files includes
+    /// Adds a rule that allows: a whole [`Capability`], or a [`Rule`]. Writing files includes
     /// reading them.
     #[must_use]
     pub fn with(mut self, rule: impl Into<Rule>) -> Self {
@@ -32,7 +32,7 @@ impl Grants {
         self
     }
 
-    /// The same without what a rule denies. A denial takes precedence over every grant.
+    /// Adds a rule that denies. A denial takes precedence over every grant.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         let rule = rule.into();

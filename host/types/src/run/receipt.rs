@@ -6,7 +6,7 @@ use crate::session::{FinishReason, Question, Usage};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-/// Proof of a run's end, answered after the final state is durable.
+/// Proof of a run's end, returned after the final state is durable.
 ///
 /// A receipt with `persisted: false` is provisional: the guest is gone and the writer owns
 /// the finishing transaction, which had not committed by the waiter's deadline.
@@ -133,7 +133,7 @@ pub struct RunOutcome {
 pub struct Wait {
     /// A time, from the run's end on.
     pub after: Option<Duration>,
-    /// Somebody's answer.
+    /// The answer to this question.
     pub question: Option<Question>,
     /// What the run that a time begins takes over.
     pub carried: CarriedUsage,

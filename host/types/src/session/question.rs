@@ -35,7 +35,7 @@ pub enum Asked {
     Permission {
         /// The capability that it needs.
         capability: String,
-        /// To what: a path, `host:port`, a name, a command line.
+        /// What is accessed: a path, `host:port`, a name, a command line.
         target: String,
         /// One line for people.
         title: String,
@@ -84,7 +84,7 @@ pub enum Answer {
     },
 }
 
-/// For how long an answer stands.
+/// For how long an answer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -96,7 +96,7 @@ pub struct Remember {
     pub rule: Option<String>,
 }
 
-/// Where a grant stands.
+/// Where a grant holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -113,8 +113,8 @@ pub enum Within {
 pub struct Granted {
     /// Its id.
     pub id: GrantId,
-    /// The session in which alone it stands; in every session of the agent in its workspace
-    /// if there is none.
+    /// The only session in which it holds; without one it holds in every session of the agent in
+    /// its workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
     /// To which agent.
@@ -125,13 +125,13 @@ pub struct Granted {
     pub granted_ms: UnixMillis,
 }
 
-/// How a question stands.
+/// The state of a question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QuestionState {
-    /// Nobody has answered yet.
+    /// It has no answer yet.
     Open,
     /// This was the first answer.
     Answered(Answer),
-    /// Nobody answered in time: its run ended, or went on without an answer.
+    /// It got no answer in time: its run ended, or went on without one.
     Dismissed,
 }

@@ -1,4 +1,4 @@
-//! A session as a value, and the usage that it sums. Knows no storage.
+//! A session and a workspace as values, and the usage that a session sums.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};

@@ -81,9 +81,9 @@ impl Lifecycle {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Nobody claims it any more.
+    /// No client claims it any more.
     Unclaimed,
-    /// Somebody asked for it.
+    /// A caller asked for it.
     Asked,
     /// The host shuts down.
     Shutdown,
