@@ -1,5 +1,5 @@
-//! What happens to the names in a directory, as the kernel tells it: so that a test knows what
-//! a tool is at without asking the tool. Knows nothing of who does it.
+//! What happens to the names in a directory, as the kernel reports it, so that a test knows how far
+//! a tool has come without asking the tool.
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;

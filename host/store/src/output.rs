@@ -277,8 +277,8 @@ impl RunOutputBuffer {
         Ok((settled, handed))
     }
 
-    /// Ends the step if all of its calls have their results, so that the history gets it, and
-    /// answers with what is open beyond that.
+    /// Ends the step if all of its calls have their results, so that it becomes part of the
+    /// history, and returns the messages that are still open.
     pub fn so_far(self: &Arc<Self>) -> Result<Vec<Message>, OutputError> {
         let over = match &self.lock().transcript {
             Some(transcript) => transcript.step_is_over(),
@@ -372,14 +372,16 @@ impl RunOutputBuffer {
         if *rejected {
             return Err(OutputError::Rejected);
         }
+
         let (left, had) = (transcript.left().bytes, pending.len());
         let appended = append(transcript, now, pending);
         transcript.made_entries(pending.len() - had);
         appended?;
         if pending.is_empty() {
-            // Of what makes no entry there is nothing to wait for, and nothing to free again.
+            // Output without an entry needs no flush, and takes no room in the backlog.
             return Ok(Submission::none());
         }
+
         let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
@@ -388,6 +390,7 @@ impl RunOutputBuffer {
         let queue = !inner.queued;
         inner.queued |= queue;
         drop(inner);
+
         if !queue {
             return Ok(Submission::none());
         }
@@ -410,7 +413,7 @@ impl RunOutputBuffer {
             .map_or_else(OutputBounds::default, Transcript::left)
     }
 
-    /// Whether as much is appended and not yet committed as may be.
+    /// Whether the output that is not yet committed has reached its limit.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let backlog = self.lock().backlog;
@@ -429,7 +432,8 @@ impl RunOutputBuffer {
         }
     }
 
-    /// Takes everything out; nothing more is taken in. `None` if that was done before.
+    /// Seals the buffer: takes out everything, and refuses further output. `None` if it was sealed
+    /// before.
     #[must_use]
     pub fn seal(&self) -> Option<Sealed> {
         let mut inner = self.lock();

@@ -1,4 +1,4 @@
-//! How much of a run's output is on disk, as a number of entries, and the callbacks that wait for
+//! How much of a run's output is on disk, as a number of appends, and the callbacks that wait for
 //! more. `output` registers callbacks, and the completions of its jobs move the number.
 
 use super::StoreError;

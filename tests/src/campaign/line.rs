@@ -1,5 +1,5 @@
-//! What a victim says, one line for each thing that its host acknowledged. A line that was
-//! read to its end was acknowledged; half a line was not. Knows neither host nor database.
+//! The output of a victim: one line for each thing that its host acknowledged. A line that was read
+//! to its end counts as acknowledged; half a line does not.
 
 use serde_json::Value;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The process that is killed: a host with several busy sessions, which says on standard
-//! output whatever was acknowledged to it. Knows nothing of when it dies.
+//! The process that is killed: a host with several busy sessions, which writes everything that was
+//! acknowledged to it to standard output.
 
 use super::chance::Chance;
 use super::line::{Word, say};

@@ -1,5 +1,5 @@
-//! Runs in the store: accepted, started, withdrawn. Each step is a compare-and-set, and the
-//! order of the writer's queue decides between two that race.
+//! Accepts and starts runs. Each step is a compare-and-set, and the order of the writer's queue
+//! decides between two requests that race.
 
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::numbers::{RunNo, SessionNo};
@@ -14,8 +14,8 @@ use lastword_types::run::{RunEvent, RunState};
 use lastword_types::session::{Message, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
-/// was waited for, in one transaction.
+/// Accepts a prompt in one transaction: writes the run's row, its attached bytes and the user's
+/// message, and settles what the session waited for.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
     let session = tx.session(accept.session)?;
     if let Some(key) = &accept.key
@@ -40,6 +40,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     } else {
         RunState::Queued
     };
+
     tx.conn
         .prepare_cached(
             "INSERT INTO run (id, session, state, epoch, prompt, digest, key, content,
@@ -60,6 +61,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
             accept.resumes.map(|run| *run.as_bytes()),
             accept.parent.map(|run| *run.as_bytes()),
         ])?;
+
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
         id: accept.run,
@@ -69,6 +71,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     for (id, bytes) in &accept.attached {
         keep_blob(tx.conn, session, id, bytes)?;
     }
+
     let message = user_message(tx, run, accept)?;
     log_accepted(tx, run, accept, message)?;
     Ok(Accepted::New)
