@@ -1,4 +1,4 @@
-//! What can go wrong at the store, sorted by what is to be done about it.
+//! The errors of the store, grouped by what a caller can do about them.
 
 use super::Damage;
 use lastword_types::hint::Hint;

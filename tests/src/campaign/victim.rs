@@ -119,7 +119,7 @@ fn trouble(what: &str, error: &HostError) {
     say(Word::Trouble, &json!(format!("{what}: {error}")));
 }
 
-/// Whoever talks in one session.
+/// The load of one session: it sends prompts and reports what is acknowledged.
 struct Actor {
     session: Session,
     chance: Chance,

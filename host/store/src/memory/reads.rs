@@ -1,4 +1,4 @@
-//! Answers each query from the maps in `state`.
+//! Carries out each query on the maps in `state`.
 
 use super::super::command::{StateOwner, StateScope, Waits};
 use super::super::conversation::{self, Bounds, latest_turns};

@@ -1,5 +1,6 @@
-//! Folding: the log's prefix of a session goes once every run in it has ended long ago. Its
-//! messages and receipts stay. Never part of a run, and a bounded number of rows at a time.
+//! Folding: deletes the beginning of a session's log once every run in it has ended long ago. The
+//! messages and receipts stay. It never cuts within a run, and deletes a bounded number of rows at
+//! a time.
 
 use super::life::remember_last;
 use super::listing::lenient;
@@ -68,7 +69,7 @@ pub(super) fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), St
     Ok(())
 }
 
-/// Deletes some of what stands before the beginning of a session's log.
+/// Deletes a bounded number of events before the beginning of a session's log.
 pub(super) fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
     Ok(tx
         .conn

@@ -54,7 +54,7 @@ pub enum Asked {
     Input {
         /// The question.
         text: String,
-        /// Answers to choose from; others are possible too.
+        /// The answers to choose from; others are possible too.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         choices: Vec<String>,
     },
