@@ -14,7 +14,7 @@ use crate::{Code, Error, Result, ToolCall, ToolChoice, ToolResult, Turn, Usage};
 const CLOSING: &str = "You have used up your steps. Answer now, without calling tools: say what \
     you did, what you found, and what is left to do.";
 
-/// A loop that goes.
+/// A loop under way.
 pub(crate) struct Steps<'a, C> {
     pub(super) turn: &'a Turn<C>,
     pub(super) settings: ToolLoop<'a>,
@@ -27,11 +27,11 @@ pub(crate) struct Steps<'a, C> {
     pub(super) usage: Usage,
 }
 
-/// What came of an answer's calls.
+/// The results of the calls in one answer of the model.
 #[derive(Default)]
 struct Carried {
     results: Vec<ToolResult>,
-    /// What the host did not carry out.
+    /// The calls that failed at the host, by the names of their tools.
     failures: Vec<(String, Error)>,
     /// One of them was to be the last.
     last: bool,
@@ -76,6 +76,7 @@ impl<'a, C> Steps<'a, C> {
             if calls.is_empty() {
                 return Ok(self.end(Reason::Answered, reply));
             }
+
             let carried = if self.settings.parallel {
                 self.together(calls)?
             } else {
@@ -85,10 +86,12 @@ impl<'a, C> Steps<'a, C> {
             if let Some(reason) = self.reason_to_stop(&reply, &carried, circles, cut_off) {
                 return Ok(self.end(reason, reply));
             }
+
             self.window.grow(&reply, &carried.results);
             self.make_room()?;
             last = Some(reply);
         }
+
         match last {
             Some(reply) if !self.settings.closing => Ok(self.end(Reason::MaxSteps, reply)),
             _ => self.close(),

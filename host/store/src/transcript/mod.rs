@@ -1,8 +1,8 @@
 //! The output of one run so far, and the log entries that each addition makes. Pure: `output`
 //! feeds it and hands its entries to the writer.
 //!
-//! The output of a run is divided into steps. A step is one assistant message and, once a tool call in it has a
-//! result, one tool message. Output after the last result begins the next step.
+//! The output of a run is divided into steps. A step is one assistant message and, once a tool call
+//! in it has a result, one tool message. Output after the last result begins the next step.
 
 mod bounds;
 mod entry;
