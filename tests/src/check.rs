@@ -1,5 +1,5 @@
-//! What every data directory must look like, whatever happened to it. Reads the database
-//! itself, so that it does not depend on the code that it judges.
+//! The rules that every data directory must satisfy, whatever happened to it. It reads the database
+//! itself, so that it does not depend on the code under test.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};

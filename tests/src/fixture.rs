@@ -44,7 +44,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The probe guest, everything granted that it wants, few slots.
+    /// A plan with the probe guest, all capabilities that it wants, and few slots.
     ///
     /// # Panics
     /// When there is no folder for temporary files.
@@ -63,7 +63,7 @@ impl Plan {
         }
     }
 
-    /// The same over what an earlier host left, whose host has ended. Grants nothing.
+    /// A plan over the folder of an earlier host that has ended. Grants nothing.
     #[must_use]
     pub fn again(folder: TempDir) -> Self {
         Self {
@@ -74,14 +74,14 @@ impl Plan {
         }
     }
 
-    /// Another guest.
+    /// Sets the guest.
     #[must_use]
     pub fn agent(mut self, package: &'static str) -> Self {
         self.agent = package;
         self
     }
 
-    /// Other grants.
+    /// Replaces the grants.
     #[must_use]
     pub fn grants(mut self, grants: impl Into<Vec<Capability>>) -> Self {
         let grant = |options: WorkspaceOptions, capability| options.grant(capability);
@@ -90,30 +90,30 @@ impl Plan {
         self
     }
 
-    /// Other options of the workspace.
+    /// Changes the options of the workspace.
     #[must_use]
     pub fn options(mut self, change: impl FnOnce(WorkspaceOptions) -> WorkspaceOptions) -> Self {
         self.options = change(self.options);
         self
     }
 
-    /// Other settings of the host.
+    /// Changes the settings of the host.
     #[must_use]
     pub fn host(mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
         self.builder = change(self.builder);
         self
     }
 
-    /// Other limits.
+    /// Sets the limits of runs.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         self.host(|builder| builder.limits(limits))
     }
 
-    /// Builds it all.
+    /// Starts the host, loads the agent, opens the workspace and begins a session.
     ///
     /// # Panics
-    /// When any of it fails.
+    /// When any of these fails.
     pub async fn build(self) -> Fixture {
         let host = self.builder.build().await.expect("the host starts");
         let agent = host
@@ -143,9 +143,10 @@ impl Plan {
 /// A host's builder over a folder, with the compiled guests of all tests in one cache.
 #[must_use]
 pub fn builder(folder: &Path) -> HostBuilder {
-    let builder = match IN_MEMORY.get() {
-        true => Host::builder().in_memory(),
-        false => Host::builder().data_dir(folder.join("data")),
+    let builder = if IN_MEMORY.get() {
+        Host::builder().in_memory()
+    } else {
+        Host::builder().data_dir(folder.join("data"))
     };
     builder
         .cache_dir(root().join("target/lastword-test-cache"))
@@ -202,9 +203,10 @@ impl Fixture {
     /// keeps is held to what one with a database would by the suite's differential test.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
-        match self.in_memory {
-            true => Vec::new(),
-            false => violations(&self.data()),
+        if self.in_memory {
+            Vec::new()
+        } else {
+            violations(&self.data())
         }
     }
 

@@ -1,4 +1,4 @@
-//! The guests of the tests, built once per process by cargo itself. Knows no host.
+//! The guests of the tests, built once per process by cargo itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Everything that the libraries of this process log, at every level, searched for words as it
-//! comes. Nothing of it is kept but what was found and who spoke. Knows no secret.
+//! Searches everything that the libraries of this process log, at every level, for given words. It
+//! keeps only the lines that it found and the crates that logged.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
@@ -12,7 +12,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-/// Compilers, which say very much about guests and are given nothing else.
+/// Compilers, which log very much about guests and are given nothing else.
 const COMPILERS: [&str; 3] = ["cranelift", "regalloc", "wasmtime_internal_cranelift"];
 
 static LISTENING: AtomicUsize = AtomicUsize::new(0);
@@ -27,10 +27,10 @@ struct Shared {
 }
 
 impl Heard {
-    /// Listens for these words from now on, to everybody in the process.
+    /// Listens for these words from now on, in the logs of the whole process.
     ///
     /// # Panics
-    /// When somebody else listens to the whole process.
+    /// When the process already has another global subscriber or logger.
     #[must_use]
     pub fn listen(wanted: Vec<String>) -> Self {
         static INSTALLED: Once = Once::new();
@@ -49,7 +49,7 @@ impl Heard {
         Self(shared)
     }
 
-    /// Who spoke: the crate of each target.
+    /// The crates that logged: that of each target.
     #[must_use]
     pub fn speakers(&self) -> BTreeSet<String> {
         self.0.lock().0.clone()

@@ -1,6 +1,6 @@
 //! Agents written by hand in the text format, for what no compiler would make: a loop where
-//! an allocation should be, a memory of four gigabytes. Knows the canonical ABI of the WIT
-//! package, and no host.
+//! an allocation should be, a memory of four gigabytes. They follow the canonical ABI of the WIT
+//! package.
 
 use crate::guests::root;
 use std::fmt::Write as _;

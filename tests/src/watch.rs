@@ -1,5 +1,5 @@
-//! What happens to the names in a directory, as the kernel tells it: so that a test knows what
-//! a tool is at without asking the tool. Knows nothing of who does it.
+//! What happens to the names in a directory, as the kernel reports it, so that a test knows how far
+//! a tool has come without asking the tool.
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Names that somebody opens.
+    /// Watches for names that are opened.
     ///
     /// # Panics
     /// When the kernel does not tell.
@@ -24,7 +24,7 @@ impl Watch {
         Self::of(directory, WatchFlags::OPEN)
     }
 
-    /// Names that somebody makes.
+    /// Watches for names that are created.
     ///
     /// # Panics
     /// When the kernel does not tell.

@@ -1,6 +1,4 @@
 //! The trait that an agent implements, and how a call from the host reaches it.
-//!
-//! It does not know what a turn can do, nor what a component looks like.
 
 use crate::bindings::{turn, types};
 use crate::{Config, Manifest, Outcome, Result, Turn, panic};

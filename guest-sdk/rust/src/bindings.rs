@@ -1,7 +1,5 @@
 //! The only place where code is generated from the WIT package, and so the only one with
 //! `unsafe` in it. Public for the export macros and for tests of a host; no part of the API.
-//!
-//! It does not know what the rest of the crate makes of the interfaces.
 
 use crate::{Agent, Epilogue};
 

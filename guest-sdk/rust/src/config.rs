@@ -1,6 +1,4 @@
 //! How the JSON that an embedder sets becomes the settings of an agent.
-//!
-//! It does not know where the JSON comes from.
 
 use serde::de::DeserializeOwned;
 

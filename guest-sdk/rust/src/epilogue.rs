@@ -1,6 +1,4 @@
 //! Closing words: the optional export of an agent that was interrupted.
-//!
-//! It does not know how or when a host interrupts.
 
 use crate::bindings::epilogue;
 use crate::{Agent, Part, panic};

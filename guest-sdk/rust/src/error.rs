@@ -1,6 +1,4 @@
 //! One error for an agent: what the host answered, or what the agent found by itself.
-//!
-//! It does not know what the host makes of an error that ends a run.
 
 use std::{fmt, io};
 

@@ -1,8 +1,8 @@
-//! What an agent for the lastword host is written against.
+//! The library for writing agents for the lastword host.
 //!
-//! An agent is a type that implements [`Agent`] and is handed to [`export!`]. It says what it
-//! wants in its [`Manifest`], does its work in [`Agent::run`], and answers through the [`Turn`]
-//! that it is given. The host keeps what was said, whatever becomes of the agent.
+//! An agent is a type that implements [`Agent`] and is handed to [`export!`]. It asks for
+//! capabilities in its [`Manifest`], does its work in [`Agent::run`], and replies through the
+//! [`Turn`] that it is given. The host keeps this output even if the agent fails or is stopped.
 //!
 //! ```
 //! use lastword_guest::prelude::*;
@@ -38,13 +38,13 @@
 //! it to the host: a run that was stopped then ends with the host's cause, any other as failed.
 //! A panic is reported to the host with its message and place.
 //!
-//! A model that calls tools until it has its answer is a loop, [`run_tools`]. A value instead of
-//! words is [`Turn::ask_json`].
+//! [`run_tools`] is the loop in which a model calls tools until it has its answer.
+//! [`Turn::ask_json`] asks a model for a typed value instead of text.
 //!
-//! On a native target everything compiles, and there is no host: calling one panics, unless a
-//! test lets [`testing::Host`] run the agent.
+//! On a native target everything compiles, but there is no host: a host call panics, unless a
+//! test runs the agent with [`testing::Host`].
 //!
-//! This crate knows the interfaces in `wit/` and nothing else of a host.
+//! The crate depends on the interfaces in `wit/` and on no code of the host.
 
 mod agent;
 #[doc(hidden)]

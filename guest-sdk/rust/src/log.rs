@@ -1,6 +1,4 @@
-//! Lines for whoever operates an agent; they are no part of the conversation.
-//!
-//! It does not know where they end up.
+//! Log lines for the operator of an agent. They are not part of the conversation.
 
 use serde::Serialize;
 

@@ -1,6 +1,4 @@
 //! What an agent says about itself before it ever runs.
-//!
-//! It does not know what is granted, or by whom.
 
 use crate::Extra;
 use crate::bindings::turn;

@@ -1,6 +1,4 @@
 //! The values of a conversation, as the interface has them, with shorter ways to make and read them.
-//!
-//! It does not know where a message comes from or where a part goes.
 
 pub use crate::bindings::types::{
     Blob, Body, Content, Extra, Message, Part, Role, Source, ToolCall, ToolResult, Usage,

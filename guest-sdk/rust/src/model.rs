@@ -1,6 +1,4 @@
 //! Asking a language model through the host.
-//!
-//! It does not know which models there are, how they are reached, or what they cost.
 
 use std::marker::PhantomData;
 

@@ -1,6 +1,5 @@
-//! How a run ended, as its agent says.
-//!
-//! It does not know the ends that only a host decides: a guest never chooses a cause.
+//! How a run ended, as its agent reports it. Ends such as a cancellation are missing here, since
+//! only the host decides them.
 
 use std::time::Duration;
 
@@ -22,14 +21,14 @@ impl Outcome {
         Self::finish(FinishReason::EndTurn)
     }
 
-    /// The run waits for something; what it waits for starts a new one: say what that is with
-    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both, whichever comes first. A run
-    /// that another run started cannot wait, and fails if it says so.
+    /// The run waits for a time or an answer, which starts a new run. Say for which with
+    /// [`wake_after`](Self::wake_after), [`ask`](Self::ask), or both; with both, the first to come
+    /// starts it. A run that another run started cannot wait, and fails if it says so.
     pub fn waiting() -> Self {
         Self::finish(FinishReason::Waiting)
     }
 
-    /// Ended for this reason.
+    /// The run ended for this reason.
     pub fn finish(reason: impl Into<FinishReason>) -> Self {
         Self {
             finish: reason.into(),
@@ -38,20 +37,21 @@ impl Outcome {
         }
     }
 
-    /// A new run starts when this time has passed, with the origin `wake`; a second at the least.
+    /// Starts a new run when this time has passed, with the origin `wake`. A shorter time than one
+    /// second counts as one second.
     ///
-    /// A prompt to the session in between runs at once, and the time comes all the same. Without
-    /// a prompt or an answer in between, the limits of one run (its deadline, its tokens, its
-    /// tool calls, what it writes) go on over all those that times begin, and a host bounds how
-    /// many they are: the run that would wait for one more fails with `limit(wakes)`.
+    /// A prompt to the session in between runs at once, and the new run starts all the same. Runs
+    /// that times start one after the other, without a prompt or an answer in between, share the
+    /// limits of one run: its deadline, its tokens, its tool calls, and how much it writes. The host
+    /// bounds their number: the run that would wait once more fails with `limit(wakes)`.
     #[must_use]
     pub fn wake_after(self, time: Duration) -> Self {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.extra("wake-after-ms", &millis.into())
     }
 
-    /// A new run starts when somebody has answered, with the origin `answer` and the answer as
-    /// its prompt. Without choices any text is an answer.
+    /// Asks the users a question as the run ends. A new run starts once it is answered, with the
+    /// origin `answer` and the answer as its prompt. Without choices any text is an answer.
     #[must_use]
     pub fn ask<S: Into<String>>(
         self,

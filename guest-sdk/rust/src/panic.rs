@@ -1,6 +1,4 @@
 //! A panic's message and place, told to the host before the trap that ends the run.
-//!
-//! It does not know what the host does with them.
 
 use std::panic::{Location, PanicHookInfo};
 use std::sync::Once;

@@ -1,6 +1,4 @@
 //! Secrets: a guest can ask whether there is one, and name it in a request; it never sees a value.
-//!
-//! It does not know where they come from, nor who may have them.
 
 use crate::host::secrets;
 use crate::{Result, Turn};

@@ -1,6 +1,4 @@
 //! Small values that an agent keeps between runs.
-//!
-//! It does not know how a host stores them.
 
 use std::marker::PhantomData;
 

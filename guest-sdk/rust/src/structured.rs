@@ -1,7 +1,5 @@
 //! An answer of a model as a value: asked for with a schema, read, and asked for again with the
 //! mistake named.
-//!
-//! It does not know what the value is for.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -1,6 +1,4 @@
 //! Tools that the host serves.
-//!
-//! It does not know what a tool does, nor when a model should be shown one.
 
 use std::marker::PhantomData;
 

@@ -1,6 +1,4 @@
 //! One run, as its agent sees it: the prompt, and what can be done about it.
-//!
-//! It does not know how a host records what is said, nor what is granted.
 
 use std::time::Duration;
 
@@ -116,7 +114,7 @@ impl<C> Turn<C> {
         Ok(transcript::append_part(part)?)
     }
 
-    /// The result of a tool call that the agent served itself.
+    /// Records the result of a tool call that the agent served itself.
     ///
     /// # Errors
     ///
@@ -125,7 +123,7 @@ impl<C> Turn<C> {
         Ok(transcript::record_result(result)?)
     }
 
-    /// Names the session.
+    /// Sets the session's title.
     ///
     /// # Errors
     ///
@@ -134,8 +132,8 @@ impl<C> Turn<C> {
         Ok(transcript::set_title(title)?)
     }
 
-    /// Lets `text` stand for everything up to and including the message `through` in later
-    /// requests to a model.
+    /// Replaces everything up to and including the message `through` by `text` in later requests
+    /// to a model. The original messages stay.
     ///
     /// # Errors
     ///
@@ -144,7 +142,7 @@ impl<C> Turn<C> {
         Ok(transcript::summarise(text, through)?)
     }
 
-    /// Writes a line for whoever operates the agent.
+    /// Writes a line for the operator of the agent.
     pub fn log(&self, level: Level, message: &str) {
         log::write(level, message);
     }

@@ -1,7 +1,5 @@
 //! The words of the interface that are one of a few: an enum for each, with a case for every
 //! other word, since a later host may have more.
-//!
-//! It does not know where the words come from or who reads them.
 
 /// Defines an enum of words: `as_str`, `Display`, `FromStr` that never fails, conversions from
 /// and into texts, and a comparison with them.
@@ -101,7 +99,7 @@ words! {
         NotFound = "not-found",
         /// What was asked makes no sense as it is.
         Invalid = "invalid",
-        /// It does not fit what is there: a name that is taken, a value that has changed.
+        /// It conflicts with the present state: a name is taken, a value has changed.
         Conflict = "conflict",
         /// A limit was reached.
         Limit = "limit",

@@ -1,5 +1,6 @@
-//! What a store is made of behind its writer: something that applies batches of commands, and
-//! something that reads. `sqlite` is the one that lasts, `memory` the one without a file.
+//! The traits that a storage backend implements: [`Backend`] applies batches of commands for
+//! `writer`, `Readers` carries out reads for `handle`, and `CauseLog` keeps the causes of ends
+//! that are not committed yet. `sqlite` and `memory` implement them.
 
 use super::StoreError;
 use super::command::{BatchTime, Command, Reply};
@@ -8,8 +9,9 @@ use super::queries::Queries;
 use lastword_types::id::RunId;
 use lastword_types::run::RunOutcome;
 
-/// Names a batch, in this store for ever: by its owner and its number among the owner's. A
-/// backend that another owner has taken over refuses every batch of an earlier one.
+/// Identifies a batch for the lifetime of the store: the owner's epoch and a number that counts
+/// the owner's batches. A backend that another owner has taken over refuses the batches of earlier
+/// owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BatchId {
     /// The owner's epoch, which rises with each owner.
@@ -20,11 +22,11 @@ pub struct BatchId {
 
 /// Commands that are committed together.
 pub struct Batch<'a> {
-    /// Its name, by which it can be asked for.
+    /// Its id, by which [`Backend::resolve`] finds its outcome.
     pub id: BatchId,
     /// When it is written.
     pub time: BatchTime,
-    /// In order: each sees what those before it did.
+    /// In order: each command sees the changes of the ones before it.
     pub commands: Vec<&'a Command>,
 }
 
@@ -46,7 +48,7 @@ pub struct Committed {
 pub enum CommitError {
     /// Nothing of it is written.
     Refused(StoreError),
-    /// It may be written, and may not: [`Backend::resolve`] tells.
+    /// Whether it is written is unknown until [`Backend::resolve`] has checked.
     Unknown(String),
 }
 
@@ -59,7 +61,7 @@ impl From<StoreError> for CommitError {
 /// What became of a batch whose outcome was unknown.
 #[derive(Debug)]
 pub enum Resolution {
-    /// It is committed, with this.
+    /// It is committed, with this result.
     Committed(Committed),
     /// Nothing of it is written, and nothing of it ever will be.
     NotCommitted,
@@ -67,52 +69,53 @@ pub enum Resolution {
 
 /// Applies commands. Called by the writer's thread alone.
 pub trait Backend: Send + 'static {
-    /// Applies a batch: durably, and as one. It returns after the commit, and leaves nothing
-    /// half-way: a command that fails has changed nothing, and a batch that fails no command.
+    /// Applies a batch durably, in one transaction, and returns after the commit. A command that
+    /// fails has changed nothing; if the batch fails, none of its commands has.
     ///
     /// # Errors
     /// [`CommitError`]: [`StoreError::Closed`] ends the store for this process; after any other
     /// refusal the same batch may be tried again, as a whole or command by command.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, CommitError>;
 
-    /// What became of a batch whose commit answered [`CommitError::Unknown`]. Nothing else is
-    /// asked in between.
+    /// Returns the outcome of a batch whose commit returned [`CommitError::Unknown`]. The writer
+    /// makes no other call in between.
     ///
     /// # Errors
-    /// When that cannot be told yet.
+    /// When the outcome cannot be found out yet.
     fn resolve(&mut self, batch: &Batch<'_>) -> Result<Resolution, StoreError>;
 
-    /// Looks after itself between two batches; `idle` if none waits. Returns whether a commit
-    /// that changes nothing shall follow.
+    /// Does maintenance between two batches, such as a checkpoint. `idle` says that no batch
+    /// waits. Returns whether the writer shall follow up with a commit that changes nothing.
     fn maintain(&mut self, idle: bool) -> bool {
         let _nothing_to_do = idle;
         false
     }
 
-    /// Leaves everything in good order, at an orderly end.
+    /// Closes the backend at an orderly shutdown.
     fn close(self: Box<Self>) {}
 }
 
-/// One read, made where it can wait for a disk.
+/// One read. It may wait for a disk, so it runs where that blocks no async task.
 pub(super) type Read = Box<dyn FnOnce(&dyn Queries) + Send>;
 
-/// Carries reads out, beside the writer.
+/// Carries out reads independently of the writer.
 pub(super) trait Readers: Send + Sync {
     /// Carries out a read, now or later; drops it once the readers are closed.
     fn submit(&self, read: Read);
 
-    /// Ends after what is being read.
+    /// Ends the readers once the reads under way are done.
     fn close(&self);
 }
 
-/// Keeps the causes of ends that are not committed yet where the next host finds them.
+/// Keeps the causes of runs' ends that are not committed yet in a place where the next host finds
+/// them.
 pub(super) trait CauseLog: Send + Sync {
     /// Keeps the cause of one run's end. May be called again.
     fn keep(&self, run: RunId, ending: &RunOutcome);
 
-    /// Takes it back: the run has its end.
+    /// Removes the cause, since the end of the run is committed.
     fn forget(&self, run: RunId);
 
-    /// Makes what was kept durable.
+    /// Makes the kept causes durable.
     fn sync(&self);
 }

@@ -1,5 +1,5 @@
-//! Everything that is ever written, as plain data: one struct for each command, and what a
-//! backend replies to it. `backend` applies them in batches; `writer` decides which go together.
+//! Every write to the store as plain data: one struct for each command, and the reply that a
+//! backend gives to it. `writer` collects commands into batches, and a `backend` applies them.
 //!
 //! Commands name rows by their ids. A command that a backend refuses has changed nothing.
 
@@ -14,7 +14,7 @@ use lastword_types::run::{Cause, OutputStats, Receipt, RunOutcome};
 use lastword_types::session::{Answer, BlobId, Message, Part, Todo};
 use std::time::Duration;
 
-/// A command of one kind, and what it is replied with.
+/// A kind of command with the type of its reply.
 pub trait CommandKind: Into<Command> + Send + 'static {
     /// What a backend replies once it is committed.
     type Reply: Send + 'static;
@@ -103,8 +103,8 @@ commands! {
 }
 
 impl Command {
-    /// Whether it is kept and tried again while the store cannot write. Others are answered
-    /// with the error.
+    /// Whether the writer keeps the command and tries it again while the store cannot write. Any
+    /// other command fails with the error at once.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         matches!(
@@ -118,8 +118,8 @@ impl Command {
         )
     }
 
-    /// The run whose log it goes on with: behind one of those that is kept, the others of the
-    /// same run are kept too.
+    /// The run whose log the command continues. While one such command is kept for another try,
+    /// later ones of the same run are kept too, so that the log stays in order.
     #[must_use]
     pub fn ordered_run(&self) -> Option<RunId> {
         match self {
@@ -129,8 +129,8 @@ impl Command {
         }
     }
 
-    /// The runs that it ends, and how: what the next host has to know if this one ends before
-    /// that is committed.
+    /// The runs that the command ends, and how they end. The next host needs both if this one
+    /// ends before the command is committed.
     pub(super) fn ends(&self) -> Option<(&[RunId], &RunOutcome)> {
         match self {
             Self::Finish(finish) => Some((std::slice::from_ref(&finish.run), &finish.ending)),
@@ -140,36 +140,36 @@ impl Command {
     }
 }
 
-/// Makes or finds the workspace with a key, and keeps what it is opened with: what is given, or
-/// else what it was opened with last.
+/// Finds or creates the workspace with a key, and stores the given options. Without any, the
+/// options that were stored last hold.
 ///
-/// Refused with [`Refusal::UnreadableOptions`](super::Refusal::UnreadableOptions) where nothing
-/// is given and what was kept cannot be read.
+/// Refused with [`Refusal::UnreadableOptions`](super::Refusal::UnreadableOptions) if none are
+/// given and the stored ones cannot be read.
 #[derive(Clone, Debug)]
 pub struct OpenWorkspace {
-    /// Its id, if it is to be made.
+    /// The id of the workspace if it is created.
     pub id: WorkspaceId,
-    /// What it is known by.
+    /// The text form of its key.
     pub key: String,
-    /// What it is opened with.
+    /// Its options; `None` takes the stored ones.
     pub options: Option<StoredOptions>,
 }
 
 /// A workspace that was opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenedWorkspace {
-    /// Its id: an earlier one's if it was known.
+    /// Its id: the stored one if the workspace existed.
     pub id: WorkspaceId,
-    /// What it is opened with.
+    /// The options that hold for it.
     pub options: StoredOptions,
 }
 
-/// Keeps what an open workspace is opened with from now on. Of one that is gone, nothing.
+/// Stores new options of an open workspace. Does nothing if the workspace is deleted.
 #[derive(Clone, Debug)]
 pub struct KeepOptions {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// What holds from now on.
+    /// Its options from now on.
     pub options: StoredOptions,
 }
 
@@ -186,11 +186,11 @@ pub struct DeleteWorkspace {
 pub struct CreateSession {
     /// Its id, made by the host.
     pub id: SessionId,
-    /// Where it belongs.
+    /// The workspace that it belongs to.
     pub workspace: WorkspaceId,
     /// The agent that it talks to.
     pub agent: AgentId,
-    /// The session that it is begun by, if one does.
+    /// The session that begins it, if one does.
     pub parent: Option<SessionId>,
 }
 
@@ -212,24 +212,24 @@ pub struct SetTodo {
     pub todo: Vec<Todo>,
 }
 
-/// Begins a session with the history of another, through one of its messages; the same key of
-/// that session again replies with the same one.
+/// Begins a session with a copy of another session's history up to and including one message. The
+/// same key for the same source again replies with the first copy.
 #[derive(Clone, Debug)]
 pub struct ForkSession {
     /// The id of the new one, made by the host.
     pub id: SessionId,
     /// The run that owns the copies, made by the host.
     pub run: RunId,
-    /// Whose history.
+    /// The session whose history is copied.
     pub from: SessionId,
-    /// Through this message.
+    /// The last message that is copied.
     pub through: MessageId,
     /// The caller's idempotency key.
     pub key: Option<Key>,
 }
 
-/// Marks a session: it takes no more prompts and is in no list. [`DeleteRows`] follows, here or
-/// when the store is opened again.
+/// Marks a session as being deleted: it takes no more prompts and is in no list. [`DeleteRows`]
+/// follows, in this process or when the store is opened again.
 #[derive(Clone, Debug)]
 pub struct BeginDelete {
     /// The session.
@@ -237,52 +237,52 @@ pub struct BeginDelete {
 }
 
 /// Deletes a bounded number of rows of a session that [`BeginDelete`] marked. Replies whether
-/// that was the last of them. [`Refusal::WrongState`](super::Refusal::WrongState) while a run has
-/// no end: prompts that are held go with it, all others must have ended.
+/// those were the last. Refused with [`Refusal::WrongState`](super::Refusal::WrongState) while a
+/// run has no end, except for held prompts, which are deleted with the session.
 #[derive(Clone, Debug)]
 pub struct DeleteRows {
     /// The session.
     pub session: SessionId,
 }
 
-/// Accepts a prompt: the run, its bytes, the user's message, and what becomes of what was waited
-/// for.
+/// Accepts a prompt: stores the run, its attached bytes and the user's message, and settles what
+/// the session waited for.
 #[derive(Clone, Debug)]
 pub struct Accept {
     /// The run's id, made by the host.
     pub run: RunId,
     /// The session.
     pub session: SessionId,
-    /// What is asked.
+    /// The prompt.
     pub prompt: PromptRecord,
-    /// Bytes that it names, by their digest.
+    /// The bytes that the prompt names, by their digest.
     pub attached: Vec<(BlobId, Vec<u8>)>,
     /// The digest of the agent's component.
     pub digest: String,
     /// The caller's idempotency key.
     pub key: Option<Key>,
-    /// What it goes on with, if it does; refused with
-    /// [`Refusal::WrongState`](super::Refusal::WrongState) if another prompt has gone on with
-    /// that.
+    /// The waiting run that this prompt continues, if any. Refused with
+    /// [`Refusal::WrongState`](super::Refusal::WrongState) if another prompt has continued it
+    /// already.
     pub goes_on: Option<Continuation>,
-    /// The run that ended early and that it goes on with, if it does. If a run does so that
-    /// has no end yet, that is the run; refused with
-    /// [`Refusal::Resumed`](super::Refusal::Resumed) if that has its end.
+    /// The run that ended early and that this prompt resumes, if any. If another run already
+    /// resumes it, the reply names that run; refused with
+    /// [`Refusal::Resumed`](super::Refusal::Resumed) if that run has ended.
     pub resumes: Option<RunId>,
     /// The run that begins it, if one does.
     pub parent: Option<RunId>,
-    /// Prompts of this session that may wait at the most.
+    /// The largest number of prompts of this session that may wait.
     pub queue_max: u32,
-    /// Whether it starts with its acceptance: the session is idle and a slot is held.
+    /// Whether the run starts at once, since the session is idle and the host holds a slot for it.
     pub start: bool,
 }
 
-/// The run that a prompt goes on with: one that ended waiting.
+/// The run that a prompt continues: one that ended waiting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Continuation {
     /// That run.
     pub run: RunId,
-    /// The answer to what it asked, which is dismissed without one.
+    /// The answer to its question. Without one the question is dismissed.
     pub answer: Option<Answer>,
 }
 
@@ -291,36 +291,36 @@ pub struct Continuation {
 pub enum Accepted {
     /// It is durable as a new run.
     New,
-    /// Its key came before, with the same content, or the run that it was to go on with is
-    /// gone on with: this is the run of that time.
+    /// This earlier run stands for it: the key was used before with the same content, or the run
+    /// that it was to continue is continued already.
     Known(RunId),
 }
 
-/// Replaces what a prompt asks that is queued or held;
-/// [`Refusal::WrongState`](super::Refusal::WrongState) if it is neither,
-/// [`Refusal::Empty`](super::Refusal::Empty) if nothing would be left to ask.
+/// Replaces the content of a prompt that is queued or held. Refused with
+/// [`Refusal::WrongState`](super::Refusal::WrongState) if it is neither, and with
+/// [`Refusal::Empty`](super::Refusal::Empty) if the prompt would be empty.
 #[derive(Clone, Debug)]
 pub struct EditQueued {
     /// Its session.
     pub session: SessionId,
     /// Its run.
     pub run: RunId,
-    /// What is said; `None` leaves it as it is.
+    /// The new text; `None` leaves it as it is.
     pub said: Option<Vec<Part>>,
-    /// What is attached; `None` leaves it as it is.
+    /// The new attachments; `None` leaves them as they are.
     pub attached: Option<Vec<Part>>,
-    /// Bytes that this names, by their digest.
+    /// The bytes that the new attachments name, by their digest.
     pub blobs: Vec<(BlobId, Vec<u8>)>,
 }
 
-/// Holds runs that are queued; those that are not any more are left as they are.
+/// Holds queued runs. Runs that are no longer queued are left as they are.
 #[derive(Clone, Debug)]
 pub struct Hold {
     /// The runs.
     pub runs: Vec<RunId>,
 }
 
-/// Puts a held run back into the queue, for which the key stands from then on.
+/// Puts a held run back into the queue. The key stands for the run from then on.
 #[derive(Clone, Debug)]
 pub struct Resume {
     /// The run.
@@ -329,7 +329,7 @@ pub struct Resume {
     pub key: Option<Key>,
 }
 
-/// Has a key stand for a run that was there before it, unless it stands for one already.
+/// Makes a key stand for an existing run, unless it already stands for one.
 #[derive(Clone, Debug)]
 pub struct KeepKey {
     /// The run.
@@ -338,8 +338,7 @@ pub struct KeepKey {
     pub key: Key,
 }
 
-/// Starts a queued run. Replies with what is asked, which may have been edited since it was
-/// accepted.
+/// Starts a queued run. Replies with its prompt, which may have been edited since it was accepted.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The run.
@@ -355,20 +354,20 @@ pub struct Append {
     pub entries: Vec<Entry>,
 }
 
-/// Keeps a summary that stands for everything through one message of the run's session, if it is
-/// another than the present one. The originals stay.
+/// Stores a summary that replaces everything up to and including one message of the run's session
+/// in requests to a model, unless it is the present summary. The original messages stay.
 #[derive(Clone, Debug)]
 pub struct Summarise {
     /// The run that made it.
     pub run: RunId,
-    /// What it says.
+    /// The summary.
     pub summary: Message,
     /// The last message that it stands for.
     pub through: MessageId,
 }
 
-/// Notes a latched cause whose end still takes a while, so that a crash in between keeps the
-/// cause.
+/// Stores the latched cause of a run whose end still takes a while, so that the cause survives a
+/// crash in between.
 #[derive(Clone, Debug)]
 pub struct Latch {
     /// The run.
@@ -377,18 +376,18 @@ pub struct Latch {
     pub cause: Cause,
 }
 
-/// Everything that a run leaves, and its one end.
+/// Ends a run: stores the rest of its output and its receipt.
 #[derive(Clone, Debug)]
 pub struct Finish {
     /// The run.
     pub run: RunId,
-    /// What was not yet written, and what closes the transcript, in order.
+    /// The output that is not yet written, and the entries that close the transcript, in order.
     pub entries: Vec<Entry>,
-    /// What the run said, counted.
+    /// Counts of the run's output.
     pub said: OutputStats,
     /// How it ended.
     pub ending: RunOutcome,
-    /// When the guest was gone, on the clock's scale.
+    /// When the guest ended, on the scale of [`BatchTime::elapsed`].
     pub since: Duration,
 }
 
@@ -397,7 +396,7 @@ pub struct Finish {
 pub struct Finished {
     /// Its receipt.
     pub receipt: Receipt,
-    /// Why no more is stored than that the run ended, if that is so.
+    /// Why only the end was stored and not the rest of the output, if that is so.
     pub rejected: Option<StoreError>,
 }
 
@@ -410,23 +409,22 @@ pub struct Withdraw {
     pub ending: RunOutcome,
 }
 
-/// Takes a page of what sessions wait for back. Replies with the ends of the runs that this
-/// would have begun; with none once nothing is left.
+/// Takes back one page of the times and answers that sessions wait for. Replies with the receipts
+/// of the runs that these would have begun, and with none once no wait is left.
 #[derive(Clone, Debug)]
 pub struct TakeWaitsBack {
-    /// Whose.
+    /// The waits that are taken back.
     pub waits: Waits,
     /// How those runs end.
     pub ending: RunOutcome,
 }
 
-/// Whose waits are taken back.
+/// Which waits are taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
     /// All that a session waits for: a time, and an answer.
     Session(SessionId),
-    /// The times that the sessions of a workspace wait for; what they asked can still be
-    /// answered.
+    /// The times that the sessions of a workspace wait for. Their questions can still be answered.
     Times(WorkspaceId),
 }
 
@@ -439,21 +437,22 @@ pub struct ShiftWakes {
     pub by: Option<i64>,
 }
 
-/// Writes, replaces or deletes a value of an agent's, if what is there is as expected. Replies
-/// whether it was. [`Refusal::Quota`](super::Refusal::Quota) if it would be too much.
+/// Writes, replaces or deletes a value of an agent, if the present value is the expected one.
+/// Replies whether it was. Refused with [`Refusal::Quota`](super::Refusal::Quota) if the quota
+/// would be exceeded.
 #[derive(Clone, Debug)]
 pub struct PutState {
-    /// Whose.
+    /// The owner of the value.
     pub owner: StateOwner,
-    /// Where.
+    /// The scope of the value.
     pub scope: StateScope,
-    /// Under this key.
+    /// Its key.
     pub key: String,
-    /// What has to be there; `None` expects nothing in particular.
+    /// The value that must be present, with `Some(None)` for no value; `None` accepts any.
     pub expected: Option<Option<Vec<u8>>>,
-    /// What is there from then on; `None` deletes it.
+    /// The new value; `None` deletes the present one.
     pub value: Option<Vec<u8>>,
-    /// What the owner may keep in this scope.
+    /// How much the owner may keep in this scope.
     pub quota: StateQuota,
 }
 
@@ -466,7 +465,7 @@ pub enum StateScope {
     Workspace,
 }
 
-/// Whose values.
+/// The owner of values.
 #[derive(Clone, Debug)]
 pub struct StateOwner {
     /// The session, and with it the workspace.
@@ -475,7 +474,7 @@ pub struct StateOwner {
     pub agent: AgentId,
 }
 
-/// What one owner may keep in one scope.
+/// How much one owner may keep in one scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateQuota {
     /// Bytes of keys and values together.
@@ -491,7 +490,7 @@ pub struct Revoke {
     pub grant: GrantId,
 }
 
-/// Keeps an agent's component, instead of one that was kept under the same name.
+/// Stores an agent's component, and replaces one that was stored under the same name.
 #[derive(Clone, Debug)]
 pub struct KeepAgent {
     /// Its name.
@@ -502,15 +501,15 @@ pub struct KeepAgent {
     pub wasm: Vec<u8>,
 }
 
-/// Keeps an agent no longer. Replies whether it was kept.
+/// Deletes a stored agent. Replies whether there was one.
 #[derive(Clone, Debug)]
 pub struct ForgetAgent {
     /// Its name.
     pub name: AgentId,
 }
 
-/// Has a session's log begin after a number, unless it begins later already. What stands before
-/// is read by nobody from then on.
+/// Makes a session's log begin after a number, unless it already begins later. Earlier events can
+/// no longer be read, and [`SweepLog`] deletes them.
 #[derive(Clone, Debug)]
 pub struct CutLog {
     /// The session.
@@ -527,10 +526,10 @@ pub struct SweepLog {
     pub session: SessionId,
 }
 
-/// Changes nothing that anyone reads: asks whether the store can write.
+/// Checks that the store can write. Changes nothing that a query returns.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// Whether it is committed all the same, or asks only who owns the store.
+    /// Whether a commit is tried, or only the ownership of the store is checked.
     pub commit: bool,
 }
 
@@ -538,10 +537,10 @@ pub struct Probe {
 /// behind it.
 pub const ROWS_MAX: usize = 2000;
 
-/// What a backend is told with every batch of the time.
+/// The time of a batch, the same for everything that is written in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchTime {
-    /// The same for everything that is written together.
+    /// The wall clock.
     pub now: UnixMillis,
     /// The same moment on the clock's scale.
     pub elapsed: Duration,

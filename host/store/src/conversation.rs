@@ -1,5 +1,5 @@
-//! What every backend does alike with messages: the event that ends one, the summary that stands
-//! for some, and the conversation that a model is shown. Pure.
+//! The rules for messages that all backends share: the event that ends one, the summary that
+//! replaces some, and the conversation that a model is shown. Pure.
 
 use super::StoreError;
 use lastword_types::event::EventBody;

@@ -1,5 +1,5 @@
-//! What in the database cannot be read: named by its place, with what is lost by it, and
-//! remembered.
+//! The parts of the database that cannot be read: each with its place and what is lost by it. The
+//! store remembers them for its operator.
 
 use super::StoreError;
 use lastword_types::id::{RunId, SessionId};

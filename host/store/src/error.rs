@@ -1,4 +1,4 @@
-//! What can go wrong at the store, sorted by what is to be done about it.
+//! The errors of the store, grouped by what a caller can do about them.
 
 use super::Damage;
 use lastword_types::hint::Hint;
@@ -104,8 +104,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the same may succeed later although nobody changes anything but the owner of the
-    /// directory.
+    /// Whether opening may succeed later without any change, once the present owner of the
+    /// directory ends.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::InUse { .. })
@@ -175,14 +175,14 @@ pub enum Refusal {
     AlreadyEnded,
     /// What a workspace was opened with last is damaged, or of a later version.
     UnreadableOptions,
-    /// The run was gone on with before.
+    /// Another run already resumed the run.
     Resumed {
         /// By this run.
         by: RunId,
     },
     /// A quota would be exceeded.
     Quota,
-    /// The cursor is none that a list answered.
+    /// The cursor is not one that a list returned.
     InvalidCursor,
     /// The log begins later: up to here it was folded away.
     Expired {

@@ -1,5 +1,6 @@
-//! The store as the host holds it: commands go to the writer, reads beside it, and callers are
-//! woken once more is committed. Serves every backend; `queries` has what can be read.
+//! [`Store`], the handle that the host holds. It hands commands to `writer`, reads to the
+//! backend's `Readers`, and lets callers follow logs through `notify`. The reads themselves are
+//! methods that `queries` adds.
 
 use super::StoreError;
 use super::backend::{Backend, CauseLog, Readers};
@@ -26,7 +27,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// Where everything is kept. A cloneable handle; the last clone closes it.
+/// A cloneable handle to the store. Dropping the last clone closes the store.
 #[derive(Clone)]
 pub struct Store {
     pub(super) shared: Arc<Shared>,
@@ -45,10 +46,10 @@ pub(super) struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A backend that was opened, and everything that goes with it.
+/// A backend that was opened, and everything that [`Store::start`] needs with it.
 pub(super) struct Opened<B> {
     pub(super) backend: B,
-    /// The owner's, from now on.
+    /// The epoch of this owner.
     pub(super) epoch: i64,
     pub(super) readers: Box<dyn Readers>,
     pub(super) causes: Arc<dyn CauseLog>,
@@ -61,7 +62,7 @@ pub(super) struct Opened<B> {
 
 #[cfg(test)]
 impl<B> Opened<B> {
-    /// The same with another backend.
+    /// Replaces the backend.
     pub(super) fn map<C>(self, backend: impl FnOnce(B) -> C) -> Opened<C> {
         Opened {
             backend: backend(self.backend),
@@ -80,7 +81,7 @@ impl<B> Opened<B> {
 pub type OnEnded = Box<dyn FnOnce(Result<Receipt, StoreError>) + Send>;
 
 impl Store {
-    /// Starts the writer of a backend. What owns it is let go of once the writer has ended.
+    /// Starts the writer of a backend. `ownership` is dropped once the writer has ended.
     pub(super) fn start<B: Backend>(
         opened: Opened<B>,
         ownership: impl Send + 'static,
@@ -95,6 +96,7 @@ impl Store {
             Arc::clone(&notify),
             Arc::clone(&clock),
         );
+
         let (failing, ending) = (Arc::clone(&queue), Arc::clone(&notify));
         let thread = std::thread::Builder::new()
             .name("lastword-write".to_owned())
@@ -105,9 +107,10 @@ impl Store {
                     }
                 }
                 ending.close();
-                // Only now may another host come.
+                // Only now may another host own the data directory.
                 drop(ownership);
             })?;
+
         Ok(Self {
             shared: Arc::new(Shared {
                 queue,
@@ -124,7 +127,7 @@ impl Store {
         })
     }
 
-    /// The canonical data directory; `None` of a store in memory.
+    /// The canonical data directory; `None` for a store in memory.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.shared.directory.as_deref()
@@ -136,20 +139,20 @@ impl Store {
         self.shared.recovered
     }
 
-    /// What was found when the store was opened that its owner shall know.
+    /// What the store found when it was opened and its operator should know.
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.shared.notices
     }
 
-    /// What of the database could not be read so far, in the order in which it was met; at most
-    /// 1,000 places.
+    /// The places of the database that could not be read so far, in the order in which they were
+    /// found; at most 1,000.
     #[must_use]
     pub fn damaged(&self) -> Vec<Damage> {
         self.shared.damages.all()
     }
 
-    /// The rows that can be read; the others are noted.
+    /// Returns the rows that can be read, and notes the damage of the others.
     #[must_use]
     pub fn readable<T>(&self, rows: Vec<Result<T, Damage>>) -> Vec<T> {
         self.shared.damages.readable(rows)
@@ -157,7 +160,8 @@ impl Store {
 
     /// Hands a command to the writer and waits for its reply, which comes after the commit.
     ///
-    /// Once it was polled, dropping the future takes nothing back; only the reply is lost.
+    /// Once the future was polled, dropping it does not take the command back; only the reply is
+    /// lost.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -165,8 +169,8 @@ impl Store {
         self.send(command).await
     }
 
-    /// The same, but handed over by the call itself: the order of the calls is the order in which
-    /// they are written.
+    /// As [`Store::execute`], but the call itself hands the command over, before the future is
+    /// polled: commands are written in the order of the calls.
     pub fn send<C: CommandKind>(
         &self,
         command: C,
@@ -179,8 +183,8 @@ impl Store {
         }
     }
 
-    /// Hands a command to the writer. `then` is called on the writer thread once its fate is
-    /// known, whether or not anyone waits; it must not block.
+    /// Hands a command to the writer. `then` is called with the outcome on the writer thread, and
+    /// must not block.
     pub fn submit<C: CommandKind>(
         &self,
         command: C,
@@ -189,8 +193,8 @@ impl Store {
         self.shared.queue.push(Job::callback(command, then))
     }
 
-    /// Hands a run's end over, whose guest is gone since then on the clock's scale. It is the
-    /// writer's from here on.
+    /// Hands a run's end to the writer, which no caller can take back. `since` is when the guest
+    /// ended, on the clock's scale.
     pub fn finish(&self, sealed: Sealed, ending: RunOutcome, since: Duration, on_ended: OnEnded) {
         let Sealed {
             run,
@@ -213,18 +217,18 @@ impl Store {
         drop(self.shared.queue.push(Job::new(finish, end)));
     }
 
-    /// Keeps why a run ends where the next host finds it, should this process end before that is
-    /// committed.
+    /// Keeps the cause of a run's end where the next host finds it, in case this process ends
+    /// before the end is committed.
     pub fn keep_cause(&self, run: RunId, ending: &RunOutcome) {
         self.shared.causes.keep(run, ending);
     }
 
-    /// Takes that back: the run has its end.
+    /// Removes a kept cause, since the run has its end.
     pub fn forget_cause(&self, run: RunId) {
         self.shared.causes.forget(run);
     }
 
-    /// A new run's output, into an empty transcript.
+    /// Creates the output buffer of a new run, with an empty transcript.
     #[must_use]
     pub fn output(&self, run: RunId, transcript: Transcript) -> Arc<RunOutputBuffer> {
         let queue = Arc::clone(&self.shared.queue);
@@ -241,8 +245,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes back what sessions wait for, and returns the ends of the runs that this would
-    /// have begun.
+    /// Takes back the times and answers that sessions wait for, and returns the receipts of the
+    /// runs that these would have begun.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -252,10 +256,11 @@ impl Store {
         ending: RunOutcome,
     ) -> Result<Vec<Receipt>, StoreError> {
         let mut receipts = Vec::new();
-        // A disk that refuses is no matter to a session that waits for nothing.
+        // Without waits nothing is written, so that a full disk is no error here.
         if !self.has_waits(waits).await? {
             return Ok(receipts);
         }
+
         loop {
             let ending = ending.clone();
             let page = self.execute(TakeWaitsBack { waits, ending }).await?;
@@ -266,8 +271,8 @@ impl Store {
         }
     }
 
-    /// Folds what every session's log has of runs that ended before a time; returns how many
-    /// events went.
+    /// Folds away the events of runs that ended before a time, in the logs of all sessions.
+    /// Returns the number of deleted events.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -278,7 +283,7 @@ impl Store {
             for (session, from) in page {
                 match self.fold_session(session, from, before).await {
                     Ok(events) => folded += events,
-                    // One that cannot be read holds up no other.
+                    // A session that cannot be read does not keep the others from being folded.
                     Err(StoreError::Damaged(damage)) => self.shared.damages.note(*damage),
                     Err(other) => return Err(other),
                 }
@@ -312,7 +317,7 @@ impl Store {
             return Ok(0);
         }
 
-        // Also what an earlier host had cut off and not yet swept.
+        // This also deletes what an earlier host cut off and did not delete.
         let mut swept = 0;
         loop {
             let some = self.execute(SweepLog { session }).await?;
@@ -323,29 +328,30 @@ impl Store {
         }
     }
 
-    /// Wakes when the session's log has grown. To be subscribed to before the first read.
+    /// Returns a receiver that wakes when the session's log has grown. Subscribe before the first
+    /// read, so that nothing committed in between is missed.
     #[must_use]
     pub fn follow(&self, session: SessionId) -> watch::Receiver<i64> {
         self.shared.notify.follow(session)
     }
 
-    /// Follows a workspace, or all of them. To be called before the first read.
+    /// Follows the logs of one workspace, or of all. Subscribe before the first read.
     #[must_use]
     pub fn follow_workspace(&self, workspace: Option<WorkspaceId>) -> Following {
         self.shared.notify.follow_all_of(workspace)
     }
 
-    /// Whether it can write and still owns what it writes to. Where the last write was refused,
-    /// one is tried.
+    /// Checks that the store can write and still owns its data directory. If the last write was
+    /// refused, a write is tried.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] while it cannot; [`StoreError::Closed`] once it never will.
+    /// [`StoreError::Unavailable`] while it cannot write; [`StoreError::Closed`] if it never will.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let commit = self.trouble().is_some();
         self.execute(Probe { commit }).await
     }
 
-    /// Why the last write was refused, if none was done since.
+    /// Why the last write was refused, if none succeeded since.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.shared.queue.trouble()
@@ -363,13 +369,13 @@ impl Store {
         let mut failure = self.shared.queue.watch_failure();
         match failure.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(why)) => StoreError::Closed(why.clone()),
-            // The queue is there for as long as the store is.
+            // The sender lives in the queue, which lives as long as the store.
             _ => std::future::pending().await,
         }
     }
 
-    /// Takes no more commands and waits until what was handed in is done. Blocks. What is
-    /// stored can be read until the last handle is dropped, so that streams reach their end.
+    /// Refuses further commands and blocks until the queued ones are done. Stored data can be read
+    /// until the last handle is dropped, so that streams reach their end.
     pub fn close(&self) {
         self.shared.close();
     }
@@ -398,16 +404,16 @@ impl Drop for Shared {
     }
 }
 
-/// What happens around the command that ends a run.
+/// The completion of the command that ends a run.
 struct RunEnd {
-    /// Until the writer comes to it.
+    /// `None` once [`Completion::fill`] has closed it.
     transcript: Option<Transcript>,
     durable: Arc<CommitWatermark>,
     on_ended: OnEnded,
 }
 
 impl Completion for RunEnd {
-    /// Closes what the run left open.
+    /// Closes the open messages and calls of the run's transcript.
     fn fill(&mut self, command: &mut Command, now: UnixMillis) {
         let (Some(transcript), Command::Finish(finish)) = (self.transcript.take(), command) else {
             return;

@@ -1,10 +1,12 @@
-//! What is kept, and the only place that knows how: commands and queries as plain data, a writer
-//! that commits them in groups, and the backends that carry them out.
+//! The store: everything that the host keeps. A caller hands in commands and queries as plain
+//! data. One writer thread commits the commands in batches, and a backend carries them out:
+//! `sqlite` in a data directory, `memory` without a file.
 //!
-//! It is public for the project's own benchmarks and is not an extension point yet.
+//! Start reading at [`Store`] (`handle`), then `command`, `writer` and `backend`.
+//! The crate is public for the project's own benchmarks and is not an extension point yet.
 //!
-//! Nothing outside this folder names rusqlite or holds SQL. No transaction is held across an
-//! await: a command goes to the writer as a value and comes back as a reply.
+//! Only this crate uses rusqlite and SQL. No transaction is held across an await: a command goes
+//! to the writer as a value, and the reply comes back as a value.
 
 mod backend;
 mod command;

@@ -1,5 +1,4 @@
-//! What a store found when it was opened that its owner shall know, and that is no reason not to
-//! start.
+//! What a store found when it was opened and its operator should know, although the host can start.
 
 use lastword_types::clock::UnixMillis;
 use std::fmt;

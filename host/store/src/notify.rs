@@ -1,9 +1,9 @@
-//! Wakes the readers of logs once more of them is committed. Carries ids and numbers only: the log
-//! itself is what is read.
+//! Wakes the readers of logs once more events are committed. It carries ids and numbers only; a
+//! reader reads the events themselves through `queries`.
 //!
-//! Who follows one session watches its last number. Who follows a workspace, or all of them,
-//! is told which sessions grew and up to which position everything is told, so that it reads
-//! exactly what is new, in order, without an index by workspace.
+//! A follower of one session watches its last number. A follower of a workspace, or of all, gets
+//! the sessions that grew and the position up to which this is complete. So it reads exactly the
+//! new events, in order, without an index by workspace.
 
 use lastword_types::id::{SessionId, WorkspaceId};
 use std::collections::{HashMap, HashSet};
@@ -24,7 +24,7 @@ pub struct LogRange {
     pub last: i64,
 }
 
-/// Sessions that one follower is told of at the most before it looks for itself.
+/// The most sessions that a [`ChangeSet`] names before its follower must look at all.
 const SESSIONS_MAX: usize = 256;
 
 /// The followers of sessions, of workspaces and of everything.
@@ -54,12 +54,12 @@ struct Pending {
     closed: bool,
 }
 
-/// What is new since it was last asked for.
+/// What is new since the last [`Following::take`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSet {
     /// The first new number of each session that grew.
     pub(super) sessions: HashMap<SessionId, i64>,
-    /// Everything up to this position is committed, and was told.
+    /// Everything up to this position is committed, and is named here or was before.
     pub(super) through: u64,
     /// More sessions grew than are told one by one: all must be looked at.
     many: bool,
@@ -90,8 +90,8 @@ impl Subscription {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of everything that one commit brought, at once: whoever takes it may not be told
-    /// that it has everything up to `through` before it has.
+    /// Adds everything that one commit brought in one step, so that a follower that reads
+    /// `through` has all changes up to it.
     fn tell<'g>(&self, touched: impl Iterator<Item = &'g LogRange>, through: u64) {
         let mut pending = self.lock();
         pending.changes.through = through;
@@ -108,20 +108,21 @@ impl Subscription {
     }
 }
 
-/// A follower's own end. Dropping it ends the following.
+/// A follower's subscription. Dropping it ends the subscription.
 pub struct Following {
     subscription: Arc<Subscription>,
 }
 
 impl Following {
-    /// Takes what is new, at once; `None` if nothing is.
+    /// Takes what is new, without waiting; `None` if nothing is.
     pub fn take(&self) -> Option<ChangeSet> {
         let mut pending = self.subscription.lock();
         let changes = std::mem::take(&mut pending.changes);
         (changes.through > 0).then_some(changes)
     }
 
-    /// Waits until something is new; `false` once nothing will be any more.
+    /// Waits until something is new. Returns `false` once the store is closed and nothing new will
+    /// come.
     pub async fn arrived(&self) -> bool {
         loop {
             let arrived = self.subscription.arrived.notified();
@@ -151,7 +152,7 @@ impl Notify {
         if followed.closed {
             return watch::channel(0).1;
         }
-        // Those whom nobody follows any more go when somebody else comes.
+        // Sessions without followers are dropped whenever a new follower comes.
         let sessions = &mut followed.sessions;
         sessions.retain(|_, sender| sender.receiver_count() > 0);
         sessions
@@ -207,7 +208,8 @@ impl Notify {
         }
     }
 
-    /// Nothing more will be committed: whoever follows reads what there is, and ends.
+    /// Ends all subscriptions, since nothing more will be committed: a follower reads what is
+    /// left, and ends.
     pub(super) fn close(&self) {
         let mut followed = self.lock();
         followed.closed = true;
@@ -221,7 +223,7 @@ impl Notify {
 }
 
 impl Followed {
-    /// Forgets those who do not follow any more.
+    /// Removes the subscriptions whose followers were dropped.
     fn forget_dropped(&mut self) {
         let alive = |subscription: &Arc<Subscription>| Arc::strong_count(subscription) > 1;
         self.all.retain(alive);

@@ -1,5 +1,5 @@
-//! What a workspace was last opened with, so that a host that starts again can open it for the
-//! prompts that wait in it. Knows words and numbers; what they allow is not known here.
+//! The options that a workspace was last opened with, so that a restarted host can open it for the
+//! prompts that wait in it. Rules are plain text here; the host interprets them.
 
 use super::StoreError;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub struct StoredOptions {
     /// The rules that deny.
     #[serde(default)]
     pub denied: Vec<String>,
-    /// Whether somebody is there to be asked.
+    /// Whether users can be asked.
     #[serde(default)]
     pub asks: bool,
     /// Runs at the same time, if they are limited.

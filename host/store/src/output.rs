@@ -1,8 +1,8 @@
-//! What a run says, on its way into the log: a buffer in the host's memory that the guest
-//! fills and the writer empties. Knows neither guest nor sandbox.
+//! The output of a run on its way into the log: a buffer in the host's memory that the guest's
+//! host calls fill and the writer empties.
 //!
-//! It outlives the guest: sealing it moves everything that is not yet written into the
-//! finishing job, and from then on nothing more is taken.
+//! The buffer outlives the guest. Sealing it moves everything that is not yet written into the
+//! finishing job; from then on it takes no more output.
 
 mod flush;
 
@@ -90,7 +90,7 @@ struct Backlog {
     bytes: usize,
 }
 
-/// Everything that a sealed run had said.
+/// The whole output of a sealed run.
 pub struct Sealed {
     pub(super) run: RunId,
     pub(super) transcript: Transcript,
@@ -143,8 +143,8 @@ impl RunOutputBuffer {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends text. Taken once this returns; whether there is [room](Self::room) for more is
-    /// another question.
+    /// Appends text. The text is taken once this returns. A caller waits for [room](Self::room)
+    /// before it appends more.
     pub fn text(self: &Arc<Self>, delta: &str) -> Result<(), OutputError> {
         self.take(|t, now, log| t.text(delta, now, log))
     }
@@ -163,7 +163,7 @@ impl RunOutputBuffer {
         self.take(|t, now, log| {
             t.spend_data(blob.as_ref().map_or(0, |(_, bytes)| bytes.len()))?;
             t.part(part, now, log)?;
-            // Not before it is taken: whoever is refused leaves nothing.
+            // Only after the part is accepted: a refused part must leave no bytes behind.
             log.extend(blob.map(|(id, bytes)| Entry::Blob(id, bytes)));
             Ok(())
         })
@@ -220,12 +220,12 @@ impl RunOutputBuffer {
         self.take(|t, _, log| t.start(call, log))
     }
 
-    /// Asks somebody. They see it once it is committed.
+    /// Asks the users a question. They see it once it is committed.
     pub fn ask(self: &Arc<Self>, question: Question) -> Result<Submission, OutputError> {
         self.hand(|t, _, log| t.ask(question, log))
     }
 
-    /// Takes a question back for whose answer nobody waits any more.
+    /// Takes back a question whose answer the run no longer waits for.
     pub fn dismiss(self: &Arc<Self>, question: QuestionId) -> Result<(), OutputError> {
         self.take(|t, _, log| t.dismiss(question, log))
     }
@@ -242,7 +242,7 @@ impl RunOutputBuffer {
         covered: &[Covered],
     ) -> Result<(Vec<QuestionId>, Submission), OutputError> {
         let grant = granted.as_ref().map(|granted| granted.id);
-        // Held until all is handed over: the end of a run that asked comes behind it.
+        // Held until everything is handed over, so that the end of a run that asked comes later.
         let mut others: Vec<(&Arc<Self>, MutexGuard<'_, Inner>)> = Vec::new();
         for Covered { output, .. } in covered {
             let known = others.iter().any(|(other, _)| Arc::ptr_eq(other, output));
@@ -277,8 +277,8 @@ impl RunOutputBuffer {
         Ok((settled, handed))
     }
 
-    /// Ends the step if all of its calls have their results, so that the history gets it, and
-    /// answers with what is open beyond that.
+    /// Ends the step if all of its calls have their results, so that it becomes part of the
+    /// history, and returns the messages that are still open.
     pub fn so_far(self: &Arc<Self>) -> Result<Vec<Message>, OutputError> {
         let over = match &self.lock().transcript {
             Some(transcript) => transcript.step_is_over(),
@@ -310,9 +310,9 @@ impl RunOutputBuffer {
         committed.await.map_err(gone)?
     }
 
-    /// Calls back once everything that was taken so far is on disk or cannot get there, on the
-    /// writer's thread unless it is already: whoever goes away meanwhile takes nothing back. Must
-    /// not block.
+    /// Calls `then` once everything that was taken so far is on disk, or cannot get there: at once
+    /// if that is known already, otherwise on the writer's thread. `then` is called even if the
+    /// caller is gone by then, and must not block.
     pub fn when_committed(
         self: &Arc<Self>,
         then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
@@ -372,14 +372,16 @@ impl RunOutputBuffer {
         if *rejected {
             return Err(OutputError::Rejected);
         }
+
         let (left, had) = (transcript.left().bytes, pending.len());
         let appended = append(transcript, now, pending);
         transcript.made_entries(pending.len() - had);
         appended?;
         if pending.is_empty() {
-            // Of what makes no entry there is nothing to wait for, and nothing to free again.
+            // Output without an entry needs no flush, and takes no room in the backlog.
             return Ok(Submission::none());
         }
+
         let said = left.saturating_sub(transcript.left().bytes) as usize;
         let brought: usize = pending[had..].iter().map(bytes_beside).sum();
         inner.backlog.deltas += 1;
@@ -388,6 +390,7 @@ impl RunOutputBuffer {
         let queue = !inner.queued;
         inner.queued |= queue;
         drop(inner);
+
         if !queue {
             return Ok(Submission::none());
         }
@@ -410,15 +413,15 @@ impl RunOutputBuffer {
             .map_or_else(OutputBounds::default, Transcript::left)
     }
 
-    /// Whether as much is appended and not yet committed as may be.
+    /// Whether the output that is not yet committed has reached its limit.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let backlog = self.lock().backlog;
         backlog.deltas >= BACKLOG_DELTAS_MAX || backlog.bytes >= BACKLOG_BYTES_MAX
     }
 
-    /// Waits until more may be appended: the backpressure of a run that speaks faster than
-    /// the disk takes it. Dropping it loses nothing.
+    /// Waits until more may be appended: the backpressure for a run whose output comes faster than
+    /// the disk takes it. Dropping the future loses no output.
     pub async fn room(&self) {
         loop {
             let freed = self.room.notified();
@@ -429,7 +432,8 @@ impl RunOutputBuffer {
         }
     }
 
-    /// Takes everything out; nothing more is taken in. `None` if that was done before.
+    /// Seals the buffer: takes out everything, and refuses further output. `None` if it was sealed
+    /// before.
     #[must_use]
     pub fn seal(&self) -> Option<Sealed> {
         let mut inner = self.lock();

@@ -1,5 +1,4 @@
-//! What a caller asks of a session, and the idempotency keys of requests, as every backend
-//! keeps them.
+//! Prompts, and the idempotency keys of requests, as every backend stores them.
 
 use super::StoreError;
 use lastword_types::id::{MessageId, QuestionId, RunId};
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Duration;
 
-/// What a caller asks of a session, as it is stored.
+/// A prompt to a session, as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRecord {
     /// What began the run. One that [brings a message](Origin::brings_message) makes one of the

@@ -1,5 +1,5 @@
-//! Everything that is ever read, by ids: what a backend implements, and the same as a caller of
-//! the store awaits it.
+//! Every read of the store. Each query is declared once, and becomes a method that a backend
+//! implements and an async method of `Store`.
 
 use super::handle::Store;
 use super::prompt::Key;
@@ -61,8 +61,8 @@ queries! {
     /// The bytes of a data part that this session names.
     pub fn blob(session: SessionId, id: BlobId) -> Option<Vec<u8>>;
 
-    /// A page of what is new in a workspace, or in all. What does not fit is returned with it, to
-    /// be asked for next.
+    /// A page of the new events of a workspace, or of all. Changes that do not fit are returned
+    /// too, so that the caller asks for them next.
     pub fn changes(
         workspace: Option<WorkspaceId>,
         changes: ChangeSet,
@@ -79,8 +79,8 @@ queries! {
     /// it or after the message `after`; of a very long conversation, the latest whole turns.
     pub fn context(session: SessionId, after: Option<MessageId>) -> Vec<Message>;
 
-    /// The sessions whose time has come by then, after a place, those that wait longest
-    /// first; a page of them, and none after the last.
+    /// A page of the sessions whose waiting time is over, after a place, in the order of their
+    /// times. Empty after the last.
     pub fn due(now: UnixMillis, after: Option<DueCursor>) -> DuePage;
 
     /// A page of a session's log.
@@ -93,10 +93,10 @@ queries! {
     /// runs that ended before a time. Returns whether there is more to look at.
     pub(super) fn fold_scan(session: SessionId, before: UnixMillis, scan: FoldScan) -> (FoldScan, bool);
 
-    /// A session whose events can be read, be it that it was deleted.
+    /// A session whose events can be read, even if it was deleted.
     pub fn followed(session: SessionId) -> Followed;
 
-    /// The same, by one of its runs.
+    /// As [`Queries::followed`], by one of the session's runs.
     pub fn followed_run(run: RunId) -> Followed;
 
     /// A grant and the workspace in which it stands.
@@ -137,17 +137,17 @@ queries! {
         after: Option<String>
     ) -> Vec<Listed<RunSummaryRow>>;
 
-    /// Where a session belongs and whom it talks to, unless it is being deleted.
+    /// The workspace and the agent of a session, unless it is being deleted.
     pub fn locate(id: SessionId) -> SessionAt;
 
     /// The last messages of a session before `before` as people read them, those included that
     /// were taken back before they had a place in the history.
     pub fn messages(session: SessionId, before: Option<MessageId>, limit: u32) -> Vec<Message>;
 
-    /// When, after a time, the next session's time comes.
+    /// The earliest time after `after` that a session waits for.
     pub fn next_due(after: UnixMillis) -> Option<UnixMillis>;
 
-    /// The questions that nobody has answered, the oldest first.
+    /// The questions without an answer, the oldest first.
     pub fn open_questions(of: OpenQuestions) -> Vec<Question>;
 
     /// A page of the log of a workspace, or of all, after a position. Only the first one is
@@ -163,7 +163,8 @@ queries! {
     /// The stored end of a run, if it has one.
     pub fn receipt(run: RunId) -> Option<Receipt>;
 
-    /// All events of a run that has ended and whose own were folded away.
+    /// All events of a run that has ended and whose logged events were folded away, made again
+    /// from its messages and its receipt.
     pub fn retold(run: RunId) -> Vec<Event>;
 
     /// One run, whatever its state.
@@ -181,7 +182,7 @@ queries! {
     /// The sessions of a workspace, those included whose deletion is not done.
     pub fn sessions_of(workspace: WorkspaceId) -> Vec<SessionId>;
 
-    /// Reads a value of an agent's.
+    /// Reads a value that an agent keeps.
     pub fn state(owner: StateOwner, scope: StateScope, key: String) -> Option<Vec<u8>>;
 
     /// The keys of an agent's values that begin with a prefix, in order.
@@ -195,7 +196,7 @@ queries! {
 }
 
 impl Store {
-    /// Reads beside the writer. The read itself is short and is not cut off when the future is
+    /// Reads independently of the writer. A read is short and is not interrupted when the future is
     /// dropped.
     async fn read<T: Send + 'static>(
         &self,

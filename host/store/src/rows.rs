@@ -1,5 +1,5 @@
-//! What reads return, as plain data that every backend makes: sessions, runs, prompts that wait,
-//! questions, pages of logs.
+//! The results of reads, as plain data that every backend returns: sessions, runs, prompts that
+//! wait, questions, pages of logs.
 
 use super::Damage;
 use super::prompt::PromptRecord;
@@ -48,7 +48,7 @@ impl SessionRow {
     }
 }
 
-/// Where a session belongs and whom it talks to, without what has to be counted.
+/// The workspace and the agent of a session, without the figures that have to be counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionAt {
     /// The session.
@@ -157,7 +157,7 @@ impl RunSummaryRow {
     }
 }
 
-/// A run, where it belongs and where it stands. What is needed to start it again, if it is held.
+/// A run with its session, workspace and state: what the host needs to resume it if it is held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunAt {
     /// Its id.
@@ -189,10 +189,10 @@ pub struct QueuedRow {
     pub accepted_ms: UnixMillis,
 }
 
-/// Whose held runs are asked for.
+/// Which held runs are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldScope {
-    /// Everybody's.
+    /// Those of all workspaces.
     All,
     /// Those of one workspace.
     Workspace(WorkspaceId),
@@ -202,7 +202,8 @@ pub enum HeldScope {
     Run(RunId),
 }
 
-/// Where a session belongs, and whose run is asked for: deleted ones too.
+/// A session and its workspace, as a follower of the session or of one of its runs needs them; also
+/// those of a deleted session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// The session.
@@ -211,21 +212,21 @@ pub struct Followed {
     pub workspace: WorkspaceId,
 }
 
-/// A page by position.
+/// A page of events in the order of their positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Positions {
     /// In order.
     pub events: Vec<Event>,
-    /// Everything up to here was looked at.
+    /// The position up to which the log was read.
     pub through: Position,
-    /// There was nothing more to look at.
+    /// Whether the end of the log was reached.
     pub head: bool,
 }
 
-/// Whose open questions.
+/// Which open questions are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenQuestions {
-    /// Everybody's.
+    /// Those of all workspaces.
     All,
     /// Those of some workspaces.
     Workspaces(Vec<WorkspaceId>),
@@ -246,7 +247,7 @@ pub struct QuestionAt {
     pub waits: bool,
 }
 
-/// A session whose time has come.
+/// A session whose waiting time is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Due {
     /// The run that ended waiting.
@@ -257,7 +258,7 @@ pub struct Due {
     pub prompt: PromptRecord,
 }
 
-/// A page of sessions whose time has come.
+/// A page of sessions whose waiting time is over.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuePage {
     /// In the order in which they wait.

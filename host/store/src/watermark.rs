@@ -1,13 +1,13 @@
-//! How much of what a run said is on disk, and who waits for more of it. Knows numbers only, not
-//! what was said.
+//! How much of a run's output is on disk, as a number of appends, and the callbacks that wait for
+//! more. `output` registers callbacks, and the completions of its jobs move the number.
 
 use super::StoreError;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Called once, on the thread that learns of it. Must not block.
+/// A callback that is called once, on the thread that learns of the outcome. Must not block.
 pub(super) type OnDisk = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// One run's.
+/// The watermark of one run.
 #[derive(Default)]
 pub(super) struct CommitWatermark {
     inner: Mutex<Inner>,
@@ -17,7 +17,7 @@ pub(super) struct CommitWatermark {
 struct Inner {
     /// Everything up to this number is on disk.
     through: u64,
-    /// Nothing further gets there.
+    /// Why nothing further gets to the disk, if that is so.
     failed: Option<StoreError>,
     waiting: Vec<(u64, OnDisk)>,
 }
@@ -27,8 +27,8 @@ impl CommitWatermark {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls back once everything up to a number is on disk, or cannot get there: now, if it is
-    /// known now.
+    /// Calls `then` once everything up to a number is on disk, or cannot get there: at once, if
+    /// that is known already.
     pub(super) fn when(&self, number: u64, then: OnDisk) {
         let mut inner = self.lock();
         let known = match &inner.failed {
@@ -40,7 +40,7 @@ impl CommitWatermark {
         then(known);
     }
 
-    /// After COMMIT.
+    /// To be called after COMMIT, with the number up to which everything is on disk.
     pub(super) fn reached(&self, number: u64) {
         let mut inner = self.lock();
         inner.through = inner.through.max(number);
@@ -55,7 +55,7 @@ impl CommitWatermark {
         }
     }
 
-    /// Nothing further gets to the disk.
+    /// To be called when nothing further gets to the disk.
     pub(super) fn failed(&self, error: &StoreError) {
         let mut inner = self.lock();
         inner.failed.get_or_insert_with(|| error.clone());

@@ -1,5 +1,5 @@
-//! A command on its way to the backend, and what is called once its fate is known. `writer`
-//! takes jobs from its queue; `output` and `handle` hand them in.
+//! A command on its way to the backend, with the code that is called once its outcome is known.
+//! `output` and `handle` hand in jobs; `writer` takes them from its queue.
 
 use super::StoreError;
 use super::command::{Command, CommandKind, Reply};
@@ -7,7 +7,7 @@ use lastword_types::clock::UnixMillis;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A command, and who is told what became of it.
+/// A command, and the [`Completion`] that gets its outcome.
 pub(super) struct Job {
     pub(super) command: Command,
     then: Box<dyn Completion>,
@@ -15,8 +15,8 @@ pub(super) struct Job {
 
 /// What happens around a command.
 pub(super) trait Completion: Send {
-    /// Puts into the command what it shall write, when the writer comes to it; called again where
-    /// it is tried again, and then has nothing to add.
+    /// Fills in the command when the writer takes it. Called again for each retry, and adds
+    /// nothing then.
     fn fill(&mut self, command: &mut Command, now: UnixMillis) {
         let _all_there = (command, now);
     }
@@ -46,8 +46,8 @@ impl Job {
         self.then.fill(&mut self.command, now);
     }
 
-    /// Tells of the outcome. What is called back is not the store's own: a panic there is told
-    /// where panics are, and no other job suffers from it.
+    /// Reports the outcome. The callback is not the store's own code: a panic in it is caught, so
+    /// that it affects no other job.
     pub(super) fn complete(self, outcome: Result<Reply, StoreError>) {
         let _panicked = catch_unwind(AssertUnwindSafe(|| self.then.complete(outcome)));
     }

@@ -1,10 +1,10 @@
-//! The one thread that writes: it takes whatever queued up during the last sync, has the backend
-//! commit it as one batch, and only then lets anyone know.
+//! The only thread that writes. It takes the jobs that queued up during the last sync, has the
+//! backend commit them as one batch, and only then wakes subscribers and sends the replies.
 //!
 //! ```text
 //! queue ─▶ fill ─▶ Backend::commit (fsync) ─▶ wake subscribers ─▶ reply
 //! ```
-//! Serves every backend. Commands come from `handle` and `output` as jobs.
+//! It works with every `Backend`. `handle` and `output` hand in commands as jobs (`work`).
 
 use super::StoreError;
 use super::backend::{Backend, Batch, BatchId, CauseLog, CommitError, Committed, Resolution};
@@ -24,30 +24,30 @@ const BATCH_MAX: usize = 1000;
 /// The first and the longest wait before kept work is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// How long a writer without work waits before it looks whether it still owns what it has open.
+/// How long a writer without work waits before it checks that it still owns the data directory.
 const IDLE: Duration = Duration::from_secs(5);
-/// Why the store is closed after a panic, which itself is told where panics are.
+/// Why the store is closed after a panic. The panic itself is reported by the panic hook.
 pub(super) const PANICKED: &str = "a write failed inside the host; its log says why";
 
-/// Why an orderly closed store takes nothing.
+/// Why a store that was closed in order takes no more commands.
 pub const SHUT_DOWN: &str = "the host has shut down";
 
-/// Where jobs are handed in. Closed when the store is shut down or fails for good.
+/// The queue of jobs for the writer. Closed when the store is shut down or fails for good.
 pub(super) struct Queue {
     inner: Mutex<QueueInner>,
     arrived: Condvar,
     /// Why the store failed for good, for tasks that wait for it.
     failed: watch::Sender<Option<String>>,
-    /// Why the last write was refused, until one is done again.
+    /// Why the last write was refused, until a write succeeds again.
     trouble: Mutex<Option<String>>,
-    /// Where the causes of ends are kept that are not committed.
+    /// Keeps the causes of ends that are not committed.
     causes: Arc<dyn CauseLog>,
 }
 
 #[derive(Default)]
 struct QueueInner {
     jobs: VecDeque<Job>,
-    /// Nothing more is taken; the thread ends when it has nothing left to do.
+    /// No more jobs are taken; the thread ends once it has no work left.
     closing: bool,
 }
 
@@ -88,8 +88,9 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for jobs, at most `patience` when some are kept already. Without any it comes back
-    /// from time to time: a host that does not write shall notice, too, that another does.
+    /// Waits for jobs: at most `patience` if some are kept for another try, otherwise at most
+    /// [`IDLE`]. Without that bound an idle writer would never notice that another host has taken
+    /// the data directory over.
     fn take(&self, patience: Option<Duration>) -> Taken {
         let mut inner = self.lock();
         loop {
@@ -98,7 +99,7 @@ impl Queue {
                 return Taken::Jobs(inner.jobs.drain(..count).collect());
             }
             if inner.closing {
-                // What is kept is tried once more, without a wait.
+                // Kept jobs are tried once more, without a wait.
                 return patience.map_or(Taken::Closed, |_| Taken::Jobs(Vec::new()));
             }
             let (after, timeout) = self
@@ -112,8 +113,8 @@ impl Queue {
         }
     }
 
-    /// Waits for a while, whatever is handed in meanwhile. Returns whether the queue closes, which
-    /// ends the wait.
+    /// Waits for a while; new jobs do not end the wait, closing the queue does. Returns whether
+    /// the queue is closing.
     fn pause(&self, patience: Duration) -> bool {
         let waited = self
             .arrived
@@ -121,15 +122,15 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
-    /// Takes nothing more, for good. Returns what was handed in and is not done.
+    /// Refuses all further jobs for good. Returns the jobs that are still queued.
     pub(super) fn fail(&self, why: &str) -> Vec<Job> {
         let mut inner = self.lock();
         self.failed.send_replace(Some(why.to_owned()));
         inner.jobs.drain(..).collect()
     }
 
-    /// Tells a job of its outcome. The causes of ends are kept for the next host until it is known
-    /// what the database has, and forgotten after that.
+    /// Completes a job with its outcome. If the outcome leaves open whether a run's end is stored,
+    /// its cause is kept for the next host; otherwise the cause is forgotten.
     pub(super) fn complete(&self, job: Job, outcome: Result<Reply, StoreError>) {
         let decided = matches!(outcome, Ok(_) | Err(StoreError::Refused(_)));
         let ended = job.command.ends().map(|(runs, _)| runs.to_vec());
@@ -142,7 +143,7 @@ impl Queue {
         }
     }
 
-    /// Keeps why runs end whose ends this process may not live to commit.
+    /// Keeps the causes of the ends in a job, since this process may end before it commits them.
     fn keep_causes(&self, job: &Job) {
         if let Some((runs, ending)) = job.command.ends() {
             for run in runs {
@@ -156,12 +157,12 @@ impl Queue {
         self.failed.borrow().clone()
     }
 
-    /// The same, to be waited for.
+    /// Returns a receiver that sees [`Queue::failure`] change.
     pub(super) fn watch_failure(&self) -> watch::Receiver<Option<String>> {
         self.failed.subscribe()
     }
 
-    /// Why the last write was refused, if none was done since.
+    /// Why the last write was refused, if none succeeded since.
     pub(super) fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock();
         trouble.unwrap_or_else(PoisonError::into_inner).clone()
@@ -181,8 +182,8 @@ impl Queue {
     }
 }
 
-/// A job that was handed in. One that a closed queue refuses is told so when this is dropped, so
-/// that a caller that holds a lock can let go of it first.
+/// The result of handing in a job. If the closed queue refused the job, dropping this completes
+/// the job with the error, so that a caller that holds a lock can release it first.
 #[must_use = "a refused job is told so where this is dropped"]
 pub struct Submission(Option<(Job, StoreError, Arc<Queue>)>);
 
@@ -210,7 +211,8 @@ fn closed(why: Option<String>) -> StoreError {
     StoreError::Closed(why.unwrap_or_else(|| SHUT_DOWN.to_owned()))
 }
 
-/// The runs of which something is kept: what they say later stays behind it.
+/// The runs with a command that is kept for another try. Later commands of these runs must wait
+/// behind it.
 #[derive(Default)]
 pub(super) struct BlockedRuns(HashSet<RunId>);
 
@@ -232,12 +234,12 @@ pub(super) struct Writer<B> {
     clock: Arc<dyn Clock>,
     /// The last batch.
     batch: BatchId,
-    /// Whether it was told that jobs are kept, so that it is told once and not at each retry.
+    /// Whether the log already says that jobs are kept, so that it says so once, not at each retry.
     troubled: bool,
 }
 
 impl<B: Backend> Writer<B> {
-    /// For the owner of an epoch.
+    /// A writer for the owner with this epoch.
     pub(super) fn new(
         backend: B,
         epoch: i64,
@@ -255,7 +257,8 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    /// The thread's body: until the queue is closed and empty, or the store fails for good.
+    /// The body of the thread: runs until the queue is closed and empty, or the store fails for
+    /// good.
     pub(super) fn run(mut self) {
         let mut kept: Vec<Job> = Vec::new();
         let mut retry = RETRY_FIRST;
@@ -265,6 +268,7 @@ impl<B: Backend> Writer<B> {
                 Taken::Jobs(jobs) => jobs,
                 Taken::Closed => return self.backend.close(),
             };
+
             let retrying = !kept.is_empty();
             let mut batch = std::mem::take(&mut kept);
             batch.extend(jobs);
@@ -290,7 +294,8 @@ impl<B: Backend> Writer<B> {
                     retry = (retry * 2).min(RETRY_MAX);
                 }
                 if self.queue.is_closing() {
-                    // Nothing waits for longer than the shutdown's bound; recovery owns the rest.
+                    // A shutdown does not wait for a disk; recovery ends these runs at the next
+                    // start.
                     for job in kept.drain(..) {
                         self.queue.complete(job, Err(closed(None)));
                     }
@@ -303,16 +308,18 @@ impl<B: Backend> Writer<B> {
         if !self.backend.maintain(self.queue.is_idle()) {
             return Ok(());
         }
+
         let touch = Job::callback(Probe { commit: true }, drop);
         self.process(vec![touch]).map(drop)
     }
 
-    /// Commits a batch and tells its jobs, but for those that are kept for another try.
-    /// The error closes the store.
+    /// Commits a batch and completes its jobs. Returns the jobs that are kept for another try; an
+    /// error closes the store.
     pub(super) fn process(&mut self, mut batch: Vec<Job>) -> Result<Vec<Job>, String> {
-        // What a panic left half-way in the backend is not gone on with.
+        // A panic may leave the backend in an undefined state, so it closes the store.
         let committed = catch_unwind(AssertUnwindSafe(|| self.commit(&mut batch)));
         let committed = committed.unwrap_or_else(|_| Err(closed(Some(PANICKED.to_owned()))));
+
         match committed {
             Ok(committed) => {
                 if committed.wrote {
@@ -330,7 +337,7 @@ impl<B: Backend> Writer<B> {
                 self.abandon(batch, &why);
                 Err(why)
             }
-            // One job may have brought all down: each gets a batch of its own.
+            // One job may have failed the whole batch: each gets a batch of its own.
             Err(_) if batch.len() > 1 => self.process_each(batch),
             Err(error) => {
                 let mut kept = Vec::new();
@@ -352,6 +359,7 @@ impl<B: Backend> Writer<B> {
                 self.keep(job, &mut kept);
                 continue;
             }
+
             match self.process(vec![job]) {
                 Ok(again) => {
                     if !again.is_empty() {
@@ -369,7 +377,7 @@ impl<B: Backend> Writer<B> {
         Ok(kept)
     }
 
-    /// Has the backend commit a batch, and waits until it is known whether it did.
+    /// Has the backend commit a batch, and waits until the outcome is known.
     fn commit(&mut self, jobs: &mut [Job]) -> Result<Committed, StoreError> {
         let time = BatchTime {
             now: self.clock.now(),
@@ -378,6 +386,7 @@ impl<B: Backend> Writer<B> {
         for job in &mut *jobs {
             job.fill(time.now);
         }
+
         self.batch.number += 1;
         let batch = Batch {
             id: self.batch,
@@ -392,8 +401,8 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    /// Asks what became of a batch until that is known. Nothing else is written in between, since
-    /// it would not know what it comes behind.
+    /// Asks the backend for the outcome of a batch until it is known. Nothing else is written in
+    /// between, since later commands depend on the outcome of earlier ones.
     fn resolve(&mut self, batch: &Batch<'_>, why: &str) -> Result<Committed, StoreError> {
         tracing::warn!(%why, batch = ?batch.id, "whether a batch is committed is not known");
         let mut retry = RETRY_FIRST;
@@ -436,19 +445,21 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    /// Keeps a job for another try, be it the next host's.
+    /// Keeps a job for another try, and the causes of its ends for the next host.
     fn keep(&self, job: Job, kept: &mut Vec<Job>) {
         self.queue.keep_causes(&job);
         self.queue.causes.sync();
         kept.push(job);
     }
 
-    /// Tells jobs that this process can no longer do them; the next host does what it is told of.
+    /// Fails jobs that this process can no longer commit. The causes of the ends among them are
+    /// kept for the next host.
     fn abandon(&self, jobs: Vec<Job>, why: &str) {
         for job in &jobs {
             self.queue.keep_causes(job);
         }
         self.queue.causes.sync();
+
         for job in jobs {
             self.queue
                 .complete(job, Err(StoreError::Closed(why.to_owned())));

@@ -1,5 +1,4 @@
 //! Time, behind a trait, so that a test decides when a deadline is over.
-//! Knows nothing of what the time is for.
 
 use futures_core::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -31,8 +30,8 @@ impl UnixMillis {
 /// How long a clock that cannot wait for a time of day sleeps before it is read again.
 pub const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the host takes its time from. Called in place by whatever needs the time, the store's
-/// writer included: its methods return at once and do not panic.
+/// The host's source of time. It is called directly on many threads, the store's writer included,
+/// so its methods must return at once and must not panic.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> UnixMillis;

@@ -1,5 +1,5 @@
-//! Identities: one newtype for each noun, so that a run is never taken for a session.
-//! Knows nothing of what the ids name or where they are kept.
+//! Identities: one newtype for each kind of thing, so that the id of a run is never taken for that
+//! of a session.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -85,8 +85,8 @@ ids! {
     ClientId, "a client";
 }
 
-/// The name under which whoever loads a component refers to it; sessions, grants and
-/// state are keyed by it. Chosen by the embedder, never by the component.
+/// The name of a loaded component. Sessions, grants and state are keyed by it. The embedder
+/// chooses it, never the component.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]

@@ -1,5 +1,6 @@
-//! A chain of kills on one data directory: live, die, be judged, live again; at last a start
-//! that nobody disturbs. The delays are the fault itself; nothing is ever waited for by time.
+//! A chain of kills on one data directory. Each victim is started, killed and checked; the chain
+//! ends with a start that is not killed. Delays only choose the moment of a kill: nothing is
+//! waited for by time.
 
 use super::chance::Chance;
 use super::ledger::{Finding, Ledger, Loss};
@@ -181,7 +182,8 @@ impl Chain {
         self.judge(phase, death, before);
     }
 
-    /// A start that nobody disturbs, after which everything must be as it was promised.
+    /// Starts a victim without killing it. Afterwards everything that was acknowledged must be
+    /// there.
     pub fn rest(&mut self) {
         let mut orders = self.orders();
         (orders.rounds, orders.resume, orders.early) = (0, false, false);
@@ -352,9 +354,10 @@ impl Chain {
             }
             for violation in check::violations(&self.data) {
                 let ends = ["number of ends", "has an end"];
-                let loss = match ends.into_iter().any(|words| violation.contains(words)) {
-                    true => Loss::Ends,
-                    false => Loss::Other,
+                let loss = if ends.into_iter().any(|words| violation.contains(words)) {
+                    Loss::Ends
+                } else {
+                    Loss::Other
                 };
                 death.findings.push(Finding::new(loss, violation));
             }

@@ -1,4 +1,4 @@
-//! Chance that a seed repeats: SplitMix64. Knows nothing of what is decided with it.
+//! Random numbers that a seed repeats: SplitMix64.
 
 /// A stream of numbers that depends on its seed alone.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! Everything that victims acknowledged, and whether the database has it still.
-//! Reads the database itself, so that it does not depend on the code that it judges.
+//! Everything that victims acknowledged, and whether the database still has it. It reads the
+//! database itself, so that it does not depend on the code under test.
 
 use super::line::{self, Word};
 use lastword::id::{RunId, SessionId};

@@ -1,5 +1,5 @@
-//! One life of a victim: the lines that were heard, when they came, and the moment at which
-//! it is to die. Knows no process and no database.
+//! One life of a victim: the lines that it wrote, when they came, and the moment at which it is to
+//! be killed.
 
 use super::chain::Phase;
 use super::line::Word;

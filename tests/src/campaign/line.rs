@@ -1,5 +1,5 @@
-//! What a victim says, one line for each thing that its host acknowledged. A line that was
-//! read to its end was acknowledged; half a line was not. Knows neither host nor database.
+//! The output of a victim: one line for each thing that its host acknowledged. A line that was read
+//! to its end counts as acknowledged; half a line does not.
 
 use serde_json::Value;
 use std::fmt;
@@ -89,9 +89,10 @@ pub fn say(word: Word, about: &Value) {
 #[must_use]
 pub fn parse(line: &str) -> Option<(Word, Value)> {
     let word = Word::of(line)?;
-    let about = match is_of_command_line(line) {
-        true => line,
-        false => line.split_once(' ').expect("a line says about what").1,
+    let about = if is_of_command_line(line) {
+        line
+    } else {
+        line.split_once(' ').expect("a line says about what").1
     };
     let about = serde_json::from_str(about).expect("a victim says JSON");
     Some((word, about))

@@ -1,10 +1,10 @@
 //! The kill campaign: a real host process under load, killed with SIGKILL at a moment that a
 //! seed chooses, judged by what it had acknowledged, and started again on the same data.
 //!
-//! `orders` is what a victim is told, `line` what it says, `victim` the load; `life` hears it;
-//! `ledger` keeps what was said and looks for it in the database; `chain` kills and restarts;
-//! `matrix` counts.
-//! Knows the host by its public interface, and its data by the database alone.
+//! `chain` starts, kills and restarts a `victim`, the process with the load. `orders` is its input,
+//! and it reports each acknowledgement as a `line`, which `life` reads. `ledger` keeps these and
+//! looks for them in the database; `matrix` counts the results.
+//! The campaign uses only the public interface of the host, and reads the database directly.
 
 pub mod chain;
 pub mod chance;

@@ -1,5 +1,5 @@
-//! The process that is killed: a host with several busy sessions, which says on standard
-//! output whatever was acknowledged to it. Knows nothing of when it dies.
+//! The process that is killed: a host with several busy sessions, which writes everything that was
+//! acknowledged to it to standard output.
 
 use super::chance::Chance;
 use super::line::{Word, say};
@@ -119,7 +119,7 @@ fn trouble(what: &str, error: &HostError) {
     say(Word::Trouble, &json!(format!("{what}: {error}")));
 }
 
-/// Whoever talks in one session.
+/// The load of one session: it sends prompts and reports what is acknowledged.
 struct Actor {
     session: Session,
     chance: Chance,

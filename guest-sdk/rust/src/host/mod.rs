@@ -1,8 +1,6 @@
 //! The way to the host: the interfaces' own functions in a component, and on a native target
 //! whichever host a test has put there. It is chosen when the crate is compiled, so that a
 //! component holds nothing of it but what it calls.
-//!
-//! It does not know what the rest of the crate makes of the functions.
 
 #[cfg(target_family = "wasm")]
 mod component;

@@ -1,7 +1,5 @@
-//! The host of a native target: none, unless a test put one there for its thread. The
+//! The host of a native target: none, unless a test has set one for its thread. The
 //! functions are those of a component, by name and by type.
-//!
-//! It does not know what such a host answers.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,6 +1,4 @@
-//! What a loop came to, and what is known after each of its steps.
-//!
-//! It does not know how a loop goes.
+//! The result of a loop, and what is known after each of its steps.
 
 use crate::message::joined_text;
 use crate::model::Reply;

@@ -39,8 +39,6 @@
 //!
 //! A call that was cut off, since the answer became too long, is not carried out, and the loop
 //! ends after the others: [`Reason::CutOff`].
-//!
-//! This module does not know what any tool does.
 
 mod finished;
 mod parameters;

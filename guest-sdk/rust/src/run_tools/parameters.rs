@@ -1,6 +1,4 @@
 //! A JSON Schema of a tool's arguments, made by hand and small.
-//!
-//! It does not know what a tool does with them.
 
 use serde_json::{Map, Value, json};
 

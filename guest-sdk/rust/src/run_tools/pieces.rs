@@ -1,7 +1,5 @@
 //! An account of a conversation that is longer than the model's window: the model reads it piece
 //! by piece, and writes its account of all that came before anew after each.
-//!
-//! It does not know when that is due, nor what becomes of the account.
 
 use super::render::{self, excerpt};
 use super::summary::{Known, hear};

@@ -1,5 +1,4 @@
-//! What is to be done about the calls of a model's answer. Pure; it does not know how a call
-//! is carried out.
+//! What is to be done about the calls of a model's answer. Pure.
 
 use serde_json::Value;
 

@@ -1,5 +1,4 @@
-//! Messages as text, for a model that is to give an account of them. Pure; it does not know what
-//! the account is for.
+//! Messages as text, for a model that is to give an account of them. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -1,11 +1,11 @@
-//! Whether a model turns in circles: the same steps, with the same results, round after round.
-//! Pure; it does not know what a call does.
+//! Detects a model that repeats itself: the same steps, with the same results, in every round.
+//! Pure.
 //!
 //! Two steps are the same if they make the same calls in the same order, by name and by arguments
 //! that are equal as JSON, and if the model is told the same results. So many rounds of one to
 //! [`CIRCLE_STEPS_MAX`] such steps are a circle, and a step that would begin the next round is
-//! refused. A result that changes is news: what waits for something by asking again and again
-//! never goes in a circle, and ends with the loop's steps at the latest.
+//! refused. A result that changes is progress: a model that polls for something is therefore never
+//! refused here, and is only bounded by the number of steps of the loop.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -75,9 +75,10 @@ impl Repeats {
                 // Refused or not, it is where the circle goes on.
                 self.steps.push(next);
                 self.refused += 1;
-                match self.refused < REFUSALS_MAX {
-                    true => Verdict::Refuse,
-                    false => Verdict::End,
+                if self.refused < REFUSALS_MAX {
+                    Verdict::Refuse
+                } else {
+                    Verdict::End
                 }
             }
         }

@@ -1,7 +1,5 @@
 //! Room in the model's window: when the older part of a loop's conversation is summarised, and
 //! what a person is told if that does not help.
-//!
-//! It does not know what is asked of the model between summaries.
 
 use super::steps::Steps;
 use super::summary::{self, Known};

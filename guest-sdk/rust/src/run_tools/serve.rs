@@ -1,6 +1,4 @@
 //! Tools that an agent serves itself, and what they answer.
-//!
-//! It does not know when a tool is called, nor how its answer is recorded.
 
 use std::fmt;
 

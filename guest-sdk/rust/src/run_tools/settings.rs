@@ -1,6 +1,4 @@
-//! How a loop is to go: what an agent may set, and the defaults.
-//!
-//! It does not know how a loop goes.
+//! The settings of a loop that an agent may change, and their defaults.
 
 use std::fmt;
 

@@ -1,6 +1,4 @@
-//! The loop itself: ask, carry out, record, and again.
-//!
-//! It does not know what is asked for, nor who serves it.
+//! The loop itself: it asks the model, carries out its calls, records the results, and repeats.
 
 use super::finished::{Finished, Reason, Step};
 use super::plan::{Fate, Plan, Planned, plan};
@@ -16,7 +14,7 @@ use crate::{Code, Error, Result, ToolCall, ToolChoice, ToolResult, Turn, Usage};
 const CLOSING: &str = "You have used up your steps. Answer now, without calling tools: say what \
     you did, what you found, and what is left to do.";
 
-/// A loop that goes.
+/// A loop under way.
 pub(crate) struct Steps<'a, C> {
     pub(super) turn: &'a Turn<C>,
     pub(super) settings: ToolLoop<'a>,
@@ -29,11 +27,11 @@ pub(crate) struct Steps<'a, C> {
     pub(super) usage: Usage,
 }
 
-/// What came of an answer's calls.
+/// The results of the calls in one answer of the model.
 #[derive(Default)]
 struct Carried {
     results: Vec<ToolResult>,
-    /// What the host did not carry out.
+    /// The calls that failed at the host, by the names of their tools.
     failures: Vec<(String, Error)>,
     /// One of them was to be the last.
     last: bool,
@@ -78,6 +76,7 @@ impl<'a, C> Steps<'a, C> {
             if calls.is_empty() {
                 return Ok(self.end(Reason::Answered, reply));
             }
+
             let carried = if self.settings.parallel {
                 self.together(calls)?
             } else {
@@ -87,10 +86,12 @@ impl<'a, C> Steps<'a, C> {
             if let Some(reason) = self.reason_to_stop(&reply, &carried, circles, cut_off) {
                 return Ok(self.end(reason, reply));
             }
+
             self.window.grow(&reply, &carried.results);
             self.make_room()?;
             last = Some(reply);
         }
+
         match last {
             Some(reply) if !self.settings.closing => Ok(self.end(Reason::MaxSteps, reply)),
             _ => self.close(),
@@ -188,10 +189,12 @@ impl<'a, C> Steps<'a, C> {
             .enumerate()
             .partition(|(_, planned)| planned.fate == Fate::Host);
         let calls: Vec<ToolCall> = host.iter().map(|(_, one)| one.call.clone()).collect();
-        let answers = match calls.is_empty() {
-            true => Vec::new(),
-            false => self.turn.tools().serve_all(&calls),
+        let answers = if calls.is_empty() {
+            Vec::new()
+        } else {
+            self.turn.tools().serve_all(&calls)
         };
+
         let mut carried = Carried::default();
         let mut results = Vec::new();
         for ((at, planned), answer) in host.into_iter().zip(answers) {

@@ -1,7 +1,4 @@
-//! The model writes an account of the conversation that is in front of it; and what is known of
-//! the summary that was written last.
-//!
-//! It does not know when one is due, nor where the conversation is cut.
+//! Asks the model for a summary of the conversation, and finds the summary that was written last.
 
 use crate::model::{Event, Request};
 use crate::{Message, Result, ToolChoice, ToolResult, Turn, Usage};

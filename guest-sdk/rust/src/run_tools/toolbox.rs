@@ -1,6 +1,4 @@
 //! The tools of a loop, the host's and the agent's, by name.
-//!
-//! It does not know which of them a model calls.
 
 use serde_json::Value;
 
@@ -56,9 +54,10 @@ impl<'a> Toolbox<'a> {
     /// The names, for a model that asked for another.
     pub(super) fn names(&self) -> String {
         let names: Vec<_> = self.specs.iter().map(|(spec, _)| &*spec.name).collect();
-        match names.is_empty() {
-            true => "none".to_owned(),
-            false => names.join(", "),
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
         }
     }
 

@@ -1,5 +1,4 @@
-//! Where the conversation may be cut, and what stands for the older part. Pure; it does not know
-//! who writes the summary.
+//! Where the conversation may be cut, and what stands for the older part. Pure.
 
 use super::render::excerpt;
 use super::window;

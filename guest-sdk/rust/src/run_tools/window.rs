@@ -1,5 +1,5 @@
 //! How full the model's window is: what the service counted, and an estimate of what it did not.
-//! Pure; it does not know what is done about a window that is too full.
+//! Pure.
 
 use crate::model::{Reply, Request};
 use crate::{Body, Content, Error, Message, Part, ToolResult};

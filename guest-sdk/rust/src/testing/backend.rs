@@ -1,6 +1,4 @@
 //! How a host for tests answers each call.
-//!
-//! It does not know which agent asks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

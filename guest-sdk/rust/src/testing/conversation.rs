@@ -1,6 +1,4 @@
 //! The conversation that a host for tests keeps, with the rules of a real one.
-//!
-//! It does not know who speaks.
 
 use crate::bindings::types::Failure;
 use crate::model::Input;

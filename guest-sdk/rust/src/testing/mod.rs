@@ -115,7 +115,7 @@ impl Host {
         self
     }
 
-    /// A secret that there is. Its value is nobody's business, here as elsewhere.
+    /// Adds the name of a secret. It needs no value, since an agent never sees one.
     #[must_use]
     pub fn secret(self, name: impl Into<String>) -> Self {
         self.inner.secrets.borrow_mut().insert(name.into());

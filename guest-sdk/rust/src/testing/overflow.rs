@@ -1,6 +1,4 @@
 //! A model's window as a test makes it: which requests do not fit, and what is said about that.
-//!
-//! It does not know what a request is for.
 
 use super::reply::Asked;
 use crate::bindings::types::Failure;

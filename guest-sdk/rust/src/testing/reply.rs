@@ -1,6 +1,4 @@
 //! What a test lets a model say, and what the model was asked.
-//!
-//! It does not know when it is asked.
 
 use std::collections::VecDeque;
 

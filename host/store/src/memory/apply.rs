@@ -1,5 +1,5 @@
-//! What each command does. Every function looks first at all that may refuse it, and changes
-//! something only then.
+//! Carries out each command. Every function makes all checks that may refuse the command before
+//! its first change.
 
 use super::super::command::{
     Accept, Accepted, BatchTime, Command, Continuation, CreateSession, DeleteRows, EditQueued,
@@ -35,12 +35,12 @@ pub(super) struct Apply<'s> {
 type Done<T> = Result<T, StoreError>;
 
 impl Apply<'_> {
-    /// Does what one command says.
+    /// Carries out one command.
     pub(super) fn command(&mut self, command: &Command) -> Done<Reply> {
         Ok(match command {
             Command::OpenWorkspace(open) => Reply::OpenWorkspace(self.open_workspace(open)?),
             Command::KeepOptions(keep) => {
-                // Of one that is gone, nothing.
+                // Does nothing for a workspace that is deleted.
                 if let Ok(no) = self.state.workspace_no(keep.workspace) {
                     self.workspace(no).options = Some(keep.options.clone());
                 }
@@ -149,7 +149,7 @@ impl Apply<'_> {
             return Err(Refusal::WrongState.into());
         }
 
-        // Whoever follows it finds it gone.
+        // Wakes the followers of the workspace, which find it deleted.
         self.changes.push(LogRange {
             session: SessionId::from_bytes([0; 16]),
             workspace: id,
@@ -671,9 +671,10 @@ impl Apply<'_> {
 
     fn expect_state(&self, run: RunId, state: RunState) -> Done<No> {
         let no = self.state.run_no(run)?;
-        match self.state.runs[&no].state == state {
-            true => Ok(no),
-            false => Err(Refusal::WrongState.into()),
+        if self.state.runs[&no].state == state {
+            Ok(no)
+        } else {
+            Err(Refusal::WrongState.into())
         }
     }
 
@@ -914,9 +915,10 @@ impl Apply<'_> {
         let mut numbers = Vec::with_capacity(runs.len());
         for run in runs {
             let no = self.state.run_no(*run)?;
-            let from = match numbers.contains(&no) {
-                true => RunState::Cancelled,
-                false => self.state.runs[&no].state,
+            let from = if numbers.contains(&no) {
+                RunState::Cancelled
+            } else {
+                self.state.runs[&no].state
             };
             next_state(from, RunEvent::Withdraw)?;
             numbers.push(no);

@@ -1,8 +1,9 @@
-//! The backend without a file: everything in plain maps, until the store is closed. For tests, for
-//! embedders who want nothing kept, and as the second opinion on every rule of the first.
+//! The backend without a file: it keeps everything in plain maps until the store is closed. It
+//! serves tests and embedders that want nothing on disk, and a differential test compares it with
+//! the SQLite backend.
 //!
-//! It has no owner, no recovery and no damage. A command is checked first and changes something
-//! then, so that one that is refused has changed nothing.
+//! It has no owner, no recovery and no damage. Each command is checked before its first change, so
+//! that a refused command has changed nothing.
 
 mod apply;
 mod reads;
@@ -86,7 +87,7 @@ impl Readers for Direct {
     fn close(&self) {}
 }
 
-/// No host comes after this one that could ask for causes.
+/// Keeps no causes, since no later host can open a store in memory.
 struct Forgotten;
 
 impl CauseLog for Forgotten {

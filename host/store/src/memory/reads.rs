@@ -1,4 +1,4 @@
-//! What each query finds.
+//! Carries out each query on the maps in `state`.
 
 use super::super::command::{StateOwner, StateScope, Waits};
 use super::super::conversation::{self, Bounds, latest_turns};
@@ -95,9 +95,10 @@ impl State {
     fn begin(&self, id: SessionId, after: u64) -> Found<(&Session, u64)> {
         let session = &self.sessions[&self.session_no(id)?];
         if session.deletion == Deletion::Done {
-            return match after < session.last_seq {
-                true => Ok((session, session.last_seq - 1)),
-                false => Err(Refusal::UnknownSession(id).into()),
+            return if after < session.last_seq {
+                Ok((session, session.last_seq - 1))
+            } else {
+                Err(Refusal::UnknownSession(id).into())
             };
         }
         within(after, session.log_from, session.last_seq)?;
@@ -152,9 +153,10 @@ impl State {
             .runs
             .range(run + 1..);
         let person = |no: &No| self.runs[no].prompt.is_of_person();
-        let before = match later.into_iter().any(person) {
-            true => CarriedUsage::default(),
-            false => wake.carried,
+        let before = if later.into_iter().any(person) {
+            CarriedUsage::default()
+        } else {
+            wake.carried
         };
         one_more_wake(before)
     }
@@ -176,11 +178,13 @@ impl Queries for State {
 
     fn before_run(&self, id: RunId) -> Found<Seq> {
         let Some(no) = self.run_ids.get(&id) else {
-            return match self.gone_runs.contains_key(&id) {
-                true => Ok(Seq(0)),
-                false => Err(Refusal::UnknownRun(id).into()),
+            return if self.gone_runs.contains_key(&id) {
+                Ok(Seq(0))
+            } else {
+                Err(Refusal::UnknownRun(id).into())
             };
         };
+
         let session = &self.sessions[&self.runs[no].session];
         let through = session.log_from;
         let mut events = session.events_after(through);
@@ -225,7 +229,7 @@ impl Queries for State {
             _ => through.max(after),
         };
         if let (true, Some(workspace)) = (found.is_empty(), workspace) {
-            // Told of nothing: it may be gone.
+            // Nothing was found, possibly since the workspace is deleted: that is an error.
             self.workspace_no(workspace)?;
         }
         let page = Positions {

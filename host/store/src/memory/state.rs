@@ -1,4 +1,4 @@
-//! What is kept, and how it is found: rows by their numbers, which rise and are never given twice,
+//! The data of the backend in memory: rows by their numbers, which rise and are never given twice,
 //! and the numbers by ids. `apply` changes it, `reads` reads it.
 
 use super::super::command::{BatchTime, StateScope};

@@ -1,5 +1,5 @@
-//! A run's output on its way from the buffer into the log: what happens around the command that
-//! appends it.
+//! Moves a run's output from the buffer into the log: the completion of the command that appends
+//! it.
 
 use super::{Backlog, RunOutputBuffer};
 use crate::StoreError;
@@ -8,8 +8,8 @@ use crate::work::Completion;
 use lastword_types::clock::UnixMillis;
 use std::sync::Arc;
 
-/// Takes what is pending when the writer comes to it. One is queued at a time, so that what
-/// is appended during a sync goes into the next one together.
+/// Takes the pending output when the writer takes the job. At most one is queued for each run, so
+/// that everything that is appended during a sync goes into the next one together.
 pub(super) struct Flush {
     output: Arc<RunOutputBuffer>,
     taken: Option<Taken>,

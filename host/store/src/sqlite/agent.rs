@@ -1,5 +1,4 @@
-//! Components that were handed over as bytes, kept so that a server has them after its next
-//! start. Knows nothing of what is in them.
+//! Components that were handed over as bytes, kept so that a server has them after its next start.
 
 use super::listing::Listing;
 use super::tx::Tx;

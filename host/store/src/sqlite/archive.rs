@@ -1,5 +1,5 @@
-//! Reading a data directory beside whoever owns it: a connection that never writes, migrates
-//! or checkpoints.
+//! Reads a data directory that another process may own, over a connection that never writes,
+//! migrates or checkpoints.
 
 use super::directory::{self, DATABASE};
 use super::open::{FORMAT, format_of};
@@ -22,7 +22,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the database of a data directory, whoever owns it.
+    /// Opens the database of a data directory, also while another process owns it.
     ///
     /// # Errors
     /// [`OpenError::Missing`] where there is none, [`OpenError::Newer`] for a later format,

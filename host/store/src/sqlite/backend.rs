@@ -1,11 +1,11 @@
-//! The backend that lasts: one SQLite database, whose only connection that writes this owns.
+//! Commits batches for `writer` over the only connection that writes to the database.
 //!
 //! ```text
-//! BEGIN IMMEDIATE ─▶ every command ─▶ COMMIT (fsync) ─▶ look, note
+//! BEGIN IMMEDIATE ─▶ every command ─▶ COMMIT (fsync) ─▶ check, note
 //! ```
-//! It looks whether the files that it wrote to still lie in their place (`directory`), and notes
-//! how far the database is committed outside it (`committed`): both cost microseconds, beside a
-//! sync.
+//! After each commit it checks that the files it wrote to are still in their place (`directory`),
+//! and notes outside the database how far it is committed (`committed`). Both take microseconds,
+//! far less than the sync.
 
 use super::committed::Record;
 use super::directory::Places;
@@ -24,28 +24,28 @@ use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
-/// What the writer's thread owns of the database.
+/// The part of the database that the writer's thread owns.
 pub(super) struct Sqlite {
     pub(super) conn: Connection,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) epoch: i64,
     pub(super) next_pos: i64,
     pub(super) numbers: Numbers,
-    /// Pages in the write-ahead log after the last commit, told by SQLite's own hook.
+    /// Pages in the write-ahead log after the last commit, set by SQLite's own hook.
     pub(super) wal_pages: Arc<AtomicI32>,
-    /// The files that are open, from the first transaction of the thread on.
+    /// The places of the open files, from the first transaction of the thread on.
     pub(super) places: Option<Places>,
-    /// How far the database is committed, noted outside it.
+    /// The record, outside the database, of how far it is committed.
     pub(super) record: Option<Record>,
 }
 
-/// Each command's own outcome, and the logs that grew; nothing where the commands must be applied
+/// Each command's own outcome, and the logs that grew; `None` if the commands must be applied
 /// again, each with a savepoint.
 type Attempted = Result<Option<(Vec<Result<Reply, StoreError>>, Vec<LogRange>)>, StoreError>;
 
 impl Backend for Sqlite {
-    /// All commands in one transaction: first without savepoints, which cost more than most
-    /// commands; once more with one each if a command failed half-way.
+    /// Applies all commands in one transaction: first without savepoints, which cost more than
+    /// most commands, and again with one for each command if a command failed half-way.
     fn commit(&mut self, batch: &Batch<'_>) -> Result<Committed, CommitError> {
         let before = self.conn.total_changes();
         let done = match self.attempt(batch, SavepointMode::None)? {
@@ -54,6 +54,7 @@ impl Backend for Sqlite {
                 StoreError::Content("a command could not be set apart".to_owned())
             })?,
         };
+
         if let Some(places) = &self.places {
             places.check()?;
         }
@@ -61,6 +62,7 @@ impl Backend for Sqlite {
         if wrote && let Some(record) = &mut self.record {
             record.note(self.next_pos - 1, self.clock.now());
         }
+
         let (outcomes, changes) = done;
         Ok(Committed {
             outcomes,
@@ -70,14 +72,15 @@ impl Backend for Sqlite {
         })
     }
 
-    /// A commit that SQLite fails is rolled back, or closes the store: no outcome is unknown.
+    /// The outcome of a commit is never unknown here: SQLite rolls a failed commit back, or the
+    /// store is closed.
     fn resolve(&mut self, _batch: &Batch<'_>) -> Result<Resolution, StoreError> {
         Ok(Resolution::NotCommitted)
     }
 
     fn maintain(&mut self, idle: bool) -> bool {
-        // The log begins anew with the next commit. Until then damage to it would take pages of
-        // the database back to what they were, one by one.
+        // After a checkpoint the next commit restarts the log. Until then, damage to the log could
+        // make SQLite read older versions of single pages, so the writer shall commit soon.
         self.checkpoint_if_due(idle)
     }
 
@@ -95,11 +98,13 @@ impl Sqlite {
             ..
         } = self;
         let conn: &Connection = conn;
+
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let (before, first) = (conn.total_changes(), *next_pos);
         let mut tx = Tx::new(conn, batch.time, batch.id.epoch, next_pos, numbers);
         tx.savepoints = savepoints;
         let mut result = apply_all(tx, batch);
+
         if let Ok(Some(_)) = &result {
             let changed = conn.total_changes() != before;
             match commit(conn, changed.then_some(first), next_pos) {
@@ -107,6 +112,7 @@ impl Sqlite {
                 Err(error) => result = Err(error.into()),
             }
         }
+
         numbers.clear();
         if !conn.is_autocommit() {
             // If even this fails, the next BEGIN reports it.
@@ -115,7 +121,7 @@ impl Sqlite {
         result
     }
 
-    /// One transaction before the writer's thread runs.
+    /// Runs one transaction before the writer's thread is started.
     pub(super) fn once<T>(
         &mut self,
         act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
@@ -132,6 +138,7 @@ impl Sqlite {
             &mut self.next_pos,
             &mut self.numbers,
         );
+
         let result = act(&mut tx);
         let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = self.conn.execute_batch(end);
@@ -143,9 +150,9 @@ impl Sqlite {
     }
 }
 
-/// Commits. A commit that changes something takes at least one position, the last of which is in
-/// the database: what that and the record of it are compared by at the next start grows with each
-/// one, also where it brings no event.
+/// Commits. Each commit that changes something takes at least one position and stores the last
+/// one, even if it brings no event. So the position grows with every such commit, and the next
+/// start can compare it with the record outside the database.
 fn commit(
     conn: &Connection,
     changed_from: Option<i64>,
@@ -155,7 +162,7 @@ fn commit(
         let last = conn
             .prepare_cached("SELECT max(pos) FROM event")?
             .query_row([], |row| row.get::<_, Option<i64>>(0));
-        // Where the log cannot be read, it is said in the other place.
+        // If the log cannot be read, the position is stored in `owner` below.
         let last = last.unwrap_or_default();
         if *next_pos == first || last != Some(*next_pos - 1) {
             conn.prepare_cached("UPDATE owner SET last_pos = ?1")?
@@ -166,8 +173,8 @@ fn commit(
     conn.prepare_cached("COMMIT")?.execute([]).map(drop)
 }
 
-/// Applies every command; `None` if one failed half-way and all must be applied again, each with
-/// a savepoint.
+/// Applies every command. Returns `None` if one failed half-way and all must be applied again,
+/// each with a savepoint.
 fn apply_all(mut tx: Tx<'_>, batch: &Batch<'_>) -> Attempted {
     let conn = tx.conn;
     let owner: i64 = conn
@@ -179,6 +186,7 @@ fn apply_all(mut tx: Tx<'_>, batch: &Batch<'_>) -> Attempted {
             "another host took the data directory over (epoch {owner}, ours was {ours})"
         )));
     }
+
     let mut outcomes = Vec::with_capacity(batch.commands.len());
     let mut blocked = BlockedRuns::default();
     for command in &batch.commands {
@@ -188,6 +196,7 @@ fn apply_all(mut tx: Tx<'_>, batch: &Batch<'_>) -> Attempted {
             outcomes.push(Err(StoreError::Unavailable(why.to_owned())));
             continue;
         }
+
         let before = conn.total_changes();
         let outcome = match tx.savepoints {
             SavepointMode::None => apply(&mut tx, command),
@@ -196,7 +205,7 @@ fn apply_all(mut tx: Tx<'_>, batch: &Batch<'_>) -> Attempted {
         match &outcome {
             Ok(_) => {}
             Err(StoreError::Closed(why)) => return Err(StoreError::Closed(why.clone())),
-            // SQLite gave the whole transaction up, not this command alone.
+            // SQLite rolled back the whole transaction, not this command alone.
             Err(error) if conn.is_autocommit() => return Err(error.clone()),
             Err(StoreError::Refused(_)) if conn.total_changes() == before => {}
             Err(_) if tx.savepoints == SavepointMode::None => return Ok(None),
@@ -208,7 +217,7 @@ fn apply_all(mut tx: Tx<'_>, batch: &Batch<'_>) -> Attempted {
     Ok(Some((outcomes, tx.into_touched())))
 }
 
-/// Writes what one command says.
+/// Carries out one command.
 fn apply(tx: &mut Tx<'_>, command: &Command) -> Result<Reply, StoreError> {
     Ok(match command {
         Command::OpenWorkspace(open) => Reply::OpenWorkspace(session::open_workspace(tx, open)?),

@@ -1,5 +1,5 @@
-//! Moving the write-ahead log into the database: between two batches when it has grown, and whole
-//! at an orderly end. Automatic checkpoints are off.
+//! Moves the write-ahead log into the database: between two batches when the log has grown, and all
+//! of it at an orderly shutdown. Automatic checkpoints are off.
 
 use super::backend::Sqlite;
 use rusqlite::Connection;
@@ -23,7 +23,8 @@ impl Sqlite {
         if !due && pages < 4 * CHECKPOINT_PAGES {
             return false;
         }
-        // Counted anew from the next commit on, also where a reader kept some of it back.
+
+        // The next commit counts again, even if a reader kept part of the log from being moved.
         self.wal_pages.store(0, Ordering::Relaxed);
         match checkpoint(&self.conn, "PASSIVE") {
             Ok(whole) => whole,
@@ -34,8 +35,9 @@ impl Sqlite {
         }
     }
 
-    /// At the end, moves all of the write-ahead log into the database, so that its one file is
-    /// everything. Bounded, and no reason for the end to fail: the log does as well.
+    /// Moves all of the write-ahead log into the database at shutdown, so that one file holds
+    /// everything. The time for this is bounded, and a failure is harmless: the next start reads
+    /// the log.
     pub(super) fn leave_whole(self) {
         let interrupt = self.conn.get_interrupt_handle();
         let (done, over) = mpsc::channel::<()>();

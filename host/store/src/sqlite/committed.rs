@@ -1,8 +1,10 @@
-//! How far the database was committed, kept outside the database: SQLite drops what follows a
-//! damaged frame of its write-ahead log without a word, and an older copy looks as whole as a
-//! newer one. The writer notes each commit here before it answers; the next start compares.
+//! A record, outside the database, of how far the database was committed. It is needed since SQLite
+//! silently drops everything after a damaged frame of its write-ahead log, and since an older copy
+//! of the database looks as whole as a newer one. The writer notes each commit here before it sends
+//! the replies, and the next start compares.
 //!
-//! The note is written and not synced: it lags behind after a power cut, and never leads.
+//! The note is written but not synced: after a power cut it may be behind the database, never
+//! ahead of it.
 
 use super::directory::{COMMITTED, DATABASE, WAL};
 use super::slots::{self, Slots};

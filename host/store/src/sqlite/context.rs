@@ -1,5 +1,5 @@
-//! The conversation that a model is shown: long, but not without end, and begun where a model
-//! can follow it. Knows no provider.
+//! The conversation that a model is shown: of bounded length, and beginning where a model can
+//! follow it.
 
 use super::listing::damage_of;
 use super::message::{COLUMNS, RUNS, ReadMessages, listed, ordinal, read, summary};

@@ -1,5 +1,6 @@
-//! The data directory: who owns it, on what kind of disk it lies, who may read it, and whether
-//! what is open is still what lies there. Knows the files' names, not what is in them.
+//! The data directory: its ownership, its kind of file system, its permissions, and whether the
+//! open files are still the ones in it. It has the names of the files; other modules read and write
+//! them.
 
 use crate::notice::Notice;
 use crate::{OpenError, StoreError};
@@ -192,9 +193,8 @@ impl Places {
         ]))
     }
 
-    /// Whether each of them still lies where it was: what is written to a file that was removed
-    /// or replaced is gone with this process. A place that cannot be looked at now is not held
-    /// against it.
+    /// Checks that each file is still in its place: data written to a file that was removed or
+    /// replaced is lost with this process. A place that cannot be checked now counts as unchanged.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for place in &self.0 {
             let happened = match look(&place.path) {

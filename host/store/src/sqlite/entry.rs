@@ -1,5 +1,5 @@
-//! Writes what a run said: log events, whole messages, stored bytes, titles.
-//! Knows nothing of where a run stands.
+//! Writes the output of a run: log events, whole messages, stored bytes, titles. Callers check the
+//! run's state before.
 
 use super::numbers::{RunNo, SessionNo};
 use super::tx::{Log, Tx};
@@ -60,7 +60,7 @@ fn write_one(
     }
 }
 
-/// Sets a session's title. Returns whether it was another one.
+/// Sets a session's title. Returns whether it changed.
 pub(super) fn set_title(
     conn: &Connection,
     session: SessionNo,
@@ -98,17 +98,19 @@ pub(super) fn next_ordinal(conn: &Connection, session: i64) -> Result<i64, Store
     Ok(last.unwrap_or(0) + 1)
 }
 
-/// Keeps a whole message; answers its number.
+/// Stores a whole message and returns its number.
 pub(super) fn insert_message(
     conn: &Connection,
     run: RunNo,
     message: &Message,
     ordinal: Option<i64>,
 ) -> Result<i64, StoreError> {
-    let extra = match message.extra.is_empty() {
-        true => None,
-        false => Some(serde_json::to_string(&message.extra)?),
+    let extra = if message.extra.is_empty() {
+        None
+    } else {
+        Some(serde_json::to_string(&message.extra)?)
     };
+
     conn.prepare_cached(
         "INSERT INTO message (id, session, run, ordinal, role, parts, model, provider, finish,
                               created_ms, finished_ms, extra)

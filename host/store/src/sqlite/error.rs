@@ -1,4 +1,4 @@
-//! What SQLite says, sorted by what is to be done about it.
+//! Translates the errors of SQLite into those of the store.
 
 use crate::{CommitError, Damage, OpenError, StoreError};
 use rusqlite::ErrorCode;

@@ -104,7 +104,7 @@ fn one_by_one(
     places.into_iter().map(|place| sound(conn, place)).collect()
 }
 
-/// One event, or what stands in its place.
+/// Reads one event, or returns the event that stands for it if it cannot be read.
 fn sound(conn: &Connection, (pos, seq, session): Place) -> Result<Event, StoreError> {
     let sql = format!("SELECT {COLUMNS} {PLACES} WHERE event.pos = ?1");
     let one = at_once(conn, &sql, &[&pos]).and_then(|events| {
@@ -217,7 +217,7 @@ pub(super) fn before_run(conn: &Connection, run: RunId) -> Result<Seq, StoreErro
     Ok(Seq(first.saturating_sub(1) as u64))
 }
 
-/// A session whose events can be read, be it that it was deleted.
+/// A session whose events can be read, even if it was deleted.
 pub(super) fn followed_session(conn: &Connection, id: SessionId) -> Result<Followed, StoreError> {
     let found = followed(conn, "session.id = ?1", id.as_bytes())?;
     found.ok_or_else(|| Refusal::UnknownSession(id).into())
@@ -321,8 +321,8 @@ pub(super) fn scan(
     })
 }
 
-/// Reads what is new of the sessions that grew, after a position and no further than
-/// everything is told: what is committed beyond has yet to be told of other sessions too.
+/// Reads the new events of the sessions that grew, after a position and up to the one for which
+/// the changes are complete: beyond it, other sessions may have grown that are not named yet.
 /// Puts back what does not fit into a page.
 pub(super) fn changes(
     conn: &Connection,

@@ -1,7 +1,7 @@
-//! The finishing transaction: everything that a run leaves, and its one end.
+//! The finishing transaction: it writes the rest of a run's output and its end.
 //!
-//! The command is the writer's own: no caller can drop it, and while the store cannot write it
-//! is kept and tried again. Recovery goes through the same function.
+//! The writer owns the command: no caller can drop it, and while the store cannot write, it is kept
+//! and tried again. `recovery` ends runs with the same functions.
 
 use super::numbers::RunNo;
 use super::run;
@@ -21,13 +21,14 @@ pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finish
     let ending = &finish.ending;
     let from = run::state(tx, run)?;
     if from.is_terminal() {
-        // A commit whose fate was unknown had happened: the end is that one.
+        // The run was ended before, so this returns that end.
         let stored = stored(tx.conn, finish.run)?;
         return Ok(Finished {
             receipt: stored.ok_or(Refusal::AlreadyEnded)?,
             rejected: None,
         });
     }
+
     let persist = tx.elapsed.saturating_sub(finish.since);
     let receipt = ending.receipt(finish.run, finish.said, persist);
     let whole = |tx: &mut Tx<'_>| {
@@ -38,7 +39,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finish
         end(tx, run, from, &ending.cause, &receipt)
     };
     let whole = match tx.savepoints {
-        // Anything amiss brings this command back, with a savepoint of its own.
+        // If it fails, the batch is applied again with a savepoint for each command.
         SavepointMode::None => whole(tx),
         SavepointMode::Each => in_savepoint(tx, whole),
     };
@@ -54,6 +55,7 @@ pub(super) fn finish(tx: &mut Tx<'_>, finish: &command::Finish) -> Result<Finish
         }
         Err(other) => return Err(other),
     };
+
     tx.numbers.forget_run(finish.run);
     Ok(Finished { receipt, rejected })
 }
@@ -71,9 +73,9 @@ pub(super) fn withdraw_all(
     runs.iter().map(end).collect()
 }
 
-/// What remains of an end whose content SQLite rejects, or for which there is no room in what is
-/// damaged: the state, the cause and one line, so that it cannot strand the session's queue; without
-/// its event where the log cannot be written.
+/// Writes a reduced end if SQLite rejects the content of the whole one, or damage prevents it: the
+/// state, the cause and one line of detail, and no event if the log cannot be written. Without an
+/// end the run would block its session's queue.
 pub(super) fn minimal(
     tx: &mut Tx<'_>,
     run: RunNo,
@@ -104,7 +106,8 @@ pub(super) fn minimal(
     Ok(receipt)
 }
 
-/// The one end: a compare-and-set on the run's row, and a row that can exist only once.
+/// Ends a run exactly once: by a compare-and-set on its row, and by a receipt row that can exist
+/// only once.
 pub(super) fn end(
     tx: &mut Tx<'_>,
     run: RunNo,
@@ -123,7 +126,8 @@ fn set_ended(tx: &mut Tx<'_>, run: RunNo, from: RunState, cause: &Cause) -> Resu
     let to = from
         .next(RunEvent::End(cause.state()))
         .map_err(|illegal| StoreError::Content(illegal.to_string()))?;
-    // The states stand in the text: bound, they would have SQLite plan anew at each call,
+
+    // The states are part of the text. If they were bound, SQLite would plan again at each call,
     // since a partial index depends on them.
     let sql = format!(
         "UPDATE run SET state = '{to}', cause = ?2, ended_ms = ?3
@@ -135,6 +139,7 @@ fn set_ended(tx: &mut Tx<'_>, run: RunNo, from: RunState, cause: &Cause) -> Resu
         tx.now.0 as i64,
         tx.epoch,
     ])?;
+
     match changed {
         1 => Ok(()),
         _ => Err(Refusal::AlreadyEnded.into()),
@@ -158,6 +163,7 @@ pub(super) fn withdraw(
             serde_json::to_string(&ending.cause)?,
             tx.now.0 as i64
         ])?;
+
     let transcript = crate::transcript::Transcript::new(id, 0);
     let changes = crate::transcript::finish(transcript, ending, tx.now);
     let mut log = tx.log(run.session)?;
@@ -179,14 +185,15 @@ pub(super) fn withdraw(
         entry::insert_message(tx.conn, run, &message, None)?;
     }
     super::message::show_beside(tx.conn, run)?;
-    // It never spoke: what its messages hold is the host's.
+
+    // The counts are zero, since the run itself had no output: its messages are the host's.
     let receipt = ending.receipt(id, OutputStats::default(), Duration::ZERO);
     close(tx, run, &receipt)?;
     tx.numbers.forget_run(id);
     Ok(receipt)
 }
 
-/// The row that the database takes once for each run.
+/// Writes the receipt row, which the database takes once for each run.
 fn keep_receipt(tx: &Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
     let inserted = tx
         .conn
@@ -198,7 +205,7 @@ fn keep_receipt(tx: &Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreE
     }
 }
 
-/// The rows and the event behind the compare-and-set.
+/// Writes the receipt, the usage and the event of an end, after its compare-and-set.
 fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreError> {
     keep_receipt(tx, run, receipt)?;
     tx.conn
@@ -221,8 +228,8 @@ fn close(tx: &mut Tx<'_>, run: RunNo, receipt: &Receipt) -> Result<(), StoreErro
     tx.log(run.session)?.push(Some(run.run), &body)
 }
 
-/// Notes that a run's cause is latched while its end still takes a while, so that a crash in
-/// between keeps the cause.
+/// Stores a latched cause while the end still takes a while, so that the cause survives a crash in
+/// between.
 pub(super) fn latch(tx: &mut Tx<'_>, run: RunId, cause: &Cause) -> Result<(), StoreError> {
     let run = tx.run(run)?;
     run::change(tx, run, RunState::Running, RunEvent::Finish)?;

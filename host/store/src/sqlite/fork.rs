@@ -1,5 +1,5 @@
-//! A session that begins with the history of another. One run that never ran owns what was
-//! copied, so that the new log has the order that every log has.
+//! Begins a session with a copy of another's history. A run that is never executed owns the copies,
+//! so that the new log has the same order as every other log.
 
 use super::numbers::{RunNo, SessionNo};
 use super::session::{self, NewSession};

@@ -1,5 +1,5 @@
-//! A disk that is full for a while, and a store that fails for good: what was said is told as
-//! being on disk once it is, in the order in which it was said, and nobody waits for ever.
+//! Tests with a disk that is full for a while, and with a store that fails for good: output is
+//! reported as on disk only once it is, in its order, and no caller waits for ever.
 
 use super::acting::{self, Acts, accept};
 use crate::transcript::Transcript;

@@ -1,5 +1,5 @@
 //! What answers granted for longer than once: kept with the answer, listed, revoked. Rules are
-//! words here; what they allow is not known.
+//! plain text here; the host interprets them.
 
 use super::listing::Listing;
 use super::numbers::{self, RunNo};

@@ -1,5 +1,5 @@
-//! What happens to a session beside its runs: renamed, planned, deleted; and to a workspace
-//! that is purged. Each change names what it changes, so that none undoes another.
+//! Changes to a session other than its runs: its title, its plan and its deletion; and the deletion
+//! of a workspace. Each change writes only its own columns, so that none undoes another.
 
 use super::entry;
 use super::numbers::{self, SESSION, SessionNo, WORKSPACES};
@@ -188,8 +188,9 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
     if used {
         return Err(Refusal::WrongState.into());
     }
+
     remember_last(tx)?;
-    // Whoever follows it finds it gone.
+    // Wakes the followers of the workspace, which find it deleted.
     tx.wake(SessionNo {
         session: 0,
         workspace: no,
@@ -197,6 +198,7 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
         workspace_id: id,
     });
     tx.numbers.forget_workspace(no);
+
     for of_deleted in [
         "DELETE FROM event WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM gone_run WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",

@@ -1,5 +1,4 @@
-//! Lists that go on behind a row that cannot be read, and the place of that row. Knows the tables'
-//! names, not what their rows mean.
+//! Lists that continue after a row that cannot be read, and report the place of that row.
 
 use crate::StoreError;
 use crate::damage::Damage;

@@ -1,4 +1,4 @@
-//! Messages in the store: the history that agents and people read.
+//! Reads and summarises the messages of sessions: the history that agents and users read.
 
 use super::event;
 use super::listing::{Listing, lenient};

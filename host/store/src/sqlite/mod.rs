@@ -1,8 +1,9 @@
-//! The backend that lasts: one SQLite database with a write-ahead log. Nothing outside this folder
-//! names rusqlite or holds SQL.
+//! The durable backend: one SQLite database with a write-ahead log. Only this folder uses rusqlite
+//! and SQL.
 //!
-//! `open` takes the directory and recovers what an earlier owner left, `backend` commits batches on
-//! the writer's thread, `queries` reads beside it on connections of its own (`reader`).
+//! `open` takes ownership of the directory and recovers what an earlier owner left. `backend`
+//! commits batches on the writer's thread. `queries` reads at the same time over connections of
+//! its own (`reader`).
 
 mod agent;
 mod archive;

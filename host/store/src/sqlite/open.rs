@@ -1,4 +1,6 @@
-//! Opening and owning the database of a data directory.
+//! Opens the database of a data directory: takes the directory (`directory`), compares the database
+//! with the record of what was committed (`committed`), migrates it, and has `recovery` end the
+//! runs that an earlier host left.
 
 use super::backend::Sqlite;
 use super::causes::{Causes, Earlier};
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 /// The database format that this host writes.
 pub(super) const FORMAT: i64 = 4;
-/// What brings a database from one format to the next.
+/// The SQL that brings a database from one format to the next.
 const MIGRATIONS: [&str; FORMAT as usize] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
@@ -61,6 +63,7 @@ pub(super) fn open(
             needed: SQLITE_MIN.1,
         });
     }
+
     let directory = directory::prepare(directory)?;
     let ownership = directory::own(&directory)?;
     let mut notices = directory::close_to_others(&directory)?;
@@ -91,12 +94,13 @@ pub(super) fn open(
         message: format!("recovery failed: {error}"),
     })?;
 
-    // What an earlier host kept has been used.
+    // Recovery has used the causes that an earlier host kept.
     causes.begin();
     notices.extend(watch(&mut backend, &directory, &ownership).map_err(refused)?);
     for notice in &notices {
         tracing::warn!(target: "lastword::notice", "{notice}");
     }
+
     let readers = ReadThreads::start(&directory, &damages).map_err(refused)?;
     let opened = Opened {
         backend,
@@ -111,7 +115,8 @@ pub(super) fn open(
     Ok((opened, ownership))
 }
 
-/// Has the writer note what it commits, and look after what it has open.
+/// Sets the backend up to count the pages of the write-ahead log, to check the places of its open
+/// files, and to note its commits.
 fn watch(
     sqlite: &mut Sqlite,
     directory: &Path,
@@ -124,23 +129,26 @@ fn watch(
             pages.store(count, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }))?;
+
     match Places::of(directory, ownership) {
         Ok(places) => sqlite.places = Some(places),
         Err(error) => tracing::warn!(%error, "open files cannot be looked after"),
     }
+
     let now = sqlite.clock.now();
     let (record, notice) = Record::begin(directory, &sqlite.conn, sqlite.epoch, now);
     sqlite.record = Some(record);
     Ok(notice)
 }
 
-/// Opens the database, compares it with what was noted of it, and brings it up to date.
+/// Opens the database, compares it with the record of its commits, and migrates it.
 fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> {
     let path = &directory.join(DATABASE);
     let refused = |error: rusqlite::Error| OpenError::of(path, &error);
     let conn = Connection::open(path).map_err(refused)?;
     conn.busy_timeout(BUSY).map_err(refused)?;
     conn.set_prepared_statement_cache_capacity(128);
+
     let found = format_of(&conn).map_err(refused)?;
     if found > FORMAT {
         return Err(OpenError::Newer {
@@ -149,7 +157,8 @@ fn open_database(directory: &Path) -> Result<(Connection, Compared), OpenError> 
             known: FORMAT,
         });
     }
-    // Before the first write, which goes over the rest of a damaged log.
+
+    // Before the first write, since that overwrites the rest of a damaged log.
     let compared = committed::compare(directory, &conn);
     configure(&conn).map_err(refused)?;
     migrate(&conn, found).map_err(refused)?;
@@ -165,8 +174,8 @@ fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.pragma_update(None, "journal_mode", "wal")?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", false)?;
-    // A plan that depends on what is bound is made anew at each call, which costs more than
-    // it saves here.
+    // Otherwise a plan that depends on bound values is made again at each call, which costs more
+    // than it saves here.
     conn.set_db_config(
         rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG,
         true,
@@ -175,8 +184,8 @@ fn configure(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.pragma_update(None, "wal_autocheckpoint", 0)
 }
 
-/// Brings a database up to date in one transaction, so that a disk that is full half-way
-/// leaves the format that was there.
+/// Migrates a database in one transaction, so that a disk that fills up half-way leaves the old
+/// format.
 fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     let done = usize::try_from(found).unwrap_or(0);
     let Some(missing) = MIGRATIONS.get(done..).filter(|missing| !missing.is_empty()) else {
@@ -191,12 +200,13 @@ fn migrate(conn: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     })
 }
 
-/// Numbers beyond this are none that a host gave.
+/// No host gives a number beyond this: a larger one is damage.
 const NUMBER_MAX: i64 = 1 << 60;
 
-/// The epoch rises once for each process that owns the directory. Neither it nor a position is
-/// given twice, though the database may have lost it. A row that cannot be read is
-/// made anew: every run that is open is this host's from here on.
+/// Takes ownership of the database and returns the epoch of this owner, which rises once for each
+/// process that owns the directory. No epoch or position is given twice, even if the database has
+/// lost the last ones. An owner row that cannot be read is created again. From here on every open
+/// run belongs to this host.
 fn take_over(
     conn: &Connection,
     compared: &Compared,
@@ -215,7 +225,7 @@ fn take_over(
     let why = match conn.query_row(&sound, [compared.epoch, compared.pos], |row| row.get(0)) {
         Err(rusqlite::Error::QueryReturnedNoRows) => "a number in it is none".to_owned(),
         Err(error) if is_corrupt(&error) => {
-            // Its page stays as it is, under another name.
+            // The damaged page stays as it is, under another table name.
             let anew = format!(
                 "ALTER TABLE owner RENAME TO owner_damaged_{};
                  CREATE TABLE owner (
@@ -232,6 +242,7 @@ fn take_over(
         }
         epoch => return epoch,
     };
+
     damages.note(owner.row(1).why(why));
     let anew = format!(
         "INSERT OR REPLACE INTO owner (one, epoch, id) VALUES (1, 1 + coalesce((
@@ -240,10 +251,11 @@ fn take_over(
            SELECT id FROM owner WHERE typeof(id) = 'blob'), randomblob(16)))"
     );
     if conn.execute_batch(&anew).is_err() {
-        // Not even that of the runs can be read.
+        // The epochs of the runs cannot be read either.
         let least = "INSERT OR REPLACE INTO owner (one, epoch, id) VALUES (1, 1, randomblob(16))";
         conn.execute_batch(least)?;
     }
+
     conn.execute_batch("DELETE FROM owner WHERE one <> 1")?;
     conn.query_row(
         "UPDATE owner SET epoch = max(epoch, ?1 + 1), last_pos = ?2 RETURNING epoch",
@@ -284,7 +296,8 @@ fn recover(
     for damage in damaged {
         damages.note(damage);
     }
-    // What an earlier host had begun to delete.
+
+    // Continue the deletions that an earlier host had begun.
     let mut delete = || -> Result<(), StoreError> {
         for session in life::going(&sqlite.conn)? {
             while !sqlite.once(|tx| life::delete_some(tx, session))? {}
@@ -298,6 +311,7 @@ fn recover(
         }
         deleted => deleted?,
     }
+
     if sum != Recovered::default() {
         tracing::info!(
             ended = sum.ended,

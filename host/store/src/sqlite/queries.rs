@@ -1,4 +1,4 @@
-//! Reads of the database, through one read-only connection: resolves ids, and sets aside what
+//! Carries out each query over one read-only connection: resolves ids, and notes the rows that
 //! cannot be read.
 
 use super::listing::damage_of;

@@ -1,5 +1,5 @@
-//! Questions and their answers: a row beside the log's events, so that what is open can be
-//! listed, and so that whoever answers late learns what was answered.
+//! Questions and their answers. Each has a row in addition to the log's events, so that open
+//! questions can be listed, and a client that answers too late learns the earlier answer.
 
 use super::listing::Listing;
 use super::numbers::{RunNo, SESSION, SessionNo, WORKSPACES};
@@ -232,7 +232,7 @@ pub(super) fn asking_workspaces(conn: &Connection) -> Result<Vec<WorkspaceId>, S
     Ok(workspaces)
 }
 
-/// The questions that nobody has answered, the oldest first.
+/// The questions without an answer, the oldest first.
 pub(super) fn open(
     conn: &Connection,
     of: &OpenQuestions,

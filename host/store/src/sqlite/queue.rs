@@ -1,5 +1,5 @@
-//! Prompts that wait, in the store: listed, edited, held, resumed. Whatever changes one is a
-//! compare-and-set on its state, so that a prompt which starts meanwhile stays as it started.
+//! Lists, edits, holds and resumes prompts that wait. Each change is a compare-and-set on the
+//! prompt's state, so that a prompt that starts meanwhile stays as it started.
 
 use super::entry::keep_blob;
 use super::event;

@@ -1,5 +1,5 @@
-//! Reads beside the writer: a few threads with read-only connections, one bounded page at a
-//! time, so that no read transaction holds a checkpoint up. Knows no table.
+//! Reads at the same time as the writer: a few threads with read-only connections carry out the
+//! reads of `queries`, one bounded page at a time, so that no read transaction delays a checkpoint.
 
 use super::directory::{DATABASE, WAL};
 use super::queries::SqliteQueries;

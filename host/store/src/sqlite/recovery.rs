@@ -1,6 +1,7 @@
-//! What a host does before anything else: every run that an earlier owner left gets its end.
-//! Idempotent, and safe to kill at any point: one run, one transaction. What cannot be read of a
-//! run costs that part of it alone, and never keeps the host from starting.
+//! Ends every run that an earlier owner left open; queued ones are held. The host does this before
+//! anything else. Recovery is idempotent, and safe to kill at any point since each run is one
+//! transaction. Damage to a run costs only the damaged part, and never keeps the host from
+//! starting.
 
 use super::backend::Sqlite;
 use super::causes::Earlier;
@@ -25,7 +26,7 @@ use std::time::Duration;
 struct Left {
     run: RunNo,
     id: Option<RunId>,
-    /// `None` if the word is none that this host knows.
+    /// `None` if this host does not know the word.
     state: Option<RunState>,
     cause: Option<String>,
     /// Why it cannot be carried out, if it cannot.
@@ -75,8 +76,7 @@ impl Left {
     }
 }
 
-/// Gives every run that is open its end, or holds it. What could not be read is answered beside
-/// what was done.
+/// Ends or holds every open run. Returns what was done, and the damage that was found.
 ///
 /// # Errors
 /// Only when the store cannot be written now.
@@ -89,6 +89,7 @@ pub(super) fn recover(
         Err(StoreError::Damaged(damage)) => vec![Err(*damage)],
         rows => rows?,
     };
+
     for row in rows {
         match row {
             Ok(left) => {
@@ -99,10 +100,11 @@ pub(super) fn recover(
             Err(damage) => damaged.push(damage),
         }
     }
+
     Ok((sum, damaged))
 }
 
-/// One run: as a whole, or else as much of its end as can be written.
+/// Recovers one run: its whole end, or else as much of it as can be written.
 fn one(
     sqlite: &mut Sqlite,
     left: &Left,

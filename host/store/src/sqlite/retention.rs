@@ -1,5 +1,6 @@
-//! Folding: the log's prefix of a session goes once every run in it has ended long ago. Its
-//! messages and receipts stay. Never part of a run, and a bounded number of rows at a time.
+//! Folding: deletes the beginning of a session's log once every run in it has ended long ago. The
+//! messages and receipts stay. It never cuts within a run, and deletes a bounded number of rows at
+//! a time.
 
 use super::life::remember_last;
 use super::listing::lenient;
@@ -37,10 +38,12 @@ pub(super) fn look(
         }
         cut.seen = row.get(0)?;
         if let Some(run) = row.get::<_, Option<i64>>(1)? {
-            match row.get(3)? {
-                true => cut.open.remove(&run),
-                false => cut.open.insert(run),
-            };
+            let ended: bool = row.get(3)?;
+            if ended {
+                cut.open.remove(&run);
+            } else {
+                cut.open.insert(run);
+            }
         }
         if cut.open.is_empty() {
             cut.through = cut.seen;
@@ -49,7 +52,8 @@ pub(super) fn look(
     Ok((cut, count == FOLD_EVENTS))
 }
 
-/// Says that a session's log begins after a number. What stands before is nobody's any more.
+/// Makes a session's log begin after a number. Earlier events are no longer read, and [`sweep`]
+/// deletes them.
 pub(super) fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), StoreError> {
     remember_last(tx)?;
     tx.conn
@@ -65,7 +69,7 @@ pub(super) fn cut(tx: &mut Tx<'_>, no: SessionNo, through: i64) -> Result<(), St
     Ok(())
 }
 
-/// Deletes some of what stands before the beginning of a session's log.
+/// Deletes a bounded number of events before the beginning of a session's log.
 pub(super) fn sweep(tx: &Tx<'_>, no: SessionNo) -> Result<usize, StoreError> {
     Ok(tx
         .conn

@@ -1,5 +1,5 @@
-//! Runs in the store: accepted, started, withdrawn. Each step is a compare-and-set, and the
-//! order of the writer's queue decides between two that race.
+//! Accepts and starts runs. Each step is a compare-and-set, and the order of the writer's queue
+//! decides between two requests that race.
 
 use super::entry::{insert_message, keep_blob, next_ordinal};
 use super::numbers::{RunNo, SessionNo};
@@ -14,8 +14,8 @@ use lastword_types::run::{RunEvent, RunState};
 use lastword_types::session::{Message, Role, title_from};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Accepts a prompt: the run's row, its bytes, the user's message, and what becomes of what
-/// was waited for, in one transaction.
+/// Accepts a prompt in one transaction: writes the run's row, its attached bytes and the user's
+/// message, and settles what the session waited for.
 pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, StoreError> {
     let session = tx.session(accept.session)?;
     if let Some(key) = &accept.key
@@ -34,10 +34,13 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     if !accept.start && queued(tx, session.session)? >= i64::from(accept.queue_max) {
         return Err(Refusal::QueueFull(accept.session).into());
     }
-    let state = match accept.start {
-        true => next(RunState::Queued, RunEvent::Start)?,
-        false => RunState::Queued,
+
+    let state = if accept.start {
+        next(RunState::Queued, RunEvent::Start)?
+    } else {
+        RunState::Queued
     };
+
     tx.conn
         .prepare_cached(
             "INSERT INTO run (id, session, state, epoch, prompt, digest, key, content,
@@ -58,6 +61,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
             accept.resumes.map(|run| *run.as_bytes()),
             accept.parent.map(|run| *run.as_bytes()),
         ])?;
+
     let run = RunNo {
         run: tx.conn.last_insert_rowid(),
         id: accept.run,
@@ -67,6 +71,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, accept: &Accept) -> Result<Accepted, Store
     for (id, bytes) in &accept.attached {
         keep_blob(tx.conn, session, id, bytes)?;
     }
+
     let message = user_message(tx, run, accept)?;
     log_accepted(tx, run, accept, message)?;
     Ok(Accepted::New)
@@ -112,9 +117,10 @@ fn user_message(tx: &Tx<'_>, run: RunNo, accept: &Accept) -> Result<Option<Messa
     let mut message = Message::begin(id, accept.run, Role::User, tx.now);
     message.parts.clone_from(&accept.prompt.parts);
     message.finished_ms = Some(tx.now);
-    let place = match accept.start {
-        true => Some(next_ordinal(tx.conn, run.session.session)?),
-        false => None,
+    let place = if accept.start {
+        Some(next_ordinal(tx.conn, run.session.session)?)
+    } else {
+        None
     };
     insert_message(tx.conn, run, &message, place)?;
     touch(tx, run.session, Some(&title_from(&message.text())))?;

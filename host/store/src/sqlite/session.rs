@@ -1,4 +1,4 @@
-//! Workspaces and sessions in the database: made, found, listed.
+//! Creates, finds and lists workspaces and sessions.
 
 use super::listing::{Listing, lenient};
 use super::numbers::{self, SessionNo};
@@ -30,7 +30,7 @@ pub(super) fn open_workspace(
     Ok(OpenedWorkspace { id, options })
 }
 
-/// Keeps what a workspace is opened with; of one that is gone, nothing.
+/// Stores the options of a workspace. Does nothing for a workspace that is deleted.
 pub(super) fn keep_options(
     tx: &Tx<'_>,
     workspace: WorkspaceId,
@@ -43,8 +43,8 @@ pub(super) fn keep_options(
     Ok(())
 }
 
-/// What a workspace was opened with last; [`Refusal::UnreadableOptions`] where that cannot be
-/// read whole.
+/// The options that a workspace was opened with last; [`Refusal::UnreadableOptions`] if they cannot
+/// be read whole.
 fn last_options(tx: &Tx<'_>, workspace: i64) -> Result<StoredOptions, StoreError> {
     let json: Option<String> = tx
         .conn
@@ -231,8 +231,8 @@ pub(super) fn find(conn: &Connection, id: SessionId) -> Result<SessionRow, Store
     found.ok_or_else(|| Refusal::UnknownSession(id).into())
 }
 
-/// A page of sessions, the newest first. Nothing that changes moves in this order: whoever
-/// reads all pages gets each session that is there throughout exactly once.
+/// A page of sessions, the newest first. A session never moves in this order: a caller that reads
+/// all pages gets each session that exists throughout exactly once.
 pub(super) fn list(
     conn: &Connection,
     page: &SessionsPage,

@@ -1,5 +1,5 @@
-//! Inside a write transaction: the log with its sequence numbers, savepoints, and the clock of the
-//! transaction. Knows no run and no session but by number.
+//! The state of a write transaction, which every command gets: the log with its sequence numbers,
+//! savepoints, and the time of the batch.
 
 use super::numbers::{Numbers, RunNo, SessionNo};
 use crate::command::BatchTime;
@@ -64,12 +64,12 @@ impl<'c> Tx<'c> {
         self.touched
     }
 
-    /// A session by its numbers, however much of it is left.
+    /// The numbers of a session, also of one that is being deleted.
     pub(super) fn session(&mut self, id: SessionId) -> Result<SessionNo, StoreError> {
         self.numbers.session(self.conn, id)
     }
 
-    /// A run by its numbers, however it stands.
+    /// The numbers of a run, whatever its state.
     pub(super) fn run(&mut self, id: RunId) -> Result<RunNo, StoreError> {
         self.numbers.run(self.conn, id)
     }
@@ -112,7 +112,7 @@ impl<'c> Tx<'c> {
         *self.next_pos - 1
     }
 
-    /// Wakes those who follow a session whose log did not grow: it is going.
+    /// Wakes the followers of a deleted workspace, although no log in it grew.
     pub(super) fn wake(&mut self, session: SessionNo) {
         self.touched.push(LogRange {
             session: session.id,
@@ -123,7 +123,7 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// Does something inside a savepoint of its own, which is undone if it fails.
+/// Runs `act` inside its own savepoint, which is rolled back if `act` fails.
 pub(super) fn in_savepoint<T>(
     tx: &mut Tx<'_>,
     act: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
@@ -156,6 +156,7 @@ impl Log<'_, '_> {
         self.seq += 1;
         let pos = *tx.next_pos;
         *tx.next_pos += 1;
+
         tx.conn
             .prepare_cached(
                 "INSERT INTO event (pos, session, seq, run, at_ms, body)
@@ -169,6 +170,7 @@ impl Log<'_, '_> {
                 tx.now.0 as i64,
                 json
             ])?;
+
         match tx.touched.last_mut() {
             Some(range) if range.session == self.session.id => range.last = self.seq,
             _ => tx.touched.push(LogRange {
@@ -178,6 +180,7 @@ impl Log<'_, '_> {
                 last: self.seq,
             }),
         }
+
         Ok(())
     }
 }

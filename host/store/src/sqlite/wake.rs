@@ -1,5 +1,5 @@
-//! What wakes a session after a run that waits: written with the run's end, taken back with
-//! the acceptance of the run that goes on with it. Knows no timer.
+//! The times and answers that sessions wait for: written with a waiting run's end, and removed when
+//! a run that continues it is accepted. The host's timer asks for those that are due.
 
 use super::listing::place;
 use super::numbers::{RunNo, SESSION, SessionNo};
@@ -15,7 +15,7 @@ use lastword_types::id::{RunId, SessionId};
 use lastword_types::run::{CarriedUsage, Receipt, Wait};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// Notes what a run waits for, with its end.
+/// Writes what a run waits for, together with its end.
 pub(super) fn keep(tx: &Tx<'_>, run: RunNo, wait: &Wait) -> Result<(), StoreError> {
     let due = wait.after.map(|after| {
         let after = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
@@ -39,8 +39,8 @@ pub(super) fn keep(tx: &Tx<'_>, run: RunNo, wait: &Wait) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Takes back what a run waits for, and settles what it asked: of two who would go on with
-/// it, the second is refused.
+/// Removes what a run waits for, and settles its question. If two prompts would continue the run,
+/// the second is refused.
 pub(super) fn go_on(
     tx: &mut Tx<'_>,
     session: SessionNo,
@@ -104,8 +104,8 @@ pub(super) fn read(row: &Row<'_>) -> Result<Due, StoreError> {
     })
 }
 
-/// What a run that a time begins takes over: nothing of the runs before, if a person asked in
-/// between.
+/// The usage that a run which a time begins takes over: that of the runs before it, or none if a
+/// user sent a prompt in between.
 fn carried(row: &Row<'_>) -> Result<CarriedUsage, StoreError> {
     let before: Option<String> = row.get(5)?;
     let before = match (before, row.get(6)?) {

@@ -1,7 +1,7 @@
 //! How much one run may say, and how much each thing counts that it says. Pure.
 //!
-//! All that makes its way to the disk counts: no field of a part is free of charge, and what
-//! says nothing still makes an entry in the log.
+//! Everything that is written to disk counts: every field of a part, and each entry in the log
+//! even if it has no content.
 
 use super::{OutputRefused, Transcript};
 use lastword_types::session::{BlobId, Content, Part, PartBody, ToolResult};

@@ -15,7 +15,7 @@ pub enum Entry {
     Message(Box<Message>),
     /// To be kept before an entry names it.
     Blob(BlobId, Vec<u8>),
-    /// To be kept until somebody revokes it.
+    /// To be kept until a user revokes it.
     Grant(Box<Granted>),
     /// To be logged for another run: what became of a question that it asks.
     Elsewhere(RunId, Box<EventBody>),

@@ -1,5 +1,6 @@
-//! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls
-//! it for a run that it saw end, recovery for one that it found; neither adds anything.
+//! The end of a run as one pure function: `(transcript, ending) → changes`. The writer calls it for
+//! a run that ends in this process, and recovery for one that an earlier host left open. Both use
+//! its result unchanged.
 
 use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;

@@ -1,8 +1,8 @@
-//! What one run has said so far, and the log entries that each further word makes.
-//! Pure; knows neither the guest that speaks nor the store that listens.
+//! The output of one run so far, and the log entries that each addition makes. Pure: `output`
+//! feeds it and hands its entries to the writer.
 //!
-//! A run speaks in steps. A step is one assistant message and, once a tool call in it has a
-//! result, one tool message. Output after the last result begins the next step.
+//! The output of a run is divided into steps. A step is one assistant message and, once a tool call
+//! in it has a result, one tool message. Output after the last result begins the next step.
 
 mod bounds;
 mod entry;
@@ -31,7 +31,7 @@ pub const DELTA_BYTES_MAX: usize = 16 << 10;
 /// Parts of the longest message.
 pub const MESSAGE_PARTS_MAX: usize = 4096;
 
-/// What one run has said.
+/// The output of one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
     pub(super) run: RunId,
@@ -115,6 +115,7 @@ impl Transcript {
             message.parts.push(Part::text(""));
             self.said.parts += 1;
         }
+
         let message = self.assistant.as_mut().expect("opened above");
         let part = last_index(message);
         if let Some(Part {
@@ -125,6 +126,7 @@ impl Transcript {
             text.push_str(delta);
         }
         self.said.text_bytes += delta.len() as u64;
+
         if let Some(Entry::Event(EventBody::TextDelta {
             message: id,
             part: at,

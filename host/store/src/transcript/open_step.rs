@@ -1,4 +1,4 @@
-//! What a run has said so far, as its own next request to a model has it in front. Pure.
+//! The output of a run so far, as its own next request to a model needs it. Pure.
 
 use super::{Entry, MessageEnd, Transcript};
 use lastword_types::clock::UnixMillis;

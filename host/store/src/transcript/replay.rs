@@ -1,5 +1,5 @@
-//! Reading a run's log back into the transcript that its memory had held: what recovery has
-//! instead of the run. Pure; the other half of `transcript`.
+//! Rebuilds the transcript of a run from its log. Recovery needs it for a run whose host ended.
+//! Pure; the inverse of the rest of `transcript`.
 
 use super::{MESSAGE_PARTS_MAX, Transcript};
 use lastword_types::clock::UnixMillis;

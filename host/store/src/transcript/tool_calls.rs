@@ -1,5 +1,5 @@
 //! Tool calls that the host carries out, and questions that a run asks: the parts of a
-//! transcript that somebody other than the agent goes on with. Pure.
+//! transcript that the host or a user continues, not the agent. Pure.
 
 use super::{Entry, OutputRefused, Transcript};
 use lastword_types::clock::UnixMillis;
@@ -25,9 +25,10 @@ impl Transcript {
         now: UnixMillis,
         log: &mut Vec<Entry>,
     ) -> Result<(), OutputRefused> {
-        let known = match self.step_is_over() {
-            true => None,
-            false => self.calls().find(|known| known.id == call.id),
+        let known = if self.step_is_over() {
+            None
+        } else {
+            self.calls().find(|known| known.id == call.id)
         };
         let Some(known) = known else {
             let part = Part::from(PartBody::ToolCall(call.clone()));
@@ -36,10 +37,12 @@ impl Transcript {
         if !known.finished {
             return Err(OutputRefused::Incomplete);
         }
+
         let same = known.name == call.name && same_json(&known.input, &call.input);
-        match same && !known.started && !self.answered(&call.id) {
-            true => Ok(()),
-            false => Err(OutputRefused::Conflict),
+        if same && !known.started && !self.answered(&call.id) {
+            Ok(())
+        } else {
+            Err(OutputRefused::Conflict)
         }
     }
 
@@ -65,7 +68,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Asks somebody.
+    /// Asks the users a question.
     ///
     /// # Errors
     /// [`OutputRefused::Questions`] or [`OutputRefused::Bytes`]; nothing is asked then.
@@ -111,7 +114,7 @@ impl Transcript {
         open.map(|at| self.questions.remove(at)).is_some()
     }
 
-    /// Takes a question back for whose answer nobody waits any more.
+    /// Takes back a question whose answer the run no longer waits for.
     ///
     /// # Errors
     /// [`OutputRefused::Conflict`] if the question is not open.
@@ -126,7 +129,7 @@ impl Transcript {
         Ok(())
     }
 
-    /// Takes back what nobody has answered.
+    /// Takes back all questions that have no answer.
     pub(super) fn dismiss_questions(&mut self, log: &mut Vec<Entry>) {
         let dismissed = self.questions.drain(..);
         log.extend(

@@ -1,4 +1,4 @@
-//! The event catalogue. Knows what each event carries, not when it is written.
+//! The event catalogue: every kind of event, and what it carries.
 //!
 //! For one run the order is: `run.queued`, `message.created` (user), `run.started`; then for
 //! each step `message.created` (assistant), deltas and parts, `tool.result`s,
@@ -71,16 +71,16 @@ pub enum EventBody {
         message: MessageId,
         /// Who speaks.
         role: Role,
-        /// What it holds already.
+        /// The parts that it has already.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Part>,
     },
-    /// A message that nobody has answered yet says something else now.
+    /// The content of a message that is not answered yet was replaced.
     #[serde(rename = "message.replaced")]
     MessageReplaced {
         /// The message.
         message: MessageId,
-        /// What it holds instead of what it held.
+        /// The new parts.
         parts: Vec<Part>,
     },
     /// Text was appended to a part, which it begins if it is new.
@@ -138,15 +138,15 @@ pub enum EventBody {
         /// The call's place in the message, from 0.
         index: u32,
     },
-    /// The run asks people, and waits. A question of a run that this one began, itself or by
-    /// others, is told here too, and so is what becomes of it: the question names its own run and
-    /// session, in whose log it stands as well.
+    /// The run asks the users, and waits. The questions of runs that this one began, directly or
+    /// through other runs, are logged here too, and so are their answers: each question names its
+    /// own run and session, whose log has it as well.
     #[serde(rename = "question.asked")]
     QuestionAsked {
         /// What it asks.
         question: Box<Question>,
     },
-    /// Somebody answered. The first answer of a question, and its only one.
+    /// A question was answered. Only the first answer of a question counts.
     #[serde(rename = "question.answered")]
     QuestionAnswered {
         /// Which question.
@@ -161,7 +161,7 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<QuestionId>,
     },
-    /// Nobody answered in time: the run ended, or went on without an answer.
+    /// A question got no answer in time: the run ended, or went on without one.
     #[serde(rename = "question.dismissed")]
     QuestionDismissed {
         /// Which question.
@@ -217,8 +217,8 @@ pub enum EventBody {
         /// The last message that it stands for.
         through: MessageId,
     },
-    /// Here stood an event that cannot be read any more, or several. Never stored: what cannot be
-    /// read is told so in its place, and the log goes on.
+    /// Stands for one or more events that can no longer be read, so that a reader of a damaged log
+    /// sees the gap and can go on. Never stored.
     #[serde(rename = "log.damaged")]
     LogDamaged {
         /// What cannot be read, and why.

@@ -1,4 +1,4 @@
-//! Places in the log. Knows nothing of what stands there.
+//! Places in the log, by which a reader continues after the last event that it has seen.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

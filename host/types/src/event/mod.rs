@@ -1,5 +1,5 @@
 //! What happens in a session, as it is logged and shown: the event catalogue and cursors.
-//! Pure values; knows neither who causes an event nor who reads it.
+//! Pure values.
 
 mod body;
 mod cursor;

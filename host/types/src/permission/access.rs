@@ -1,4 +1,4 @@
-//! What somebody is about to do, said so that it can be decided and shown to people.
+//! What an agent is about to do, in a form that can be decided and shown to users.
 
 use super::Capability;
 use crate::text;

@@ -1,5 +1,6 @@
-//! What a run may do: what its agent wants, and every agent above it wanted, within what is
-//! granted. The one place where that is decided; it asks nobody.
+//! What a run may do: what its agent and every agent above it want, within what is granted. The
+//! only place where rules are evaluated. It never asks a user: for [`Verdict::Undecided`], the
+//! host does.
 
 use super::{Access, Capability, Grants, Rule};
 use std::sync::Arc;
@@ -17,13 +18,13 @@ pub struct Authority {
 pub enum Verdict {
     /// It is granted.
     Allowed,
-    /// It is not to be had.
+    /// It is denied, and no user is asked.
     Denied(DenyReason),
-    /// No rule says anything of it.
+    /// No rule decides it.
     Undecided,
 }
 
-/// Why something is denied whatever anybody answers.
+/// Why an access is denied without asking a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenyReason {
     /// The agent's manifest does not ask for it.
@@ -35,7 +36,7 @@ pub enum DenyReason {
 }
 
 impl Authority {
-    /// Of an agent that nobody started but a user.
+    /// The authority of an agent that a user started, not another agent.
     #[must_use]
     pub fn new(wants: Arc<[Rule]>, grants: Grants) -> Self {
         Self {
@@ -44,7 +45,7 @@ impl Authority {
         }
     }
 
-    /// Of an agent that this run starts: never more than this run's own.
+    /// The authority of an agent that this run starts: never more than this run's own.
     #[must_use]
     pub fn child(&self, wants: Arc<[Rule]>) -> Self {
         let mut child = self.clone();
@@ -73,9 +74,11 @@ impl Authority {
         if let Some(rule) = self.grants.denial(capability, target) {
             return Verdict::Denied(DenyReason::Rule(Box::new(rule.clone())));
         }
-        match self.grants.covers(capability, target) || covers(remembered) {
-            true => Verdict::Allowed,
-            false => Verdict::Undecided,
+
+        if self.grants.covers(capability, target) || covers(remembered) {
+            Verdict::Allowed
+        } else {
+            Verdict::Undecided
         }
     }
 

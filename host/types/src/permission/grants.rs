@@ -1,4 +1,4 @@
-//! What somebody granted and what somebody denied, as rules.
+//! What is granted and what is denied, as rules.
 
 use super::{Capability, Manifest, Rule};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ impl Grants {
         Self::default()
     }
 
-    /// The same and one more: a whole [`Capability`], or a [`Rule`]. Writing files includes
+    /// Adds a rule that allows: a whole [`Capability`], or a [`Rule`]. Writing files includes
     /// reading them.
     #[must_use]
     pub fn with(mut self, rule: impl Into<Rule>) -> Self {
@@ -32,7 +32,7 @@ impl Grants {
         self
     }
 
-    /// The same but for what a rule denies, whoever allows it.
+    /// Adds a rule that denies. A denial takes precedence over every grant.
     #[must_use]
     pub fn deny(mut self, rule: impl Into<Rule>) -> Self {
         let rule = rule.into();
@@ -95,7 +95,7 @@ impl Grants {
         self.denied.iter()
     }
 
-    /// What the manifest requires and nobody granted.
+    /// The capabilities that the manifest requires and that are not granted.
     #[must_use]
     pub fn missing(&self, manifest: &Manifest) -> Vec<Capability> {
         let required = manifest.wants.iter().filter(|want| want.required);

@@ -52,9 +52,10 @@ fn port(port: &str) -> Result<String, String> {
         return number.map(|number| number.to_string()).ok_or_else(unfit);
     }
     let fits = |c: char| c.is_ascii_digit() || "*?{},".contains(c);
-    match port.chars().all(fits) {
-        true => Ok(port.to_owned()),
-        false => Err(unfit()),
+    if port.chars().all(fits) {
+        Ok(port.to_owned())
+    } else {
+        Err(unfit())
     }
 }
 

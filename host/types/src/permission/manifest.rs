@@ -1,4 +1,4 @@
-//! What an agent says of itself. Nothing in it is trusted: it can only ask.
+//! What an agent says of itself. The host trusts nothing in it: an agent can only ask.
 
 use super::{Capability, InvalidRule, Rule};
 

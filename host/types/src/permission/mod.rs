@@ -1,5 +1,5 @@
-//! What an agent wants, what it is granted, and what follows from both. Pure; knows neither
-//! who grants nor what a capability does.
+//! What an agent wants, what it is granted, and what follows from both. Pure: the embedder gives
+//! the grants, and the host asks [`Authority`] before it carries out an access.
 
 mod access;
 mod authority;

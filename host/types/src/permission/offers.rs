@@ -1,5 +1,5 @@
 //! What an answer to a question may allow for longer than once: derived from the request, so
-//! that nobody grants more by answering than what was asked about.
+//! that an answer never grants more than what was asked about.
 
 use super::Capability::{ReadFiles, RunCommands, Tools, WriteFiles};
 use super::rule::escape;

@@ -1,5 +1,4 @@
-//! Why a run ended: the causes, the terminal state and the finish reason of each.
-//! Pure; knows nothing of how a guest is stopped.
+//! Why a run ended: the causes, the terminal state and the finish reason of each. Pure.
 
 use super::RunState;
 use crate::session::FinishReason;

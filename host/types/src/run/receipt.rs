@@ -1,5 +1,4 @@
-//! The receipt: what a run's end looks like to whoever asked for it.
-//! Pure; knows nothing of how the figures are taken.
+//! The receipt: a run's end as the caller of the run gets it. Pure values.
 
 use super::{Cause, RunState};
 use crate::id::RunId;
@@ -7,7 +6,7 @@ use crate::session::{FinishReason, Question, Usage};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-/// Proof of a run's end, answered after the final state is durable.
+/// Proof of a run's end, returned after the final state is durable.
 ///
 /// A receipt with `persisted: false` is provisional: the guest is gone and the writer owns
 /// the finishing transaction, which had not committed by the waiter's deadline.
@@ -96,7 +95,7 @@ pub struct RunUsage {
     pub input_tokens: u64,
     /// Tokens that models wrote.
     pub output_tokens: u64,
-    /// What they cost, in millionths of a US dollar; 0 where nobody knows.
+    /// What they cost, in millionths of a US dollar; 0 if the price is not known.
     #[serde(default)]
     pub cost_micros: u64,
     /// Bytes of guest memory at the highest, summed over all memories.
@@ -134,7 +133,7 @@ pub struct RunOutcome {
 pub struct Wait {
     /// A time, from the run's end on.
     pub after: Option<Duration>,
-    /// Somebody's answer.
+    /// The answer to this question.
     pub question: Option<Question>,
     /// What the run that a time begins takes over.
     pub carried: CarriedUsage,

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a run stands. What is durable on entering each is in the crate's contract.
+/// The state of a run. The crate's contract says what is durable on entering each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]

@@ -1,4 +1,4 @@
-//! A whole session as one value, to be taken elsewhere. Pure; knows no storage.
+//! A whole session as one value, for export. Pure.
 
 use super::{Message, SessionRecord};
 use crate::id::RunId;
@@ -21,11 +21,11 @@ pub struct Export {
 pub struct ExportedRun {
     /// Its id.
     pub id: RunId,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
     /// Its end, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,
-    /// What was said: what has a place in the history first, in order.
+    /// Its messages, those with a place in the history first, in order.
     pub messages: Vec<Message>,
 }

@@ -1,4 +1,4 @@
-//! Why a message ended. Knows the words, not who says them.
+//! Why a message ended.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

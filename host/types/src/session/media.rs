@@ -1,6 +1,6 @@
-//! What bytes are, by how they begin. Knows no names of files.
+//! Finds the media type of bytes by how they begin, independent of a file name.
 
-/// Beginnings of what is often met.
+/// The first bytes of common kinds of files.
 const KNOWN: [(&[u8], &str); 10] = [
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),

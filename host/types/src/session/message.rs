@@ -1,4 +1,4 @@
-//! A message: who speaks, in which place, with which parts. Knows no storage.
+//! A message: its role, its place in the history, and its parts.
 
 use super::{Extra, FinishReason, Part};
 use crate::clock::UnixMillis;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Whoever prompts.
+    /// The user, or another agent, that sends the prompt.
     User,
     /// The agent.
     Assistant,
@@ -49,8 +49,8 @@ pub struct Message {
     /// The run that it belongs to.
     pub run: RunId,
     /// Its place in the session's history, from 1; `None` until the run of a queued prompt starts,
-    /// and for good if that is taken back.
-    /// Order depends on this alone, never on a clock.
+    /// and for good if that prompt is taken back.
+    /// The order of messages depends on this alone, never on a clock.
     pub ordinal: Option<u64>,
     /// Who speaks.
     pub role: Role,

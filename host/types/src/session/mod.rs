@@ -1,6 +1,5 @@
-//! What a conversation is made of: sessions, messages and their parts.
-//! Pure values; knows neither how they are stored nor who produces them. Only `export` knows
-//! that messages belong to runs.
+//! Sessions, messages and their parts, as pure values. The store keeps them, and clients get them
+//! as JSON.
 
 mod export;
 mod finish;

@@ -1,4 +1,5 @@
-//! The parts of a message. Knows their shapes and their JSON, not where bytes are kept.
+//! The parts of a message, and their JSON. Data parts name their bytes by a digest; the store
+//! keeps the bytes.
 
 use super::FinishReason;
 use crate::clock::UnixMillis;

@@ -1,5 +1,4 @@
-//! What a run asks people, and what they answer. Pure values; knows neither how a question
-//! reaches anybody nor what an answer allows.
+//! What a run asks users, and what they answer. Pure values.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, GrantId, QuestionId, RunId, SessionId};
@@ -36,7 +35,7 @@ pub enum Asked {
     Permission {
         /// The capability that it needs.
         capability: String,
-        /// To what: a path, `host:port`, a name, a command line.
+        /// What is accessed: a path, `host:port`, a name, a command line.
         target: String,
         /// One line for people.
         title: String,
@@ -55,7 +54,7 @@ pub enum Asked {
     Input {
         /// The question.
         text: String,
-        /// Answers to choose from; others are possible too.
+        /// The answers to choose from; others are possible too.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         choices: Vec<String>,
     },
@@ -85,7 +84,7 @@ pub enum Answer {
     },
 }
 
-/// For how long an answer stands.
+/// For how long an answer holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -97,7 +96,7 @@ pub struct Remember {
     pub rule: Option<String>,
 }
 
-/// Where a grant stands.
+/// Where a grant holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -108,14 +107,14 @@ pub enum Within {
     Workspace,
 }
 
-/// Something that was granted by an answer, until somebody revokes it.
+/// What an answer granted, until a user revokes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Granted {
     /// Its id.
     pub id: GrantId,
-    /// The session in which alone it stands; in every session of the agent in its workspace
-    /// if there is none.
+    /// The only session in which it holds; without one it holds in every session of the agent in
+    /// its workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
     /// To which agent.
@@ -126,13 +125,13 @@ pub struct Granted {
     pub granted_ms: UnixMillis,
 }
 
-/// How a question stands.
+/// The state of a question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QuestionState {
-    /// Nobody has answered yet.
+    /// It has no answer yet.
     Open,
     /// This was the first answer.
     Answered(Answer),
-    /// Nobody answered in time: its run ended, or went on without an answer.
+    /// It got no answer in time: its run ended, or went on without one.
     Dismissed,
 }

@@ -1,4 +1,4 @@
-//! A session as a value, and the usage that it sums. Knows no storage.
+//! A session and a workspace as values, and the usage that a session sums.
 
 use crate::clock::UnixMillis;
 use crate::id::{AgentId, MessageId, SessionId, WorkspaceId};
@@ -15,7 +15,7 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
-    /// What they cost, in millionths of a US dollar; 0 where nobody knows.
+    /// What they cost, in millionths of a US dollar; 0 if the price is not known.
     #[serde(default)]
     pub cost_micros: u64,
     /// Of the tokens read, those that the service had kept from an earlier request.
@@ -121,10 +121,10 @@ pub struct SessionRecord {
     pub updated_ms: UnixMillis,
 }
 
-/// Characters of the longest title that somebody gives.
+/// Characters of the longest title that a user may give.
 pub const TITLE_GIVEN_CHARS_MAX: usize = 200;
 
-/// A title that somebody gives, trimmed; `None` if it is empty, longer than
+/// A title that a user gives, trimmed; `None` if it is empty, longer than
 /// [`TITLE_GIVEN_CHARS_MAX`] characters, or has control characters.
 #[must_use]
 pub fn title_given(title: &str) -> Option<&str> {

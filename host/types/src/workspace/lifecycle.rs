@@ -81,15 +81,15 @@ impl Lifecycle {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// Nobody claims it any more.
+    /// No client claims it any more.
     Unclaimed,
-    /// Somebody asked for it.
+    /// A caller asked for it.
     Asked,
     /// The host shuts down.
     Shutdown,
 }
 
-/// What happens to the runs of a workspace that nobody claims any more.
+/// What happens to the runs of a workspace once no client claims it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLastClient {
     /// They go on; the workspace closes after the last. The default.

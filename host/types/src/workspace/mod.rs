@@ -1,5 +1,4 @@
-//! Workspaces: what one is known by, who keeps it open, and the steps of its life. Pure but
-//! for resolving a path; knows no sessions and no runs.
+//! Workspaces: the key of one, and the steps of its life. Pure except for resolving a path.
 
 mod lifecycle;
 
