@@ -351,7 +351,10 @@ mod tests {
             ("url = 'ftp://h'", "expected something like"),
             ("url = '/mcp'", "expected something like"),
             ("url = 'http://me:hunter2@h/'", "put it into `headers`"),
-            ("url = 'http://h'\nheaders = {'a b' = ''}", "not a valid header name"),
+            (
+                "url = 'http://h'\nheaders = {'a b' = ''}",
+                "not a valid header name",
+            ),
             ("url = 'http://h'\nheaders = {Accept = ''}", "sets itself"),
             ("command = ['x']\ntimeout_s = 0", "timeout_s = 0; expected"),
             ("command = ['x']\nenv = {'A=B' = ''}", "no variable"),

@@ -100,7 +100,9 @@ fn a_file_that_is_no_database_is_said_to_be_damaged() {
     for name in ["lastword.db-wal", "lastword.db-shm"] {
         let _may_be_missing = std::fs::remove_file(shell.data().join(name));
     }
-    for words in [&["doctor"][..], &["show"], &["queue", "latest"]] {
+    let examined = shell.lastword(&["doctor"]).exits(1);
+    examined.tells(&["is damaged", "lastword backup"]);
+    for words in [&["show"][..], &["queue", "latest"]] {
         let done = shell.lastword(words);
         assert!(matches!(done.code, Some(1 | 2)), "{done:?}");
         done.tells(&["is damaged", "lastword doctor", "backup"]);

@@ -156,7 +156,7 @@ impl HostBuilder {
     /// use lastword::{Host, WorkspaceKey, WorkspaceOptions};
     ///
     /// let host = Host::builder().in_memory().build().await?;
-    /// let key = WorkspaceKey::name("trial")?;
+    /// let key = WorkspaceKey::name("trial");
     /// let workspace = host.open_workspace(key, WorkspaceOptions::new()).await?;
     /// assert_eq!(host.workspace_record(workspace.id()).await?.sessions, 0);
     /// host.shutdown().await;

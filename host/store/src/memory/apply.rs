@@ -116,7 +116,7 @@ impl Apply<'_> {
         let no = match self.state.workspace_keys.get(&open.key) {
             Some(no) => *no,
             None => {
-                let no = next(&mut self.state.last.workspace);
+                let no = next(&self.state.workspaces);
                 self.state.workspace_ids.insert(open.id, no);
                 self.state.workspace_keys.insert(open.key.clone(), no);
                 let workspace = Workspace {
@@ -196,7 +196,7 @@ impl Apply<'_> {
         parent: Option<No>,
         forked_from: Option<ForkPoint>,
     ) -> No {
-        let no = next(&mut self.state.last.session);
+        let no = next(&self.state.sessions);
         self.state.session_ids.insert(id, no);
         let session = Session {
             id,
@@ -510,7 +510,7 @@ impl Apply<'_> {
     }
 
     fn insert_run(&mut self, session: No, id: RunId, prompt: PromptRecord, digest: &str) -> No {
-        let no = next(&mut self.state.last.run);
+        let no = next(&self.state.runs);
         self.state.run_ids.insert(id, no);
         self.session(session).runs.insert(no);
         let run = Run {
@@ -712,7 +712,7 @@ impl Apply<'_> {
 /// What runs say, and how they end.
 impl Apply<'_> {
     fn insert_message(&mut self, run: No, mut message: Message, place: Option<i64>) -> No {
-        let no = next(&mut self.state.last.message);
+        let no = next(&self.state.messages);
         message.ordinal = place.map(|place| place as u64);
         self.state.message_ids.insert(message.id, no);
         let row = self.run(run);
@@ -787,7 +787,7 @@ impl Apply<'_> {
         let (question, answer): (_, Option<&Answer>) = match body {
             EventBody::QuestionAsked { question } => {
                 if !self.state.question_ids.contains_key(&question.id) {
-                    let no = next(&mut self.state.last.question);
+                    let no = next(&self.state.questions);
                     self.state.question_ids.insert(question.id, no);
                     let stored = StoredQuestion {
                         session: self.state.runs[&run].session,

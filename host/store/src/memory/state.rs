@@ -46,24 +46,14 @@ pub(super) struct State {
     pub(super) question_ids: HashMap<QuestionId, No>,
     /// Runs by the run that they go on with.
     pub(super) resumed: HashMap<RunId, No>,
-    /// The last numbers that were given.
-    pub(super) last: Last,
+    /// The last position that was given.
+    pub(super) last_pos: u64,
 }
 
-#[derive(Default)]
-pub(super) struct Last {
-    pub(super) workspace: No,
-    pub(super) session: No,
-    pub(super) run: No,
-    pub(super) message: No,
-    pub(super) question: No,
-    pub(super) pos: u64,
-}
-
-/// The next number after the last one.
-pub(super) fn next(last: &mut No) -> No {
-    *last += 1;
-    *last
+/// The number of a new row: one more than the highest that is used, as SQLite numbers rows. Pages
+/// continue by these numbers, so both backends give the same ones.
+pub(super) fn next<T>(rows: &BTreeMap<No, T>) -> No {
+    rows.last_key_value().map_or(1, |(last, _)| last + 1)
 }
 
 /// Whose value, of which agent, under which key.
@@ -184,7 +174,7 @@ impl State {
 
     /// The highest position given so far.
     pub(super) fn last_pos(&self) -> u64 {
-        self.last.pos
+        self.last_pos
     }
 
     /// A session, however much of it is left.
@@ -297,8 +287,8 @@ impl Apply<'_> {
     /// Appends one event to the log of a session.
     pub(super) fn log(&mut self, session: No, run: Option<No>, body: EventBody) {
         let run = run.map(|no| self.state.runs[&no].id);
-        self.state.last.pos += 1;
-        let pos = self.state.last.pos;
+        self.state.last_pos += 1;
+        let pos = self.state.last_pos;
         let row = self.state.sessions.get_mut(&session).expect("it was found");
         row.last_seq += 1;
         let seq = row.last_seq;

@@ -128,8 +128,7 @@ const TABLES: &[Table] = &[
     table(
         "run",
         "no",
-        "run.no, session.no, workspace.no, run.id, session.id, session.agent, workspace.id,
-         run.state, run.prompt, run.epoch, run.message, run.digest, run.key, run.content, run.cause,
+        "run.id, session.id, session.agent, workspace.id, run.state, run.prompt, run.epoch, run.message, run.digest, run.key, run.content, run.cause,
          run.accepted_ms, run.started_ms, run.ended_ms, run_terminal.run, run.resumes, run.parent",
         "LEFT JOIN session ON session.no = run.session
          LEFT JOIN workspace ON workspace.no = session.workspace
@@ -249,20 +248,20 @@ fn workspace(row: &Row<'_>) -> Result<(), StoreError> {
 
 fn run(row: &Row<'_>) -> Result<(), StoreError> {
     let at = queue::at(row)?;
-    number(row, 9)?;
-    numbers(row, 10)?;
-    event::text(row, 11)?;
-    row.get::<_, Option<String>>(12)?;
-    row.get::<_, Option<Vec<u8>>>(13)?;
-    if let Some(cause) = row.get::<_, Option<String>>(14)? {
+    number(row, 6)?;
+    numbers(row, 7)?;
+    event::text(row, 8)?;
+    row.get::<_, Option<String>>(9)?;
+    row.get::<_, Option<Vec<u8>>>(10)?;
+    if let Some(cause) = row.get::<_, Option<String>>(11)? {
         serde_json::from_str::<Cause>(&cause)?;
     }
-    number(row, 15)?;
-    numbers(row, 16)?;
-    numbers(row, 17)?;
-    row.get::<_, Option<[u8; 16]>>(19)?;
-    row.get::<_, Option<[u8; 16]>>(20)?;
-    let ended = row.get::<_, Option<i64>>(18)?.is_some();
+    number(row, 12)?;
+    numbers(row, 13)?;
+    numbers(row, 14)?;
+    row.get::<_, Option<[u8; 16]>>(16)?;
+    row.get::<_, Option<[u8; 16]>>(17)?;
+    let ended = row.get::<_, Option<i64>>(15)?.is_some();
     same(
         ended == at.state.is_terminal(),
         "its state and its receipt contradict each other",
