@@ -56,15 +56,18 @@ impl Journal {
             let mut crash = self.crash.lock().unwrap_or_else(PoisonError::into_inner);
             crash.panic = Some(cut(message).to_owned());
         }
+
         let count = self.lines.fetch_add(1, Ordering::Relaxed);
         if count > LINES_MAX {
             return;
         }
+
         let run = self.run.map(|run| run.to_string()).unwrap_or_default();
         if count == LINES_MAX {
             tracing::warn!(target: "lastword::agent", run, "the agent logs too much; the rest is dropped");
             return;
         }
+
         let message = cut(message);
         let fields = cut(fields.unwrap_or_default());
         match level {
@@ -103,6 +106,7 @@ impl GuestLines for Journal {
                 Level::Warn
             }
         };
+
         self.write(level, line, None);
     }
 }

@@ -38,6 +38,7 @@ impl Values {
             bytes: self.bytes_max,
             keys: KEYS_MAX,
         };
+
         let put = PutState {
             owner: self.owner.clone(),
             scope: scope_in(scope),
@@ -46,6 +47,7 @@ impl Values {
             value,
             quota,
         };
+
         self.store.execute(put).await.or_failure()
     }
 }
@@ -65,6 +67,7 @@ impl State {
             let message = format!("a key has at most {KEY_BYTES_MAX} bytes");
             return Err(failure("invalid", message));
         }
+
         self.values
             .as_ref()
             .ok_or_else(|| denied(Capability::State))

@@ -118,10 +118,12 @@ pub(super) async fn load(
         AgentSource::File(path) => path.display().to_string(),
         AgentSource::Bytes(_) => format!("the agent `{id}`"),
     };
+
     let refused = {
         let name = name.clone();
         move |source| HostError::Component { name, source }
     };
+
     let (inner, again) = (Arc::clone(host), refused.clone());
     // On the guests' runtime, which has all that starting a process needs.
     let loading = host.dispatcher.guests.spawn(async move {
@@ -142,6 +144,7 @@ pub(super) async fn load(
         // Compiling must not hold up the host's end.
         _ = stage.wait_for(|stage| *stage != Stage::Open) => return Err(HostError::HostClosing),
     };
+
     let inner = Arc::clone(host);
     let described = host.dispatcher.guests.spawn(async move {
         let manifest = describe(&inner, &loaded).await;
@@ -197,6 +200,7 @@ async fn describe(
         host.engine.stop(&interrupt);
         std::future::pending().await
     };
+
     let called = call(
         &host.engine,
         loaded,
@@ -236,6 +240,7 @@ fn read(manifest: turn::Manifest) -> Manifest {
             Err(invalid) => unknown_wants.push(invalid.to_string()),
         }
     }
+
     Manifest {
         name: manifest.name,
         version: manifest.version,

@@ -453,6 +453,7 @@ async fn opened_in_memory(
             directory.display()
         )));
     }
+
     let temporary = blocking("make a temporary directory", tempfile::tempdir).await?;
     let temporary = temporary.map_err(|source| HostError::Io {
         what: "make a temporary directory in",
@@ -501,6 +502,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
             host.on_idle(workspace);
         }
     };
+
     let _set_once = dispatcher.on_idle.set(Box::new(on_idle));
     if wakes {
         let _set_once = inner.waking.set(inner.keep_waking());
@@ -508,6 +510,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }
+
     Host { inner: lease }
 }
 

@@ -39,6 +39,7 @@ impl RunSpawner for Children {
         let Some(host) = self.host() else {
             return Vec::new();
         };
+
         let agents = host.agents().into_iter();
         let told = agents.map(|agent| {
             let about = agent.manifest().description.clone();
@@ -71,6 +72,7 @@ impl Host {
             deadline: None,
             carried: None,
         };
+
         let job = self.inner.job(&session, RunId::generate(), record, None);
         let mut job = job.map_err(|error| unavailable(error.to_string()))?;
         job.lineage = Some(child.lineage);
@@ -81,6 +83,7 @@ impl Host {
             dispatcher,
             live: Arc::clone(&live),
         };
+
         if let Some(refused) = accepted.await.map_or(Some(closing()), refusal) {
             drop(with_parent);
             // Nobody was asked anything in it, and whoever tries again gets another one.
@@ -89,11 +92,13 @@ impl Host {
             }
             return Err(refused);
         }
+
         let receipt = match live.ended().await {
             Ok(receipt) => receipt,
             Err(NoEnd::Held) => return Err(closing()),
             Err(NoEnd::Lost(error)) => return Err(failed(&error)),
         };
+
         drop(with_parent);
         let messages = session.messages().await;
         let messages = messages.map_err(|error| unavailable(error.to_string()))?;
@@ -118,6 +123,7 @@ impl Host {
             let renamed = session.rename(title).await;
             renamed.map_err(|error| ToolError::invalid(error.to_string()))?;
         }
+
         Ok(session)
     }
 }

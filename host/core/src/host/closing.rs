@@ -90,6 +90,7 @@ impl HostInner {
             self.begin_close(id, CloseReason::Asked);
             self.end_runs(id);
         }
+
         let left = self.closed(id, patience).await;
         // What ran may have ended waiting meanwhile.
         taken_back.extend(self.forget_times(id).await);
@@ -118,6 +119,7 @@ impl HostInner {
                 drop(changes.changed().await);
             }
         };
+
         tokio::select! {
             biased;
             () = closed => Vec::new(),
@@ -139,6 +141,7 @@ impl HostInner {
                 drop(changes.changed().await);
             }
         };
+
         tokio::select! {
             biased;
             () = closed => {}
@@ -174,6 +177,7 @@ impl HostInner {
         if first {
             self.dispatcher.tell(Lifecycle::HostClosing);
         }
+
         open
     }
 
@@ -198,9 +202,11 @@ impl HostInner {
         for id in &open {
             self.begin_close(*id, CloseReason::Shutdown);
         }
+
         if !self.drain_time.is_zero() {
             dispatcher.drained(None, self.drain_time).await;
         }
+
         let closing: Vec<WorkspaceId> = {
             let registry = self.workspaces.lock();
             registry
@@ -208,13 +214,16 @@ impl HostInner {
                 .map(|(workspace, ..)| workspace.id)
                 .collect()
         };
+
         for id in &closing {
             self.end_runs(*id);
         }
+
         let left = dispatcher.drained(None, patience).await;
         if left.is_empty() && !dispatcher.brought().tools.is_empty() {
             self.all_closed(patience + TOOLS_CLOSE).await;
         }
+
         self.stage.send_replace(Stage::Drained);
         left
     }
@@ -230,11 +239,13 @@ impl HostInner {
         if let Err(error) = gone.await {
             tracing::warn!(%error, "what the embedder brought was not let go of");
         }
+
         let store = self.store.clone();
         let closed = dispatcher.guests.spawn_blocking(move || store.close());
         if closed.await.is_err() {
             tracing::error!("closing the store panicked");
         }
+
         dispatcher.tell(Lifecycle::HostClosed);
         left
     }
@@ -266,6 +277,7 @@ impl Host {
             Err(unknown @ HostError::UnknownWorkspace(_)) => Some(unknown),
             Err(other) => return Err(other),
         };
+
         let closed = self.inner.close(id).await;
         match unknown {
             Some(unknown) if closed == ClosedWorkspace::default() => Err(unknown),

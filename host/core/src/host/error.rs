@@ -510,6 +510,7 @@ mod tests {
             let again = ERROR_NAMES[at + 1..].iter().any(|(other, _)| other == name);
             assert!(!again, "{name} is listed twice");
         }
+
         let session = SessionId::generate();
         let agent = AgentId::new("a").expect("a name");
         for (error, kind, again, hint) in [

@@ -38,6 +38,7 @@ impl Host {
                 }
             }
         }
+
         self.resume_held().await
     }
 
@@ -60,9 +61,11 @@ impl Host {
             agent: held.agent,
             id: held.session,
         };
+
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
+
         let run = self.handle(Arc::clone(&job.live));
         match self.inner.dispatcher.resume(job, key).await {
             Ok(Ok(())) => Ok(Some(run)),

@@ -109,6 +109,7 @@ impl Host {
             limit: limit + 1,
             after: filter.after,
         };
+
         let store = &self.inner.store;
         let rows = store.list(page).await?;
         let record = |row: SessionRow| row.record;
@@ -152,10 +153,12 @@ impl Host {
             StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing(id),
             other => other.into(),
         };
+
         store.workspace_key(id).await?;
         if !self.inner.close(id).await.left.is_empty() {
             return Err(HostError::WorkspaceClosing(id));
         }
+
         for session in store.sessions_of(id).await? {
             match store.execute(BeginDelete { session }).await {
                 // Somebody else deleted it meanwhile.
@@ -166,6 +169,7 @@ impl Host {
                 }
             }
         }
+
         let delete = DeleteWorkspace { workspace: id };
         store.execute(delete).await.map_err(named)
     }
@@ -291,6 +295,7 @@ impl Session {
             session: self.id,
             title: title.to_owned(),
         };
+
         Ok(store.execute(rename).await?.record)
     }
 
@@ -356,6 +361,7 @@ impl Session {
             run.state = self.host.inner.dispatcher.standing(run.id, run.state);
             run
         };
+
         Ok(Page::of(
             store,
             rows,
@@ -396,6 +402,7 @@ impl Session {
             through,
             key,
         };
+
         let id = self.host.inner.store.execute(fork).await?;
         self.host.session(id).await
     }
@@ -423,6 +430,7 @@ impl Session {
                 done => return Ok(done?),
             }
         }
+
         Err(HostError::StoreUnavailable(
             "a run of the session has no end yet".to_owned(),
         ))

@@ -29,6 +29,7 @@ impl Host {
             digest,
             wasm,
         };
+
         self.inner.store.execute(keep).await?;
         self.inner.agents().insert(id, agent.clone());
         drop(turn);
@@ -53,6 +54,7 @@ impl Host {
             let agent = self.load_agent(id.as_str(), wasm).await;
             loaded.push((id, agent));
         }
+
         drop(turn);
         Ok(loaded)
     }

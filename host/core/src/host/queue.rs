@@ -107,6 +107,7 @@ impl Edit {
             Some(Attachments { parts, blobs }) => (Some(parts), blobs),
             None => (None, Vec::new()),
         };
+
         EditQueued {
             session,
             run,
@@ -156,6 +157,7 @@ impl Session {
         if let Some(said) = &edit.said {
             bounds::check_parts(said)?;
         }
+
         let store = &self.host.inner.store;
         match store.execute(edit.of(self.id, run)).await {
             Ok(row) => Ok(row.into()),
@@ -178,6 +180,7 @@ impl Session {
         if at.session != self.id {
             return Err(HostError::UnknownRun(run));
         }
+
         let dispatcher = &self.host.inner.dispatcher;
         if let Some(live) = dispatcher.live(run) {
             if !dispatcher.withdraw_waiting(&live) {
@@ -186,6 +189,7 @@ impl Session {
             let receipt = dispatcher.ended_or_provisional(&live).await;
             return Ok(Receipt::clone(&receipt));
         }
+
         match at.state {
             RunState::Held => handle.take_back(&at, Cause::User).await,
             _ => Err(HostError::RunStarted(run)),

@@ -220,6 +220,7 @@ impl HostInner {
             host: self,
             key: Some(key),
         };
+
         let inner = open(self, key, options).await?;
         opening.key = None;
         let opened = {
@@ -230,6 +231,7 @@ impl HostInner {
             }
             opened
         };
+
         self.workspaces.changed();
         self.dispatcher.tell(Lifecycle::Opened {
             workspace: inner.id,
@@ -339,6 +341,7 @@ impl HostInner {
             }
             LeaseState::Stands | LeaseState::Gone => None,
         };
+
         self.workspaces.keep_timer(id, client, begun);
         if claimed == LeaseState::Gone {
             self.workspaces.end_streams(id, client);
@@ -355,6 +358,7 @@ impl HostInner {
             LeasePhase::Hold => self.workspaces.settings.hold,
             LeasePhase::Grace => self.workspaces.settings.grace,
         };
+
         let over = self.dispatcher.clock.sleep(lasts);
         let host = Arc::downgrade(self);
         async move {
@@ -402,6 +406,7 @@ impl HostInner {
                 false => None,
             }
         };
+
         if let Some(workspace) = closing {
             self.hold_prompts(&workspace, CloseReason::Unclaimed);
             self.end_runs(id);
@@ -420,6 +425,7 @@ impl HostInner {
         if self.dispatcher.has_runs(id) || workspace.is_released() {
             return;
         }
+
         // Every run's end is committed, and so is what was held: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
@@ -427,6 +433,7 @@ impl HostInner {
         if tools.is_empty() {
             return self.released(&workspace);
         }
+
         let host = Arc::clone(self);
         // On a runtime of the host's own: the workspace closes whatever becomes of the tools.
         drop(self.dispatcher.guests.spawn(async move {

@@ -31,6 +31,7 @@ impl ReservedDirs {
             path: path.to_owned(),
             source,
         };
+
         let workspace = opened.metadata().map_err(failed)?;
         let real = path.canonicalize().map_err(failed)?;
         let clash = self.directories.iter().find(|kept| {

@@ -56,6 +56,7 @@ impl Session {
         if at.session != self.id {
             return Err(HostError::UnknownRun(run));
         }
+
         let key = key.map(|word| Key::of_resume(word, run)).transpose()?;
         if let Some(key) = &key
             && let Some(known) = self.host.inner.store.known(self.id, key.clone()).await?
@@ -83,6 +84,7 @@ impl Session {
         if self.host.agent(&self.agent).is_none() {
             return Err(HostError::UnknownAgent(self.agent.clone()));
         }
+
         self.host.workspace(self.workspace)?;
         match self.run(at.id).stored().await?.state {
             state @ (RunState::Held | RunState::Cancelled) => {
@@ -105,11 +107,13 @@ impl Session {
         if at.prompt.origin == Origin::Parent {
             return Err(HostError::BegunByRun(at.id));
         }
+
         let record = PromptRecord {
             origin: Origin::Resume,
             carried: None,
             ..at.prompt
         };
+
         let mut job = self.host.inner.job(self, RunId::generate(), record, None)?;
         job.resumes = Some(at.id);
         let handed_in = self.hand_in(job, key).await;

@@ -140,6 +140,7 @@ impl Host {
             stats.clients += claims.clients().count() as u64;
             stats.streams += u64::from(claims.streams());
         }
+
         stats
     }
 }

@@ -152,6 +152,7 @@ impl Host {
             let all = self.wake_all(came).await?;
             Ok::<_, StoreError>((all, self.inner.store.next_due(came).await?))
         };
+
         let (all, next) = match woken.await {
             Ok(woken) => woken,
             Err(error) => {
@@ -159,6 +160,7 @@ impl Host {
                 (false, None)
             }
         };
+
         Next {
             due: next,
             again: !all,
@@ -192,10 +194,12 @@ impl Host {
             // Once it is closed this is tried again; others are not held up until then.
             return Err(HostError::WorkspaceClosing(session.workspace));
         }
+
         let goes_on = Continuation {
             run: due.run,
             answer: None,
         };
+
         // Of one that was answered meanwhile there is nothing to do.
         self.go_on_reopened(&session, due.prompt, goes_on, None)
             .await

@@ -233,11 +233,13 @@ pub(super) async fn open(
             })??))
         }
     };
+
     let open = OpenWorkspace {
         id: WorkspaceId::generate(),
         key: key.stored(),
         options: options.as_ref().map(WorkspaceOptions::stored),
     };
+
     let opened = host.store.execute(open).await;
     let opened = opened.map_err(|error| match error {
         StoreError::Refused(Refusal::UnreadableOptions) => {
@@ -338,12 +340,14 @@ impl Workspace {
             agent: agent.id().clone(),
             parent,
         };
+
         let session = Session {
             host: self.host.clone(),
             workspace: create.workspace,
             agent: create.agent.clone(),
             id: create.id,
         };
+
         self.host.inner.store.execute(create).await?;
         Ok(session)
     }
@@ -364,6 +368,7 @@ impl Workspace {
                 agent: session.agent.to_string(),
             });
         }
+
         Ok(session)
     }
 

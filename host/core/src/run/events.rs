@@ -117,6 +117,7 @@ impl Events {
             stored: false,
             over: false,
         };
+
         Self {
             reader: Polled::new(reader),
         }
@@ -198,6 +199,7 @@ impl Reader {
                 }
             }
         };
+
         Ok(checked?)
     }
 }
@@ -264,6 +266,7 @@ impl OfSession {
             (None, None) => return Ok(Beginning::After(Seq(0))),
             (None, Some(run)) => run,
         };
+
         match store.before_run(run).await {
             Err(StoreError::Refused(Refusal::Expired { .. })) => {
                 store.retold(run).await.map(Beginning::Folded)
@@ -278,6 +281,7 @@ impl OfSession {
             Beginning::After(after) => after,
             Beginning::Folded(events) => return Ok(events),
         };
+
         let mut last_look = stored;
         loop {
             self.committed.borrow_and_update();
@@ -313,6 +317,7 @@ impl OfPositions {
                 changes: None,
             });
         }
+
         let closed = || StoreError::Closed("nothing is followed".to_owned());
         self.live.as_mut().ok_or_else(closed)
     }
@@ -371,14 +376,17 @@ impl Live {
         if self.changes.is_none() {
             self.changes = self.following.take();
         }
+
         let Some(changes) = self.changes.clone() else {
             return Ok(None);
         };
+
         if changes.is_many() {
             self.changes = None;
             self.scanning = true;
             return self.scan(store, after).await;
         }
+
         let (page, left) = store.changes(self.workspace, changes, after).await?;
         self.changes = (!page.head).then_some(left);
         Ok(Some(page))

@@ -67,10 +67,12 @@ impl Run {
         let Some(live) = dispatcher.live(self.id) else {
             return false;
         };
+
         let goes_on = live.try_ended().is_none() && !live.has_no_end();
         if goes_on {
             dispatcher.stop(&live, &Cause::User);
         }
+
         goes_on
     }
 
@@ -108,6 +110,7 @@ impl Run {
         if let Some(receipt) = self.try_ended() {
             return Ok(receipt);
         }
+
         // Not the handle's own: a run that was held and resumed is another one.
         let dispatcher = &self.host.inner.dispatcher;
         if let Some(live) = dispatcher.live(self.id) {
@@ -120,6 +123,7 @@ impl Run {
         if let Some(receipt) = self.host.inner.dispatcher.store.receipt(self.id).await? {
             return Ok(receipt);
         }
+
         let at = self.stored().await?;
         match at.state {
             RunState::Held => self.take_back(&at, cause).await,
@@ -136,6 +140,7 @@ impl Run {
             runs: vec![at.id],
             ending: RunOutcome::of(cause),
         };
+
         match self.host.inner.dispatcher.store.execute(withdraw).await {
             Ok(receipts) => receipts
                 .into_iter()
@@ -176,6 +181,7 @@ impl Run {
                 answer => return answer,
             },
         };
+
         match live.ended().await {
             Ok(receipt) => Ok(Receipt::clone(&receipt)),
             Err(NoEnd::Held) => Err(HostError::Held(self.id)),

@@ -46,9 +46,11 @@ impl<S: Source> Polled<S> {
             let source = locked.expect("the source is not locked");
             self.asked = Some(ask(source).boxed());
         }
+
         let Some(asked) = &mut self.asked else {
             return Poll::Ready(None);
         };
+
         let item = std::task::ready!(asked.poll_unpin(cx));
         self.asked = None;
         Poll::Ready(item)

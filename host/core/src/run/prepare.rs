@@ -99,6 +99,7 @@ impl RunContext {
                 (Authority::new(wants, job.workspace.grants()), None, holder)
             }
         };
+
         Self {
             permits: permits(dispatcher, job, output, authority, holder),
             budget: Budget::new(&live.control, &job.limits, above),
@@ -234,6 +235,7 @@ pub(super) fn prepare(
                 }),
         },
     };
+
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
     let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
     let meter = Meter {
@@ -244,6 +246,7 @@ pub(super) fn prepare(
         written: Arc::clone(&means.written),
         output: Arc::clone(output),
     };
+
     (state.outgoing(network(dispatcher, job, &means)), meter)
 }
 
@@ -289,6 +292,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
     if !means.authority().could_have(Capability::Tools) {
         return None;
     }
+
     let starts = dispatcher.starts.get()?;
     Some(Arc::new(Toolbox {
         own: RunBuiltins {
@@ -325,6 +329,7 @@ fn directory(
             Allowed::Once => !matches!(authority.evaluate(&access, &[]), Verdict::Denied(_)),
         }
     };
+
     let written = Arc::clone(&means.written);
     let locks = Arc::clone(&dispatcher.own_tools.file_locks);
     let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable), locks);

@@ -77,6 +77,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
             self.tidy(workspace);
             return false;
         }
+
         lane.used += 1;
         lane.line(session).busy = true;
         self.free -= 1;
@@ -99,6 +100,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         if self.free == 0 {
             return None;
         }
+
         let workspace = self.turns.pop_front()?;
         let lane = self.lanes.get_mut(&workspace)?;
         lane.in_turns = false;
@@ -148,9 +150,11 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         let Some(lane) = self.lanes.get_mut(&workspace) else {
             return Vec::new();
         };
+
         let Some(line) = lane.lines.get_mut(&session) else {
             return Vec::new();
         };
+
         let (removed, kept): (Vec<R>, Vec<R>) = std::mem::take(&mut line.waiting)
             .into_iter()
             .partition(|run| which(run));
@@ -161,6 +165,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
                 lane.lines.remove(&session);
             }
         }
+
         self.unturn(workspace);
         self.tidy(workspace);
         removed
@@ -281,6 +286,7 @@ mod tests {
             assert!(!schedule.admit('w', 1, session));
             schedule.wait('w', 1, session, run);
         }
+
         assert_eq!(schedule.next(), None);
         schedule.limit('w', 2);
         assert_eq!((schedule.next(), schedule.next()), (Some(1), None));
@@ -300,6 +306,7 @@ mod tests {
         for run in [1, 2, 3] {
             schedule.wait('w', MANY, 'a', run);
         }
+
         schedule.wait('w', MANY, 'b', 4);
         let mut order = Vec::new();
         let mut session = 'z';
@@ -310,6 +317,7 @@ mod tests {
             session = if run == 4 { 'b' } else { 'a' };
             order.push(run);
         }
+
         assert_eq!(order, [1, 4, 2, 3]);
     }
 
@@ -320,6 +328,7 @@ mod tests {
         for (session, run) in [('a', 1), ('b', 2), ('c', 3)] {
             schedule.wait('w', MANY, session, run);
         }
+
         schedule.wait('v', MANY, 'd', 4);
         schedule.release_slot('z');
         schedule.release_session('z', 'z');

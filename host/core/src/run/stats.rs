@@ -123,12 +123,14 @@ impl Counters {
             RunState::Failed => &self.failed,
             _ => &self.interrupted,
         };
+
         add(by_state, 1);
         add(&self.input_tokens, receipt.usage.input_tokens);
         add(&self.output_tokens, receipt.usage.output_tokens);
         if receipt.state != RunState::Completed {
             self.stop.add(receipt.stop_us);
         }
+
         self.persist.add(receipt.persist_us);
     }
 
@@ -187,6 +189,7 @@ mod tests {
             let persist = Duration::from_micros(3 * tokens);
             counters.ended(&ending.receipt(RunId::generate(), said, persist));
         }
+
         let read = counters.read();
         let by_state = [
             read.completed,

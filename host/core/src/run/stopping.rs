@@ -31,6 +31,7 @@ impl Dispatcher {
                 self.store.forget_cause(live.id);
             }
         }
+
         receipt
     }
 
@@ -69,6 +70,7 @@ impl Dispatcher {
         for run in &live {
             run.stop(Cause::User, &self.guests);
         }
+
         let is_it = |waiting: &RunJob| meant(&waiting.live);
         let waiting = inner.schedule.remove(workspace, session, is_it);
         drop(inner);
@@ -143,6 +145,7 @@ impl Dispatcher {
         if waiting.is_empty() {
             return;
         }
+
         let runs = waiting.iter().map(|w| w.live.id).collect();
         let this = Arc::clone(self);
         let held = move |outcome: Result<(), StoreError>| {
@@ -154,6 +157,7 @@ impl Dispatcher {
                 this.gone(&waiting.live);
             }
         };
+
         match hold {
             true => drop(self.store.submit(Hold { runs }, held)),
             false => held(Ok(())),
@@ -167,6 +171,7 @@ impl Dispatcher {
             let of = |live: &&Arc<LiveRun>| live.workspace == workspace;
             inner.live().filter(of).cloned().collect()
         };
+
         for live in running {
             self.tell(Lifecycle::Stopping {
                 workspace,

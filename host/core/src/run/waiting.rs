@@ -52,6 +52,7 @@ pub(super) fn read(extra: &[(String, String)], waiter: &Waiter) -> Result<Option
             _ => {}
         }
     }
+
     Ok((wait != Wait::default()).then_some(wait))
 }
 
@@ -67,6 +68,7 @@ pub(super) fn carry(mut wait: Wait, used: CarriedUsage, wakes_max: u32) -> Resul
              limit"
         ));
     }
+
     wait.carried = used;
     Ok(wait)
 }
@@ -103,6 +105,7 @@ fn question(json: &str, waiter: &Waiter) -> Result<Question, String> {
     if json.len() > QUESTION_BYTES_MAX {
         return Err(format!("`ask` has at most {QUESTION_BYTES_MAX} bytes"));
     }
+
     let ask: Ask = serde_json::from_str(json)
         .map_err(|error| format!("`ask` is {{\"text\": …, \"choices\": […]}}: {error}"))?;
     Ok(Question {
@@ -134,6 +137,7 @@ mod tests {
             agent: AgentId::new("a").expect("a name"),
             now: UnixMillis(0),
         };
+
         read(&extra, &waiter)
     }
 
@@ -158,10 +162,12 @@ mod tests {
             after: Some(AFTER_MIN),
             ..Wait::default()
         };
+
         let woken = |wakes| CarriedUsage {
             wakes,
             ..CarriedUsage::default()
         };
+
         let carried = carry(timer.clone(), woken(2), 3).expect("it waits");
         assert_eq!(carried.carried, woken(2));
         let refused = carry(timer, woken(3), 3).expect_err("not again");

@@ -109,11 +109,13 @@ impl Claims {
         if !self.counts(stream) {
             return None;
         }
+
         let claim = self.clients.get_mut(&client)?;
         claim.streams = claim.streams.saturating_sub(1);
         if claim.streams > 0 {
             return Some(LeaseState::Stands);
         }
+
         Some(LeaseState::Until(self.arm(client, LeasePhase::Grace)))
     }
 
@@ -133,6 +135,7 @@ impl Claims {
         if decides {
             self.clients.remove(&timer.client);
         }
+
         decides
     }
 

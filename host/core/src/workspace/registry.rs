@@ -129,6 +129,7 @@ impl<W: Clone> Registry<W> {
             self.entries.insert(key.clone(), entry);
             return Ok(Ask::Open);
         };
+
         match &entry.stage {
             Stage::Opening => Ok(Ask::Wait),
             Stage::Closing(_) => Err(Refused::WorkspaceClosing),
@@ -140,6 +141,7 @@ impl<W: Clone> Registry<W> {
         if self.closed {
             return Err(Refused::HostClosing);
         }
+
         match who {
             Claimant::Client(client) if self.retired.contains(&client) => {
                 Err(Refused::ClientRetired)
@@ -200,6 +202,7 @@ impl<W: Clone> Registry<W> {
                 self.retired.remove(&oldest);
             }
         }
+
         let keys = self.keys.iter();
         let had = keys.filter_map(|(id, key)| {
             let entry = self.entries.get_mut(key)?;

@@ -92,6 +92,7 @@ impl Model {
             }
             _ => {}
         }
+
         Ok(event)
     }
 
@@ -123,6 +124,7 @@ impl Model {
             }
             reply.take(event);
         }
+
         Ok(reply.finish())
     }
 }
@@ -133,6 +135,7 @@ async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
         Some(size) => Some(size),
         None => granted.window(info.name.clone()).await,
     };
+
     wit::ModelInfo {
         name: info.name,
         context_tokens,
@@ -245,6 +248,7 @@ async fn assemble(
         history = at.store.context(at.session, after).await.or_failure()?;
         history.extend(open);
     }
+
     let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
     let mut inline = Vec::new();
     for input in request.messages {
@@ -257,6 +261,7 @@ async fn assemble(
             parts: parts.collect::<Result<_, _>>()?,
         });
     }
+
     let blobs = media::load(granted, model, &messages, inline).await?;
     Ok(ModelRequest {
         model: Some(model.to_owned()),

@@ -50,6 +50,7 @@ pub(super) async fn load(
         }
         blobs.insert(id.clone(), bytes.into());
     }
+
     Ok(blobs)
 }
 
@@ -73,6 +74,7 @@ fn named(message: &ModelMessage) -> Vec<(&str, &BlobId)> {
             _ => {}
         }
     }
+
     named
 }
 
@@ -91,6 +93,7 @@ pub(super) fn said(
             ),
         ));
     }
+
     let mut stored = Vec::new();
     let blob = blob_of(bytes.to_vec(), &mut stored);
     let body = PartBody::Data {
@@ -99,5 +102,6 @@ pub(super) fn said(
         blob,
         bytes: bytes.len() as u64,
     };
+
     Ok((body.into(), stored.pop()))
 }

@@ -69,6 +69,7 @@ impl Granted {
         if types.is_empty() {
             return Ok(types);
         }
+
         let (provider, model) = (Arc::clone(&self.provider), model.to_owned());
         let takes = move || {
             let taken = types.into_iter();
@@ -76,6 +77,7 @@ impl Granted {
                 .filter(|media| provider.takes(&model, media))
                 .collect::<HashSet<String>>()
         };
+
         self.foreign.blocking(SAYS, takes).await.map_err(silent)
     }
 
@@ -175,6 +177,7 @@ impl Completion {
         if self.finished {
             return Ok(None);
         }
+
         let event = self.events.recv().await.unwrap_or_else(|| {
             Err(ModelError::new(
                 ModelErrorKind::Truncated,

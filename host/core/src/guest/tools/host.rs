@@ -58,6 +58,7 @@ impl Tools {
                 format!("the arguments of a call have at most {ARGUMENTS_BYTES_MAX} bytes"),
             ));
         }
+
         let made = async {
             match toolbox.call(call_in(call), turn).await {
                 Ok(result) => Ok(result_out(&result)),
@@ -67,6 +68,7 @@ impl Tools {
                 Err(NoResult::Beyond) => std::future::pending().await,
             }
         };
+
         self.or_cancelled(made).await
     }
 }
@@ -91,6 +93,7 @@ impl IntoFailure for ToolError {
             ToolErrorKind::Unavailable => "unavailable",
             ToolErrorKind::Internal => "internal",
         };
+
         Failure {
             retryable: self.kind == ToolErrorKind::Unavailable,
             ..failure(code, self.message)

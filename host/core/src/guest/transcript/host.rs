@@ -90,6 +90,7 @@ impl Transcript {
             summary,
             through,
         };
+
         at.store.execute(summarise).await.or_failure()
     }
 

@@ -27,6 +27,7 @@ pub(super) fn tool(agents: &[(AgentId, String)]) -> Tool {
             description.push_str(&format!("\n- {agent}: {about}"));
         }
     }
+
     Tool {
         name: NAME.to_owned(),
         description,
@@ -61,6 +62,7 @@ pub(super) async fn call(
             ),
         ));
     }
+
     let agent = text(&call, "agent").unwrap_or_default().to_owned();
     let access = Access::new(
         Capability::RunAgents,
@@ -73,6 +75,7 @@ pub(super) async fn call(
         Some(config) => format!("prompt:\n{prompt}\nconfig:\n{config}"),
         None => format!("prompt:\n{prompt}"),
     };
+
     call.permits.require(access.details(&details)).await?;
     let child = Child {
         prompt,
@@ -87,6 +90,7 @@ pub(super) async fn call(
             holder: toolbox.permits.holder.clone(),
         },
     };
+
     Ok(told(own.starts.start(child).await?))
 }
 
@@ -108,5 +112,6 @@ fn told(end: ChildEnd) -> ToolOutput {
             ))
         }
     };
+
     output.structured(structured)
 }
