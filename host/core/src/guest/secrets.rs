@@ -9,13 +9,13 @@ use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
 use lastword_types::permission::{self, Authority, Capability, Verdict};
 use std::sync::Arc;
 
-/// One guest's questions; none are answered if that is not granted.
+/// One guest's access to secrets; there is none if that is not granted.
 pub(crate) struct SecretsHost {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Access>,
 }
 
-/// Which secrets there are, and by which rules the guest may ask for them.
+/// The secrets, and the rules by which the guest may ask whether one exists.
 pub(crate) struct Access {
     pub(crate) secrets: Secrets,
     pub(crate) authority: Authority,

@@ -1,4 +1,4 @@
-//! Small durable values of an agent's own. Written at once: they survive a cancelled run.
+//! Small durable values of an agent. They are written at once, so they survive a cancelled run.
 
 use super::control::Control;
 use super::failure::{OrFailure, denied, ensure_not_stopping, failure};
@@ -13,7 +13,7 @@ const KEY_BYTES_MAX: usize = 512;
 /// Keys that one agent may have per session, and as many per workspace.
 const KEYS_MAX: u64 = 1000;
 
-/// One guest's access to its values; none if that is not granted.
+/// One guest's access to its values; there is none if that is not granted.
 pub(crate) struct State {
     pub(crate) control: Arc<Control>,
     pub(crate) values: Option<Values>,

@@ -1,4 +1,4 @@
-//! Bytes that come with a prompt, and how many there may be. Knows neither models nor files.
+//! The attachments of a prompt, and the bounds on their number and size.
 
 use super::HostError;
 use crate::guest::{BLOB_BYTES_MAX, Blob, blob_of};
@@ -33,7 +33,7 @@ impl Attachments {
         self.parts.push(body.into());
     }
 
-    /// Refuses what cannot be kept.
+    /// Refuses attachments beyond the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         let count = self.parts.len();
         if count > ATTACHMENTS_MAX {

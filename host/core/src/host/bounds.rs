@@ -1,5 +1,5 @@
-//! How long what a caller hands in may be, and of which characters: checked before anything of
-//! it is kept. Each refusal names the bound.
+//! Checks the length and the characters of values from callers, before any of them is stored. Each
+//! refusal names the bound.
 
 use super::{HostError, WorkspaceOptions};
 use lastword_store::kept_bytes;

@@ -1,4 +1,4 @@
-//! How a host comes to be.
+//! Builds and starts a host.
 
 use super::children::Children;
 use super::closing::Stage;
@@ -36,7 +36,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-/// Runs at the same time, unless told otherwise.
+/// The default number of runs at the same time.
 const CONCURRENT_RUNS: u32 = 256;
 /// Bytes of the largest linear memory; see [`Limits::memory_bytes`].
 const MEMORY_BYTES: usize = 128 << 20;
@@ -63,8 +63,8 @@ impl Home {
     }
 }
 
-/// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
-/// brought, for a directory that is tried again once its owner has left.
+/// Builds a [`Host`]. Everything except the data directory has a default. A clone shares the
+/// embedder's extensions, so that the build can be tried again once the data directory is free.
 #[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
@@ -177,7 +177,7 @@ impl HostBuilder {
         self
     }
 
-    /// Who answers when agents ask a model. Default: nobody.
+    /// The provider of the models that agents use. Default: none.
     #[must_use]
     pub fn model(mut self, provider: impl ModelProvider) -> Self {
         self.brought.model = Some(Arc::new(provider));
@@ -202,7 +202,8 @@ impl HostBuilder {
         self
     }
 
-    /// Who decides what no rule decides, before anybody is asked. Default: nobody.
+    /// The policy for accesses that no rule decides. It comes before a question to a person.
+    /// Default: none.
     #[must_use]
     pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
         self.brought.policy = Some(Arc::new(policy));
@@ -280,8 +281,7 @@ impl HostBuilder {
         self
     }
 
-    /// What happens to the runs of a workspace that nobody claims any more. Default: they go
-    /// on.
+    /// What happens to the runs of a workspace that has no claim left. Default: they continue.
     #[must_use]
     pub fn on_last_client(mut self, then: OnLastClient) -> Self {
         self.claims.on_last_client = then;
@@ -489,7 +489,7 @@ fn raised() -> Option<u64> {
     })
 }
 
-/// Tells the parts of each other that only the whole knows, and starts what looks after it.
+/// Connects the parts that refer to the host itself, and starts the host's background tasks.
 /// Returns the first handle.
 fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     let lease = Arc::new(Lease(Arc::clone(inner)));
@@ -601,7 +601,8 @@ impl Drop for Guests {
 /// By how much guests' threads yield to those that write, stop guests and answer.
 const GUEST_NICENESS: i32 = 5;
 
-/// Guests may compute without end; whoever stops them must not have to wait for a turn.
+/// Lowers the priority of a guest's thread: guests may compute without end, and the threads that
+/// stop them must not have to wait for CPU time.
 fn step_back() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), GUEST_NICENESS) {

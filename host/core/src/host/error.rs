@@ -1,4 +1,4 @@
-//! What can go wrong for an embedder, under the contract's names.
+//! The errors that an embedder receives, with their names in the contract.
 
 use crate::run::RunState;
 use lastword_sandbox::{ComponentError, EngineError};
@@ -271,8 +271,8 @@ impl HostError {
         ErrorKind::of_name(self.name()).unwrap_or(ErrorKind::Internal)
     }
 
-    /// Whether the same request may succeed later although nobody changes anything: at this host,
-    /// or, once that has closed, at the next one on its data directory.
+    /// Whether the same request may succeed later without any other change: at this host, or,
+    /// once that has closed, at the next one on its data directory.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -363,7 +363,7 @@ impl From<Refusal> for HostError {
                 resume_after: through,
             },
             Refusal::Beyond { last } => Self::InvalidCursor { last },
-            // Whoever asks for what is refused so knows what it is about, and names it.
+            // The callers that can get these refusals convert them to specific errors themselves.
             Refusal::Empty
             | Refusal::UnreadableOptions
             | Refusal::WrongState

@@ -69,7 +69,7 @@ impl Edit {
         self
     }
 
-    /// Takes away what is attached.
+    /// Removes the attachments.
     #[must_use]
     pub fn detach(mut self) -> Self {
         self.attached = Some(Attachments::default());
@@ -120,7 +120,7 @@ impl Edit {
 
 impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the bytes: the parts say what is attached.
+        // Without the bytes: the parts already describe the attachments.
         let attached = self.attached.as_ref().map(|attached| &attached.parts);
         f.debug_struct("Edit")
             .field("said", &self.said)

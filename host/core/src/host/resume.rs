@@ -1,5 +1,5 @@
-//! Going on with a run: one that is held is put back into the queue, one that ended early gets a
-//! new run, and only one.
+//! Resumes runs: a held run is put back into the queue; a run that ended early is continued by one
+//! new run.
 
 use super::{HostError, Session, bounds};
 use crate::run::dispatcher::NotAccepted;
@@ -36,13 +36,12 @@ impl From<RunId> for Resume {
 }
 
 impl Session {
-    /// Goes on with a run: a held one is put back into the queue; one that ended early, for
-    /// whatever reason, gets a new run of the origin `resume`, which asks the same again with
-    /// everything that was said in its history. A run that goes on already is returned as it is.
+    /// Resumes a run. A held run is put back into the queue. A run that ended early, for any
+    /// reason, is continued by a new run of the origin `resume`, which repeats the prompt with the
+    /// earlier output in its history. A run that has not ended is returned unchanged.
     ///
-    /// A run that ended early is gone on with once, however many ask at the same time: until the
-    /// new run has its end, asking again returns that run. The same key returns the same run for
-    /// as long as there is one.
+    /// Concurrent calls continue a run only once: until the new run has ended, another call
+    /// returns that run. The same key returns the same run for as long as it exists.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;

@@ -1,5 +1,6 @@
-//! `run_agent`: another agent, in a session of its own below this one. Its run has no more than the
-//! run that calls it, and cannot outlast that; a user who asks in its session asks anew.
+//! `run_agent`: runs another agent in a child session. The child run has at most the permissions
+//! of the calling run, and cannot outlast it. A user's own prompt in that session is not limited
+//! in this way.
 
 use super::{RunBuiltins, text};
 use crate::guest::agents::{Child, ChildEnd, Lineage};
