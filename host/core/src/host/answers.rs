@@ -129,8 +129,8 @@ impl Host {
         }
     }
 
-    /// Handles an answer to a run that is over: the answer becomes the session's next prompt, and counts
-    /// once that is accepted.
+    /// Handles an answer to a run that is over: the answer becomes the session's next prompt, and
+    /// counts once that is accepted.
     async fn go_on(
         &self,
         id: QuestionId,
