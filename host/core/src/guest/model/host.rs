@@ -37,7 +37,8 @@ impl Model {
 
     async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
         let granted = self.granted()?;
-        // The use of a model is recorded even if the run has no more room for output.
+        // Refuses the request if the run may add no more to its log: the use of a model is always
+        // recorded there, so the log would otherwise grow beyond its bound.
         granted.conversation.output.spend(0, 0).or_failure()?;
         let began = Self::or_cancelled(&self.control, async {
             let models = granted.models().await.or_failure()?;
