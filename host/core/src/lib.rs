@@ -1,10 +1,10 @@
-//! A host for sandboxed agents whose last word is always on disk.
+//! A host for sandboxed agents that always writes the end of a run to disk.
 //!
-//! An agent is a WebAssembly component. The host runs it in a workspace, streams what it
-//! says into a log, and stops it wherever it is: in a loop, in a host call, while it starts.
-//! Whatever ends a run, the host writes its final state under a deadline of its own, and
-//! answers with a [`Receipt`] once that is on disk. Kill the host itself, and the next one
-//! gives every run its end before it takes a prompt.
+//! An agent is a WebAssembly component. The host runs it in a workspace, streams its output
+//! into a log, and can stop it at any point: in a loop, in a host call, during its start.
+//! Whatever ends a run, the host writes the final state under a separate deadline, and
+//! returns a [`Receipt`] once that state is on disk. If the host itself is killed, the next
+//! host ends every unfinished run before it accepts a prompt.
 //!
 //! # An embedder's first program
 //!
@@ -36,39 +36,39 @@
 //! # What is promised
 //!
 //! * **Accepted is durable.** [`Session::prompt`] returns after the commit. The run belongs
-//!   to its workspace; dropping any future or handle takes nothing back.
-//! * **Seen is durable.** An event reaches a reader after its commit, never before.
+//!   to its workspace; dropping a future or handle does not withdraw it.
+//! * **Seen is durable.** A reader receives an event after its commit, never before.
 //! * **Every run ends once.** The first cause wins ([`Cause`]); the end is one transaction,
 //!   and the database itself refuses a second.
 //! * **A cancel is quick and certain.** The guest is gone within microseconds to
-//!   milliseconds, whatever it does; what it had said stays, to the last byte appended.
-//! * **The finishing write has its own deadline** ([`Limits::finish_deadline`]). It bounds
-//!   whoever waits; the write itself is the store's own and is never dropped. A receipt with
-//!   `persisted: false` acknowledges nothing.
-//! * **Nothing granted is nothing allowed** ([`Capability`]). A refusal is a value that the
-//!   agent can read, with what would grant it.
+//!   milliseconds, whatever it does; its output is kept, to the last byte appended.
+//! * **The finishing write has its own deadline** ([`Limits::finish_deadline`]). It bounds how
+//!   long a caller waits for the receipt; the store completes the write in any case. A receipt
+//!   with `persisted: false` does not confirm that the end is on disk.
+//! * **Without a grant, nothing is allowed** ([`Capability`]). A refusal is a value that the
+//!   agent can read; it names what would grant the access.
 //!
 //! # Defaults
 //!
-//! One run at a time per session, 256 per host or as many as its memory holds
+//! One run at a time per session; 256 runs per host, or as many as the memory allows
 //! ([`HostBuilder::concurrent_runs`]); the limits of a run are those of [`Limits`]; no model; no
 //! grants. The host never touches the environment, the terminal or the home directory, installs no
-//! global logger, and changes no limit of its process unasked
-//! ([`HostBuilder::raise_descriptor_limit`]). Components are compiled in its own process, if they
-//! look cheap enough, until there is another one for it ([`HostBuilder::compiler`]).
+//! global logger, and changes a limit of its process only on request
+//! ([`HostBuilder::raise_descriptor_limit`]). It compiles components in its own process, if they
+//! look cheap enough, unless a separate compiler process is set ([`HostBuilder::compiler`]).
 //!
 //! # In a container
 //!
-//! Processes that commands or MCP servers leave without a parent go to the first process of a
-//! container. A host collects none, since that would take exits that other parts of the program
-//! wait for: start a container whose first process is your program with `--init`.
+//! Processes that commands or MCP servers leave without a parent are adopted by the first process
+//! of a container. A host does not reap them, since it would also reap children that other parts
+//! of the program wait for: if your program is the container's first process, use `--init`.
 
 mod guest;
 pub mod host;
 pub mod run;
 mod workspace;
 
-/// Tools: those that an embedder brings, and the host's own.
+/// Tools: the interfaces that an embedder implements, and the names of the built-in tools.
 pub mod tools {
     pub use crate::guest::tools::BUILTIN_TOOLS;
     #[doc(inline)]

@@ -1,5 +1,5 @@
-//! Starting a run of another agent on behalf of one that goes on: what that takes and what
-//! comes of it. Who starts runs implements it.
+//! The interface through which a live run starts a run of another agent. The host implements it
+//! in `host/children.rs`.
 
 use super::budget::Budget;
 use crate::run::{Cause, RunState};
@@ -10,19 +10,19 @@ use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::Authority;
 use std::sync::Arc;
 
-/// Somebody who starts runs.
+/// Starts runs on behalf of other runs.
 pub(crate) trait RunSpawner: Send + Sync + 'static {
     /// Starts a run in a session of its own and waits for its end. Dropping the future stops
     /// the run, with the cause `parent`.
     fn start(&self, child: Child) -> BoxFuture<'static, Result<ChildEnd, ToolError>>;
 
-    /// The agents that there are, with what they say of themselves.
+    /// Returns the loaded agents with their descriptions.
     fn agents(&self) -> Vec<(AgentId, String)>;
 }
 
 /// A run that is to be started.
 pub(crate) struct Child {
-    /// Who starts it.
+    /// The run that starts it.
     pub(crate) parent: CallContext,
     pub(crate) agent: String,
     pub(crate) prompt: String,
@@ -32,20 +32,20 @@ pub(crate) struct Child {
     pub(crate) lineage: Lineage,
 }
 
-/// What a run has from those above it.
+/// What a child run inherits from its parent run.
 #[derive(Clone)]
 pub(crate) struct Lineage {
-    /// The one above.
+    /// The parent run.
     pub(crate) parent: RunId,
-    /// What the one above may do.
+    /// What the parent run may do.
     pub(crate) authority: Authority,
-    /// What the one above may use.
+    /// What the parent run may use.
     pub(crate) budget: Arc<Budget>,
-    /// Whose remembered grants count: the agent that a user asked, where.
+    /// The principal whose remembered grants count: the agent and session that a user prompted.
     pub(crate) holder: GrantPrincipal,
 }
 
-/// The agent that a user asked, and the session in which they did.
+/// The agent that a user prompted, and the session of that prompt.
 #[derive(Clone, Debug)]
 pub(crate) struct GrantPrincipal {
     pub(crate) agent: AgentId,
@@ -61,8 +61,8 @@ pub(crate) struct ChildEnd {
     pub(crate) state: RunState,
     pub(crate) cause: Cause,
     pub(crate) detail: Option<String>,
-    /// What it said last.
+    /// The text of its last message.
     pub(crate) text: String,
-    /// What it returned for programs, as JSON.
+    /// Its structured output, as JSON.
     pub(crate) output: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! What one run may use of what costs: tokens, money, tool calls. A child run's use counts for
-//! those above it too. Knows neither models nor tools.
+//! The budget of one run: tokens, money, tool calls. The use of a child run also counts against
+//! the budgets of its ancestors.
 
 use super::control::Control;
 use lastword_sandbox::Limits;
@@ -7,7 +7,7 @@ use lastword_types::session::Usage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One run's budget. What goes beyond it ends the run with `limit(KIND)`.
+/// One run's budget. Exceeding it ends the run with `limit(KIND)`.
 pub(crate) struct Budget {
     control: Arc<Control>,
     above: Option<Arc<Budget>>,
@@ -33,7 +33,7 @@ impl Account {
         }
     }
 
-    /// Answers whether the account still holds.
+    /// Adds to the use. Returns whether it is still within the maximum.
     fn take(&self, amount: u64) -> bool {
         let add = |used: u64| Some(used.saturating_add(amount));
         let before = self
@@ -62,21 +62,21 @@ impl Budget {
         })
     }
 
-    /// Counts what a model call used. What was used is used: the answer tells only whether the
-    /// run may go on.
+    /// Counts the use of a model call, even beyond the budget. Returns whether the run may
+    /// continue.
     pub(crate) fn usage(&self, usage: Usage) -> bool {
         let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
         let own = self.charge(&self.tokens, tokens) & self.charge(&self.cost, usage.cost_micros);
         own & self.above.as_ref().is_none_or(|above| above.usage(usage))
     }
 
-    /// What was used so far: tokens, millionths of a US dollar, tool calls.
+    /// Returns the use so far: tokens, millionths of a US dollar, tool calls.
     pub(crate) fn used(&self) -> (u64, u64, u64) {
         let used = |account: &Account| account.used.load(Ordering::Acquire);
         (used(&self.tokens), used(&self.cost), used(&self.calls))
     }
 
-    /// Counts a tool call before it is made.
+    /// Counts a tool call before it is made. Returns whether it may be made.
     pub(crate) fn call(&self) -> bool {
         let own = self.charge(&self.calls, 1);
         own & self.above.as_ref().is_none_or(|above| above.call())
@@ -91,6 +91,7 @@ impl Budget {
             );
             self.control.exceed(account.kind, detail);
         }
+
         holds
     }
 }
@@ -114,6 +115,7 @@ mod tests {
             cost_micros: 5,
             ..Usage::default()
         };
+
         let (parent, above) = budget(Limits::default().tokens(Some(100)), None);
         let (child, below) = budget(Limits::default(), Some(above));
         assert!(below.usage(usage));

@@ -1,4 +1,4 @@
-//! Between the WIT package's types and the host's: parts, messages, bytes.
+//! Conversions between the WIT package's types and the host's: parts, messages, bytes.
 
 use super::failure::failure;
 use lastword_sandbox::bindings::lastword::agent::types as wit;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// Bytes of the largest data part.
 pub(crate) const BLOB_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes that a part names, to be stored before it.
+/// Bytes that a part refers to, which are stored before the part.
 pub(crate) type Blob = (BlobId, Vec<u8>);
 
 pub(crate) fn extra_in(extra: Vec<(String, String)>) -> Extra {
@@ -40,13 +40,13 @@ fn role_out(role: Role) -> wit::Role {
     }
 }
 
-/// A message id as a guest gives it.
+/// Parses a message id from a guest.
 pub(crate) fn message_id(text: &str) -> Result<MessageId, wit::Failure> {
     text.parse()
         .map_err(|error: lastword_types::id::InvalidId| failure("invalid", error.to_string()))
 }
 
-/// Bytes to be stored under their digest.
+/// Adds bytes to those to be stored, and returns their digest.
 pub(crate) fn blob_of(bytes: Vec<u8>, stored: &mut Vec<Blob>) -> BlobId {
     let id = BlobId(format!("{:x}", Sha256::digest(&bytes)));
     stored.push((id.clone(), bytes));
@@ -76,12 +76,14 @@ fn blob_out(media_type: &str, name: Option<&String>, blob: &BlobId) -> wit::Blob
     }
 }
 
-/// A tool call as a guest or a model gives it; without an id it gets one.
+/// Converts a tool call from a guest or a model. A call without an id gets a new one.
 pub(crate) fn call_in(call: wit::ToolCall) -> ToolCall {
-    let id = match call.id.is_empty() {
-        true => format!("call_{}", MessageId::generate()),
-        false => call.id,
+    let id = if call.id.is_empty() {
+        format!("call_{}", MessageId::generate())
+    } else {
+        call.id
     };
+
     let finished = serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments_json).is_ok();
     ToolCall {
         id,
@@ -144,6 +146,7 @@ pub(crate) fn part_in(part: wit::Part, stored: &mut Vec<Blob>) -> Result<Part, w
         }
         wit::Body::Other((kind, json)) => PartBody::Other { kind, json },
     };
+
     Ok(Part {
         body,
         extra: extra_in(part.extra),
@@ -169,7 +172,7 @@ pub(crate) fn result_out(result: &ToolResult) -> wit::ToolResult {
     }
 }
 
-/// A part for a guest; `None` for what only people need.
+/// Converts a part for a guest. Returns `None` for parts that are only meant for people.
 pub(crate) fn part_out(part: &Part) -> Option<wit::Part> {
     let body = match &part.body {
         PartBody::Text { text } => wit::Body::Text(text.clone()),
@@ -189,11 +192,13 @@ pub(crate) fn part_out(part: &Part) -> Option<wit::Part> {
         PartBody::Finish { .. } => return None,
         PartBody::Other { kind, json } => wit::Body::Other((kind.clone(), json.clone())),
     };
+
     let mut extra = extra_out(&part.extra);
     if matches!(&part.body, PartBody::ToolCall(call) if !call.finished) {
         // Its arguments may be valid all the same, or none.
         extra.push(("incomplete".to_owned(), "true".to_owned()));
     }
+
     Some(wit::Part { body, extra })
 }
 
@@ -208,7 +213,7 @@ pub(crate) fn message_out(message: &Message) -> wit::Message {
     }
 }
 
-/// A part of an epilogue; `None` for what is not words.
+/// Converts a part of an epilogue. Returns `None` for a part that is not text.
 pub(crate) fn words_in(part: wit::Part) -> Option<Part> {
     let mut blobs = Vec::new();
     let part = part_in(part, &mut blobs).ok()?;

@@ -1,6 +1,6 @@
-//! The order of decision for one call: deny rules and grants, what answers granted before,
-//! policy, and at last a question. What is allowed and may have effects is noted as begun, on
-//! disk, before the call goes on.
+//! Decides whether a call may access a resource, in this order: rules and grants, grants from
+//! earlier answers, the embedder's policy, and finally a question to a person. An allowed call
+//! that may have effects is recorded as begun, on disk, before it proceeds.
 
 use crate::guest::agents::GrantPrincipal;
 use crate::guest::questions::{Asker, Covers, Questions};
@@ -22,17 +22,17 @@ use std::time::Duration;
 /// How long a policy may take.
 const DECIDE: Duration = Duration::from_secs(60);
 
-/// Everything that decisions of one run need and share.
+/// Everything that the decisions of one run share.
 #[derive(Clone)]
 pub(crate) struct RunPermits {
     pub(crate) authority: Authority,
     pub(crate) context: CallContext,
     pub(crate) asker: Asker,
-    /// Whose remembered grants count: the agent that a user asked, where.
+    /// The principal whose remembered grants count: the agent and session that a user prompted.
     pub(crate) holder: GrantPrincipal,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
     pub(crate) foreign: Foreign,
-    /// Whether somebody is there to be asked.
+    /// Whether a person can be asked.
     pub(crate) asks: bool,
     pub(crate) questions: Arc<Questions>,
     pub(crate) store: Store,
@@ -65,7 +65,7 @@ impl Authorize for CallPermits {
 }
 
 impl RunPermits {
-    /// Whether some of a capability is granted, or might be on asking.
+    /// Whether a capability is granted at least in part, or could be by a policy or an answer.
     pub(crate) fn is_to_be_had(&self, capability: Capability) -> bool {
         let asks = self.asks || self.policy.is_some();
         self.authority.has(capability) || (asks && self.authority.could_have(capability))
@@ -77,16 +77,19 @@ impl RunPermits {
             Verdict::Denied(why) => return Err(refusal(&access, &why)),
             Verdict::Undecided => {}
         }
+
         if !access.once {
             let rules = self.remembered().await?;
             if self.authority.evaluate(&access, &rules) == Verdict::Allowed {
                 return Ok(Allowed::ByRules(rules));
             }
         }
+
         let decision = match &self.policy {
             Some(policy) => self.decided(policy, &access).await,
             None => Decision::Ask,
         };
+
         match decision {
             Decision::Allow => Ok(Allowed::Once),
             Decision::Deny(reason) => Err(Denied(format!("not allowed: {reason}"))),
@@ -107,7 +110,8 @@ impl RunPermits {
         })
     }
 
-    /// What earlier answers granted. Read each time, so that revoking counts at once.
+    /// Returns the rules that earlier answers granted. They are read each time, so that a
+    /// revocation takes effect at once.
     pub(crate) async fn remembered(&self) -> Result<Vec<Rule>, Denied> {
         let GrantPrincipal { agent, session, .. } = &self.holder;
         let granted = self.store.granted(*session, agent.clone()).await;
@@ -135,6 +139,7 @@ impl RunPermits {
             diff: access.diff,
             details: access.details,
         };
+
         let now = self.clock.now();
         let answer = self.questions.ask(&self.asker, call, asked, covers, now);
         match answer.await {
@@ -147,7 +152,7 @@ impl RunPermits {
         }
     }
 
-    /// Notes that a call may have effects from here on, and waits until that is on disk.
+    /// Records that a call may have effects from here on, and waits until that is on disk.
     pub(crate) async fn begin(&self, call: &str) -> Result<(), Denied> {
         let failed = |why: String| Denied(format!("the call cannot be recorded: {why}"));
         let output = &self.asker.output;
@@ -169,6 +174,7 @@ fn nobody_granted(access: &Access) -> Denied {
         ),
         None => hint::with_rule(&capability.into()),
     };
+
     Denied(format!(
         "the capability `{capability}` is not granted for {target}, and nobody is there to be \
          asked; {how}"

@@ -1,4 +1,5 @@
-//! Refusals as guests see them: a code, a sentence, and whether to try again. Never a trap.
+//! Refusals as guests see them: a code, a sentence, and whether a retry may help. A refusal is
+//! never a trap.
 
 use super::control::Control;
 use lastword_providers::model::{ModelError, ModelErrorKind};
@@ -17,7 +18,7 @@ pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
     }
 }
 
-/// The refusal of what nobody granted.
+/// Returns the refusal of a capability that is not granted.
 pub(crate) fn denied(capability: Capability) -> Failure {
     failure(
         "denied",
@@ -28,25 +29,26 @@ pub(crate) fn denied(capability: Capability) -> Failure {
     )
 }
 
-/// The refusal of everything new once the run is being stopped.
+/// Returns the refusal of every new call once the run is being stopped.
 pub(crate) fn cancelled() -> Failure {
     failure("cancelled", "the run is being stopped")
 }
 
 /// Refuses when the run is being stopped.
 pub(crate) fn ensure_not_stopping(control: &Control) -> Result<(), Failure> {
-    match control.is_asked() {
-        true => Err(cancelled()),
-        false => Ok(()),
+    if control.is_asked() {
+        Err(cancelled())
+    } else {
+        Ok(())
     }
 }
 
-/// An error of the host's that a guest is told as a [`Failure`].
+/// A host error that a guest receives as a [`Failure`].
 pub(crate) trait IntoFailure {
     fn into_failure(self) -> Failure;
 }
 
-/// `?` for such errors.
+/// Converts the error of a result, so that `?` can be used.
 pub(crate) trait OrFailure<T> {
     fn or_failure(self) -> Result<T, Failure>;
 }
@@ -74,6 +76,7 @@ impl IntoFailure for OutputError {
             OutputError::Refused(OutputRefused::Incomplete) => "invalid",
             OutputError::Refused(OutputRefused::UnknownCall) => "not-found",
         };
+
         failure(code, self.to_string())
     }
 }
@@ -93,7 +96,7 @@ impl IntoFailure for StoreError {
                 retryable: true,
                 ..failure("unavailable", "the host's store cannot write now")
             },
-            // What SQLite says is for the host's log, not for a guest.
+            // SQLite's message belongs in the host's log, and is not shown to a guest.
             StoreError::Refused(_) | StoreError::Closed(_) | StoreError::Content(_) => {
                 failure("internal", "the host's store failed")
             }
@@ -116,12 +119,14 @@ impl IntoFailure for ModelError {
             ModelErrorKind::Garbled => "internal",
             ModelErrorKind::Idle => "timeout",
         };
+
         let mut extra = Vec::new();
         if self.kind == ModelErrorKind::ContextOverflow {
             extra.push(("reason".to_owned(), "\"context-overflow\"".to_owned()));
             let size = self.context_tokens.map(|size| size.to_string());
             extra.extend(size.map(|size| ("context_tokens".to_owned(), size)));
         }
+
         Failure {
             retryable: self.is_retryable(),
             extra,

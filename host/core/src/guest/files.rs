@@ -1,4 +1,4 @@
-//! The workspace's files as a guest sees them: which directories, and whether to write.
+//! Decides which directories a guest sees, and whether it may write to them.
 
 use lastword_sandbox::descriptors::GuestDescriptors;
 use lastword_sandbox::{Directory, Files};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// The files of one run: `/workspace` if all reading is granted, writable if all writing is,
-/// and a `/tmp` at `tmp`, a path of its own. A part of either is had by tools alone: what a
-/// guest opens by itself cannot be held against rules.
+/// and a `/tmp` at `tmp`, a path of its own. If only a part is granted, the guest reaches it
+/// through tools: files that it opens by itself cannot be checked against rules.
 pub(crate) fn of_run(
     workspace: Option<&Arc<File>>,
     authority: &Authority,

@@ -1,5 +1,5 @@
-//! What an agent notes for its author: log calls and printed lines, passed to `tracing`,
-//! bounded, with a marker where more was dropped.
+//! An agent's log for its author: log calls and printed lines are passed to `tracing`, within
+//! bounds, and with a marker where lines were dropped.
 
 use super::control::Control;
 use lastword_sandbox::bindings::lastword::agent::log::{Host, Level};
@@ -21,7 +21,7 @@ pub(crate) struct Log {
     pub(crate) journal: Arc<Journal>,
 }
 
-/// Where one run's lines go, and what of them explains a crash.
+/// The log of one run, and those of its lines that explain a crash.
 pub(crate) struct Journal {
     run: Option<RunId>,
     lines: AtomicU32,
@@ -43,7 +43,7 @@ impl Journal {
         })
     }
 
-    /// What the guest itself said of its crash: its panic, or else the end of its standard
+    /// Returns the guest's own message about its crash: its panic, or else the end of its standard
     /// error.
     pub(crate) fn last_words(&self) -> Option<String> {
         let crash = self.crash.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,15 +56,18 @@ impl Journal {
             let mut crash = self.crash.lock().unwrap_or_else(PoisonError::into_inner);
             crash.panic = Some(cut(message).to_owned());
         }
+
         let count = self.lines.fetch_add(1, Ordering::Relaxed);
         if count > LINES_MAX {
             return;
         }
+
         let run = self.run.map(|run| run.to_string()).unwrap_or_default();
         if count == LINES_MAX {
             tracing::warn!(target: "lastword::agent", run, "the agent logs too much; the rest is dropped");
             return;
         }
+
         let message = cut(message);
         let fields = cut(fields.unwrap_or_default());
         match level {
@@ -77,7 +80,8 @@ impl Journal {
     }
 }
 
-/// Fields that are longer than a line are not looked into: they are cut, and no JSON any more.
+/// Whether log fields report a panic. Fields longer than a line are not parsed: they are cut, and
+/// no longer valid JSON.
 fn has_panic(fields: &str) -> bool {
     if fields.len() > LINE_BYTES_MAX {
         return false;
@@ -103,6 +107,7 @@ impl GuestLines for Journal {
                 Level::Warn
             }
         };
+
         self.write(level, line, None);
     }
 }

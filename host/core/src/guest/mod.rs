@@ -1,5 +1,5 @@
-//! What a guest may ask of its host: one folder for each capability. A refusal is a value
-//! with the name of the capability and what would grant it, never a trap.
+//! The host side of the interfaces that a guest imports, one module for each. A refusal is never
+//! a trap: it is an error value that names the capability and what would grant it.
 
 pub(crate) mod agents;
 pub(crate) mod budget;
@@ -24,7 +24,7 @@ use lastword_sandbox::bindings::lastword::agent as wit;
 use lastword_sandbox::{GuestState, HasSelf, HostResult, Linker};
 use std::sync::Arc;
 
-/// What one guest may do, each capability with a context of its own.
+/// The implementations of the imported interfaces for one guest, each with its own context.
 pub(crate) struct Capabilities {
     pub(crate) transcript: transcript::Transcript,
     pub(crate) model: model::Model,
@@ -36,7 +36,7 @@ pub(crate) struct Capabilities {
 }
 
 impl Capabilities {
-    /// Everything denied, as for a component that describes itself or closes.
+    /// Denies everything, as for a component that describes itself or runs its epilogue.
     pub(crate) fn none(control: &Arc<control::Control>, journal: &Arc<log::Journal>) -> Self {
         Self {
             transcript: transcript::Transcript {
@@ -67,7 +67,8 @@ impl Capabilities {
 
 type State = GuestState<Capabilities>;
 
-/// Links every interface of the WIT package. What is not granted is denied by value.
+/// Links every interface of the WIT package, also those that are not granted: their functions
+/// return a refusal.
 pub(crate) fn link(linker: &mut Linker<State>) -> HostResult<()> {
     wit::types::add_to_linker::<_, HasSelf<transcript::Transcript>>(linker, |s: &mut State| {
         &mut s.host.transcript

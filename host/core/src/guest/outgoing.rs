@@ -1,5 +1,5 @@
-//! A guest's own requests, through `wasi:http`: carried out on the embedder's runtime and handed
-//! over in pieces, so that nothing of them runs on a guest's stack.
+//! A guest's own requests, through `wasi:http`. They run on the embedder's runtime, and their
+//! responses reach the guest in chunks, so that none of this code runs on a guest's stack.
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Pieces of an answer that wait for a guest.
+/// Chunks of a response that may wait for the guest.
 const CHUNKS_WAITING_MAX: usize = 2;
 
 /// The requests of one run's guest.
@@ -23,11 +23,11 @@ pub(crate) struct GuestRequests {
     pub(crate) client: Guarded,
     pub(crate) run: RunId,
     pub(crate) permits: PermissionChecker,
-    /// The embedder's: what it brought never runs on a guest's stack.
+    /// The embedder's runtime, since the embedder's code never runs on a guest's stack.
     pub(crate) runtime: Handle,
 }
 
-/// A piece, or the end; a sender that goes away without one has failed.
+/// A chunk, or `None` at the end. A sender that is dropped before the end has failed.
 type Piece = Result<Option<Bytes>, OutgoingError>;
 type Head = (StatusCode, HeaderMap);
 
@@ -45,6 +45,7 @@ impl Outgoing for GuestRequests {
                 let _guest_went_away = pieces.send(Err(outgoing_error(&error))).await;
             }
         };
+
         let task = self.runtime.spawn(task.in_current_span());
         let task = AbortOnDropHandle::new(task);
         Box::pin(async move {
@@ -74,8 +75,8 @@ async fn next_piece(waiting: Waiting) -> Option<(Result<Bytes, OutgoingError>, W
     }
 }
 
-/// Sends the request, and hands over the head of its answer and then the body. An error before
-/// the head drops `head`; every error is told by whoever called this.
+/// Sends the request, and passes on the head of its response and then the body. An error before
+/// the head drops `head`; the caller reports every error.
 async fn pump(
     client: &Guarded,
     run: RunId,
@@ -93,6 +94,7 @@ async fn pump(
             return Ok(());
         }
     }
+
     let _guest_went_away = pieces.send(Ok(None)).await;
     Ok(())
 }
@@ -104,7 +106,7 @@ fn request_of(request: http::Request<OutgoingBody>) -> Result<Request, HttpError
         HttpError::new(HttpErrorKind::Url, message)
     })?;
     let mut headers = parts.headers;
-    // The interface has held the body to it; on the wire the host says how long the body is.
+    // The interface has checked the body against this header; the HTTP client sets its own.
     headers.remove(header::CONTENT_LENGTH);
     let body = body.map_err(|_| {
         let message = "the body of the request broke off";
@@ -118,7 +120,7 @@ fn request_of(request: http::Request<OutgoingBody>) -> Result<Request, HttpError
     })
 }
 
-/// What a guest is told of a request that failed.
+/// Returns the error code that a guest receives for a failed request.
 fn outgoing_error(error: &HttpError) -> OutgoingError {
     match error.kind {
         HttpErrorKind::Url => OutgoingError::Uri,
@@ -192,7 +194,7 @@ mod tests {
         PermissionChecker::new(Arc::new(AllowAll))
     }
 
-    /// Never answers, and says when it was asked and when nobody waits any more.
+    /// Never responds; reports when it was called and when the call was dropped.
     #[derive(Default)]
     struct Undecided {
         asked: Arc<Notify>,
@@ -234,6 +236,7 @@ mod tests {
             permits,
             runtime: Handle::current(),
         };
+
         let request = http::Request::builder().uri(format!("http://{target}/"));
         let request = request.header(header::CONTENT_LENGTH, "0");
         let request = request.body(futures_util::stream::empty().boxed());

@@ -1,6 +1,6 @@
-//! Questions that runs ask and wait for: who waits, and whose answer counts. One session's
-//! question never holds up another's: nothing is held while anybody waits. Knows neither what
-//! a question is about nor how it reaches people, which is by the log.
+//! Questions that runs ask and wait for. This module keeps the waiting runs and decides which
+//! answer counts; people see the questions in the log. No lock is held while a run waits, so that
+//! one session's question never delays another's.
 
 use crate::guest::agents::GrantPrincipal;
 use crate::run::OutputRefused;
@@ -14,10 +14,10 @@ use tokio::sync::{oneshot, watch};
 
 /// Questions that one run may have open at once.
 const OPEN_MAX: usize = 64;
-/// Bytes of the longest text that anybody may answer with.
+/// Bytes of the longest text in an answer.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// The questions of all runs that go on.
+/// The open questions of all live runs.
 pub(crate) struct Questions {
     inner: Mutex<Inner>,
     store: Store,
@@ -26,39 +26,39 @@ pub(crate) struct Questions {
 #[derive(Default)]
 struct Inner {
     open: HashMap<QuestionId, Open>,
-    /// How many answers that granted something for longer are on disk.
+    /// How many answers with a lasting grant are on disk.
     grants: u64,
 }
 
-/// A question that somebody may answer.
+/// A question that can still be answered.
 struct Open {
     question: Question,
-    /// To whom a grant is made: the agent and the session that a user asked.
+    /// The principal that receives a grant: the agent and the session that a user prompted.
     holder: GrantPrincipal,
     output: Arc<RunOutputBuffer>,
-    /// Whether rules that answers granted allow what is asked for.
+    /// Whether rules that answers granted allow the requested access.
     covers: Option<Covers>,
-    /// Taken by the first who answers.
+    /// Wakes the waiting run; taken by the first answer.
     waits: Option<oneshot::Sender<Answer>>,
-    /// What that answer grants, until it is on disk.
+    /// The grant of the first answer, until it is on disk.
     granting: Option<Granted>,
-    /// Tells those who come second that the first one's answer is on disk.
+    /// Notifies later answers that the first one is on disk.
     settled: watch::Sender<()>,
 }
 
-/// Whether rules that answers granted allow what a question asks for.
+/// Whether rules that answers granted allow the access that a question is about.
 pub(crate) type Covers = Arc<dyn Fn(&[Rule]) -> bool + Send + Sync>;
 
-/// What an answer came to.
+/// The effects of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
-    /// What it granted for longer than once.
+    /// The lasting grant, if the answer made one.
     pub(crate) grant: Option<Granted>,
-    /// The other open questions that this covers, and that are answered with it.
+    /// The other open questions that the grant covers, and that are answered with it.
     pub(crate) settled: Vec<QuestionId>,
 }
 
-/// On whose behalf something is asked.
+/// The run on whose behalf a question is asked.
 #[derive(Clone)]
 pub(crate) struct Asker {
     pub(crate) session: SessionId,
@@ -68,7 +68,7 @@ pub(crate) struct Asker {
     pub(crate) output: Arc<RunOutputBuffer>,
 }
 
-/// Why there is no answer.
+/// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Unanswered {
     #[error("the run is over")]
@@ -84,13 +84,13 @@ pub(crate) enum Unanswered {
 pub(crate) enum Refused {
     /// There is no such question.
     Unknown,
-    /// Somebody was quicker, with this.
+    /// Another answer came first: this one.
     Answered(Answer),
     /// The run that asked is over.
     Dismissed,
     /// It does not fit the question.
     Unfit(String),
-    /// The question stands, its run is over: the answer queues another.
+    /// The question is open, but its run is over: the answer queues another run.
     Waits,
     Store(StoreError),
 }
@@ -107,9 +107,9 @@ impl Questions {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, and waits for the first answer, which is on disk by then. What an answer granted
-    /// meanwhile is not asked for. Dropping the future takes the question back, and the log says
-    /// so.
+    /// Asks, and waits for the first answer, which is on disk by then. Does not ask if an answer
+    /// has granted the access in the meantime. Dropping the future withdraws the question, and
+    /// records that in the log.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         asker: &Asker,
@@ -127,6 +127,7 @@ impl Questions {
             asked,
             asked_ms: now,
         };
+
         asker.output.room().await;
         let id = question.id;
         let (_taken_back_when_dropped, answer) = loop {
@@ -143,15 +144,16 @@ impl Questions {
                 Opened::Again => {}
             }
         };
+
         tracing::info!(run = %asker.run, question = %id, "asked");
         answer.await.map_err(|_| Unanswered::Over)
     }
 
-    /// Whether what is asked for was granted by now.
+    /// Whether the requested access has been granted by now.
     async fn is_granted(&self, holder: &GrantPrincipal, covers: Option<&Covers>) -> bool {
         let Some(covers) = covers else { return false };
         let granted = self.store.granted(holder.session, holder.agent.clone());
-        // What cannot be read is asked for.
+        // If the grants cannot be read, the question is asked.
         let granted = granted.await.unwrap_or_default();
         let rules: Vec<Rule> = granted
             .iter()
@@ -160,7 +162,7 @@ impl Questions {
         covers(&rules)
     }
 
-    /// Asks, unless something was granted since what is granted was read, or is about to be.
+    /// Opens the question, unless a grant was made since `grants` was read, or is being written.
     fn open(
         self: &Arc<Self>,
         asker: &Asker,
@@ -172,6 +174,7 @@ impl Questions {
         if covers.is_some() && inner.grants != grants {
             return Ok(Opened::Again);
         }
+
         let granting = inner.open.values().find(|open| {
             let granted = open.granting.as_ref();
             granted.is_some_and(|granted| {
@@ -181,10 +184,12 @@ impl Questions {
         if let Some(granting) = granting {
             return Ok(Opened::Wait(granting.settled.subscribe()));
         }
+
         let own = |open: &&Open| open.question.run == asker.run;
         if inner.open.values().filter(own).count() >= OPEN_MAX {
             return Err(Unanswered::TooMany);
         }
+
         let id = question.id;
         let asked = asker.output.ask(question.clone());
         let handed = asked.map_err(|error| match error {
@@ -192,7 +197,7 @@ impl Questions {
             OutputError::Sealed | OutputError::Rejected => Unanswered::Over,
         })?;
         let (waits, answer) = oneshot::channel();
-        // It can be answered from the moment on at which it is seen.
+        // The entry is there before people can see the question, so that any answer finds it.
         let entry = Open {
             question,
             holder: asker.holder.clone(),
@@ -202,6 +207,7 @@ impl Questions {
             granting: None,
             settled: watch::Sender::new(()),
         };
+
         inner.open.insert(id, entry);
         drop(inner);
         drop(handed);
@@ -215,10 +221,10 @@ impl Questions {
         }
     }
 
-    /// Answers a question. The first answer counts, and is on disk when this returns; what it
-    /// grants is written with it, and answers all other open questions that it covers.
+    /// Submits an answer to a question. The first answer counts, and is on disk when this
+    /// returns. Its grant is written with it, and answers all other open questions that it covers.
     ///
-    /// Dropping the future after its first poll takes nothing back.
+    /// Dropping the future after its first poll does not withdraw the answer.
     pub(crate) async fn answer(
         self: &Arc<Self>,
         id: QuestionId,
@@ -229,8 +235,8 @@ impl Questions {
             Turn::First(first) => {
                 let (done, kept) = oneshot::channel();
                 let questions = Arc::clone(self);
-                // The writer hands it on: an answer that is on disk counts, also where whoever
-                // gave it has hung up.
+                // The writer passes the answer on, so that an answer on disk counts even if its
+                // caller has dropped the future.
                 first.output.when_committed(move |outcome| {
                     if outcome.is_ok() {
                         questions.hand_on(first.waiting, answer, first.resolved.grant.is_some());
@@ -251,7 +257,7 @@ impl Questions {
         }
     }
 
-    /// Whose turn it is; an answer that is the first is on its way to the disk after this.
+    /// Decides whether this answer is the first. If so, it is submitted to the writer.
     fn turn(
         self: &Arc<Self>,
         id: QuestionId,
@@ -262,22 +268,25 @@ impl Questions {
         let Some(open) = inner.open.get_mut(&id) else {
             return Ok(Turn::Gone);
         };
+
         let granted = fit(open, answer, now).map_err(Refused::Unfit)?;
         let Some(waits) = open.waits.take() else {
             return Ok(Turn::Second(open.settled.subscribe()));
         };
+
         open.granting.clone_from(&granted);
         let (output, holder) = (Arc::clone(&open.output), open.holder.clone());
         let covered = match &granted {
             Some(granted) => inner.covered(&holder, granted),
             None => Vec::new(),
         };
+
         let written = output.answer(id, answer.clone(), granted.clone(), &covered);
         let (settled, handed) = match written {
             Ok(written) => written,
             Err(error) => {
                 drop(inner);
-                // Later answers wait no more.
+                // Later answers stop waiting.
                 drop(self.taken_back(id));
                 return Err(match error {
                     OutputError::Rejected => {
@@ -288,11 +297,13 @@ impl Questions {
                 });
             }
         };
+
         let mut waiting = vec![waits];
         for id in &settled {
             let also = inner.open.get_mut(id);
             waiting.extend(also.and_then(|also| also.waits.take()));
         }
+
         drop(inner);
         drop(handed);
         let told = std::iter::once(&id).chain(&settled);
@@ -307,8 +318,8 @@ impl Questions {
         }))
     }
 
-    /// Hands on what is on disk by now: to the first caller the answer itself, to the others that
-    /// what they asked for is allowed.
+    /// Passes on an answer that is on disk: the run that asked gets the answer itself, and the
+    /// runs whose questions it covers are told that their access is allowed.
     fn hand_on(&self, waiting: Vec<oneshot::Sender<Answer>>, answer: Answer, granted: bool) {
         self.lock().grants += u64::from(granted);
         let mut answer = Some(answer);
@@ -319,7 +330,7 @@ impl Questions {
         }
     }
 
-    /// What became of a question that is not waited for any more.
+    /// Returns the result for an answer to a question that no run waits for any more.
     async fn late(&self, id: QuestionId, answer: Answer) -> Result<Resolved, Refused> {
         let at = self.store.question(id).await.map_err(Refused::Store)?;
         let at = at.ok_or(Refused::Unknown)?;
@@ -329,14 +340,14 @@ impl Questions {
                 kinds_fit(&at.question.asked, &answer).map_err(Refused::Unfit)?;
                 Err(Refused::Waits)
             }
-            // Open and not waited for: its run is ending.
+            // Open, but without a waiting run: that run is ending.
             QuestionState::Dismissed | QuestionState::Open => Err(Refused::Dismissed),
         }
     }
 }
 
 impl Inner {
-    /// The open questions that a grant covers and that have no answer under way.
+    /// Returns the open questions that a grant covers and that have no answer yet.
     fn covered(&self, holder: &GrantPrincipal, granted: &Granted) -> Vec<Covered> {
         let open = self.open.values().filter(|open| open.waits.is_some());
         let covered = open
@@ -350,7 +361,7 @@ impl Inner {
     }
 }
 
-/// Whether what one holder was granted reaches another and allows what that asks for.
+/// Whether a grant to one holder also applies to another, and allows the other's request.
 fn is_covered(
     asks: &GrantPrincipal,
     covers: Option<&Covers>,
@@ -366,31 +377,31 @@ fn is_covered(
 /// Whether a question was asked.
 enum Opened {
     Asked(TakenBack, oneshot::Receiver<Answer>),
-    /// An answer that covers it is on its way to the disk: wait, and look again.
+    /// An answer that covers it is being written: wait, then check again.
     Wait(watch::Receiver<()>),
-    /// Something was granted meanwhile: look again.
+    /// A grant was made in the meantime: check again.
     Again,
 }
 
-/// Whose turn an answer is.
+/// Whether an answer is the first.
 enum Turn {
     First(First),
     Second(watch::Receiver<()>),
     Gone,
 }
 
-/// The first answer of a question, on its way to the disk.
+/// The first answer of a question, while it is being written.
 struct First {
     output: Arc<RunOutputBuffer>,
     /// The caller that asked, then the callers whose questions it covers.
     waiting: Vec<oneshot::Sender<Answer>>,
-    /// Dropped however it fares, so that later answers wait no more.
+    /// Dropped whether or not the write succeeds, so that later answers stop waiting.
     told: Vec<TakenBack>,
     resolved: Resolved,
 }
 
-/// Takes a question out: nobody waits for its answer any more, or it has one. The log hears of
-/// it if nobody has begun to answer.
+/// Removes a question when it is dropped: its run no longer waits, or it has an answer. If no
+/// answer has begun, the log records that the question was withdrawn.
 struct TakenBack {
     questions: Arc<Questions>,
     id: QuestionId,
@@ -405,14 +416,14 @@ impl Drop for TakenBack {
             ..
         }) = removed
         {
-            // A run that is over takes its questions back itself.
+            // The end of a run withdraws its questions, so a failure here can be ignored.
             let _taken_back = output.dismiss(self.id);
         }
     }
 }
 
-/// Whether an answer fits its question, and what it grants: one of the rules that the question
-/// offers, never the client's own words.
+/// Checks that an answer fits its question, and returns its grant: one of the rules that the
+/// question offers, never a rule that the client wrote.
 fn fit(
     open: &Open,
     answer: &Answer,
@@ -432,12 +443,16 @@ fn fit(
         None => offers.first(),
         Some(rule) => offers.iter().find(|offer| *offer == rule),
     };
-    let rule = rule.ok_or_else(|| match offers.is_empty() {
-        true => "this can be allowed once only; answer `allow` without `remember`".to_owned(),
-        false => format!(
-            "an answer can grant what was asked for and nothing else: {}",
-            offers.join(", ")
-        ),
+
+    let rule = rule.ok_or_else(|| {
+        if offers.is_empty() {
+            "this can be allowed once only; answer `allow` without `remember`".to_owned()
+        } else {
+            format!(
+                "an answer can grant what was asked for and nothing else: {}",
+                offers.join(", ")
+            )
+        }
     })?;
     let GrantPrincipal { agent, session, .. } = &open.holder;
     Ok(Some(Granted {

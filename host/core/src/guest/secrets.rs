@@ -1,5 +1,5 @@
-//! A guest's question whether a secret exists, as it asks it. Nobody is asked about it: an answer
-//! would be taken for leave to send it. Knows no value.
+//! Tells a guest whether a secret exists, and never its value. No person is asked for permission:
+//! they could take the question for one about sending the secret.
 
 use crate::guest::control::Control;
 use crate::guest::failure::{denied, ensure_not_stopping, failure};
@@ -9,13 +9,13 @@ use lastword_sandbox::bindings::lastword::agent::secrets::{Failure, Host};
 use lastword_types::permission::{self, Authority, Capability, Verdict};
 use std::sync::Arc;
 
-/// One guest's questions; none are answered if that is not granted.
+/// One guest's access to secrets; there is none if that is not granted.
 pub(crate) struct SecretsHost {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Access>,
 }
 
-/// Which secrets there are, and by which rules the guest may ask for them.
+/// The secrets, and the rules by which the guest may ask whether one exists.
 pub(crate) struct Access {
     pub(crate) secrets: Secrets,
     pub(crate) authority: Authority,
@@ -31,6 +31,7 @@ impl SecretsHost {
             let message = format!("the name of a secret has at most {NAME_BYTES_MAX} bytes");
             return Err(failure("invalid", message));
         }
+
         let access = permission::Access::new(Capability::Secrets, name, "");
         match granted.authority.evaluate(&access, &[]) {
             Verdict::Allowed => Ok(granted.secrets.exists(name)),
@@ -74,6 +75,7 @@ mod tests {
                 Grants::none().with(rule.parse::<Rule>().expect("a rule")),
             ),
         };
+
         SecretsHost {
             control: Control::new(SystemClock::shared()),
             granted: rule.map(access),

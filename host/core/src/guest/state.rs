@@ -1,4 +1,4 @@
-//! Small durable values of an agent's own. Written at once: they survive a cancelled run.
+//! Small durable values of an agent. They are written at once, so they survive a cancelled run.
 
 use super::control::Control;
 use super::failure::{OrFailure, denied, ensure_not_stopping, failure};
@@ -13,7 +13,7 @@ const KEY_BYTES_MAX: usize = 512;
 /// Keys that one agent may have per session, and as many per workspace.
 const KEYS_MAX: u64 = 1000;
 
-/// One guest's access to its values; none if that is not granted.
+/// One guest's access to its values; there is none if that is not granted.
 pub(crate) struct State {
     pub(crate) control: Arc<Control>,
     pub(crate) values: Option<Values>,
@@ -38,6 +38,7 @@ impl Values {
             bytes: self.bytes_max,
             keys: KEYS_MAX,
         };
+
         let put = PutState {
             owner: self.owner.clone(),
             scope: scope_in(scope),
@@ -46,6 +47,7 @@ impl Values {
             value,
             quota,
         };
+
         self.store.execute(put).await.or_failure()
     }
 }
@@ -65,6 +67,7 @@ impl State {
             let message = format!("a key has at most {KEY_BYTES_MAX} bytes");
             return Err(failure("invalid", message));
         }
+
         self.values
             .as_ref()
             .ok_or_else(|| denied(Capability::State))

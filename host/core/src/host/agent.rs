@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long an agent may take to say what it is.
+/// How long an agent may take to return its manifest.
 const DESCRIBE: Duration = Duration::from_secs(5);
 
-/// Where a component comes from.
+/// The source of a component.
 #[derive(Clone, Debug)]
 pub enum AgentSource {
     /// A `.wasm` file.
@@ -65,36 +65,36 @@ pub(crate) struct AgentInner {
     pub(crate) id: AgentId,
     pub(crate) loaded: Loaded<Capabilities>,
     pub(crate) manifest: Manifest,
-    /// What the manifest asks for, ready to be held against what is done.
+    /// The accesses that the manifest asks for, as rules that can be evaluated.
     pub(crate) wants: Arc<[Rule]>,
 }
 
 impl Agent {
-    /// The name under which it was loaded.
+    /// Returns the name under which the agent was loaded.
     #[must_use]
     pub fn id(&self) -> &AgentId {
         &self.inner.id
     }
 
-    /// What it says of itself.
+    /// Returns the agent's manifest.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.inner.manifest
     }
 
-    /// The SHA-256 of its component.
+    /// Returns the SHA-256 of the component.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.inner.loaded.digest
     }
 
-    /// What its component imports and exports.
+    /// Returns what the component imports and exports.
     #[must_use]
     pub fn inspection(&self) -> &Inspection {
         &self.inner.loaded.inspection
     }
 
-    /// Whether it was found compiled rather than compiled now.
+    /// Whether the compiled component came from the cache.
     #[must_use]
     pub fn was_cached(&self) -> bool {
         self.inner.loaded.cached
@@ -118,12 +118,14 @@ pub(super) async fn load(
         AgentSource::File(path) => path.display().to_string(),
         AgentSource::Bytes(_) => format!("the agent `{id}`"),
     };
+
     let refused = {
         let name = name.clone();
         move |source| HostError::Component { name, source }
     };
+
     let (inner, again) = (Arc::clone(host), refused.clone());
-    // On the guests' runtime, which has all that starting a process needs.
+    // Runs on the guests' runtime, which can start processes.
     let loading = host.dispatcher.guests.spawn(async move {
         let wasm = tokio::task::spawn_blocking(move || bytes(source));
         let wasm = wasm
@@ -139,9 +141,10 @@ pub(super) async fn load(
     let loaded = tokio::select! {
         biased;
         loaded = loading => loaded.map_err(|error| HostError::of_task(error, "load the agent"))??,
-        // Compiling must not hold up the host's end.
+        // A compilation must not delay the host's shutdown.
         _ = stage.wait_for(|stage| *stage != Stage::Open) => return Err(HostError::HostClosing),
     };
+
     let inner = Arc::clone(host);
     let described = host.dispatcher.guests.spawn(async move {
         let manifest = describe(&inner, &loaded).await;
@@ -175,7 +178,7 @@ fn bytes(source: AgentSource) -> Result<Vec<u8>, HostError> {
     }
 }
 
-/// Asks a component what it is, with everything denied and within a budget.
+/// Reads a component's manifest by calling it, with everything denied and within a budget.
 async fn describe(
     host: &Arc<HostInner>,
     loaded: &Loaded<Capabilities>,
@@ -197,6 +200,7 @@ async fn describe(
         host.engine.stop(&interrupt);
         std::future::pending().await
     };
+
     let called = call(
         &host.engine,
         loaded,
@@ -236,6 +240,7 @@ fn read(manifest: turn::Manifest) -> Manifest {
             Err(invalid) => unknown_wants.push(invalid.to_string()),
         }
     }
+
     Manifest {
         name: manifest.name,
         version: manifest.version,

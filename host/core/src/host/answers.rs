@@ -1,5 +1,5 @@
-//! Questions and grants as an embedder sees them: what is open, answering, what answers have
-//! granted, taking that back.
+//! Questions and grants as an embedder sees them: listing open questions, answering them, listing
+//! grants, and revoking them.
 
 use super::{Host, HostError, Session, Workspace, bounds};
 use crate::guest::questions::{Refused, Resolved};
@@ -8,21 +8,20 @@ use lastword_store::{Continuation, Key, OpenQuestions, PromptRecord, Revoke};
 use lastword_types::id::{GrantId, QuestionId, WorkspaceId};
 use lastword_types::session::{Answer, Granted, Part, Question, QuestionState};
 
-/// What an answer came to.
+/// The effects of an answer.
 #[derive(Clone)]
 pub struct Answered {
-    /// What it granted for longer than once.
+    /// The lasting grant, if the answer made one.
     pub grant: Option<Granted>,
-    /// The other open questions that this covers, and that are answered with it: those of the
-    /// agent's runs in the session, or in the workspace, and of the runs that those began.
+    /// The other open questions that the grant covers, and that are answered with it: those of
+    /// the agent's runs in the session, or in the workspace, and of the child runs of those.
     pub settled: Vec<QuestionId>,
-    /// The run that it queued, if the one that asked was over.
+    /// The run that the answer queued, if the run that asked was over.
     pub run: Option<Run>,
 }
 
 impl Host {
-    /// The questions of all sessions that nobody has answered, the oldest first; at most
-    /// 1,000.
+    /// Returns the open questions of all sessions, the oldest first; at most 1,000.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -30,7 +29,7 @@ impl Host {
         Ok(self.inner.store.open_questions(OpenQuestions::All).await?)
     }
 
-    /// The same, but for those of these workspaces alone, open or not.
+    /// Returns the open questions of these workspaces, which need not be open.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -42,7 +41,7 @@ impl Host {
         Ok(self.inner.store.open_questions(of).await?)
     }
 
-    /// The workspaces in which a question is open, themselves open or not, in no order.
+    /// Returns the workspaces that have open questions, in no order. They need not be open.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -50,7 +49,7 @@ impl Host {
         Ok(self.inner.store.asking_workspaces().await?)
     }
 
-    /// A question and how it stands, with the workspace that it is asked in.
+    /// Returns a question with its state and its workspace.
     ///
     /// # Errors
     /// [`HostError::UnknownQuestion`].
@@ -63,8 +62,9 @@ impl Host {
         Ok((at.workspace, at.question, at.state))
     }
 
-    /// Answers a question. The first answer counts and is on disk once this returns, with
-    /// what it grants; other open questions that this covers are answered with it. Of a run that ended waiting for it, it queues the session's next run.
+    /// Submits an answer to a question. The first answer counts, and is on disk with its grant
+    /// once this returns; other open questions that the grant covers are answered with it. If the
+    /// run that asked ended waiting for the answer, this queues the session's next run.
     ///
     /// # Errors
     /// [`HostError::UnknownQuestion`]; [`HostError::AlreadyAnswered`] with the answer that was
@@ -75,8 +75,8 @@ impl Host {
         self.answer_as(id, answer, None).await
     }
 
-    /// The same under the caller's name for this very request: where the answer queues a run, the
-    /// same answer with the same key returns that run again.
+    /// Like [`Host::answer`], with a key that identifies the request: if the answer queues a run,
+    /// the same answer with the same key returns that run again.
     ///
     /// # Errors
     /// As [`Host::answer`]; [`HostError::KeyConflict`].
@@ -129,8 +129,8 @@ impl Host {
         }
     }
 
-    /// The run that asked is over: the answer is the session's next prompt, and counts once
-    /// that is accepted.
+    /// Handles an answer to a run that is over: the answer becomes the session's next prompt, and
+    /// counts once that is accepted.
     async fn go_on(
         &self,
         id: QuestionId,
@@ -148,17 +148,20 @@ impl Host {
                 "I do not want to answer that.".to_owned()
             }
         };
+
         let record = PromptRecord {
             origin: Origin::Answer,
             parts: vec![Part::text(text)],
             carried: None,
             ..asked.prompt
         };
+
         let session = self.session(at.question.session).await?;
         let goes_on = Continuation {
             run: at.question.run,
             answer: Some(answer),
         };
+
         let went_on = self.go_on_reopened(&session, record, goes_on, key);
         match went_on.await? {
             None => Err(self.lost(id).await),
@@ -170,7 +173,7 @@ impl Host {
         }
     }
 
-    /// What to tell somebody who came second.
+    /// Returns the error for an answer that was not the first.
     async fn lost(&self, id: QuestionId) -> HostError {
         match self.question(id).await {
             Ok((_, _, QuestionState::Answered(answer))) => HostError::AlreadyAnswered {
@@ -182,7 +185,7 @@ impl Host {
         }
     }
 
-    /// A grant that an answer made, and the workspace in which it stands.
+    /// Returns a grant that an answer made, and its workspace.
     ///
     /// # Errors
     /// [`HostError::UnknownGrant`].
@@ -191,18 +194,19 @@ impl Host {
         found.ok_or(HostError::UnknownGrant(id))
     }
 
-    /// Takes a grant back, for every decision from now on.
+    /// Revokes a grant, for every decision from now on.
     ///
     /// # Errors
     /// [`HostError::UnknownGrant`].
     pub async fn revoke(&self, id: GrantId) -> Result<(), HostError> {
-        match self.inner.store.execute(Revoke { grant: id }).await? {
-            true => Ok(()),
-            false => Err(HostError::UnknownGrant(id)),
+        if self.inner.store.execute(Revoke { grant: id }).await? {
+            Ok(())
+        } else {
+            Err(HostError::UnknownGrant(id))
         }
     }
 
-    /// What answers have granted in a workspace, open or not, the oldest first.
+    /// Returns the grants in a workspace, the oldest first. The workspace need not be open.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
@@ -212,7 +216,7 @@ impl Host {
 }
 
 impl Workspace {
-    /// The questions of its sessions that nobody has answered, the oldest first; at most 1,000.
+    /// Returns the open questions of its sessions, the oldest first; at most 1,000.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -222,7 +226,7 @@ impl Workspace {
 }
 
 impl Session {
-    /// The open questions, the oldest first, with those of the sessions that it is the parent of.
+    /// Returns the open questions of this session and of its child sessions, the oldest first.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].

@@ -1,4 +1,4 @@
-//! Bytes that come with a prompt, and how many there may be. Knows neither models nor files.
+//! The attachments of a prompt, and the bounds on their number and size.
 
 use super::HostError;
 use crate::guest::{BLOB_BYTES_MAX, Blob, blob_of};
@@ -33,7 +33,7 @@ impl Attachments {
         self.parts.push(body.into());
     }
 
-    /// Refuses what cannot be kept.
+    /// Refuses attachments beyond the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         let count = self.parts.len();
         if count > ATTACHMENTS_MAX {
@@ -42,6 +42,7 @@ impl Attachments {
                  fewer, or put the files into the workspace instead"
             )));
         }
+
         let lengths = self.blobs.iter().map(|(_, bytes)| bytes.len());
         let (largest, sum) = lengths.fold((0, 0), |(largest, sum), length| {
             (length.max(largest), length + sum)
@@ -58,6 +59,7 @@ impl Attachments {
                  ask with fewer, or put the files into the workspace instead"
             )));
         }
+
         self.parts.iter().try_for_each(check_words)
     }
 }
@@ -76,12 +78,14 @@ fn check_words(part: &Part) -> Result<(), HostError> {
             media_type.escape_debug()
         )));
     }
+
     let length = name.as_ref().map_or(0, |name| name.chars().count());
     if length > WORD_CHARS_MAX {
         return Err(HostError::Invalid(format!(
             "the name of an attachment has {length} characters; it may have {WORD_CHARS_MAX}"
         )));
     }
+
     Ok(())
 }
 
@@ -92,6 +96,7 @@ fn is_media_type(text: &str) -> bool {
         let fits = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
         !text.is_empty() && text.bytes().all(fits)
     };
+
     let named = essence
         .trim_end_matches(' ')
         .split_once('/')
@@ -114,6 +119,7 @@ mod tests {
         ] {
             assert!(is_media_type(text), "{text}");
         }
+
         let long = format!("image/{}", "x".repeat(WORD_CHARS_MAX));
         for text in [
             "",

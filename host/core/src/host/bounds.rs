@@ -1,5 +1,5 @@
-//! How long what a caller hands in may be, and of which characters: checked before anything of
-//! it is kept. Each refusal names the bound.
+//! Checks the length and the characters of values from callers, before any of them is stored. Each
+//! refusal names the bound.
 
 use super::{HostError, WorkspaceOptions};
 use lastword_store::kept_bytes;
@@ -47,6 +47,7 @@ pub(super) fn check_key(key: &str) -> Result<(), HostError> {
     if fits && !key.chars().any(char::is_control) {
         return Ok(());
     }
+
     Err(invalid(format!(
         "an idempotency key has 1 to {KEY_BYTES_MAX} bytes and no control characters; this one has \
          {} bytes",
@@ -73,6 +74,7 @@ pub(super) fn check_options(options: &WorkspaceOptions) -> Result<(), HostError>
     if count <= RULES_MAX && rules().all(|rule| rule.len() <= RULE_BYTES_MAX) {
         return Ok(());
     }
+
     Err(invalid(format!(
         "a workspace has at most {RULES_MAX} rules of at most {RULE_BYTES_MAX} bytes each; this one \
          would have {count} rules"
@@ -117,6 +119,7 @@ mod tests {
             content: "\u{e4}".repeat(chars),
             status: TodoStatus::Pending,
         };
+
         let plan = |points: usize, chars: usize| vec![point(chars); points];
         assert_eq!(
             bound(check_todo(&plan(TODO_POINTS_MAX, TODO_CHARS_MAX))),
@@ -130,6 +133,7 @@ mod tests {
             let rules = (0..count).map(|n| rule(format!("t{n}")));
             rules.fold(WorkspaceOptions::new(), WorkspaceOptions::deny)
         };
+
         assert_eq!(bound(check_options(&rules(RULES_MAX))), None);
         assert!(bound(check_options(&rules(RULES_MAX + 1))).is_some());
         let long = WorkspaceOptions::new().grant(rule("x".repeat(RULE_BYTES_MAX)));

@@ -1,4 +1,4 @@
-//! How a host comes to be.
+//! Builds and starts a host.
 
 use super::children::Children;
 use super::closing::Stage;
@@ -36,7 +36,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-/// Runs at the same time, unless told otherwise.
+/// The default number of runs at the same time.
 const CONCURRENT_RUNS: u32 = 256;
 /// Bytes of the largest linear memory; see [`Limits::memory_bytes`].
 const MEMORY_BYTES: usize = 128 << 20;
@@ -46,11 +46,11 @@ const HOLD: Duration = Duration::from_secs(30);
 /// How long a client may be without a stream.
 const DETACH_GRACE: Duration = Duration::from_secs(10);
 
-/// Where a host has the files that are its own: what guests leave, what it compiled.
+/// The directory of the host's own files: those that guests leave, and compiled components.
 pub(super) enum Home {
     /// In the data directory, for the next host.
     DataDir(PathBuf),
-    /// In a directory that goes with the host.
+    /// In a directory that is deleted with the host.
     Temporary(TempDir),
 }
 
@@ -63,8 +63,8 @@ impl Home {
     }
 }
 
-/// Builds a [`Host`]. Everything has a default but the data directory. A clone shares what was
-/// brought, for a directory that is tried again once its owner has left.
+/// Builds a [`Host`]. Everything except the data directory has a default. A clone shares the
+/// embedder's extensions, so that the build can be tried again once the data directory is free.
 #[derive(Clone)]
 pub struct HostBuilder {
     data_dir: Option<PathBuf>,
@@ -87,7 +87,7 @@ pub struct HostBuilder {
     compiler: Compiler,
 }
 
-/// What is set, and of what an embedder brings how much there is.
+/// Shows the settings, and only the number of the embedder's extensions.
 impl std::fmt::Debug for HostBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HostBuilder")
@@ -133,22 +133,23 @@ impl HostBuilder {
         }
     }
 
-    /// Where everything is kept; made if it is missing. One host owns it at a time. No workspace
-    /// may hold it or lie in it, so a program that opens its current directory names another
-    /// place. Default: `.lastword` in the current directory.
+    /// The directory of all data; created if it is missing. One host owns it at a time. No
+    /// workspace may contain it or lie in it, so a program that opens its current directory as a
+    /// workspace must set another one. Default: `.lastword` in the current directory.
     #[must_use]
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(directory.into());
         self
     }
 
-    /// Keeps sessions, runs and all else in memory, until the host is gone: no data directory is
-    /// made, and no other host or command finds anything. There is nothing to back up, to examine
-    /// or to recover. What guests leave and what is compiled lies in a temporary directory that
-    /// goes with the host; give a [`HostBuilder::cache_dir`] to compile an agent once only.
+    /// Keeps sessions, runs and all other data in memory, until the host is dropped: no data
+    /// directory is created, and other hosts or commands cannot see the data. There is nothing to
+    /// back up, to examine or to recover. Files of guests and compiled components are kept in a
+    /// temporary directory that is deleted with the host; set [`HostBuilder::cache_dir`] to compile
+    /// an agent only once.
     ///
-    /// Not together with [`HostBuilder::data_dir`]: [`HostBuilder::build`] refuses that. Default:
-    /// a data directory.
+    /// It cannot be combined with [`HostBuilder::data_dir`]: [`HostBuilder::build`] refuses that.
+    /// Default: a data directory.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -169,15 +170,15 @@ impl HostBuilder {
         self
     }
 
-    /// Where compiled components are kept, which the host runs as they lie there; no workspace
-    /// may hold it or lie in it. Default: `cache` in the data directory.
+    /// The directory of compiled components. The host runs its files without further checks, so no
+    /// workspace may contain it or lie in it. Default: `cache` in the data directory.
     #[must_use]
     pub fn cache_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_dir = Some(directory.into());
         self
     }
 
-    /// Who answers when agents ask a model. Default: nobody.
+    /// The provider of the models that agents use. Default: none.
     #[must_use]
     pub fn model(mut self, provider: impl ModelProvider) -> Self {
         self.brought.model = Some(Arc::new(provider));
@@ -202,7 +203,8 @@ impl HostBuilder {
         self
     }
 
-    /// Who decides what no rule decides, before anybody is asked. Default: nobody.
+    /// The policy for accesses that no rule decides. It comes before a question to a person.
+    /// Default: none.
     #[must_use]
     pub fn permission_policy(mut self, policy: impl PermissionPolicy) -> Self {
         self.brought.policy = Some(Arc::new(policy));
@@ -219,7 +221,7 @@ impl HostBuilder {
         self
     }
 
-    /// The secrets that may be put into what the host sends. Default: none.
+    /// The secrets that the host may insert into its requests. Default: none.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.brought.secrets = secrets;
@@ -234,31 +236,31 @@ impl HostBuilder {
         self
     }
 
-    /// The limits of every run whose workspace has none of its own.
+    /// The limits of runs whose workspace sets none of its own.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Runs at the same time; the others wait. Default 256, or as many as fit with the memory that
-    /// each may have ([`Limits::memory_bytes`]) into what the machine or the control group has.
-    /// A number that is set here is taken, whatever memory they may come to need. Bounded by what
-    /// the machine's `vm.max_map_count` allows.
+    /// How many runs execute at the same time; the others wait. Default: 256, or as many as fit
+    /// into the memory of the machine or control group, at [`Limits::memory_bytes`] each. A number
+    /// that is set here applies regardless of memory. It is bounded by the machine's
+    /// `vm.max_map_count`.
     #[must_use]
     pub fn concurrent_runs(mut self, runs: u32) -> Self {
         self.concurrent_runs = ConcurrentRuns::Exactly(runs.max(1));
         self
     }
 
-    /// Runs at the same time, unless the memory holds fewer.
+    /// How many runs execute at the same time, unless fewer fit into the memory.
     #[must_use]
     pub fn concurrent_runs_max(mut self, runs: u32) -> Self {
         self.concurrent_runs = ConcurrentRuns::AtMost(runs.max(1));
         self
     }
 
-    /// Where time comes from; trusted as the host itself is. Default: the machine.
+    /// The host's clock. It is trusted like the host itself. Default: the machine's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -280,16 +282,14 @@ impl HostBuilder {
         self
     }
 
-    /// What happens to the runs of a workspace that nobody claims any more. Default: they go
-    /// on.
+    /// What happens to the runs of a workspace that has no claim left. Default: they continue.
     #[must_use]
     pub fn on_last_client(mut self, then: OnLastClient) -> Self {
         self.claims.on_last_client = then;
         self
     }
 
-    /// How long runs may go on by themselves once the host is shut down, before they are
-    /// stopped. Default 0.
+    /// How long runs may continue during a shutdown before they are stopped. Default 0.
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
@@ -304,9 +304,9 @@ impl HostBuilder {
         self
     }
 
-    /// Whether the host by itself goes on with sessions whose runs ended waiting for a time,
-    /// once that has come, in workspaces that it opens for that. Otherwise they wait until
-    /// [`Host::wake_due`] is called, or another host wakes them; answers still go on with them.
+    /// Whether the host by itself continues sessions whose runs ended waiting for a time, once
+    /// that has come, and opens their workspaces for it. Otherwise they wait until
+    /// [`Host::wake_due`] is called, or another host wakes them; answers still continue them.
     /// Default: it does.
     #[must_use]
     pub fn wakes(mut self, wakes: bool) -> Self {
@@ -345,9 +345,9 @@ impl HostBuilder {
         self
     }
 
-    /// Takes the data directory, recovers what an earlier host left, and starts. What the
-    /// embedder brings runs on the tokio runtime that this is called from; guests run on one
-    /// of their own.
+    /// Opens the data directory, recovers the unfinished runs of an earlier host, and starts. The
+    /// embedder's extensions run on the tokio runtime that this is called from; guests run on a
+    /// separate one.
     ///
     /// # Errors
     /// [`HostError::NoRuntime`] outside a tokio runtime, and in one without timers or I/O; when
@@ -360,7 +360,7 @@ impl HostBuilder {
             .unwrap_or_else(|| SystemClock::with(guests.handle().clone()));
         let (store, home) = opened(self.data_dir, self.in_memory, &clock).await?;
         let tmp = home.path().join("tmp");
-        // What guests of an earlier host left behind.
+        // Removes the files that guests of an earlier host left behind.
         clear(tmp.clone()).await?;
         let engine = engine(self.concurrent_runs, self.limits).await?;
         let before = self.raises_descriptors.then(raised).flatten();
@@ -453,6 +453,7 @@ async fn opened_in_memory(
             directory.display()
         )));
     }
+
     let temporary = blocking("make a temporary directory", tempfile::tempdir).await?;
     let temporary = temporary.map_err(|source| HostError::Io {
         what: "make a temporary directory in",
@@ -488,7 +489,7 @@ fn raised() -> Option<u64> {
     })
 }
 
-/// Tells the parts of each other that only the whole knows, and starts what looks after it.
+/// Connects the parts that refer to the host itself, and starts the host's background tasks.
 /// Returns the first handle.
 fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     let lease = Arc::new(Lease(Arc::clone(inner)));
@@ -501,6 +502,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
             host.on_idle(workspace);
         }
     };
+
     let _set_once = dispatcher.on_idle.set(Box::new(on_idle));
     if wakes {
         let _set_once = inner.waking.set(inner.keep_waking());
@@ -508,6 +510,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
     if let Some(age) = inner.retention {
         let _set_once = inner.folding.set(inner.keep_folding(age));
     }
+
     Host { inner: lease }
 }
 
@@ -549,7 +552,7 @@ fn unlinkable(error: impl std::fmt::Display) -> HostError {
 /// would panic.
 fn embedder_runtime() -> Result<Handle, HostError> {
     let runtime = Handle::try_current().map_err(|_| HostError::NoRuntime)?;
-    // There is no other way to ask; the panic is told where panics are.
+    // There is no other way to find out; the panic hook reports the panic.
     let probe = || {
         drop(tokio::time::sleep(Duration::ZERO));
         drop(tokio::net::UnixDatagram::unbound());
@@ -598,7 +601,8 @@ impl Drop for Guests {
 /// By how much guests' threads yield to those that write, stop guests and answer.
 const GUEST_NICENESS: i32 = 5;
 
-/// Guests may compute without end; whoever stops them must not have to wait for a turn.
+/// Lowers the priority of a guest's thread: guests may compute without end, and the threads that
+/// stop them must not have to wait for CPU time.
 fn step_back() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), GUEST_NICENESS) {

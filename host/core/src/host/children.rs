@@ -1,5 +1,5 @@
-//! Runs that runs start: in a session of their own below that of the one that asks, with a
-//! slot at once or not at all, and stopped with it.
+//! Starts runs on behalf of runs. A child run gets its own session, below its parent's session. It
+//! gets a slot at once or not at all, and is stopped with its parent.
 
 use super::{Host, HostInner, Session};
 use crate::guest::agents::{Child, ChildEnd, RunSpawner};
@@ -13,7 +13,7 @@ use lastword_types::id::{AgentId, RunId};
 use lastword_types::session::{Message, Part, PartBody, Role};
 use std::sync::{Arc, Weak};
 
-/// Starts runs for runs, as long as the host is there.
+/// Starts child runs, as long as the host exists.
 pub(super) struct Children(Weak<HostInner>);
 
 impl Children {
@@ -39,6 +39,7 @@ impl RunSpawner for Children {
         let Some(host) = self.host() else {
             return Vec::new();
         };
+
         let agents = host.agents().into_iter();
         let told = agents.map(|agent| {
             let about = agent.manifest().description.clone();
@@ -48,7 +49,7 @@ impl RunSpawner for Children {
     }
 }
 
-/// Stops a run whose parent does not wait for it any more.
+/// Stops a child run when its parent no longer waits for it.
 struct WithParent {
     dispatcher: Arc<Dispatcher>,
     live: Arc<LiveRun>,
@@ -56,7 +57,7 @@ struct WithParent {
 
 impl Drop for WithParent {
     fn drop(&mut self) {
-        // Of one that has its end: nothing.
+        // No effect if the run has ended.
         self.dispatcher.stop(&self.live, &Cause::Parent);
     }
 }
@@ -71,6 +72,7 @@ impl Host {
             deadline: None,
             carried: None,
         };
+
         let job = self.inner.job(&session, RunId::generate(), record, None);
         let mut job = job.map_err(|error| unavailable(error.to_string()))?;
         job.lineage = Some(child.lineage);
@@ -81,19 +83,22 @@ impl Host {
             dispatcher,
             live: Arc::clone(&live),
         };
+
         if let Some(refused) = accepted.await.map_or(Some(closing()), refusal) {
             drop(with_parent);
-            // Nobody was asked anything in it, and whoever tries again gets another one.
+            // The session holds no prompt, and another attempt creates a new one.
             if let Err(error) = session.delete().await {
                 tracing::warn!(%error, "the session of a run that was refused is left behind");
             }
             return Err(refused);
         }
+
         let receipt = match live.ended().await {
             Ok(receipt) => receipt,
             Err(NoEnd::Held) => return Err(closing()),
             Err(NoEnd::Lost(error)) => return Err(failed(&error)),
         };
+
         drop(with_parent);
         let messages = session.messages().await;
         let messages = messages.map_err(|error| unavailable(error.to_string()))?;
@@ -118,11 +123,12 @@ impl Host {
             let renamed = session.rename(title).await;
             renamed.map_err(|error| ToolError::invalid(error.to_string()))?;
         }
+
         Ok(session)
     }
 }
 
-/// Why a run was not accepted, if it was not.
+/// Returns the reason why a run was not accepted, if it was not.
 fn refusal(accepted: Result<RunId, NotAccepted>) -> Option<ToolError> {
     Some(match accepted.err()? {
         NotAccepted::NoSlot => ToolError::new(

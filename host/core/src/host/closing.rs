@@ -1,6 +1,6 @@
-//! Closing: one path for a workspace that nobody claims any more, one that is asked to close,
-//! and the host with all of them. Every wait is bounded; the order is in
-//! [`Lifecycle`](crate::workspace::Lifecycle).
+//! Closes workspaces and the host. The same path serves a workspace without claims, one that is
+//! closed on request, and all of them when the host closes. Every wait is bounded; for the order
+//! of the steps see [`Lifecycle`](crate::workspace::Lifecycle).
 
 use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
@@ -19,26 +19,26 @@ use std::time::Duration;
 pub struct ClosedWorkspace {
     /// Runs whose end is not on disk yet; until it is, the workspace stays closing.
     pub left: Vec<RunId>,
-    /// The ends of the runs that its sessions would have been woken for.
+    /// The ends of the runs that the cancelled waits of its sessions would have started.
     pub taken_back: Vec<Receipt>,
 }
 
 /// How much longer than the finishing deadline a shutdown waits for the last run.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(1);
 
-/// How far the host's own end has come.
+/// The stage of the host's own shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Open,
-    /// Nothing new is taken.
+    /// No new prompts or workspaces are taken.
     Closing,
-    /// Every run that could get its end has it.
+    /// Every run that can end in this process has ended.
     Drained,
 }
 
 impl HostInner {
-    /// The first half of closing a workspace: no new prompts, and what waits is held. Does
-    /// nothing for one that is not open.
+    /// The first half of closing a workspace: it takes no new prompts, and its queued prompts are
+    /// held. Does nothing for one that is not open.
     pub(super) fn begin_close(self: &Arc<Self>, id: WorkspaceId, reason: CloseReason) {
         let closing = self.mark_closing(&mut self.workspaces.lock(), id, false);
         if let Some(workspace) = closing {
@@ -46,8 +46,8 @@ impl HostInner {
         }
     }
 
-    /// Bars an open workspace and marks it as closing; with `only_idle`, only if no run of it
-    /// is without its end.
+    /// Bars an open workspace and marks it as closing; with `only_idle`, only if all its runs have
+    /// ended.
     pub(super) fn mark_closing(
         &self,
         registry: &mut Registry<Arc<WorkspaceInner>>,
@@ -59,7 +59,7 @@ impl HostInner {
         barred.then(|| registry.close(id)).flatten()
     }
 
-    /// Tells that a workspace closes, and holds what waits in it.
+    /// Reports that a workspace closes, and holds its queued prompts.
     pub(super) fn hold_prompts(&self, workspace: &WorkspaceInner, reason: CloseReason) {
         workspace.reach(WorkspaceStage::Closing);
         self.workspaces.changed();
@@ -67,18 +67,18 @@ impl HostInner {
             workspace: workspace.id,
             reason,
         });
-        // At a shutdown the next host's recovery holds them.
+        // At a shutdown, the next host's recovery marks them as held.
         let hold = reason != CloseReason::Shutdown;
         self.dispatcher.hold_waiting(workspace.id, hold);
     }
 
-    /// The second half: what runs is stopped, and the workspace is closed once that is over.
+    /// The second half: stops the workspace's runs; it is closed once they are over.
     pub(super) fn end_runs(self: &Arc<Self>, id: WorkspaceId) {
         self.dispatcher.stop_workspace(id);
         self.finish_close(id);
     }
 
-    /// Closes a workspace and waits for it. No time wakes a session of it any more.
+    /// Closes a workspace and waits for it. Its sessions are no longer woken by a time.
     pub(super) async fn close(self: &Arc<Self>, id: WorkspaceId) -> ClosedWorkspace {
         let patience = self.patience();
         self.begin_close(id, CloseReason::Asked);
@@ -86,12 +86,13 @@ impl HostInner {
         let mut taken_back = self.forget_times(id).await;
         let is_open = self.workspaces.lock().open(id).is_ok();
         if is_open && self.dispatcher.has_woken(id) {
-            // A time came in between, and opened it again.
+            // A session's time came in between, and opened it again.
             self.begin_close(id, CloseReason::Asked);
             self.end_runs(id);
         }
+
         let left = self.closed(id, patience).await;
-        // What ran may have ended waiting meanwhile.
+        // A run that was stopped may have ended waiting in the meantime.
         taken_back.extend(self.forget_times(id).await);
         ClosedWorkspace { left, taken_back }
     }
@@ -106,7 +107,8 @@ impl HostInner {
         })
     }
 
-    /// Waits until a workspace is closed, or for so long. Returns the runs that keep it.
+    /// Waits until a workspace is closed, at most as long as `patience`. Returns the runs that
+    /// still keep it open.
     async fn closed(&self, id: WorkspaceId, patience: Duration) -> Vec<RunId> {
         let mut changes = self.workspaces.watch();
         let closed = async {
@@ -118,6 +120,7 @@ impl HostInner {
                 drop(changes.changed().await);
             }
         };
+
         tokio::select! {
             biased;
             () = closed => Vec::new(),
@@ -127,7 +130,7 @@ impl HostInner {
         }
     }
 
-    /// Waits until every workspace has let go of what it had open.
+    /// Waits until every workspace has closed its resources.
     async fn all_closed(&self, patience: Duration) {
         let mut changes = self.workspaces.watch();
         let closed = async {
@@ -139,6 +142,7 @@ impl HostInner {
                 drop(changes.changed().await);
             }
         };
+
         tokio::select! {
             biased;
             () = closed => {}
@@ -146,7 +150,7 @@ impl HostInner {
         }
     }
 
-    /// Whether no workspace is there but such as a lost run keeps closing.
+    /// Whether no workspace is open or closing, except those kept by a lost run.
     fn is_idle(&self) -> bool {
         let registry = self.workspaces.lock();
         let stuck = |id| self.dispatcher.has_lost(id) && !self.dispatcher.has_runs(id);
@@ -154,13 +158,13 @@ impl HostInner {
         list.all(|(workspace, closing, _)| closing && stuck(workspace.id))
     }
 
-    /// A workspace's last run is over.
+    /// Handles the end of a workspace's last run.
     pub(super) fn on_idle(self: &Arc<Self>, id: WorkspaceId) {
         self.finish_close(id);
         self.close_if_unclaimed(id);
     }
 
-    /// The host's end begins: no prompt and no workspace is taken. Returns what is open.
+    /// Begins the shutdown: no more prompts or workspaces are taken. Returns the open workspaces.
     fn take_nothing_new(&self) -> Vec<WorkspaceId> {
         let open = self.workspaces.lock().close_all();
         self.dispatcher.close();
@@ -174,15 +178,16 @@ impl HostInner {
         if first {
             self.dispatcher.tell(Lifecycle::HostClosing);
         }
+
         open
     }
 
-    /// Whether nothing new is taken any more.
+    /// Whether the host is closing.
     pub(super) fn is_closing(&self) -> bool {
         *self.stage.borrow() != Stage::Open
     }
 
-    /// How long a run that is stopped may take to get its end.
+    /// Returns how long the end of a stopped run may take.
     pub(super) fn patience(&self) -> Duration {
         let of = |limits: &Limits| limits.finish_deadline + limits.grace + limits.epilogue;
         let registry = self.workspaces.lock();
@@ -198,9 +203,11 @@ impl HostInner {
         for id in &open {
             self.begin_close(*id, CloseReason::Shutdown);
         }
+
         if !self.drain_time.is_zero() {
             dispatcher.drained(None, self.drain_time).await;
         }
+
         let closing: Vec<WorkspaceId> = {
             let registry = self.workspaces.lock();
             registry
@@ -208,18 +215,21 @@ impl HostInner {
                 .map(|(workspace, ..)| workspace.id)
                 .collect()
         };
+
         for id in &closing {
             self.end_runs(*id);
         }
+
         let left = dispatcher.drained(None, patience).await;
         if left.is_empty() && !dispatcher.brought().tools.is_empty() {
             self.all_closed(patience + TOOLS_CLOSE).await;
         }
+
         self.stage.send_replace(Stage::Drained);
         left
     }
 
-    /// Ends every run, lets go of what the embedder brought, and closes the store.
+    /// Ends every run, drops the embedder's extensions, and closes the store.
     async fn shut_down(self: &Arc<Self>) -> Vec<RunId> {
         let left = self.drain().await;
         let dispatcher = &self.dispatcher;
@@ -230,17 +240,19 @@ impl HostInner {
         if let Err(error) = gone.await {
             tracing::warn!(%error, "what the embedder brought was not let go of");
         }
+
         let store = self.store.clone();
         let closed = dispatcher.guests.spawn_blocking(move || store.close());
         if closed.await.is_err() {
             tracing::error!("closing the store panicked");
         }
+
         dispatcher.tell(Lifecycle::HostClosed);
         left
     }
 
-    /// The last handle is gone. What has no end yet gets it in the background, in the order of a
-    /// shutdown; where there is nothing of the kind, the store is closed at once.
+    /// Handles the drop of the last handle. Unfinished runs are ended in the background, in the
+    /// order of a shutdown; if there are none, the store is closed at once.
     pub(super) fn abandon(self: Arc<Self>) {
         let busy = !self.dispatcher.live_runs(None).is_empty();
         let serves = !self.dispatcher.brought().tools.is_empty();
@@ -254,8 +266,8 @@ impl HostInner {
 }
 
 impl Host {
-    /// Closes a workspace, open or not: as [`Workspace::close`](super::Workspace::close), and of
-    /// one that is not open, its sessions are not woken any more.
+    /// Closes a workspace like [`Workspace::close`](super::Workspace::close). If it is not open,
+    /// this only stops its sessions from being woken.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] if it is not open and no session of it waits for a time;
@@ -266,6 +278,7 @@ impl Host {
             Err(unknown @ HostError::UnknownWorkspace(_)) => Some(unknown),
             Err(other) => return Err(other),
         };
+
         let closed = self.inner.close(id).await;
         match unknown {
             Some(unknown) if closed == ClosedWorkspace::default() => Err(unknown),
@@ -273,22 +286,22 @@ impl Host {
         }
     }
 
-    /// Ends every run: no new prompts; what runs may go on for the time that
-    /// [`HostBuilder::drain`](super::HostBuilder::drain) gave it, is then stopped with the
-    /// cause `shutdown`, and its end written. Queued prompts stay queued for the next host.
-    /// What was said can still be read; [`Host::shutdown`] ends that too.
+    /// Ends every run. The host takes no new prompts; runs may continue for the time set by
+    /// [`HostBuilder::drain`](super::HostBuilder::drain), are then stopped with the cause
+    /// `shutdown`, and their ends are written. Queued prompts stay queued for the next host.
+    /// Logs and sessions can still be read, until [`Host::shutdown`].
     ///
-    /// After the time to drain, waits no longer than the finishing deadline, the grace and a
-    /// second. Answers the runs whose end is not on disk by then; the next host's recovery
-    /// writes it. Idempotent.
+    /// After the time to drain, waits no longer than the finishing deadline, the grace period and
+    /// a second. Returns the runs whose ends are not on disk by then; the next host's recovery
+    /// writes them. Idempotent.
     pub async fn drain(&self) -> Vec<RunId> {
         self.inner.drain().await
     }
 
-    /// Takes nothing new any more, if every run that was accepted has its end; otherwise changes
-    /// nothing. No prompt comes in between: one is accepted before, and keeps the host, or is
-    /// refused as [`HostError::HostClosing`]. Returns whether the
-    /// host is closing; [`Host::drain`] and [`Host::shutdown`] do the rest.
+    /// Begins to close the host, if every accepted run has ended; otherwise changes nothing. This
+    /// is atomic: a prompt is either accepted before, and keeps the host open, or refused with
+    /// [`HostError::HostClosing`]. Returns whether the host is closing; [`Host::drain`] and
+    /// [`Host::shutdown`] do the rest.
     #[must_use]
     pub fn close_if_idle(&self) -> bool {
         let closing = self.inner.dispatcher.close_if_idle();
@@ -298,34 +311,34 @@ impl Host {
         closing
     }
 
-    /// Waits until every run that was accepted has its end, and takes nothing new from then on, as
-    /// [`Host::close_if_idle`].
+    /// Waits until every accepted run has ended, and then begins to close the host, as
+    /// [`Host::close_if_idle`] does.
     pub async fn close_when_idle(&self) {
         self.inner.dispatcher.close_when_idle().await;
         self.inner.take_nothing_new();
     }
 
-    /// Ends the host: [`Host::drain`], and then what the embedder brought is dropped and the
-    /// store closed, so that another host may have the data directory.
+    /// Ends the host: calls [`Host::drain`], then drops the embedder's extensions and closes the
+    /// store, so that another host can open the data directory.
     ///
-    /// Returns the runs whose end is left to the next host's recovery.
+    /// Returns the runs whose ends are left to the next host's recovery.
     pub async fn shutdown(&self) -> Vec<RunId> {
         self.inner.shut_down().await
     }
 
-    /// Whether the host takes nothing new any more.
+    /// Whether the host is closing and takes no more prompts.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.inner.is_closing()
     }
 
-    /// Completes once the host takes nothing new any more.
+    /// Completes once the host is closing and takes no more prompts.
     pub async fn closing(&self) {
         self.reached(Stage::Closing).await;
     }
 
-    /// Completes once every run that could get its end before the host's own end has it: a
-    /// stream has nothing more to wait for than what is in the log.
+    /// Completes once every run that can end in this process has ended: from then on, no events
+    /// are added to the log.
     pub async fn drained(&self) {
         self.reached(Stage::Drained).await;
     }
@@ -336,8 +349,8 @@ impl Host {
         drop(stage.wait_for(|stage| *stage >= wanted).await);
     }
 
-    /// Completes once no workspace has been open for this long: nobody claims one, and no run
-    /// is without its end, but for those whose end only the next host can write.
+    /// Completes once no workspace has been open for this long: none is claimed, and every run has
+    /// ended, except those whose ends only the next host can write.
     pub async fn idle(&self, linger: Duration) {
         let mut changes = self.inner.workspaces.watch();
         loop {

@@ -1,4 +1,4 @@
-//! What can go wrong for an embedder, under the contract's names.
+//! The errors that an embedder receives, with their names in the contract.
 
 use crate::run::RunState;
 use lastword_sandbox::{ComponentError, EngineError};
@@ -29,20 +29,20 @@ pub enum HostError {
     Component {
         /// The file, or the agent's name.
         name: String,
-        /// Why.
+        /// The reason.
         source: ComponentError,
     },
     /// A file or directory could not be read.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A workspace and what the host keeps lie one within the other.
+    /// A workspace lies within one of the host's own directories, or the other way around.
     #[error(
         "the directory {} cannot be a workspace: {}, where this host keeps its sessions or its \
          compiled agents, lies in it or around it, so that agents could read and change them; \
@@ -53,7 +53,7 @@ pub enum HostError {
     NotApart {
         /// The workspace.
         directory: PathBuf,
-        /// What the host keeps.
+        /// The host's own directory.
         kept: PathBuf,
     },
     /// There is no tokio runtime with timers and I/O, or the one that the host was built on is
@@ -66,7 +66,7 @@ pub enum HostError {
     /// An agent's name cannot be used.
     #[error(transparent)]
     AgentId(#[from] InvalidAgentId),
-    /// A task of the host panicked. What it was to do is not done; everything else goes on.
+    /// A task of the host panicked. Its work is not done; everything else continues.
     #[error(
         "the host could not {doing}: it panicked ({message}); that is a bug of lastword or of what \
          its embedder brings, which the log of panics places"
@@ -74,10 +74,10 @@ pub enum HostError {
     Panicked {
         /// What it was to do.
         doing: &'static str,
-        /// What the panic said.
+        /// The panic's message.
         message: String,
     },
-    /// The host cannot do what every build of it must be able to.
+    /// The host cannot do something that every build of it must be able to do.
     #[error("the host could not {doing}: {why}; that is a bug of this build of lastword")]
     Internal {
         /// What it was to do.
@@ -88,10 +88,10 @@ pub enum HostError {
     /// The prompt holds nothing but white space, and the agent has no default.
     #[error("the prompt is empty and the agent `{0}` has no default prompt; say what it shall do")]
     EmptyPrompt(AgentId),
-    /// As many prompts of the session wait as may.
+    /// The queue of the session is full.
     #[error("the queue of the session {0} is full; wait for a run to end, or cancel one")]
     QueueFull(SessionId),
-    /// The idempotency key came before with another request in the session.
+    /// The idempotency key was used before with another request in the session.
     #[error(
         "this idempotency key was used before with another request in the session {0}; use a new key"
     )]
@@ -109,7 +109,7 @@ pub enum HostError {
          ones by opening the directory"
     )]
     UnknownDirectory(WorkspaceId),
-    /// What the workspace was opened with last cannot be read.
+    /// The stored options of the workspace cannot be read.
     #[error(
         "what the workspace {0} was opened with last cannot be read: it is damaged, or a later \
          lastword kept it; open it with options"
@@ -118,7 +118,7 @@ pub enum HostError {
     /// The agent is not loaded.
     #[error("there is no agent `{0}`; load it first")]
     UnknownAgent(AgentId),
-    /// The client said that it is gone.
+    /// The client was retired.
     #[error("the client {0} was retired; come back with a new client id")]
     ClientRetired(ClientId),
     /// The client has no claim on the workspace.
@@ -138,16 +138,16 @@ pub enum HostError {
          then follow from there"
     )]
     CursorExpired {
-        /// The last number that is gone: the oldest cursor that still works.
+        /// The number of the last deleted event: the oldest cursor that still works.
         resume_after: u64,
     },
-    /// The cursor is none of this log.
+    /// The cursor does not belong to this log.
     #[error("the cursor is not one of this log, whose last number is {last}")]
     InvalidCursor {
-        /// The last number there is; 0 where that makes no sense.
+        /// The last number of the log; 0 if it does not apply.
         last: u64,
     },
-    /// A queued prompt was to be changed that has started.
+    /// The prompt cannot be changed any more, since its run has started.
     #[error("the run {0} does not wait any more; cancel it instead")]
     RunStarted(RunId),
     /// The run waits on disk until it is resumed.
@@ -161,7 +161,7 @@ pub enum HostError {
         /// Where it stands.
         state: RunState,
     },
-    /// The run cannot be gone on with.
+    /// The run cannot be resumed.
     #[error("the run {run} is {state}; only one that is held or ended early can be resumed")]
     NotResumable {
         /// The run.
@@ -169,15 +169,15 @@ pub enum HostError {
         /// Where it stands.
         state: RunState,
     },
-    /// The run was gone on with, and the run that went on has its end as well.
+    /// The run was resumed by another run, which has ended as well.
     #[error("the run {run} was gone on with by the run {by}, which is over too; resume that one")]
     AlreadyResumed {
         /// The run.
         run: RunId,
-        /// The run that went on with it.
+        /// The run that continued it.
         by: RunId,
     },
-    /// The run was begun by another run.
+    /// The run was started by another run.
     #[error(
         "the run {0} was begun by another run, on behalf of that one; resume that one, or ask \
          something in this session yourself"
@@ -186,7 +186,7 @@ pub enum HostError {
     /// There is no such question.
     #[error("there is no question {0}")]
     UnknownQuestion(QuestionId),
-    /// Somebody was quicker.
+    /// Another answer came first.
     #[error("the question {question} was answered already; the first answer counts")]
     AlreadyAnswered {
         /// The question.
@@ -194,7 +194,7 @@ pub enum HostError {
         /// The answer that counts.
         answer: Answer,
     },
-    /// Nobody answered in time: the run that asked ended, or went on without an answer.
+    /// The answer came too late: the run that asked has ended, or continued without an answer.
     #[error("nobody waits for an answer any more: the run that asked {0} is over or went on")]
     QuestionDismissed(QuestionId),
     /// There is no such grant.
@@ -209,7 +209,7 @@ pub enum HostError {
     /// There is no such session.
     #[error("there is no session {0}; list the sessions to see those that there are")]
     UnknownSession(SessionId),
-    /// The session talks to another agent.
+    /// The session belongs to another agent.
     #[error(
         "session {session} belongs to the agent `{agent}`; go on with that one, or begin a new session"
     )]
@@ -219,7 +219,7 @@ pub enum HostError {
         /// Its agent.
         agent: String,
     },
-    /// The session belongs to another workspace; to which is not told.
+    /// The session belongs to another workspace. The error does not name that workspace.
     #[error("session {0} belongs to another workspace; open that one, or begin a new session")]
     OtherWorkspace(SessionId),
     /// There is no such run.
@@ -228,12 +228,12 @@ pub enum HostError {
     /// The host is shutting down.
     #[error("the host is shutting down and takes no more prompts")]
     HostClosing,
-    /// The store cannot do it; whether it did is unknown if it was a write.
+    /// The store is not available. If the request was a write, its outcome is unknown.
     #[error(
         "the store cannot do this now: {0}; free disk space or look at the host's log, then ask again with the same idempotency key"
     )]
     StoreUnavailable(String),
-    /// What is stored cannot be read. Asking again does not help; everything else goes on.
+    /// The stored data cannot be read. A retry does not help; everything else continues.
     #[error(
         "what is stored is damaged: {0}; an examination of the data directory says what else is, and \
          the rest can be exported"
@@ -242,7 +242,8 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Whether the prompt was refused because nothing new is taken, or taken there.
+    /// Whether a prompt was refused because the host or the workspace takes none, or because its
+    /// agent is not loaded.
     pub(super) fn is_about_taking_prompts(&self) -> bool {
         matches!(
             self,
@@ -253,7 +254,7 @@ impl HostError {
         )
     }
 
-    /// A task of the host's that did not end: it panicked, or its runtime is gone.
+    /// Converts the failure of a task: it panicked, or its runtime is gone.
     pub(crate) fn of_task(error: JoinError, doing: &'static str) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::Panicked {
@@ -264,15 +265,15 @@ impl HostError {
         }
     }
 
-    /// What kind of error it is: what a program that knows no more of it makes of it.
+    /// Returns the kind of the error, for programs that do not know the name.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         // Every name is listed; a test holds it to that.
         ErrorKind::of_name(self.name()).unwrap_or(ErrorKind::Internal)
     }
 
-    /// Whether the same request may succeed later although nobody changes anything: at this host,
-    /// or, once that has closed, at the next one on its data directory.
+    /// Whether the same request may succeed later without any other change: at this host, or,
+    /// once that has closed, at the next one on its data directory.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -285,7 +286,7 @@ impl HostError {
         }
     }
 
-    /// What would help, where that is one thing that a program can offer in words of its own.
+    /// Returns a remedy, if there is a single one that a program can offer to its user.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
@@ -306,7 +307,7 @@ impl HostError {
         })
     }
 
-    /// The error's name in the contract, for programs.
+    /// Returns the error's name in the contract, for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -363,7 +364,7 @@ impl From<Refusal> for HostError {
                 resume_after: through,
             },
             Refusal::Beyond { last } => Self::InvalidCursor { last },
-            // Whoever asks for what is refused so knows what it is about, and names it.
+            // The callers that can get these refusals convert them to specific errors themselves.
             Refusal::Empty
             | Refusal::UnreadableOptions
             | Refusal::WrongState
@@ -374,22 +375,21 @@ impl From<Refusal> for HostError {
     }
 }
 
-/// What kind of error one is, whatever its name: what a program can make of one that it does not
-/// know.
+/// The kind of an error, for programs that do not know its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// What was asked makes no sense as it is.
+    /// The request is not valid.
     Invalid,
     /// It is not allowed.
     Denied,
     /// There is no such thing.
     NotFound,
-    /// It contradicts what there is by now.
+    /// It conflicts with the current state.
     Conflict,
     /// It is no longer there.
     Gone,
-    /// As much of it goes on as may.
+    /// A limit is reached.
     Limit,
     /// The host failed, for good.
     Internal,
@@ -398,7 +398,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The HTTP status that says the same.
+    /// Returns the corresponding HTTP status.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -413,7 +413,7 @@ impl ErrorKind {
         }
     }
 
-    /// The kind of the errors of this name; `None` if no [`HostError`] has it.
+    /// Returns the kind of the errors with this name; `None` if no [`HostError`] has it.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let named = ERROR_NAMES.iter().find(|(own, _)| *own == name);
@@ -456,7 +456,7 @@ pub const ERROR_NAMES: &[(&str, ErrorKind)] = &[
     ("store-unavailable", ErrorKind::Unavailable),
 ];
 
-/// What the message of a panic says.
+/// Returns the message of a panic.
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -510,6 +510,7 @@ mod tests {
             let again = ERROR_NAMES[at + 1..].iter().any(|(other, _)| other == name);
             assert!(!again, "{name} is listed twice");
         }
+
         let session = SessionId::generate();
         let agent = AgentId::new("a").expect("a name");
         for (error, kind, again, hint) in [

@@ -78,6 +78,7 @@ impl HostInner {
         if self.is_closing() {
             return Health::Closing;
         }
+
         let checked = tokio::select! {
             biased;
             checked = self.store.probe() => checked,
@@ -87,6 +88,7 @@ impl HostInner {
                 Err(StoreError::Unavailable(why))
             }
         };
+
         match checked {
             Ok(()) => Health::Ready,
             Err(_) if self.is_closing() => Health::Closing,

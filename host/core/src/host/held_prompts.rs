@@ -1,4 +1,4 @@
-//! Going on with prompts that are held: queued when a host ended or a workspace closed.
+//! Resumes prompts that are held: those that were queued when a host ended or a workspace closed.
 
 use super::{Host, HostError, HostInner, Session};
 use crate::run::Run;
@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Host {
-    /// Puts the prompts that are held back into the queue, for those sessions whose agent is
-    /// loaded and whose workspace is open. Answers their runs.
+    /// Puts the held prompts of sessions whose agent is loaded and whose workspace is open back
+    /// into the queue, and returns their runs.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -38,6 +38,7 @@ impl Host {
                 }
             }
         }
+
         self.resume_held().await
     }
 
@@ -60,9 +61,11 @@ impl Host {
             agent: held.agent,
             id: held.session,
         };
+
         let Ok(job) = self.inner.job(&session, held.id, held.prompt, None) else {
             return Ok(None);
         };
+
         let run = self.handle(Arc::clone(&job.live));
         match self.inner.dispatcher.resume(job, key).await {
             Ok(Ok(())) => Ok(Some(run)),

@@ -1,5 +1,5 @@
-//! What embedders do with sessions beside prompting: list, rename, plan, fork, export,
-//! delete; and with workspaces that are no longer wanted.
+//! The operations on sessions other than prompting: list, rename, set the plan, fork, export,
+//! delete. Also lists and purges workspaces, and prunes old events.
 
 use super::{Agent, Host, HostError, HostInner, Session, Workspace, bounds};
 use crate::run::Events;
@@ -18,10 +18,11 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Rounds of stopping a session's runs before its deletion gives up: the first ends all, and
-/// nothing is accepted after it.
+/// Rounds of stopping a session's runs before its deletion gives up. The first should end all of
+/// them, and no run is accepted after it.
 const DELETE_ROUNDS: u32 = 3;
-/// Retention is looked after this often, or more often where it is shorter.
+/// The longest time between two checks for events beyond the retention. A shorter retention is
+/// checked more often.
 const FOLD_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
 /// A page of a list.
@@ -29,7 +30,7 @@ const FOLD_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
-    /// What to ask the next page with; `None` after the last one.
+    /// The cursor of the next page; `None` after the last one.
     pub next: Option<String>,
     /// Rows of this page that cannot be read, and are left out.
     pub damaged: Vec<Damage>,
@@ -40,11 +41,11 @@ pub struct Page<T> {
 pub struct SessionFilter {
     /// Those of one workspace.
     pub workspace: Option<WorkspaceId>,
-    /// Those that one session began.
+    /// The child sessions of one session.
     pub parent: Option<SessionId>,
-    /// How many at the most, up to [`PAGE_ROWS`].
+    /// The largest number of items, up to [`PAGE_ROWS`].
     pub limit: u32,
-    /// What the page before answered as its [`Page::next`].
+    /// The [`Page::next`] of the previous page.
     pub after: Option<String>,
 }
 
@@ -60,8 +61,8 @@ impl Default for SessionFilter {
 }
 
 impl<T> Page<T> {
-    /// Of rows; one more was asked for than the page shall have, to know whether it is the
-    /// last.
+    /// Builds a page from rows. The query asked for one more row than the page holds, which tells
+    /// whether this is the last page.
     fn of<R>(
         store: &Store,
         mut rows: Vec<Result<R, Damage>>,
@@ -90,14 +91,14 @@ fn known(row: &WorkspaceRow) -> WorkspaceRecord {
 }
 
 impl Host {
-    /// The sessions, the newest first, page by page. The order does not change: a pass over
-    /// all pages has each session that is there throughout exactly once, whatever happens to
-    /// them meanwhile. One that begins meanwhile comes in the next pass.
+    /// Returns the sessions, the newest first, page by page. The order is stable: a pass over
+    /// all pages returns each session that exists throughout exactly once, even if sessions change
+    /// in the meantime. A session that is created during a pass comes in the next one.
     ///
-    /// [`Host::sessions`] answers those that changed last.
+    /// [`Host::sessions`] returns the most recently changed sessions.
     ///
     /// # Errors
-    /// [`HostError::InvalidCursor`] for a cursor that no page answered.
+    /// [`HostError::InvalidCursor`] for a cursor that no page returned.
     pub async fn list_sessions(
         &self,
         filter: SessionFilter,
@@ -109,14 +110,15 @@ impl Host {
             limit: limit + 1,
             after: filter.after,
         };
+
         let store = &self.inner.store;
         let rows = store.list(page).await?;
         let record = |row: SessionRow| row.record;
         Ok(Page::of(store, rows, limit, SessionRow::cursor, record))
     }
 
-    /// The workspaces that were ever opened and not purged, in the order in which they were
-    /// first opened.
+    /// Returns the workspaces that were ever opened and not purged, in the order in which they
+    /// were first opened.
     ///
     /// # Errors
     /// As [`Host::list_sessions`].
@@ -132,7 +134,7 @@ impl Host {
         Ok(Page::of(store, rows, limit, WorkspaceRow::cursor, record))
     }
 
-    /// A workspace that was ever opened and not purged, open or not.
+    /// Returns a workspace that was ever opened and not purged. It need not be open.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`].
@@ -140,25 +142,27 @@ impl Host {
         Ok(known(&self.inner.store.known_workspace(id).await?))
     }
 
-    /// Closes a workspace and deletes all its sessions, what agents kept in it, and that it
-    /// was ever known. Its directory is not touched.
+    /// Closes a workspace, and deletes all its sessions, the values that agents stored in it, and
+    /// its own record. Its directory is not touched.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`]; [`HostError::WorkspaceClosing`] while a run of it
-    /// cannot be ended, or if it was opened again meanwhile: ask again.
+    /// cannot be ended, or if it was opened again in the meantime: try again.
     pub async fn purge_workspace(&self, id: WorkspaceId) -> Result<(), HostError> {
         let store = &self.inner.store;
         let named = |error| match error {
             StoreError::Refused(Refusal::WrongState) => HostError::WorkspaceClosing(id),
             other => other.into(),
         };
+
         store.workspace_key(id).await?;
         if !self.inner.close(id).await.left.is_empty() {
             return Err(HostError::WorkspaceClosing(id));
         }
+
         for session in store.sessions_of(id).await? {
             match store.execute(BeginDelete { session }).await {
-                // Somebody else deleted it meanwhile.
+                // Another caller has deleted it in the meantime.
                 Err(StoreError::Refused(Refusal::UnknownSession(_))) => {}
                 marked => {
                     marked?;
@@ -166,28 +170,29 @@ impl Host {
                 }
             }
         }
+
         let delete = DeleteWorkspace { workspace: id };
         store.execute(delete).await.map_err(named)
     }
 
-    /// Every event of the host after a position; `Position(0)` is before the first.
+    /// Returns every event of the host after a position; `Position(0)` is before the first.
     #[must_use]
     pub fn events(&self, after: Position) -> Events {
         Events::of_positions(self.clone(), None, after)
     }
 
-    /// The events of a workspace after a position, of all its sessions, in the order in which
+    /// Returns the events of all sessions of a workspace after a position, in the order in which
     /// they were written. The workspace need not be open.
     #[must_use]
     pub fn workspace_events(&self, id: WorkspaceId, after: Position) -> Events {
         Events::of_positions(self.clone(), Some(id), after)
     }
 
-    /// The events of a session after one that was seen, and its workspace. Of a session that was
-    /// deleted there is one, `session.deleted`.
+    /// Returns the events of a session after one that was read before, and its workspace. A
+    /// deleted session has a single event, `session.deleted`.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`] for one that never was, or whose workspace was purged.
+    /// [`HostError::UnknownSession`] for one that never existed, or whose workspace was purged.
     pub async fn session_events(
         &self,
         id: SessionId,
@@ -199,8 +204,8 @@ impl Host {
         Ok((found.workspace, events))
     }
 
-    /// The events of a run, from its first one or after one that was seen, with its workspace and
-    /// its session; as [`Host::session_events`].
+    /// Returns the events of a run, from its first one or after one that was read before, with its
+    /// workspace and its session, like [`Host::session_events`].
     ///
     /// # Errors
     /// [`HostError::UnknownRun`].
@@ -219,9 +224,10 @@ impl Host {
         Ok((found.workspace, found.session, events))
     }
 
-    /// Folds, now, what every log has of runs that ended longer ago than the host keeps
-    /// ([`HostBuilder::retention`](super::HostBuilder::retention)): the events go, messages
-    /// and receipts stay. Answers how many events went; none where everything is kept.
+    /// Folds the events of all runs that ended longer ago than the retention
+    /// ([`HostBuilder::retention`](super::HostBuilder::retention)): the events are deleted,
+    /// messages and receipts stay. Returns the number of deleted events, which is zero if no
+    /// retention is set.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -241,7 +247,7 @@ impl HostInner {
         Ok(self.store.prune_events(before).await?)
     }
 
-    /// Looks after the retention for as long as the host is there.
+    /// Prunes old events at intervals, for as long as the host exists.
     pub(super) fn keep_folding(self: &Arc<Self>, age: Duration) -> AbortOnDropHandle<()> {
         let host: Weak<Self> = Arc::downgrade(self);
         let clock = Arc::clone(&self.dispatcher.clock);
@@ -260,10 +266,10 @@ impl HostInner {
 }
 
 impl Workspace {
-    /// Begins a session that another session of this workspace is the parent of.
+    /// Creates a child session of another session of this workspace.
     ///
     /// # Errors
-    /// [`HostError::UnknownSession`] if the parent is none of this workspace;
+    /// [`HostError::UnknownSession`] if the parent is not a session of this workspace;
     /// [`HostError::UnknownWorkspace`] once that is purged.
     pub async fn new_child_session(
         &self,
@@ -275,7 +281,7 @@ impl Workspace {
 }
 
 impl Session {
-    /// Gives it a title; nothing else changes.
+    /// Changes the session's title; nothing else changes.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for a title that is empty, has more than 200 characters or a
@@ -291,10 +297,11 @@ impl Session {
             session: self.id,
             title: title.to_owned(),
         };
+
         Ok(store.execute(rename).await?.record)
     }
 
-    /// Replaces its plan; nothing else changes.
+    /// Replaces the session's plan; nothing else changes.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for a plan of more than 100 points, or with one of more than 500
@@ -308,10 +315,10 @@ impl Session {
         Ok(self.host.inner.store.execute(set).await?.record)
     }
 
-    /// The messages before one, or the last ones, in time order; at most
-    /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES). Those of a run that was taken back while it
-    /// waited stand where that happened, without an [ordinal](Message::ordinal): no agent has
-    /// them in its history. A prompt that waits has none yet; [`Session::queue`] lists it.
+    /// Returns the messages before `before`, or the last ones, in time order; at most
+    /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES). The messages of a run that was withdrawn
+    /// while it waited appear at that time, without an [ordinal](Message::ordinal): they are in no
+    /// agent's history. A queued prompt has no message yet; [`Session::queue`] lists it.
     ///
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
@@ -324,7 +331,7 @@ impl Session {
         Ok(store.messages(self.id, before, limit).await?)
     }
 
-    /// All its runs with their messages, in the order of acceptance.
+    /// Returns all runs of the session with their messages, in the order of acceptance.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -337,12 +344,12 @@ impl Session {
         Ok(runs)
     }
 
-    /// Its runs without their messages, in the order of acceptance, page by page; at most
-    /// [`PAGE_ROWS`] at a time. A run that is accepted meanwhile comes last.
+    /// Returns the session's runs without their messages, in the order of acceptance, page by
+    /// page; at most [`PAGE_ROWS`] at a time. A run that is accepted during a pass comes last.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`]; [`HostError::InvalidCursor`] for a cursor that no page
-    /// answered.
+    /// returned.
     pub async fn list_runs(
         &self,
         limit: u32,
@@ -356,6 +363,7 @@ impl Session {
             run.state = self.host.inner.dispatcher.standing(run.id, run.state);
             run
         };
+
         Ok(Page::of(
             store,
             rows,
@@ -365,8 +373,8 @@ impl Session {
         ))
     }
 
-    /// Begins a session with this one's history up to and including a message. Neither
-    /// changes the other afterwards.
+    /// Creates a session with this one's history up to and including a message. The two are
+    /// independent afterwards.
     ///
     /// # Errors
     /// [`HostError::UnknownMessage`], [`HostError::UnknownSession`].
@@ -374,8 +382,8 @@ impl Session {
         self.fork_as(through, None).await
     }
 
-    /// The same under the caller's name for this very request: the same key again returns the same
-    /// session, for as long as there is one.
+    /// Like [`Session::fork`], with a key that identifies the request: the same key returns the
+    /// same session, for as long as it exists.
     ///
     /// # Errors
     /// As [`Session::fork`]; [`HostError::KeyConflict`].
@@ -396,14 +404,15 @@ impl Session {
             through,
             key,
         };
+
         let id = self.host.inner.store.execute(fork).await?;
         self.host.session(id).await
     }
 
-    /// Ends its runs and deletes it, with everything that nobody else names. What it was the
-    /// parent of stays, and so does one event, `session.deleted`, which ends its streams and
-    /// those of its runs, also for followers that come back later. It takes no prompts from the first poll on; if the future is dropped,
-    /// the next call or the next host deletes the rest.
+    /// Ends the session's runs and deletes it, with all data that no other session refers to. Its
+    /// child sessions stay, and so does one event, `session.deleted`, which ends its streams and
+    /// those of its runs, also for readers that come back later. It takes no prompts from the
+    /// first poll on; if the future is dropped, the next call or the next host deletes the rest.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`]; when the store cannot be written.
@@ -423,12 +432,13 @@ impl Session {
                 done => return Ok(done?),
             }
         }
+
         Err(HostError::StoreUnavailable(
             "a run of the session has no end yet".to_owned(),
         ))
     }
 
-    /// Everything that it holds, as one value.
+    /// Returns the whole session as one value.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -447,14 +457,14 @@ impl Session {
         })
     }
 
-    /// The bytes of a data part of this session; `None` if it was never given them.
+    /// Returns the bytes of a data part of this session; `None` if the session has no such part.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
     pub async fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, HostError> {
         let blob = self.host.inner.store.blob(self.id, id.clone()).await?;
         if blob.is_none() {
-            // A session that is gone was given nothing either.
+            // Distinguishes a missing part from a session that does not exist.
             self.record().await?;
         }
         Ok(blob)

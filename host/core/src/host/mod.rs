@@ -1,4 +1,5 @@
-//! The host as an embedder sees it, and the only place where its parts are wired together.
+//! The host as an embedder sees it. This module wires together the engine, the store, the
+//! dispatcher of runs and the registry of workspaces.
 
 mod agent;
 mod answers;
@@ -64,13 +65,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A host: one engine, one store, and the runs between them. A cloneable handle.
+/// A host: one engine, one store, and the runs that use them. A cloneable handle.
 ///
-/// It is open as long as a handle on it is: a [`Host`], [`Workspace`], [`ClientLease`],
-/// [`Session`], [`Run`] or [`Events`](crate::Events). An [`Agent`] is none, nor is a
-/// [`WeakHost`]. Dropping the last one does in the background what [`Host::shutdown`] does: runs
-/// that go on are stopped and get their end, and the store is closed. A process that ends before
-/// that leaves them to the next host's recovery.
+/// The host stays open as long as a handle to it exists: a [`Host`], [`Workspace`],
+/// [`ClientLease`], [`Session`], [`Run`] or [`Events`](crate::Events). An [`Agent`] or a
+/// [`WeakHost`] does not keep it open. Dropping the last handle does in the background what
+/// [`Host::shutdown`] does: it stops the unfinished runs, writes their ends, and closes the store.
+/// If the process ends before that, the next host's recovery ends those runs.
 #[derive(Clone)]
 pub struct Host {
     pub(crate) inner: Arc<Lease>,
@@ -85,13 +86,13 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// A handle that does not keep its host open: for what a host is given and that needs it back,
-/// such as a provider of tools.
+/// A handle that does not keep its host open. It is for objects that the host owns and that call
+/// the host, such as a provider of tools.
 #[derive(Clone, Default)]
 pub struct WeakHost(Weak<Lease>);
 
 impl WeakHost {
-    /// The host, unless its last handle is gone.
+    /// Returns the host, unless its last handle has been dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Host> {
         self.0.upgrade().map(|inner| Host { inner })
@@ -104,7 +105,7 @@ impl std::fmt::Debug for WeakHost {
     }
 }
 
-/// What all handles share: the host ends with it.
+/// Shared by all handles. Dropping it shuts the host down.
 pub(crate) struct Lease(Arc<HostInner>);
 
 impl Deref for Lease {
@@ -129,47 +130,50 @@ pub(crate) struct HostInner {
     pub(crate) limits: Limits,
     pub(crate) cache: Option<PathBuf>,
     pub(crate) compilers: Compilers,
-    /// What no workspace may hold.
+    /// The data directory and the cache, which must lie outside every workspace.
     kept: Arc<reserved_dirs::ReservedDirs>,
-    /// One component describes itself at a time: the engine's pool has room for one beside
-    /// the runs.
+    /// Lets one component at a time describe itself: the engine's pool has room for one guest
+    /// in addition to the runs.
     pub(crate) describing: tokio::sync::Semaphore,
     agents: Mutex<HashMap<AgentId, Agent>>,
-    /// Agents are kept and forgotten one at a time, so that what is loaded is what is kept.
+    /// Agents are stored and removed one at a time, so that the stored agents match the loaded
+    /// ones.
     keeping: tokio::sync::Mutex<()>,
     workspaces: Workspaces,
-    /// How long runs may go on once the host closes.
+    /// How long runs may continue once the host closes.
     drain_time: Duration,
-    /// What its handles share.
+    /// The lease that all handles share.
     lease: OnceLock<Weak<Lease>>,
     stage: watch::Sender<closing::Stage>,
-    /// Where its own files are, for as long as it is there.
+    /// The directory of the host's own files, held until the host is dropped.
     _home: builder::Home,
     /// How long the events of ended runs are kept.
     retention: Option<Duration>,
-    /// What no agent may do in any workspace.
+    /// Rules that deny accesses to every agent in every workspace.
     denied: Arc<[Rule]>,
     folding: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
     waking: OnceLock<tokio_util::task::AbortOnDropHandle<()>>,
-    /// The guests' threads, which end with the host.
+    /// The guests' threads, which stop when the host is dropped.
     _guests: builder::Guests,
 }
 
 impl Host {
-    /// Begins to build a host.
+    /// Returns a builder for a host.
     #[must_use]
     pub fn builder() -> HostBuilder {
         HostBuilder::new()
     }
 
-    /// Loads an agent under a name of the embedder's choice: inspects, compiles (or finds it
-    /// compiled), links it, and asks it what it wants, with everything denied.
+    /// Loads an agent under a name of the embedder's choice: inspects it, compiles it (or takes
+    /// the compiled component from the cache), links it, and reads its manifest by calling it
+    /// with everything denied.
     ///
-    /// Loading the same name again replaces what later runs get. Dropping the future ends a process
-    /// that compiles ([`HostBuilder::compiler`]); a compilation in this process goes on, for nothing.
+    /// Loading the same name again replaces the component that later runs use. Dropping the future
+    /// ends a compiler process ([`HostBuilder::compiler`]); a compilation in this process runs to
+    /// its end, and its result is discarded.
     ///
     /// # Errors
-    /// [`HostError::Component`] with what is wrong and what to do; [`HostError::Io`] when a
+    /// [`HostError::Component`] with the problem and its remedy; [`HostError::Io`] when a
     /// file cannot be read; [`HostError::HostClosing`].
     pub async fn load_agent(
         &self,
@@ -179,24 +183,24 @@ impl Host {
         let id = AgentId::new(name)?;
         let agent = agent::load(&self.inner, id.clone(), source.into()).await?;
         self.inner.agents().insert(id, agent.clone());
-        // A session may have waited for it.
+        // A session may have waited for this agent.
         self.inner.dispatcher.waits.notify_one();
         Ok(agent)
     }
 
-    /// A handle that does not keep the host open.
+    /// Returns a handle that does not keep the host open.
     #[must_use]
     pub fn downgrade(&self) -> WeakHost {
         WeakHost(Arc::downgrade(&self.inner))
     }
 
-    /// A loaded agent.
+    /// Returns the agent that is loaded under this name.
     #[must_use]
     pub fn agent(&self, id: &AgentId) -> Option<Agent> {
         self.inner.agents().get(id).cloned()
     }
 
-    /// The loaded agents, by name.
+    /// Returns the loaded agents, sorted by name.
     #[must_use]
     pub fn agents(&self) -> Vec<Agent> {
         let mut agents: Vec<Agent> = self.inner.agents().values().cloned().collect();
@@ -204,16 +208,16 @@ impl Host {
         agents
     }
 
-    /// Forgets a loaded agent; runs that have begun or wait go on. Answers whether there was
-    /// one.
+    /// Unloads an agent; runs that have begun or are queued continue. Returns whether the agent
+    /// was loaded.
     #[must_use]
     pub fn unload_agent(&self, id: &AgentId) -> bool {
         self.inner.agents().remove(id).is_some()
     }
 
-    /// Opens a workspace, or finds it open, and keeps it open until [`Workspace::close`] or
-    /// the host's end. Its directory is opened once and kept. These options replace those
-    /// that it had, for the runs that start from now on.
+    /// Opens a workspace, or returns it if it is open, and keeps it open until
+    /// [`Workspace::close`] or the host's end. Its directory is opened once and stays open. These
+    /// options replace the previous ones, for the runs that start from now on.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for a key or options beyond the bounds; [`HostError::Io`] when the
@@ -231,12 +235,13 @@ impl Host {
         Ok(self.workspace_of(inner, opened))
     }
 
-    /// Opens a workspace for a client, or finds it open: the client holds it for
-    /// [`HostBuilder::hold`], until it opens a stream with [`Workspace::attach`]. Again re-arms
-    /// the hold. However many ask for one key at the same time, it is opened once.
+    /// Opens a workspace for a client, or returns it if it is open. The client's claim keeps it
+    /// open for [`HostBuilder::hold`], until the client opens a stream with
+    /// [`Workspace::attach`]. Another call restarts that time. Concurrent calls with the same key
+    /// open the workspace once.
     ///
-    /// Options, where given, replace those that the workspace has. Without any it keeps them,
-    /// also where it was closed meanwhile, or the host started again.
+    /// Options, if given, replace those of the workspace. Without options, the workspace keeps
+    /// its own, even if it was closed or the host was restarted in the meantime.
     ///
     /// # Errors
     /// As [`Host::open_workspace`], [`HostError::ClientRetired`], and
@@ -253,7 +258,7 @@ impl Host {
         Ok(self.workspace_of(inner, opened))
     }
 
-    /// An open workspace.
+    /// Returns an open workspace.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] or [`HostError::WorkspaceClosing`].
@@ -271,13 +276,13 @@ impl Host {
         }
     }
 
-    /// A client is gone for good: its claims end and their streams with them, and whatever it still
-    /// asks for is refused.
+    /// Retires a client for good: its claims and their streams end, and its later requests are
+    /// refused.
     pub fn retire_client(&self, client: ClientId) {
         self.inner.retire(client);
     }
 
-    /// A session, whether or not its workspace is open.
+    /// Returns a session, whether or not its workspace is open.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -291,7 +296,7 @@ impl Host {
         })
     }
 
-    /// A run, wherever it stands.
+    /// Returns a run in any state.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`].
@@ -299,6 +304,7 @@ impl Host {
         if let Some(live) = self.inner.dispatcher.live(id) {
             return Ok(self.handle(live));
         }
+
         let at = self.inner.store.run(id).await?;
         Ok(Run {
             host: self.clone(),
@@ -308,7 +314,7 @@ impl Host {
         })
     }
 
-    /// The sessions that changed last, of one workspace or of all, newest first.
+    /// Returns the most recently changed sessions of one workspace or of all, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -321,7 +327,7 @@ impl Host {
         Ok(rows.into_iter().map(|row| row.record).collect())
     }
 
-    /// The runs that have no end yet, of one session or of all.
+    /// Returns the runs that have not ended, of one session or of all.
     #[must_use]
     pub fn live_runs(&self, session: Option<SessionId>) -> Vec<Run> {
         let live = self.inner.dispatcher.live_runs(session);
@@ -337,42 +343,42 @@ impl Host {
         }
     }
 
-    /// Runs at the same time: what the builder asked for, or what the machine or its control
-    /// group allows.
+    /// Returns how many runs may execute at the same time: the number set in the builder, or what
+    /// the machine or its control group allows.
     #[must_use]
     pub fn concurrent_runs(&self) -> u32 {
         self.inner.engine.concurrent_runs()
     }
 
-    /// The limits of every run whose workspace has none of its own.
+    /// Returns the limits of runs whose workspace sets none of its own.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.inner.limits
     }
 
-    /// What of the database could not be read so far: at the start, and in what was read since. At
-    /// most 1,000 places, in the order in which they were met; lists leave them out. Everything
-    /// else goes on.
+    /// Returns the places in the database that could not be read, at the start or since: at most
+    /// 1,000, in the order in which they were found. Lists omit the damaged rows, and everything
+    /// else keeps working.
     #[must_use]
     pub fn damaged(&self) -> Vec<Damage> {
         self.inner.store.damaged()
     }
 
-    /// What recovery did when this host started.
+    /// Returns what recovery did when this host started.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.inner.store.recovered()
     }
 }
 
-/// Refuses a key or options that cannot be kept.
+/// Refuses a key or options beyond the bounds.
 fn check_opened(key: &WorkspaceKey, options: Option<&WorkspaceOptions>) -> Result<(), HostError> {
     key.check().map_err(HostError::Invalid)?;
     options.map_or(Ok(()), bounds::check_options)
 }
 
 impl HostInner {
-    /// A handle on the host, unless the last one is gone.
+    /// Returns a handle to the host, unless the last one has been dropped.
     fn host(&self) -> Option<Host> {
         let inner = self.lease.get()?.upgrade()?;
         Some(Host { inner })
@@ -382,7 +388,7 @@ impl HostInner {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A run of a session whose workspace is open and whose agent is loaded.
+    /// Prepares a run of a session, whose workspace must be open and whose agent must be loaded.
     fn job(
         &self,
         session: &Session,
@@ -397,6 +403,7 @@ impl HostInner {
             }
             open => open.map_err(|refused| refusal(refused, session.workspace, None))?,
         };
+
         let agent = self.agents().get(&session.agent).cloned();
         let agent = agent.ok_or_else(|| HostError::UnknownAgent(session.agent.clone()))?;
         let limits = workspace.limits();
@@ -409,6 +416,7 @@ impl HostInner {
             woken: prompt.origin == Origin::Wake,
             times: Times::of(&limits, prompt.deadline),
         };
+
         Ok(RunJob {
             live: LiveRun::new(id, birth),
             agent: agent.inner,

@@ -1,5 +1,5 @@
-//! Agents that outlive the process: handed over as bytes, kept in the store, loaded again at
-//! a start. Knows neither who hands them over nor how they are stored.
+//! Agents that outlive the process: they are passed in as bytes, kept in the store, and loaded
+//! again at the next start.
 
 use super::{Agent, AgentSource, Host, HostError, agent};
 use lastword_store::{ForgetAgent, KeepAgent};
@@ -22,13 +22,14 @@ impl Host {
         let source = AgentSource::Bytes(wasm.clone());
         let agent = agent::load(&self.inner, id.clone(), source).await?;
         let digest = agent.digest().to_string();
-        // What is kept last is what is loaded last.
+        // Locked while the agent is stored and entered, so that both happen in the same order.
         let turn = self.inner.keeping.lock().await;
         let keep = KeepAgent {
             name: id.clone(),
             digest,
             wasm,
         };
+
         self.inner.store.execute(keep).await?;
         self.inner.agents().insert(id, agent.clone());
         drop(turn);
@@ -53,6 +54,7 @@ impl Host {
             let agent = self.load_agent(id.as_str(), wasm).await;
             loaded.push((id, agent));
         }
+
         drop(turn);
         Ok(loaded)
     }

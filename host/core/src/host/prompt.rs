@@ -1,4 +1,4 @@
-//! What is asked of an agent.
+//! The prompt that an embedder sends to an agent.
 
 use super::attachments::Attachments;
 use super::{HostError, bounds};
@@ -85,7 +85,7 @@ impl Prompt {
         self
     }
 
-    /// Refuses what is longer than may be kept.
+    /// Refuses values beyond the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         bounds::check_parts(&self.parts)?;
         self.config
@@ -102,7 +102,7 @@ impl Prompt {
 
 impl fmt::Debug for Prompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the bytes: the parts say what is attached.
+        // Without the bytes: the parts already describe the attachments.
         f.debug_struct("Prompt")
             .field("parts", &self.parts)
             .field("attached", &self.attached.parts)

@@ -69,7 +69,7 @@ impl Edit {
         self
     }
 
-    /// Takes away what is attached.
+    /// Removes the attachments.
     #[must_use]
     pub fn detach(mut self) -> Self {
         self.attached = Some(Attachments::default());
@@ -107,6 +107,7 @@ impl Edit {
             Some(Attachments { parts, blobs }) => (Some(parts), blobs),
             None => (None, Vec::new()),
         };
+
         EditQueued {
             session,
             run,
@@ -119,7 +120,7 @@ impl Edit {
 
 impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the bytes: the parts say what is attached.
+        // Without the bytes: the parts already describe the attachments.
         let attached = self.attached.as_ref().map(|attached| &attached.parts);
         f.debug_struct("Edit")
             .field("said", &self.said)
@@ -156,6 +157,7 @@ impl Session {
         if let Some(said) = &edit.said {
             bounds::check_parts(said)?;
         }
+
         let store = &self.host.inner.store;
         match store.execute(edit.of(self.id, run)).await {
             Ok(row) => Ok(row.into()),
@@ -178,6 +180,7 @@ impl Session {
         if at.session != self.id {
             return Err(HostError::UnknownRun(run));
         }
+
         let dispatcher = &self.host.inner.dispatcher;
         if let Some(live) = dispatcher.live(run) {
             if !dispatcher.withdraw_waiting(&live) {
@@ -186,6 +189,7 @@ impl Session {
             let receipt = dispatcher.ended_or_provisional(&live).await;
             return Ok(Receipt::clone(&receipt));
         }
+
         match at.state {
             RunState::Held => handle.take_back(&at, Cause::User).await,
             _ => Err(HostError::RunStarted(run)),

@@ -1,5 +1,6 @@
-//! The registry of open workspaces behind its lock, and the timers of claims: what the pure
-//! registry answers is done here. Opening is slow and holds no lock.
+//! Opens and closes workspaces as `workspace::registry` decides: that registry keeps the state,
+//! and this module holds its lock and runs the timers of claims. Opening a workspace is slow, so
+//! it happens outside the lock.
 
 use super::workspace::{WorkspaceInner, WorkspaceStage, open};
 use super::{HostError, HostInner, WorkspaceOptions};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// How long closing a workspace waits for its tools.
 pub(super) const TOOLS_CLOSE: Duration = Duration::from_secs(5);
 
-/// How long claims last, and what follows their end.
+/// How long claims last, and what happens when the last one ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClaimSettings {
     pub(super) hold: Duration,
@@ -39,14 +40,14 @@ struct Begun {
 /// The workspaces of a host.
 pub(super) struct Workspaces {
     registry: Mutex<Locked>,
-    /// Changed only while the registry is locked, so that it is the timer of the claim as it
-    /// stands.
+    /// Changed only while the registry is locked, so that each timer belongs to the current state
+    /// of its claim.
     timers: Mutex<HashMap<(WorkspaceId, ClientId), Begun>>,
-    /// What tells the streams of a claim that it is over. As the timers, changed only while the
-    /// registry is locked.
+    /// Tokens that notify the streams of a claim of its end. Like the timers, they change only
+    /// while the registry is locked.
     streams: Mutex<HashMap<(WorkspaceId, ClientId), CancellationToken>>,
     settings: ClaimSettings,
-    /// Counts what changed, for those who wait.
+    /// A counter of changes, which waiting callers watch.
     changes: watch::Sender<u64>,
 }
 
@@ -65,7 +66,7 @@ impl Workspaces {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The workspace of a key that is open or closing.
+    /// Returns the open or closing workspace of a key.
     fn id_of(&self, key: &WorkspaceKey) -> Option<WorkspaceId> {
         let registry = self.lock();
         let mut found = registry
@@ -86,7 +87,7 @@ impl Workspaces {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a claim's timer, and keeps the one that was begun instead.
+    /// Ends a claim's timer, and stores its replacement, if there is one.
     fn keep_timer(&self, workspace: WorkspaceId, client: ClientId, begun: Option<Begun>) {
         let mut timers = self.timers();
         let before = match begun {
@@ -98,7 +99,7 @@ impl Workspaces {
         }
     }
 
-    /// Forgets a timer that ended, but no later one.
+    /// Removes a timer that ended, unless a later one has replaced it.
     fn forget_timer(&self, workspace: WorkspaceId, ended: Timer) {
         let mut timers = self.timers();
         let kept = timers.get(&(workspace, ended.client));
@@ -111,7 +112,7 @@ impl Workspaces {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A claim was released or retired, and its streams end with it.
+    /// Ends the streams of a claim that was released or retired.
     fn end_streams(&self, workspace: WorkspaceId, client: ClientId) {
         if let Some(over) = self.streams().remove(&(workspace, client)) {
             over.cancel();
@@ -119,7 +120,7 @@ impl Workspaces {
     }
 
     fn stop_timers(&self, workspace: WorkspaceId) {
-        // Its own stages tell the streams that it is closed.
+        // The streams learn from `WorkspaceStages` that the workspace is closed.
         self.streams().retain(|(of, _), _| *of != workspace);
         self.timers().retain(|(of, _), begun| {
             let stays = *of != workspace;
@@ -131,7 +132,7 @@ impl Workspaces {
     }
 }
 
-/// Takes the entry back if whoever was to open the workspace goes away.
+/// Removes the entry of a workspace if the future that opens it is dropped.
 struct Opening<'h> {
     host: &'h HostInner,
     key: Option<&'h WorkspaceKey>,
@@ -147,9 +148,9 @@ impl Drop for Opening<'_> {
 }
 
 impl HostInner {
-    /// Opens a workspace for somebody, or finds it open; options replace those that it has.
-    /// Without any, it is opened as it was opened last. Answers also whether this opened it. Waits,
-    /// within a bound, for one that is closing.
+    /// Opens a workspace for a claimant, or returns the open one. Options replace those of the
+    /// workspace; without options, it keeps those it had last. Also returns whether this call
+    /// opened it. If it is closing, waits for that within a bound.
     pub(super) async fn claim(
         self: &Arc<Self>,
         key: &WorkspaceKey,
@@ -163,7 +164,7 @@ impl HostInner {
             let ask = match self.ask(key, who) {
                 Err(Refused::WorkspaceClosing) => {
                     let Some(id) = self.workspaces.id_of(key) else {
-                        // It closed meanwhile.
+                        // It closed in the meantime.
                         continue;
                     };
                     let over = patience.get_or_insert_with(|| self.closed_by());
@@ -191,7 +192,7 @@ impl HostInner {
         }
     }
 
-    /// Completes when a workspace that began to close now should long be closed.
+    /// Completes after the longest time that closing a workspace should take from now.
     fn closed_by(&self) -> BoxFuture<'static, ()> {
         let clock = &self.dispatcher.clock;
         clock.sleep(self.patience() + TOOLS_CLOSE)
@@ -220,6 +221,7 @@ impl HostInner {
             host: self,
             key: Some(key),
         };
+
         let inner = open(self, key, options).await?;
         opening.key = None;
         let opened = {
@@ -230,6 +232,7 @@ impl HostInner {
             }
             opened
         };
+
         self.workspaces.changed();
         self.dispatcher.tell(Lifecycle::Opened {
             workspace: inner.id,
@@ -243,8 +246,8 @@ impl HostInner {
         }
     }
 
-    /// Replaces the options of a workspace, whether it is open or not, and whether or not it was
-    /// closed and opened again since this handle on it was made.
+    /// Replaces the options of a workspace. It may be closed, or closed and opened again since
+    /// this handle was made.
     pub(super) async fn set_options(
         &self,
         handle: &Arc<WorkspaceInner>,
@@ -254,9 +257,9 @@ impl HostInner {
         loop {
             changes.borrow_and_update();
             let replaced = {
-                // Under the lock: one that is opened next reads what is written here.
+                // Written under the lock, so that the next call that opens it reads these options.
                 let registry = self.workspaces.lock();
-                // One that is being opened may have read what it had before.
+                // A call that is opening it may have read the previous options.
                 (!registry.is_opening(&handle.key)).then(|| {
                     let open = registry.open(handle.id);
                     let workspace = open.unwrap_or_else(|_| Arc::clone(handle));
@@ -274,7 +277,7 @@ impl HostInner {
         }
     }
 
-    /// A client opens a stream.
+    /// Attaches a stream of a client.
     pub(super) fn attach(
         self: &Arc<Self>,
         id: WorkspaceId,
@@ -293,7 +296,7 @@ impl HostInner {
         Ok((stream, over))
     }
 
-    /// A client's stream is lost.
+    /// Detaches a client's stream that was lost.
     pub(super) fn detach(self: &Arc<Self>, id: WorkspaceId, stream: Stream) {
         let mut registry = self.workspaces.lock();
         if let Some(claimed) = registry.detach(id, stream) {
@@ -301,7 +304,7 @@ impl HostInner {
         }
     }
 
-    /// A client is done with a workspace.
+    /// Releases a client's claim on a workspace.
     pub(super) fn release(
         self: &Arc<Self>,
         id: WorkspaceId,
@@ -314,16 +317,16 @@ impl HostInner {
         Ok(())
     }
 
-    /// A client is gone for good.
+    /// Retires a client for good.
     pub(super) fn retire(self: &Arc<Self>, client: ClientId) {
         let had = self.workspaces.lock().retire(client);
-        // One that is retired claims nothing again in between.
+        // A retired client cannot claim a workspace again, so the list stays complete.
         for id in had {
             self.claimed(self.workspaces.lock(), id, client, LeaseState::Gone);
         }
     }
 
-    /// Does what a change of a claim asks for, before anybody else changes it.
+    /// Applies the change of a claim to its timer, while the registry is still locked.
     fn claimed(
         self: &Arc<Self>,
         registry: MutexGuard<'_, Locked>,
@@ -339,6 +342,7 @@ impl HostInner {
             }
             LeaseState::Stands | LeaseState::Gone => None,
         };
+
         self.workspaces.keep_timer(id, client, begun);
         if claimed == LeaseState::Gone {
             self.workspaces.end_streams(id, client);
@@ -355,6 +359,7 @@ impl HostInner {
             LeasePhase::Hold => self.workspaces.settings.hold,
             LeasePhase::Grace => self.workspaces.settings.grace,
         };
+
         let over = self.dispatcher.clock.sleep(lasts);
         let host = Arc::downgrade(self);
         async move {
@@ -375,8 +380,8 @@ impl HostInner {
         }
     }
 
-    /// A client's claim is gone, and the runs that were bound to it go too: not those of a
-    /// client that is back by the time that the registry is unlocked.
+    /// Stops the runs that were bound to a client whose claim is gone, unless the client has
+    /// claimed the workspace again by the time that the registry is unlocked.
     fn unclaimed(
         self: &Arc<Self>,
         registry: MutexGuard<'_, Locked>,
@@ -391,51 +396,55 @@ impl HostInner {
         self.close_if_unclaimed(id);
     }
 
-    /// Closes a workspace that nobody keeps open, unless runs do.
+    /// Closes a workspace that has no claim left, unless its runs keep it open.
     pub(super) fn close_if_unclaimed(self: &Arc<Self>, id: WorkspaceId) {
         let has_runs = self.dispatcher.has_runs(id);
         let closing = {
             let mut registry = self.workspaces.lock();
-            match registry.is_to_close(id, has_runs) {
-                // Only while it is idle, if it was: so that no prompt comes in between.
-                true => self.mark_closing(&mut registry, id, !has_runs),
-                false => None,
+            if registry.is_to_close(id, has_runs) {
+                // If it was idle above, it must still be: a prompt may have come in between.
+                self.mark_closing(&mut registry, id, !has_runs)
+            } else {
+                None
             }
         };
+
         if let Some(workspace) = closing {
             self.hold_prompts(&workspace, CloseReason::Unclaimed);
             self.end_runs(id);
         }
     }
 
-    /// Everything that closing a workspace has behind it once its runs are over. Does nothing
-    /// for one that is not closing, or whose runs are not over.
+    /// Completes the closing of a workspace once its runs are over. Does nothing for one that is
+    /// not closing, or whose runs are not over.
     pub(super) fn finish_close(self: &Arc<Self>, id: WorkspaceId) {
         let closing = self.workspaces.lock().closing(id);
         let Some(workspace) = closing else { return };
         if self.dispatcher.has_lost(id) {
-            // It stays closing. Whoever waits for an idle host does not wait for it.
+            // It stays closing, and does not keep `Host::idle` waiting.
             return self.workspaces.changed();
         }
         if self.dispatcher.has_runs(id) || workspace.is_released() {
             return;
         }
-        // Every run's end is committed, and so is what was held: there is nothing to flush.
+
+        // All ends of runs and all held prompts are committed: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
         let tools = self.dispatcher.brought().tools;
         if tools.is_empty() {
             return self.released(&workspace);
         }
+
         let host = Arc::clone(self);
-        // On a runtime of the host's own: the workspace closes whatever becomes of the tools.
+        // On the host's own runtime, so that the workspace closes even if the tools fail to.
         drop(self.dispatcher.guests.spawn(async move {
             host.close_tools(id, tools).await;
             host.released(&workspace);
         }));
     }
 
-    /// Has every source of tools close what it has open for a workspace, each within a bound.
+    /// Makes every source of tools close its resources for a workspace, each within a bound.
     async fn close_tools(&self, id: WorkspaceId, tools: Vec<Source>) {
         let foreign = &self.dispatcher.foreign;
         let all = tools.into_iter().map(|source| async move {
@@ -447,7 +456,7 @@ impl HostInner {
         futures_util::future::join_all(all).await;
     }
 
-    /// Everything that a workspace had open is closed.
+    /// Marks a workspace as closed, once all its resources are.
     fn released(&self, workspace: &WorkspaceInner) {
         let id = workspace.id;
         workspace.release();
@@ -456,7 +465,7 @@ impl HostInner {
         workspace.reach(WorkspaceStage::Closed);
         self.dispatcher.tell(Lifecycle::Closed { workspace: id });
         self.workspaces.changed();
-        // A session of it may have become due meanwhile.
+        // One of its sessions may have become due in the meantime.
         self.dispatcher.waits.notify_one();
     }
 }
@@ -469,7 +478,7 @@ fn why(refused: Refused, who: Claimant, id: WorkspaceId) -> HostError {
     refusal(refused, id, client)
 }
 
-/// A refusal as an embedder gets it.
+/// Converts a refusal into the embedder's error.
 pub(super) fn refusal(refused: Refused, id: WorkspaceId, client: Option<ClientId>) -> HostError {
     match (refused, client) {
         (Refused::HostClosing, _) => HostError::HostClosing,

@@ -1,7 +1,7 @@
-//! Where agents work and where the host keeps things must lie apart: whoever writes to the data
-//! directory writes sessions, and to the cache code that the host runs; whoever reads there
-//! reads everybody's. Compares directories by what they are and not by their names alone. Knows
-//! neither agents nor grants.
+//! Keeps workspaces apart from the host's own directories. An agent that could write to the data
+//! directory could change sessions; in the cache, it could change code that the host runs; and
+//! reading there would reveal the data of all workspaces. Directories are compared by identity,
+//! and not only by name.
 
 use super::HostError;
 use std::fs::{File, Metadata};
@@ -31,6 +31,7 @@ impl ReservedDirs {
             path: path.to_owned(),
             source,
         };
+
         let workspace = opened.metadata().map_err(failed)?;
         let real = path.canonicalize().map_err(failed)?;
         let clash = self.directories.iter().find(|kept| {

@@ -1,5 +1,5 @@
-//! Going on with a run: one that is held is put back into the queue, one that ended early gets a
-//! new run, and only one.
+//! Resumes runs: a held run is put back into the queue; a run that ended early is continued by one
+//! new run.
 
 use super::{HostError, Session, bounds};
 use crate::run::dispatcher::NotAccepted;
@@ -36,13 +36,12 @@ impl From<RunId> for Resume {
 }
 
 impl Session {
-    /// Goes on with a run: a held one is put back into the queue; one that ended early, for
-    /// whatever reason, gets a new run of the origin `resume`, which asks the same again with
-    /// everything that was said in its history. A run that goes on already is returned as it is.
+    /// Resumes a run. A held run is put back into the queue. A run that ended early, for any
+    /// reason, is continued by a new run of the origin `resume`, which repeats the prompt with the
+    /// earlier output in its history. A run that has not ended is returned unchanged.
     ///
-    /// A run that ended early is gone on with once, however many ask at the same time: until the
-    /// new run has its end, asking again returns that run. The same key returns the same run for
-    /// as long as there is one.
+    /// Concurrent calls continue a run only once: until the new run has ended, another call
+    /// returns that run. The same key returns the same run for as long as it exists.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`]; [`HostError::NotResumable`] for one that completed;
@@ -56,6 +55,7 @@ impl Session {
         if at.session != self.id {
             return Err(HostError::UnknownRun(run));
         }
+
         let key = key.map(|word| Key::of_resume(word, run)).transpose()?;
         if let Some(key) = &key
             && let Some(known) = self.host.inner.store.known(self.id, key.clone()).await?
@@ -83,6 +83,7 @@ impl Session {
         if self.host.agent(&self.agent).is_none() {
             return Err(HostError::UnknownAgent(self.agent.clone()));
         }
+
         self.host.workspace(self.workspace)?;
         match self.run(at.id).stored().await?.state {
             state @ (RunState::Held | RunState::Cancelled) => {
@@ -105,11 +106,13 @@ impl Session {
         if at.prompt.origin == Origin::Parent {
             return Err(HostError::BegunByRun(at.id));
         }
+
         let record = PromptRecord {
             origin: Origin::Resume,
             carried: None,
             ..at.prompt
         };
+
         let mut job = self.host.inner.job(self, RunId::generate(), record, None)?;
         job.resumes = Some(at.id);
         let handed_in = self.hand_in(job, key).await;

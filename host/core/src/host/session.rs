@@ -1,4 +1,4 @@
-//! Sessions as an embedder holds them: asking, following, stopping.
+//! Sessions as an embedder uses them: sending prompts, reading events, cancelling.
 
 use super::{Host, HostError, Prompt};
 use crate::guest::Blob;
@@ -14,13 +14,14 @@ use std::sync::Arc;
 
 /// One conversation with one agent. A cloneable handle.
 ///
-/// It can be read whether or not its workspace is open and its agent loaded; only asking
+/// It can be read whether or not its workspace is open and its agent loaded; only a prompt
 /// needs both.
 ///
-/// A session that a run began, whose record names a parent, can be asked in like any other.
-/// Then it is you who asks: its agent has what its own manifest wants and the workspace grants,
-/// and not only what the run that began it had. That bound is for runs that runs begin; those
-/// can neither wait nor be resumed, so that nothing but your own words goes beyond it.
+/// A session that was started by a run (its record names a parent) takes prompts like any other.
+/// Such a prompt comes from you: its agent gets what its own manifest asks for and the workspace
+/// grants, and is not limited to the permissions of the parent run. That limit applies to runs
+/// started by runs. Those can neither wait nor be resumed, so that only your own prompts can go
+/// beyond the limit.
 #[derive(Clone)]
 pub struct Session {
     pub(super) host: Host,
@@ -30,29 +31,29 @@ pub struct Session {
 }
 
 impl Session {
-    /// Its id.
+    /// Returns the session's id.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// The workspace that it belongs to.
+    /// Returns the id of the session's workspace.
     #[must_use]
     pub fn workspace_id(&self) -> WorkspaceId {
         self.workspace
     }
 
-    /// The agent that it talks to.
+    /// Returns the id of the session's agent.
     #[must_use]
     pub fn agent_id(&self) -> &AgentId {
         &self.agent
     }
 
-    /// Asks the agent. The run is durable once this returns, and belongs to the workspace
-    /// from then on. A session that is busy queues it.
+    /// Sends a prompt to the agent. The run is durable once this returns, and belongs to the
+    /// workspace from then on. If the session is busy, the run is queued.
     ///
-    /// The prompt is handed over when the future is first polled; dropping it after that does
-    /// not take the prompt back.
+    /// The prompt is submitted when the future is first polled; dropping the future after that
+    /// does not withdraw the prompt.
     ///
     /// # Errors
     /// [`HostError::EmptyPrompt`], [`HostError::Invalid`] (beyond the bounds: of attachments,
@@ -61,7 +62,7 @@ impl Session {
     /// [`HostError::QueueFull`], [`HostError::KeyConflict`],
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`] (not open),
     /// [`HostError::UnknownAgent`] (not loaded), [`HostError::HostClosing`]: nothing is
-    /// stored. [`HostError::StoreUnavailable`]: ask again with the same key.
+    /// stored. [`HostError::StoreUnavailable`]: send the prompt again with the same key.
     pub async fn prompt(&self, prompt: impl Into<Prompt>) -> Result<Run, HostError> {
         let mut prompt = prompt.into();
         prompt.attached.check()?;
@@ -75,6 +76,7 @@ impl Session {
                 default.ok_or_else(|| HostError::EmptyPrompt(self.agent.clone()))?,
             )];
         }
+
         let attached = std::mem::take(&mut prompt.attached);
         prompt.parts.extend(attached.parts);
         let record = PromptRecord {
@@ -84,6 +86,7 @@ impl Session {
             deadline: prompt.deadline,
             carried: None,
         };
+
         let key = prompt.key.map(|word| Key::of_prompt(word, &record));
         let key = key.transpose()?;
         let asked = self
@@ -91,7 +94,8 @@ impl Session {
             .await;
         match (asked, key) {
             (Ok(run), _) => Ok(run),
-            // The key says more than that nothing new is taken.
+            // The prompt may have been accepted under this key before the host or the workspace
+            // began to close.
             (Err(error), Some(key)) if error.is_about_taking_prompts() => {
                 let known = self.host.inner.store.known(self.id, key).await?;
                 known.map(|known| self.run(known)).ok_or(error)
@@ -100,7 +104,7 @@ impl Session {
         }
     }
 
-    /// Goes on with a run that ended waiting; `None` if somebody else was quicker.
+    /// Continues a run that ended waiting. Returns `None` if another caller has already done so.
     pub(super) async fn go_on(
         &self,
         record: PromptRecord,
@@ -136,22 +140,23 @@ impl Session {
         let dispatcher = &self.host.inner.dispatcher;
         let answer = dispatcher.accept(job, key, Admission::InTurn);
         let accepted = answer.await.unwrap_or(Err(NotAccepted::HostClosing))?;
-        match accepted == run.id {
-            true => Ok(run),
-            false => Ok(self.run(accepted)),
+        if accepted == run.id {
+            Ok(run)
+        } else {
+            Ok(self.run(accepted))
         }
     }
 
     pub(super) fn refused(&self, refused: NotAccepted) -> HostError {
         match refused {
-            // One that waits its turn needs no slot.
+            // These prompts may wait their turn, so they are never refused for a missing slot.
             NotAccepted::HostClosing | NotAccepted::NoSlot => HostError::HostClosing,
             NotAccepted::WorkspaceClosing => HostError::WorkspaceClosing(self.workspace),
             NotAccepted::Store(error) => error.into(),
         }
     }
 
-    /// A run of this session.
+    /// Returns a run of this session.
     #[must_use]
     pub fn run(&self, id: RunId) -> Run {
         let dispatcher = &self.host.inner.dispatcher;
@@ -163,19 +168,18 @@ impl Session {
         }
     }
 
-    /// Stops the run and takes back every prompt that was accepted before now, held ones too,
-    /// and all that the session waits for: no time wakes it and no answer goes on with it any
-    /// more. Returns their ends, as [`Run::cancel`] does; that of a time or an answer that it
-    /// waited for is the end of the run that would have begun, of the origin `wake`. Of an idle
-    /// session, nothing.
+    /// Stops the current run, withdraws every prompt accepted so far, including held ones, and
+    /// cancels every time or answer that the session waits for. Returns the receipts of all
+    /// these runs, as [`Run::cancel`] does. A cancelled wait counts as the run that would have
+    /// begun, with the origin `wake`. For an idle session, the list is empty.
     ///
     /// # Errors
-    /// When the store cannot be read or written. What could be stopped is stopped.
+    /// When the store cannot be read or written. Every run that could be stopped is stopped.
     pub async fn cancel(&self) -> Result<Vec<Receipt>, HostError> {
         let dispatcher = &self.host.inner.dispatcher;
         let mut stopped = dispatcher.stop_session(self.workspace, self.id, |_| true);
         let mut taken_back = self.stop_waiting().await;
-        // Of what waited, a run may have begun in between.
+        // In between, a wait may have been fulfilled and have started a run.
         let woken = |live: &LiveRun| live.woken;
         stopped.extend(dispatcher.stop_session(self.workspace, self.id, woken));
         stopped.dedup_by_key(|live| live.id);
@@ -186,15 +190,18 @@ impl Session {
                 receipts.push(Receipt::clone(&receipt));
             }
         }
+
         if let Ok(receipts) = &mut taken_back {
-            // One that ended before it was stopped, or even seen, may have left another to wait for.
+            // A run that ended before it was stopped or seen may have left another wait.
             receipts.extend(self.stop_waiting().await?);
         }
+
         receipts.extend(taken_back?);
         let store = &self.host.inner.store;
         for held in store.held(HeldScope::Session(self.id)).await? {
             receipts.push(self.run(held.id).cancel().await?);
         }
+
         Ok(receipts)
     }
 
@@ -205,14 +212,14 @@ impl Session {
         Ok(host.take_waits_back(waits, Cause::User, why).await?)
     }
 
-    /// The session's events after one that was seen; `Seq(0)` is before the first. Does not
-    /// end.
+    /// Returns the session's events after `after`; `Seq(0)` is before the first. The stream does
+    /// not end.
     #[must_use]
     pub fn events(&self, after: Seq) -> Events {
         Events::of_session(self.host.clone(), self.id, after)
     }
 
-    /// The session as it stands.
+    /// Returns the session's current record.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`].
@@ -220,7 +227,7 @@ impl Session {
         Ok(self.host.inner.store.session(self.id).await?.record)
     }
 
-    /// The session's last messages, in time order; at most
+    /// Returns the session's last messages, in time order; at most
     /// [`PAGE_MESSAGES`](lastword_store::PAGE_MESSAGES).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What a host tells of itself: its workspaces, its counters, and the steps of its life.
+//! The status of a host: its workspaces, its counters, and its lifecycle events.
 
 use super::{Host, Workspace, WorkspaceInner};
 use crate::run::HostStats;
@@ -31,22 +31,22 @@ pub struct WorkspaceStatus {
     pub queued: u32,
 }
 
-/// The steps of a host's life as they happen, from when it was asked for. A reader that is more
-/// than a thousand steps behind misses the oldest.
+/// The lifecycle events of a host, from the moment when this was created. A reader that is more
+/// than a thousand events behind misses the oldest.
 ///
-/// It is a [`Stream`], and has [`LifecycleEvents::next`] for those who need no more. Dropping it
-/// ends nothing; a new one begins with what happens then.
+/// It is a [`Stream`]; [`LifecycleEvents::next`] works without that trait. Dropping it has no
+/// effect on the host; a new one begins with the next event.
 pub struct LifecycleEvents {
     notices: Polled<broadcast::Receiver<Lifecycle>>,
 }
 
 impl LifecycleEvents {
-    /// The next step; `None` once the host is gone. Dropping the future loses no step.
+    /// Returns the next event; `None` once the host is gone. Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Lifecycle> {
         self.notices.source().next().await
     }
 
-    /// The steps that have happened and were not taken yet.
+    /// Returns the events that have happened and were not taken yet.
     #[must_use]
     pub fn so_far(&mut self) -> Vec<Lifecycle> {
         let notices = self.notices.source();
@@ -85,7 +85,7 @@ impl Source for broadcast::Receiver<Lifecycle> {
 }
 
 impl Host {
-    /// The workspaces that are open or closing, in no order.
+    /// Returns the workspaces that are open or closing, in no order.
     #[must_use]
     pub fn open_workspaces(&self) -> Vec<WorkspaceStatus> {
         let registry = self.inner.workspaces.lock();
@@ -93,7 +93,7 @@ impl Host {
         list.collect()
     }
 
-    /// One of them; `None` for a workspace that is neither open nor closing.
+    /// Returns the status of one workspace; `None` if it is neither open nor closing.
     #[must_use]
     pub fn workspace_status(&self, id: WorkspaceId) -> Option<WorkspaceStatus> {
         let registry = self.inner.workspaces.lock();
@@ -116,7 +116,7 @@ impl Host {
         }
     }
 
-    /// The steps of this host's life, from now on.
+    /// Returns the lifecycle events of this host, from now on.
     #[must_use]
     pub fn lifecycle(&self) -> LifecycleEvents {
         LifecycleEvents {
@@ -124,7 +124,7 @@ impl Host {
         }
     }
 
-    /// What the host has done since it started, and what it is doing.
+    /// Returns what the host has done since it started, and what it is doing.
     #[must_use]
     pub fn stats(&self) -> HostStats {
         let mut stats = self.inner.dispatcher.counters.read();
@@ -133,19 +133,21 @@ impl Host {
         stats.runs_queued = u64::from(queued);
         stats.slots = u64::from(self.inner.engine.concurrent_runs());
         for (_, closing, claims) in self.inner.workspaces.lock().list() {
-            match closing {
-                true => stats.workspaces_closing += 1,
-                false => stats.workspaces_open += 1,
+            if closing {
+                stats.workspaces_closing += 1;
+            } else {
+                stats.workspaces_open += 1;
             }
             stats.clients += claims.clients().count() as u64;
             stats.streams += u64::from(claims.streams());
         }
+
         stats
     }
 }
 
 impl Workspace {
-    /// How it stands; `None` once it is closed.
+    /// Returns the workspace's status; `None` once it is closed.
     #[must_use]
     pub fn status(&self) -> Option<WorkspaceStatus> {
         self.host.workspace_status(self.inner.id)

@@ -1,5 +1,5 @@
-//! Going on with sessions whose last run ended waiting for a time, and taking that back. What
-//! they wait for is on disk; one task per host sleeps until the next one is due.
+//! Continues sessions whose last run ended waiting for a time, and cancels such waits. The waits
+//! are on disk; one task per host sleeps until the next one is due.
 
 use super::{Host, HostError, HostInner, Session};
 use crate::run::{Cause, Receipt, Run, RunOutcome};
@@ -9,17 +9,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A session that cannot be gone on with is tried again after this long, or when an agent is
-/// loaded.
+/// A session that cannot be continued is tried again after this long, or when an agent is loaded.
 const RETRY: Duration = Duration::from_secs(60);
-/// Milliseconds by which a wall clock is set at the least, to count as that.
+/// The smallest change of the wall clock, in milliseconds, that counts as the clock being set.
 const STEP_MIN: u64 = 1000;
-/// Two clocks that were read further apart are not compared.
+/// The longest time between reading two clocks for which they are compared.
 const READ_APART_MAX: Duration = Duration::from_millis(STEP_MIN / 2);
 
 impl HostInner {
-    /// Takes back what sessions wait for, as the end of a cause: nothing goes on by itself any
-    /// more. Returns the ends of the runs that will not be.
+    /// Cancels waits of sessions with a cause, so that no time or answer continues them. Returns
+    /// the ends of the runs that the waits would have started.
     pub(super) async fn take_waits_back(
         &self,
         waits: Waits,
@@ -33,7 +32,7 @@ impl HostInner {
         self.store.take_waits_back(waits, ending).await
     }
 
-    /// Wakes sessions for as long as the host is there.
+    /// Wakes sessions for as long as the host exists.
     pub(super) fn keep_waking(self: &Arc<Self>) -> AbortOnDropHandle<()> {
         let host: Weak<Self> = Arc::downgrade(self);
         let dispatcher = Arc::clone(&self.dispatcher);
@@ -50,7 +49,7 @@ impl HostInner {
                 let clock = &dispatcher.clock;
                 let due = due.map(|at| clock.sleep_until(at));
                 if was_set(seen, offset(&**clock)) {
-                    // It was set before the sleep could notice it.
+                    // The clock was set before the sleep could notice it.
                     continue;
                 }
                 let due = async {
@@ -77,8 +76,8 @@ impl HostInner {
     }
 }
 
-/// By how many milliseconds the wall clock is ahead of the one that never runs backwards;
-/// none if time passed between reading the one and the other.
+/// Returns by how many milliseconds the wall clock is ahead of the monotonic clock; `None` if too
+/// much time passed between reading the two.
 fn offset(clock: &dyn Clock) -> Option<i64> {
     let (before, now, after) = (clock.elapsed(), clock.now(), clock.elapsed());
     let passed = i64::try_from(before.as_millis()).ok()?;
@@ -92,11 +91,11 @@ fn was_set(before: Option<i64>, after: Option<i64>) -> bool {
 }
 
 impl HostInner {
-    /// Sets the times that sessions wait for back with the wall clock: they said how long, and
-    /// would wait for longer by as much. A clock that was set forwards cannot be told from a
-    /// machine that was asleep: the time comes when it shows it.
+    /// If the wall clock was set back, moves the times that sessions wait for back by as much:
+    /// the sessions asked for a duration, and would otherwise wait longer. A clock that was set
+    /// forwards cannot be distinguished from a machine that was asleep, so nothing changes then.
     ///
-    /// Returns by how much the wall clock is ahead of the other one.
+    /// Returns by how much the wall clock is ahead of the monotonic clock.
     async fn follow_clock(&self, known: &mut Option<i64>) -> Option<i64> {
         let offset = offset(&*self.dispatcher.clock)?;
         let by = known.map(|known| offset.saturating_sub(known));
@@ -114,18 +113,18 @@ impl HostInner {
     }
 }
 
-/// When to look again at what is due.
+/// When to check again for due sessions.
 struct Next {
     /// The next time that a session waits for, by the wall clock.
     due: Option<UnixMillis>,
-    /// A session could not be gone on with.
+    /// Whether a session could not be continued.
     again: bool,
 }
 
 impl Host {
-    /// How long until the next session is gone on with that waits for a time, which no other
-    /// host does meanwhile; zero for one whose time came in the last minute. `None` if none
-    /// waits, or only such as could not be gone on with.
+    /// Returns how long until the next session that waits for a time is due; zero for one whose
+    /// time came in the last minute. No other host continues it while this one is open. `None` if
+    /// no session waits, or only sessions that could not be continued.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -137,10 +136,10 @@ impl Host {
         Ok(next.map(|at| Duration::from_millis(at.0.saturating_sub(now))))
     }
 
-    /// Goes on, now, with every session whose time has come: what the host does by itself
-    /// unless [`HostBuilder::wakes`](super::HostBuilder::wakes) says otherwise. Returns when
-    /// the next time comes that a session waits for, if one does. One that cannot be gone on
-    /// with waits on, and the log says why.
+    /// Continues every session whose time has come. The host does this by itself unless
+    /// [`HostBuilder::wakes`](super::HostBuilder::wakes) turns that off. Returns the next time
+    /// that a session waits for, if any. A session that cannot be continued keeps waiting, and
+    /// the reason is logged.
     pub async fn wake_due(&self) -> Option<UnixMillis> {
         self.wake().await.due
     }
@@ -152,6 +151,7 @@ impl Host {
             let all = self.wake_all(came).await?;
             Ok::<_, StoreError>((all, self.inner.store.next_due(came).await?))
         };
+
         let (all, next) = match woken.await {
             Ok(woken) => woken,
             Err(error) => {
@@ -159,14 +159,15 @@ impl Host {
                 (false, None)
             }
         };
+
         Next {
             due: next,
             again: !all,
         }
     }
 
-    /// Goes on with every session whose time came by then, page by page: one that cannot be
-    /// gone on with holds up nobody behind it. Answers whether none had to be left.
+    /// Continues every session whose time came by then, page by page. A session that cannot be
+    /// continued does not delay the others. Returns whether all were continued.
     async fn wake_all(&self, came: UnixMillis) -> Result<bool, StoreError> {
         let (mut all, mut after) = (true, None);
         loop {
@@ -189,21 +190,23 @@ impl Host {
         let session = self.session(due.session).await?;
         let workspaces = &self.inner.workspaces;
         if workspaces.lock().closing(session.workspace).is_some() {
-            // Once it is closed this is tried again; others are not held up until then.
+            // This is tried again once it is closed; waiting here would delay the other sessions.
             return Err(HostError::WorkspaceClosing(session.workspace));
         }
+
         let goes_on = Continuation {
             run: due.run,
             answer: None,
         };
-        // Of one that was answered meanwhile there is nothing to do.
+
+        // Nothing is left to do for a session that was answered in the meantime.
         self.go_on_reopened(&session, due.prompt, goes_on, None)
             .await
             .map(drop)
     }
 
-    /// Goes on in a session whose workspace may be closed: it is opened as it was last, until
-    /// its runs are over. `None` if somebody else was quicker.
+    /// Continues a session whose workspace may be closed: the workspace is opened with its last
+    /// options, until its runs are over. Returns `None` if another caller has already continued it.
     pub(super) async fn go_on_reopened(
         &self,
         session: &Session,

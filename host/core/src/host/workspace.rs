@@ -1,4 +1,4 @@
-//! Workspaces as an embedder holds them.
+//! The embedder's handle to a workspace.
 
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
 use crate::run::Run;
@@ -35,24 +35,24 @@ pub(crate) struct WorkspaceInner {
     pub(crate) key: WorkspaceKey,
     directory: Mutex<Option<Arc<File>>>,
     options: RwLock<Current>,
-    /// What the host denies everywhere.
+    /// Rules by which the host denies accesses in every workspace.
     denied: Arc<[Rule]>,
-    /// The limits of runs where the options name none.
+    /// The limits of runs if the options set none.
     host_limits: Limits,
     barred: AtomicBool,
     released: AtomicBool,
     stage: watch::Sender<WorkspaceStage>,
 }
 
-/// The options that hold, and whether they are on disk.
+/// The current options, and whether they are on disk.
 struct Current {
     options: WorkspaceOptions,
-    /// Counts the changes: of this one, and of the last that is known to be on disk.
+    /// The number of this change, and that of the last change known to be on disk.
     change: u64,
     durable: u64,
 }
 
-/// How far a workspace's end has come.
+/// The stage of a workspace between opening and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum WorkspaceStage {
     /// It takes prompts.
@@ -63,18 +63,18 @@ pub enum WorkspaceStage {
     Closed,
 }
 
-/// Tells how far a workspace's end has come. Of this workspace only: unlike
-/// [`Host::lifecycle`], it costs nothing while other workspaces have runs.
+/// Reports the stages of one workspace. Unlike [`Host::lifecycle`], it costs nothing while other
+/// workspaces have runs.
 ///
-/// It is a [`Stream`](futures_util::Stream), and has [`WorkspaceStages::next`] for those who need no more. Dropping it
-/// ends nothing; a new one begins with the stage after the one that is reached then.
+/// It is a [`Stream`](futures_util::Stream); [`WorkspaceStages::next`] works without that trait.
+/// Dropping it has no effect on the workspace; a new one begins with the next stage.
 pub struct WorkspaceStages {
     stage: Polled<watch::Receiver<WorkspaceStage>>,
 }
 
 impl WorkspaceStages {
-    /// Waits for the next stage, and returns it; one that came and went is skipped. `None`
-    /// once there is none any more. Dropping the future loses no stage.
+    /// Waits for the next stage, and returns it; a stage that has already passed is skipped.
+    /// `None` after the last one. Dropping the future loses no stage.
     pub async fn next(&mut self) -> Option<WorkspaceStage> {
         self.stage.source().next().await
     }
@@ -117,8 +117,8 @@ impl WorkspaceInner {
         self.current().options.stored()
     }
 
-    /// Has options hold from now on; the future waits until they are on disk. Those that are
-    /// there already are not written again.
+    /// Applies options from now on. The future waits until they are on disk; unchanged options
+    /// are not written again.
     pub(super) fn set_options(
         self: &Arc<Self>,
         store: &Store,
@@ -130,7 +130,7 @@ impl WorkspaceInner {
         let kept = (!same).then(|| {
             current.options = options;
             current.change += 1;
-            // Handed over under the lock: what holds last is what is kept last.
+            // Submitted under the lock, so that the options applied last are also stored last.
             let keep = KeepOptions {
                 workspace: self.id,
                 options: stored,
@@ -150,24 +150,24 @@ impl WorkspaceInner {
         }
     }
 
-    /// What agents may do here: as it was opened, but for what the host denies. The only place
-    /// where the two come together.
+    /// Returns what agents may do here: the workspace's rules combined with the host's denials.
+    /// Only this function combines the two.
     pub(crate) fn grants(&self) -> Grants {
         let opened = self.current().options.grants.clone();
         self.denied.iter().cloned().fold(opened, Grants::deny)
     }
 
-    /// Whether somebody is there to be asked.
+    /// Whether a person can be asked.
     pub(crate) fn asks(&self) -> bool {
         self.current().options.asks
     }
 
-    /// The limits of a run that starts now.
+    /// Returns the limits of a run that starts now.
     pub(crate) fn limits(&self) -> Limits {
         self.current().options.limits.unwrap_or(self.host_limits)
     }
 
-    /// Runs at the same time.
+    /// Returns how many runs may execute at the same time.
     pub(crate) fn concurrent_runs(&self) -> u32 {
         self.current().options.concurrent_runs.unwrap_or(u32::MAX)
     }
@@ -183,12 +183,13 @@ impl WorkspaceInner {
         self.stage.send_replace(stage);
     }
 
-    /// Whether somebody is releasing it; only the first who asks is told `false`.
+    /// Marks the workspace as being released. Returns whether it was marked before, so that only
+    /// the first caller gets `false`.
     pub(super) fn is_released(&self) -> bool {
         self.released.swap(true, Ordering::Relaxed)
     }
 
-    /// Closes what it had open.
+    /// Closes the workspace's directory.
     pub(super) fn release(&self) {
         self.directory
             .lock()
@@ -196,7 +197,7 @@ impl WorkspaceInner {
             .take();
     }
 
-    /// Takes no more prompts, for good. Only the dispatcher says so, under its lock.
+    /// Refuses prompts from now on. Only the dispatcher calls this, under its lock.
     pub(crate) fn bar(&self) {
         self.barred.store(true, Ordering::Relaxed);
     }
@@ -206,8 +207,8 @@ impl WorkspaceInner {
     }
 }
 
-/// Opens a workspace's directory, and finds or makes it in the store; without options, as it
-/// was opened last. Slow; holds no lock.
+/// Opens a workspace's directory, and finds or creates the workspace in the store. Without
+/// options, it gets those it had last. This is slow, and holds no lock.
 pub(super) async fn open(
     host: &super::HostInner,
     key: &WorkspaceKey,
@@ -218,7 +219,7 @@ pub(super) async fn open(
         WorkspaceKey::Directory(path) => {
             let (path, kept) = (path.clone(), Arc::clone(&host.kept));
             let opened = host.dispatcher.embedder.spawn_blocking(move || {
-                // Reading it once tells a file from a directory, and says now what would
+                // Reading the directory once rejects a file, and reports problems now that would
                 // otherwise fail inside every run.
                 let opened = std::fs::read_dir(&path).and_then(|_| File::open(&path));
                 let opened = opened.map_err(|source| HostError::Io {
@@ -233,11 +234,13 @@ pub(super) async fn open(
             })??))
         }
     };
+
     let open = OpenWorkspace {
         id: WorkspaceId::generate(),
         key: key.stored(),
         options: options.as_ref().map(WorkspaceOptions::stored),
     };
+
     let opened = host.store.execute(open).await;
     let opened = opened.map_err(|error| match error {
         StoreError::Refused(Refusal::UnreadableOptions) => {
@@ -265,38 +268,39 @@ pub(super) async fn open(
 }
 
 impl Workspace {
-    /// Its id.
+    /// Returns the workspace's id.
     #[must_use]
     pub fn id(&self) -> WorkspaceId {
         self.inner.id
     }
 
-    /// Whether the call that answered this handle opened it; `false` if it was open already.
+    /// Whether the call that returned this handle opened the workspace; `false` if it was open
+    /// already.
     #[must_use]
     pub fn was_opened(&self) -> bool {
         self.opened
     }
 
-    /// What it is known by.
+    /// Returns the workspace's key.
     #[must_use]
     pub fn key(&self) -> &WorkspaceKey {
         &self.inner.key
     }
 
-    /// What agents may do here if they want it, and what they may not, the host's own denials
-    /// included.
+    /// Returns what agents may do here if their manifests ask for it, and what is denied,
+    /// including the host's own denials.
     #[must_use]
     pub fn grants(&self) -> Grants {
         self.inner.grants()
     }
 
-    /// The options that hold for runs that start now, as they were said last.
+    /// Returns the current options, which apply to runs that start now.
     #[must_use]
     pub fn options(&self) -> WorkspaceOptions {
         self.inner.current().options.clone()
     }
 
-    /// Tells how far the workspace's end has come, from now on.
+    /// Reports the workspace's stages, from now on.
     #[must_use]
     pub fn stages(&self) -> WorkspaceStages {
         WorkspaceStages {
@@ -304,12 +308,12 @@ impl Workspace {
         }
     }
 
-    /// Replaces what agents may do here, for the runs that start from now on, those that wait
-    /// already and those of a later host included. It is on disk once this returns.
+    /// Replaces the options for the runs that start from now on, including runs that already wait
+    /// and those of a later host. The options are on disk once this returns.
     ///
-    /// It holds from the first poll on, whether or not the future is dropped, unless the workspace
-    /// is being opened again at that moment, which is waited for; where it cannot be written, until
-    /// this host ends: say it again.
+    /// They apply from the first poll on, even if the future is dropped; if the workspace is being
+    /// opened again at that moment, this first waits for that. If they cannot be written, they
+    /// apply only until this host ends: call this again.
     ///
     /// # Errors
     /// [`HostError::Invalid`] for more rules than may be kept; [`HostError::StoreUnavailable`]
@@ -319,7 +323,7 @@ impl Workspace {
         self.host.inner.set_options(&self.inner, options).await
     }
 
-    /// Begins a session with an agent.
+    /// Creates a session with an agent.
     ///
     /// # Errors
     /// [`HostError::UnknownWorkspace`] once it is purged; when the store cannot be written.
@@ -338,17 +342,19 @@ impl Workspace {
             agent: agent.id().clone(),
             parent,
         };
+
         let session = Session {
             host: self.host.clone(),
             workspace: create.workspace,
             agent: create.agent.clone(),
             id: create.id,
         };
+
         self.host.inner.store.execute(create).await?;
         Ok(session)
     }
 
-    /// Goes on with a session of this workspace and agent.
+    /// Returns an existing session of this workspace and agent.
     ///
     /// # Errors
     /// [`HostError::UnknownSession`], [`HostError::OtherAgent`] or
@@ -364,11 +370,13 @@ impl Workspace {
                 agent: session.agent.to_string(),
             });
         }
+
         Ok(session)
     }
 
-    /// A client opens a stream: its claim on the workspace stands for as long as what this returns
-    /// lives, and for the grace after that, unless the client is released or retired.
+    /// Attaches a stream of a client: the client's claim on the workspace lasts until the returned
+    /// lease is dropped, and for the grace period after that, unless the client is released or
+    /// retired.
     ///
     /// # Errors
     /// [`HostError::WorkspaceClosing`], [`HostError::UnknownWorkspace`],
@@ -383,8 +391,8 @@ impl Workspace {
         })
     }
 
-    /// A client is done with the workspace: neither its hold nor its streams nor a grace keep it
-    /// open any more, and [`ClientLease::released`] says so to each of its streams.
+    /// Releases a client's claim: its hold, its streams and its grace period no longer keep the
+    /// workspace open, and [`ClientLease::released`] completes for each of its streams.
     ///
     /// # Errors
     /// [`HostError::ClientNotAttached`], or as [`Workspace::attach`].
@@ -392,24 +400,24 @@ impl Workspace {
         self.host.inner.release(self.inner.id, client)
     }
 
-    /// Closes the workspace: it takes no more prompts, what runs is stopped with the cause
-    /// `shutdown` and its end written, queued prompts are held. Only then may its path be
-    /// opened again. No other workspace notices.
+    /// Closes the workspace: it takes no more prompts, its runs are stopped with the cause
+    /// `shutdown` and their ends written, and queued prompts are held. Only then may its path be
+    /// opened again. Other workspaces are not affected.
     ///
-    /// No time wakes a session of it any more, until another run waits for one: each wait is
-    /// taken back, with the end of the run that it would have begun. What its sessions asked
-    /// can still be answered, which opens it again. [`Host::close_workspace`] returns those
-    /// ends. A workspace that closes for want of a claim, or with its host, is opened
-    /// again when a time comes.
+    /// Its sessions are no longer woken by a time, until another run waits for one: each such wait
+    /// is cancelled, and counts as the end of the run that it would have started.
+    /// [`Host::close_workspace`] returns those ends. Questions of its sessions can still be
+    /// answered, which opens the workspace again. A workspace that closes because it has no claim
+    /// left, or with its host, is opened again when a session's time comes.
     ///
-    /// Waits as [`Host::shutdown`] does. Answers the runs whose end is not on disk by then;
-    /// until it is, the workspace stays closing.
+    /// Waits as [`Host::shutdown`] does. Returns the runs whose ends are not on disk by then;
+    /// until they are, the workspace stays closing.
     pub async fn close(&self) -> Vec<RunId> {
         self.host.inner.close(self.inner.id).await.left
     }
 
-    /// Puts the prompts that were held back into the queue, for those sessions whose agent is
-    /// loaded. Answers their runs.
+    /// Puts the held prompts of sessions whose agent is loaded back into the queue, and returns
+    /// their runs.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -428,7 +436,7 @@ impl fmt::Debug for Workspace {
     }
 }
 
-/// A client's stream, as far as claims are concerned. Dropping it detaches.
+/// A client's stream, which keeps the client's claim alive. Dropping it detaches the stream.
 pub struct ClientLease {
     host: Host,
     workspace: WorkspaceId,
@@ -437,9 +445,9 @@ pub struct ClientLease {
 }
 
 impl ClientLease {
-    /// Waits until its claim is over, because the client was released or retired: the stream
-    /// counts for nothing any more. That the workspace closes is told by [`Workspace::stages`].
-    /// May be dropped while it waits.
+    /// Waits until the claim is over because the client was released or retired; the stream then
+    /// has no more effect. The closing of the workspace is reported by [`Workspace::stages`]
+    /// instead. The future may be dropped at any time.
     pub async fn released(&self) {
         self.over.cancelled().await;
     }

@@ -1,6 +1,7 @@
-//! Accepts prompts, starts what may start, and tells those who wait: the schedule, the store
-//! and the guests' runtime brought together. There is no task of its own: every step follows
-//! from a prompt, a commit or a guest that is gone, so that an idle workspace costs nothing.
+//! Accepts prompts, starts the runs whose turn it is, and reports their ends. The dispatcher
+//! connects the schedule, the store and the guests' runtime. It has no task of its own: every
+//! step is triggered by a prompt, a commit or the exit of a guest, so that an idle workspace
+//! costs nothing.
 
 pub(crate) use super::prepare::Extensions;
 
@@ -30,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot};
 
-/// Called with a workspace whose last run is over.
+/// A callback that receives the id of a workspace whose last run is over.
 pub(crate) type OnIdle = Box<dyn Fn(WorkspaceId) + Send + Sync>;
 
 /// Everything that runs need and share.
@@ -38,32 +39,33 @@ pub(crate) struct Dispatcher {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What the embedder brought, until the host is shut down.
+    /// The embedder's extensions, until the host is shut down.
     pub(super) brought: Mutex<Extensions>,
-    /// Where that is called.
+    /// Calls the embedder's extensions, on the embedder's runtime.
     pub(crate) foreign: Foreign,
     /// The host's own tools.
     pub(crate) own_tools: Arc<Builtins>,
     /// The questions that runs wait for.
     pub(crate) questions: Arc<Questions>,
-    /// Who starts the runs that runs ask for; the host, once it is there.
+    /// Starts the runs that runs ask for. The host sets it once it is built.
     pub(crate) starts: OnceLock<Arc<dyn RunSpawner>>,
     /// How agents' requests reach the network.
     pub(crate) http: Guarded,
     /// The guests' own runtime.
     pub(crate) guests: Handle,
-    /// The embedder's runtime, for what the embedder brought.
+    /// The embedder's runtime, for the embedder's extensions.
     pub(crate) embedder: Handle,
     /// Where guests' private directories are made.
     pub(crate) tmp: PathBuf,
-    /// What guests may have open together.
+    /// The file descriptors that all guests together may have open.
     pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) lifecycle: broadcast::Sender<Lifecycle>,
     pub(crate) counters: Counters,
     pub(crate) on_idle: OnceLock<OnIdle>,
     pub(super) inner: Mutex<Inner>,
     pub(super) drained: Notify,
-    /// Told when a run ended waiting for a time.
+    /// Wakes the task that continues waiting sessions: a run ended waiting, an agent was loaded,
+    /// or a workspace was closed.
     pub(crate) waits: Notify,
 }
 
@@ -72,9 +74,9 @@ pub(super) struct Inner {
     live: HashMap<RunId, Arc<LiveRun>>,
     /// Runs without an end, per workspace that has any.
     count: HashMap<WorkspaceId, u32>,
-    /// Runs whose end this process cannot write any more.
+    /// Runs whose end this process can no longer write.
     lost: Vec<(WorkspaceId, RunId)>,
-    /// Somebody is starting whatever may start.
+    /// Whether a thread is inside [`Dispatcher::start_waiting`].
     starting: bool,
     pub(super) closing: bool,
 }
@@ -86,26 +88,28 @@ impl Inner {
         }
     }
 
-    /// A run of a workspace is without its end, or on its way back into the queue.
+    /// Counts a run of a workspace that has no end, or that is on its way back into the queue.
     fn enter(&mut self, workspace: WorkspaceId) {
         *self.count.entry(workspace).or_default() += 1;
     }
 
-    /// Answers whether the run was its workspace's last.
+    /// Removes a run. Returns whether it was its workspace's last.
     pub(super) fn remove(&mut self, live: &LiveRun) -> bool {
         self.live.remove(&live.id).is_some() && self.leave(live.workspace)
     }
 
-    /// Undoes [`Inner::enter`]; answers whether it was the workspace's last.
+    /// Undoes [`Inner::enter`]. Returns whether the run was the workspace's last.
     fn leave(&mut self, workspace: WorkspaceId) -> bool {
         let Some(count) = self.count.get_mut(&workspace) else {
             return false;
         };
+
         *count -= 1;
         let last = *count == 0;
         if last {
             self.count.remove(&workspace);
         }
+
         last
     }
 
@@ -128,30 +132,30 @@ impl Inner {
     }
 }
 
-/// A run as it is executed.
+/// A run with everything that its execution needs.
 pub(crate) struct RunJob {
     pub(crate) live: Arc<LiveRun>,
     pub(crate) agent: Arc<AgentInner>,
     pub(crate) workspace: Arc<WorkspaceInner>,
     pub(crate) prompt: PromptRecord,
-    /// Bytes that the prompt names and that are yet to be stored with it.
+    /// Attachments that the prompt refers to, until they are stored with it.
     pub(crate) attached: Vec<(BlobId, Vec<u8>)>,
-    /// The run that ended waiting and that this one goes on with, until that is stored.
+    /// The run that ended waiting and that this one continues, until that is stored.
     pub(crate) goes_on: Option<Continuation>,
-    /// The run that ended early and that this one goes on with.
+    /// The run that ended early and that this one continues.
     pub(crate) resumes: Option<RunId>,
     pub(crate) limits: Limits,
-    /// What it has from the run that started it, if one did.
+    /// What the run inherits from its parent run, if it has one.
     pub(crate) lineage: Option<Lineage>,
 }
 
 /// Whether a prompt may wait for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It waits where it has to.
+    /// It is queued if it cannot start at once.
     InTurn,
-    /// It starts at once, or is not accepted: whoever asks holds a slot already, and a run that
-    /// waits for one that waits for a slot would wait for ever.
+    /// It starts at once, or is not accepted. The parent run already holds a slot, so a child
+    /// that waited for a slot could deadlock both.
     AtOnce,
 }
 
@@ -160,12 +164,12 @@ pub(crate) enum Admission {
 pub(crate) enum NotAccepted {
     HostClosing,
     WorkspaceClosing,
-    /// It was to start at once, and cannot.
+    /// It had to start at once, and there is no free slot.
     NoSlot,
     Store(StoreError),
 }
 
-/// What the dispatcher is made of.
+/// The parts from which the host builds the dispatcher.
 pub(crate) struct DispatcherParts {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
@@ -179,7 +183,7 @@ pub(crate) struct DispatcherParts {
     pub(crate) descriptors: Arc<Descriptors>,
 }
 
-/// Notices of the lifecycle that a slow listener may be behind.
+/// How many lifecycle notices are kept for a slow listener.
 const NOTICES: usize = 1024;
 
 impl Dispatcher {
@@ -216,18 +220,18 @@ impl Dispatcher {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while it is held leaves a schedule that is at worst a slot short.
+        // A panic while the lock is held costs the schedule one slot at worst.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those who listen to the lifecycle.
+    /// Sends a notice to the listeners of the lifecycle.
     pub(crate) fn tell(&self, notice: Lifecycle) {
         tracing::debug!(?notice, "lifecycle");
         let _nobody_listens = self.lifecycle.send(notice);
     }
 
-    /// Hands a prompt to the writer and starts it, at once or when its turn comes. The answer
-    /// comes after COMMIT; whoever drops it has still asked.
+    /// Hands a prompt to the writer and starts its run, at once or in turn. The result arrives
+    /// after COMMIT; dropping the receiver does not withdraw the prompt.
     pub(crate) fn accept(
         self: &Arc<Self>,
         mut job: RunJob,
@@ -242,16 +246,19 @@ impl Dispatcher {
             (false, true) => Some(NotAccepted::WorkspaceClosing),
             (false, false) => None,
         };
+
         if let Some(refused) = refused {
             let _nobody_waits = answer.send(Err(refused));
             return receiver;
         }
+
         let limit = job.workspace.concurrent_runs();
         let start = inner.schedule.admit(job.live.workspace, limit, session);
         if !start && admission == Admission::AtOnce {
             let _nobody_waits = answer.send(Err(NotAccepted::NoSlot));
             return receiver;
         }
+
         inner.insert(&job.live);
         let accept = Accept {
             run: job.live.id,
@@ -266,8 +273,9 @@ impl Dispatcher {
             queue_max: job.limits.queue,
             start,
         };
+
         let this = Arc::clone(self);
-        // Under the lock: the writer's order is the schedule's order.
+        // Submitted under the lock, so that the writer's order is the schedule's order.
         let handed = self.store.submit(accept, move |outcome| {
             let _nobody_waits = answer.send(this.accepted(job, start, outcome));
         });
@@ -276,7 +284,7 @@ impl Dispatcher {
         receiver
     }
 
-    /// After COMMIT, on the writer's thread.
+    /// Starts or queues an accepted run. Called after COMMIT, on the writer's thread.
     fn accepted(
         self: &Arc<Self>,
         job: RunJob,
@@ -297,13 +305,15 @@ impl Dispatcher {
             Ok(Accepted::Known(known)) => Ok(known),
             Err(error) => Err(NotAccepted::Store(error)),
         };
+
         let mut inner = self.lock();
         if start {
             inner.schedule.release_slot(live.workspace);
             inner.schedule.release_session(live.workspace, live.session);
         }
+
         drop(inner);
-        // A cancel of the session may wait for it.
+        // A cancel of the session may wait for this run.
         live.set_phase(Phase::Refused);
         self.gone(&live);
         self.start_waiting();
@@ -314,8 +324,8 @@ impl Dispatcher {
         let (workspace, session) = (job.live.workspace, job.live.session);
         let limit = job.workspace.concurrent_runs();
         let mut inner = self.lock();
-        // Whoever stops it, or closes its workspace, says so first and then looks for it
-        // here, under the same lock.
+        // A stop of the run, or a close of its workspace, first sets its mark and then searches
+        // the queue under the same lock. The marks are checked here so that no run is missed.
         let latched = job.live.latched().map(|latched| &latched.cause);
         if latched.is_some_and(|cause| *cause != Cause::Shutdown) {
             drop(inner);
@@ -326,13 +336,14 @@ impl Dispatcher {
             drop(inner);
             return self.hold(vec![job], hold);
         }
+
         inner.schedule.wait(workspace, limit, session, job);
         drop(inner);
         self.start_waiting();
     }
 
-    /// Puts a run that is held back into the queue. The answer comes after COMMIT; whoever
-    /// drops it has still asked, and the workspace does not close in between.
+    /// Puts a held run back into the queue. The result arrives after COMMIT; dropping the
+    /// receiver does not undo the call, and the workspace does not close in between.
     pub(crate) fn resume(
         self: &Arc<Self>,
         job: RunJob,
@@ -355,7 +366,7 @@ impl Dispatcher {
         receiver
     }
 
-    /// Changes how many runs of a workspace may go on at the same time, from now on.
+    /// Changes how many runs of a workspace may execute at the same time, from now on.
     pub(crate) fn limit_runs(self: &Arc<Self>, workspace: WorkspaceId, limit: u32) {
         self.lock().schedule.limit(workspace, limit);
         self.start_waiting();
@@ -365,9 +376,10 @@ impl Dispatcher {
     pub(super) fn start_waiting(self: &Arc<Self>) {
         let mut inner = self.lock();
         if std::mem::replace(&mut inner.starting, true) {
-            // Whoever is at it looks again before it is done.
+            // Another thread is in the loop below, and checks the schedule again before it leaves.
             return;
         }
+
         while !inner.closing {
             let mut handed = Vec::new();
             while let Some(job) = inner.schedule.next() {
@@ -377,11 +389,12 @@ impl Dispatcher {
                 break;
             }
             drop(inner);
-            // What a closed store refuses is settled here and makes room for the next ones,
-            // which have their turn in this loop: inside each other they would fill the stack.
+            // If the store is closed, dropping a submission settles its run, which frees a slot
+            // for the next one. The loop takes that one: recursion could overflow the stack.
             drop(handed);
             inner = self.lock();
         }
+
         inner.starting = false;
     }
 
@@ -391,7 +404,7 @@ impl Dispatcher {
         self.store
             .submit(Start { run }, move |outcome| match outcome {
                 Ok(prompt) => {
-                    // It may have been edited while it waited.
+                    // The prompt may have been edited while the run waited.
                     job.prompt = prompt;
                     drop(this.guests.spawn(execute(Arc::clone(&this), job)));
                 }
@@ -402,13 +415,13 @@ impl Dispatcher {
             })
     }
 
-    /// A guest's store is dropped: its slot is free.
+    /// Frees the slot of a run whose guest's store has been dropped.
     pub(super) fn guest_gone(self: &Arc<Self>, live: &LiveRun) {
         self.lock().schedule.release_slot(live.workspace);
         self.start_waiting();
     }
 
-    /// A run's end is on disk, or cannot get there any more.
+    /// Settles a run whose end is on disk, or can no longer be written by this process.
     pub(super) fn ended(
         self: &Arc<Self>,
         live: &Arc<LiveRun>,
@@ -433,17 +446,18 @@ impl Dispatcher {
             Err(error) => {
                 tracing::error!(run = %live.id, %error, "a run's end is left to recovery");
                 self.counters.lost();
-                // One that the store refuses has its end already, or was deleted.
+                // A run that the store refuses has its end already, or was deleted.
                 if !matches!(error, StoreError::Refused(_)) {
                     self.lock().lost.push((live.workspace, live.id));
                 }
                 live.set_phase(Phase::Lost(error));
             }
         }
+
         self.gone(live);
     }
 
-    /// A run is no longer this dispatcher's.
+    /// Removes a run from this dispatcher.
     pub(super) fn gone(&self, live: &LiveRun) {
         let last = self.lock().remove(live);
         self.left(live.workspace, last);
@@ -456,13 +470,13 @@ impl Dispatcher {
         }
     }
 
-    /// A run that has no end yet.
+    /// Returns a run that has no end yet.
     pub(crate) fn live(&self, run: RunId) -> Option<Arc<LiveRun>> {
         self.lock().live.get(&run).cloned()
     }
 
-    /// Where a run stands that is stored so: its row says that it is finishing only where its end
-    /// takes a while.
+    /// Returns the current state of a run, given its stored state. They differ while the run
+    /// finishes: its row says so only if its end takes a while.
     pub(crate) fn standing(&self, run: RunId, stored: RunState) -> RunState {
         let latched = |live: Arc<LiveRun>| live.latched().is_some();
         match stored {
@@ -471,17 +485,17 @@ impl Dispatcher {
         }
     }
 
-    /// The runs that have no end yet, of one session or of all.
+    /// Returns the runs that have no end yet, of one session or of all.
     pub(crate) fn live_runs(&self, session: Option<SessionId>) -> Vec<Arc<LiveRun>> {
         let inner = self.lock();
-        // One whose end was told a moment ago may not be forgotten yet.
+        // A run whose end was reported a moment ago may not be removed yet.
         let live = inner.live().filter(|run| !run.is_over());
         live.filter(|run| session.is_none_or(|s| run.session == s))
             .cloned()
             .collect()
     }
 
-    /// Runs of a workspace, or of all, that have a guest, and those that wait.
+    /// Returns how many runs of a workspace, or of all, have a guest, and how many wait.
     pub(crate) fn load(&self, workspace: Option<WorkspaceId>) -> (u32, u32) {
         self.lock().schedule.load(workspace)
     }

@@ -1,5 +1,5 @@
-//! Reading the log as it grows: from the disk, a page at a time, woken by commits. A reader
-//! that is slow re-reads later; it holds nobody up and misses nothing.
+//! Reads the log as it grows: from the disk, a page at a time, woken by commits. A slow reader
+//! reads later; it delays no writer or other reader, and misses no event.
 
 use super::polled::{self, Polled, Source as _};
 use crate::host::{Host, HostError};
@@ -15,15 +15,15 @@ use tokio::sync::watch;
 
 /// A stream of events, replayable from any point of the log.
 ///
-/// It is a [`Stream`], and has [`Events::next`] for those who need no more. Dropping it ends
-/// nothing and loses nothing: another one can begin after the last event that was seen.
+/// It is a [`Stream`]; [`Events::next`] works without that trait. Dropping it stops no run and
+/// loses no event: another stream can begin after the last event that was read.
 pub struct Events {
     reader: Polled<Reader>,
 }
 
 /// Reads the log, and waits for it to grow.
 struct Reader {
-    /// Open for as long as there may be events.
+    /// Keeps the host open while the stream is read.
     _host: Host,
     store: Store,
     source: Source,
@@ -45,7 +45,7 @@ struct OfSession {
     run: Option<RunId>,
     /// The last event that was read; `None` until the run's first one is found.
     after: Option<Seq>,
-    /// Some of the log could not be read: the run's end may be among it.
+    /// Whether a part of the log could not be read, which may include the run's end.
     damaged: bool,
 }
 
@@ -53,23 +53,24 @@ struct OfSession {
 struct OfPositions {
     workspace: Option<WorkspaceId>,
     after: Position,
-    /// Once it follows.
+    /// The subscription to commits, once there is one.
     live: Option<Live>,
 }
 
 struct Live {
     workspace: Option<WorkspaceId>,
     following: Following,
-    /// It still reads what was there before, or what it was not told one by one.
+    /// Whether it still scans the log: for older events, or for changes that were not notified
+    /// individually.
     scanning: bool,
-    /// Nothing was read yet.
+    /// Whether nothing was read yet.
     first: bool,
-    /// What it was told and has not read.
+    /// The notified changes that have not been read.
     changes: Option<ChangeSet>,
 }
 
 impl Events {
-    /// Follows first and reads then, so that nothing committed in between is missed.
+    /// Subscribes first and reads then, so that no event committed in between is missed.
     pub(crate) fn of_session(host: Host, session: SessionId, after: Seq) -> Self {
         let committed = host.inner.store.follow(session);
         let source = Source::Session(OfSession {
@@ -94,7 +95,7 @@ impl Events {
         Self::new(host, source)
     }
 
-    /// The events of a workspace, or of the whole host, after a position.
+    /// Returns the events of a workspace, or of the whole host, after a position.
     pub(crate) fn of_positions(
         host: Host,
         workspace: Option<WorkspaceId>,
@@ -117,6 +118,7 @@ impl Events {
             stored: false,
             over: false,
         };
+
         Self {
             reader: Polled::new(reader),
         }
@@ -129,7 +131,7 @@ impl Events {
         self
     }
 
-    /// Ends where the log ends, instead of waiting for more.
+    /// Makes the stream end where the log ends, instead of waiting for more.
     #[must_use]
     pub fn stored(mut self) -> Self {
         let reader = self.reader.source();
@@ -138,25 +140,24 @@ impl Events {
             live: Some(live), ..
         }) = &mut reader.source
         {
-            // What it was told and has not read is found by looking.
+            // A scan of the log finds the notified changes that have not been read.
             live.scanning = true;
         }
         self
     }
 
-    /// Whether the log can be read from where the stream stands. [`Events::next`] answers the
-    /// same errors; this asks without taking an event. A run can always be read from its
-    /// beginning.
+    /// Checks that the log can be read from the stream's position. [`Events::next`] returns the
+    /// same errors; this takes no event. A run can always be read from its beginning.
     ///
     /// # Errors
-    /// [`HostError::CursorExpired`] with the oldest cursor that can still be read from, where
-    /// older events were folded away; [`HostError::InvalidCursor`] for a cursor that nobody
-    /// can have seen; [`HostError::UnknownSession`] or [`HostError::UnknownWorkspace`].
+    /// [`HostError::CursorExpired`] with the oldest cursor that still works, if older events were
+    /// folded away; [`HostError::InvalidCursor`] for a cursor beyond the end of the log;
+    /// [`HostError::UnknownSession`] or [`HostError::UnknownWorkspace`].
     pub async fn check(&mut self) -> Result<(), HostError> {
         self.reader.source().check().await
     }
 
-    /// The next event: at once if it is in the log, otherwise when it is committed. `None`
+    /// Returns the next event: at once if it is in the log, otherwise when it is committed. `None`
     /// after a run's `run.ended`, after `session.deleted`, and at the log's end once the host has
     /// shut down or if only [stored](Events::stored) events were asked for. Otherwise a stream
     /// does not end; those of a workspace and of the host go on after `session.deleted`.
@@ -198,6 +199,7 @@ impl Reader {
                 }
             }
         };
+
         Ok(checked?)
     }
 }
@@ -241,7 +243,7 @@ impl polled::Source for Reader {
     }
 }
 
-/// At the end of a log that grows no more: nothing, unless the store has failed.
+/// Returns no events at the end of a log that no longer grows, or the error if the store failed.
 fn at_the_end(store: &Store) -> Result<Vec<Event>, StoreError> {
     match store.failure() {
         Some(why) => Err(StoreError::Closed(why)),
@@ -249,11 +251,11 @@ fn at_the_end(store: &Store) -> Result<Vec<Event>, StoreError> {
     }
 }
 
-/// Where a session's events are read.
+/// Where the events of a session or run are read.
 enum Beginning {
-    /// In the log, after a number.
+    /// In the log, after this number.
     After(Seq),
-    /// Here: those of a run whose own were folded away.
+    /// From this list: it replaces the events of a run that were folded away.
     Folded(Vec<Event>),
 }
 
@@ -264,6 +266,7 @@ impl OfSession {
             (None, None) => return Ok(Beginning::After(Seq(0))),
             (None, Some(run)) => run,
         };
+
         match store.before_run(run).await {
             Err(StoreError::Refused(Refusal::Expired { .. })) => {
                 store.retold(run).await.map(Beginning::Folded)
@@ -278,6 +281,7 @@ impl OfSession {
             Beginning::After(after) => after,
             Beginning::Folded(events) => return Ok(events),
         };
+
         let mut last_look = stored;
         loop {
             self.committed.borrow_and_update();
@@ -299,7 +303,7 @@ impl OfSession {
 }
 
 impl OfPositions {
-    /// Follows first and reads then.
+    /// Subscribes to commits, unless it already has.
     async fn follow(&mut self, store: &Store) -> Result<&mut Live, StoreError> {
         if self.live.is_none() {
             if let Some(id) = self.workspace {
@@ -313,14 +317,15 @@ impl OfPositions {
                 changes: None,
             });
         }
+
         let closed = || StoreError::Closed("nothing is followed".to_owned());
         self.live.as_mut().ok_or_else(closed)
     }
 
-    /// The next page; an empty one at the end.
+    /// Returns the next page; an empty one at the end.
     ///
-    /// What was read before stays read when the future is dropped: the place moves only with
-    /// the page that is answered, and what was told is kept until it was read.
+    /// Dropping the future loses no event: the position moves only when a page is returned, and
+    /// notified changes are kept until they have been read.
     async fn fill(&mut self, store: &Store, stored: bool) -> Result<Vec<Event>, StoreError> {
         let mut last_look = false;
         loop {
@@ -329,12 +334,13 @@ impl OfPositions {
             if stored && !live.scanning {
                 return at_the_end(store);
             }
-            let page = match live.scanning {
-                true => live.scan(store, after).await?,
-                false => live.read(store, after).await?,
+            let page = if live.scanning {
+                live.scan(store, after).await?
+            } else {
+                live.read(store, after).await?
             };
             let Some(page) = page else {
-                // Read to the end of what was told.
+                // Every notified change has been read.
                 if last_look {
                     return at_the_end(store);
                 }
@@ -350,7 +356,7 @@ impl OfPositions {
 }
 
 impl Live {
-    /// A page of what was there before; the last one ends the looking.
+    /// Reads a page of the log; the last page ends the scan.
     async fn scan(
         &mut self,
         store: &Store,
@@ -362,7 +368,7 @@ impl Live {
         Ok(Some(page))
     }
 
-    /// A page of what it was told; none if it was told nothing.
+    /// Reads a page of the notified changes; `None` if there are none.
     async fn read(
         &mut self,
         store: &Store,
@@ -371,14 +377,17 @@ impl Live {
         if self.changes.is_none() {
             self.changes = self.following.take();
         }
+
         let Some(changes) = self.changes.clone() else {
             return Ok(None);
         };
+
         if changes.is_many() {
             self.changes = None;
             self.scanning = true;
             return self.scan(store, after).await;
         }
+
         let (page, left) = store.changes(self.workspace, changes, after).await?;
         self.changes = (!page.head).then_some(left);
         Ok(Some(page))

@@ -1,6 +1,6 @@
-//! One run, from the call to its end in the writer's hands. The steps are one function each
-//! and hand their values on: called → concluded → sealed → closed. A panic in one of them is
-//! an end like any other.
+//! Executes one run, from the call of its guest until its end is handed to the store's writer.
+//! Each step is a function that passes its values to the next: call, conclude, seal, close. A
+//! panic in one of them ends the run with a cause, like any other failure.
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Phase;
@@ -24,14 +24,14 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-/// What is said of a run that a panic ended. The panic itself is told where panics are.
+/// The detail of a run that a panic ended. The panic hook reports the panic itself.
 const PANICKED: &str = "the host failed while it carried the run out; its log says why";
 
 /// Runs an agent that has been started in the store, and hands its end to the writer.
 ///
-/// Dropped at any await, the guest is gone and what it said is in the log or in recovery's
-/// hands at the next start. What an embedder brought runs in here too: if it panics, the run
-/// fails and keeps what it had said.
+/// If the future is dropped at an await, the guest is gone, and its output is in the log or is
+/// recovered at the next start. The embedder's extensions run in here too: if one panics, the run
+/// fails and keeps its output.
 pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
     job.renew();
     let limits = &job.limits;
@@ -40,6 +40,7 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
         data: limits.written_bytes,
         entries: limits.log_entries,
     };
+
     let transcript = Transcript::new(job.live.id, 0).bounded(bounds);
     let output = dispatcher.store.output(job.live.id, transcript);
     let span = catch_unwind(AssertUnwindSafe(|| span_of(&job))).unwrap_or_else(|_| Span::none());
@@ -49,6 +50,7 @@ pub(super) async fn execute(dispatcher: Arc<Dispatcher>, mut job: RunJob) {
         let cause = Cause::Trap("host".to_owned());
         job.live.latch(cause, Some(PANICKED.to_owned()));
     }
+
     let unseen = || GuestExit::of(&dispatcher, &job, &output, RunUsage::default(), None);
     if let Some(left) = left.or_else(unseen) {
         hand_over(&dispatcher, &job, left, span);
@@ -69,7 +71,7 @@ fn span_of(job: &RunJob) -> Span {
     )
 }
 
-/// Notes on the run's span how it ended.
+/// Records on the run's span how the run ended.
 fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
     if let Ok(receipt) = outcome {
         span.record("state", receipt.state.as_str());
@@ -79,7 +81,7 @@ fn note(span: &Span, outcome: &Result<Receipt, StoreError>) {
     }
 }
 
-/// What a run leaves once its guest is gone.
+/// A run's sealed output and its outcome, once its guest is gone.
 struct GuestExit {
     sealed: Sealed,
     ending: RunOutcome,
@@ -136,18 +138,20 @@ async fn drive_guest(
     let Some(GuestExit { sealed, ending, .. }) = left else {
         return;
     };
+
     if job.agent.loaded.has_epilogue() && ending.cause.allows_epilogue() {
         latch(dispatcher, job, &ending.cause);
         ending.epilogue = Some(close(dispatcher, job, ending, sealed).await);
     }
 }
 
-/// Notes a latched cause whose end still takes a while.
+/// Stores a latched cause before an epilogue, which delays the end.
 fn latch(dispatcher: &Dispatcher, job: &RunJob, cause: &Cause) {
     let latch = Latch {
         run: job.live.id,
         cause: cause.clone(),
     };
+
     drop(dispatcher.store.submit(latch, |outcome| {
         if let Err(error) = outcome {
             tracing::warn!(%error, "a latched cause could not be noted");
@@ -155,7 +159,7 @@ fn latch(dispatcher: &Dispatcher, job: &RunJob, cause: &Cause) {
     }));
 }
 
-/// Frees the slot, and gives the run's end to the writer.
+/// Frees the run's slot, and hands its end to the writer.
 fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: GuestExit, span: Span) {
     let GuestExit { sealed, ending, at } = left;
     dispatcher.guest_gone(&job.live);
@@ -170,11 +174,12 @@ fn hand_over(dispatcher: &Arc<Dispatcher>, job: &RunJob, left: GuestExit, span: 
             dispatcher.ended(&live, outcome);
         })
     };
+
     let store = &dispatcher.store;
     store.finish(sealed, ending, at, ended);
 }
 
-/// Throws the switch when the run's time is up, or one of its budgets.
+/// Stops the run when it reaches its deadline or exceeds one of its budgets.
 async fn at_limits(dispatcher: &Dispatcher, job: &RunJob) -> Infallible {
     let live = &job.live;
     let before = waiting::told_before(job.prompt.carried.as_ref());
@@ -184,6 +189,7 @@ async fn at_limits(dispatcher: &Dispatcher, job: &RunJob) -> Infallible {
             None => std::future::pending().await,
         }
     };
+
     let (cause, detail) = tokio::select! {
         () = deadline => match before {
             None => (Cause::Deadline, None),
@@ -197,6 +203,7 @@ async fn at_limits(dispatcher: &Dispatcher, job: &RunJob) -> Infallible {
             (Cause::Limit(kind.to_owned()), Some(detail))
         }
     };
+
     live.stop_because(cause, detail, &dispatcher.guests);
     std::future::pending().await
 }
@@ -214,7 +221,7 @@ fn prompt(job: &RunJob) -> turn::Prompt {
 
 type Answer = Result<turn::Outcome, turn::Failure>;
 
-/// Latches what the call came to, unless a cause was there before.
+/// Latches the cause that follows from the call's result, unless one is latched already.
 fn conclude(
     job: &RunJob,
     output: &Arc<RunOutputBuffer>,
@@ -229,9 +236,11 @@ fn conclude(
         host_calls: live.control.calls(),
         ..RunUsage::default()
     };
+
     if let Some(mut state) = called.state {
         usage.peak_memory_bytes = state.limiter().peak();
     }
+
     let (cause, detail) = match called.outcome {
         Ok(Ok(outcome)) => {
             if let Some(json) = outcome.output_json {
@@ -265,6 +274,7 @@ fn conclude(
         ),
         Err(fault) => failed(fault, journal.last_words()),
     };
+
     live.latch(cause, detail);
     (usage, wait)
 }
@@ -277,9 +287,11 @@ fn waits_for(job: &RunJob, extra: &[(String, String)]) -> Result<Option<Wait>, S
         agent: job.agent.id.clone(),
         now: live.control.clock().now(),
     };
+
     let wait = waiting::read(extra, &waiter)?;
     match (&wait, &job.lineage) {
-        // Whatever goes on with its session is no run of the one that began it.
+        // A run that continues the wait would not be a child of the parent run, and so would
+        // not be bound by its permissions.
         (Some(_), Some(_)) => Err(
             "a run that another run began cannot wait; end it with what \
              there is to say, and let the one that began it wait"
@@ -303,7 +315,7 @@ fn returned(finish: Option<&str>) -> (Cause, Option<String>) {
 
 fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
     match fault {
-        // Only a latched cause throws the switch, so that this one never counts.
+        // A guest is interrupted only after a cause was latched, so this one is never used.
         Fault::Interrupted => (Cause::Shutdown, None),
         Fault::Trap { kind, place } => {
             let at = (!place.is_empty()).then(|| format!("in {place}"));
@@ -320,8 +332,8 @@ fn failed(fault: Fault, last_words: Option<String>) -> (Cause, Option<String>) {
     }
 }
 
-/// Lets the agent add closing words, in a store of its own, with nothing granted and within
-/// a budget. Whatever it does, what was said stands.
+/// Calls the agent's epilogue, which may add closing parts: in a separate store, with nothing
+/// granted and within a time budget. It cannot change the output so far.
 async fn close(
     dispatcher: &Dispatcher,
     job: &RunJob,
@@ -345,6 +357,7 @@ async fn close(
         dispatcher.engine.stop(&interrupt);
         std::future::pending().await
     };
+
     let export = CallClose {
         interruption: epilogue::Interruption {
             cause: ending.cause.to_string(),
@@ -356,6 +369,7 @@ async fn close(
             .filter_map(part_to_guest)
             .collect(),
     };
+
     let called = call(
         &dispatcher.engine,
         &job.agent.loaded,
@@ -376,5 +390,6 @@ async fn close(
         }
         Err(fault) => tracing::warn!(run = %job.live.id, ?fault, "the epilogue failed"),
     }
+
     began.elapsed()
 }

@@ -1,4 +1,4 @@
-//! A run as an embedder holds it.
+//! The embedder's handle to a run.
 
 use super::events::Events;
 use super::live::{LiveRun, NoEnd};
@@ -22,34 +22,34 @@ pub struct Run {
 }
 
 impl Run {
-    /// Its id.
+    /// Returns the run's id.
     #[must_use]
     pub fn id(&self) -> RunId {
         self.id
     }
 
-    /// The session that it belongs to.
+    /// Returns the id of the run's session.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// The run's events from its first one, past and future; the stream ends after
-    /// `run.ended`. Of a run whose events were folded away they are made of its messages and its
-    /// receipt: whole texts, and `seq` and `pos` are 0.
+    /// Returns the run's events from its first one, past and future; the stream ends after
+    /// `run.ended`. If the events were folded away, they are rebuilt from the run's messages and
+    /// its receipt: with whole texts, and with `seq` and `pos` 0.
     #[must_use]
     pub fn events(&self) -> Events {
         Events::of_run(self.host.clone(), self.session, self.id)
     }
 
-    /// The same, after an event that was seen before.
+    /// Returns the run's events after one that was read before.
     #[must_use]
     pub fn events_after(&self, seq: Seq) -> Events {
         self.events().after(seq)
     }
 
-    /// Where the run stands: as it is stored, but `finishing` as soon as its agent returned or
-    /// something stopped it.
+    /// Returns the run's stored state, or `finishing` as soon as its agent has returned or the run
+    /// was stopped.
     ///
     /// # Errors
     /// [`HostError::UnknownRun`], or when the store cannot be read.
@@ -58,29 +58,31 @@ impl Run {
         Ok(self.host.inner.dispatcher.standing(self.id, stored))
     }
 
-    /// Tells the run to stop, as [`Run::cancel`] does, and returns at once: whether there was a
-    /// run to tell. One that has its end or is held is left as it is; a held one is taken back by
-    /// [`Run::cancel`]. The end, once it is on disk, is told by [`Run::ended`] and the run's
-    /// events. Idempotent; may be called from any thread, within a runtime or not.
+    /// Stops the run as [`Run::cancel`] does, but does not wait for its end. Returns whether there
+    /// was a live run to stop. A run that has ended or is held stays as it is; [`Run::cancel`]
+    /// withdraws a held one. Wait for the end with [`Run::ended`] or the run's events. Idempotent;
+    /// may be called from any thread, within a runtime or not.
     pub fn stop(&self) -> bool {
         let dispatcher = &self.host.inner.dispatcher;
         let Some(live) = dispatcher.live(self.id) else {
             return false;
         };
+
         let goes_on = live.try_ended().is_none() && !live.has_no_end();
         if goes_on {
             dispatcher.stop(&live, &Cause::User);
         }
+
         goes_on
     }
 
-    /// Stops the run, and answers once its end is on disk. A run that waits or is held is
-    /// taken back; one that has ended already answers with the end that it has. Idempotent.
+    /// Stops the run, and returns its receipt once its end is on disk. A queued or held run is
+    /// withdrawn; for a run that has ended, this returns its existing receipt. Idempotent.
     ///
     /// If the store takes longer than the finishing write's deadline, the receipt is
     /// provisional: `state: finishing`, `persisted: false`.
     ///
-    /// Dropping the future does not take the cancel back.
+    /// Dropping the future does not undo the cancel.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -88,7 +90,7 @@ impl Run {
         self.stop_for(Cause::User).await
     }
 
-    /// As [`Run::cancel`], because the client that the run was bound to went away.
+    /// Like [`Run::cancel`], with the cause that the run's client is gone.
     ///
     /// # Errors
     /// As [`Run::cancel`].
@@ -96,7 +98,7 @@ impl Run {
         self.stop_for(Cause::ClientGone).await
     }
 
-    /// As [`Run::cancel`], because the run that had started it ended.
+    /// Like [`Run::cancel`], with the cause that the run's parent has ended.
     ///
     /// # Errors
     /// As [`Run::cancel`].
@@ -108,7 +110,8 @@ impl Run {
         if let Some(receipt) = self.try_ended() {
             return Ok(receipt);
         }
-        // Not the handle's own: a run that was held and resumed is another one.
+
+        // Not the handle's own `live`: a run that was held and resumed has a new one.
         let dispatcher = &self.host.inner.dispatcher;
         if let Some(live) = dispatcher.live(self.id) {
             dispatcher.stop(&live, &cause);
@@ -120,10 +123,11 @@ impl Run {
         if let Some(receipt) = self.host.inner.dispatcher.store.receipt(self.id).await? {
             return Ok(receipt);
         }
+
         let at = self.stored().await?;
         match at.state {
             RunState::Held => self.take_back(&at, cause).await,
-            // It has a row without an end, and nobody here has it.
+            // Its row has no end, but this process has no such live run.
             _ => Err(HostError::StoreUnavailable(
                 "the end of this run is left to the host's next start".to_owned(),
             )),
@@ -136,18 +140,20 @@ impl Run {
             runs: vec![at.id],
             ending: RunOutcome::of(cause),
         };
+
         match self.host.inner.dispatcher.store.execute(withdraw).await {
             Ok(receipts) => receipts
                 .into_iter()
                 .next()
                 .ok_or(HostError::UnknownRun(self.id)),
-            // Somebody else was quicker.
+            // Another caller has withdrawn or resumed it first.
             Err(StoreError::Refused(_)) => self.receipt().await,
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The run's end, if it is on disk already and this handle saw the run alive.
+    /// Returns the run's receipt, if its end is on disk and the run was live when this handle was
+    /// made.
     #[must_use]
     pub fn try_ended(&self) -> Option<Receipt> {
         self.live
@@ -164,11 +170,11 @@ impl Run {
     /// [`HostError::UnknownRun`].
     pub async fn ended(&self) -> Result<Receipt, HostError> {
         let dispatcher = &self.host.inner.dispatcher;
-        // Not the handle's own first: a run that was held and resumed is another one.
+        // Not the handle's own `live` first: a run that was held and resumed has a new one.
         let live = match dispatcher.live(self.id).or_else(|| self.live.clone()) {
             Some(live) => live,
             None => match self.receipt().await {
-                // It was resumed meanwhile, has just ended, or is left to recovery.
+                // It was resumed in the meantime, has just ended, or is left to recovery.
                 Err(HostError::NotEnded { .. }) => match dispatcher.live(self.id) {
                     Some(live) => live,
                     None => return self.receipt().await,
@@ -176,6 +182,7 @@ impl Run {
                 answer => return answer,
             },
         };
+
         match live.ended().await {
             Ok(receipt) => Ok(Receipt::clone(&receipt)),
             Err(NoEnd::Held) => Err(HostError::Held(self.id)),
@@ -183,7 +190,7 @@ impl Run {
         }
     }
 
-    /// The run's end, as it is stored.
+    /// Returns the run's stored receipt.
     ///
     /// # Errors
     /// [`HostError::NotEnded`] when it has none yet, [`HostError::Held`] when it waits to be

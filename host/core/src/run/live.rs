@@ -1,5 +1,5 @@
-//! A run that has been accepted and has no end yet: the one door through which it is
-//! stopped, and where those who wait for its end look.
+//! A run that has been accepted and has no end yet. Every stop goes through [`LiveRun::stop`],
+//! and callers wait for the end on its [`Phase`].
 
 use super::{Cause, OutputStats, Receipt, RunOutcome, RunUsage};
 use crate::guest::control::Control;
@@ -12,29 +12,30 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// Where a live run stands, for those who wait.
+/// The phase of a live run, which waiting callers watch.
 #[derive(Clone, Debug)]
 pub(crate) enum Phase {
-    /// Its prompt is on its way to the disk, it waits, or it runs.
+    /// Its prompt is being written, or it is queued, or it executes.
     Open,
     /// The guest is gone, and the writer owns its end.
     Finishing {
-        /// When, on the clock's scale.
+        /// When the guest was gone, on the clock's scale.
         at: Duration,
         /// How it ends.
         ending: Arc<RunOutcome>,
     },
     /// Its end is on disk.
     Ended(Arc<Receipt>),
-    /// Its workspace closed before it started; it waits on disk to be resumed.
+    /// Its workspace closed before it started; it is stored and can be resumed.
     Held,
     /// Its prompt was not accepted: there is no such run.
     Refused,
-    /// Its end can no longer reach the disk in this process; recovery owns it.
+    /// This process can no longer write its end; the next host's recovery does.
     Lost(StoreError),
 }
 
-/// Bytes of the longest detail of an end. It may be a guest's words, and is written several times.
+/// Bytes of the longest detail of an end. A guest may have written it, and it is stored several
+/// times.
 const DETAIL_BYTES_MAX: usize = 16 << 10;
 
 fn shortened(mut detail: String) -> String {
@@ -50,11 +51,11 @@ fn shortened(mut detail: String) -> String {
 pub(crate) enum NoEnd {
     /// It is held, and may be resumed.
     Held,
-    /// Recovery owns its end.
+    /// The next host's recovery writes its end.
     Lost(StoreError),
 }
 
-/// The first cause, and when it latched.
+/// The first cause, and when it was latched.
 #[derive(Debug)]
 pub(crate) struct Latched {
     pub(crate) cause: Cause,
@@ -67,7 +68,7 @@ pub(crate) struct LiveRun {
     pub(crate) id: RunId,
     pub(crate) session: SessionId,
     pub(crate) workspace: WorkspaceId,
-    /// The client without which it does not go on.
+    /// The client whose departure stops the run.
     pub(crate) bound_to: Option<ClientId>,
     pub(crate) control: Arc<Control>,
     pub(crate) interrupt: Arc<Interrupt>,
@@ -79,7 +80,7 @@ pub(crate) struct LiveRun {
     phase: watch::Sender<Phase>,
 }
 
-/// How long a run and its end may take: as when it was accepted, until it starts.
+/// How long a run and its end may take. Set when the run is accepted, and again when it starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) grace: Duration,
@@ -88,7 +89,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// As the limits say, with the prompt's own deadline in the place of theirs.
+    /// Takes the times of `limits`; the prompt's own deadline replaces theirs.
     pub(crate) fn of(limits: &Limits, deadline: Option<Duration>) -> Self {
         Self {
             grace: limits.grace,
@@ -98,7 +99,7 @@ impl Times {
     }
 }
 
-/// What a live run is made of.
+/// The values from which a live run is built.
 pub(crate) struct LiveRunParams {
     pub(crate) session: SessionId,
     pub(crate) workspace: WorkspaceId,
@@ -126,35 +127,35 @@ impl LiveRun {
         })
     }
 
-    /// How long it and its end may take.
+    /// Returns how long the run and its end may take.
     pub(crate) fn times(&self) -> Times {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It starts, and may take so long.
+    /// Replaces the times when the run starts.
     pub(crate) fn set_times(&self, times: Times) {
         *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
 
-    /// Latches a cause; the first one stays. Answers whether this was it.
+    /// Latches a cause, unless there is one already. Returns whether this was the first.
     pub(crate) fn latch(&self, cause: Cause, detail: Option<String>) -> bool {
         let detail = detail.map(shortened);
         let at = Instant::now();
         self.latched.set(Latched { cause, detail, at }).is_ok()
     }
 
-    /// The cause, once there is one.
+    /// Returns the latched cause, once there is one.
     pub(crate) fn latched(&self) -> Option<&Latched> {
         self.latched.get()
     }
 
-    /// The one door: latches the cause, asks the agent if it has a grace period, and then
-    /// interrupts it. Only the first call does anything.
+    /// Stops the run: latches the cause and interrupts the guest. If there is a grace period, the
+    /// agent is first asked to end by itself. Only the first call has an effect.
     pub(crate) fn stop(self: &Arc<Self>, cause: Cause, runtime: &Handle) {
         self.stop_because(cause, None, runtime);
     }
 
-    /// The same, with what to say of it.
+    /// Does the same as [`LiveRun::stop`], with a detail for the receipt.
     pub(crate) fn stop_because(
         self: &Arc<Self>,
         cause: Cause,
@@ -165,11 +166,13 @@ impl LiveRun {
         if !self.latch(cause, detail) {
             return;
         }
+
         let grace = self.times().grace;
         if grace.is_zero() {
             self.engine.stop(&self.interrupt);
             return;
         }
+
         self.control.ask(name);
         let run = Arc::clone(self);
         let grace = self.control.clock().sleep(grace);
@@ -190,7 +193,7 @@ impl LiveRun {
         self.phase.subscribe()
     }
 
-    /// The end, if it is on disk.
+    /// Returns the end, if it is on disk.
     pub(crate) fn try_ended(&self) -> Option<Arc<Receipt>> {
         match &*self.phase.borrow() {
             Phase::Ended(receipt) => Some(Arc::clone(receipt)),
@@ -198,18 +201,17 @@ impl LiveRun {
         }
     }
 
-    /// Whether whoever waits for its end has an answer.
+    /// Whether the wait for its end is over.
     pub(crate) fn is_over(&self) -> bool {
         !matches!(&*self.phase.borrow(), Phase::Open | Phase::Finishing { .. })
     }
 
-    /// Whether it came to no end of its own: it waits on disk to be resumed, or was never
-    /// accepted.
+    /// Whether it left this process without an end: it is held on disk, or was never accepted.
     pub(crate) fn has_no_end(&self) -> bool {
         matches!(&*self.phase.borrow(), Phase::Held | Phase::Refused)
     }
 
-    /// Waits until the end is on disk, or cannot get there in this process.
+    /// Waits until the end is on disk, or until this process can no longer write it.
     pub(crate) async fn ended(&self) -> Result<Arc<Receipt>, NoEnd> {
         let mut phase = self.watch();
         loop {
@@ -227,8 +229,8 @@ impl LiveRun {
         }
     }
 
-    /// Waits for the end no longer than the finishing write may take once the guest is gone;
-    /// after that the answer is provisional.
+    /// Waits for the end, at most as long as the finishing write may take once the guest is gone.
+    /// After that, the returned receipt is provisional.
     pub(crate) async fn ended_or_provisional(&self) -> Arc<Receipt> {
         let clock = Arc::clone(self.control.clock());
         let Times {
@@ -239,7 +241,7 @@ impl LiveRun {
         let asked = clock.elapsed();
         let ended = self.ended();
         let expired = async {
-            // A run that never had a guest is waited for from now on.
+            // Without a guest, the deadline counts from now on.
             let mut phase = self.watch();
             let gone = phase.wait_for(|phase| matches!(phase, Phase::Finishing { .. }));
             let since = tokio::select! {
@@ -254,6 +256,7 @@ impl LiveRun {
                 .saturating_sub(clock.elapsed());
             clock.sleep(left).await;
         };
+
         tokio::select! {
             biased;
             ended = ended => ended.unwrap_or_else(|_| Arc::new(self.provisional())),
@@ -261,12 +264,13 @@ impl LiveRun {
         }
     }
 
-    /// What can be said before the end is on disk: it acknowledges nothing.
+    /// Returns a receipt for an end that is not on disk yet. It does not confirm the end.
     fn provisional(&self) -> Receipt {
         let ending = match &*self.phase.borrow() {
             Phase::Finishing { ending, .. } => RunOutcome::clone(ending),
             _ => self.ending(Duration::ZERO, RunUsage::default()),
         };
+
         let mut receipt = ending.receipt(
             self.id,
             OutputStats::default(),
@@ -278,12 +282,13 @@ impl LiveRun {
         receipt
     }
 
-    /// How the run ends, once its cause is latched.
+    /// Returns the run's outcome, with its latched cause.
     pub(crate) fn ending(&self, stop: Duration, usage: RunUsage) -> RunOutcome {
         let (cause, detail) = match self.latched() {
             Some(latched) => (latched.cause.clone(), latched.detail.clone()),
             None => (Cause::User, None),
         };
+
         let times = self.times();
         RunOutcome {
             cause,

@@ -1,7 +1,8 @@
-//! The run: its states, its causes, what it says, its end and its receipt are pure values.
-//! The rest is where they meet the store and the sandbox: `dispatcher` starts runs, `stopping`
-//! stops them, `execute` sees one through, `live` is the door through which it is stopped, `handle` and `events` are
-//! what an embedder holds.
+//! Runs. The states, causes, events, ends and receipts of a run are plain values from
+//! `lastword_types` and `lastword_store`. The modules here connect them to the store and the
+//! sandbox: `dispatcher` accepts and starts runs, `stopping` stops them, `execute` carries one
+//! out, `live` holds the state of a run that has not ended, and `handle` and `events` are the
+//! types that an embedder holds.
 
 pub(crate) mod dispatcher;
 mod events;

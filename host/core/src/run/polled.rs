@@ -1,5 +1,5 @@
-//! Makes a stream out of a source that is asked for its next item by an async method: what
-//! `Events`, `LifecycleEvents` and `WorkspaceStages` have in common.
+//! Makes a stream out of a source with an async `next` method. `Events`, `LifecycleEvents` and
+//! `WorkspaceStages` use it.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Something that has items. Dropping the future must lose none of them: the next call returns
-/// the item that this one would have.
+/// A source of items. Dropping the future of `next` must lose none of them: the next call returns
+/// the item that this one would have returned.
 pub(crate) trait Source: Send + 'static {
     type Item: Send + 'static;
 
-    /// The next item; `None` at the end, and from then on.
+    /// Returns the next item; `None` at the end, and from then on.
     fn next(&mut self) -> impl Future<Output = Option<Self::Item>> + Send;
 }
 
-/// A source, and the question for its next item that was polled and not answered yet.
+/// A source, and the pending call of its `next`, if a poll has begun one.
 pub(crate) struct Polled<S: Source> {
     /// Shared with `asked` alone.
     source: Arc<Mutex<S>>,
@@ -31,10 +31,10 @@ impl<S: Source> Polled<S> {
         }
     }
 
-    /// The source itself. A question that was polled is given up, which loses nothing.
+    /// Returns the source itself. A pending call is dropped, which loses no item.
     pub(crate) fn source(&mut self) -> &mut S {
         self.asked = None;
-        // The question alone had another handle.
+        // Only the pending call had another handle.
         let source = Arc::get_mut(&mut self.source).expect("the source has one owner");
         source.get_mut()
     }
@@ -42,13 +42,15 @@ impl<S: Source> Polled<S> {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         if self.asked.is_none() {
             let locked = Arc::clone(&self.source).try_lock_owned();
-            // The question alone locks it, and there is none.
+            // Only a pending call locks it, and there is none.
             let source = locked.expect("the source is not locked");
             self.asked = Some(ask(source).boxed());
         }
+
         let Some(asked) = &mut self.asked else {
             return Poll::Ready(None);
         };
+
         let item = std::task::ready!(asked.poll_unpin(cx));
         self.asked = None;
         Poll::Ready(item)

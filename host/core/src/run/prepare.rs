@@ -1,5 +1,5 @@
-//! What a run's guest is given before it is called: its capabilities, each with what the run
-//! may do, and its files. Knows no call and no end.
+//! Prepares a run's guest for its call: the implementations of its imports, each with the run's
+//! permissions, and its files. `execute` then calls the guest.
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::Times;
@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What the embedder brought for runs to use.
+/// The embedder's extensions that runs use.
 #[derive(Clone, Default)]
 pub(crate) struct Extensions {
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
@@ -41,7 +41,7 @@ pub(crate) struct Extensions {
 }
 
 impl RunJob {
-    /// Gives it the limits that its workspace has now: they may have changed while it waited.
+    /// Applies the workspace's current limits, which may have changed while the run waited.
     pub(super) fn renew(&mut self) {
         let carried = self.prompt.carried.unwrap_or_default();
         self.limits = waiting::left_of(self.workspace.limits(), &carried);
@@ -53,12 +53,13 @@ impl RunJob {
 }
 
 impl Dispatcher {
-    /// What the embedder brought, as far as it was not let go of.
+    /// Returns the embedder's extensions; empty once [`Dispatcher::let_go`] was called.
     pub(crate) fn brought(&self) -> Extensions {
         self.bring().clone()
     }
 
-    /// Takes out what the embedder brought: it may hold this host, which would never go.
+    /// Takes out the embedder's extensions. They may hold a handle to this host, and the cycle
+    /// would keep it alive.
     pub(crate) fn let_go(&self) -> impl Send + 'static + use<> {
         (
             std::mem::take(&mut *self.bring()),
@@ -71,7 +72,7 @@ impl Dispatcher {
     }
 }
 
-/// What one run may do and use, and on whose behalf.
+/// What one run may do and use, and for which user and session.
 struct RunContext {
     permits: Arc<RunPermits>,
     budget: Arc<Budget>,
@@ -99,6 +100,7 @@ impl RunContext {
                 (Authority::new(wants, job.workspace.grants()), None, holder)
             }
         };
+
         Self {
             permits: permits(dispatcher, job, output, authority, holder),
             budget: Budget::new(&live.control, &job.limits, above),
@@ -116,7 +118,7 @@ impl RunContext {
         &self.permits.authority
     }
 
-    /// For what a guest does by itself, and not by a tool call.
+    /// Returns the permissions of the guest's own requests, as opposed to tool calls.
     fn own_permits(&self) -> PermissionChecker {
         PermissionChecker::new(Arc::new(CallPermits {
             run: Arc::clone(&self.permits),
@@ -159,7 +161,7 @@ fn permits(
     })
 }
 
-/// What a run has used of its limits so far.
+/// Measures how much of its limits a run has used.
 pub(super) struct Meter {
     clock: Arc<dyn Clock>,
     began: Duration,
@@ -189,7 +191,7 @@ impl Meter {
     }
 }
 
-/// Everything that a guest is given, and what counts what it uses of its limits from now on.
+/// Returns the guest's state, and the meter of its use from now on.
 pub(super) fn prepare(
     dispatcher: &Dispatcher,
     job: &RunJob,
@@ -234,6 +236,7 @@ pub(super) fn prepare(
                 }),
         },
     };
+
     let lines: Arc<dyn GuestLines> = Arc::clone(journal) as _;
     let state = GuestState::new(capabilities, Limiter::new(&job.limits), files, &lines);
     let meter = Meter {
@@ -244,10 +247,11 @@ pub(super) fn prepare(
         written: Arc::clone(&means.written),
         output: Arc::clone(output),
     };
+
     (state.outgoing(network(dispatcher, job, &means)), meter)
 }
 
-/// The guest's own requests to the network, if any may be made.
+/// Returns the implementation of the guest's own network requests, if it may make any.
 fn network(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<dyn Outgoing>> {
     let requests = || GuestRequests {
         client: dispatcher.http.clone(),
@@ -284,11 +288,12 @@ fn values(dispatcher: &Dispatcher, job: &RunJob, authority: &Authority) -> Optio
     })
 }
 
-/// The run's tools, if the agent asks for any.
+/// Returns the run's tools, if the agent asks for any.
 fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Arc<Toolbox>> {
     if !means.authority().could_have(Capability::Tools) {
         return None;
     }
+
     let starts = dispatcher.starts.get()?;
     Some(Arc::new(Toolbox {
         own: RunBuiltins {
@@ -308,7 +313,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
     }))
 }
 
-/// The workspace's directory and the tools for it, if it has one.
+/// Returns the workspace's directory and its file tools, if it has one.
 fn directory(
     dispatcher: &Dispatcher,
     job: &RunJob,
@@ -316,8 +321,8 @@ fn directory(
 ) -> Option<(Arc<File>, FileTools)> {
     let file = job.workspace.directory()?;
     let authority = means.authority().clone();
-    // A walk is asked for as a whole. Who answered that allowed all of it but for what a rule
-    // denies; a rule that covers a directory need not cover what is in it.
+    // A walk over a directory asks once. An answer allows all of it except what a rule denies; a
+    // rule that covers a directory need not cover its contents.
     let readable = move |path: &str, allowed: &Allowed| {
         let access = Access::new(Capability::ReadFiles, path, "");
         match allowed {
@@ -325,6 +330,7 @@ fn directory(
             Allowed::Once => !matches!(authority.evaluate(&access, &[]), Verdict::Denied(_)),
         }
     };
+
     let written = Arc::clone(&means.written);
     let locks = Arc::clone(&dispatcher.own_tools.file_locks);
     let files = FileTools::new(Arc::clone(&file), written, Arc::new(readable), locks);

@@ -1,6 +1,6 @@
-//! Whose turn it is: slots of the host and of each workspace, one run at a time per session,
-//! fair turns between workspaces, and between the sessions of one. Pure; knows neither what a
-//! run is nor how one is started.
+//! Decides which run starts next: within the slots of the host and of each workspace, one run at
+//! a time per session, with fair turns between workspaces and between the sessions of one. It only
+//! keeps the order; the dispatcher starts the runs.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -15,15 +15,15 @@ pub(super) struct Schedule<W, S, R> {
     turns: VecDeque<W>,
 }
 
-/// One workspace's part.
+/// The slots and the queues of one workspace.
 #[derive(Debug)]
 struct Lane<S, R> {
     used: u32,
     limit: u32,
     lines: HashMap<S, Line<R>>,
-    /// Idle sessions that have somebody waiting, in the order of their turns.
+    /// Idle sessions with a waiting run, in the order of their turns.
     ready: VecDeque<S>,
-    /// Whether the workspace stands in `turns`.
+    /// Whether the workspace is in `turns`.
     in_turns: bool,
 }
 
@@ -67,7 +67,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
     }
 
     /// Takes a slot at once, if one is free in the host and within the workspace's limit, the
-    /// session is idle and nobody has waited longer. Whoever is refused waits its turn with
+    /// session is idle and no run has waited longer. A run that gets no slot is queued with
     /// [`Schedule::wait`].
     pub(super) fn admit(&mut self, workspace: W, limit: u32, session: S) -> bool {
         let somebody_waits = self.free == 0 || !self.turns.is_empty();
@@ -77,13 +77,14 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
             self.tidy(workspace);
             return false;
         }
+
         lane.used += 1;
         lane.line(session).busy = true;
         self.free -= 1;
         true
     }
 
-    /// Waits behind everything that the session has waiting.
+    /// Queues a run behind the other waiting runs of its session.
     pub(super) fn wait(&mut self, workspace: W, limit: u32, session: S, run: R) {
         let lane = self.lane(workspace, limit);
         let line = lane.line(session);
@@ -94,11 +95,12 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         self.turn(workspace);
     }
 
-    /// The next run whose turn it is, with a slot taken for it.
+    /// Returns the next run whose turn it is, and takes a slot for it.
     pub(super) fn next(&mut self) -> Option<R> {
         if self.free == 0 {
             return None;
         }
+
         let workspace = self.turns.pop_front()?;
         let lane = self.lanes.get_mut(&workspace)?;
         lane.in_turns = false;
@@ -112,7 +114,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         Some(run)
     }
 
-    /// A run's guest is gone: its slot is free.
+    /// Frees the slot of a run whose guest is gone.
     pub(super) fn release_slot(&mut self, workspace: W) {
         self.free += 1;
         if let Some(lane) = self.lanes.get_mut(&workspace) {
@@ -122,7 +124,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         self.tidy(workspace);
     }
 
-    /// A run has its end: its session is idle.
+    /// Marks the session of a run that has ended as idle.
     pub(super) fn release_session(&mut self, workspace: W, session: S) {
         if let Some(lane) = self.lanes.get_mut(&workspace)
             && let Some(line) = lane.lines.get_mut(&session)
@@ -138,7 +140,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         self.tidy(workspace);
     }
 
-    /// Takes those out of a session's line whom `which` names, in their order.
+    /// Removes the runs that `which` selects from a session's queue, and returns them in order.
     pub(super) fn remove(
         &mut self,
         workspace: W,
@@ -148,9 +150,11 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         let Some(lane) = self.lanes.get_mut(&workspace) else {
             return Vec::new();
         };
+
         let Some(line) = lane.lines.get_mut(&session) else {
             return Vec::new();
         };
+
         let (removed, kept): (Vec<R>, Vec<R>) = std::mem::take(&mut line.waiting)
             .into_iter()
             .partition(|run| which(run));
@@ -161,12 +165,13 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
                 lane.lines.remove(&session);
             }
         }
+
         self.unturn(workspace);
         self.tidy(workspace);
         removed
     }
 
-    /// Takes everybody out who waits in a workspace.
+    /// Removes every waiting run of a workspace.
     pub(super) fn remove_all(&mut self, workspace: W) -> Vec<R> {
         let Some(lane) = self.lanes.get(&workspace) else {
             return Vec::new();
@@ -178,7 +183,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         removed.collect()
     }
 
-    /// Changes how many runs of a workspace may go on; those that do are not touched.
+    /// Changes how many runs of a workspace may execute; those that already do are not affected.
     pub(super) fn limit(&mut self, workspace: W, limit: u32) {
         let Some(lane) = self.lanes.get_mut(&workspace) else {
             return;
@@ -188,7 +193,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         self.turn(workspace);
     }
 
-    /// Slots that a workspace, or all, hold, and runs that wait there.
+    /// Returns how many slots a workspace, or all, hold, and how many runs wait there.
     pub(super) fn load(&self, workspace: Option<W>) -> (u32, u32) {
         match workspace {
             Some(workspace) => self.lanes.get(&workspace).map_or((0, 0), Lane::load),
@@ -202,7 +207,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         }
     }
 
-    /// Gives a workspace its turn, if it can start something and does not wait for one yet.
+    /// Adds a workspace to `turns`, if it can start a run and is not there yet.
     fn turn(&mut self, workspace: W) {
         if let Some(lane) = self.lanes.get_mut(&workspace)
             && lane.can_start()
@@ -213,7 +218,7 @@ impl<W: Copy + Eq + Hash, S: Copy + Eq + Hash, R> Schedule<W, S, R> {
         }
     }
 
-    /// Takes a workspace's turn away, if it can start nothing any more.
+    /// Removes a workspace from `turns`, if it can no longer start a run.
     fn unturn(&mut self, workspace: W) {
         if let Some(lane) = self.lanes.get_mut(&workspace)
             && !lane.can_start()
@@ -281,6 +286,7 @@ mod tests {
             assert!(!schedule.admit('w', 1, session));
             schedule.wait('w', 1, session, run);
         }
+
         assert_eq!(schedule.next(), None);
         schedule.limit('w', 2);
         assert_eq!((schedule.next(), schedule.next()), (Some(1), None));
@@ -300,6 +306,7 @@ mod tests {
         for run in [1, 2, 3] {
             schedule.wait('w', MANY, 'a', run);
         }
+
         schedule.wait('w', MANY, 'b', 4);
         let mut order = Vec::new();
         let mut session = 'z';
@@ -310,6 +317,7 @@ mod tests {
             session = if run == 4 { 'b' } else { 'a' };
             order.push(run);
         }
+
         assert_eq!(order, [1, 4, 2, 3]);
     }
 
@@ -320,6 +328,7 @@ mod tests {
         for (session, run) in [('a', 1), ('b', 2), ('c', 3)] {
             schedule.wait('w', MANY, session, run);
         }
+
         schedule.wait('v', MANY, 'd', 4);
         schedule.release_slot('z');
         schedule.release_session('z', 'z');
@@ -368,8 +377,8 @@ mod tests {
         assert!(schedule.lanes.is_empty(), "nothing is left behind");
     }
 
-    /// Against the rules said plainly, over random steps: no slot lost or given twice, one run
-    /// at a time per session, nobody left waiting who could run.
+    /// Compares the schedule with a plain statement of its rules, over random steps: no slot is
+    /// lost or given twice, one run at a time per session, and no run waits that could start.
     #[test]
     fn random_steps_keep_the_rules() {
         for seed in 0..200_u64 {

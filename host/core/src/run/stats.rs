@@ -1,4 +1,4 @@
-//! What a host has done since it started, counted. Knows no format of any monitoring system.
+//! Counters of what a host has done since it started. Monitoring formats are left to the caller.
 
 use super::{Receipt, RunState};
 use serde::Serialize;
@@ -53,9 +53,9 @@ pub struct HostStats {
     pub input_tokens: u64,
     /// Tokens that models wrote.
     pub output_tokens: u64,
-    /// From the latching of a cause to the guest being gone, of runs that were stopped.
+    /// Times from the latching of a cause until the guest is gone, of runs that were stopped.
     pub stop: Histogram,
-    /// From there to the finishing transaction, of all runs.
+    /// Times from there to the finishing transaction, of all runs.
     pub persist: Histogram,
 }
 
@@ -123,16 +123,18 @@ impl Counters {
             RunState::Failed => &self.failed,
             _ => &self.interrupted,
         };
+
         add(by_state, 1);
         add(&self.input_tokens, receipt.usage.input_tokens);
         add(&self.output_tokens, receipt.usage.output_tokens);
         if receipt.state != RunState::Completed {
             self.stop.add(receipt.stop_us);
         }
+
         self.persist.add(receipt.persist_us);
     }
 
-    /// What was counted; what is going on now is not known here.
+    /// Returns the counters; the caller fills in the current state.
     pub(crate) fn read(&self) -> HostStats {
         HostStats {
             accepted: read(&self.accepted),
@@ -187,6 +189,7 @@ mod tests {
             let persist = Duration::from_micros(3 * tokens);
             counters.ended(&ending.receipt(RunId::generate(), said, persist));
         }
+
         let read = counters.read();
         let by_state = [
             read.completed,

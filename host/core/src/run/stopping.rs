@@ -1,5 +1,5 @@
-//! Stopping runs: one, those of a session, of a client, of a workspace, or all of them. Knows
-//! who is to be stopped; how a guest is stopped is the affair of the door in `live`.
+//! Stops runs: one, those of a session, of a client or of a workspace, or all of them. This module
+//! selects the runs; [`LiveRun::stop`] stops the guest.
 
 use super::dispatcher::{Dispatcher, RunJob};
 use super::live::{LiveRun, Phase};
@@ -19,23 +19,24 @@ impl Dispatcher {
         self.withdraw(waiting);
     }
 
-    /// The end of a run that was stopped, as [`LiveRun::ended_or_provisional`] tells it. The cause
-    /// of one that is told before it is on disk is kept, should this process end first.
+    /// Returns the receipt of a run that was stopped, as [`LiveRun::ended_or_provisional`] does.
+    /// If the receipt is provisional, the cause is kept in case this process ends first.
     pub(crate) async fn ended_or_provisional(&self, live: &LiveRun) -> Arc<Receipt> {
         let receipt = live.ended_or_provisional().await;
         if !receipt.persisted && !live.has_no_end() {
             let ending = live.ending(Duration::ZERO, RunUsage::default());
             self.store.keep_cause(live.id, &ending);
-            // An end that came meanwhile has been settled, and will not take it back.
+            // If the end was settled in the meantime, it no longer removes the kept cause.
             if live.try_ended().is_some() || live.has_no_end() {
                 self.store.forget_cause(live.id);
             }
         }
+
         receipt
     }
 
-    /// Takes a run back that waits. Answers whether it did: one that has started, or whose
-    /// start is on its way to the disk, is left alone.
+    /// Withdraws a waiting run. Returns whether it did: a run that has started, or whose start is
+    /// being written, is left alone.
     pub(crate) fn withdraw_waiting(self: &Arc<Self>, live: &Arc<LiveRun>) -> bool {
         let waiting = self.take_waiting(live);
         let waited = !waiting.is_empty();
@@ -52,8 +53,8 @@ impl Dispatcher {
         schedule.remove(live.workspace, live.session, is_it)
     }
 
-    /// Stops the run of a session and every prompt accepted before now, as far as they are
-    /// meant. Returns those that were stopped.
+    /// Stops those runs of a session, executing or queued, that `meant` selects. Returns the
+    /// stopped runs.
     pub(crate) fn stop_session(
         self: &Arc<Self>,
         workspace: WorkspaceId,
@@ -61,7 +62,7 @@ impl Dispatcher {
         meant: impl Fn(&LiveRun) -> bool,
     ) -> Vec<Arc<LiveRun>> {
         let mut inner = self.lock();
-        // One that has its end may not be forgotten yet.
+        // A run that has ended may not be removed yet.
         let is_it = |live: &LiveRun| live.session == session && !live.is_over() && meant(live);
         let of_session = |live: &&Arc<LiveRun>| is_it(live);
         let mut live: Vec<_> = inner.live().filter(of_session).cloned().collect();
@@ -69,6 +70,7 @@ impl Dispatcher {
         for run in &live {
             run.stop(Cause::User, &self.guests);
         }
+
         let is_it = |waiting: &RunJob| meant(&waiting.live);
         let waiting = inner.schedule.remove(workspace, session, is_it);
         drop(inner);
@@ -76,7 +78,7 @@ impl Dispatcher {
         live
     }
 
-    /// The runs of a workspace that are bound to a client.
+    /// Returns the runs of a workspace that are bound to a client.
     pub(crate) fn bound(&self, workspace: WorkspaceId, client: ClientId) -> Vec<Arc<LiveRun>> {
         let inner = self.lock();
         let of =
@@ -104,12 +106,12 @@ impl Dispatcher {
         drop(withdrawn);
     }
 
-    /// Whether a run of a workspace is without its end, and may still get it.
+    /// Whether a run of a workspace has no end yet, and can still get one in this process.
     pub(crate) fn has_runs(&self, workspace: WorkspaceId) -> bool {
         self.lock().has_runs(workspace)
     }
 
-    /// Whether a run of a workspace is without its end that a time began.
+    /// Whether a run of a workspace that was started by a time has no end yet.
     pub(crate) fn has_woken(&self, workspace: WorkspaceId) -> bool {
         let inner = self.lock();
         let mut live = inner.live();
@@ -121,8 +123,8 @@ impl Dispatcher {
         self.lock().lost().any(|(of, _)| *of == workspace)
     }
 
-    /// Bars a workspace: it takes no more prompts. With `only_idle`, only if no run of it is
-    /// without its end. Answers whether it is barred.
+    /// Bars a workspace: it takes no more prompts. With `only_idle`, only if all its runs have
+    /// ended. Returns whether it is barred.
     pub(crate) fn bar(&self, workspace: &WorkspaceInner, only_idle: bool) -> bool {
         let inner = self.lock();
         if only_idle && inner.has_runs(workspace.id) {
@@ -143,6 +145,7 @@ impl Dispatcher {
         if waiting.is_empty() {
             return;
         }
+
         let runs = waiting.iter().map(|w| w.live.id).collect();
         let this = Arc::clone(self);
         let held = move |outcome: Result<(), StoreError>| {
@@ -154,19 +157,22 @@ impl Dispatcher {
                 this.gone(&waiting.live);
             }
         };
-        match hold {
-            true => drop(self.store.submit(Hold { runs }, held)),
-            false => held(Ok(())),
+
+        if hold {
+            drop(self.store.submit(Hold { runs }, held));
+        } else {
+            held(Ok(()));
         }
     }
 
-    /// Stops what runs in a workspace, because it closes.
+    /// Stops the runs of a workspace, because it closes.
     pub(crate) fn stop_workspace(self: &Arc<Self>, workspace: WorkspaceId) {
         let running: Vec<_> = {
             let inner = self.lock();
             let of = |live: &&Arc<LiveRun>| live.workspace == workspace;
             inner.live().filter(of).cloned().collect()
         };
+
         for live in running {
             self.tell(Lifecycle::Stopping {
                 workspace,
@@ -181,19 +187,19 @@ impl Dispatcher {
         self.lock().closing = true;
     }
 
-    /// The same, unless a run is without its end. Returns whether nothing more is taken.
+    /// Does the same, if every run has ended. Returns whether the host is closing.
     pub(crate) fn close_if_idle(&self) -> bool {
         let mut inner = self.lock();
         inner.closing |= inner.is_idle();
         inner.closing
     }
 
-    /// The same as soon as none is.
+    /// Does the same as soon as every run has ended.
     pub(crate) async fn close_when_idle(&self) {
         self.until(|| self.close_if_idle()).await;
     }
 
-    /// Waits until something holds that the end of a run may bring about.
+    /// Waits until `holds` returns true. It is checked again whenever a run ends.
     async fn until(&self, holds: impl Fn() -> bool) {
         loop {
             let drained = self.drained.notified();
@@ -206,9 +212,9 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until no run of a workspace, or of all, is without its end, at most as long as
-    /// `patience`. Answers the runs that still are; those that cannot get one in this process
-    /// are not waited for.
+    /// Waits until every run of a workspace, or of all, has ended, at most as long as `patience`.
+    /// Returns the runs that have not ended. Runs that cannot end in this process are included,
+    /// but not waited for.
     pub(crate) async fn drained(
         &self,
         workspace: Option<WorkspaceId>,

@@ -1,5 +1,5 @@
-//! What an agent that ends its run waiting says it waits for, read from its outcome. Words of
-//! a guest: what cannot be read is told, and waits for nothing.
+//! Reads from the outcome of a run that ended waiting what its agent waits for. The outcome comes
+//! from a guest: if it cannot be read, the run fails with a message and does not wait.
 
 use super::{CarriedUsage, Wait};
 use lastword_sandbox::Limits;
@@ -9,14 +9,14 @@ use lastword_types::session::{Asked, Question};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The shortest time after which a session is woken; what is shorter counts as this.
+/// The shortest time after which a session is woken; shorter times count as this.
 const AFTER_MIN: Duration = Duration::from_secs(1);
 /// The longest time that a session may wait for.
 const AFTER_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Bytes of the longest question.
 const QUESTION_BYTES_MAX: usize = 16 << 10;
 
-/// A question as an agent writes it, in `ask`.
+/// A question as the agent writes it in `ask`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ask {
@@ -25,7 +25,7 @@ struct Ask {
     choices: Vec<String>,
 }
 
-/// Who waits.
+/// The run that waits.
 pub(super) struct Waiter {
     pub(super) session: SessionId,
     pub(super) run: RunId,
@@ -36,7 +36,7 @@ pub(super) struct Waiter {
 /// Reads `wake-after-ms` and `ask`.
 ///
 /// # Errors
-/// What cannot be read, for people.
+/// A message that names the unreadable value.
 pub(super) fn read(extra: &[(String, String)], waiter: &Waiter) -> Result<Option<Wait>, String> {
     let mut wait = Wait::default();
     for (name, json) in extra {
@@ -52,13 +52,14 @@ pub(super) fn read(extra: &[(String, String)], waiter: &Waiter) -> Result<Option
             _ => {}
         }
     }
+
     Ok((wait != Wait::default()).then_some(wait))
 }
 
-/// What a run waits for, with what the run that a time begins takes over.
+/// Adds to a wait the usage that the next run takes over when a time starts it.
 ///
 /// # Errors
-/// For people, if the session was woken as often in a row as it may.
+/// A message, if the session was already woken as often in a row as it may be.
 pub(super) fn carry(mut wait: Wait, used: CarriedUsage, wakes_max: u32) -> Result<Wait, String> {
     if wait.after.is_some() && used.wakes >= wakes_max {
         return Err(format!(
@@ -67,11 +68,13 @@ pub(super) fn carry(mut wait: Wait, used: CarriedUsage, wakes_max: u32) -> Resul
              limit"
         ));
     }
+
     wait.carried = used;
     Ok(wait)
 }
 
-/// The end of a sentence about a limit, of a run whose limits others before it used up in part.
+/// Returns the end of a sentence about a limit, for a run that shares its limits with the runs
+/// before it.
 pub(super) fn told_before(carried: Option<&CarriedUsage>) -> Option<String> {
     let wakes = carried?.wakes;
     Some(format!(
@@ -80,7 +83,7 @@ pub(super) fn told_before(carried: Option<&CarriedUsage>) -> Option<String> {
     ))
 }
 
-/// A run's limits, less what the runs used that were woken before it in a row.
+/// Returns a run's limits, less the use of the woken runs in a row before it.
 pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
     let tokens = limits.tokens.map(|max| max.saturating_sub(carried.tokens));
     let cost = limits.cost_micros;
@@ -94,7 +97,7 @@ pub(super) fn left_of(limits: Limits, carried: &CarriedUsage) -> Limits {
         .written_bytes(limits.written_bytes.saturating_sub(carried.written_bytes))
 }
 
-/// A deadline, likewise.
+/// Returns a deadline, less the time of the woken runs in a row before it.
 pub(super) fn time_left(deadline: Duration, carried: &CarriedUsage) -> Duration {
     deadline.saturating_sub(Duration::from_millis(carried.run_ms))
 }
@@ -103,6 +106,7 @@ fn question(json: &str, waiter: &Waiter) -> Result<Question, String> {
     if json.len() > QUESTION_BYTES_MAX {
         return Err(format!("`ask` has at most {QUESTION_BYTES_MAX} bytes"));
     }
+
     let ask: Ask = serde_json::from_str(json)
         .map_err(|error| format!("`ask` is {{\"text\": …, \"choices\": […]}}: {error}"))?;
     Ok(Question {
@@ -134,6 +138,7 @@ mod tests {
             agent: AgentId::new("a").expect("a name"),
             now: UnixMillis(0),
         };
+
         read(&extra, &waiter)
     }
 
@@ -158,10 +163,12 @@ mod tests {
             after: Some(AFTER_MIN),
             ..Wait::default()
         };
+
         let woken = |wakes| CarriedUsage {
             wakes,
             ..CarriedUsage::default()
         };
+
         let carried = carry(timer.clone(), woken(2), 3).expect("it waits");
         assert_eq!(carried.carried, woken(2));
         let refused = carry(timer, woken(3), 3).expect_err("not again");

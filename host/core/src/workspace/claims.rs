@@ -1,10 +1,10 @@
-//! Who keeps a workspace open: holds, streams and the grace after a stream was lost.
-//! Pure; knows no time, only that timers are begun and end.
+//! The claims that keep a workspace open: holds, streams, and the grace period after a stream was
+//! lost. This is pure state: `host/registry.rs` runs the timers and reports their end.
 
 use lastword_types::id::ClientId;
 use std::collections::HashMap;
 
-/// A timer that was begun for a client. Only the last one begun for it counts.
+/// A timer of a client's claim. Only the last one that was started for the claim counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timer {
     pub(crate) client: ClientId,
@@ -13,8 +13,8 @@ pub(crate) struct Timer {
     incarnation: u64,
 }
 
-/// A stream that was attached. It counts only for the claim that it was attached to: one that
-/// outlives its claim, or its workspace, means nothing to the next of the same client.
+/// A stream that was attached. It counts only for the claim that it was attached to: if it
+/// outlives its claim or its workspace, it does not count for a later claim of the same client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     client: ClientId,
@@ -37,7 +37,7 @@ pub(crate) enum LeasePhase {
     Grace,
 }
 
-/// What became of a client's claim.
+/// The state of a client's claim after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeaseState {
     /// It stands without a timer.
@@ -58,15 +58,16 @@ pub(crate) struct Claims {
 
 #[derive(Debug)]
 struct Claim {
-    /// Tells it from an earlier claim of the same client.
+    /// Distinguishes it from an earlier claim of the same client.
     number: u64,
     streams: u32,
-    /// The timer that decides if no stream is there.
+    /// The timer after which the claim ends if there is no stream.
     timer: Option<u64>,
 }
 
 impl Claims {
-    /// None yet; the number tells them from those of a workspace of the same id before.
+    /// Returns an empty set of claims. The number distinguishes them from the claims of an earlier
+    /// opening of the same workspace.
     pub(crate) fn new(incarnation: u64) -> Self {
         Self {
             incarnation,
@@ -74,8 +75,8 @@ impl Claims {
         }
     }
 
-    /// A client creates the workspace: it is held until its stream opens. Again re-arms the
-    /// hold. With a stream there is nothing to hold.
+    /// Adds a client's claim, which lasts for the hold time until its stream opens. Another call
+    /// restarts that time. If the client has a stream, no timer is needed.
     pub(crate) fn create(&mut self, client: ClientId) -> LeaseState {
         match self.claim(client).streams {
             0 => LeaseState::Until(self.arm(client, LeasePhase::Hold)),
@@ -83,7 +84,7 @@ impl Claims {
         }
     }
 
-    /// A stream of the client opens.
+    /// Adds a stream to the client's claim.
     pub(crate) fn attach(&mut self, client: ClientId) -> Stream {
         let incarnation = self.incarnation;
         let claim = self.claim(client);
@@ -96,34 +97,37 @@ impl Claims {
         }
     }
 
-    /// Whether a stream counts for the claim that its client has now.
+    /// Whether a stream belongs to its client's current claim.
     fn counts(&self, stream: Stream) -> bool {
         let claim = self.clients.get(&stream.client);
         stream.incarnation == self.incarnation
             && claim.is_some_and(|claim| claim.number == stream.claim)
     }
 
-    /// A stream is lost. `None` if it counted for nothing any more.
+    /// Removes a stream that was lost. Returns `None` if its claim was already gone.
     pub(crate) fn detach(&mut self, stream: Stream) -> Option<LeaseState> {
         let client = stream.client;
         if !self.counts(stream) {
             return None;
         }
+
         let claim = self.clients.get_mut(&client)?;
         claim.streams = claim.streams.saturating_sub(1);
         if claim.streams > 0 {
             return Some(LeaseState::Stands);
         }
+
         Some(LeaseState::Until(self.arm(client, LeasePhase::Grace)))
     }
 
-    /// The client is done with the workspace, or gone for good: no hold, no grace, and its open
-    /// streams count no more. Returns whether it had a claim.
+    /// Removes a client's claim at once, without a grace period; its open streams no longer count.
+    /// Returns whether it had a claim.
     pub(crate) fn release(&mut self, client: ClientId) -> bool {
         self.clients.remove(&client).is_some()
     }
 
-    /// A timer ended. Answers whether that took the claim away: an older timer changes nothing.
+    /// Handles the end of a timer. Returns whether that ended the claim; a timer that was replaced
+    /// has no effect.
     pub(crate) fn expire(&mut self, timer: Timer) -> bool {
         let decides = self
             .clients
@@ -133,20 +137,21 @@ impl Claims {
         if decides {
             self.clients.remove(&timer.client);
         }
+
         decides
     }
 
-    /// Whether anybody keeps the workspace open.
+    /// Whether there are no claims.
     pub(crate) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
 
-    /// Clients with a claim.
+    /// Returns the clients with a claim.
     pub(crate) fn clients(&self) -> impl Iterator<Item = ClientId> + '_ {
         self.clients.keys().copied()
     }
 
-    /// Open streams of all clients.
+    /// Returns the number of open streams of all clients.
     pub(crate) fn streams(&self) -> u32 {
         self.clients.values().map(|claim| claim.streams).sum()
     }

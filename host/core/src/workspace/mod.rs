@@ -1,5 +1,5 @@
-//! Which workspaces are open and who keeps them open, without locks or time: `host/registry.rs` and
-//! `host/closing.rs` do what these say.
+//! Decides which workspaces are open and which claims keep them open, without locks or clocks.
+//! `host/registry.rs` and `host/closing.rs` carry out these decisions.
 
 pub(crate) mod claims;
 pub(crate) mod registry;

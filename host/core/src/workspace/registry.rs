@@ -1,5 +1,5 @@
-//! Which workspaces are open, opening or closing, and who claims them: one entry per key.
-//! Pure and without a clock; the host puts it behind a lock and does what it answers.
+//! The registry of open, opening and closing workspaces and their claims, with one entry per key.
+//! It is pure state without a clock; `host/registry.rs` holds its lock and carries out its results.
 
 use super::OnLastClient;
 use super::WorkspaceKey;
@@ -7,10 +7,10 @@ use super::claims::{Claims, LeaseState, Stream, Timer};
 use lastword_types::id::{ClientId, WorkspaceId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
-/// Retired clients that are remembered; the oldest are forgotten first.
+/// The number of retired clients that are remembered; the oldest are dropped first.
 const RETIRED_MAX: usize = 1 << 16;
 
-/// The workspaces of one host; `W` is what an open one is.
+/// The workspaces of one host; `W` is the type of an open one.
 #[derive(Debug)]
 pub(crate) struct Registry<W> {
     entries: HashMap<WorkspaceKey, Entry<W>>,
@@ -25,11 +25,11 @@ pub(crate) struct Registry<W> {
 #[derive(Debug)]
 struct Entry<W> {
     stage: Stage<W>,
-    /// Opened by the embedder itself, until it is closed.
+    /// Whether the embedder opened it, which keeps it open until it is closed.
     pinned: bool,
-    /// How often the host itself keeps it open for a moment.
+    /// How many operations of the host itself keep it open at the moment.
     kept: u32,
-    /// Whether a client ever claimed it: until then there is no last one to leave.
+    /// Whether a client ever claimed it: only then can a last client leave.
     had_client: bool,
     claims: Claims,
 }
@@ -41,18 +41,18 @@ enum Stage<W> {
     Closing(W),
 }
 
-/// Who asks for a workspace.
+/// The kind of caller that claims a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimant {
-    /// The embedder, for as long as it likes.
+    /// The embedder, until the workspace is closed.
     Embedder,
     /// The host itself, until [`Registry::let_go`].
     Host,
-    /// A client, which has to keep its claim up.
+    /// A client, as long as it renews its claim.
     Client(ClientId),
 }
 
-/// Why a workspace is not to be had.
+/// Why a workspace cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     HostClosing,
@@ -62,19 +62,19 @@ pub(crate) enum Refused {
     NotAttached,
 }
 
-/// What whoever wants a workspace has to do.
+/// What a caller that asks for a workspace has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ask<W> {
     /// It is open, and claimed.
     Ready(W, LeaseState),
-    /// Nobody has it: open it, and answer with [`Registry::opened`] or [`Registry::failed`].
+    /// It is not open: open it, then call [`Registry::opened`] or [`Registry::failed`].
     Open,
-    /// Somebody is opening it: wait, and ask again.
+    /// Another caller is opening it: wait, and ask again.
     Wait,
 }
 
 impl<W> Entry<W> {
-    /// The workspace, whether it closes, and who claims it; nothing before it is open.
+    /// Returns the workspace, whether it is closing, and its claims; `None` before it is open.
     fn seen(&self) -> Option<(&W, bool, &Claims)> {
         match &self.stage {
             Stage::Opening => None,
@@ -114,7 +114,7 @@ impl<W: Clone> Registry<W> {
         }
     }
 
-    /// Somebody wants a workspace.
+    /// Handles a request for a workspace.
     pub(crate) fn ask(&mut self, key: &WorkspaceKey, who: Claimant) -> Result<Ask<W>, Refused> {
         self.admit(who)?;
         let Some(entry) = self.entries.get_mut(key) else {
@@ -129,6 +129,7 @@ impl<W: Clone> Registry<W> {
             self.entries.insert(key.clone(), entry);
             return Ok(Ask::Open);
         };
+
         match &entry.stage {
             Stage::Opening => Ok(Ask::Wait),
             Stage::Closing(_) => Err(Refused::WorkspaceClosing),
@@ -140,6 +141,7 @@ impl<W: Clone> Registry<W> {
         if self.closed {
             return Err(Refused::HostClosing);
         }
+
         match who {
             Claimant::Client(client) if self.retired.contains(&client) => {
                 Err(Refused::ClientRetired)
@@ -148,8 +150,8 @@ impl<W: Clone> Registry<W> {
         }
     }
 
-    /// The workspace that this caller was to open is open. Its claim stands, unless the
-    /// client was retired or the host closed meanwhile: then nobody claims it yet.
+    /// Enters the workspace that the caller has opened. The caller's claim is added, unless the
+    /// client was retired or the host closed in the meantime: then it has no claim yet.
     pub(crate) fn opened(
         &mut self,
         key: &WorkspaceKey,
@@ -166,12 +168,12 @@ impl<W: Clone> Registry<W> {
         admitted.map(|()| entry.claim(who))
     }
 
-    /// It could not be opened; the next one who waits tries.
+    /// Removes the entry of a workspace that could not be opened; the next waiting caller tries.
     pub(crate) fn failed(&mut self, key: &WorkspaceKey) {
         self.entries.remove(key);
     }
 
-    /// A client's stream opens.
+    /// Attaches a stream of a client.
     pub(crate) fn attach(&mut self, id: WorkspaceId, client: ClientId) -> Result<Stream, Refused> {
         self.admit(Claimant::Client(client))?;
         let entry = self.open_entry(id)?;
@@ -179,18 +181,18 @@ impl<W: Clone> Registry<W> {
         Ok(entry.claims.attach(client))
     }
 
-    /// A client's stream is lost. `None` if it counted for nothing any more.
+    /// Detaches a stream that was lost. Returns `None` if its claim was already gone.
     pub(crate) fn detach(&mut self, id: WorkspaceId, stream: Stream) -> Option<LeaseState> {
         self.entry(id)?.claims.detach(stream)
     }
 
-    /// A client is done with a workspace.
+    /// Removes a client's claim on a workspace.
     pub(crate) fn release(&mut self, id: WorkspaceId, client: ClientId) -> Result<(), Refused> {
         let had = self.open_entry(id)?.claims.release(client);
         had.then_some(()).ok_or(Refused::NotAttached)
     }
 
-    /// A client is gone for good. Answers the workspaces that it had claimed.
+    /// Retires a client for good. Returns the workspaces that it had claimed.
     pub(crate) fn retire(&mut self, client: ClientId) -> Vec<WorkspaceId> {
         if self.retired.insert(client) {
             self.retired_order.push_back(client);
@@ -200,6 +202,7 @@ impl<W: Clone> Registry<W> {
                 self.retired.remove(&oldest);
             }
         }
+
         let keys = self.keys.iter();
         let had = keys.filter_map(|(id, key)| {
             let entry = self.entries.get_mut(key)?;
@@ -208,21 +211,22 @@ impl<W: Clone> Registry<W> {
         had.collect()
     }
 
-    /// A timer ended. Answers whether a claim went with it.
+    /// Handles the end of a timer. Returns whether that ended a claim.
     pub(crate) fn expire(&mut self, id: WorkspaceId, timer: Timer) -> bool {
         self.entry(id)
             .is_some_and(|entry| entry.claims.expire(timer))
     }
 
-    /// The host itself no longer keeps it open.
+    /// Ends one operation for which the host itself kept the workspace open.
     pub(crate) fn let_go(&mut self, id: WorkspaceId) {
         if let Some(entry) = self.entry(id) {
             entry.kept = entry.kept.saturating_sub(1);
         }
     }
 
-    /// An open workspace that nobody keeps open any more, if it is one. With runs it closes
-    /// only if the policy says so, and only after clients: what the host itself opened goes on.
+    /// Whether an open workspace has to close because nothing keeps it open. With runs it closes
+    /// only if the policy says so and a client had claimed it: runs in a workspace that the host
+    /// itself opened continue.
     pub(crate) fn is_to_close(&mut self, id: WorkspaceId, has_runs: bool) -> bool {
         let on_last_client = self.on_last_client;
         let Ok(entry) = self.open_entry(id) else {
@@ -233,7 +237,7 @@ impl<W: Clone> Registry<W> {
         unclaimed && !(has_runs && keeps)
     }
 
-    /// An open workspace closes. Answers it, or `None` if it is not open.
+    /// Marks an open workspace as closing. Returns it, or `None` if it is not open.
     pub(crate) fn close(&mut self, id: WorkspaceId) -> Option<W> {
         let entry = self.entry(id)?;
         let Stage::Open(open) = &entry.stage else {
@@ -245,7 +249,7 @@ impl<W: Clone> Registry<W> {
         Some(open)
     }
 
-    /// A workspace that is closing.
+    /// Returns a workspace that is closing.
     pub(crate) fn closing(&self, id: WorkspaceId) -> Option<W> {
         let entry = self.entries.get(self.keys.get(&id)?)?;
         match &entry.stage {
@@ -254,7 +258,7 @@ impl<W: Clone> Registry<W> {
         }
     }
 
-    /// A closing workspace is closed: its key is free. Answers whether it was closing.
+    /// Removes a workspace that is closed, which frees its key. Returns whether it was closing.
     pub(crate) fn closed(&mut self, id: WorkspaceId) -> bool {
         let closing = self
             .entry(id)
@@ -265,7 +269,7 @@ impl<W: Clone> Registry<W> {
         closing
     }
 
-    /// The host closes: nothing is opened any more. Answers what is open.
+    /// Refuses to open workspaces from now on, because the host closes. Returns the open ones.
     pub(crate) fn close_all(&mut self) -> Vec<WorkspaceId> {
         self.closed = true;
         let open = self.keys.iter().filter(|(_, key)| {
@@ -275,7 +279,7 @@ impl<W: Clone> Registry<W> {
         open.map(|(id, _)| *id).collect()
     }
 
-    /// An open workspace.
+    /// Returns an open workspace.
     pub(crate) fn open(&self, id: WorkspaceId) -> Result<W, Refused> {
         let entry = self.keys.get(&id).and_then(|key| self.entries.get(key));
         match entry.map(|entry| &entry.stage) {
@@ -291,17 +295,17 @@ impl<W: Clone> Registry<W> {
         entry.is_some_and(|entry| matches!(entry.stage, Stage::Opening))
     }
 
-    /// Every workspace that is open or closing, with its claims.
+    /// Returns every open or closing workspace, with its claims.
     pub(crate) fn list(&self) -> impl Iterator<Item = (&W, bool, &Claims)> {
         self.entries.values().filter_map(Entry::seen)
     }
 
-    /// One of them.
+    /// Returns one open or closing workspace, with its claims.
     pub(crate) fn find(&self, id: WorkspaceId) -> Option<(&W, bool, &Claims)> {
         self.entries.get(self.keys.get(&id)?)?.seen()
     }
 
-    /// Whether there is nothing at all.
+    /// Whether there are no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,11 +1,11 @@
-//! The guest's side: `lastword:agent/control`.
+//! Implements `lastword:agent/control`, the control interface that a guest imports.
 
 use super::Control;
 use lastword_sandbox::HostResult;
 use lastword_sandbox::bindings::lastword::agent::control::Host;
 use std::sync::Arc;
 
-/// A guest's side of its run's control.
+/// One guest's access to its run's control.
 pub(crate) struct ControlHost(pub(crate) Arc<Control>);
 
 impl Host for ControlHost {

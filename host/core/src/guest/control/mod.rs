@@ -1,4 +1,5 @@
-//! What a run knows of its own end: whether it is being stopped, and how long it has.
+//! The state of a run that concerns its end: whether it is asked to stop, its deadline, and whether
+//! it exceeded a budget.
 
 mod host;
 
@@ -10,14 +11,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// One run's state of affairs, shared by all its capabilities.
+/// The control state of one run, shared by the implementations of all interfaces.
 pub(crate) struct Control {
     clock: Arc<dyn Clock>,
     /// On the clock's own scale.
     ends_at: OnceLock<Duration>,
     asked: CancellationToken,
     cause: OnceLock<String>,
-    /// The budget that the run is beyond, and what to say of it.
+    /// The budget that the run has exceeded, and a message about it.
     exceeded: OnceLock<(&'static str, String)>,
     is_beyond: CancellationToken,
     calls: AtomicU64,
@@ -36,7 +37,7 @@ impl Control {
         })
     }
 
-    /// The run began and may take this long.
+    /// Notes that the run has begun, and how long it may take.
     pub(crate) fn begin(&self, deadline: Option<Duration>) {
         if let Some(deadline) = deadline {
             let _begun_once = self
@@ -45,7 +46,7 @@ impl Control {
         }
     }
 
-    /// Asks the agent to end: from here on models, tools and state answer `cancelled`.
+    /// Asks the agent to end: from here on, models, tools and state return `cancelled`.
     pub(crate) fn ask(&self, cause: String) {
         let _first_stays = self.cause.set(cause);
         self.asked.cancel();
@@ -60,19 +61,19 @@ impl Control {
         self.asked.cancelled().await;
     }
 
-    /// The run is beyond one of its budgets: it is to be stopped. The first one counts.
+    /// Notes that the run has exceeded a budget and has to be stopped. Only the first one counts.
     pub(crate) fn exceed(&self, kind: &'static str, detail: String) {
         let _first_stays = self.exceeded.set((kind, detail));
         self.is_beyond.cancel();
     }
 
-    /// Completes once the run is beyond a budget, with its kind and what to say of it.
+    /// Completes once the run has exceeded a budget, with its kind and a message about it.
     pub(crate) async fn exceeded(&self) -> (&'static str, String) {
         self.is_beyond.cancelled().await;
         self.exceeded.get().cloned().unwrap_or_default()
     }
 
-    /// The budget that the run is beyond, if it is.
+    /// Returns the kind of the budget that the run has exceeded, if any.
     #[cfg(test)]
     pub(crate) fn exceeded_kind(&self) -> Option<&'static str> {
         self.exceeded.get().map(|(kind, _)| *kind)
@@ -87,7 +88,7 @@ impl Control {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls from the guest so far.
+    /// Returns the number of calls from the guest so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }

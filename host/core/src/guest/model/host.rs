@@ -1,4 +1,4 @@
-//! The guest's side: `lastword:agent/model`.
+//! Implements `lastword:agent/model`, the model interface that a guest imports.
 
 use super::media;
 use super::{Completion, Granted, Model};
@@ -37,7 +37,8 @@ impl Model {
 
     async fn begin(&mut self, request: wit::Request) -> Result<Handle, Failure> {
         let granted = self.granted()?;
-        // What a model uses is noted whatever else the run may still say.
+        // Refuses the request if the run may add no more to its log: the use of a model is always
+        // recorded there, so the log would otherwise grow beyond its bound.
         granted.conversation.output.spend(0, 0).or_failure()?;
         let began = Self::or_cancelled(&self.control, async {
             let models = granted.models().await.or_failure()?;
@@ -72,7 +73,7 @@ impl Model {
             Some(ModelEvent::Usage(usage)) => {
                 granted.conversation.output.usage(*usage).or_failure()?;
                 if !granted.budget.usage(*usage) {
-                    // Whoever stops the run does it in this very moment.
+                    // The run is being stopped at this moment, which interrupts the guest.
                     std::future::pending::<()>().await;
                 }
             }
@@ -92,11 +93,12 @@ impl Model {
             }
             _ => {}
         }
+
         Ok(event)
     }
 
-    /// The models and their windows, for which a service may be asked: the embedder's runtime's
-    /// work.
+    /// Lists the models with their context windows. This may call a service, so it runs on the
+    /// embedder's runtime.
     async fn list(&mut self) -> Result<Vec<wit::ModelInfo>, Failure> {
         let granted = self.granted()?;
         let listed = async {
@@ -123,16 +125,18 @@ impl Model {
             }
             reply.take(event);
         }
+
         Ok(reply.finish())
     }
 }
 
-/// A model with its window, as far as it is known or told.
+/// Returns a model with its context window, if the list or the provider tells it.
 async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
     let context_tokens = match info.context_tokens {
         Some(size) => Some(size),
         None => granted.window(info.name.clone()).await,
     };
+
     wit::ModelInfo {
         name: info.name,
         context_tokens,
@@ -140,7 +144,7 @@ async fn sized(granted: &Granted, info: ModelInfo) -> wit::ModelInfo {
     }
 }
 
-/// The whole of a completion, for a guest that had it streamed into the transcript.
+/// Collects a whole completion, for a guest that had it streamed into the transcript.
 #[derive(Default)]
 struct Reply {
     parts: Vec<Part>,
@@ -167,7 +171,7 @@ impl Reply {
             (ModelEvent::Part(part), _) => self.parts.push(part),
             (ModelEvent::Usage(usage), _) => self.usage.add(usage),
             (ModelEvent::Finish(reason), _) => self.finish = reason.into(),
-            // Data is a part by now, a retry an event of the run.
+            // Data was already stored as a part, and a retry as an event of the run.
             _ => {}
         }
     }
@@ -197,7 +201,7 @@ fn usage_out(usage: Usage) -> WitUsage {
     }
 }
 
-/// The model that a request goes to and who serves it: the one it names, or the default.
+/// Returns the model that a request names, or the default model, and the name of its provider.
 fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), Failure> {
     let found = models
         .iter()
@@ -212,7 +216,7 @@ fn named(models: &[ModelInfo], model: Option<&str>) -> Result<(String, String), 
     }
 }
 
-/// Whether this very model may be asked.
+/// Checks that the guest may call this model.
 fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
     let access = Access::new(Capability::Model, name, "");
     match granted.authority.evaluate(&access, &[]) {
@@ -227,7 +231,7 @@ fn allowed(granted: &Granted, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// The whole request: the history that the guest named, then its own messages.
+/// Builds the whole request: the history that the guest selected, then its own messages.
 async fn assemble(
     granted: &Granted,
     request: wit::Request,
@@ -240,11 +244,12 @@ async fn assemble(
         wit::Context::SinceSummary => Some(None),
         wit::Context::Since(id) => Some(Some(message_id(id)?)),
     } {
-        // What this run said until now is part of it: the calls and results of a tool loop.
+        // The history includes the output of this run so far: the calls and results of its tools.
         let open = at.so_far().await?;
         history = at.store.context(at.session, after).await.or_failure()?;
         history.extend(open);
     }
+
     let mut messages: Vec<ModelMessage> = history.into_iter().map(seen_by_model).collect();
     let mut inline = Vec::new();
     for input in request.messages {
@@ -257,6 +262,7 @@ async fn assemble(
             parts: parts.collect::<Result<_, _>>()?,
         });
     }
+
     let blobs = media::load(granted, model, &messages, inline).await?;
     Ok(ModelRequest {
         model: Some(model.to_owned()),
@@ -281,8 +287,8 @@ fn tool_in(tool: wit::ToolSpec) -> ToolSpec {
     }
 }
 
-/// A stored message as a model sees it. One that was interrupted says so, so that the model
-/// does not take half an answer for a whole one.
+/// Converts a stored message for a model. An interrupted message is marked, so that the model does
+/// not treat a partial answer as a complete one.
 fn seen_by_model(message: Message) -> ModelMessage {
     use lastword_types::session::FinishReason::{Cancelled, Error, Interrupted};
     let mut parts = message.parts;
@@ -292,7 +298,7 @@ fn seen_by_model(message: Message) -> ModelMessage {
     {
         parts.push(Part::text(format!("[This answer was cut off: {reason}]")));
     }
-    // A summary is told to the model like a request: some services take system texts out of
+    // A summary is sent to the model like a user's message: some services move system texts out of
     // the order, and then refuse a conversation that begins with an answer.
     let summary = message.role == Role::System && message.extra.contains_key("summary");
     ModelMessage {
@@ -359,7 +365,7 @@ fn event_out(event: ModelEvent) -> Option<wit::Event> {
         ModelEvent::Part(part) => wit::Event::Part(part_out(&part)?),
         ModelEvent::Usage(usage) => wit::Event::Usage(usage_out(usage)),
         ModelEvent::Finish(reason) => wit::Event::Finish(reason.into()),
-        // Data is a part by now, a retry an event of the run.
+        // Data was already stored as a part, and a retry as an event of the run.
         _ => return None,
     })
 }

@@ -1,5 +1,5 @@
-//! Bytes on their way between a conversation and a model: those that a request's parts name,
-//! and those that a model says. Knows no provider and no wire format.
+//! Passes bytes between a conversation and a model: loads those that a request's parts refer to,
+//! and stores those that a model returns.
 
 use super::Granted;
 use crate::guest::convert::{BLOB_BYTES_MAX, Blob, blob_of};
@@ -10,8 +10,8 @@ use lastword_types::session::{BlobId, Content, Part, PartBody, Role};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The bytes that the messages name, as far as the model takes them: the guest's own, and
-/// those that the session keeps. A part whose bytes are nowhere stays a part without.
+/// Loads the bytes that the messages refer to, if the model accepts their type: the guest's own,
+/// and those that the session keeps. A part whose bytes are missing stays a part without bytes.
 pub(super) async fn load(
     granted: &Granted,
     model: &str,
@@ -50,11 +50,12 @@ pub(super) async fn load(
         }
         blobs.insert(id.clone(), bytes.into());
     }
+
     Ok(blobs)
 }
 
-/// The data that a message brings to a model, by type and place. What models said themselves
-/// no service takes back.
+/// Returns the data of a message, by type and id. Data that a model produced is left out, since no
+/// service accepts it as input.
 fn named(message: &ModelMessage) -> Vec<(&str, &BlobId)> {
     let mut named = Vec::new();
     for part in &message.parts {
@@ -73,10 +74,11 @@ fn named(message: &ModelMessage) -> Vec<(&str, &BlobId)> {
             _ => {}
         }
     }
+
     named
 }
 
-/// Bytes that a model said, as a part, and what is to be stored for it.
+/// Converts bytes from a model into a part, and returns the bytes to be stored for it.
 pub(super) fn said(
     media_type: String,
     name: Option<String>,
@@ -91,6 +93,7 @@ pub(super) fn said(
             ),
         ));
     }
+
     let mut stored = Vec::new();
     let blob = blob_of(bytes.to_vec(), &mut stored);
     let body = PartBody::Data {
@@ -99,5 +102,6 @@ pub(super) fn said(
         blob,
         bytes: bytes.len() as u64,
     };
+
     Ok((body.into(), stored.pop()))
 }

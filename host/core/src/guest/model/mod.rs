@@ -1,5 +1,5 @@
-//! A guest's way to a model: what a request holds once the host has put the history in front,
-//! and the task on the embedder's runtime that carries it out. Knows no provider.
+//! Models for guests: `host` builds a request from the history and the guest's messages, and a task
+//! on the embedder's runtime sends it to the provider.
 
 mod host;
 mod media;
@@ -23,29 +23,29 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Model events that wait for a guest at the most.
+/// The largest number of model events that wait for a guest.
 const EVENTS_WAITING_MAX: usize = 64;
-/// How long a provider may take to say which models and media types it has.
+/// How long a provider may take to list its models or its media types.
 const SAYS: Duration = Duration::from_secs(5);
-/// How long it may take to tell the window of one.
+/// How long a provider may take to return the context window of a model.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Completions that a guest may have open at once.
 const COMPLETIONS_MAX: usize = 16;
 
-/// One guest's access to models; none if that is not granted.
+/// One guest's access to models; there is none if that is not granted.
 pub(crate) struct Model {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Granted>,
     pub(super) completions: ResourceTable,
 }
 
-/// On whose behalf, from whom, and where the answers are recorded.
+/// The access of a run: its context, its provider, and where the answers are recorded.
 pub(crate) struct Granted {
     pub(crate) provider: Arc<dyn ModelProvider>,
-    /// The embedder's: its futures never run on a guest's stack.
+    /// The embedder's runtime, since the provider's futures never run on a guest's stack.
     pub(crate) runtime: Handle,
     pub(crate) foreign: Foreign,
-    /// Which models may be asked.
+    /// Decides which models may be called.
     pub(crate) authority: Authority,
     pub(crate) budget: Arc<Budget>,
     pub(crate) context: CallContext,
@@ -53,14 +53,14 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// What the provider says of its models; of a request, no more than once.
+    /// Returns the provider's list of models. A request calls this once at most.
     pub(super) async fn models(&self) -> Result<Vec<ModelInfo>, ModelError> {
         let provider = Arc::clone(&self.provider);
         let models = self.foreign.blocking(SAYS, move || provider.models()).await;
         models.map_err(silent)
     }
 
-    /// The media types that a model takes, of those that a request has.
+    /// Returns those media types of a request that the model accepts.
     pub(super) async fn taken(
         &self,
         model: &str,
@@ -69,6 +69,7 @@ impl Granted {
         if types.is_empty() {
             return Ok(types);
         }
+
         let (provider, model) = (Arc::clone(&self.provider), model.to_owned());
         let takes = move || {
             let taken = types.into_iter();
@@ -76,10 +77,11 @@ impl Granted {
                 .filter(|media| provider.takes(&model, media))
                 .collect::<HashSet<String>>()
         };
+
         self.foreign.blocking(SAYS, takes).await.map_err(silent)
     }
 
-    /// The window of a model, where the provider tells one in time.
+    /// Returns the context window of a model, if the provider tells one in time.
     pub(super) async fn window(&self, model: String) -> Option<u32> {
         let provider = Arc::clone(&self.provider);
         let ask = move || provider.context_tokens(&model);
@@ -91,7 +93,7 @@ impl Granted {
     }
 }
 
-/// What an agent is told of a provider that does not say what it has.
+/// Returns the agent's error for a provider that does not list what it has.
 fn silent(error: ForeignError) -> ModelError {
     tracing::warn!(%error, "the model provider does not say what it has");
     ModelError::new(
@@ -116,7 +118,7 @@ impl Model {
     }
 }
 
-/// A completion under way. Dropping it ends the request.
+/// A running completion. Dropping it ends the request.
 pub(super) struct Completion {
     events: mpsc::Receiver<Result<ModelEvent, ModelError>>,
     _task: AbortOnDropHandle<()>,
@@ -124,7 +126,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Begins a request; answers once the provider has accepted it.
+    /// Begins a request; returns once the provider has accepted it.
     pub(super) async fn begin(
         granted: &Granted,
         request: ModelRequest,
@@ -144,7 +146,7 @@ impl Completion {
                 let _guest_went_away = accepted.send(Ok(()));
                 while let Some(event) = stream.next().await {
                     if let Ok(ModelEvent::Retrying(retrying)) = event {
-                        // Told at once, whether or not the guest waits already.
+                        // Reported at once, whether or not the guest waits already.
                         let Retrying {
                             attempt,
                             cause,
@@ -169,12 +171,13 @@ impl Completion {
         })
     }
 
-    /// The next event; `None` after the end marker. A stream that ends without one is an
-    /// error, not an end.
+    /// Returns the next event; `None` after the end marker. A stream that ends without the marker
+    /// is an error.
     pub(super) async fn next(&mut self) -> Result<Option<ModelEvent>, ModelError> {
         if self.finished {
             return Ok(None);
         }
+
         let event = self.events.recv().await.unwrap_or_else(|| {
             Err(ModelError::new(
                 ModelErrorKind::Truncated,
@@ -186,7 +189,7 @@ impl Completion {
     }
 }
 
-/// What an agent is told of a provider that panicked.
+/// Returns the agent's error for a provider that panicked.
 fn panicked() -> ModelError {
     ModelError::new(
         ModelErrorKind::Garbled,

@@ -1,4 +1,4 @@
-//! The guest's side: `lastword:agent/tools`.
+//! Implements `lastword:agent/tools`, the tools interface that a guest imports.
 
 use super::Tools;
 use super::listed::ToolEntry;
@@ -16,9 +16,9 @@ use lastword_sandbox::bindings::lastword::agent::tools::{
 use lastword_types::permission::Capability;
 use std::sync::Arc;
 
-/// Calls of one `call-all`.
+/// The largest number of calls in one `call-all`.
 const CALLS_MAX: usize = 256;
-/// Calls of one `call-all` that go on at the same time.
+/// The largest number of calls of one `call-all` that run at the same time.
 const PARALLEL_MAX: usize = 16;
 
 impl Tools {
@@ -58,15 +58,17 @@ impl Tools {
                 format!("the arguments of a call have at most {ARGUMENTS_BYTES_MAX} bytes"),
             ));
         }
+
         let made = async {
             match toolbox.call(call_in(call), turn).await {
                 Ok(result) => Ok(result_out(&result)),
                 Err(NoResult::Failed(error)) => Err(error.into_failure()),
                 Err(NoResult::Unrecorded(error)) => Err(error.into_failure()),
-                // Whoever stops the run does it in this very moment.
+                // The run is being stopped at this moment, which interrupts the guest.
                 Err(NoResult::Beyond) => std::future::pending().await,
             }
         };
+
         self.or_cancelled(made).await
     }
 }
@@ -91,6 +93,7 @@ impl IntoFailure for ToolError {
             ToolErrorKind::Unavailable => "unavailable",
             ToolErrorKind::Internal => "internal",
         };
+
         Failure {
             retryable: self.kind == ToolErrorKind::Unavailable,
             ..failure(code, self.message)
@@ -131,7 +134,7 @@ impl Host for Tools {
     ) -> HostResult<Vec<Result<ToolResult, Failure>>> {
         let this = &*self;
         let one = |(index, call): (usize, ToolCall)| {
-            // Before any of them begins, so that calls on one file stay in order.
+            // Turns are taken before any call begins, so that calls on one file stay in order.
             let turn = this
                 .granted
                 .as_ref()

@@ -1,16 +1,16 @@
-//! A tool as a run has it: with who serves it. Knows no call.
+//! A tool in the list of a run, with the provider that serves it.
 
 use lastword_providers::tools::{Tool, ToolError, ToolProvider, check_arguments};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// A tool, and who serves it.
+/// A tool, and the provider that serves it.
 pub(crate) struct ToolEntry {
     pub(crate) tool: Tool,
-    /// `None` for the host's own.
+    /// `None` for a built-in tool.
     pub(crate) provider: Option<Arc<dyn ToolProvider>>,
-    /// Whether the run is told of it. One that it is not told of, it may still name: and is
-    /// then told what would allow it.
+    /// Whether the tool is listed for the agent. A call of a tool that is not listed is refused
+    /// with a message that names what would allow it.
     pub(crate) shown: bool,
 }
 
@@ -41,6 +41,7 @@ impl ToolEntry {
                 self.tool.name
             )));
         }
+
         match self.provider {
             None => check_arguments(&self.tool, arguments),
             Some(_) => Ok(()),

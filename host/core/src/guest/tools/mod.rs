@@ -1,5 +1,5 @@
-//! The guest's side of tools: the host's own, those that the embedder brings, and those of MCP
-//! servers are listed, allowed, called and recorded by one `Toolbox`.
+//! Tools for guests. The `Toolbox` lists, permits, calls and records them all: the built-in tools,
+//! the embedder's, and those of MCP servers.
 
 mod builtin;
 mod host;
@@ -14,7 +14,7 @@ pub(crate) use toolbox::{Source, Toolbox};
 use super::control::Control;
 use std::sync::Arc;
 
-/// One guest's access to tools; none if its manifest does not ask for any.
+/// One guest's access to tools; there is none if its manifest does not ask for any.
 pub(crate) struct Tools {
     pub(crate) control: Arc<Control>,
     pub(crate) granted: Option<Arc<Toolbox>>,

@@ -1,4 +1,5 @@
-//! What a tool answered, as the transcript keeps it: bounded, with its bytes apart.
+//! Converts the result of a tool into its stored form: bounded, and with its bytes stored
+//! separately.
 
 use crate::guest::convert::{BLOB_BYTES_MAX, Blob, blob_of};
 use lastword_providers::secrets::{Secrets, redact_json};
@@ -14,7 +15,7 @@ const PIECES_MAX: usize = 256;
 /// A result, the bytes that it names, and the failure that it stands for, if it does for one.
 pub(super) type Recorded = (ToolResult, Vec<Blob>, Option<ToolError>);
 
-/// The same without the value of any secret: whoever serves a tool may have been given some.
+/// Removes the value of every secret from a result, since a tool may have received secrets.
 pub(super) fn redacted(
     secrets: &Secrets,
     made: Result<ToolOutput, ToolError>,
@@ -22,6 +23,7 @@ pub(super) fn redacted(
     if secrets.is_empty() {
         return made;
     }
+
     let clean = |text: String| secrets.redact(&text).into_owned();
     let json = |value: Value| redact_json(value, &|text| secrets.redact(text).into_owned());
     match made {
@@ -40,7 +42,7 @@ pub(super) fn redacted(
     }
 }
 
-/// What the transcript keeps of a call that was made or failed.
+/// Returns the stored form of a result or failure.
 pub(super) fn recorded(
     call_id: &str,
     name: String,
@@ -50,6 +52,7 @@ pub(super) fn recorded(
         Ok(output) => (output, None),
         Err(error) => (ToolOutput::error(error.message.clone()), Some(error)),
     };
+
     let mut blobs = Vec::new();
     let mut left = TEXT_BYTES_MAX;
     let mut content = Vec::new();
@@ -57,10 +60,12 @@ pub(super) fn recorded(
     for piece in output.content.into_iter().take(PIECES_MAX) {
         content.push(kept(piece, &mut left, &mut blobs));
     }
+
     if pieces > PIECES_MAX {
         let text = format!("[truncated: {} more pieces]", pieces - PIECES_MAX);
         content.push(Content::Text { text });
     }
+
     let structured = output.structured.map(|value| value.to_string());
     let result = ToolResult {
         call_id: call_id.to_owned(),
@@ -70,6 +75,7 @@ pub(super) fn recorded(
         metadata: output.metadata.map(|value| value.to_string()),
         is_error: output.is_error,
     };
+
     (result, blobs, failed)
 }
 
@@ -110,6 +116,7 @@ fn bounded(mut text: String, left: &mut usize) -> String {
     } else {
         *left -= whole;
     }
+
     text
 }
 

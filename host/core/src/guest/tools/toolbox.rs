@@ -1,6 +1,6 @@
-//! What one run has of tools: the host's own, the embedder's, those of MCP servers; and what
-//! every call goes through, whoever serves it: its record, its arguments, its
-//! permission, its bounds, its result. Knows no guest's types.
+//! The tools of one run: the built-in ones, the embedder's, and those of MCP servers. Every call,
+//! regardless of the tool's source, goes through the same steps here: its record, its arguments,
+//! its permission, its bounds, its result. The guest's WIT types stay in `tools::host`.
 
 use super::builtin::RunBuiltins;
 use super::listed::ToolEntry;
@@ -36,21 +36,21 @@ const TOOLS_MAX: usize = 1024;
 /// Bytes of the longest name of a tool.
 const NAME_BYTES_MAX: usize = 128;
 
-/// How long one is left alone that took longer.
+/// How long a source is not asked again after it timed out.
 const REST: Duration = Duration::from_secs(60);
 
-/// Where tools come from that are not the host's own. A cloneable handle.
+/// A source of tools that are not built in. A cloneable handle.
 #[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) provider: Arc<dyn ToolProvider>,
-    /// How long it may take to list them; `None` for one that bounds it by itself.
+    /// How long listing may take; `None` for a provider that bounds it by itself.
     most: Option<Duration>,
-    /// Until when it is left alone, on the clock's scale.
+    /// Until when it is not asked, on the clock's scale.
     rests: Arc<Mutex<Duration>>,
 }
 
 impl Source {
-    /// What a provider is in this host.
+    /// Attaches a provider to this host.
     pub(crate) fn attached(provider: Arc<dyn ToolProvider>, host: &HostContext) -> Self {
         let provider = provider.attach(host).unwrap_or(provider);
         Self {
@@ -60,11 +60,13 @@ impl Source {
         }
     }
 
-    /// Its tools for a run; none where it fails, which takes no other's away.
+    /// Lists the source's tools for a run. If the source fails, the list is empty, so that the
+    /// tools of other sources stay available.
     async fn tools(&self, foreign: &Foreign, clock: &dyn Clock, of: &CallContext) -> Vec<Tool> {
         if clock.elapsed() < *self.rests.lock().unwrap_or_else(PoisonError::into_inner) {
             return Vec::new();
         }
+
         let (provider, of) = (Arc::clone(&self.provider), of.clone());
         let listed = foreign.call(self.most, move || provider.tools(&of)).await;
         match listed {
@@ -78,6 +80,7 @@ impl Source {
                 }
             }
         }
+
         Vec::new()
     }
 }
@@ -87,30 +90,30 @@ pub(crate) struct Toolbox {
     pub(crate) own: RunBuiltins,
     pub(crate) sources: Vec<Source>,
     pub(crate) foreign: Foreign,
-    /// Whose values no result may hold.
+    /// Secrets whose values are removed from every result.
     pub(crate) secrets: Secrets,
     pub(crate) permits: Arc<RunPermits>,
     pub(crate) conversation: Conversation,
     pub(crate) budget: Arc<Budget>,
-    /// The embedder's: tools never run on a guest's stack.
+    /// The embedder's runtime, since tools never run on a guest's stack.
     pub(crate) runtime: Handle,
-    /// What the providers answered last.
+    /// The tools of the last listing.
     pub(crate) listed: Mutex<Option<Arc<Vec<Arc<ToolEntry>>>>>,
 }
 
 /// Why a call has no result from its tool.
 #[derive(Debug)]
 pub(crate) enum NoResult {
-    /// It was refused or failed; the transcript says so.
+    /// It was refused or failed, and that is recorded in the transcript.
     Failed(ToolError),
-    /// It was not even recorded.
+    /// It could not be recorded.
     Unrecorded(lastword_store::OutputError),
-    /// The run is beyond its budget, and about to be stopped.
+    /// The run has exceeded its budget, and is about to be stopped.
     Beyond,
 }
 
 impl Toolbox {
-    /// The tools that the run may call, or may ask to.
+    /// Lists the tools that the run may call or may ask permission for.
     pub(crate) async fn available(self: &Arc<Self>) -> Result<Arc<Vec<Arc<ToolEntry>>>, ToolError> {
         let this = Arc::clone(self);
         let listed = self.apart(async move { this.list().await }).await?;
@@ -148,11 +151,12 @@ impl Toolbox {
                 }
             }
         }
+
         Ok(Arc::new(listed))
     }
 
-    /// Whether a run is told of a tool of the host's own: it may name it, and what the tool
-    /// touches is granted, was granted by an answer, or can be asked for.
+    /// Whether a built-in tool is listed for a run: it can be called, and the capability that it
+    /// needs is granted, was granted by an answer, or can be asked for.
     fn is_of_use(&self, tool: &Tool, remembered: &[Rule]) -> bool {
         let had = |capability| {
             let by_answer = remembered.iter().any(|rule| rule.is_about(capability));
@@ -161,8 +165,8 @@ impl Toolbox {
         self.is_open(tool) && RunBuiltins::needs(&tool.name).is_none_or(had)
     }
 
-    /// Whether a tool of the host's own can be called: the manifest wants it and what it
-    /// touches, and no rule denies all of that. The tool itself asks for the rest.
+    /// Whether a built-in tool can be called: the manifest asks for it and for the capability that
+    /// it needs, and no rule denies either completely. The tool itself checks each access.
     fn is_open(&self, tool: &Tool) -> bool {
         let authority = &self.permits.authority;
         let wanted = !matches!(
@@ -185,19 +189,23 @@ impl Toolbox {
 
     async fn find(self: &Arc<Self>, name: &str) -> Result<Arc<ToolEntry>, ToolError> {
         if let Some(own) = self.own.tool(name) {
-            return match self.is_open(&own.tool) {
-                true => Ok(Arc::clone(own)),
-                false => Err(self.closed(&own.tool)),
+            return if self.is_open(&own.tool) {
+                Ok(Arc::clone(own))
+            } else {
+                Err(self.closed(&own.tool))
             };
         }
+
         let among = |listed: &[Arc<ToolEntry>]| {
             let found = listed.iter().find(|listed| listed.tool.name == name);
             found.cloned()
         };
+
         let known = self.lock().clone();
         if let Some(found) = known.and_then(|listed| among(&listed)) {
             return Ok(found);
         }
+
         let listed = self.available().await?;
         among(&listed).ok_or_else(|| {
             ToolError::new(
@@ -207,7 +215,7 @@ impl Toolbox {
         })
     }
 
-    /// Why a tool of the host's own is not to be had.
+    /// Returns the reason why a built-in tool cannot be called.
     fn closed(&self, tool: &Tool) -> ToolError {
         let how = match RunBuiltins::needs(&tool.name) {
             _ if self.own.lacks_directory(&tool.name) => format!(
@@ -225,11 +233,12 @@ impl Toolbox {
                 tool.name
             ),
         };
+
         ToolError::new(ToolErrorKind::Denied, how)
     }
 
-    /// Carries a call out, from its record to its result's; if it is made together with others,
-    /// with its turn among them.
+    /// Carries out a call, from the record of the call to that of its result. `turn` is its place
+    /// among the calls that are made together with it, if any.
     pub(crate) async fn call(
         self: &Arc<Self>,
         call: ToolCall,
@@ -238,8 +247,10 @@ impl Toolbox {
         if !self.budget.call() {
             return Err(NoResult::Beyond);
         }
+
         let output = &self.conversation.output;
-        // Before the call and not behind it: its result goes to disk while the agent thinks.
+        // Waits before the call and not after it, so that the result is written while the agent
+        // already works with it.
         output.room().await;
         output.call(&call).map_err(NoResult::Unrecorded)?;
         let (id, name) = (call.id.clone(), call.name.clone());
@@ -251,6 +262,7 @@ impl Toolbox {
                     .await
             }
         };
+
         let made = redacted(&self.secrets, made);
         let (result, blobs, failed) = recorded(&id, name, made);
         output
@@ -262,13 +274,14 @@ impl Toolbox {
         }
     }
 
-    /// The answer of a call of the host's own that nothing has to wait for: worth its own way,
-    /// since the other threads cost more than the call.
+    /// Serves a call of a built-in tool directly if the result is cached and the access is
+    /// granted: switching threads would cost more than the call.
     fn at_hand(&self, call: &ToolCall, turn: Option<&Turn>) -> Option<ToolOutput> {
         let (_, files) = self.own.directory.as_ref()?;
         if turn.is_some_and(|turn| !turn.is_free()) {
             return None;
         }
+
         let own = self.own.tool(&call.name)?;
         let granted =
             |access: &Access| self.permits.authority.evaluate(access, &[]) == Verdict::Allowed;
@@ -291,13 +304,15 @@ impl Toolbox {
                 effects,
             }))
         };
+
         if listed.provider.is_some() {
-            // Before anything of theirs is looked at.
+            // Permission is decided before the arguments are checked or the provider is called.
             let mut access = named(&call.name);
             access.title = format!("call {}", call.name);
             let access = access.details(&format!("{arguments:#}"));
             permits(Effects::None).require(access).await?;
         }
+
         listed.check(&arguments)?;
         let permits = permits(listed.tool.effects);
         let invocation = Invocation {
@@ -307,6 +322,7 @@ impl Toolbox {
             arguments,
             permits,
         };
+
         match &listed.provider {
             None => self.own.call(self, invocation, turn).await,
             Some(provider) => {
@@ -318,8 +334,8 @@ impl Toolbox {
         }
     }
 
-    /// Runs something on the embedder's runtime: a panic there is an error here, and dropping
-    /// the future ends it.
+    /// Runs work on the embedder's runtime. A panic there becomes an error here, and dropping
+    /// the future aborts the work.
     async fn apart<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ToolError>> + Send + 'static,

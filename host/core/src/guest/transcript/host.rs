@@ -1,4 +1,4 @@
-//! The guest's side: `lastword:agent/transcript`.
+//! Implements `lastword:agent/transcript`, the transcript interface that a guest imports.
 
 use super::{Conversation, Transcript};
 use crate::guest::convert::{extra_in, message_id, message_out, part_in, result_in};
@@ -12,7 +12,8 @@ use lastword_store::{PAGE_MESSAGES, Summarise};
 use lastword_types::id::MessageId;
 use lastword_types::session::{BlobId, Message as Stored, Role, title_from};
 
-/// Entries in the log that a summary makes: its message, begun and kept, and what it stands for.
+/// The number of log entries of a summary: the begin of its message, the message, and the range
+/// that it replaces.
 const SUMMARY_ENTRIES: usize = 3;
 
 impl types::Host for Transcript {}
@@ -35,7 +36,7 @@ impl Transcript {
         let at = self.conversation()?;
         let before = before.as_deref().map(message_id).transpose()?;
         let limit = limit.min(PAGE_MESSAGES);
-        // A step that is over is part of the history as soon as the agent looks.
+        // Puts finished steps into the history, so that the agent sees them.
         at.so_far().await?;
         let messages = at
             .store
@@ -90,6 +91,7 @@ impl Transcript {
             summary,
             through,
         };
+
         at.store.execute(summarise).await.or_failure()
     }
 

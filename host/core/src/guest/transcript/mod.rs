@@ -1,4 +1,4 @@
-//! What the agent says and reads of its conversation. The host owns every message.
+//! Lets an agent write to its conversation and read it. The host owns every message.
 
 mod host;
 
@@ -10,14 +10,14 @@ use lastword_types::id::{RunId, SessionId};
 use lastword_types::session::Message;
 use std::sync::Arc;
 
-/// One guest's access to its session's transcript; none while it only describes itself or
-/// closes.
+/// One guest's access to its session's transcript; there is none while it only describes itself
+/// or runs its epilogue.
 pub(crate) struct Transcript {
     pub(crate) control: Arc<Control>,
     pub(crate) conversation: Option<Conversation>,
 }
 
-/// The session and the run that a guest speaks in.
+/// The session and the run of a guest.
 #[derive(Clone)]
 pub(crate) struct Conversation {
     pub(crate) store: Store,
@@ -27,8 +27,8 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Says it, then waits for room: taken first, so that a run that is stopped while it
-    /// waits has said it.
+    /// Adds output, then waits for room. The output is taken first, so that it is kept if the run
+    /// is stopped while it waits.
     pub(crate) async fn say(
         &self,
         append: impl FnOnce(&Arc<RunOutputBuffer>) -> Result<(), OutputError>,
@@ -40,8 +40,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Puts every step that is over into the history, and answers with what is open beyond
-    /// that: together they are the conversation up to this moment.
+    /// Puts every finished step into the history, and returns the messages that are still open.
+    /// Together they are the conversation up to this moment.
     pub(crate) async fn so_far(&self) -> Result<Vec<Message>, Failure> {
         let open = self.output.so_far().or_failure()?;
         self.output.committed().await.or_failure()?;

@@ -1,5 +1,6 @@
-//! `run_agent`: another agent, in a session of its own below this one. Its run has no more than the
-//! run that calls it, and cannot outlast that; a user who asks in its session asks anew.
+//! `run_agent`: runs another agent in a child session. The child run has at most the permissions
+//! of the calling run, and cannot outlast it. A user's own prompt in that session is not limited
+//! in this way.
 
 use super::{RunBuiltins, text};
 use crate::guest::agents::{Child, ChildEnd, Lineage};
@@ -27,6 +28,7 @@ pub(super) fn tool(agents: &[(AgentId, String)]) -> Tool {
             description.push_str(&format!("\n- {agent}: {about}"));
         }
     }
+
     Tool {
         name: NAME.to_owned(),
         description,
@@ -61,6 +63,7 @@ pub(super) async fn call(
             ),
         ));
     }
+
     let agent = text(&call, "agent").unwrap_or_default().to_owned();
     let access = Access::new(
         Capability::RunAgents,
@@ -73,6 +76,7 @@ pub(super) async fn call(
         Some(config) => format!("prompt:\n{prompt}\nconfig:\n{config}"),
         None => format!("prompt:\n{prompt}"),
     };
+
     call.permits.require(access.details(&details)).await?;
     let child = Child {
         prompt,
@@ -87,6 +91,7 @@ pub(super) async fn call(
             holder: toolbox.permits.holder.clone(),
         },
     };
+
     Ok(told(own.starts.start(child).await?))
 }
 
@@ -108,5 +113,6 @@ fn told(end: ChildEnd) -> ToolOutput {
             ))
         }
     };
+
     output.structured(structured)
 }

@@ -1,4 +1,4 @@
-//! `ask_user`: something that only a person knows.
+//! `ask_user`: asks a person a question.
 
 use super::text;
 use crate::guest::tools::Toolbox;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub(super) const NAME: &str = "ask_user";
 /// Characters of the longest question.
 const TEXT_CHARS_MAX: usize = 4000;
-/// Answers to choose from.
+/// How many answers a question may offer.
 const CHOICES_MAX: usize = 20;
 
 pub(super) fn tool() -> Tool {
@@ -44,12 +44,14 @@ pub(super) async fn call(toolbox: &Toolbox, call: Invocation) -> Result<ToolOutp
              would need to know.",
         ));
     }
+
     let choices = call.arguments.get("choices").and_then(Value::as_array);
     let choices = choices.into_iter().flatten().filter_map(Value::as_str);
     let asked = Asked::Input {
         text: text(&call, "question").unwrap_or_default().to_owned(),
         choices: choices.map(str::to_owned).collect(),
     };
+
     let now = permits.clock.now();
     let answer = permits
         .questions
@@ -60,7 +62,7 @@ pub(super) async fn call(toolbox: &Toolbox, call: Invocation) -> Result<ToolOutp
             None => "The user does not want to answer this.".to_owned(),
             Some(reason) => format!("The user does not want to answer this: {reason}"),
         })),
-        // The broker takes no such answer for this kind of question.
+        // `Questions` accepts no such answer for this kind of question.
         Ok(Answer::Allow { .. }) => Ok(ToolOutput::text("yes")),
         Err(unanswered) => Err(ToolError::new(ToolErrorKind::Limit, unanswered.to_string())),
     }

@@ -1,4 +1,4 @@
-//! The host's own tools: which there are, what each needs, and who carries a call of each out.
+//! The built-in tools: their list, the capability that each needs, and the dispatch of calls.
 
 mod agent;
 mod ask;
@@ -46,8 +46,8 @@ impl Builtins {
     }
 }
 
-/// The names of the host's own tools: nobody has to grant `tools` for them, since each asks for
-/// what it touches.
+/// The names of the built-in tools. They need no grant of `tools`, since each checks the
+/// capability for every resource that it accesses.
 pub const BUILTIN_TOOLS: [&str; 10] = [
     "read_file",
     "list_files",
@@ -61,18 +61,18 @@ pub const BUILTIN_TOOLS: [&str; 10] = [
     agent::NAME,
 ];
 
-/// What the host's own tools need of the host, for one run.
+/// The parts of the host that the built-in tools use, for one run.
 pub(crate) struct RunBuiltins {
     pub(crate) shared: Arc<Builtins>,
     /// None without a directory.
     pub(crate) directory: Option<(Arc<File>, FileTools)>,
     pub(crate) starts: Arc<dyn RunSpawner>,
-    /// Above which agents may not start further ones.
+    /// The depth at which a run may not start further child runs.
     pub(crate) child_depth: u32,
 }
 
 impl RunBuiltins {
-    /// Every tool, as a model is told of it in this run.
+    /// Returns every built-in tool, with its description for this run.
     pub(super) fn tools(&self) -> Vec<Arc<ToolEntry>> {
         let told = |listed: &Arc<ToolEntry>| match listed.tool.name.as_str() {
             agent::NAME => Arc::new(ToolEntry::own(agent::tool(&self.starts.agents()))),
@@ -87,7 +87,7 @@ impl RunBuiltins {
         listed.find(|listed| listed.tool.name == name)
     }
 
-    /// The capability without which a tool is of no use.
+    /// Returns the capability that a tool needs.
     pub(super) fn needs(name: &str) -> Option<Capability> {
         match name {
             "read_file" | "list_files" | "search_text" => Some(Capability::ReadFiles),
@@ -111,7 +111,7 @@ impl RunBuiltins {
         self.directory.as_ref()?.1.turn(tool)
     }
 
-    /// Carries a call out.
+    /// Carries out a call.
     pub(super) async fn call(
         &self,
         toolbox: &Toolbox,

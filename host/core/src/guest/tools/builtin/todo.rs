@@ -49,6 +49,7 @@ pub(super) async fn call(toolbox: &Toolbox, call: Invocation) -> Result<ToolOutp
         session: call.context.session,
         todo,
     };
+
     match store.execute(set).await {
         Ok(_) => Ok(ToolOutput::text(format!(
             "The plan has {points} points now."
