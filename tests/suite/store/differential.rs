@@ -61,9 +61,10 @@ impl Side {
         }
     }
 
-    /// A value as text, in which ids and positions are the order of their first appearance.
+    /// A value as text, in which ids and positions are the order of their first appearance, without
+    /// the places at which each store continues its own pages.
     fn plain(&mut self, value: &impl Debug) -> String {
-        let text = format!("{value:?}");
+        let text = without_places(&format!("{value:?}"));
         let mut plain = String::with_capacity(text.len());
         let mut rest = text.as_str();
         while !rest.is_empty() {
@@ -104,6 +105,20 @@ impl Side {
         let outcome = self.store.execute(command).await;
         self.outcome(&outcome)
     }
+}
+
+fn without_places(text: &str) -> String {
+    let mut text = text.to_owned();
+    for key in ["place: ", "run: "] {
+        let mut parts = text.split(key);
+        let mut kept = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // A run by its id has a word here.
+            kept.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+        }
+        text = kept;
+    }
+    text
 }
 
 fn is_id(token: &str) -> bool {

@@ -116,7 +116,7 @@ impl Apply<'_> {
         let no = match self.state.workspace_keys.get(&open.key) {
             Some(no) => *no,
             None => {
-                let no = next(&self.state.workspaces);
+                let no = next(&mut self.state.last.workspace);
                 self.state.workspace_ids.insert(open.id, no);
                 self.state.workspace_keys.insert(open.key.clone(), no);
                 let workspace = Workspace {
@@ -165,9 +165,10 @@ impl Apply<'_> {
             }
         }
         state.gone_runs.retain(|_, of| !sessions.contains(of));
-        state
-            .values
-            .retain(|(owner, ..), _| *owner != super::state::Owner::Workspace(no));
+        state.values.retain(|(owner, ..), _| match owner {
+            super::state::Owner::Workspace(of) => *of != no,
+            super::state::Owner::Session(of) => !sessions.contains(of),
+        });
         state.grants.retain(|_, grant| grant.workspace != no);
         state.workspace_ids.remove(&id);
         let workspace = state.workspaces.remove(&no).expect("it was found");
@@ -196,7 +197,7 @@ impl Apply<'_> {
         parent: Option<No>,
         forked_from: Option<ForkPoint>,
     ) -> No {
-        let no = next(&self.state.sessions);
+        let no = next(&mut self.state.last.session);
         self.state.session_ids.insert(id, no);
         let session = Session {
             id,
@@ -277,6 +278,10 @@ impl Apply<'_> {
         if runs.iter().any(is_open) {
             return Err(Refusal::WrongState.into());
         }
+        let of_session = super::state::Owner::Session(no);
+        self.state
+            .values
+            .retain(|(owner, ..), _| *owner != of_session);
         if self.state.sessions[&no].deletion == Deletion::Done {
             return Ok(true);
         }
@@ -303,9 +308,6 @@ impl Apply<'_> {
             state.question_ids.remove(&question.question.id);
         }
         state.grants.retain(|_, grant| grant.session != Some(no));
-        state
-            .values
-            .retain(|(owner, ..), _| *owner != super::state::Owner::Session(no));
         let own = std::mem::take(&mut state.sessions.get_mut(&no).expect("it was found").blobs);
         for blob in own {
             if !state
@@ -510,7 +512,7 @@ impl Apply<'_> {
     }
 
     fn insert_run(&mut self, session: No, id: RunId, prompt: PromptRecord, digest: &str) -> No {
-        let no = next(&self.state.runs);
+        let no = next(&mut self.state.last.run);
         self.state.run_ids.insert(id, no);
         self.session(session).runs.insert(no);
         let run = Run {
@@ -712,7 +714,7 @@ impl Apply<'_> {
 /// What runs say, and how they end.
 impl Apply<'_> {
     fn insert_message(&mut self, run: No, mut message: Message, place: Option<i64>) -> No {
-        let no = next(&self.state.messages);
+        let no = next(&mut self.state.last.message);
         message.ordinal = place.map(|place| place as u64);
         self.state.message_ids.insert(message.id, no);
         let row = self.run(run);
@@ -787,7 +789,7 @@ impl Apply<'_> {
         let (question, answer): (_, Option<&Answer>) = match body {
             EventBody::QuestionAsked { question } => {
                 if !self.state.question_ids.contains_key(&question.id) {
-                    let no = next(&self.state.questions);
+                    let no = next(&mut self.state.last.question);
                     self.state.question_ids.insert(question.id, no);
                     let stored = StoredQuestion {
                         session: self.state.runs[&run].session,

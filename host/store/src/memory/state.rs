@@ -46,14 +46,25 @@ pub(super) struct State {
     pub(super) question_ids: HashMap<QuestionId, No>,
     /// Runs by the run that they go on with.
     pub(super) resumed: HashMap<RunId, No>,
-    /// The last position that was given.
-    pub(super) last_pos: u64,
+    /// The last numbers that were given.
+    pub(super) last: Last,
 }
 
-/// The number of a new row: one more than the highest that is used, as SQLite numbers rows. Pages
-/// continue by these numbers, so both backends give the same ones.
-pub(super) fn next<T>(rows: &BTreeMap<No, T>) -> No {
-    rows.last_key_value().map_or(1, |(last, _)| last + 1)
+#[derive(Default)]
+pub(super) struct Last {
+    pub(super) workspace: No,
+    pub(super) session: No,
+    pub(super) run: No,
+    pub(super) message: No,
+    pub(super) question: No,
+    pub(super) pos: u64,
+}
+
+/// Returns the number after the last one. No number is given twice, also not that of a row that is
+/// deleted.
+pub(super) fn next(last: &mut No) -> No {
+    *last += 1;
+    *last
 }
 
 /// Whose value, of which agent, under which key.
@@ -174,7 +185,7 @@ impl State {
 
     /// The highest position given so far.
     pub(super) fn last_pos(&self) -> u64 {
-        self.last_pos
+        self.last.pos
     }
 
     /// A session, however much of it is left.
@@ -287,8 +298,8 @@ impl Apply<'_> {
     /// Appends one event to the log of a session.
     pub(super) fn log(&mut self, session: No, run: Option<No>, body: EventBody) {
         let run = run.map(|no| self.state.runs[&no].id);
-        self.state.last_pos += 1;
-        let pos = self.state.last_pos;
+        self.state.last.pos += 1;
+        let pos = self.state.last.pos;
         let row = self.state.sessions.get_mut(&session).expect("it was found");
         row.last_seq += 1;
         let seq = row.last_seq;

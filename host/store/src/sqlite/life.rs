@@ -76,6 +76,8 @@ pub(super) fn delete_some(tx: &mut Tx<'_>, no: SessionNo) -> Result<bool, StoreE
     }
     tell_deleted(tx, no)?;
     remember_last(tx)?;
+    tx.numbers.forget_runs_of(no.session);
+
     let mut left = ROWS_MAX;
     for sql in [
         "DELETE FROM event WHERE pos IN (
@@ -202,6 +204,9 @@ pub(super) fn delete_workspace(tx: &mut Tx<'_>, id: WorkspaceId) -> Result<(), S
     for of_deleted in [
         "DELETE FROM event WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM gone_run WHERE session IN (SELECT no FROM session WHERE workspace = ?1)",
+        // A later session may get the number of one of these, and must not get its state.
+        "DELETE FROM state WHERE scope = 1
+         AND owner IN (SELECT no FROM session WHERE workspace = ?1)",
         "DELETE FROM session WHERE workspace = ?1",
     ] {
         tx.conn.prepare_cached(of_deleted)?.execute([no])?;

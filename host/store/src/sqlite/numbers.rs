@@ -78,6 +78,11 @@ impl Numbers {
         self.runs.remove(&run);
     }
 
+    /// Forgets the runs of a session whose rows are deleted: their numbers are given again.
+    pub(super) fn forget_runs_of(&mut self, session: i64) {
+        self.runs.retain(|_, no| no.session.session != session);
+    }
+
     /// Forgets the sessions of a workspace that is deleted.
     pub(super) fn forget_workspace(&mut self, workspace: i64) {
         self.sessions.retain(|_, no| no.workspace != workspace);
