@@ -159,7 +159,7 @@ fn host_gauges(text: &mut Text, stats: &HostStats) -> fmt::Result {
         ),
     ];
     for (name, help, value) in gauges {
-        text.gauge(name, help, value as u64)?;
+        text.gauge(name, help, value)?;
     }
 
     Ok(())

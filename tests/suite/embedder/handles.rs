@@ -213,7 +213,7 @@ async fn a_host_in_memory_keeps_nothing_and_has_no_data_directory() {
 async fn a_directory_that_this_process_has_is_not_another_processs() {
     let fixture = Fixture::new().await;
     let second = builder(fixture.folder.path()).build().await;
-    let said = second.err().expect("it is in use").to_string();
+    let said = second.expect_err("it is in use").to_string();
     assert!(said.contains("of this very process"), "{said}");
     assert!(said.contains("`shutdown`"), "{said}");
 }

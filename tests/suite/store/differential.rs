@@ -399,6 +399,7 @@ impl Pair {
         same(said, &sqlite, &memory)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     async fn step(&mut self, step: Step) -> Result<(), String> {
         let [kind, a, b, c, d, e] = step;
         let now = self.clock.now();

@@ -75,11 +75,11 @@ impl State {
 
     async fn read(&self, scope: Scope, key: String) -> Result<Option<Vec<u8>>, Failure> {
         let values = self.values(&key)?;
-        Ok(values
+        values
             .store
             .state(values.owner.clone(), scope_in(scope), key)
             .await
-            .or_failure()?)
+            .or_failure()
     }
 
     async fn list(&self, scope: Scope, prefix: String) -> Result<Vec<String>, Failure> {
@@ -87,7 +87,7 @@ impl State {
         let keys = values
             .store
             .state_keys(values.owner.clone(), scope_in(scope), prefix);
-        Ok(keys.await.or_failure()?)
+        keys.await.or_failure()
     }
 
     async fn write(

@@ -35,7 +35,7 @@ impl Authority {
 
         match self.config.grant {
             OAuthGrant::ClientCredentials => {
-                self.client_credentials_grant(&mut manager, &record).await?
+                self.client_credentials_grant(&mut manager, &record).await?;
             }
             OAuthGrant::AuthorizationCode => {
                 refuse_without_pkce(&found)?;

@@ -46,7 +46,7 @@ impl Model {
             allowed(granted, &name)?;
             let request = assemble(granted, request, &name).await?;
             granted.conversation.output.set_model(name, provider);
-            Ok(Completion::begin(granted, request).await.or_failure()?)
+            Completion::begin(granted, request).await.or_failure()
         });
         let completion = began.await?;
         let full = |_| failure("limit", "too many completions are open; drop some first");
@@ -67,7 +67,7 @@ impl Model {
         let completion: &mut Completion = completions
             .get_mut(&Resource::new_borrow(handle.rep()))
             .map_err(gone)?;
-        let next = Self::or_cancelled(control, async { Ok(completion.next().await.or_failure()?) });
+        let next = Self::or_cancelled(control, async { completion.next().await.or_failure() });
         let event = next.await?;
         match &event {
             Some(ModelEvent::Usage(usage)) => {

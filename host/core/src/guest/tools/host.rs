@@ -44,7 +44,7 @@ impl Tools {
 
     async fn list(&self) -> Result<Vec<ToolSpec>, Failure> {
         let toolbox = self.granted()?;
-        let listed = async { Ok(toolbox.available().await.or_failure()?) };
+        let listed = async { toolbox.available().await.or_failure() };
         let listed = self.or_cancelled(listed).await?;
         let shown = listed.iter().filter(|listed| listed.shown);
         Ok(shown.map(|listed| spec_out(listed)).collect())

@@ -61,7 +61,7 @@ pub(super) fn remark(before: &str, after: &str) -> String {
 
     match (LineEnds::of(before), LineEnds::of(after)) {
         (LineEnds::CrLf, LineEnds::CrLf) => {
-            remark.push_str("; its lines end with CR LF, as before")
+            remark.push_str("; its lines end with CR LF, as before");
         }
         (old, new) if old != new && old != LineEnds::None && new != LineEnds::None => {
             let (old, new) = (old.name(), new.name());
