@@ -22,6 +22,6 @@ pub enum Decision {
     /// The access is denied, for this reason, which the agent reads.
     Deny(String),
     /// A person is asked; denied if none can be
-    /// ([`WorkspaceOptions::ask`](crate::WorkspaceOptions::ask)).
+    /// (`lastword::WorkspaceOptions::ask`).
     Ask,
 }

@@ -1,5 +1,5 @@
 //! The tool `fetch_url`: one page or picture of the web, bounded. Requests go through
-//! [`Guarded`](crate::http::Guarded), which checks addresses and permissions.
+//! [`Guarded`], which checks addresses and permissions.
 
 use super::provider::{Effects, Invocation, Tool, ToolContent, ToolError, ToolOutput};
 use crate::http::{Body, Guarded, HttpError, HttpErrorKind, Response};

@@ -21,8 +21,8 @@ pub const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Its futures run on the embedder's runtime, never on a guest's stack. Dropping the future of
 /// a call must end the call: that is how a cancel reaches it. A panic is an error of that one
-/// call. A provider that needs its host keeps a [`WeakHost`](crate::WeakHost): one that keeps a
-/// [`Host`](crate::Host) keeps it open until it is shut down, which drops all providers.
+/// call. A provider that needs its host keeps a `lastword::WeakHost`: one that keeps a
+/// `lastword::Host` keeps it open until it is shut down, which drops all providers.
 pub trait ToolProvider: Send + Sync + 'static {
     /// The tools that this run may see, in the order in which a model shall. Within
     /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider is not asked again for a minute.
