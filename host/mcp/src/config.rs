@@ -357,7 +357,10 @@ mod tests {
             ),
             ("url = 'http://h'\nheaders = {Accept = ''}", "sets itself"),
             ("command = ['x']\ntimeout_s = 0", "timeout_s = 0; expected"),
-            ("command = ['x']\nenv = {'A=B' = ''}", "not a valid name of a variable"),
+            (
+                "command = ['x']\nenv = {'A=B' = ''}",
+                "not a valid name of a variable",
+            ),
             ("command = ['x']\ntools = ['[']", "invalid pattern"),
             ("comand = ['x']", "comand"),
             ("command = ['x']\noauth = true", "with a `url`"),
