@@ -175,7 +175,6 @@ pub fn redact_json(value: Value, clean: &dyn Fn(&str) -> String) -> Value {
 }
 
 /// Bytes of a form that is long enough not to occur by chance.
-#[cfg(any(test, feature = "models"))]
 const FORM_BYTES_MIN: usize = 6;
 
 /// Replaces this value, in any form, by the mark. For a value that is not a named secret: a model
