@@ -25,7 +25,6 @@ use lastword_sandbox::{
 };
 use lastword_store::Store;
 use lastword_types::clock::Clock;
-#[cfg(feature = "mcp")]
 use lastword_types::id::WorkspaceId;
 use lastword_types::permission::Rule;
 use std::collections::HashMap;

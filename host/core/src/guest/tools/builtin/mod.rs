@@ -7,8 +7,10 @@ mod todo;
 use super::listed::ToolEntry;
 use super::toolbox::Toolbox;
 use crate::guest::agents::RunSpawner;
+#[cfg(feature = "commands")]
+use lastword_providers::tools::CommandTools;
 use lastword_providers::tools::{
-    CommandTools, FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput,
+    FetchUrl, FileTools, Invocation, ToolError, ToolErrorKind, ToolOutput,
 };
 use lastword_providers::tools::{FileLocks, Turn, fetch};
 use lastword_types::permission::Capability;
