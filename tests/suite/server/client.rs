@@ -143,7 +143,7 @@ async fn a_question_is_answered_once() {
     fixture.host.shutdown().await;
 }
 
-/// The authorizer of this process lets in nobody from a socket, whatever they send.
+/// The authorizer of this process refuses every request that comes through a socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_in_of_this_process_is_closed_to_others() {
     let fixture = Plan::new().build().await;

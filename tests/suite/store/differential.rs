@@ -723,10 +723,10 @@ impl Pair {
 }
 
 fn same(what: &str, sqlite: &str, memory: &str) -> Result<(), String> {
-    match sqlite == memory {
-        true => Ok(()),
-        false => Err(format!("{what}\n  sqlite: {sqlite}\n  memory: {memory}")),
+    if sqlite == memory {
+        return Ok(());
     }
+    Err(format!("{what}\n  sqlite: {sqlite}\n  memory: {memory}"))
 }
 
 /// Every read of a store, each with its name.

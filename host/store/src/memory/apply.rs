@@ -12,8 +12,8 @@ use super::super::prompt::{Key, PromptRecord};
 use super::super::rows::{DUE_MAX, QueuedRow, SessionRow};
 use super::super::{Refusal, StoreError};
 use super::state::{
-    Deletion, No, Run, Session, State, StoredGrant, StoredMessage, StoredQuestion, Wake, Workspace,
-    next,
+    Deletion, No, Owner, Run, Session, State, StoredGrant, StoredMessage, StoredQuestion, Wake,
+    Workspace, next,
 };
 use crate::transcript::{Entry, Transcript};
 use lastword_types::event::EventBody;
@@ -166,8 +166,8 @@ impl Apply<'_> {
         }
         state.gone_runs.retain(|_, of| !sessions.contains(of));
         state.values.retain(|(owner, ..), _| match owner {
-            super::state::Owner::Workspace(of) => *of != no,
-            super::state::Owner::Session(of) => !sessions.contains(of),
+            Owner::Workspace(of) => *of != no,
+            Owner::Session(of) => !sessions.contains(of),
         });
         state.grants.retain(|_, grant| grant.workspace != no);
         state.workspace_ids.remove(&id);
@@ -278,7 +278,7 @@ impl Apply<'_> {
         if runs.iter().any(is_open) {
             return Err(Refusal::WrongState.into());
         }
-        let of_session = super::state::Owner::Session(no);
+        let of_session = Owner::Session(no);
         self.state
             .values
             .retain(|(owner, ..), _| *owner != of_session);

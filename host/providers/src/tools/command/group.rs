@@ -185,7 +185,7 @@ impl ProcessGroup {
         let _gone = kill_process_group(self.pid, Signal::TERM);
     }
 
-    /// Kills what is left of the group and reaps the first process, which has ended.
+    /// Kills the rest of the group and reaps the first process, which has ended.
     pub fn collect(mut self) -> io::Result<ExitStatus> {
         kill(self.pid);
         match self.child.take() {

@@ -5,8 +5,8 @@
 //! and then opens exactly that, without following links. All of it runs on blocking threads, and
 //! stops when the caller is gone (`job`).
 //!
-//! Hard links: a second name of a file outside looks like any other file, so that whoever creates
-//! one has given the file to the workspace; it can be read. Changing a file replaces it by
+//! Hard links: a second name of a file outside looks like any other file: creating one gives the
+//! file to the workspace, and it can be read. Changing a file replaces it by
 //! renaming, so that another name never sees the change; and because that separates the names,
 //! which were joined on purpose, files with several names are not changed at all.
 //!

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 
-/// Answers a permission question: whether to allow the access.
+/// Returns whether a permission question is answered with yes.
 type OnAsk = dyn Fn(&Access) -> bool + Send + Sync;
 
 /// A workspace, a directory beside it, and a run's tools.
