@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// A few tools that do what their names say, and count.
@@ -101,6 +102,12 @@ impl ToolProvider for TestTools {
             tool("no name", Effects::None),
         ];
         Box::pin(std::future::ready(Ok(tools)))
+    }
+
+    /// Unbounded, since it returns at once: a test that lets the listing of another provider time
+    /// out on its own clock does not let this one time out with it.
+    fn listing_timeout(&self) -> Option<Duration> {
+        None
     }
 
     fn call(&self, call: Invocation) -> BoxFuture<'static, Result<ToolOutput, ToolError>> {

@@ -25,7 +25,8 @@ pub const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 /// `lastword::Host` keeps it open until it is shut down, which drops all providers.
 pub trait ToolProvider: Send + Sync + 'static {
     /// The tools that this run may see, in the order in which a model shall. Within
-    /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider is not asked again for a minute.
+    /// [`ToolProvider::listing_timeout`]: after that the run goes on without them, and the provider
+    /// is not asked again for a minute.
     fn tools(&self, context: &CallContext) -> BoxFuture<'static, Result<Vec<Tool>, ToolError>>;
 
     /// Carries a call out that is allowed by `tools=NAME`; for whatever else it does, the tool asks
