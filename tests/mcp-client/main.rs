@@ -7,6 +7,7 @@
 mod authorization;
 
 use futures_util::future::BoxFuture;
+use lastword::WorkspaceKey;
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::mcp::{Elicit, Elicitation, McpConfig, McpServers, McpState};
 use lastword::model::CallContext;
@@ -57,12 +58,13 @@ async fn visit(url: String) -> Result<(), String> {
         .secrets(Arc::new(authorization::Given(scenario.clone())))
         .consent(Arc::new(authorization::Willing));
     let workspace = WorkspaceId::generate();
-    let context = CallContext {
+    let context = CallContext::new(
         workspace,
-        session: SessionId::generate(),
-        run: RunId::generate(),
-        agent: AgentId::new("conformance").map_err(|error| error.to_string())?,
-    };
+        WorkspaceKey::name("test"),
+        SessionId::generate(),
+        RunId::generate(),
+        AgentId::new("conformance").map_err(|error| error.to_string())?,
+    );
     let tools = servers
         .tools(&context)
         .await

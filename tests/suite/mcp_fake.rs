@@ -1,5 +1,6 @@
 //! The MCP server that misbehaves on request, and what the suite asks of it.
 
+use lastword::WorkspaceKey;
 use lastword::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword::mcp::{McpConfig, McpServers, SecretSource};
 use lastword::model::CallContext;
@@ -14,12 +15,13 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn context(workspace: WorkspaceId) -> CallContext {
-    CallContext {
+    CallContext::new(
         workspace,
-        session: SessionId::generate(),
-        run: RunId::generate(),
-        agent: AgentId::new("agent").unwrap(),
-    }
+        WorkspaceKey::name("test"),
+        SessionId::generate(),
+        RunId::generate(),
+        AgentId::new("agent").unwrap(),
+    )
 }
 
 pub(crate) fn one(config: McpConfig) -> McpServers {

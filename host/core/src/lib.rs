@@ -97,9 +97,10 @@ pub use lastword_types::{event, hint, id, permission, session, text};
 pub use host::{
     ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX, Agent, AgentSource,
     CONFIG_BYTES_MAX, ClientLease, ClosedWorkspace, ERROR_NAMES, Edit, ErrorKind, Health, Host,
-    HostBuilder, HostError, KEY_BYTES_MAX, LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt,
-    QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume, Session, SessionFilter, WeakHost, Workspace,
-    WorkspaceOptions, WorkspaceStage, WorkspaceStages, WorkspaceStatus,
+    HostBuilder, HostError, KEY_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
+    LifecycleEvents, PROMPT_BYTES_MAX, Page, Prompt, QueuedRun, RULE_BYTES_MAX, RULES_MAX, Resume,
+    Session, SessionFilter, WeakHost, Workspace, WorkspaceOptions, WorkspaceProviders,
+    WorkspaceStage, WorkspaceStages, WorkspaceStatus,
 };
 pub use lastword_sandbox::{
     Compiler, ComponentError, Digest, EngineError, Inspection, Limits, WIT_PACKAGE, WIT_VERSION,

@@ -6,6 +6,7 @@ use lastword_types::run::{CarriedUsage, Origin};
 use lastword_types::session::{Answer, Part};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub struct PromptRecord {
     /// What the runs before it used, of one that a wake began without a person in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<CarriedUsage>,
+    /// Names and values for the embedder's providers; agents do not see them. Runs that continue
+    /// this one, and runs that it starts, have them too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl PromptRecord {
@@ -40,6 +45,7 @@ impl PromptRecord {
             config: "{}".to_owned(),
             deadline: None,
             carried: None,
+            labels: BTreeMap::new(),
         }
     }
 

@@ -5,3 +5,4 @@ mod cycles;
 mod handles;
 mod providers;
 mod streams;
+mod tenants;

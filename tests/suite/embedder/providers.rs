@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wrong {
+pub(super) enum Wrong {
     /// Before it returns a future.
     Panics,
     /// In its future.
@@ -27,10 +27,10 @@ enum Wrong {
     Hangs,
 }
 
-const WRONGS: [Wrong; 3] = [Wrong::Panics, Wrong::PanicsLater, Wrong::Hangs];
+pub(super) const WRONGS: [Wrong; 3] = [Wrong::Panics, Wrong::PanicsLater, Wrong::Hangs];
 
 impl Wrong {
-    fn made<T: Send + 'static>(self) -> BoxFuture<'static, T> {
+    pub(super) fn made<T: Send + 'static>(self) -> BoxFuture<'static, T> {
         assert!(self != Self::Panics, "on purpose");
         Box::pin(async move {
             assert!(self == Self::Hangs, "on purpose");
@@ -50,14 +50,14 @@ async fn built(change: impl FnOnce(HostBuilder) -> HostBuilder) -> (Fixture, Man
 }
 
 /// A wait of this length that is yet to begin.
-struct Wait<'c> {
+pub(super) struct Wait<'c> {
     clock: &'c ManualClock,
     length: Duration,
     before: usize,
 }
 
 impl<'c> Wait<'c> {
-    fn new(clock: &'c ManualClock, seconds: u64) -> Self {
+    pub(super) fn new(clock: &'c ManualClock, seconds: u64) -> Self {
         let length = Duration::from_secs(seconds);
         Self {
             clock,
@@ -67,7 +67,7 @@ impl<'c> Wait<'c> {
     }
 
     /// Lets it begin and pass.
-    async fn over(self) {
+    pub(super) async fn over(self) {
         self.clock.asleep_for(self.length, self.before + 1).await;
         self.clock.advance(self.length);
     }

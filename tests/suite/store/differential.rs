@@ -23,7 +23,7 @@ use lastword_tests::clock::ManualClock;
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +155,7 @@ fn prompt(byte: u8) -> PromptRecord {
         config: "{}".to_owned(),
         deadline: Some(Duration::from_secs(u64::from(byte))),
         carried: None,
+        labels: BTreeMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{HostError, WorkspaceOptions};
 use lastword_store::kept_bytes;
 use lastword_types::session::{Part, TODO_CHARS_MAX, TODO_POINTS_MAX, Todo};
+use std::collections::BTreeMap;
 
 /// Bytes of the longest prompt, as JSON and without the bytes of what is attached.
 pub const PROMPT_BYTES_MAX: usize = 4 << 20;
@@ -11,6 +12,12 @@ pub const PROMPT_BYTES_MAX: usize = 4 << 20;
 pub const CONFIG_BYTES_MAX: usize = 256 << 10;
 /// Bytes of the longest idempotency key.
 pub const KEY_BYTES_MAX: usize = 255;
+/// Labels of one prompt.
+pub const LABELS_MAX: usize = 32;
+/// Bytes of the longest name of a label.
+pub const LABEL_NAME_BYTES_MAX: usize = 128;
+/// Bytes of the longest value of a label.
+pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
 /// Rules, of both kinds together, that a workspace may be opened with.
 pub const RULES_MAX: usize = 1024;
 /// Bytes of the longest of them.
@@ -53,6 +60,37 @@ pub(super) fn check_key(key: &str) -> Result<(), HostError> {
          {} bytes",
         key.len()
     )))
+}
+
+/// Refuses labels that are too many, too long, or cannot be shown.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), HostError> {
+    if labels.len() > LABELS_MAX {
+        return Err(invalid(format!(
+            "a prompt has at most {LABELS_MAX} labels; this one has {}",
+            labels.len()
+        )));
+    }
+
+    for (name, value) in labels {
+        let of_name = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        let named = (1..=LABEL_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(of_name);
+        if !named {
+            let start: String = name.chars().take(LABEL_NAME_BYTES_MAX).collect();
+            return Err(invalid(format!(
+                "the name of a label has 1 to {LABEL_NAME_BYTES_MAX} letters, digits, `.`, `_`, \
+                 `-` and `/`; {start:?} is not one"
+            )));
+        }
+        if value.len() > LABEL_VALUE_BYTES_MAX || value.chars().any(char::is_control) {
+            return Err(invalid(format!(
+                "the value of a label has at most {LABEL_VALUE_BYTES_MAX} bytes and no control \
+                 characters; that of `{name}` has {} bytes",
+                value.len()
+            )));
+        }
+    }
+
+    Ok(())
 }
 
 /// Refuses a plan that is too long.
@@ -110,6 +148,33 @@ mod tests {
         for key in ["", "a\0b", "a\nb", &text(KEY_BYTES_MAX + 1)] {
             let refused = bound(check_key(key)).expect("no key");
             assert!(refused.contains("255"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded_in_number_length_and_characters() {
+        let labels = |count: usize, name: &str, value: &str| -> BTreeMap<String, String> {
+            let label = |n: usize| (format!("{name}{n:02}"), value.to_owned());
+            (0..count).map(label).collect()
+        };
+        let name = "x".repeat(LABEL_NAME_BYTES_MAX - 2);
+        let value = "y".repeat(LABEL_VALUE_BYTES_MAX);
+        assert_eq!(
+            bound(check_labels(&labels(LABELS_MAX, &name, &value))),
+            None
+        );
+        assert_eq!(bound(check_labels(&labels(1, "team.eu/a-b_c", ""))), None);
+
+        for (labels, says) in [
+            (labels(LABELS_MAX + 1, "a", "b"), "32"),
+            (labels(1, &format!("{name}x"), "b"), "128"),
+            (labels(1, "a b", "b"), "a b"),
+            (labels(1, "a", &format!("{value}y")), "1024"),
+            (labels(1, "a", "b\n"), "control"),
+            ([(String::new(), String::new())].into(), "128"),
+        ] {
+            let refused = bound(check_labels(&labels)).expect("beyond the bounds");
+            assert!(refused.contains(says), "{refused}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::children::Children;
 use super::closing::Stage;
 use super::registry::{ClaimSettings, Workspaces};
 use super::reserved_dirs::ReservedDirs;
+use super::workspace_providers::{ProviderSupply, Supply, WorkspaceProviders};
 use super::{Host, HostError, HostInner, Lease};
 use crate::guest::Capabilities;
 use crate::guest::tools::{Builtins, Source};
@@ -28,6 +29,7 @@ use lastword_types::clock::Clock;
 use lastword_types::id::WorkspaceId;
 use lastword_types::permission::Rule;
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
@@ -73,6 +75,7 @@ pub struct HostBuilder {
     #[cfg(feature = "commands")]
     commands: Commands,
     tools: Vec<Arc<dyn ToolProvider>>,
+    supply: Option<Supply>,
     http: HttpOptions,
     limits: Limits,
     concurrent_runs: ConcurrentRuns,
@@ -95,6 +98,7 @@ impl std::fmt::Debug for HostBuilder {
             .field("has_model", &self.brought.model.is_some())
             .field("has_policy", &self.brought.policy.is_some())
             .field("tool_providers", &self.tools.len())
+            .field("has_workspace_providers", &self.supply.is_some())
             .field("limits", &self.limits)
             .field("drain", &self.drain)
             .field("retention", &self.retention)
@@ -114,6 +118,7 @@ impl HostBuilder {
             #[cfg(feature = "commands")]
             commands: Commands::none(),
             tools: Vec::new(),
+            supply: None,
             http: HttpOptions::default(),
             limits: Limits::default(),
             concurrent_runs: ConcurrentRuns::AtMost(CONCURRENT_RUNS),
@@ -191,6 +196,46 @@ impl HostBuilder {
     #[must_use]
     pub fn tools(mut self, provider: impl ToolProvider) -> Self {
         self.tools.push(Arc::new(provider));
+        self
+    }
+
+    /// Supplies providers to single workspaces, such as a model with each customer's own account.
+    ///
+    /// The function is called each time this host opens a workspace, whatever opens it: a caller, a
+    /// held prompt, or a session whose time has come. It gets the workspace's key, runs on the
+    /// runtime that the host is built on, and may take 10 seconds. If it fails, panics or takes
+    /// longer, the workspace is not opened, and the caller gets
+    /// [`HostError::ProvidersUnavailable`]. What it returned is dropped when the workspace has
+    /// closed. Another call replaces the function. Default: workspaces have the host's providers
+    /// alone.
+    ///
+    /// To choose by prompt instead of by workspace, see
+    /// [`Prompt::label`](super::Prompt::label).
+    ///
+    /// ```
+    /// use lastword::{Host, WorkspaceKey, WorkspaceProviders};
+    /// # use lastword::model::ModelProvider;
+    ///
+    /// # fn builder<M: ModelProvider>(model_of: fn(&str) -> M) -> lastword::HostBuilder {
+    /// Host::builder().workspace_providers(move |key| async move {
+    ///     match key {
+    ///         WorkspaceKey::Name(customer) => {
+    ///             Ok(WorkspaceProviders::new().model(model_of(&customer)))
+    ///         }
+    ///         WorkspaceKey::Directory(_) => Err("only named workspaces are served".into()),
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn workspace_providers<F, S>(mut self, supply: F) -> Self
+    where
+        F: Fn(WorkspaceKey) -> S + Send + Sync + 'static,
+        S: Future<Output = Result<WorkspaceProviders, Box<dyn Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        self.supply = Some(Arc::new(move |key| Box::pin(supply(key))));
         self
     }
 
@@ -384,6 +429,8 @@ impl HostBuilder {
         brought.tools = attached
             .map(|provider| Source::attached(provider, &context))
             .collect();
+        let supply = self.supply;
+        brought.supply = supply.map(|supply| Arc::new(ProviderSupply { supply, context }));
         let dispatcher = Dispatcher::new(DispatcherParts {
             engine: Arc::clone(&engine),
             store: store.clone(),
@@ -517,7 +564,7 @@ fn begin(inner: &Arc<HostInner>, wakes: bool) -> Host {
 fn directory(host: Option<&Weak<HostInner>>, id: WorkspaceId) -> Option<PathBuf> {
     let host = host?.upgrade()?;
     let open = host.workspaces.lock().open(id).ok()?;
-    match &open.key {
+    match &*open.key {
         WorkspaceKey::Directory(path) => Some(path.clone()),
         WorkspaceKey::Name(_) => None,
     }

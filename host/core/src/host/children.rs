@@ -71,6 +71,7 @@ impl Host {
             config: child.config.unwrap_or_else(|| "{}".to_owned()),
             deadline: None,
             carried: None,
+            labels: child.parent.labels.as_ref().clone(),
         };
 
         let job = self.inner.job(&session, RunId::generate(), record, None);

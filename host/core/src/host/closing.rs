@@ -4,6 +4,7 @@
 
 use super::registry::TOOLS_CLOSE;
 use super::workspace::{WorkspaceInner, WorkspaceStage};
+use super::workspace_providers::OpenProviders;
 use super::{Host, HostError, HostInner};
 use crate::run::{Cause, Receipt};
 use crate::workspace::registry::Registry;
@@ -221,7 +222,7 @@ impl HostInner {
         }
 
         let left = dispatcher.drained(None, patience).await;
-        if left.is_empty() && !dispatcher.brought().tools.is_empty() {
+        if left.is_empty() && dispatcher.brought().closes_workspaces() {
             self.all_closed(patience + TOOLS_CLOSE).await;
         }
 
@@ -233,13 +234,16 @@ impl HostInner {
     async fn shut_down(self: &Arc<Self>) -> Vec<RunId> {
         let left = self.drain().await;
         let dispatcher = &self.dispatcher;
-        let brought = dispatcher.let_go();
-        let gone = dispatcher
-            .foreign
-            .blocking(TOOLS_CLOSE, move || drop(brought));
-        if let Err(error) = gone.await {
-            tracing::warn!(%error, "what the embedder brought was not let go of");
-        }
+        // A workspace stays open, and keeps its providers, if a run has no end.
+        let of_workspaces: Vec<OpenProviders> = {
+            let registry = self.workspaces.lock();
+            let workspaces = registry.list();
+            workspaces
+                .map(|(workspace, ..)| workspace.take_providers())
+                .collect()
+        };
+        self.drop_providers((dispatcher.let_go(), of_workspaces))
+            .await;
 
         let store = self.store.clone();
         let closed = dispatcher.guests.spawn_blocking(move || store.close());
@@ -255,7 +259,7 @@ impl HostInner {
     /// order of a shutdown; if there are none, the store is closed at once.
     pub(super) fn abandon(self: Arc<Self>) {
         let busy = !self.dispatcher.live_runs(None).is_empty();
-        let serves = !self.dispatcher.brought().tools.is_empty();
+        let serves = self.dispatcher.brought().closes_workspaces();
         if busy || (serves && !self.workspaces.lock().is_empty()) {
             let guests = self.dispatcher.guests.clone();
             drop(guests.spawn(async move { self.shut_down().await }));

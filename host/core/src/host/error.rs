@@ -115,6 +115,18 @@ pub enum HostError {
          lastword kept it; open it with options"
     )]
     UnreadableOptions(WorkspaceKey),
+    /// The embedder's function did not supply the providers of the workspace
+    /// ([`HostBuilder::workspace_providers`](super::HostBuilder::workspace_providers)).
+    #[error(
+        "the workspace {workspace} was not opened, since the program that runs this host did not \
+         supply its models and tools: {why}; try again once that is mended"
+    )]
+    ProvidersUnavailable {
+        /// The workspace.
+        workspace: WorkspaceKey,
+        /// Why not, in the words of the embedder.
+        why: String,
+    },
     /// The agent is not loaded.
     #[error("there is no agent `{0}`; load it first")]
     UnknownAgent(AgentId),
@@ -281,6 +293,7 @@ impl HostError {
             Self::QueueFull(_)
             | Self::WorkspaceClosing(_)
             | Self::HostClosing
+            | Self::ProvidersUnavailable { .. }
             | Self::StoreUnavailable(_) => true,
             _ => false,
         }
@@ -317,6 +330,7 @@ impl HostError {
             Self::NotApart { .. } | Self::UnknownDirectory(_) => "invalid-directory",
             Self::Panicked { .. } | Self::Internal { .. } => "internal",
             Self::UnreadableOptions(_) => "unreadable-options",
+            Self::ProvidersUnavailable { .. } => "providers-unavailable",
             Self::Component { .. } | Self::AgentId(_) => "invalid-agent",
             Self::EmptyPrompt(_) => "empty-prompt",
             Self::QueueFull(_) => "queue-full",
@@ -453,6 +467,7 @@ pub const ERROR_NAMES: &[(&str, ErrorKind)] = &[
     ("store-damaged", ErrorKind::Internal),
     ("host-closing", ErrorKind::Unavailable),
     ("host-unavailable", ErrorKind::Unavailable),
+    ("providers-unavailable", ErrorKind::Unavailable),
     ("store-unavailable", ErrorKind::Unavailable),
 ];
 

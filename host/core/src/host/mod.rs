@@ -25,11 +25,15 @@ mod session;
 mod status;
 mod wakeups;
 mod workspace;
+mod workspace_providers;
 
 pub use agent::{Agent, AgentSource};
 pub use answers::Answered;
 pub use attachments::{ATTACHED_BYTES_MAX, ATTACHMENT_BYTES_MAX, ATTACHMENTS_MAX};
-pub use bounds::{CONFIG_BYTES_MAX, KEY_BYTES_MAX, PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX};
+pub use bounds::{
+    CONFIG_BYTES_MAX, KEY_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
+    PROMPT_BYTES_MAX, RULE_BYTES_MAX, RULES_MAX,
+};
 pub use builder::HostBuilder;
 pub use closing::ClosedWorkspace;
 pub use error::{ERROR_NAMES, ErrorKind, HostError};
@@ -42,6 +46,8 @@ pub use resume::Resume;
 pub use session::Session;
 pub use status::{LifecycleEvents, WorkspaceStatus};
 pub use workspace::{ClientLease, Workspace, WorkspaceStage, WorkspaceStages};
+pub(crate) use workspace_providers::ProviderSupply;
+pub use workspace_providers::WorkspaceProviders;
 
 pub(crate) use agent::AgentInner;
 pub(crate) use workspace::WorkspaceInner;

@@ -4,6 +4,7 @@ use super::attachments::Attachments;
 use super::{HostError, bounds};
 use lastword_types::id::ClientId;
 use lastword_types::session::Part;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub struct Prompt {
     pub(super) deadline: Option<Duration>,
     pub(super) config: Option<String>,
     pub(super) bound_to: Option<ClientId>,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 impl Prompt {
@@ -85,12 +87,32 @@ impl Prompt {
         self
     }
 
+    /// Adds a label: a name and a value that the host passes to the embedder's providers and
+    /// policies with every call of the run ([`CallContext::labels`]), such as a customer or an
+    /// account. Runs that continue this one, and runs that it starts, have the same labels. Agents
+    /// do not see them. A label of the same name is replaced.
+    ///
+    /// At most [`LABELS_MAX`](crate::LABELS_MAX), each with a name of 1 to
+    /// [`LABEL_NAME_BYTES_MAX`](crate::LABEL_NAME_BYTES_MAX) bytes (letters, digits, `.`, `_`, `-`
+    /// and `/`) and a value of at most [`LABEL_VALUE_BYTES_MAX`](crate::LABEL_VALUE_BYTES_MAX)
+    /// bytes without control characters; otherwise the prompt is refused with
+    /// [`HostError::Invalid`](crate::HostError::Invalid). They are stored with the prompt as they
+    /// are, so they must not hold secrets.
+    ///
+    /// [`CallContext::labels`]: crate::model::CallContext::labels
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
     /// Refuses values beyond the bounds.
     pub(super) fn check(&self) -> Result<(), HostError> {
         bounds::check_parts(&self.parts)?;
         self.config
             .as_deref()
             .map_or(Ok(()), bounds::check_config)?;
+        bounds::check_labels(&self.labels)?;
         self.key.as_deref().map_or(Ok(()), bounds::check_key)
     }
 
@@ -107,6 +129,7 @@ impl fmt::Debug for Prompt {
             .field("parts", &self.parts)
             .field("attached", &self.attached.parts)
             .field("key", &self.key)
+            .field("labels", &self.labels)
             .finish_non_exhaustive()
     }
 }

@@ -71,7 +71,7 @@ impl Workspaces {
         let registry = self.lock();
         let mut found = registry
             .list()
-            .filter(|(workspace, ..)| workspace.key == *key);
+            .filter(|(workspace, ..)| *workspace.key == *key);
         found.next().map(|(workspace, ..)| workspace.id)
     }
 
@@ -431,8 +431,10 @@ impl HostInner {
         // All ends of runs and all held prompts are committed: there is nothing to flush.
         self.dispatcher.tell(Lifecycle::Flushed { workspace: id });
         self.workspaces.stop_timers(id);
-        let tools = self.dispatcher.brought().tools;
-        if tools.is_empty() {
+        let own = workspace.take_providers();
+        let mut tools = own.tools.clone();
+        tools.extend(self.dispatcher.brought().tools);
+        if tools.is_empty() && own.is_empty() {
             return self.released(&workspace);
         }
 
@@ -440,6 +442,9 @@ impl HostInner {
         // On the host's own runtime, so that the workspace closes even if the tools fail to.
         drop(self.dispatcher.guests.spawn(async move {
             host.close_tools(id, tools).await;
+            if !own.is_empty() {
+                host.drop_providers(own).await;
+            }
             host.released(&workspace);
         }));
     }
@@ -454,6 +459,15 @@ impl HostInner {
             }
         });
         futures_util::future::join_all(all).await;
+    }
+
+    /// Drops foreign code, which may block, within a bound.
+    pub(super) async fn drop_providers(&self, providers: impl Send + 'static) {
+        let foreign = &self.dispatcher.foreign;
+        let dropped = foreign.blocking(TOOLS_CLOSE, move || drop(providers));
+        if let Err(error) = dropped.await {
+            tracing::warn!(%error, "the embedder's providers were not dropped");
+        }
     }
 
     /// Marks a workspace as closed, once all its resources are.

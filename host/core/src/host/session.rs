@@ -85,6 +85,7 @@ impl Session {
             config: prompt.config.take().unwrap_or_else(|| "{}".to_owned()),
             deadline: prompt.deadline,
             carried: None,
+            labels: std::mem::take(&mut prompt.labels),
         };
 
         let key = prompt.key.map(|word| Key::of_prompt(word, &record));

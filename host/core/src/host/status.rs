@@ -107,7 +107,7 @@ impl Host {
         let (running, queued) = self.inner.dispatcher.load(Some(workspace.id));
         WorkspaceStatus {
             id: workspace.id,
-            key: workspace.key.clone(),
+            key: WorkspaceKey::clone(&workspace.key),
             closing,
             clients: u32::try_from(claims.clients().count()).unwrap_or(u32::MAX),
             streams: claims.streams(),

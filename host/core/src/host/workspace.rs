@@ -1,5 +1,6 @@
 //! The embedder's handle to a workspace.
 
+use super::workspace_providers::OpenProviders;
 use super::{Agent, Host, HostError, Session, WorkspaceOptions, bounds};
 use crate::run::Run;
 use crate::run::polled::{Polled, Source};
@@ -17,7 +18,7 @@ use std::fmt;
 use std::fs::File;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +33,10 @@ pub struct Workspace {
 
 pub(crate) struct WorkspaceInner {
     pub(crate) id: WorkspaceId,
-    pub(crate) key: WorkspaceKey,
+    pub(crate) key: Arc<WorkspaceKey>,
     directory: Mutex<Option<Arc<File>>>,
+    /// Taken out when the workspace has closed.
+    providers: Mutex<OpenProviders>,
     options: RwLock<Current>,
     /// Rules by which the host denies accesses in every workspace.
     denied: Arc<[Rule]>,
@@ -179,6 +182,23 @@ impl WorkspaceInner {
             .clone()
     }
 
+    /// Returns the workspace's own providers; none once it has closed.
+    pub(crate) fn providers(&self) -> OpenProviders {
+        self.own_providers().clone()
+    }
+
+    /// Takes the workspace's own providers out. They are foreign code, and may block when they are
+    /// dropped.
+    pub(super) fn take_providers(&self) -> OpenProviders {
+        std::mem::take(&mut *self.own_providers())
+    }
+
+    fn own_providers(&self) -> MutexGuard<'_, OpenProviders> {
+        self.providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn reach(&self, stage: WorkspaceStage) {
         self.stage.send_replace(stage);
     }
@@ -235,6 +255,12 @@ pub(super) async fn open(
         }
     };
 
+    // Before the workspace is stored, so that one without providers is not opened at all.
+    let providers = match host.dispatcher.brought().supply {
+        Some(supply) => supply.of(&host.dispatcher.foreign, key).await?,
+        None => OpenProviders::default(),
+    };
+
     let open = OpenWorkspace {
         id: WorkspaceId::generate(),
         key: key.stored(),
@@ -252,8 +278,9 @@ pub(super) async fn open(
     let options = options.ok_or_else(|| HostError::UnreadableOptions(key.clone()))?;
     Ok(Arc::new(WorkspaceInner {
         id: opened.id,
-        key: key.clone(),
+        key: Arc::new(key.clone()),
         directory: Mutex::new(directory),
+        providers: Mutex::new(providers),
         options: RwLock::new(Current {
             options,
             change: 0,

@@ -17,6 +17,7 @@ use crate::guest::state::{State, Values};
 use crate::guest::tools::{RunBuiltins, Source, Toolbox, Tools};
 use crate::guest::transcript::{Conversation, Transcript};
 use crate::guest::{Capabilities, files};
+use crate::host::ProviderSupply;
 use lastword_providers::model::{CallContext, ModelProvider};
 use lastword_providers::permits::{Allowed, PermissionChecker, PermissionPolicy};
 use lastword_providers::secrets::Secrets;
@@ -34,10 +35,19 @@ use std::time::Duration;
 /// The embedder's extensions that runs use.
 #[derive(Clone, Default)]
 pub(crate) struct Extensions {
+    /// What supplies providers to single workspaces.
+    pub(crate) supply: Option<Arc<ProviderSupply>>,
     pub(crate) model: Option<Arc<dyn ModelProvider>>,
     pub(crate) tools: Vec<Source>,
     pub(crate) policy: Option<Arc<dyn PermissionPolicy>>,
     pub(crate) secrets: Secrets,
+}
+
+impl Extensions {
+    /// Whether closing a workspace closes something of the embedder's.
+    pub(crate) fn closes_workspaces(&self) -> bool {
+        self.supply.is_some() || !self.tools.is_empty()
+    }
 }
 
 impl RunJob {
@@ -136,14 +146,12 @@ fn permits(
     holder: GrantPrincipal,
 ) -> Arc<RunPermits> {
     let live = &job.live;
+    let (agent, key) = (job.agent.id.clone(), Arc::clone(&job.workspace.key));
+    let mut context = CallContext::new(job.workspace.id, key, live.session, live.id, agent);
+    context.labels = Arc::new(job.prompt.labels.clone());
     Arc::new(RunPermits {
         authority,
-        context: CallContext {
-            workspace: job.workspace.id,
-            session: live.session,
-            run: live.id,
-            agent: job.agent.id.clone(),
-        },
+        context,
         asker: Asker {
             session: live.session,
             run: live.id,
@@ -211,7 +219,7 @@ pub(super) fn prepare(
             control: Arc::clone(control),
             conversation: Some(means.conversation.clone()),
         },
-        model: Model::new(control, model(dispatcher, &means)),
+        model: Model::new(control, model(dispatcher, job, &means)),
         state: State {
             control: Arc::clone(control),
             values: values(dispatcher, job, means.authority()),
@@ -263,8 +271,9 @@ fn network(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
     some.then(|| Arc::new(requests()) as Arc<dyn Outgoing>)
 }
 
-fn model(dispatcher: &Dispatcher, means: &RunContext) -> Option<Granted> {
-    let provider = dispatcher.brought().model;
+fn model(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<Granted> {
+    let own = job.workspace.providers().model;
+    let provider = own.or_else(|| dispatcher.brought().model);
     let provider = provider.filter(|_| means.authority().has(Capability::Model))?;
     Some(Granted {
         provider,
@@ -295,6 +304,8 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
     }
 
     let starts = dispatcher.starts.get()?;
+    let mut sources = job.workspace.providers().tools;
+    sources.extend(dispatcher.brought().tools);
     Some(Arc::new(Toolbox {
         own: RunBuiltins {
             shared: Arc::clone(&dispatcher.own_tools),
@@ -302,7 +313,7 @@ fn toolbox(dispatcher: &Dispatcher, job: &RunJob, means: &RunContext) -> Option<
             starts: Arc::clone(starts),
             child_depth: job.limits.child_depth,
         },
-        sources: dispatcher.brought().tools,
+        sources,
         foreign: dispatcher.foreign.clone(),
         secrets: dispatcher.brought().secrets,
         permits: Arc::clone(&means.permits),

@@ -4,22 +4,51 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::session::{BlobId, Extra, Part, Role, Usage};
+use lastword_types::workspace::WorkspaceKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// On whose behalf a host call is made.
+/// On whose behalf a provider is called.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CallContext {
     /// The workspace of the run.
     pub workspace: WorkspaceId,
+    /// The directory or name by which the embedder opened that workspace.
+    pub key: Arc<WorkspaceKey>,
     /// The session of the run.
     pub session: SessionId,
     /// The run.
     pub run: RunId,
     /// The agent that calls.
     pub agent: AgentId,
+    /// The labels of the prompt that began the run, or of the run that this one continues or was
+    /// started by. Only the embedder sets them: no agent can read or change them, so that a
+    /// provider can choose an account or a budget by them.
+    pub labels: Arc<BTreeMap<String, String>>,
+}
+
+impl CallContext {
+    /// Returns the context of a run whose prompt carried no labels; for tests of providers.
+    #[must_use]
+    pub fn new(
+        workspace: WorkspaceId,
+        key: impl Into<Arc<WorkspaceKey>>,
+        session: SessionId,
+        run: RunId,
+        agent: AgentId,
+    ) -> Self {
+        Self {
+            workspace,
+            key: key.into(),
+            session,
+            run,
+            agent,
+            labels: Arc::default(),
+        }
+    }
 }
 
 /// A source of model completions.

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use lastword_types::clock::{Clock, UnixMillis};
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::session::{Part, Role};
+use lastword_types::workspace::WorkspaceKey;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -85,12 +86,13 @@ impl Drop for Sleep {
 }
 
 pub(crate) fn context() -> CallContext {
-    CallContext {
-        workspace: WorkspaceId::generate(),
-        session: SessionId::generate(),
-        run: RunId::generate(),
-        agent: AgentId::new("tester").unwrap(),
-    }
+    CallContext::new(
+        WorkspaceId::generate(),
+        WorkspaceKey::name("w"),
+        SessionId::generate(),
+        RunId::generate(),
+        AgentId::new("tester").unwrap(),
+    )
 }
 
 /// A request of one user message for the model `m`.

@@ -8,6 +8,7 @@ use lastword_os::clock::SystemClock;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::run::Origin;
 use lastword_types::session::Part;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -96,6 +97,7 @@ pub(super) async fn accept(store: &Store, session: SessionId, start: bool) -> Ru
             config: "{}".to_owned(),
             deadline: None,
             carried: None,
+            labels: BTreeMap::new(),
         },
         attached: Vec::new(),
         digest: String::new(),

@@ -10,6 +10,7 @@ use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
 };
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
+use lastword_types::workspace::WorkspaceKey;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::PathBuf;
@@ -45,12 +46,13 @@ impl Bench {
 
     fn invocation(&self, arguments: Value) -> Invocation {
         Invocation {
-            context: CallContext {
-                workspace: WorkspaceId::generate(),
-                session: SessionId::generate(),
-                run: RunId::generate(),
-                agent: AgentId::new("tester").expect("a name"),
-            },
+            context: CallContext::new(
+                WorkspaceId::generate(),
+                WorkspaceKey::name("w"),
+                SessionId::generate(),
+                RunId::generate(),
+                AgentId::new("tester").expect("a name"),
+            ),
             call_id: "1".to_owned(),
             tool: "run_command".to_owned(),
             arguments,

@@ -15,6 +15,7 @@ use crate::tools::{Invocation, ToolContent, ToolError, ToolErrorKind, ToolOutput
 use futures_util::future::BoxFuture;
 use lastword_types::id::{AgentId, RunId, SessionId, WorkspaceId};
 use lastword_types::permission::Access;
+use lastword_types::workspace::WorkspaceKey;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -125,12 +126,13 @@ impl Bench {
         };
 
         Invocation {
-            context: CallContext {
-                workspace: WorkspaceId::generate(),
-                session: SessionId::generate(),
-                run: RunId::generate(),
-                agent: AgentId::new("tester").expect("a name"),
-            },
+            context: CallContext::new(
+                WorkspaceId::generate(),
+                WorkspaceKey::name("w"),
+                SessionId::generate(),
+                RunId::generate(),
+                AgentId::new("tester").expect("a name"),
+            ),
             call_id: "1".to_owned(),
             tool: tool.to_owned(),
             arguments,
