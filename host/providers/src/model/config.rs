@@ -57,8 +57,8 @@ pub struct ServiceConfig {
     pub idle_timeout_s: Option<u64>,
     /// The same before the first event, when a model may still be loading; 120 by default.
     pub first_event_timeout_s: Option<u64>,
-    /// The context windows of the service's models in tokens, where the service does not report
-    /// them, or to make them smaller. Ollama is told the size, too.
+    /// The context windows of the service's models in tokens, for services that do not report them,
+    /// or to make them smaller. Ollama receives the size, too.
     pub context_tokens: Option<ContextTokens>,
 }
 
@@ -76,7 +76,7 @@ pub enum ContextTokens {
 }
 
 impl ContextTokens {
-    /// The window of a model, if it is listed.
+    /// Returns the window of a model, if it is listed.
     #[must_use]
     pub fn of(&self, model: &str) -> Option<u32> {
         let size = match self {
@@ -90,15 +90,15 @@ impl ContextTokens {
 /// A configuration of models that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelConfigError {
-    /// A spec that is not `PROVIDER:NAME`, or with an unknown provider.
+    /// The spec is not `PROVIDER:NAME`, or its provider is unknown.
     #[error("`{spec}` names no model: {reason}")]
     Spec {
         /// The spec as it was given.
         spec: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, and how to correct it.
         reason: String,
     },
-    /// An address that is not an HTTP URL.
+    /// The address is not an HTTP URL.
     #[error(
         "`{text}` ({origin}) is no address of a model server: {reason}; \
          expected something like http://127.0.0.1:8080/v1"
@@ -111,7 +111,7 @@ pub enum ModelConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A key file that cannot be used.
+    /// The key file cannot be used.
     #[error("failed to read the key file {} of [models.{service}]: {reason}", path.display())]
     KeyFile {
         /// The service of the key.
@@ -121,7 +121,7 @@ pub enum ModelConfigError {
         /// Why it cannot be used.
         reason: String,
     },
-    /// An invalid price.
+    /// The price is invalid.
     #[error(
         "[models.prices.\"{model}\"] says {what} = {text}; expected US dollars per million \
          tokens, from 0 to 1000000"
@@ -134,12 +134,12 @@ pub enum ModelConfigError {
         /// The price as it was given.
         text: String,
     },
-    /// A script that cannot be used.
+    /// The script cannot be used.
     #[error("failed to load the script {}: {reason}", path.display())]
     Script {
         /// The file.
         path: PathBuf,
-        /// Where in it, and why.
+        /// The place in the file, and the reason.
         reason: String,
     },
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often one request is sent at most.
+/// The largest number of times that one request is sent.
 pub const ATTEMPTS_MAX: u32 = 3;
 
 /// The wait before the second attempt; it doubles with each further one.
