@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! * A prompt is answered with 202 once it is durable. A client that goes away takes nothing
 //!   back: neither a prompt that was sent whole, nor a run.
