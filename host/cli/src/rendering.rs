@@ -18,11 +18,11 @@ pub(crate) const DIFF_LINES: usize = 60;
 const DIFF_CHARS: usize = 300;
 /// Characters of a row of text that is shown uncut.
 const ROW_CHARS: usize = 100;
-/// Before each line that an agent wrote, so that it cannot be taken for one of ours.
+/// The prefix of each line that an agent wrote, so that it cannot be taken for one of ours.
 const GUTTER: &str = "  │ ";
-/// The same where a line goes on.
+/// The same for the continuation of a line.
 const GUTTER_ON: &str = "  ┆ ";
-/// The words that stand for rows that are left out.
+/// The words that replace rows that are left out.
 const MORE: &str = "more rows";
 
 /// A tool call in one line: its name and its arguments, each shortened.
@@ -44,7 +44,7 @@ pub(crate) fn call(name: &str, input: &str) -> String {
     brief(&format!("→ {name} {arguments}"), CALL_CHARS)
 }
 
-/// What a tool answered, in one line.
+/// Returns the result of a tool in one line.
 pub(crate) fn result(result: &ToolResult) -> String {
     let texts = result.content.iter().map(|content| match content {
         Content::Text { text } => text.clone(),
@@ -190,7 +190,8 @@ pub(crate) fn subject(asked: &Asked) -> String {
     }
 }
 
-/// A question with all that one needs to know to answer it; rows that are too many are counted.
+/// Returns a question with everything that is needed to answer it; rows beyond the limit are
+/// counted.
 pub(crate) fn question(question: &Question, lines: usize, stream: &Stream) -> String {
     let agent = text::line(question.agent.as_str());
     match &question.asked {

@@ -30,13 +30,13 @@ pub(crate) struct Settings {
     pub(crate) permissions: PermissionSettings,
     /// Defaults of `lastword serve`.
     pub(crate) serve: ServeSettings,
-    /// What bounds compiling an agent.
+    /// The bounds on compiling an agent.
     compile: CompileSettings,
     /// Commands that agents may run.
     commands: CommandSettings,
-    /// What the network guard lets through.
+    /// The settings of the network guard.
     network: NetworkSettings,
-    /// Secrets that may be put into requests.
+    /// Secrets that may be filled into requests.
     secrets: SecretsConfig,
     /// MCP servers, by name.
     mcp: BTreeMap<String, McpConfig>,
@@ -58,14 +58,14 @@ pub(crate) struct RunSettings {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Rules, beside those of the command line. Denials apply to every workspace of a host that this
-/// command line owns, and to the workspace that it opens at another host.
+/// Rules, in addition to those of the command line. Denials apply to every workspace of a host that
+/// this command line owns, and to the workspace that it opens at another host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PermissionSettings {
     allow: Vec<Written>,
     deny: Vec<Written>,
-    /// Whether people are asked about what no rule decides.
+    /// Whether people are asked if no rule decides.
     pub(crate) ask: Option<bool>,
 }
 
@@ -83,12 +83,12 @@ impl TryFrom<String> for Written {
 }
 
 impl PermissionSettings {
-    /// What is allowed.
+    /// Returns the rules that allow.
     pub(crate) fn allow(&self) -> impl Iterator<Item = Rule> {
         self.allow.iter().map(|written| written.0.clone())
     }
 
-    /// What is denied.
+    /// Returns the rules that deny.
     pub(crate) fn deny(&self) -> impl Iterator<Item = Rule> {
         self.deny.iter().map(|written| written.0.clone())
     }
@@ -114,7 +114,7 @@ pub(crate) struct ServeSettings {
     pub(crate) no_token: bool,
     pub(crate) root: Vec<PathBuf>,
     pub(crate) allow_host: Vec<String>,
-    /// Names and paths.
+    /// The agents to load: names, and paths.
     agents: BTreeMap<String, PathBuf>,
     pub(crate) model: Option<String>,
     pub(crate) concurrent_runs: Option<NonZeroU32>,
@@ -124,7 +124,7 @@ pub(crate) struct ServeSettings {
     pub(crate) retention: Option<Span>,
 }
 
-/// What bounds compiling an agent, which a process of its own does.
+/// The bounds on compiling an agent in a process of its own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct CompileSettings {
