@@ -1,5 +1,5 @@
 //! An embedder's extension panics inside the host: this costs only the run for which it was called,
-//! at worst the writing, and no caller waits forever.
+//! at worst the ability to write, and no caller waits forever.
 
 use futures_util::future::{BoxFuture, join_all};
 use lastword::RunState;

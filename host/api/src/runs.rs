@@ -153,12 +153,12 @@ pub struct RunSummary {
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called, if it was.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, if it has ended.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
     /// How it ended, if it has ended.
@@ -186,7 +186,7 @@ pub struct QueuedRun {
     /// deadline of the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 

@@ -9,8 +9,8 @@ use lastword::session::{Answer, Asked, Question, Remember, Within};
 use lastword::text;
 use std::collections::VecDeque;
 
-/// The largest number of questions that are kept to be asked one after the other; `lastword
-/// questions` lists them all.
+/// The largest number of questions that are kept to be asked one after the other;
+/// `lastword questions` lists them all.
 const WAITING_MAX: usize = 256;
 /// The number of rows of a diff that are shown with its question.
 const ROWS: usize = 400;

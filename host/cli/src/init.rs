@@ -32,7 +32,7 @@ pub(crate) fn is_first() -> bool {
 /// Runs the command in a child and returns its exit code.
 ///
 /// # Errors
-/// When the child cannot be started. Nothing is running then.
+/// If the child cannot be started. Nothing is running then.
 pub(crate) fn run() -> io::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

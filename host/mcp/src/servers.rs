@@ -51,7 +51,7 @@ pub struct McpStatus {
     pub state: McpState,
     /// The number of its tools when they were last read.
     pub tools: usize,
-    /// The tools that cannot be used, with the reasons, and without secrets. At most 33 entries.
+    /// The tools that cannot be used, with the reasons, and without secrets. At most a few dozen.
     pub left_out: Vec<String>,
 }
 

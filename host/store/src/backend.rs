@@ -81,7 +81,7 @@ pub trait Backend: Send + 'static {
     /// makes no other call in between.
     ///
     /// # Errors
-    /// When the outcome cannot be found out yet.
+    /// If the outcome cannot be found out yet.
     fn resolve(&mut self, batch: &Batch<'_>) -> Result<Resolution, StoreError>;
 
     /// Does maintenance between two batches, such as a checkpoint. `idle` says that no batch

@@ -80,7 +80,7 @@ pub struct WorkspaceRow {
     pub id: WorkspaceId,
     /// The key under which it is stored.
     pub key: String,
-    /// When it was first opened.
+    /// Unix time in milliseconds when it was first opened.
     pub created_ms: UnixMillis,
     /// The number of its sessions.
     pub sessions: u64,
@@ -104,10 +104,10 @@ pub struct RunRow {
     pub id: RunId,
     /// Its state. If no host owns the directory, `Running` means that it awaits recovery.
     pub state: RunState,
-    /// When its agent was called, if it was.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, if it has ended.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
     /// Its receipt, if it has ended.
@@ -129,12 +129,12 @@ pub struct RunSummary {
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called, if it was.
+    /// Unix time in milliseconds when its agent was called, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<UnixMillis>,
-    /// When it ended, if it has ended.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<UnixMillis>,
     /// How it ended, if it has ended.
@@ -186,7 +186,7 @@ pub struct QueuedRow {
     pub prompt: PromptRecord,
     /// The caller's idempotency key.
     pub key: Option<String>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 

@@ -169,7 +169,7 @@ async fn an_answer_and_the_time_at_once_are_one_run_and_one_fate() {
     }
 }
 
-/// Answers a question, once its workspace is not closing.
+/// Sends an answer to a question, once its workspace is not closing.
 async fn answer(fixture: &Fixture, question: QuestionId) -> Result<(), HostError> {
     loop {
         match fixture.host.answer(question, text("origin red")).await {

@@ -482,7 +482,8 @@ async fn engine(concurrent_runs: ConcurrentRuns, limits: Limits) -> Result<Arc<E
     ))
 }
 
-/// Returns the soft limit of descriptors from before it was raised.
+/// Raises the soft limit of descriptors, and returns the earlier one; `None` if there is none, or
+/// if it cannot be raised.
 fn raised() -> Option<u64> {
     descriptors::raise().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files cannot be raised");

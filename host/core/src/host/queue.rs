@@ -30,7 +30,7 @@ pub struct QueuedRun {
     /// deadline of the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
 }
 

@@ -421,7 +421,7 @@ impl Workspace {
     /// their runs.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn resume_held(&self) -> Result<Vec<Run>, HostError> {
         self.host
             .resume_all(HeldScope::Workspace(self.inner.id), None)

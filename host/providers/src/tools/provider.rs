@@ -78,7 +78,7 @@ pub struct HostContext {
     /// Returns the directories of open workspaces.
     pub directories: WorkspaceDirectories,
     /// The soft limit of descriptors from before the host raised it, with which programs should
-    /// start; `None` if it is unknown.
+    /// start; `None` if the host did not raise it.
     pub descriptors: Option<u64>,
 }
 

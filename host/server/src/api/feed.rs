@@ -203,8 +203,8 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Returns a frame. JSON contains line breaks only in strings, where they are written as `
-/// `, so that the data is one line.
+/// Returns a frame. JSON contains line breaks only in strings, where they are written as `\n`, so
+/// that the data is one line.
 fn frame(id: Option<u64>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     Bytes::from(format!("{id}event: {kind}\ndata: {data}\n\n"))

@@ -143,7 +143,8 @@ fn settle(
     Ok(())
 }
 
-/// Answers or dismisses the question of a run that has ended. Refused if it is already settled.
+/// Stores the answer or the dismissal of the question of a run that has ended. Refused if it is
+/// already settled.
 pub(super) fn settle_late(
     tx: &mut Tx<'_>,
     session: SessionNo,

@@ -13,11 +13,11 @@ pub struct Remains {
     pub origin: Origin,
     /// The lower-case hex SHA-256 of the agent's component.
     pub digest: String,
-    /// When it was accepted.
+    /// Unix time in milliseconds when it was accepted.
     pub accepted_ms: UnixMillis,
-    /// When its agent was called; `None` if the run was withdrawn before.
+    /// Unix time in milliseconds when its agent was called; `None` if the run was withdrawn before.
     pub started_ms: Option<UnixMillis>,
-    /// When it ended.
+    /// Unix time in milliseconds when it ended.
     pub ended_ms: UnixMillis,
     /// Its messages in order.
     pub messages: Vec<Message>,

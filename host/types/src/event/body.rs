@@ -102,7 +102,7 @@ pub enum EventBody {
         part: u32,
         /// The appended text.
         text: String,
-        /// When this text was appended.
+        /// Unix time in milliseconds when this text was appended.
         appended_ms: UnixMillis,
     },
     /// A whole part was added: a tool call, data, or a kind newer than this host.
@@ -123,7 +123,7 @@ pub enum EventBody {
         message: MessageId,
         /// The index of the part in the message, from 0.
         index: u32,
-        /// When the reasoning ended, for reasoning.
+        /// Unix time in milliseconds when the reasoning ended; `None` for a tool call.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_ms: Option<UnixMillis>,
         /// The final arguments as JSON text, for a tool call.

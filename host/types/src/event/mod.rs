@@ -29,7 +29,7 @@ pub struct Event {
     /// The run that it belongs to, if it belongs to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// When the host wrote it.
+    /// Unix time in milliseconds when the host wrote it.
     pub at_ms: UnixMillis,
     /// What happened.
     #[serde(flatten)]

@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The state of a run. The documentation of the crate `lastword` says what is durable in each.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]

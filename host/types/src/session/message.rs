@@ -65,9 +65,9 @@ pub struct Message {
     /// Why it ended; `None` while it grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<FinishReason>,
-    /// When it was begun.
+    /// Unix time in milliseconds when it was begun.
     pub created_ms: UnixMillis,
-    /// When it ended, if it has ended.
+    /// Unix time in milliseconds when it ended, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_ms: Option<UnixMillis>,
     /// Named JSON values beside its fields.

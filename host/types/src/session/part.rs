@@ -75,9 +75,9 @@ pub enum PartBody {
     Reasoning {
         /// UTF-8, as appended.
         text: String,
-        /// When the first byte of it was appended.
+        /// Unix time in milliseconds when the first byte of it was appended.
         started_ms: UnixMillis,
-        /// When the next part began; `None` while it is open.
+        /// Unix time in milliseconds when the next part began; `None` while it is open.
         ended_ms: Option<UnixMillis>,
     },
     /// A tool call that the model or the agent made.
@@ -103,7 +103,7 @@ pub enum PartBody {
         title: Option<String>,
         /// What happened and what to do, if something went wrong.
         details: Option<String>,
-        /// When the message ended.
+        /// Unix time in milliseconds when the message ended.
         at_ms: UnixMillis,
     },
     /// A kind newer than this host.

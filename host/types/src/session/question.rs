@@ -22,7 +22,7 @@ pub struct Question {
     /// The content of the question.
     #[serde(flatten)]
     pub asked: Asked,
-    /// When it was asked.
+    /// Unix time in milliseconds when it was asked.
     pub asked_ms: UnixMillis,
 }
 
@@ -121,7 +121,7 @@ pub struct Granted {
     pub agent: AgentId,
     /// The rule, such as `write-files=src/lib.rs`.
     pub rule: String,
-    /// When it was granted.
+    /// Unix time in milliseconds when it was granted.
     pub granted_ms: UnixMillis,
 }
 

@@ -115,9 +115,9 @@ pub struct SessionRecord {
     /// Its plan.
     #[serde(default)]
     pub todo: Vec<Todo>,
-    /// When it was created.
+    /// Unix time in milliseconds when it was created.
     pub created_ms: UnixMillis,
-    /// When one of its runs last began or ended.
+    /// Unix time in milliseconds when one of its runs last began or ended.
     pub updated_ms: UnixMillis,
 }
 
@@ -143,7 +143,7 @@ pub struct WorkspaceRecord {
     pub key: String,
     /// The kind of the key.
     pub kind: WorkspaceKind,
-    /// When it was first opened.
+    /// Unix time in milliseconds when it was first opened.
     pub created_ms: UnixMillis,
     /// The number of its sessions.
     pub sessions: u64,
