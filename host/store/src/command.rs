@@ -362,7 +362,7 @@ pub struct Summarise {
     pub run: RunId,
     /// The summary.
     pub summary: Message,
-    /// The last message that it stands for.
+    /// The last message that it replaces.
     pub through: MessageId,
 }
 
@@ -422,7 +422,7 @@ pub struct TakeWaitsBack {
 /// Which waits are taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waits {
-    /// All that a session waits for: a time, and an answer.
+    /// Both waits of a session: for a time, and for an answer.
     Session(SessionId),
     /// The times that the sessions of a workspace wait for. Their questions can still be answered.
     Times(WorkspaceId),

@@ -223,7 +223,7 @@ impl Store {
         self.shared.causes.keep(run, ending);
     }
 
-    /// Removes a kept cause, since the run has its end.
+    /// Removes a kept cause, since the run has ended.
     pub fn forget_cause(&self, run: RunId) {
         self.shared.causes.forget(run);
     }

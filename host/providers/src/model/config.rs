@@ -28,13 +28,13 @@ use std::path::PathBuf;
 pub struct ModelsConfig {
     /// The model of requests that name none, such as `openai:gpt-5-mini`.
     pub default: Option<String>,
-    /// For `openai:NAME`: `OpenAI`, or any server that speaks its chat completions.
+    /// The service of `openai:NAME`: `OpenAI`, or any server with its chat completions.
     pub openai: ServiceConfig,
-    /// For `anthropic:NAME`.
+    /// The service of `anthropic:NAME`.
     pub anthropic: ServiceConfig,
-    /// For `gemini:NAME`.
+    /// The service of `gemini:NAME`.
     pub gemini: ServiceConfig,
-    /// For `ollama:NAME`.
+    /// The service of `ollama:NAME`.
     pub ollama: ServiceConfig,
     /// Prices of models whose services do not report a cost, by the models' names in requests, with
     /// or without the service.
@@ -55,7 +55,7 @@ pub struct ServiceConfig {
     pub api_key_file: Option<PathBuf>,
     /// Seconds without an event after which a response counts as hung; 60 by default.
     pub idle_timeout_s: Option<u64>,
-    /// The same before the first event, when a model may still be loading; 120 by default.
+    /// Seconds until the first event, when a model may still be loading; 120 by default.
     pub first_event_timeout_s: Option<u64>,
     /// The context windows of the service's models in tokens, for services that do not report them,
     /// or to make them smaller. Ollama receives the size, too.
@@ -69,9 +69,9 @@ pub struct ServiceConfig {
     expecting = "expected a number of tokens above 0, or a table of models with one each"
 )]
 pub enum ContextTokens {
-    /// The same for all models.
+    /// The same size for all models.
     All(NonZeroU32),
-    /// By the models' names at the service.
+    /// The sizes by the models' names at the service.
     Each(BTreeMap<String, NonZeroU32>),
 }
 

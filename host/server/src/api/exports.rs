@@ -79,10 +79,10 @@ async fn list_messages(
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
-    /// For programs.
+    /// JSON, for programs.
     #[default]
     Json,
-    /// For people.
+    /// Markdown, for people.
     Markdown,
 }
 

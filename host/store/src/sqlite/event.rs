@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 const COLUMNS: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body FROM event";
-/// The same without its table, and whether the run is there that is named.
+/// The same columns for the doctor, without the table, and whether the event's run exists.
 pub(super) const CHECKED: &str =
     "event.seq, event.pos, session.id, run.id, event.at_ms, event.body,
     event.run IS NULL OR run.no IS NOT NULL";

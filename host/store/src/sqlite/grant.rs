@@ -13,7 +13,7 @@ use lastword_types::session::Granted;
 use rusqlite::{Connection, Row, ToSql, params};
 
 pub(super) const COLUMNS: &str = "granted.id, session.id, granted.agent, rule, granted_ms";
-/// The same, and what is read of a grant elsewhere.
+/// These columns for the doctor, with the further columns of a grant that other queries read.
 pub(super) const CHECKED: &str = "granted.id, session.id, granted.agent, rule, granted_ms,
     granted.workspace, granted.session IS NULL OR session.no IS NOT NULL";
 pub(super) const PLACES: &str = "LEFT JOIN session ON session.no = granted.session";

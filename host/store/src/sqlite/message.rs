@@ -50,7 +50,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Message, StoreError> {
     })
 }
 
-/// The same, and what is read of a message elsewhere.
+/// These columns for the doctor, with the further columns of a message that other queries read.
 pub(super) const CHECKED: &str = "message.id, run.id, message.ordinal, message.role, message.parts,
     message.model, message.provider, message.finish, message.created_ms, message.finished_ms,
     message.extra, session.no, message.beside";

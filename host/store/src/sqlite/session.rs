@@ -149,7 +149,7 @@ pub(super) const JOINS: &str = "LEFT JOIN workspace ON workspace.no = session.wo
     LEFT JOIN session parent ON parent.no = session.parent
     LEFT JOIN message summary ON summary.no = session.summary_message";
 
-/// The same, and what is read of a session elsewhere.
+/// These columns for the doctor, with the further columns of a session that other queries read.
 pub(super) const CHECKED: &str = "session.id, workspace.id, session.agent, session.title,
     (SELECT count(*) FROM message WHERE message.session = session.no AND ordinal IS NOT NULL),
     session.input_tokens, session.output_tokens, session.created_ms, session.updated_ms,
