@@ -5,7 +5,8 @@ use crate::{Agent, Part, panic};
 
 pub use crate::bindings::epilogue::Interruption;
 
-/// An agent with closing words, exported with [`export_with_epilogue!`](crate::export_with_epilogue).
+/// An agent with closing words, exported with
+/// [`export_with_epilogue!`](crate::export_with_epilogue).
 pub trait Epilogue: Agent {
     /// Returns parts to add after an interruption, below the parts that the run had already written
     /// (`said`).

@@ -43,8 +43,8 @@ impl Outcome {
     ///
     /// A prompt to the session in between runs at once, and the new run starts all the same. Runs
     /// that times start one after the other, without a prompt or an answer in between, share the
-    /// limits of one run: its deadline, its tokens, its tool calls, and how much it writes. The host
-    /// bounds their number: the run that would wait once more fails with `limit(wakes)`.
+    /// limits of one run: its deadline, its tokens, its tool calls, and how much it writes. The
+    /// host bounds their number: the run that would wait once more fails with `limit(wakes)`.
     #[must_use]
     pub fn wake_after(self, time: Duration) -> Self {
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

@@ -27,7 +27,8 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// Returns this code, or `end` in place of success, for a command that could not print everything.
+    /// Returns this code, or `end` in place of success, for a command that could not print
+    /// everything.
     pub(crate) fn cut_short(self, end: Self) -> Self {
         match self {
             Self::Completed => end,

@@ -7,8 +7,8 @@
 //! cancel answers provisionally ─▶ over: the store does not answer, so no event will come
 //! the run has its end, and the output takes nothing ─▶ over: nothing more is shown
 //! ```
-//! Events are read only as fast as the output accepts them, and not while a person is being asked; the
-//! log holds them meanwhile. Signals, the run's end and answers never wait for either.
+//! Events are read only as fast as the output accepts them, and not while a person is being asked;
+//! the log holds them meanwhile. Signals, the run's end and answers never wait for either.
 //! `remote_run.rs` begins the run that is followed here and tells how it ended.
 
 use crate::failure::{Exit, Failure};
@@ -191,8 +191,8 @@ impl Follow<'_> {
         }
     }
 
-    /// The events of the run. Once a data directory of this machine has no owner that answers, the end
-    /// of a run that has it is read there.
+    /// The events of the run. Once a data directory of this machine has no owner that answers, the
+    /// end of a run that has it is read there.
     fn events(&self) -> Events {
         let events = self.client.run_events(self.run.run);
         let RunHost::Other(Some(holder)) = self.host else {

@@ -1,8 +1,9 @@
 //! The first process of a container: it starts the same command again as its child, hands on what
-//! signals it gets, and collects every orphaned process, which the kernel gives to it as a new parent.
+//! signals it gets, and collects every orphaned process, which the kernel gives to it as a new
+//! parent.
 //!
-//! This needs a process of its own: waiting for any child in the command's own process would take the
-//! exit status of children that other parts of the program wait for.
+//! This needs a process of its own: waiting for any child in the command's own process would take
+//! the exit status of children that other parts of the program wait for.
 
 use rustix::io::Errno;
 use rustix::process::{

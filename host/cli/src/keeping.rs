@@ -1,5 +1,5 @@
-//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or own it
-//! for a moment (`prompts::with_owner`).
+//! `lastword rename`, `delete` and `export`. They go through the owner of the data directory, or
+//! own it for a moment (`prompts::with_owner`).
 
 use crate::arguments::{self, Format, Shared};
 use crate::failure::{Exit, Failure};

@@ -17,8 +17,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long to wait for an owner that neither accepts work nor leaves. An owner that shuts down ends
-/// its runs, its tools and its streams within that.
+/// How long to wait for an owner that neither accepts work nor leaves. An owner that shuts down
+/// ends its runs, its tools and its streams within that.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before telling the person why.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -223,8 +223,8 @@ pub(crate) async fn own(
 ) -> Result<Owner, Failure> {
     let mut patience = Patience::default();
     loop {
-        // Checked before anything is recovered: a host that answers here owns the directory, even if
-        // its lock is lost.
+        // Checked before anything is recovered: a host that answers here owns the directory, even
+        // if its lock is lost.
         if let Some(server) = by_socket(paths).await? {
             let pid = server.holder.as_ref().map_or("", |holder| &holder.pid);
             if !server.is_closing().await || !patience.wait(pid, terminal).await {
@@ -306,8 +306,8 @@ impl Connection {
         }
     }
 
-    /// Serves a host in this process at its socket, for other commands. Does not fail on a file system
-    /// without sockets.
+    /// Serves a host in this process at its socket, for other commands. Does not fail on a file
+    /// system without sockets.
     pub(crate) async fn of_own(
         host: &Host,
         paths: &Paths,
@@ -413,7 +413,8 @@ async fn answering(
     }
 }
 
-/// Returns whether the caller may ask the directory's next owner instead, after a short wait for it.
+/// Returns whether the caller may ask the directory's next owner instead, after a short wait for
+/// it.
 pub(crate) async fn comes_again(
     failure: &Failure,
     server: &Server,

@@ -212,7 +212,8 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds text to be written, without a bound: producers of much text wait for [`Lane::room`] first.
+    /// Adds text to be written, without a bound: producers of much text wait for [`Lane::room`]
+    /// first.
     ///
     /// # Errors
     /// Why an earlier text could not be written.
@@ -293,8 +294,8 @@ impl Lane {
         }
     }
 
-    /// Waits until waiting for the reader is given up: it read nothing for [`STALL`], or not everything
-    /// within [`LEAVE`], neither counted from before `from`. May be dropped.
+    /// Waits until waiting for the reader is given up: it read nothing for [`STALL`], or not
+    /// everything within [`LEAVE`], neither counted from before `from`. May be dropped.
     pub(crate) async fn given_up(&self, from: Instant) {
         if self.state().abandoned {
             return;

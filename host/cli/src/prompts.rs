@@ -1,5 +1,5 @@
-//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go through
-//! the owner of the data directory, or own it for a moment.
+//! `lastword cancel` and `lastword queue`: runs and prompts that have not ended yet. They go
+//! through the owner of the data directory, or own it for a moment.
 
 use crate::arguments::{self, Shared};
 use crate::failure::{Exit, Failure};

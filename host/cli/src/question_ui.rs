@@ -1,6 +1,6 @@
-//! Where a person answers a run's questions while following it: takes the questions from the run's log,
-//! which also holds those of runs that it started, reads lines from the terminal, and sends answers to
-//! the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
+//! Where a person answers a run's questions while following it: takes the questions from the run's
+//! log, which also holds those of runs that it started, reads lines from the terminal, and sends
+//! answers to the host. `asking.rs` interprets the lines; `follow.rs` calls this file.
 
 use crate::asking::{Prompter, Settled, Step};
 use crate::failure::Failure;

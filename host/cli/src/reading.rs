@@ -1,5 +1,5 @@
-//! Reads sessions: on disk, also while another process owns the data directory, or at a server. Finds
-//! them by the words that people use; `sessions.rs` and `show.rs` print them.
+//! Reads sessions: on disk, also while another process owns the data directory, or at a server.
+//! Finds them by the words that people use; `sessions.rs` and `show.rs` print them.
 
 use crate::arguments::Shared;
 use crate::failure::Failure;

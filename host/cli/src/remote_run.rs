@@ -1,6 +1,6 @@
-//! A run at a host, in this process or another, over its API: from a plan to the run's end. Requests
-//! whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host; `follow.rs` shows
-//! the run.
+//! A run at a host, in this process or another, over its API: from a plan to the run's end.
+//! Requests whose connection is lost are repeated. `run.rs` and `resume.rs` choose the host;
+//! `follow.rs` shows the run.
 
 use crate::agent::{self, Found};
 use crate::failure::{Exit, Failure};

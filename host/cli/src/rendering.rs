@@ -1,6 +1,6 @@
-//! How tool calls, their results, diffs, questions and answers look to people, both live and when read
-//! later. Every word comes from an agent or a tool. Whatever people base a decision on goes through
-//! [`lastword::text`], uncut, so that it cannot look different from what it is.
+//! How tool calls, their results, diffs, questions and answers look to people, both live and when
+//! read later. Every word comes from an agent or a tool. Whatever people base a decision on goes
+//! through [`lastword::text`], uncut, so that it cannot look different from what it is.
 
 use crate::terminal::{Stream, brief, cut, line};
 use crate::units;
@@ -130,8 +130,8 @@ fn wrapped(line: &str) -> Vec<String> {
     rows
 }
 
-/// Returns the gutter of a row, which differs for a wrapped line, so that it is not taken for another
-/// line.
+/// Returns the gutter of a row, which differs for a wrapped line, so that it is not taken for
+/// another line.
 fn gutter(row_of_line: usize) -> &'static str {
     match row_of_line {
         0 => GUTTER,

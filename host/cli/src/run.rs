@@ -16,7 +16,8 @@ use lastword::{Host, HostBuilder};
 use std::path::Path;
 use tracing::Instrument;
 
-/// Runs at the same time in a host of this process: its own, and those of commands in other terminals.
+/// Runs at the same time in a host of this process: its own, and those of commands in other
+/// terminals.
 const CONCURRENT_RUNS: u32 = 8;
 
 /// Runs an agent and returns once its end is shown. The host is the named server, the data

@@ -1,5 +1,5 @@
-//! A host together with its server. The listeners stay open while streams still have events of the host
-//! to send; this file ends both in that order.
+//! A host together with its server. The listeners stay open while streams still have events of the
+//! host to send; this file ends both in that order.
 
 use crate::failure::Failure;
 use lastword::Host;

@@ -1,6 +1,7 @@
-//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory may
-//! belong to another person's project. It is therefore refused if it grants anything but a model, says
-//! where keys are sent or data is kept, or lets clients in; `--config-file` accepts the same file.
+//! `lastword.toml`: models, and defaults for runs and servers. The file in the current directory
+//! may belong to another person's project. It is therefore refused if it grants anything but a
+//! model, says where keys are sent or data is kept, or lets clients in; `--config-file` accepts the
+//! same file.
 
 use crate::arguments::{Listen, NamedAgent, OnLast};
 use crate::external::{self, CommandSettings, External, NetworkSettings};
@@ -158,7 +159,8 @@ impl ServeSettings {
         self.agents.iter().map(named).collect()
     }
 
-    /// Returns the first key that lets in clients, opens directories, loads agents or discards data.
+    /// Returns the first key that lets in clients, opens directories, loads agents or discards
+    /// data.
     fn widens(&self) -> Option<&'static str> {
         let set = [
             ("listen", self.listen.is_some_and(Listen::is_public)),
@@ -229,8 +231,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Returns the builder for every host of this command line: no run may do what the settings deny,
-    /// whichever client starts it.
+    /// Returns the builder for every host of this command line: no run may do what the settings
+    /// deny, whichever client starts it.
     pub(crate) fn host(&self) -> HostBuilder {
         let denied = self.permissions.deny();
         let builder = Host::builder()

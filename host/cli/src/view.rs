@@ -1,5 +1,5 @@
-//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs, as
-//! the log itself.
+//! Shows a run's events: to people, as text while it arrives and one line at the end; to programs,
+//! as the log itself.
 
 use crate::hints;
 use crate::rendering;

@@ -30,8 +30,8 @@ pub enum ClientError {
         address: String,
         /// What happened.
         reason: String,
-        /// Whether the same request may be sent to another server over the same data: this one did not
-        /// receive it, or receiving it twice has no further effect.
+        /// Whether the same request may be sent to another server over the same data: this one did
+        /// not receive it, or receiving it twice has no further effect.
         repeatable: bool,
     },
     /// The server refused, and said why.

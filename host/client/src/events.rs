@@ -131,8 +131,8 @@ impl Events {
         self
     }
 
-    /// Skips events that were folded away, instead of failing: for callers that do not need every past
-    /// event. Default: [`ClientError::Refused`] with `cursor-expired`.
+    /// Skips events that were folded away, instead of failing: for callers that do not need every
+    /// past event. Default: [`ClientError::Refused`] with `cursor-expired`.
     #[must_use]
     pub fn skip_folded(mut self) -> Self {
         self.skips_folded = true;

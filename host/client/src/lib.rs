@@ -44,12 +44,14 @@
 //!
 //! * **Streams** ([`Events`]) continue after the last event that was returned, over any number of
 //!   connections: no event is missed or repeated.
-//! * **A prompt is accepted once**, even if its response was lost: it is sent again with the caller's
-//!   key, by which the host recognizes it. The same holds for answers, forks and resumed runs.
-//! * **Errors** ([`ClientError`]) say whether the server refused ([`ClientError::problem`], with the
-//!   names of [`api::problem::KINDS`]) or was not reached, and whether a repeated request may help.
-//! * **The server** is reached at an address (`http`, `https`), through a unix socket, or through any
-//!   [`Transport`]: `lastword_server::in_process` is one in this process, without a socket or a
+//! * **A prompt is accepted once**, even if its response was lost: it is sent again with the
+//!   caller's key, by which the host recognizes it. The same holds for answers, forks and resumed
+//!   runs.
+//! * **Errors** ([`ClientError`]) say whether the server refused ([`ClientError::problem`], with
+//!   the names of [`api::problem::KINDS`]) or was not reached, and whether a repeated request may
+//!   help.
+//! * **The server** is reached at an address (`http`, `https`), through a unix socket, or through
+//!   any [`Transport`]: `lastword_server::in_process` is one in this process, without a socket or a
 //!   token.
 //!
 //! [`Client`] and what it returns need a tokio runtime with timers.

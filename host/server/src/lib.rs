@@ -20,8 +20,9 @@
 //!
 //! * A prompt gets the status 202 once it is durable. A client that disconnects withdraws nothing:
 //!   neither a prompt that was sent completely, nor a run.
-//! * Streams are read from the log. With `Last-Event-ID` a client continues after any event, without
-//!   a gap; a slow reader delays no other. If a stream ends early, the client can reconnect.
+//! * Streams are read from the log. With `Last-Event-ID` a client continues after any event,
+//!   without a gap; a slow reader delays no other. If a stream ends early, the client can
+//!   reconnect.
 //! * Errors are `application/problem+json` with the names of [`problem::KINDS`], including those
 //!   for an unknown route, a malformed body and a panic.
 //! * If a caller may not see something, the server responds as if it did not exist.

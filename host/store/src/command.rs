@@ -428,9 +428,9 @@ pub enum Waits {
     Times(WorkspaceId),
 }
 
-/// Corrects the times that sessions wait for after the wall clock was set back. If `by` is set, adds
-/// it to all of them. Otherwise corrects those of runs whose end lies in the future by the wall
-/// clock: their waiting time begins anew now.
+/// Corrects the times that sessions wait for after the wall clock was set back. If `by` is set,
+/// adds it to all of them. Otherwise corrects those of runs whose end lies in the future by the
+/// wall clock: their waiting time begins anew now.
 #[derive(Clone, Debug)]
 pub struct ShiftWakes {
     /// Milliseconds to add to all times, negative to move them back; `None` if unknown.

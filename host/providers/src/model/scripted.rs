@@ -56,8 +56,8 @@ const REQUESTS_WITH_BYTES_MAX: usize = 4;
 /// steps = [{ text = "One moment" }, { hang = true }]
 /// ```
 ///
-/// Errors are `unauthorized`, `rate-limited` (with `retry_after_ms` if you like),
-/// `unavailable`, `rejected`, `context-overflow`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
+/// Errors are `unauthorized`, `rate-limited` (with `retry_after_ms` if you like), `unavailable`,
+/// `rejected`, `context-overflow`, `unknown-model`, `garbled`, `idle` and `truncated`, which ends
 /// the stream without a finish. A tool call's `arguments` may be a table or JSON text.
 #[derive(Clone)]
 pub struct Scripted {

@@ -1,5 +1,5 @@
-//! The router without a listener, for clients in the same process. `connection.rs` does the same for
-//! sockets.
+//! The router without a listener, for clients in the same process. `connection.rs` does the same
+//! for sockets.
 
 use crate::access::{Arrival, Authorizer};
 use crate::{ServerOptions, ThisProcess, router};

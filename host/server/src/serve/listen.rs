@@ -1,4 +1,5 @@
-//! Listens on TCP, where that is safe, and on unix sockets that only the server's own user can reach.
+//! Listens on TCP, where that is safe, and on unix sockets that only the server's own user can
+//! reach.
 
 use super::connection::Stream;
 use crate::access::{Arrival, Authorizer};

@@ -1,5 +1,5 @@
-//! Serves a router on sockets until the shutdown: `listen.rs` accepts connections, `places.rs` bounds
-//! their number, and `connection.rs` serves each. `in_process.rs` works without sockets.
+//! Serves a router on sockets until the shutdown: `listen.rs` accepts connections, `places.rs`
+//! bounds their number, and `connection.rs` serves each. `in_process.rs` works without sockets.
 
 mod connection;
 mod in_process;
